@@ -19,6 +19,7 @@ import evenhand.methods
 from evenhand.core import EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import DISTIL, Pafo, gate, group_weights, hinge, mse, soft
+from evenhand.methods.reweight import Reweight
 from evenhand.models.linear import Linear
 from evenhand.models.low_rank import LowRank
 from evenhand.models.p_rlhf import PRlhf
@@ -27,6 +28,7 @@ from evenhand.serve.saved import SavedModel, heads, load_model, save_model
 from evenhand.training.loop import Fitted, minimise
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, cross_margins, margins
+from evenhand.training.tune import fit_all
 
 QUICK = Schedule(lr=1e-2, weight_decay=0.05, dropout=0.1, max_epochs=4)
 LONG = replace(QUICK, max_epochs=60)
@@ -191,13 +193,27 @@ def test_temperature_softens_soft_and_leaves_mse(world: Any) -> None:
     assert torch.allclose(margins(cold[0].scorer, valid), margins(cold[1].scorer, valid), atol=1e-4)
 
 
-def test_another_setting_uses_the_same_teachers(world: Any) -> None:
-    train, valid, _ = world
-    first, other = Pafo(BASE), Pafo(BASE, alpha=0.5, balance=0.0)
-    fitted = first.fit(train, valid, 0)
-    again = other.again(fitted, train, valid, 0)
-    assert again.parts is fitted.parts
-    assert torch.equal(margins(again.scorer, valid), margins(other.fit(train, valid, 0).scorer, valid))
+def test_settings_trained_together_are_what_each_is_alone(world: Any) -> None:
+    """As tight as rounding: every replica sees the batches it would see alone, and stops where it would stop alone."""
+    train, valid, test = world
+    base = replace(BASE, schedule=replace(BASE.schedule, lr=0.1, max_epochs=15, patience=2))
+    light = replace(base, schedule=replace(base.schedule, weight_decay=0.1))
+    many: dict[str, list[Any]] = {
+        "bradley_terry": [base, light, replace(base, head=LowRank(2))],
+        "reweight": [Reweight(base, 1.0), Reweight(light, 0.5), Reweight(base, 0.0)],
+        "pafo": [Pafo(base), Pafo(base, alpha=0.5, balance=0.0), Pafo(light, alpha=1.0), Pafo(base, distil=mse), Pafo(base, temperature=3.0)],
+    }
+    for name, methods in many.items():
+        together = fit_all(methods, train, valid, 0)
+        for method, found in zip(methods, together, strict=True):
+            alone = method.fit(train, valid, 0)
+            assert found.trace.best_epoch == alone.trace.best_epoch, name
+            np.testing.assert_allclose(found.trace.valid_loss, alone.trace.valid_loss, atol=1e-5)
+            np.testing.assert_allclose(found.trace.train_loss, alone.trace.train_loss, atol=1e-5)
+            np.testing.assert_allclose(margins(found.scorer, test), margins(alone.scorer, test), atol=1e-5)
+    first, second = fit_all(many["pafo"][:2], train, valid, 0)
+    assert first.parts is second.parts  # pooled model and teachers are trained once
+    assert len({len(f.trace.valid_loss) for f in fit_all(many["pafo"], train, valid, 0)}) > 1  # some stopped while others went on
 
 
 def test_users_in_no_group_weigh_as_before() -> None:

@@ -15,8 +15,9 @@ from evenhand.core import History
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.linear import Linear
 from evenhand.serve.saved import heads
+from evenhand.training.loop import minimise, minimise_all
 from evenhand.training.schedule import Schedule
-from evenhand.training.scoring import margins
+from evenhand.training.scoring import bt, margins
 
 DIM = 10
 HEADS = [pytest.param(kind(), id=name) for name, kind in sorted(heads().items())]
@@ -75,6 +76,18 @@ class TestEveryHead:
         one, two = head.build(DIM, 7).state_dict(), head.build(DIM, 7).state_dict()
         assert one.keys() == two.keys()
         assert all(torch.equal(one[n], two[n]) for n in one)
+
+    def test_replicas_in_one_stack_are_what_each_is_alone(self, head: Any) -> None:
+        train, valid, _ = two_tastes(n_users=24, pairs=8, dim=DIM)
+        schedule = Schedule(lr=1e-2, dropout=0.2, max_epochs=4, batch_users=8)
+        decay = torch.tensor([0.0, 1.0, 0.3])
+        seeds = (0, 1, 0)  # a replica may start elsewhere; batches are those of one seed
+        starts = [head.build(DIM, s) for s in seeds]
+        stacked = minimise_all(starts, train, lambda m, rows, which: bt(m), valid, 5, schedule, weight_decay=decay)
+        for start, wd, found in zip(starts, decay.tolist(), stacked, strict=True):
+            alone = minimise(start, train, lambda m, rows: bt(m), valid, 5, dataclasses.replace(schedule, weight_decay=wd))
+            torch.testing.assert_close(margins(found.scorer, valid), margins(alone.scorer, valid), atol=1e-5, rtol=0)
+        assert not torch.allclose(margins(stacked[0].scorer, valid), margins(stacked[2].scorer, valid), atol=1e-4)
 
     def test_building_leaves_the_global_generator_alone(self, head: Any) -> None:
         before = torch.random.get_rng_state()

@@ -159,6 +159,21 @@ class History:
         counts = self.offsets[1:] - self.offsets[:-1]
         return torch.repeat_interleave(torch.arange(len(counts)), counts)
 
+    def padded(self, values: Tensor) -> Tensor | None:
+        """values float[m, k] of the pairs as float[users, longest history, k], 0 beyond a user's last pair: sums over a user are products.
+
+        None where histories are so uneven that this would more than double the memory.
+        """
+        import torch
+
+        count = self.offsets[1:] - self.offsets[:-1]
+        longest = int(count.max()) if len(count) else 0
+        if len(count) * longest > 2 * len(values):
+            return None
+        place = self.owner() * longest + torch.arange(len(values)) - torch.repeat_interleave(self.offsets[:-1], count)
+        rows = values.new_zeros(len(count) * longest, values.shape[1]).index_copy(0, place, values)
+        return rows.view(len(count), longest, values.shape[1])
+
     def differences(self) -> Tensor:
         """Features of chosen minus features of rejected, float[m, d]."""
         return self.items[self.chosen] - self.items[self.rejected]

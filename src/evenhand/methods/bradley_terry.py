@@ -5,14 +5,17 @@ With the `Linear` head it is one reward for all; with a history-conditioned head
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+
+import torch
 
 from evenhand.core import Head, Pairs
 from evenhand.models.low_rank import LowRank
-from evenhand.training.loop import Fitted, minimise
+from evenhand.training.loop import Fitted, minimise, minimise_all
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt
+from evenhand.training.stack import alike
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,22 @@ class BradleyTerry:
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch with the lowest validation loss, averaged over users."""
         return minimise(self.head.build(train.items.shape[1], seed), train, lambda m, rows: bt(m), valid, seed, self.schedule)
+
+    @staticmethod
+    def fit_all(methods: Sequence[BradleyTerry], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
+        """Each as its own `fit` gives it; those that differ in weight decay alone are trained as one stack."""
+        fitted: dict[int, Fitted] = {}
+        for places in alike(methods, lambda m: m.without_decay()):
+            some = [methods[p] for p in places]
+            scorers = [m.head.build(train.items.shape[1], seed) for m in some]
+            decay = torch.tensor([m.schedule.weight_decay for m in some], dtype=torch.float64)
+            found = minimise_all(scorers, train, lambda m, rows, which: bt(m), valid, seed, some[0].schedule, weight_decay=decay)
+            fitted.update(zip(places, found, strict=True))
+        return [fitted[p] for p in range(len(methods))]
+
+    def without_decay(self) -> BradleyTerry:
+        """What must agree for two fits to run as one stack."""
+        return replace(self, schedule=replace(self.schedule, weight_decay=0.0))
 
     def variants(self) -> Iterator[BradleyTerry]:
         """Itself, then other regularisations, the likeliest first: what `tune` tries."""

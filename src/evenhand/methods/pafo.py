@@ -14,9 +14,8 @@ term by the frequency of his or her group to the power -balance; `distil=mse, ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,8 +23,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from evenhand.core import EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.training.loop import Fitted, minimise
+from evenhand.training.loop import Fitted, minimise, minimise_all
 from evenhand.training.scoring import bt, cross_margins, mean_over_groups, mean_over_users
+from evenhand.training.stack import alike
 
 Distil = Callable[[Tensor, Tensor], Tensor]  # (m [n], m* [n]) → one loss a pair [n], >= 0
 
@@ -80,18 +80,27 @@ class Pafo:
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The student; `parts` holds the pooled model and one teacher a group."""
-        pooled = self.base.fit(train, valid, seed)
-        teachers = self.teachers(pooled, train, valid, seed)
-        parts = {"pooled": pooled} | {f"teacher {g}": t for g, t in teachers.items()}
-        return self.again(Fitted(pooled.scorer, pooled.trace, parts), train, valid, seed)
+        return self.fit_all([self], train, valid, seed)[0]
 
-    def again(self, first: Fitted, train: Pairs, valid: Pairs, seed: int) -> Fitted:
-        """The student of these settings from the pooled model and the teachers of another fit: neither depends on alpha, balance or T."""
-        target = cross_margins(first.parts["pooled"].scorer, train, seed)  # stays where a user is in no group
-        for group in train.groups():
-            rows = train.group == group
-            target[rows] = cross_margins(first.parts[f"teacher {group}"].scorer, train.take(rows), seed)
-        return replace(self.student(target, train, valid, seed), parts=first.parts)
+    @staticmethod
+    def fit_all(methods: Sequence[Pafo], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
+        """Each as its own `fit` gives it. Settings with the same base and teachers share these, and their students are one stack."""
+        bases = [methods[places[0]].base for places in alike(methods, lambda m: m.base)]
+        pooled = dict(zip(bases, BradleyTerry.fit_all(bases, train, valid, seed), strict=True))
+        parts: dict[int, dict[str, Fitted]] = {}
+        targets: dict[int, Tensor] = {}
+        for places in alike(methods, lambda m: (m.base, m.warm_start, m.teacher_lr)):
+            first = methods[places[0]]
+            taught = first.teachers(pooled[first.base], train, valid, seed)
+            found = {"pooled": pooled[first.base]} | {f"teacher {g}": t for g, t in taught.items()}
+            target = target_margins(found, train, seed)
+            parts.update(dict.fromkeys(places, found))
+            targets.update(dict.fromkeys(places, target))
+        students: dict[int, Fitted] = {}
+        for places in alike(methods, lambda m: (m.base.without_decay(), m.distil)):
+            some = Pafo.students([methods[p] for p in places], [targets[p] for p in places], train, valid, seed)
+            students.update(zip(places, some, strict=True))
+        return [replace(students[p], parts=parts[p]) for p in range(len(methods))]
 
     def teachers(self, pooled: Fitted, train: Pairs, valid: Pairs, seed: int) -> dict[int, Fitted]:
         """Stage 1: one specialised model a group, stopped early on that group's validation pairs; without any, the pooled model."""
@@ -108,29 +117,46 @@ class Pafo:
 
     def student(self, target: Tensor, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """Stage 2: one model for everybody towards the target margins float[n] of the training pairs."""
-        weight, T = group_weights(train, self.balance), self.temperature
+        return self.students([self], [target], train, valid, seed)[0]
 
-        def loss(m: Tensor, rows: Tensor) -> Tensor:
-            return self.alpha * bt(m) + (1 - self.alpha) * weight[rows] * self.distil(m / T, target[rows] / T) * T**2
-
+    @staticmethod
+    def students(methods: Sequence[Pafo], targets: Sequence[Tensor], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
+        """Stage 2 of settings that share head, distil and all of the schedule but the weight decay, as one stack."""
+        first = methods[0]
+        alpha, T = (torch.tensor([[value] for value in values]) for values in zip(*((m.alpha, m.temperature) for m in methods)))
+        weights = {balance: group_weights(train, balance) for balance in {m.balance for m in methods}}
+        weight, target = torch.stack([weights[m.balance] for m in methods]), torch.stack(list(targets))
         # A balanced student is also picked by both groups alike: the plain mean would pick the majority's epoch.
-        by_group = self.balance > 0 and self.alpha < 1 and bool((valid.group >= 0).any())
-        judge = partial(mean_over_groups, pairs=valid) if by_group else partial(mean_over_users, pairs=valid)
-        return minimise(
-            self.base.head.build(train.items.shape[1], seed),
-            train,
-            loss,
-            valid,
-            seed,
-            self.base.schedule,
-            valid_loss=lambda m: judge(bt(m)),
-        )
+        grouped = bool((valid.group >= 0).any())
+        by_group = torch.tensor([m.balance > 0 and m.alpha < 1 and grouped for m in methods])
+
+        def losses(m: Tensor, rows: Tensor, which: Tensor) -> Tensor:
+            a, t = alpha[which], T[which]
+            return a * bt(m) + (1 - a) * weight[which][:, rows] * first.distil(m / t, target[which][:, rows] / t) * t**2
+
+        def valid_losses(m: Tensor, which: Tensor) -> Tensor:
+            loss, balanced = bt(m), by_group[which]
+            out = mean_over_users(loss, valid)
+            return torch.where(balanced, mean_over_groups(loss, valid), out) if bool(balanced.any()) else out
+
+        scorers = [m.base.head.build(train.items.shape[1], seed) for m in methods]
+        decay = torch.tensor([m.base.schedule.weight_decay for m in methods], dtype=torch.float64)
+        return minimise_all(scorers, train, losses, valid, seed, first.base.schedule, weight_decay=decay, valid_losses=valid_losses)
 
     def variants(self) -> Iterator[Pafo]:
         """Itself, then other strengths: what `tune` tries."""
         yield self
         for alpha, balance in ((0.1, 0.0), (0.1, 0.75), (0.1, 0.25), (0.25, 0.5), (0.1, 1.0), (0.1, 0.5), (0.5, 0.5)):
             yield replace(self, alpha=alpha, balance=balance)
+
+
+def target_margins(parts: Mapping[str, Fitted], train: Pairs, seed: int) -> Tensor:
+    """m* float[n]: each training pair's margin under the teacher of its user's group; under the pooled model where a user is in none."""
+    target = cross_margins(parts["pooled"].scorer, train, seed)
+    for group in train.groups():
+        rows = train.group == group
+        target[rows] = cross_margins(parts[f"teacher {group}"].scorer, train.take(rows), seed)
+    return target
 
 
 def group_weights(train: Pairs, balance: float) -> Tensor:

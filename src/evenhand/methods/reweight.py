@@ -12,16 +12,19 @@ swaps it. The epoch is picked by the mean over groups, the same target as the we
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+
+import torch
 
 from evenhand.core import EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import group_weights
 from evenhand.training.groups import require_groups
-from evenhand.training.loop import Fitted, minimise
+from evenhand.training.loop import Fitted, minimise_all
 from evenhand.training.scoring import bt, mean_over_groups, mean_over_users
+from evenhand.training.stack import alike
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,29 @@ class Reweight:
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch with the lowest validation loss, averaged over groups (over users at power 0)."""
+        return self.fit_all([self], train, valid, seed)[0]
+
+    @staticmethod
+    def fit_all(methods: Sequence[Reweight], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
+        """Each as its own `fit` gives it; those that differ in power and weight decay alone are trained as one stack."""
         require_groups("reweight", train, valid)
-        weight = group_weights(train, self.power)
-        judge = partial(mean_over_groups if self.power > 0 else mean_over_users, pairs=valid)
-        scorer = self.base.head.build(train.items.shape[1], seed)
-        return minimise(
-            scorer, train, lambda m, rows: weight[rows] * bt(m), valid, seed, self.base.schedule, valid_loss=lambda m: judge(bt(m))
-        )
+        fitted: dict[int, Fitted] = {}
+        for places in alike(methods, lambda m: (m.base.without_decay(), m.power > 0)):
+            some = [methods[p] for p in places]
+            weight = torch.stack([group_weights(train, m.power) for m in some])
+            judge = partial(mean_over_groups if some[0].power > 0 else mean_over_users, pairs=valid)
+            found = minimise_all(
+                [m.base.head.build(train.items.shape[1], seed) for m in some],
+                train,
+                lambda m, rows, which, weight=weight: weight[which][:, rows] * bt(m),  # type: ignore[misc]
+                valid,
+                seed,
+                some[0].base.schedule,
+                weight_decay=torch.tensor([m.base.schedule.weight_decay for m in some], dtype=torch.float64),
+                valid_losses=lambda m, which, judge=judge: judge(bt(m)),  # type: ignore[misc]
+            )
+            fitted.update(zip(places, found, strict=True))
+        return [fitted[p] for p in range(len(methods))]
 
     def variants(self) -> Iterator[Reweight]:
         """Itself, then other powers: what `tune` tries."""

@@ -47,15 +47,16 @@ class LowRankScorer(nn.Module):
         self.raw_c = nn.Parameter(torch.tensor(1.0))
 
     def users(self, history: History) -> Tensor:
-        """w_u, float[users, rank]. Gram matrices are summed pair by pair, so ragged histories need no padding."""
+        """w_u, float[users, rank]."""
         z = history.differences() @ self.V  # (m, rank)
         owner, rank = history.owner(), self.V.shape[1]
         count = (history.offsets[1:] - history.offsets[:-1]).to(z.dtype)
-        gram = (
-            z.new_zeros(len(history), rank * rank)
-            .index_add(0, owner, (z[:, :, None] * z[:, None, :]).flatten(1))
-            .unflatten(1, (rank, rank))
-        )
+        padded = history.padded(z)
+        if padded is not None:
+            gram = padded.mT @ padded
+        else:  # moves rank times the memory, but no single long history can blow it up
+            outer = (z[:, :, None] * z[:, None, :]).flatten(1)
+            gram = z.new_zeros(len(history), rank * rank).index_add(0, owner, outer).unflatten(1, (rank, rank))
         total = z.new_zeros(len(history), rank).index_add(0, owner, z)
         ridge = softplus(self.raw_lambda) * count + softplus(self.raw_kappa)
         eye = torch.eye(rank, dtype=z.dtype)

@@ -6,10 +6,9 @@ do at inference: read some pairs of a user, then judge others. The two are disjo
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,21 +17,23 @@ from torch import Tensor
 from evenhand.core import EvenhandError, History, Pairs
 from evenhand.training.episodes import dropout_mask, episodes
 from evenhand.training.schedule import Schedule
-from evenhand.training.scoring import bt, margins, mean_over_users, only_present
+from evenhand.training.scoring import bt, mean_over_users, only_present
+from evenhand.training.stack import One, Stack
 
 PairLoss = Callable[[Tensor, Tensor], Tensor]  # (margins [n], rows of train [n]) → one loss a pair [n]
+PairLosses = Callable[[Tensor, Tensor, Tensor], Tensor]  # (margins [r, n], rows [n], numbers of the replicas [r]) → losses [r, n]
 Combine = Callable[[Tensor, Pairs, Sequence[Tensor]], Tensor]  # (losses [n] of a batch's pairs, these pairs, parameters) → scalar
 Read = Callable[[Any, History], tuple[Tensor, Tensor]]  # (scorer, history) → states [users, s], and a scalar added to the loss
 
 
 def weighted_mean(losses: Tensor, batch: Pairs, parameters: Sequence[Tensor] = ()) -> Tensor:
-    """Mean of the pairs' losses float[n] by their weights, scalar: how a batch is combined unless a method says otherwise."""
-    return (losses * batch.weight).sum() / batch.weight.sum()
+    """Mean of the pairs' losses float[…, n] by their weights, float[…]: how a batch is combined unless a method says otherwise."""
+    return (losses * batch.weight).sum(-1) / batch.weight.sum()
 
 
 @dataclass
 class Trace:
-    """What happened: losses by epoch, the epoch kept, seconds, pairs a second."""
+    """What happened: losses by epoch, the epoch kept, seconds (of several trained together, its share), pairs a second."""
 
     train_loss: list[float] = field(default_factory=list)
     valid_loss: list[float] = field(default_factory=list)
@@ -70,43 +71,111 @@ def minimise(
     where that differs from inference (a sampled latent and its penalty); default scorer.users and no penalty. Deterministic for a seed
     on one thread.
     """
+    judge = valid_loss or (lambda m: mean_over_users(bt(m), valid))
+    model = One(scorer)
+    parameters = list(model.parameters.values())
+
+    def objective(history: History, batch: Pairs, rows: Tensor, chosen: Tensor, rejected: Tensor) -> Tensor:
+        states, penalty = read(model.module, history) if read else (model.module.users(history), 0.0)
+        margin = _margins(model.module, states, batch.user, chosen, rejected)
+        return (combine(loss(margin, rows), batch, parameters) + penalty)[None]
+
+    decay = torch.tensor([schedule.weight_decay], dtype=torch.float64)
+    return _descend(model, train, objective, valid, lambda m: judge(m[0])[None], seed, schedule, decay)[0]
+
+
+def minimise_all(
+    scorers: Sequence[Any],
+    train: Pairs,
+    losses: PairLosses,
+    valid: Pairs,
+    seed: int,
+    schedule: Schedule,
+    *,
+    weight_decay: Tensor | None = None,
+    valid_losses: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> list[Fitted]:
+    """Train scorers of one shape together, on the same batches: each becomes what `minimise` with the same seed makes of it, up to rounding.
+
+    losses(margins [r, n], rows [n], which [r]) gives losses [r, n] of the replicas numbered `which` (places in `scorers`): those that
+    stopped are left out. valid_losses(margins [r, n], which) → [r]. weight_decay float[replicas], default the schedule's. Every replica
+    stops by itself and returns its own best epoch. Scorers must work under torch.func.vmap: no step may depend on a value.
+    """
+    judge = valid_losses or (lambda m, which: mean_over_users(bt(m), valid))
+    if len(scorers) == 1:  # without vmap's cost; the batch axis is put on and taken off
+        alone = torch.zeros(1, dtype=torch.long)
+        own = schedule.weight_decay if weight_decay is None else float(weight_decay[0])
+        return [
+            minimise(
+                scorers[0], train, lambda m, rows: losses(m[None], rows, alone)[0], valid, seed, replace(schedule, weight_decay=own),
+                valid_loss=lambda m: judge(m[None], alone)[0],
+            )
+        ]  # fmt: skip
+    model = Stack(scorers)
+    decay = torch.full((len(scorers),), schedule.weight_decay, dtype=torch.float64) if weight_decay is None else weight_decay.double()
+
+    def objective(history: History, batch: Pairs, rows: Tensor, chosen: Tensor, rejected: Tensor) -> Tensor:
+        margin = model.call(lambda s, h: _margins(s, s.users(h), batch.user, chosen, rejected), history)
+        return weighted_mean(losses(margin, rows, model.which), batch)
+
+    return _descend(model, train, objective, valid, lambda m: judge(m, model.which), seed, schedule, decay)
+
+
+def _margins(scorer: Any, states: Tensor, user: Tensor, chosen: Tensor, rejected: Tensor) -> Tensor:
+    """Margins of a batch's pairs [n], with gradient; chosen, rejected float[n, d]."""
+    state = states[user]
+    out: Tensor = scorer.score(state, chosen) - scorer.score(state, rejected)
+    return out
+
+
+def _descend(
+    model: One | Stack,
+    train: Pairs,
+    objective: Callable[[History, Pairs, Tensor, Tensor, Tensor], Tensor],  # a batch, its rows and features → losses [r]
+    valid: Pairs,
+    judge: Callable[[Tensor], Tensor],  # margins [r, n] of valid → validation losses [r]
+    seed: int,
+    schedule: Schedule,
+    weight_decay: Tensor,  # float64[replicas]
+) -> list[Fitted]:
+    """The loop itself, for all replicas of `model` at once."""
     for name, pairs in (("training", train), ("validation", valid)):
         if len(pairs) == 0:
             raise EvenhandError(f"There are no {name} pairs. Expected: at least one. To do: bring more data, or change the split.")
-    scorer = copy.deepcopy(scorer)
     generator = torch.Generator().manual_seed(seed)
-    judge = valid_loss or (lambda m: mean_over_users(bt(m), valid))
-    parameters = list(scorer.parameters())
-    decayed = [p for p in parameters if p.ndim > 0]
-    scalars = [p for p in parameters if p.ndim == 0]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": scalars, "weight_decay": 0.0}], lr=schedule.lr
-    )
-    trace, start, seen = Trace(), time.perf_counter(), 0
+    optimiser = torch.optim.Adam(list(model.parameters.values()), lr=schedule.lr)
     judged = only_present(valid)
-    best_loss, best_state = float(judge(margins(scorer, judged))), copy.deepcopy(scorer.state_dict())
+    traces = [Trace() for _ in weight_decay]
+    best_loss, best = judge(model.judged(judged)), {name: v.clone() for name, v in model.values().items()}
     for epoch in range(1, schedule.max_epochs + 1):
-        total = torch.zeros(())
-        weight = 0.0
+        start, total, scored = time.perf_counter(), torch.zeros(len(model.which)), 0
         for history, batch, rows in episodes(train, schedule, generator):
-            states, penalty = read(scorer, history) if read else (scorer.users(history), 0.0)
-            state = states[batch.user]
             keep = dropout_mask(len(rows), train.items.shape[1], schedule.dropout, generator)
-            margin = scorer.score(state, train.items[batch.chosen] * keep) - scorer.score(state, train.items[batch.rejected] * keep)
-            value = combine(loss(margin, rows), batch, parameters) + penalty
+            value = objective(history, batch, rows, train.items[batch.chosen] * keep, train.items[batch.rejected] * keep)
             optimiser.zero_grad(set_to_none=True)
-            value.backward()
+            value.sum().backward()
+            model.shrink(1 - schedule.lr * weight_decay)  # decoupled decay: Adam with it is AdamW (Loshchilov & Hutter 2019)
             optimiser.step()
             total += value.detach() * len(rows)
-            weight += len(rows)
-        seen += len(train)
-        trace.train_loss.append(float(total) / max(weight, 1))
-        trace.valid_loss.append(float(judge(margins(scorer, judged))))
-        if trace.valid_loss[-1] < best_loss:
-            best_loss, best_state, trace.best_epoch = trace.valid_loss[-1], copy.deepcopy(scorer.state_dict()), epoch
-        elif epoch - trace.best_epoch >= schedule.patience:
+            scored += len(rows)
+        found = judge(model.judged(judged))
+        better = found < best_loss[model.which]
+        best_loss[model.which[better]] = found[better]
+        for name, v in model.values().items():
+            best[name][model.which[better]] = v[better]
+        share, goes_on = (time.perf_counter() - start) / len(model.which), []
+        for place, number in enumerate(model.which.tolist()):
+            trace = traces[number]
+            trace.train_loss.append(float(total[place]) / max(scored, 1))
+            trace.valid_loss.append(float(found[place]))
+            trace.seconds += share
+            trace.best_epoch = epoch if bool(better[place]) else trace.best_epoch
+            if epoch - trace.best_epoch < schedule.patience:
+                goes_on.append(place)
+        if not goes_on:
             break
-    scorer.load_state_dict(best_state)
-    trace.seconds = time.perf_counter() - start
-    trace.pairs_per_second = seen / trace.seconds
-    return Fitted(scorer, trace)
+        if len(goes_on) < len(model.which):
+            model.thin_out(torch.tensor(goes_on), optimiser)
+    for trace in traces:
+        trace.pairs_per_second = len(train) * len(trace.train_loss) / trace.seconds
+    return [Fitted(model.scorer({name: v[number] for name, v in best.items()}), trace) for number, trace in enumerate(traces)]

@@ -20,21 +20,21 @@ def bt(margin: Tensor) -> Tensor:
     return softplus(-margin)
 
 
-def margins(scorer: Scorer, pairs: Pairs) -> Tensor:
+def margins(scorer: Scorer, pairs: Pairs, at_once: int = SLICE) -> Tensor:
     """m = r(chosen) - r(rejected) of every pair under its user's history, float[n], no gradient."""
-    both = rewards(scorer, pairs)
+    both = rewards(scorer, pairs, at_once)
     return both[:, 0] - both[:, 1]
 
 
-def rewards(scorer: Scorer, pairs: Pairs) -> Tensor:
-    """Rewards of chosen and rejected under the user's history, float[n, 2], no gradient; in slices, so that memory stays bounded."""
+def rewards(scorer: Scorer, pairs: Pairs, at_once: int = SLICE) -> Tensor:
+    """Rewards of chosen and rejected under the user's history, float[n, 2], no gradient; `at_once` pairs, so that memory stays bounded."""
     with torch.no_grad():
-        states = [scorer.users(pairs.history.take(users)) for users in user_slices(pairs.history)]
+        states = [scorer.users(pairs.history.take(users)) for users in user_slices(pairs.history, at_once)]
         state = torch.cat(states) if states else pairs.items.new_zeros(0, 0)
         sides = (pairs.chosen, pairs.rejected)
         parts = [
             torch.stack([scorer.score(state[pairs.user[rows]], pairs.items[side[rows]]) for side in sides], dim=1)
-            for rows in torch.arange(len(pairs)).split(SLICE)
+            for rows in torch.arange(len(pairs)).split(at_once)
         ]
         return torch.cat(parts) if parts else pairs.items.new_zeros(0, 2)
 
@@ -45,12 +45,12 @@ def only_present(pairs: Pairs) -> Pairs:
     return replace(pairs, history=pairs.history.take(users), user=number)
 
 
-def user_slices(history: History) -> Iterator[Tensor]:
-    """Consecutive user numbers whose histories hold at most SLICE pairs together (a longer history goes alone)."""
+def user_slices(history: History, at_once: int = SLICE) -> Iterator[Tensor]:
+    """Consecutive user numbers whose histories hold at most `at_once` pairs together (a longer history goes alone)."""
     start = 0
     while start < len(history):
-        full = torch.searchsorted(history.offsets, history.offsets[start] + SLICE, right=True)
-        stop = min(max(int(full) - 1, start + 1), start + SLICE, len(history))
+        full = torch.searchsorted(history.offsets, history.offsets[start] + at_once, right=True)
+        stop = min(max(int(full) - 1, start + 1), start + at_once, len(history))
         yield torch.arange(start, stop)
         start = stop
 
@@ -83,14 +83,14 @@ def cross_margins(scorer: Scorer, train: Pairs, seed: int, folds: int = 4) -> Te
 
 
 def mean_over_users(values: Tensor, pairs: Pairs) -> Tensor:
-    """Mean over users of each user's weighted mean, scalar: a user with many pairs counts once."""
+    """Mean over users of each user's weighted mean, values float[…, n] → float[…]: a user with many pairs counts once."""
     n = len(pairs.history)
     weight = values.new_zeros(n).index_add(0, pairs.user, pairs.weight)
-    sums = values.new_zeros(n).index_add(0, pairs.user, values * pairs.weight)
+    sums = values.new_zeros(*values.shape[:-1], n).index_add(-1, pairs.user, values * pairs.weight)
     present = weight > 0
-    return (sums[present] / weight[present]).mean()
+    return (sums[..., present] / weight[present]).mean(-1)
 
 
 def mean_over_groups(values: Tensor, pairs: Pairs) -> Tensor:
-    """Mean over groups of the mean over users, scalar: a small group counts as much as a large one."""
-    return torch.stack([mean_over_users(values[pairs.group == g], pairs.of(g)) for g in pairs.groups()]).mean()
+    """Mean over groups of the mean over users, values float[…, n] → float[…]: a small group counts as much as a large one."""
+    return torch.stack([mean_over_users(values[..., pairs.group == g], pairs.of(g)) for g in pairs.groups()]).mean(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from evenhand.core import Pairs
 from evenhand.training.loop import Fitted
 from evenhand.training.scoring import bt, margins, mean_over_users
+from evenhand.training.stack import alike
 
 
 class Tunable(Protocol):
@@ -21,10 +22,11 @@ class Tunable(Protocol):
 
 
 @runtime_checkable
-class Reusing(Protocol):
-    """A method whose other settings need not train everything anew."""
+class Together(Protocol):
+    """A method several settings of which can be trained at once, sharing what they have in common."""
 
-    def again(self, first: Fitted, train: Pairs, valid: Pairs, seed: int) -> Fitted: ...
+    @staticmethod
+    def fit_all(methods: Sequence[Any], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]: ...
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,21 @@ class Trial:
 def tune(method: Tunable, train: Pairs, valid: Pairs, seed: int, settings: int) -> tuple[Trial, list[Trial]]:
     """Try at most `settings` of the method's variants, the default first → (the chosen one, all of them in order).
 
-    Only `valid` is looked at. What does not depend on the setting (PAFO's pooled model and teachers) is trained once.
+    Only `valid` is looked at.
     """
-    trials: list[Trial] = []
-    for variant in islice(method.variants(), max(settings, 1)):
-        if trials and isinstance(variant, Reusing):
-            fitted = variant.again(trials[0].fitted, train, valid, seed)
-        else:
-            fitted = variant.fit(train, valid, seed)
-        trials.append(Trial(variant, fitted, losses_by_group(fitted, valid)))
+    variants = list(islice(method.variants(), max(settings, 1)))
+    trials = [Trial(m, f, losses_by_group(f, valid)) for m, f in zip(variants, fit_all(variants, train, valid, seed), strict=True)]
     return choose(trials), trials
+
+
+def fit_all(methods: Sequence[Any], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
+    """Every method fitted, in order; those of one class together where the class knows how."""
+    fitted: dict[int, Fitted] = {}
+    for places in alike(methods, type):
+        some = [methods[p] for p in places]
+        found = some[0].fit_all(some, train, valid, seed) if isinstance(some[0], Together) else [m.fit(train, valid, seed) for m in some]
+        fitted.update(zip(places, found, strict=True))
+    return [fitted[p] for p in range(len(methods))]
 
 
 def choose(trials: list[Trial]) -> Trial:
