@@ -14,6 +14,7 @@ from typing import Any
 import evenhand.methods
 import evenhand.models
 from evenhand.core import EvenhandError, clip
+from evenhand.methods.bradley_terry import BradleyTerry
 
 
 def found_in(package: ModuleType) -> dict[str, Any]:
@@ -49,6 +50,12 @@ def method(name: str, settings: Mapping[str, str], head: str | None = None) -> A
     for dial, text in settings.items():
         built = turned(built, dial, text)
     return built
+
+
+def base(method: Any) -> BradleyTerry:
+    """What gives a method its head and schedule: itself, or the Bradley-Terry it starts from."""
+    found: BradleyTerry = method if isinstance(method, BradleyTerry) else method.base
+    return found
 
 
 def turned(method: Any, dial: str, text: str) -> Any:

@@ -80,16 +80,16 @@ def fit(
     scorer = models[list(models)[-1]].scorer
     about = {"method": method, "title": list(models)[-1], "seed": held_to.seed, "data": data.fingerprint, "split": split_digest(split)}
     model = RewardModel(
-        encoding.encoder, ready.feature_map, _base(chosen).head, scorer, encoding.with_prompt, about | {"dials": dict(dials.dials(chosen))}
+        encoding.encoder,
+        ready.feature_map,
+        dials.base(chosen).head,
+        scorer,
+        encoding.with_prompt,
+        about | {"dials": dict(dials.dials(chosen))},
     )
     report = _report(ready, models, traces, held_to, {**_about(ready, model), "tuned": _tuned(tune_settings)})
     progress("audit", 1, 1)
     return Fit(model, report)
-
-
-def _base(method: Any) -> BradleyTerry:
-    """What gives a method its head and schedule: itself, or the Bradley-Terry it starts from."""
-    return method if isinstance(method, BradleyTerry) else method.base
 
 
 Trained = tuple[dict[str, Fitted], list[TrainingTrace], Any]
@@ -99,10 +99,10 @@ def _train(ready: Prepared, name: str, method: Any, seed: int, settings: int, pr
     """(models by title, the one asked for last; every fit's trace; the method as tuned). Each model is tuned within the same budget."""
     train, valid = ready.training()
     progress("train", 0, 3)
-    plain = BradleyTerry(head=Linear(), schedule=_base(method).schedule)
+    plain = BradleyTerry(head=Linear(), schedule=dials.base(method).schedule)
     # A user model that Bradley-Terry trains stands beside the default one; any other method beside Bradley-Terry on its own head.
     own_head = not isinstance(method, BradleyTerry) or name == "bradley_terry"
-    base = _base(method) if own_head else replace(_base(method), head=LowRank())
+    base = dials.base(method) if own_head else replace(dials.base(method), head=LowRank())
     best, tried = tune(plain, train, valid, seed, settings)
     models, trials = {PLAIN: best.fitted}, [(PLAIN, t) for t in tried]
     progress("train", 1, 3)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 
@@ -22,6 +23,7 @@ from evenhand.training.stack import alike
 class BradleyTerry:
     """head: how a user enters the reward."""
 
+    needs_groups: ClassVar[bool] = False
     head: Head = field(default_factory=LowRank)
     schedule: Schedule = field(default_factory=Schedule)
 
@@ -46,7 +48,16 @@ class BradleyTerry:
         return replace(self, schedule=replace(self.schedule, weight_decay=0.0))
 
     def variants(self) -> Iterator[BradleyTerry]:
-        """Itself, then other regularisations, the likeliest first: what `tune` tries."""
+        """Itself, then its head's other sizes, then other regularisations, the likeliest first: what `tune` tries."""
         yield self
+        if isinstance(self.head, Sized):
+            yield from (replace(self, head=head) for head in self.head.variants())
         for decay, dropout in ((3.0, 0.5), (0.3, 0.3), (1.0, 0.6), (0.1, 0.1), (3.0, 0.3), (10.0, 0.5), (0.3, 0.1)):
             yield replace(self, schedule=replace(self.schedule, weight_decay=decay, dropout=dropout))
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """A head that names sizes worth trying first; where there are none, regularisation is."""
+
+    def variants(self) -> Iterator[Head]: ...

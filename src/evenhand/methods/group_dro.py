@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ from evenhand.training.scoring import bt
 class GroupDRO:
     """eta >= 0: step of the groups' weights; 0.01 is the paper's. With few batches it hardly moves them: then 0.1 or 1; too large, q jumps."""
 
+    needs_groups: ClassVar[bool] = True
     base: BradleyTerry = field(default_factory=BradleyTerry)
     eta: float = 0.01
 

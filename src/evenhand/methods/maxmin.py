@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ from evenhand.training.scoring import bt
 class MaxMin:
     """memory in [0, 1): share of the running mean that a new batch leaves. 0.9 looks back some ten batches: steadier, but late to react."""
 
+    needs_groups: ClassVar[bool] = True
     base: BradleyTerry = field(default_factory=BradleyTerry)
     memory: float = 0.0
 

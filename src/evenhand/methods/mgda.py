@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ class MGDA:
     """normalise: gradients of length 1 before lambda is sought. Without it the hull's shortest point leans towards the group with the
     *smaller* gradient, which is the one already served well: in a made-up world that lost 9 points of the minority's accuracy."""
 
+    needs_groups: ClassVar[bool] = True
     base: BradleyTerry = field(default_factory=BradleyTerry)
     normalise: bool = True
 

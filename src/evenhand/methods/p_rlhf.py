@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ from evenhand.training.scoring import bt, mean_over_users
 class PRlhfMethod:
     """base: head and schedule. generic in [0, 1]: share of the generic loss; 0 is Bradley-Terry, 1 is one reward for all."""
 
+    needs_groups: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     generic: float = 0.5
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -62,6 +63,7 @@ class Pafo:
     leaves mse, hinge and gate as they are. teacher_lr: a warm teacher needs small steps. Defaults: what validation chose in runs/dsp.sh.
     """
 
+    needs_groups: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     alpha: float = 0.0
     distil: Distil = soft

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ from evenhand.training.scoring import bt
 class PrefMethod:
     """base: head and schedule. ridge > 0: how far a user's direction is pulled to 0 before the decomposition, per pair and coordinate."""
 
+    needs_groups: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     ridge: float = 1.0
 

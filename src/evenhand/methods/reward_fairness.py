@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -29,6 +30,7 @@ from evenhand.training.scoring import bt
 class RewardFairness:
     """alpha >= 0: strength of the regularisation, 0.1 as published; large values flatten all margins. gamma: exponent of the coefficient."""
 
+    needs_groups: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     alpha: float = 0.1
     gamma: float = 0.0

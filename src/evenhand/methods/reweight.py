@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 from functools import partial
 
 import torch
@@ -31,6 +32,7 @@ from evenhand.training.stack import alike
 class Reweight:
     """power in [0, 1]: exponent of the inverse frequency. 1 can make a handful of users the loudest; then try 0.5."""
 
+    needs_groups: ClassVar[bool] = True
     base: BradleyTerry = field(default_factory=BradleyTerry)
     power: float = 1.0
 

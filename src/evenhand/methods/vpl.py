@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ from evenhand.training.scoring import bt
 class VplMethod:
     """base: head and schedule. kl >= 0: w, weight of the penalty. anneal: batches until it counts in full."""
 
+    needs_groups: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     kl: float = 3e-6
     anneal: int = 1000

@@ -13,6 +13,7 @@ read depends on |difference| alone, so a user who chose the other response every
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from evenhand.core import EvenhandError, History
 class Attention:
     """rank: directions in which users may differ. queries: what is asked of a history; 4 lets it tell a few kinds of pairs apart."""
 
+    reads_new_users: ClassVar[bool] = True
     rank: int = 12
     queries: int = 4
 

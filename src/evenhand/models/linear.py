@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from evenhand.core import History
 @dataclass(frozen=True)
 class Linear:
     """The head without a user. No hyperparameters."""
+
+    reads_new_users: ClassVar[bool] = True
 
     def build(self, dim: int, seed: int) -> LinearScorer:
         """An untrained scorer for features of `dim` coordinates; the seed changes nothing, since b starts at 0."""

@@ -13,7 +13,9 @@ mixture, which is also the reward of a user without a history; the paper has no 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +28,13 @@ from evenhand.core import History
 class Lore:
     """rank: K, the rewards that are mixed; the paper tries 1 to 25. steps: of the fit of a user's weights; 20 come close to its end."""
 
+    reads_new_users: ClassVar[bool] = True
     rank: int = 8
     steps: int = 20
+
+    def variants(self) -> Iterator[Lore]:
+        """Other numbers of rewards: what `tune` tries before regularisation."""
+        yield from (replace(self, rank=rank) for rank in (16, 4) if rank != self.rank)
 
     def build(self, dim: int, seed: int) -> LoreScorer:
         """An untrained scorer for features of `dim` coordinates."""

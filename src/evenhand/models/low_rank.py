@@ -10,6 +10,7 @@ is the reward for everybody. The order of the history's pairs does not matter.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from evenhand.core import EvenhandError, History
 class LowRank:
     """rank: directions in which users may differ. 12 served four domains of taste well; more overfit with 10^4 pairs."""
 
+    reads_new_users: ClassVar[bool] = True
     rank: int = 12
 
     def __post_init__(self) -> None:

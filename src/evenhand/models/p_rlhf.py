@@ -13,6 +13,7 @@ Differs from the paper: there e_u is a soft prompt in front of a language model;
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from evenhand.core import EvenhandError, History
 class PRlhf:
     """rank: coordinates of an embedding. seats: training users that have room; a number beyond is an error that says so."""
 
+    reads_new_users: ClassVar[bool] = False
     rank: int = 12
     seats: int = 4096
 

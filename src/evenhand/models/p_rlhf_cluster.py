@@ -12,6 +12,7 @@ an epoch where shared weights take one a batch: without it weights hardly leave 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ PACE = 10.0  # of 1, 3, 10 and 30 the best on held-out prompts of simulated user
 class PRlhfCluster:
     """clusters: embeddings that are mixed; the paper uses 10. rank: their coordinates. seats: as in p_rlhf.py."""
 
+    reads_new_users: ClassVar[bool] = False
     clusters: int = 10
     rank: int = 12
     seats: int = 4096

@@ -12,6 +12,7 @@ the even mixture. Unlike the other heads this one is no function of differences:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from evenhand.models.lore import mixture_of
 class Pal:
     """prototypes: ideal points that are mixed. rank: coordinates of the space they lie in. steps: of the fit of a user's weights."""
 
+    reads_new_users: ClassVar[bool] = True
     prototypes: int = 8
     rank: int = 12
     steps: int = 20

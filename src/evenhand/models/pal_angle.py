@@ -11,6 +11,7 @@ length 1, so that the fit of w_u stays convex: a user between two tastes has sma
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from evenhand.models.lore import mixture_of
 class PalAngle:
     """prototypes: directions that are mixed. rank: coordinates of the space they lie in. steps: of the fit of a user's weights."""
 
+    reads_new_users: ClassVar[bool] = True
     prototypes: int = 8
     rank: int = 12
     steps: int = 20

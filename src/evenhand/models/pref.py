@@ -13,6 +13,7 @@ features. Which pairs to ask a new user about (the paper's active queries) is no
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from evenhand.core import History
 class Pref:
     """rank: base rewards. steps: of the regression; the first is ridge regression already, 8 come close to its end."""
 
+    reads_new_users: ClassVar[bool] = True
     rank: int = 12
     steps: int = 8
 

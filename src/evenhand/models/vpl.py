@@ -14,6 +14,7 @@ that z = 0 is one reward for all. exp(k) is a learned entry of value 0 beside th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from evenhand.core import History
 class Vpl:
     """latent: coordinates of z. hidden: width of the pair encoder."""
 
+    reads_new_users: ClassVar[bool] = True
     latent: int = 12
     hidden: int = 32
 

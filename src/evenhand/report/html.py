@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -16,17 +17,22 @@ MOST_CARDS = 12  # requirements drawn with their intervals
 
 
 def html(document: dict[str, Any]) -> str:
-    """The page. Every text in it went through Jinja's autoescape; only figures, escaped by svg.py, go in as they are."""
+    """The page of an audit. Every text in it went through Jinja's autoescape; only figures, escaped by svg.py, go in as they are."""
+    return render(
+        "report.html.j2", document, panels(document), **_requirements(document), summary=title(words.summary(document)), sign=SIGN,
+        outcome=words.outcome(document["requirements"]), kind="audit report", files="report.json, report.md, junit.xml and CSV files",
+    )  # fmt: skip
+
+
+def render(template: str, document: dict[str, Any], shown: Sequence[Panel], **parts: Any) -> str:
+    """A page of this folder's templates: its head from `parts`, then the panels."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("evenhand.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    page = environment.get_template("report.html.j2")
-    return page.render(
-        document=document, panels=[_safe(p) for p in panels(document)], **_requirements(document), hashes=_hashes(document["facts"]),
-        summary=title(words.summary(document)), sign=SIGN, outcome=words.outcome(document["requirements"]),
-    )  # fmt: skip
+    page = environment.get_template(template)
+    return page.render(document=document, panels=[_safe(p) for p in shown], hashes=_hashes(document["facts"]), **parts)
 
 
 def title(sentence: str) -> Markup:

@@ -30,11 +30,11 @@ def markdown(document: Json) -> str:
         lines += ["**Users are simulated.**", ""]
     lines += [f"{text(words.outcome(document['requirements']))} {text(words.gap_sentence(document['model']), 400)}", ""]
     lines += _requirements(document["requirements"]) + _groups(document["model"]) + _changes(document["changes"])
-    lines += [f"To reproduce: {_code(document['command'])}"] if document["command"] else []
+    lines += [f"To reproduce: {code(document['command'])}"] if document["command"] else []
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], most: int, file: str) -> list[str]:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], most: int, file: str) -> list[str]:
     if not rows:
         return []
     lines = ["| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows[:most])]
@@ -48,7 +48,7 @@ def _requirements(requirements: list[Json]) -> list[str]:
         row = words.requirement_row(requirement)
         cells = f"{row['value']} ({row['interval']})", row["required"], row["people"]
         rows.append((f"{SIGN[row['verdict']]} {row['verdict']}", text(row["name"], 80), *cells))
-    return _table(
+    return table(
         ("verdict", "requirement", "estimate (simultaneous 95 % interval)", "required", "from"),
         rows,
         MOST_REQUIREMENTS,
@@ -59,7 +59,7 @@ def _requirements(requirements: list[Json]) -> list[str]:
 def _groups(model: Json) -> list[str]:
     groups = sorted(model["groups"], key=lambda g: (bool(g["excluded"]), g["accuracy"]["value"] is None, g["accuracy"]["value"] or 0.0))
     rows = [(text(g["group"], 60), share(g["accuracy"]), people(g["accuracy"]), text(g["excluded"], 60)) for g in groups]
-    return _table(("group", "accuracy (95 % interval)", "from", "excluded because"), rows, MOST_GROUPS, "groups.csv")
+    return table(("group", "accuracy (95 % interval)", "from", "excluded because"), rows, MOST_GROUPS, "groups.csv")
 
 
 def _changes(changes: list[Json]) -> list[str]:
@@ -68,10 +68,10 @@ def _changes(changes: list[Json]) -> list[str]:
         for c in changes
         for r in c["rows"]
     ]
-    return _table(("change", "group", "difference, points (95 % interval)", "from"), rows, MOST_CHANGES, "changes.csv")
+    return table(("change", "group", "difference, points (95 % interval)", "from"), rows, MOST_CHANGES, "changes.csv")
 
 
-def _code(command: str) -> str:
+def code(command: str) -> str:
     """A code span with a fence longer than any run of backticks in it."""
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", command)), default=0))
     return f"{fence} {command} {fence}"

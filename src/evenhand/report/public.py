@@ -27,21 +27,21 @@ Json = dict[str, Any]
 
 def publish(findings: FairnessReport) -> Json:
     """The document: the findings' own fields, plus `format`, `verdict` and `exit_code`. Suppressed numbers are null."""
-    document = _printable(to_json(findings))
+    document = printable(to_json(findings))
     for model in (document["model"], *document["others"], *document["cells"]):
         _suppress_model(model)
     small = {g["group"] for g in document["model"]["groups"] if g["suppressed"]}
     for requirement in document["requirements"]:
         _suppress_requirement(requirement, small, _judged(document["model"]))
     for change in document["changes"]:
-        if any(_is_small(r["difference"]["n_users"]) for r in change["rows"]) and _judged(document["model"]) < 2:
+        if any(is_small(r["difference"]["n_users"]) for r in change["rows"]) and _judged(document["model"]) < 2:
             for key in ("gap_before", "gap_after", "gap_change"):
-                _suppress(change[key])
+                suppress(change[key])
             change.update(verdict="", levelled_down=None)
-    _suppress_estimates(document)
+    suppress_estimates(document)
     shown = {g["group"] for g in document["model"]["groups"]} - small
     by_group = document["exclusions"]["by_group"]
-    document["exclusions"]["by_group"] = {key: reasons for key, reasons in by_group.items() if _may_be_named(key, reasons, small, shown)}
+    document["exclusions"]["by_group"] = {key: reasons for key, reasons in by_group.items() if may_be_named(key, reasons, small, shown)}
     return {"format": "evenhand report 1", "verdict": findings.verdict, "exit_code": findings.exit_code, **document}
 
 
@@ -63,7 +63,7 @@ def _visible(character: str) -> str:
     return f"\\u{ord(character):04x}" if unicodedata.category(character) != "Zs" else " "
 
 
-def _printable(value: Any) -> Any:
+def printable(value: Any) -> Any:
     if isinstance(value, str):
         return one_line(value)
     if isinstance(value, Mapping):
@@ -72,10 +72,10 @@ def _printable(value: Any) -> Any:
             name = one_line(str(key))
             while name in out:  # two keys that look the same: neither is lost
                 name += TWIN
-            out[name] = _printable(v)
+            out[name] = printable(v)
         return out
     if isinstance(value, list):
-        return [_printable(v) for v in value]
+        return [printable(v) for v in value]
     if isinstance(value, np.generic):  # numpy numbers are welcome in findings; JSON knows only Python's own
         value = value.item()
     if isinstance(value, float):
@@ -87,15 +87,15 @@ def _is_estimate(value: Mapping[str, Any]) -> bool:
     return {"value", "low", "high", "n_users", "n_pairs"} <= value.keys()
 
 
-def _is_small(n_users: int | None) -> bool:
+def is_small(n_users: int | None) -> bool:
     return n_users is not None and 0 < n_users < SMALLEST_CELL
 
 
-def _suppress(estimate: Json) -> None:
+def suppress(estimate: Json) -> None:
     estimate.update(value=None, low=None, high=None, n_users=None, n_pairs=None, suppressed=True)
 
 
-def _may_be_named(key: str, reasons: Mapping[str, int], small: set[str], shown: set[str]) -> bool:
+def may_be_named(key: str, reasons: Mapping[str, int], small: set[str], shown: set[str]) -> bool:
     """Whether excluded rows may be told to a group: "minority", or "country=FR" as the loader writes it. Of a group that is not in the
     audit nobody knows the number of users; under 10 rows it may be small.
     """
@@ -108,24 +108,24 @@ def _suppress_requirement(requirement: Json, small: set[str], judged: int) -> No
     """A requirement on a small group, or on a gap to one. Its estimate names its groups: "a", "a, b" or "a minus b"."""
     estimate = requirement["estimate"]
     named = set(re.split(", | minus ", estimate["group"])) | {estimate["group"]}
-    if named & small or (small and not estimate["group"] and judged < 2) or _is_small(estimate["n_users"]):
-        _suppress(estimate)
+    if named & small or (small and not estimate["group"] and judged < 2) or is_small(estimate["n_users"]):
+        suppress(estimate)
         requirement["reason"] = f"It concerns a group of fewer than {SMALLEST_CELL} users."
     requirement["reason"] = re.sub(
         r"(?<![\d.,])[1-9] users?\b(, \d+ needed)?(; \d+ pairs, \d+ needed)?", "fewer than 10 users", requirement["reason"]
     )
 
 
-def _suppress_estimates(value: Any) -> None:
+def suppress_estimates(value: Any) -> None:
     """Every estimate over too few users, wherever it stands."""
     if isinstance(value, list):
         for v in value:
-            _suppress_estimates(v)
+            suppress_estimates(v)
     elif isinstance(value, dict):
-        if _is_estimate(value) and _is_small(value["n_users"]):
-            _suppress(value)
+        if _is_estimate(value) and is_small(value["n_users"]):
+            suppress(value)
         for v in value.values():
-            _suppress_estimates(v)
+            suppress_estimates(v)
 
 
 def _judged(model: Json) -> int:
@@ -136,18 +136,18 @@ def _judged(model: Json) -> int:
 def _suppress_model(model: Json) -> None:
     """The cells that are no estimates: groups and their counts, and all that describes single users."""
     for group in model["groups"]:
-        group["suppressed"] = _is_small(group["n_users"])
+        group["suppressed"] = is_small(group["n_users"])
         if group["suppressed"]:
             if model["gap"] and (not group["excluded"] or _judged(model) < 2):
-                _suppress(model["gap"])  # else the small group could be read off as the other group minus the gap
+                suppress(model["gap"])  # else the small group could be read off as the other group minus the gap
             for estimate in (group[k] for k in ("accuracy", "margin", "log_loss", "ece", "ceiling") if group[k]):
-                _suppress(estimate)
+                suppress(estimate)
             group.update(n_users=None, n_pairs=None, mde=None, p_value=None, notable=False, excluded=SMALL_GROUP)
     small = {g["group"] for g in model["groups"] if g["suppressed"]}
     for counts in model["counts"]:
         if counts["group"] in small:
             counts.update({k: None for k in counts if k != "group"})
-    if _is_small(model["overall"]["n_users"]):
+    if is_small(model["overall"]["n_users"]):
         model.update(null=[], spread=None)
         if model["support"]:
             model["support"].update(users=[], line=[])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -12,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from evenhand.audits.findings import FairnessReport
-from evenhand.core import EvenhandError, Verdict
+from evenhand.core import Verdict
 from evenhand.report import words
 from evenhand.report.html import html
 from evenhand.report.junit import junit
 from evenhand.report.markdown import markdown
 from evenhand.report.public import publish
+from evenhand.report.saving import write
 from evenhand.report.tables import tables
 
 
@@ -75,13 +74,7 @@ class Report:
             "report.json": self.json(),
             page.name: self.html(),
         }
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, text in files.items():
-                _replace(folder / name, text)
-        except OSError as error:
-            found = f"The report cannot be written to {folder}: {error.strerror or error}"
-            raise EvenhandError(f"{found}. Expected: a folder that can be written. To do: name another one.") from error
+        write(folder, files)
         return page
 
     def __repr__(self) -> str:
@@ -97,15 +90,3 @@ class Report:
         """The page in a frame of its own, so that its style and the notebook's leave each other alone."""
         frame = 'sandbox="" title="evenhand audit report" style="width:100%;height:46rem;border:1px solid #8888"'
         return f'<iframe {frame} srcdoc="{escape(self.html())}"></iframe>'
-
-
-def _replace(path: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -13,7 +13,7 @@ MOST_ROWS = 30  # of a forest; the tables and groups.csv hold more
 ROW = 27  # pixels
 
 
-def _points(axes: Any, rows: dict[int, Json], label: str, colour: str = BLUE, marker: str = "o", filled: bool = True) -> None:
+def points(axes: Any, rows: dict[int, Json], label: str, colour: str = BLUE, marker: str = "o", filled: bool = True) -> None:
     """Values with their intervals, each on its row; one artist for all points and one for all intervals, since artists are slow."""
     known = {y: ends for y, e in rows.items() if (ends := interval(e))}
     if known:
@@ -25,11 +25,11 @@ def _points(axes: Any, rows: dict[int, Json], label: str, colour: str = BLUE, ma
     )
 
 
-def _row_labels(canvas: Canvas, axes: Any, labels: list[str], notes: list[str]) -> None:
-    """Labels left of the rows and, on a wide page, counts right of them."""
+def row_labels(canvas: Canvas, axes: Any, labels: list[str], notes: list[str], longest: int = 26) -> None:
+    """Labels left of the rows, clipped to `longest` columns, and, on a wide page, counts right of them."""
     across, pixel = axes.get_yaxis_transform(), 1 / axes.bbox.width
     for y, label in enumerate(labels):
-        token = canvas.token(label, 18 if canvas.is_narrow else 26)
+        token = canvas.token(label, 18 if canvas.is_narrow else longest)
         axes.text(-8 * pixel, y, token, transform=across, ha="right", va="center_baseline", fontsize=11)
     for y, note in enumerate([] if canvas.is_narrow else notes):
         axes.text(1 + 10 * pixel, y, note, transform=across, va="center_baseline", color=MUTED, fontsize=10.5)
@@ -43,13 +43,13 @@ def _all(axes: Any, overall: Json, label: str) -> None:
         axes.axvline(100 * overall["value"], color=MUTED, linewidth=1, linestyle=(0, (2, 3)), label=label)
 
 
-def _fit(axes: Any, estimates: list[Json], also: list[float], least: float = 4.0, possible: tuple[float, float] = (0.0, 100.0)) -> None:
+def fit(axes: Any, estimates: list[Json], also: list[float], least: float = 4.0, possible: tuple[float, float] = (0.0, 100.0)) -> None:
     """Room for every value and interval."""
     ends = [e for x in estimates for e in (interval(x) or ())]
     axes.set_xlim(*bounds([*ends, *in_percent([x["value"] for x in estimates]), *also], least, possible))
 
 
-def _counts(estimate: Json) -> str:
+def counts_note(estimate: Json) -> str:
     if estimate["n_users"] is None:
         return "under 10 users"
     return f"{_short(estimate['n_users'])} users · {_short(estimate['n_pairs'])} pairs"
@@ -82,10 +82,10 @@ def forest(groups: list[Json], overall: Json, tolerance: float | None, width: in
         excluded = {y: g["accuracy"] for y, g in enumerate(groups) if g["excluded"]}
         for rows, look in ((judged, ("accuracy", BLUE, "o", True)), (excluded, ("insufficient", GREY, "s", False))):
             if rows:
-                _points(axes, rows, *look)
+                points(axes, rows, *look)
         _strokes(axes, groups, overall)
-        _fit(axes, [g["accuracy"] for g in groups], in_percent([overall["value"]]))
-        _row_labels(canvas, axes, [g["group"] for g in groups], [_counts(g["accuracy"]) for g in groups])
+        fit(axes, [g["accuracy"] for g in groups], in_percent([overall["value"]]))
+        row_labels(canvas, axes, [g["group"] for g in groups], [counts_note(g["accuracy"]) for g in groups])
         percent_ticks(axes.xaxis, canvas)
         legend(canvas, axes)
 
@@ -151,7 +151,7 @@ def null(rows: list[Json], width: int) -> str:
             axes.set_xlim(*bounds(values, 0.02))
             pad = 0.08 * (max(values) - min(values)) or 0.01
             axes.set_xlim(min(values) - pad, max(values) + pad)
-            _row_labels(canvas, axes, [row["statistic"].replace(" - ", " − ")], [])
+            row_labels(canvas, axes, [row["statistic"].replace(" - ", " − ")], [])
             few_ticks(axes.xaxis, canvas)
             unit = " pts" if scale == 100 else ""
             axes.xaxis.set_major_formatter(lambda v, _, unit=unit: f"{v:g}{unit}".replace("-", "−"))
@@ -168,9 +168,9 @@ def confound(panel: Json, overall: Json, name: str, width: int) -> str:
     def paint(canvas: Canvas) -> None:
         axes = canvas.axes(118 if canvas.is_narrow else 190, 14 if canvas.is_narrow else 165, 30, 30)
         _all(axes, overall, "all pairs")
-        _points(axes, {y: estimate for y, (_, estimate) in enumerate(bins)}, "accuracy, 95 % interval")
-        _fit(axes, [x for _, x in bins], in_percent([overall["value"]]))
-        _row_labels(canvas, axes, [label for label, _ in bins], [_counts(x) for _, x in bins])
+        points(axes, {y: estimate for y, (_, estimate) in enumerate(bins)}, "accuracy, 95 % interval")
+        fit(axes, [x for _, x in bins], in_percent([overall["value"]]))
+        row_labels(canvas, axes, [label for label, _ in bins], [counts_note(x) for _, x in bins])
         percent_ticks(axes.xaxis, canvas)
         legend(canvas, axes)
 
@@ -195,13 +195,16 @@ def change(panel: Json, name: str, width: int) -> str:
             before, places, "o", color=ORANGE, markerfacecolor=PAPER, markeredgewidth=1.8, markersize=8, linestyle="none", label="before"
         )
         axes.plot(after, places, "o", color=BLUE, markersize=8, linestyle="none", label="after")
-        _points(deltas, {y: r["difference"] for y, r in enumerate(rows)}, "difference, 95 % interval", marker="D")
+        points(deltas, {y: r["difference"] for y, r in enumerate(rows)}, "difference, 95 % interval", marker="D")
         axes.set_xlim(*bounds([*before, *after]))
-        _fit(deltas, [r["difference"] for r in rows], [0.0], 2.0, (-100.0, 100.0))
+        fit(deltas, [r["difference"] for r in rows], [0.0], 2.0, (-100.0, 100.0))
         deltas.axvline(0, color=MUTED, linewidth=1.2)
-        _row_labels(canvas, axes, [r["group"] for r in rows], [])
-        _row_labels(
-            canvas, deltas, [r["group"] for r in rows] if canvas.is_narrow else [""] * len(rows), [_counts(r["difference"]) for r in rows]
+        row_labels(canvas, axes, [r["group"] for r in rows], [])
+        row_labels(
+            canvas,
+            deltas,
+            [r["group"] for r in rows] if canvas.is_narrow else [""] * len(rows),
+            [counts_note(r["difference"]) for r in rows],
         )
         percent_ticks(axes.xaxis, canvas, 4)
         few_ticks(deltas.xaxis, canvas, 4)

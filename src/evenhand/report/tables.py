@@ -29,9 +29,9 @@ def tables(document: Json) -> dict[str, str]:
         "counts.csv": _counts(model),
         "changes.csv": _changes(document["changes"]),
         "training.csv": _training(document["training"]),
-        "exclusions.csv": _exclusions(document["exclusions"]),
+        "exclusions.csv": exclusions(document["exclusions"]),
     }
-    return {name: _csv(rows) for name, rows in files.items()}
+    return {name: as_csv(rows) for name, rows in files.items()}
 
 
 def neutral(cell: Any) -> Any:
@@ -45,23 +45,23 @@ def neutral(cell: Any) -> Any:
     return cell
 
 
-def _csv(rows: Iterable[Sequence[Any]]) -> str:
+def as_csv(rows: Iterable[Sequence[Any]]) -> str:
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows([neutral("" if c is None else c) for c in row] for row in rows)
     return file.getvalue()
 
 
-def _cells(estimate: Json | None) -> list[Any]:
+def cells(estimate: Json | None) -> list[Any]:
     return [None if estimate is None else estimate[k] for k in ESTIMATE]
 
 
-def _head(*names: str) -> list[str]:
+def head(*names: str) -> list[str]:
     return [f"{name}_{part}" for name in names for part in ESTIMATE]
 
 
 def _requirements(document: Json) -> list[list[Any]]:
     rows = [
-        [r["name"], r["verdict"], r["tolerance"], *_cells(r["estimate"]), r["estimate"]["level"], r["reason"]]
+        [r["name"], r["verdict"], r["tolerance"], *cells(r["estimate"]), r["estimate"]["level"], r["reason"]]
         for r in document["requirements"]
     ]
     return [["requirement", "verdict", "tolerance", *ESTIMATE, "level", "reason"], *rows]
@@ -80,26 +80,26 @@ def _groups(models: list[Json]) -> list[list[Any]]:
             g["p_value"],
             g["notable"],
             g["excluded"],
-            *(c for k in metrics for c in _cells(g[k])),
+            *(c for k in metrics for c in cells(g[k])),
         ]
         for m in models
         for g in m["groups"]
     ]
-    return [["model", "split", "group", "n_users", "n_pairs", "mde", "p_value", "notable", "excluded", *_head(*metrics)], *rows]
+    return [["model", "split", "group", "n_users", "n_pairs", "mde", "p_value", "notable", "excluded", *head(*metrics)], *rows]
 
 
 def _models(models: list[Json]) -> list[list[Any]]:
     return [
-        ["model", "split", *_head("accuracy", "gap")],
-        *([m["model"], m["split"], *_cells(m["overall"]), *_cells(m["gap"])] for m in models),
+        ["model", "split", *head("accuracy", "gap")],
+        *([m["model"], m["split"], *cells(m["overall"]), *cells(m["gap"])] for m in models),
     ]
 
 
 def _support(model: Json) -> list[list[Any]]:
     bins = model["support"]["bins"] if model["support"] else []
     return [
-        ["support_low", "support_high", "support_mean", *_head("accuracy")],
-        *([b["low"], b["high"], b["mean"], *_cells(b["accuracy"])] for b in bins),
+        ["support_low", "support_high", "support_mean", *head("accuracy")],
+        *([b["low"], b["high"], b["mean"], *cells(b["accuracy"])] for b in bins),
     ]
 
 
@@ -114,9 +114,9 @@ def _users(model: Json) -> list[list[Any]]:
 
 
 def _confounds(model: Json) -> list[list[Any]]:
-    rows = [[c["name"], label, *_cells(e)] for c in model["confounds"] for label, e in c["bins"]]
-    alone = [[c["name"], "the feature alone", *_cells(c["alone"])] for c in model["confounds"] if c["alone"]]
-    return [["confound", "bin", *_head("accuracy")], *rows, *alone]
+    rows = [[c["name"], label, *cells(e)] for c in model["confounds"] for label, e in c["bins"]]
+    alone = [[c["name"], "the feature alone", *cells(c["alone"])] for c in model["confounds"] if c["alone"]]
+    return [["confound", "bin", *head("accuracy")], *rows, *alone]
 
 
 def _counts(model: Json) -> list[list[Any]]:
@@ -126,33 +126,33 @@ def _counts(model: Json) -> list[list[Any]]:
 
 def _changes(changes: list[Json]) -> list[list[Any]]:
     rows = [
-        [c["before"], c["after"], r["group"], *_cells(r["before"]), *_cells(r["after"]), *_cells(r["difference"])]
+        [c["before"], c["after"], r["group"], *cells(r["before"]), *cells(r["after"]), *cells(r["difference"])]
         for c in changes
         for r in c["rows"]
     ]
-    gaps = [[c["before"], c["after"], "gap", *_cells(c["gap_before"]), *_cells(c["gap_after"]), *_cells(c["gap_change"])] for c in changes]
-    return [["model_before", "model_after", "group", *_head("before", "after", "difference")], *rows, *gaps]
+    gaps = [[c["before"], c["after"], "gap", *cells(c["gap_before"]), *cells(c["gap_after"]), *cells(c["gap_change"])] for c in changes]
+    return [["model_before", "model_after", "group", *head("before", "after", "difference")], *rows, *gaps]
 
 
 def _training(traces: list[Json]) -> list[list[Any]]:
-    head = ["method", "seed", "epoch", "train_loss", "valid_loss", "kept", "seconds", "pairs_per_second", "settings"]
+    columns = ["method", "seed", "epoch", "train_loss", "valid_loss", "kept", "seconds", "pairs_per_second", "settings"]
     rows = []
     for t in traces:
         for i, loss in enumerate(t["train_loss"]):
             valid = t["valid_loss"][i] if i < len(t["valid_loss"]) else None
             fit = t["seconds"], t["pairs_per_second"], settings(t["settings"])
             rows.append([t["method"], t["seed"], i + 1, loss, valid, i + 1 == t["best_epoch"], *fit])
-    return [head, *rows]
+    return [columns, *rows]
 
 
-def _exclusions(exclusions: Json) -> list[list[Any]]:
+def exclusions(found: Json) -> list[list[Any]]:
     """All reasons, then the same by group where a group is known; rows_in is their sum with rows_used."""
-    rows = [["", reason, n] for reason, n in exclusions["reasons"].items()]
-    by_group = [[group, reason, n] for group, reasons in exclusions["by_group"].items() for reason, n in reasons.items()]
+    rows = [["", reason, n] for reason, n in found["reasons"].items()]
+    by_group = [[group, reason, n] for group, reasons in found["by_group"].items() for reason, n in reasons.items()]
     return [
         ["group", "reason", "rows"],
-        ["", "rows in", exclusions["rows_in"]],
-        ["", "rows used", exclusions["rows_used"]],
+        ["", "rows in", found["rows_in"]],
+        ["", "rows used", found["rows_used"]],
         *rows,
         *by_group,
     ]

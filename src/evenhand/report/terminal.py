@@ -28,21 +28,21 @@ def table(report: Report) -> Table:
     audited, models = document["model"], [*document["others"], document["model"]]
     names = _groups(audited)
     out = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    out.add_column("in % [95 %]", overflow="fold", min_width=max(len(_clip(n, LONGEST_GROUP)) for n in (*names, "gap")))
+    out.add_column("in % [95 %]", overflow="fold", min_width=max(len(clip(n, LONGEST_GROUP)) for n in (*names, "gap")))
     for column in ("users", "pairs"):
         out.add_column(column, justify="right", no_wrap=True)
     for model in models:
-        out.add_column(Text(_clip(model["model"], LONGEST_NAME)), overflow="fold", min_width=_NUMBER)
+        out.add_column(Text(clip(model["model"], LONGEST_NAME)), overflow="fold", min_width=NUMBER)
     for name in names:
         found = [next((g["accuracy"] for g in m["groups"] if g["group"] == name), None) for m in models]
-        out.add_row(Text(_clip(name, LONGEST_GROUP)), *_counts(found[-1]), *(Text(_share(e)) for e in found))
+        out.add_row(Text(clip(name, LONGEST_GROUP)), *_counts(found[-1]), *(Text(share(e)) for e in found))
     if names:
-        out.add_row(Text("gap"), *_counts(audited["gap"]), *(Text(_difference(m["gap"])) for m in models))
-    out.add_row(Text("all"), *_counts(audited["overall"]), *(Text(_share(m["overall"])) for m in models))
+        out.add_row(Text("gap"), *_counts(audited["gap"]), *(Text(difference(m["gap"])) for m in models))
+    out.add_row(Text("all"), *_counts(audited["overall"]), *(Text(share(m["overall"])) for m in models))
     return out
 
 
-_NUMBER = len("99.9 [99.9, 99.9]")
+NUMBER = len("99.9 [99.9, 99.9]")
 
 
 def _counts(estimate: Json | None) -> tuple[Text, Text]:
@@ -63,7 +63,7 @@ def lines(report: Report) -> list[Text]:
     found = sorted(document["requirements"], key=lambda r: order[r["verdict"]])
     for requirement in found[:MAX_REQUIREMENTS]:
         row = words.requirement_row(requirement)
-        about = f"  {row['name']}, required {_ascii(row['required'])}: {_ascii(row['reason'])}"
+        about = f"  {row['name']}, required {ascii_only(row['required'])}: {ascii_only(row['reason'])}"
         out.append(Text.assemble((row["verdict"], STYLES[row["verdict"]]), about))
     return out + ([Text(f"{len(found) - MAX_REQUIREMENTS} more requirements are in the report")] if len(found) > MAX_REQUIREMENTS else [])
 
@@ -96,17 +96,17 @@ def _groups(model: Json) -> list[str]:
 def _change(change: Json, names: Sequence[str]) -> Text:
     """The gain of each printed group."""
     of = {r["group"]: r["difference"] for r in change["rows"]}
-    gains = ", ".join(f"{_clip(n, LONGEST_GROUP)} {_difference(of[n])}" for n in names or ("all",) if n in of)
-    return Text(f"gain over {_clip(change['before'], LONGEST_NAME)}: {gains}")
+    gains = ", ".join(f"{clip(n, LONGEST_GROUP)} {difference(of[n])}" for n in names or ("all",) if n in of)
+    return Text(f"gain over {clip(change['before'], LONGEST_NAME)}: {gains}")
 
 
-def _share(estimate: Json | None) -> str:
+def share(estimate: Json | None) -> str:
     if estimate is None or estimate["value"] is None:
         return _missing(estimate)
     return f"{_points(estimate['value'])} [{_points(estimate['low'])}, {_points(estimate['high'])}]"
 
 
-def _difference(estimate: Json | None) -> str:
+def difference(estimate: Json | None) -> str:
     if estimate is None or estimate["value"] is None:
         return _missing(estimate)
     return f"{_points(estimate['value'], signed=True)} [{_points(estimate['low'])}, {_points(estimate['high'])}]"
@@ -117,13 +117,13 @@ def _missing(estimate: Json | None) -> str:
 
 
 def _points(value: float | None, signed: bool = False) -> str:
-    return _ascii(words.points(value, signed))
+    return ascii_only(words.points(value, signed))
 
 
-def _ascii(text: str) -> str:
+def ascii_only(text: str) -> str:
     """Numbers as every terminal can show them."""
     return text.replace("−", "-").replace(words.NONE, "-").replace(words.NB, " ")
 
 
-def _clip(text: str, length: int) -> str:
+def clip(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,83 @@
+"""The command line: verbs and their options, no logic. Rooms are imported inside the verbs, so that --help answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evenhand.cli.contests import compare, sweep
+from evenhand.cli.verbs import audit, check, demo, fit, score
+
+app = typer.Typer(
+    name="evenhand",
+    help="Find whom a reward model serves worse, train one that serves them better, and report it.\n\n"
+    "Exit codes: 0 all requirements PASS, 1 a FAIL, 2 usage or data error, 3 INSUFFICIENT data, "
+    "70 a defect of this program, 130 interrupted (run again to go on).",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+
+def version(show: bool) -> None:
+    if show:
+        from importlib.metadata import version as installed
+
+        print(f"evenhand {installed('evenhand')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    show: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version and exit.")] = False,
+) -> None:
+    pass
+
+
+app.command(epilog="Example: `evenhand check choices.jsonl --column user=annotator --group-by country`")(check)
+app.command(epilog="Examples: `evenhand audit DATA --scores reward_chosen,reward_rejected` · `evenhand audit DATA --model out/model`")(
+    audit
+)
+app.command(epilog="Example: `evenhand fit choices.jsonl --method pafo --out out --require 'gain(minority)>=0'`")(fit)
+app.command(epilog="Example: `evenhand score out/model pairs.jsonl --history choices.jsonl --out scored.csv`")(score)
+app.command(epilog="Example: `evenhand demo --out out/demo`")(demo)
+app.command(epilog="Example: `evenhand compare choices.jsonl --methods pafo,lore,p_rlhf --seeds 5`")(compare)
+app.command(epilog="Example: `evenhand sweep choices.jsonl --over alpha=0.1,0.25,0.5 --over balance=0,0.5,1 --seeds 5`")(sweep)
+
+
+def main() -> None:
+    """Entry point. An error that a user can mend is one line on stderr and exit code 2; a defect of this program is 70, never a verdict."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on two busy cores are 5-12 times slower than one
+    from evenhand.core import EvenhandError
+
+    try:
+        app()
+    except EvenhandError as error:
+        fail(2, f"error: {error}")
+    except (KeyboardInterrupt, SystemExit) as leaving:  # the command-line library turns an interrupt inside a verb into the latter
+        if isinstance(leaving, SystemExit) and leaving.code != 130:
+            raise
+        fail(130, "interrupted: encoded texts are kept; run the same command again to go on.")
+    except OSError as error:
+        where = f" '{Path(error.filename).name}'" if error.filename else ""
+        place = "a place that can be read and written"
+        fail(2, f"error: {error.strerror or error}{where}. Expected: {place}. To do: check paths, rights and room.")
+    except Exception as error:
+        if os.environ.get("EVENHAND_DEBUG"):
+            raise
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            fail(
+                2,
+                "error: not enough memory. Expected: room for this data and these settings. To do: fewer dimensions (--dim), rank or pairs.",
+            )
+        told = f"internal error: {type(error).__name__}. This is a defect of evenhand; EVENHAND_DEBUG=1 shows where."
+        fail(70, f"{told} To do: please report it.")
+
+
+def fail(code: int, told: str) -> None:
+    print(told, file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,153 @@
+"""The verbs that train many models: compare methods, sweep settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evenhand.cli.inputs import assignments, check_place, command, encoder_named, listed, read
+from evenhand.cli.options import (
+    Bad,
+    BadRows,
+    Cache,
+    Chunked,
+    Column,
+    Data,
+    Dim,
+    Encoder,
+    GroupBy,
+    Head,
+    Jobs,
+    Minority,
+    OnBad,
+    Seed,
+    Seeds,
+    Simulated,
+    Source,
+    Tfidf,
+    Threshold,
+    WithPrompt,
+)  # fmt: skip
+from evenhand.cli.terminal import finish_standings, progress_bar, say
+
+
+def compare(
+    data: Data,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="Files of methods/ or user models of models/, with commas; pafo:lore is PAFO on LoRe's head. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Seeds = 5,
+    tune: Annotated[
+        int, typer.Option(min=0, help="Settings of each method to try on validation in every seed, at most 8; 0 = defaults.")
+    ] = 4,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the report, and for finished fits: the same command goes on where it stopped.")
+    ] = Path("compare"),
+    head: Head = None,
+    source: Source = None,
+    column: Column = None,
+    on_bad: Bad = OnBad.error,
+    bad_rows: BadRows = None,
+    group_by: GroupBy = None,
+    minority: Minority = 0.2,
+    threshold: Threshold = None,
+    encoder: Encoder = "minilm",
+    chunked: Chunked = False,
+    with_prompt: WithPrompt = False,
+    tfidf: Tfidf = True,
+    dim: Dim = None,
+    seed: Seed = 0,
+    cache: Cache = None,
+    jobs: Jobs = 0,
+    simulated: Simulated = False,
+) -> None:
+    """Train every method within one tuning budget, in several seeds, and say who serves whom best on held-out pairs."""
+    from evenhand.jobs.compare import EVERYTHING
+    from evenhand.jobs.compare import compare as run
+    from evenhand.jobs.grouping import Grouping
+    from evenhand.jobs.prepare import Encoding
+
+    check_place(out)
+    loaded = read(data, source, column, on_bad, bad_rows, group_by)
+    with progress_bar() as progress:
+        report = run(
+            loaded,
+            EVERYTHING if methods is None else listed(methods, "--methods", "pafo,lore"),
+            seeds=seeds,
+            tune_settings=tune,
+            out=out,
+            head=head,
+            encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache),
+            grouping=Grouping(group_by or (), threshold, minority),
+            seed=seed,
+            jobs=jobs,
+            simulated=simulated,
+            command=command(),
+            progress=progress,
+            say=say,
+        )
+    finish_standings(report, report.save(out))
+
+
+def sweep(
+    data: Data,
+    over: Annotated[list[str], typer.Option(help="A dial and its values: alpha=0.1,0.5. Repeated: every combination.", show_default=False)],
+    method: Annotated[str, typer.Option(help="A file of methods/ or a user model of models/.")] = "pafo",
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="A dial that stays: rank=6. May be repeated.", show_default=False)
+    ] = None,
+    seeds: Seeds = 5,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the report, and for finished fits: the same command goes on where it stopped.")
+    ] = Path("sweep"),
+    head: Head = None,
+    source: Source = None,
+    column: Column = None,
+    on_bad: Bad = OnBad.error,
+    bad_rows: BadRows = None,
+    group_by: GroupBy = None,
+    minority: Minority = 0.2,
+    threshold: Threshold = None,
+    encoder: Encoder = "minilm",
+    chunked: Chunked = False,
+    with_prompt: WithPrompt = False,
+    tfidf: Tfidf = True,
+    dim: Dim = None,
+    seed: Seed = 0,
+    cache: Cache = None,
+    jobs: Jobs = 0,
+    simulated: Simulated = False,
+) -> None:
+    """Train a grid of settings of one method, many at once, and draw what can be traded for what."""
+    from evenhand.jobs.grouping import Grouping
+    from evenhand.jobs.prepare import Encoding
+    from evenhand.jobs.sweep import sweep as run
+
+    check_place(out)
+    grid = {dial: listed(values, "--over", "alpha=0.1,0.5") for dial, values in assignments(over, "--over", "alpha=0.1,0.5").items()}
+    loaded = read(data, source, column, on_bad, bad_rows, group_by)
+    with progress_bar() as progress:
+        report = run(
+            loaded,
+            grid,
+            method,
+            seeds=seeds,
+            settings=assignments(setting, "--set", "rank=6"),
+            out=out,
+            head=head,
+            encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache),
+            grouping=Grouping(group_by or (), threshold, minority),
+            seed=seed,
+            jobs=jobs,
+            simulated=simulated,
+            command=command(),
+            progress=progress,
+            say=say,
+        )
+    finish_standings(report, report.save(out))

@@ -1,0 +1,90 @@
+"""From what was typed to what the jobs take; errors before the work and not after it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evenhand.cli.options import OnBad
+
+if TYPE_CHECKING:
+    from evenhand.core import PreferenceData
+    from evenhand.encode.encoder import TextEncoder
+
+
+def read(
+    data: Path,
+    source: str | None,
+    column: list[str] | None,
+    on_bad: OnBad,
+    bad_rows: Path | None,
+    attributes: list[str] | None,
+    numbers: list[str] | None = None,
+) -> PreferenceData:
+    from evenhand.data.load import load
+
+    return load(
+        data,
+        source=source,
+        columns=assignments(column, "--column", "user=annotator_id"),
+        on_bad=on_bad.value,
+        bad_rows_to=bad_rows,
+        attributes=attributes or (),
+        numbers=numbers or (),
+        need_texts=not numbers,
+    )
+
+
+def check_place(out: Path) -> None:
+    """Whether the report will find its place, asked before the work and not after it."""
+    from evenhand.core import DataError
+
+    if out.exists() and not out.is_dir():
+        raise DataError("--out is a file", expected="a folder", remedy="choose another --out", file=out.name)
+    out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK):
+        raise PermissionError(13, "Permission denied", str(out))
+    foreign = [name for name in ("report.html", "report.md", "junit.xml") if (out / name).exists()]
+    if foreign and not (out / "report.json").exists():
+        raise DataError(
+            f"{foreign[0]} in --out is not evenhand's",
+            expected="an empty folder, or one with an older report",
+            remedy="choose another --out",
+        )
+
+
+def assignments(given: list[str] | None, option: str, example: str) -> dict[str, str]:
+    from evenhand.core import EvenhandError, clip
+
+    pairs = [text.partition("=") for text in given or ()]
+    for name, sign, value in pairs:
+        if not (name and sign and value):
+            raise EvenhandError(f"Found {option} {clip(name + sign + value)}. Expected: {option} {example}. To do: write name, =, value.")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def encoder_named(name: str, chunked: bool) -> TextEncoder | None:
+    from evenhand.encode.minilm import MiniLM
+    from evenhand.encode.sentence import SentenceEncoder
+
+    if name == "none":
+        return None
+    return MiniLM(chunked=chunked) if name == "minilm" else SentenceEncoder(name, chunked=chunked)
+
+
+def command() -> str:
+    """What reproduces this run. Of paths the last part alone is kept: a home folder's name is nobody's business."""
+    return shlex.join(["evenhand", *(Path(word).name if "/" in word and Path(word).is_absolute() else word for word in sys.argv[1:])])
+
+
+def listed(text: str, option: str, example: str) -> list[str]:
+    """ "a, b" → ["a", "b"]."""
+    from evenhand.core import EvenhandError, clip
+
+    values = [part.strip() for part in text.split(",")]
+    if not all(values):
+        raise EvenhandError(f"Found {option} {clip(text)}. Expected: {option} {example}. To do: names between commas, none empty.")
+    return values

@@ -1,0 +1,47 @@
+"""Options that several verbs share, each written once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class OnBad(StrEnum):
+    error = "error"
+    skip = "skip"
+
+
+Data = Annotated[Path, typer.Argument(help="A table (JSONL, CSV, Parquet, Arrow; .gz and .zst too) or a folder.", show_default=False)]
+Source = Annotated[str | None, typer.Option(help="Format of DATA; told from its columns when left out.", show_default=False)]
+Column = Annotated[list[str] | None, typer.Option(help="Rename a column: user=annotator_id. May be repeated.", show_default=False)]
+Bad = Annotated[OnBad, typer.Option("--on-bad", help="What to do with a bad row.")]
+BadRows = Annotated[
+    Path | None, typer.Option("--bad-rows", help="CSV for the numbers of skipped rows and the reasons.", show_default=False)
+]
+GroupBy = Annotated[
+    list[str] | None, typer.Option("--group-by", help="Attribute column to group users by; several: intersection.", show_default=False)
+]
+Minority = Annotated[float, typer.Option(help="Share of users with the lowest support called the minority.")]
+Threshold = Annotated[
+    float | None, typer.Option(help="Support rate under which a user is in the minority, instead of --minority.", show_default=False)
+]
+Tolerance = Annotated[float, typer.Option(help="Largest accepted accuracy gap between groups: 0.05 is 5 points.")]
+Require = Annotated[
+    list[str] | None, typer.Option(help="Another requirement, such as 'gain(minority)>=0'. May be repeated.", show_default=False)
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of splits, training and resampling.")]
+Cache = Annotated[Path | None, typer.Option(help="Folder for text vectors; default: the user's cache folder.", show_default=False)]
+Head = Annotated[
+    str | None, typer.Option(help="How a user enters the reward: low_rank (default), attention, linear, lore, …", show_default=False)
+]
+Encoder = Annotated[str, typer.Option(help="minilm (embedded), none (TF-IDF alone), or a sentence-transformers name or folder.")]
+Chunked = Annotated[bool, typer.Option("--chunked", help="Pool long responses over chunks instead of cutting them.")]
+WithPrompt = Annotated[bool, typer.Option("--with-prompt", help="Encode prompt and response together.")]
+Tfidf = Annotated[bool, typer.Option(help="Put TF-IDF beside the encoder: style tells users apart too.")]
+Dim = Annotated[int | None, typer.Option(help="Coordinates of the features; default by the number of responses.", show_default=False)]
+Simulated = Annotated[bool, typer.Option("--simulated", help="Say in the report that the users are simulated.")]
+Seeds = Annotated[int, typer.Option(min=1, help="How many seeds, from --seed upwards: each deals the data and trains anew.")]
+Jobs = Annotated[int, typer.Option(min=0, help="Processes at once, one thread each; 0 = one a core.")]

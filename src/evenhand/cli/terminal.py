@@ -1,0 +1,65 @@
+"""What a verb prints: progress on stderr, findings on stdout, the exit code of the verdict."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from evenhand.report.report import Report
+    from evenhand.report.standings import StandingsReport
+
+
+def say(*parts: Any) -> None:
+    """Print on stdout. If whoever read it has gone (`| head`), the rest is dropped, and the exit code still is the verdict's."""
+    from rich.console import Console
+
+    class Patient(Console):
+        def on_broken_pipe(self) -> None:  # rich would exit with 1, which is a FAIL here
+            self.quiet = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    console = Patient(soft_wrap=True)
+    for part in parts:
+        console.print(part, markup=False, highlight=False)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Any]:
+    """A progress bar on stderr, one line a stage."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        stages: dict[str, Any] = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in stages:
+                stages[what] = bar.add_task(what, total=total)
+            bar.update(stages[what], completed=done, total=total)
+
+        yield progress
+
+
+def finish(report: Report, path: Path) -> None:
+    """Print the ten lines, and end with the exit code of the verdict."""
+    from evenhand.report.terminal import lines, table
+
+    simulated = ["Users are simulated: these figures say nothing about people."] if report.findings.simulated else []
+    say(*simulated, table(report), *lines(report), f"report: {path}")
+    raise typer.Exit(report.exit_code)
+
+
+def finish_standings(report: StandingsReport, path: Path) -> None:
+    """Print the table and who won. There is no requirement here, so the exit code is 0."""
+    from evenhand.report.terminal_standings import standings_lines, standings_table
+
+    simulated = ["Users are simulated: these figures say nothing about people."] if report.findings.simulated else []
+    say(*simulated, standings_table(report), *standings_lines(report), f"report: {path}")

@@ -1,0 +1,194 @@
+"""The verbs that audit, train and score one model."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evenhand.cli.inputs import assignments, check_place, command, encoder_named, read
+from evenhand.cli.options import (
+    Bad,
+    BadRows,
+    Cache,
+    Chunked,
+    Column,
+    Data,
+    Dim,
+    Encoder,
+    GroupBy,
+    Head,
+    Minority,
+    OnBad,
+    Require,
+    Seed,
+    Simulated,
+    Source,
+    Tfidf,
+    Threshold,
+    Tolerance,
+    WithPrompt,
+)  # fmt: skip
+from evenhand.cli.terminal import finish, progress_bar, say
+
+
+def check(
+    data: Data,
+    source: Source = None,
+    column: Column = None,
+    on_bad: Bad = OnBad.error,
+    bad_rows: BadRows = None,
+    group_by: GroupBy = None,
+    seed: Seed = 0,
+) -> None:
+    """Read DATA, say what is in it, and what would mislead an audit: duplicates, contradictions, leakage, surface features."""
+    from evenhand.jobs.check import check as run
+    from evenhand.report.terminal import exclusions, plain_table
+
+    loaded = read(data, source, column, on_bad, bad_rows, group_by)
+    told = (plain_table(part.title, part.columns, part.rows) for part in run(loaded, group_by or (), seed).tables())
+    say(exclusions(loaded.exclusions, loaded.source), *told)
+
+
+def audit(
+    data: Data,
+    model: Annotated[Path | None, typer.Option(help="Folder of a model saved by `evenhand fit`.", show_default=False)] = None,
+    scores: Annotated[str | None, typer.Option(help="Column of margins, or two: CHOSEN,REJECTED rewards.", show_default=False)] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("audit"),
+    source: Source = None,
+    column: Column = None,
+    on_bad: Bad = OnBad.error,
+    bad_rows: BadRows = None,
+    group_by: GroupBy = None,
+    minority: Minority = 0.2,
+    threshold: Threshold = None,
+    tolerance: Tolerance = 0.05,
+    require: Require = None,
+    seed: Seed = 0,
+    cache: Cache = None,
+) -> None:
+    """Audit a reward model: a saved one (--model), or any that left its scores in DATA (--scores)."""
+    from evenhand.jobs.audit import audit as run
+    from evenhand.jobs.grouping import Grouping
+
+    check_place(out)
+    columns = None if scores is None else [name.strip() for name in scores.split(",")]
+    loaded = read(data, source, column, on_bad, bad_rows, group_by, columns)
+    report = run(
+        loaded,
+        model=model,
+        scores=columns,
+        grouping=Grouping(group_by or (), threshold, minority),
+        tolerance=tolerance,
+        require=require or (),
+        seed=seed,
+        command=command(),
+        cache=cache,
+    )
+    finish(report, report.save(out))
+
+
+def fit(
+    data: Data,
+    method: Annotated[
+        str, typer.Option(help="A file of methods/ or a user model of models/: pafo, bradley_terry, group_dro, lore, vpl, …")
+    ] = "pafo",
+    head: Head = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="A dial: alpha=0.25. May be repeated.", show_default=False)] = None,
+    tune: Annotated[int, typer.Option(min=0, help="Settings of each model to try on validation, at most 8; 0 = the defaults.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the model and the report.")] = Path("out"),
+    source: Source = None,
+    column: Column = None,
+    on_bad: Bad = OnBad.error,
+    bad_rows: BadRows = None,
+    group_by: GroupBy = None,
+    minority: Minority = 0.2,
+    threshold: Threshold = None,
+    tolerance: Tolerance = 0.05,
+    require: Require = None,
+    encoder: Encoder = "minilm",
+    chunked: Chunked = False,
+    with_prompt: WithPrompt = False,
+    tfidf: Tfidf = True,
+    dim: Dim = None,
+    seed: Seed = 0,
+    cache: Cache = None,
+    simulated: Simulated = False,
+) -> None:
+    """Train a reward model, judge it on held-out users and prompts, and write model and report."""
+    from evenhand.jobs.fit import fit as run
+    from evenhand.jobs.grouping import Grouping
+    from evenhand.jobs.prepare import Encoding
+    from evenhand.serve.saved import check_replaceable
+
+    check_place(out)
+    check_replaceable(out / "model")
+    loaded = read(data, source, column, on_bad, bad_rows, group_by)
+    with progress_bar() as progress:
+        result = run(
+            loaded,
+            method,
+            settings=assignments(setting, "--set", "alpha=0.25"),
+            head=head,
+            tune_settings=tune,
+            tolerance=tolerance,
+            require=require or (),
+            encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache),
+            grouping=Grouping(group_by or (), threshold, minority),
+            seed=seed,
+            simulated=simulated,
+            command=command(),
+            progress=progress,
+        )
+    finish(result.report, result.save(out))
+
+
+def score(
+    model: Annotated[Path, typer.Argument(help="Folder of a saved model.", show_default=False)],
+    data: Data,
+    history: Annotated[
+        Path | None, typer.Option(help="Earlier pairs of the users; without it everybody gets the generic reward.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="CSV: pair (from 0), reward_chosen, reward_rejected.")] = Path("scores.csv"),
+    source: Source = None,
+    column: Column = None,
+    history_column: Annotated[
+        list[str] | None, typer.Option(help="As --column, for the history; default: the same names.", show_default=False)
+    ] = None,
+    on_bad: Bad = OnBad.error,
+    cache: Cache = None,
+) -> None:
+    """Score the pairs of DATA with a saved model, each user read from his or her pairs in --history."""
+    from evenhand.core import DataError
+    from evenhand.jobs.score import score as run
+
+    if out.is_dir():
+        raise DataError("--out is a folder", expected="a file", remedy="name a CSV file", file=out.name)
+    loaded = read(data, source, column, on_bad, None, None)
+    known = None if history is None else read(history, source, history_column or column, on_bad, None, None)
+    with progress_bar() as progress:
+        scored = run(model, loaded, known, cache=cache, progress=progress)
+    scored.save(out)
+    told = f"{len(loaded):,} pairs of {scored.users:,} users scored, {scored.known:,} of them with a history: {out}"
+    if scored.left_out:
+        told += f"\n{scored.left_out:,} pairs of the history were not read, since they are scored themselves"
+    say(told)
+    if known is not None and not scored.known:
+        print("warning: no user of the data has a history left, so everybody got the reward for everybody.", file=sys.stderr)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the sample, the model and the report.")] = Path("out/demo"),
+    seed: Seed = 0,
+    cache: Cache = None,
+) -> None:
+    """The whole main job on the built-in sample. Its users are simulated."""
+    from evenhand.data.simulate import write_sample
+
+    say("Built-in sample: texts written for this project; its users are simulated, with a minority of rare taste.")
+    sample = write_sample(out / "sample.jsonl", seed=seed)
+    with suppress(typer.Exit):  # a demonstration ends well whatever its verdict
+        fit(data=sample, out=out, seed=seed, cache=cache, simulated=True, minority=0.1)

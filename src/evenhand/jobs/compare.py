@@ -1,0 +1,73 @@
+"""Which method works best on these data: each tuned within one budget on validation pairs, in several seeds, and judged on test pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from evenhand.core import EvenhandError, PreferenceData
+from evenhand.encode.minilm import MiniLM
+from evenhand.jobs import dials
+from evenhand.jobs.audit import must_be_data
+from evenhand.jobs.contest import Contest
+from evenhand.jobs.fit import PERSONALISED, PLAIN, TITLES
+from evenhand.jobs.grouping import Grouping
+from evenhand.jobs.prepare import Encoding, Progress, silent
+from evenhand.jobs.trials import Bench, Entry, check_jobs
+from evenhand.report.standings import StandingsReport
+
+EVERYTHING = (
+    "pafo", "reweight", "group_dro", "maxmin", "mgda", "reward_fairness",
+    "lore", "vpl", "p_rlhf", "p_rlhf_cluster", "pal", "pal_angle", "pref", "gpo", "attention",
+)  # fmt: skip
+
+
+def compare(
+    data: PreferenceData,
+    methods: Sequence[str] = EVERYTHING,
+    *,
+    seeds: int = 5,
+    tune_settings: int = 4,
+    out: str | Path = "compare",
+    head: str | None = None,
+    encoding: Encoding | None = None,
+    grouping: Grouping | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+    jobs: int = 0,
+    simulated: bool = False,
+    command: str = "",
+    progress: Progress = silent,
+    say: Callable[[str], None] = lambda note: None,
+) -> StandingsReport:
+    """Train every method and both references (plain and personalised Bradley-Terry) in `seeds` seeds, and say who serves whom best.
+
+    methods: names as in `fit`; "pafo:lore" is PAFO on LoRe's head. tune_settings: how many settings of each, references too, validation
+    chooses among in every seed; the first is the default. head: of methods that have none of their own. out: folder whose subfolder
+    `trials` keeps every finished fit, so that the same call goes on where it was stopped. jobs: processes at once, 0 = one a core. say: is
+    told, before training, what a method cannot do on these data.
+    Raises EvenhandError, before any training, on unknown names and on data without groups for a method that needs them.
+    """
+    must_be_data(data)
+    if seeds < 1 or tune_settings < 0:
+        raise EvenhandError(
+            f"seeds={seeds}, tune={tune_settings}. Expected: at least one seed, and a budget of 0 or more. To do: correct it."
+        )
+    budget = max(tune_settings, 1)
+    plain, personalised = dials.method("bradley_terry", {}, "linear"), dials.method("bradley_terry", {}, head)
+    references = [Entry(PLAIN, plain, budget)] + ([] if personalised == plain else [Entry(PERSONALISED, personalised, budget)])
+    entries = list(references)
+    for text in dict.fromkeys(methods):
+        name, _, own_head = text.partition(":")
+        method = dials.method(name, {}, own_head or head)
+        if method not in [e.method for e in entries]:  # bradley_terry is a reference already
+            entries.append(Entry(TITLES.get(name, name) + (f" on {own_head}" if own_head else ""), method, budget))
+    bench = Bench(data, encoding or Encoding(MiniLM()), grouping or Grouping(), Path(out) / "trials", check_jobs(jobs))
+    numbers = range(seed, seed + seeds)
+    trials = list(bench.run(entries, numbers, progress, say))
+    contest = Contest(
+        entries, references[-1].name, numbers, f"{len(entries)} methods on {data.source}",
+        simulated=simulated, resamples=resamples, command=command,
+    )  # fmt: skip
+    told = f"{budget} settings of each entry tried on validation in every seed" if budget > 1 else "defaults, no search"
+    return StandingsReport(contest.standings(data, trials, bench.about() | {"tuned": told}))

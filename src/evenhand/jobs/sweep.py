@@ -1,0 +1,72 @@
+"""A grid of settings of one method, trained as stacks: what can be traded for what, chosen on validation pairs and shown on test pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+
+from evenhand.core import EvenhandError, PreferenceData
+from evenhand.encode.minilm import MiniLM
+from evenhand.jobs import dials
+from evenhand.jobs.audit import must_be_data
+from evenhand.jobs.contest import Contest
+from evenhand.jobs.fit import PERSONALISED, PLAIN, TITLES
+from evenhand.jobs.grouping import Grouping
+from evenhand.jobs.prepare import Encoding, Progress, silent
+from evenhand.jobs.trials import Bench, Entry, check_jobs
+from evenhand.report.standings import StandingsReport
+
+LARGEST_GRID = 256
+STACK = 32  # settings trained as one stack
+
+
+def sweep(
+    data: PreferenceData,
+    over: Mapping[str, Sequence[str]],
+    method: str = "pafo",
+    *,
+    seeds: int = 5,
+    settings: Mapping[str, str] | None = None,
+    out: str | Path = "sweep",
+    head: str | None = None,
+    encoding: Encoding | None = None,
+    grouping: Grouping | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+    jobs: int = 0,
+    simulated: bool = False,
+    command: str = "",
+    progress: Progress = silent,
+    say: Callable[[str], None] = lambda note: None,
+) -> StandingsReport:
+    """Train `method` at every combination of the dials in `over`, such as {"alpha": ["0.1", "0.5"], "balance": ["0", "1"]}.
+
+    settings: dials that stay as they are set. Settings that differ in what does not shape the batches (alpha, balance, temperature, weight
+    decay, power) train together as one model, each exactly as it would alone. Other arguments and errors as in `compare`.
+    """
+    must_be_data(data)
+    if seeds < 1 or not over or not all(over.values()):
+        raise EvenhandError("A sweep needs at least one seed and one dial with values. Expected: --over alpha=0.1,0.5. To do: name them.")
+    grid = list(product(*over.values()))
+    if len(grid) > LARGEST_GRID:
+        raise EvenhandError(f"The grid has {len(grid)} settings. Expected: {LARGEST_GRID} at most. To do: fewer values.")
+    fixed = dials.method(method, settings or {}, head)
+    entries = [Entry(PLAIN, dials.method("bradley_terry", {}, "linear"))]
+    personalised = dials.method("bradley_terry", {}, head)
+    if personalised != entries[0].method:
+        entries.append(Entry(PERSONALISED, personalised))
+    reference = entries[-1].name
+    for values in grid:
+        turned = fixed
+        for dial, value in zip(over, values, strict=True):
+            turned = dials.turned(turned, dial, value)
+        entries.append(Entry(" ".join(f"{dial}={value}" for dial, value in zip(over, values, strict=True)), turned))
+    if len({e.name for e in entries}) < len(entries):
+        raise EvenhandError("A value stands twice in --over. Expected: each once. To do: leave one out.")
+    bench = Bench(data, encoding or Encoding(MiniLM()), grouping or Grouping(), Path(out) / "trials", check_jobs(jobs))
+    numbers = range(seed, seed + seeds)
+    trials = list(bench.run(entries, numbers, progress, say, at_once=STACK))
+    title = f"{TITLES.get(method, method)} over {', '.join(over)} on {data.source}"
+    contest = Contest(entries, reference, numbers, title, tuple(over), simulated=simulated, resamples=resamples, command=command)
+    return StandingsReport(contest.standings(data, trials, bench.about()))

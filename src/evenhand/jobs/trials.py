@@ -1,0 +1,280 @@
+"""Many fits on one data set, each a process of its own that leaves its figures in a file: one that dies takes no other with it, and what
+is on disk is not computed again.
+
+A trial file (safetensors) holds, for each user, accuracy and log-loss on validation and test pairs, the user's group and support in that
+seed, and how many pairs there were. It holds neither texts nor ids: users are numbers of the data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from evenhand.audits.metrics import correct, log_loss
+from evenhand.core import DataError, EvenhandError, Exclusions, PreferenceData, clip
+from evenhand.data.splits import TEST, TRAIN, VALID, Split, split_pairs
+from evenhand.jobs import dials
+from evenhand.jobs.audit import no_test_pairs
+from evenhand.jobs.facts import joined
+from evenhand.jobs.grouping import Grouping
+from evenhand.jobs.prepare import Encoding, Prepared, Progress, prepare
+from evenhand.methods.pafo import Pafo
+from evenhand.training.groups import require_groups
+from evenhand.training.scoring import margins
+from evenhand.training.tune import fit_all, tune
+
+FORMAT = "evenhand trial 1"
+CELLS = {"valid": VALID, "test": TEST}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a comparison: a method, and how many of its settings validation may choose among (1 = as it is)."""
+
+    name: str
+    method: Any
+    budget: int = 1
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An entry's figures in one seed; arrays have one place a user of the data, nan or 0 where he or she has no such pair."""
+
+    entry: str
+    seed: int
+    settings: Mapping[str, str]
+    tried: int
+    seconds: float
+    groups: tuple[str, ...]
+    rule: str  # how groups came about in this seed, a sentence
+    split: str  # how pairs were dealt in this seed, a sentence
+    exclusions: Exclusions
+    arrays: Mapping[str, np.ndarray]  # group, support, unseen, and accuracy, log_loss, pairs of each cell
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all trials share: the data, how it is read, and where trial files lie."""
+
+    data: PreferenceData
+    encoding: Encoding
+    grouping: Grouping
+    folder: Path
+    jobs: int  # processes at once
+
+    def run(
+        self, entries: Sequence[Entry], seeds: Sequence[int], progress: Progress, say: Callable[[str], None], *, at_once: int = 1
+    ) -> Iterator[Trial | Failure]:
+        """Every entry in every seed, from disk where it was computed before. at_once: entries trained as one stack in one process.
+
+        Before any training, say is told what a method cannot do here, and one that cannot be fitted at all raises EvenhandError.
+        """
+        total = len(entries) * len(seeds)
+        for place, seed in enumerate(seeds):
+            known = {e.name: self._read(self._file(e, seed)) for e in entries}
+            todo = [e for e in entries if known[e.name] is None]
+            failed: dict[str, str] = {}
+            done = place * len(entries) + len(entries) - len(todo)
+            progress("trials", done, total)
+            if todo:
+                ready = self._ready(seed, progress)
+                if place == 0:
+                    check(entries, ready, say)
+                step = min(at_once, -(-len(todo) // self.jobs))
+                for part, why in self._train(ready, [todo[i : i + step] for i in range(0, len(todo), step)], seed):
+                    failed.update({e.name: why for e in part if why})
+                    done += len(part)
+                    progress("trials", done, total)
+            for e in entries:
+                found = known[e.name] or self._read(self._file(e, seed))
+                yield found if found is not None else Failure(e.name, seed, failed.get(e.name) or "it left no figures")
+
+    def about(self) -> dict[str, str]:
+        """Facts for the report."""
+        encoder = self.encoding.encoder
+        return {"encoder": "none" if encoder is None else f"{encoder.name}, fingerprint {encoder.fingerprint[:16]}"}
+
+    def _ready(self, seed: int, progress: Progress) -> Prepared:
+        split = split_pairs(self.data, seed=seed)
+        if not split.rows(TEST).any():
+            raise no_test_pairs()
+        return prepare(self.data, split, self.encoding, self.grouping, seed=seed, progress=progress)
+
+    def _train(self, ready: Prepared, parts: Sequence[Sequence[Entry]], seed: int) -> Iterator[tuple[Sequence[Entry], str]]:
+        """Each part in a process of its own, `jobs` at once → (part, why it failed) as they end. Leaving early ends them all."""
+        waiting, running = list(parts), dict[multiprocessing.Process, tuple[Sequence[Entry], Path]]()
+        with tempfile.TemporaryDirectory() as notes:
+            try:
+                while waiting or running:
+                    while waiting and len(running) < self.jobs:
+                        part, note = waiting.pop(0), Path(notes) / str(len(waiting))
+                        process = multiprocessing.Process(
+                            target=_work, args=(ready, part, seed, self._files(part, seed), note), daemon=True
+                        )
+                        process.start()
+                        running[process] = (part, note)
+                    multiprocessing.connection.wait([p.sentinel for p in running])
+                    for process in [p for p in running if p.exitcode is not None]:
+                        part, note = running.pop(process)
+                        why = note.read_text() if note.exists() else ""
+                        yield part, why or (f"its process ended with {_ended(process.exitcode)}" if process.exitcode else "")
+            finally:
+                for process in running:
+                    process.terminate()
+                    process.join()
+
+    def _files(self, part: Sequence[Entry], seed: int) -> list[Path]:
+        return [self._file(e, seed) for e in part]
+
+    def _file(self, entry: Entry, seed: int) -> Path:
+        """Named by all that its figures depend on."""
+        encoder = self.encoding.encoder
+        told = {
+            "format": FORMAT,
+            "data": [self.data.fingerprint, self.data.source, len(self.data), len(self.data.users)],
+            "encoding": [encoder and encoder.fingerprint, self.encoding.with_prompt, self.encoding.tfidf, self.encoding.dim],
+            "grouping": [list(self.grouping.attributes), self.grouping.threshold, self.grouping.minority],
+            "method": describe(entry.method),
+            "budget": entry.budget,
+            "seed": seed,
+        }
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
+        return self.folder / f"{digest}.safetensors"
+
+    def _read(self, file: Path) -> Trial | None:
+        """A trial from disk; None where there is none or the file is no trial (then it is computed again)."""
+        if not file.exists():
+            return None
+        try:
+            with safe_open(file, framework="np") as opened:
+                about = json.loads(opened.metadata()["trial"])
+                arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
+            return Trial(**{**about, "groups": tuple(about["groups"]), "exclusions": Exclusions(**about["exclusions"]), "arrays": arrays})
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            return None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An entry that has no figures in a seed, and why."""
+
+    entry: str
+    seed: int
+    why: str
+
+
+def check(entries: Sequence[Entry], ready: Prepared, say: Callable[[str], None]) -> None:
+    """What can be known before training: raises EvenhandError where a method lacks groups, and tells `say` of lesser limits."""
+    train, valid = ready.training()
+    for e in entries:
+        if e.method.needs_groups:
+            require_groups(e.name, train, valid)
+        note = cannot(e.method, new_users=bool(ready.split.unseen.any()), groups=len(set(train.groups())))
+        if note:
+            say(f"{e.name}: {note}")
+
+
+def cannot(method: Any, *, new_users: bool, groups: int) -> str:
+    """What a method cannot do on such data; empty if nothing."""
+    parts = []
+    if new_users and not dials.base(method).head.reads_new_users:
+        parts.append("knows users by number, so users who were not in training get the reward for everybody")
+    if isinstance(method, Pafo) and groups < 2:
+        parts.append("without two groups it is self-distillation")
+    return "; ".join(parts)
+
+
+def describe(method: Any) -> list[Any]:
+    """All that makes a method what it is, in JSON: its class, its dials, and the classes of what it is built from."""
+    return [type(method).__name__, type(dials.base(method).head).__name__, {name: str(value) for name, value in dials.dials(method)}]
+
+
+def _work(ready: Prepared, part: Sequence[Entry], seed: int, files: Sequence[Path], note: Path) -> None:
+    """A process's whole life: train, judge, write one file an entry; or leave a note why not."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends its children itself
+    torch.set_num_threads(1)
+    try:
+        train, valid = ready.training()
+        start = time.perf_counter()
+        if part[0].budget > 1:
+            best, tried = tune(part[0].method, train, valid, seed, part[0].budget)
+            found = [(best.method, best.fitted, len(tried))]
+        else:
+            fitted = fit_all([e.method for e in part], train, valid, seed)
+            found = [(e.method, f, 1) for e, f in zip(part, fitted, strict=True)]
+        seconds = (time.perf_counter() - start) / len(part)
+        for entry, (method, fitted_one, tries), file in zip(part, found, files, strict=True):
+            settings = {name: str(value) for name, value in dials.dials(method)}
+            _write(_judged(ready, fitted_one.scorer, entry.name, seed, settings, tries, seconds), file)
+    except Exception as error:
+        told = str(error) if isinstance(error, EvenhandError) else f"{type(error).__name__}: {error}"
+        note.write_text(" ".join(clip(told, 300).split()) or type(error).__name__)
+        if os.environ.get("EVENHAND_DEBUG"):
+            raise
+
+
+def _judged(ready: Prepared, scorer: Any, name: str, seed: int, settings: Mapping[str, str], tried: int, seconds: float) -> Trial:
+    split: Split = ready.split
+    users = len(ready.data.users)
+    arrays: dict[str, np.ndarray] = {
+        "group": ready.groups.of_user.astype(np.int16),
+        "support": np.asarray(ready.support.values, np.float32),
+        "unseen": split.unseen.astype(np.int8),
+    }
+    for cell, part in CELLS.items():
+        rows = ready.strict(split.rows(part))
+        pairs = ready.pairs(rows, ready.strict(split.rows(TRAIN)) if cell == "valid" else split.history)
+        margin, user, weight = margins(scorer, pairs).double().numpy(), pairs.user.numpy(), pairs.weight.double().numpy()
+        if not np.isfinite(margin).all():
+            raise EvenhandError("Margins are not finite: the fit diverged. Expected: finite. To do: a smaller step (lr).")
+        total = np.bincount(user, weight, users)
+        arrays[f"{cell}.pairs"] = np.bincount(user, minlength=users).astype(np.int32)
+        for metric, values in (("accuracy", correct(margin)), ("log_loss", log_loss(margin))):
+            mean = np.full(users, np.nan)
+            np.divide(np.bincount(user, weight * values, users), total, out=mean, where=total > 0)
+            arrays[f"{cell}.{metric}"] = mean
+    left = joined(ready.data, split.exclusions)
+    return Trial(name, seed, settings, tried, seconds, ready.groups.names, ready.groups.rule, split.rule, left, arrays)
+
+
+def _write(trial: Trial, file: Path) -> None:
+    """In one step: a reader, or a process that starts after a crash, never finds half of one."""
+    about = {k: getattr(trial, k) for k in ("entry", "seed", "settings", "tried", "seconds", "groups", "rule", "split")}
+    left = trial.exclusions
+    about["exclusions"] = {"rows_in": left.rows_in, "rows_used": left.rows_used, "reasons": dict(left.reasons)}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(f".{os.getpid()}")
+    try:
+        save_file(dict(trial.arrays), temporary, metadata={"trial": json.dumps(about)})
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _ended(code: int | None) -> str:
+    """ "signal 9 (out of memory?)", "exit code 1"."""
+    if code is not None and code < 0:
+        return f"signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
+    return f"exit code {code}"
+
+
+def check_jobs(jobs: int) -> int:
+    """Processes at once; 0 = as many as there are cores."""
+    if jobs < 0:
+        raise DataError(f"jobs is {jobs}", expected="1 or more, or 0 for as many as there are cores", remedy="leave it out")
+    return jobs or os.cpu_count() or 1

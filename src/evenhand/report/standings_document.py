@@ -1,0 +1,104 @@
+"""Standings → the one JSON document that every output of `compare` and `sweep` is printed from; small cells lose their numbers here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from evenhand.audits.findings import to_json
+from evenhand.audits.ranking import dominance
+from evenhand.audits.standings import Front, Standings, Versus
+from evenhand.report.public import TWIN, is_small, may_be_named, one_line, printable, suppress, suppress_estimates
+from evenhand.report.standings_words import FORMULAS
+
+Json = dict[str, Any]
+
+
+def publish(found: Standings) -> Json:
+    """The standings' own fields, plus `format`, `formulas` and, of every entry, `dominates` and `dominated_by`: names of entries.
+
+    Suppressed numbers are null. A verdict between two entries is that of the differences that are shown.
+    """
+    names = _distinct([e.name for e in found.entries])
+    groups = _distinct(found.groups)
+    small = {i for e in found.entries for i, at in enumerate(zip(e.selection, e.held_out)) if any(is_small(a.n_users) for a in at)}
+    hidden = {g for i, g in enumerate(found.groups) if i in small}
+    document = printable(to_json(found) | {"duels": [_duel(d, names, groups, hidden) for d in found.duels]})
+    document["groups"] = [groups[g] for g in found.groups]
+    for entry, record in zip(document["entries"], found.entries):
+        entry["name"] = names[record.name]
+        _suppress_entry(entry, small)
+    if found.front:
+        document["front"] = _front(found.front, names, bool(hidden))
+    _note_dominance(document)
+    suppress_estimates(document)
+    shown = set(document["groups"]) - {groups[g] for g in hidden}
+    by_group = document["exclusions"]["by_group"]
+    tiny = {groups[g] for g in hidden}
+    document["exclusions"]["by_group"] = {key: reasons for key, reasons in by_group.items() if may_be_named(key, reasons, tiny, shown)}
+    return {"format": "evenhand standings 1", **document, "formulas": FORMULAS}
+
+
+def _distinct(texts: Iterable[str]) -> dict[str, str]:
+    """Text → one printable line of its own: two names that look alike stay two."""
+    out: dict[str, str] = {}
+    for text in texts:
+        shown = one_line(text)
+        while shown in out.values():
+            shown += TWIN
+        out.setdefault(text, shown)
+    return out
+
+
+def _duel(duel: Versus, names: Mapping[str, str], groups: Mapping[str, str], hidden: set[str]) -> Json:
+    shown = [d for d in duel.differences if d.group not in hidden and not is_small(d.n_users)]
+    verdict = duel.verdict if len(shown) == len(duel.differences) else dominance(shown) if shown else ""
+    differences = [to_json(d) for d in duel.differences]
+    for difference in differences:
+        if difference["group"] in hidden:
+            suppress(difference)
+        difference["group"] = groups.get(difference["group"], difference["group"])
+    return {"first": names[duel.first], "second": names[duel.second], "differences": differences, "verdict": verdict}
+
+
+def _suppress_entry(entry: Json, small: set[int]) -> None:
+    """A small group's numbers, and what would give them away: the gap to it, and its seen users where its unseen ones are few."""
+    for i in small & set(range(len(entry["held_out"]))):
+        for estimates in (entry["selection"], entry["held_out"], *entry["cells"].values()):
+            suppress(estimates[i])
+        entry["over_seeds"][i] = None
+    for column in zip(*entry["cells"].values()):
+        if any(is_small(e["n_users"]) for e in column):
+            for estimate in column:
+                suppress(estimate)
+    for metric in entry["unfairness"]:
+        if metric["name"] == "gap" and small & {0, 1}:
+            for estimate in (metric["value"], metric["difference"]):
+                if estimate:
+                    suppress(estimate)
+
+
+def _front(front: Front, names: Mapping[str, str], is_hidden: bool) -> Json:
+    """The choice stays in any case; where a group is hidden, so is the shape of the front, which is made of its numbers."""
+    out: Json = printable(to_json(front)) | {
+        "reference": names[front.reference], "chosen": names[front.chosen], "knee": names.get(front.knee, ""),
+        "best": [names[n] for n in front.best], "best_held_out": [names[n] for n in front.best_held_out], "suppressed": is_hidden,
+    }  # fmt: skip
+    if is_hidden:
+        out.update(best=[], best_held_out=[], knee="", hypervolume_selection=None, hypervolume_held_out=None)
+    return out
+
+
+def _note_dominance(document: Json) -> None:
+    beats: dict[str, list[str]] = {e["name"]: [] for e in document["entries"]}
+    beaten: dict[str, list[str]] = {e["name"]: [] for e in document["entries"]}
+    for duel in document["duels"]:
+        ends = duel["first"], duel["second"]
+        if duel["verdict"].startswith("is dominated"):
+            ends = ends[::-1]
+        elif not duel["verdict"].startswith("dominates"):
+            continue
+        beats[ends[0]].append(ends[1])
+        beaten[ends[1]].append(ends[0])
+    for entry in document["entries"]:
+        entry.update(dominates=beats[entry["name"]], dominated_by=beaten[entry["name"]])

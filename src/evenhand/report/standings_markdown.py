@@ -1,0 +1,78 @@
+"""Published standings → Markdown of at most 40 lines, to be put under a pull request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evenhand.report import standings_reading as of
+from evenhand.report import standings_words as said
+from evenhand.report.markdown import code, table, text
+from evenhand.report.words import difference, people, points, share
+
+Json = dict[str, Any]
+MOST_ENTRIES, MOST_DUELS, MOST_GROUPS = 12, 6, 3  # rows and columns; with all of them the text has 36 lines
+
+
+def markdown(document: Json) -> str:
+    """The choice, the entries, its duels and the command. The CSV files hold whatever was cut."""
+    lines = [f"### {text(document['title'] or 'Standings', 100)}", ""]
+    if document["simulated"]:
+        lines += ["**Users are simulated.**", ""]
+    lines += [f"**{text(said.headline(document))}.** {text(said.meaning(document), 600)}", ""]
+    lines += [text(said.front_sentence(document), 400), ""] if document["front"] else []
+    lines += _entries(document) + _duels(document)
+    lines += [f"To reproduce: {code(document['command'])}"] if document["command"] else []
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _entries(document: Json) -> list[str]:
+    groups = list(enumerate(document["groups"]))[:MOST_GROUPS]
+    all_users, has_gap = len(document["groups"]), any(of.metric_of(e, "gap") for e in document["entries"])
+    rows = []
+    for e in of.foremost(document, MOST_ENTRIES):
+        if not e["held_out"]:
+            rows.append((_name(document, e), *[""] * (len(groups) + 1 + has_gap), f"failed: {text(e['failed'], 80)}"))
+            continue
+        gap = of.metric_of(e, "gap")
+        cells = [share(e["held_out"][c]) for c in (*(i for i, _ in groups), all_users)]
+        beaten = e["dominated_by"]
+        by = f"{text(beaten[0], 40)}{f' and {len(beaten) - 1} more' * (len(beaten) > 1)}" if beaten else "none"
+        rows.append((_name(document, e), *cells, *([difference(gap["value"]) if gap else ""] if has_gap else []), by))
+    everybody = of.whole(document)
+    head = ("entry", *(text(g, 40) for _, g in groups), "all users", *(["gap, points"] if has_gap else []), "dominated by")
+    left_out = len(document["entries"]) - len(rows)
+    lines = table(head, rows, MOST_ENTRIES, "standings.csv")
+    about = f"Accuracy on test pairs with 95 % intervals, {people(everybody)}." if everybody else "No entry has numbers."
+    return [*lines, about + (f" {left_out} more in standings.csv." if left_out else ""), ""]
+
+
+def _name(document: Json, entry: Json) -> str:
+    front, best = document["front"], of.chosen(document)
+    told = [
+        w
+        for w, is_it in (
+            ("chosen", front and best and entry["name"] == best["name"]),
+            ("reference", entry["name"] == of.reference(document)),
+        )
+        if is_it
+    ]
+    name = text(entry["name"], 60)
+    return f"**{name}** ({', '.join(told)})" if told else name
+
+
+def _duels(document: Json) -> list[str]:
+    best = of.chosen(document)
+    if best is None:
+        return []
+    others = [e["name"] for e in of.foremost(document, MOST_DUELS + 1) if e["held_out"] and e["name"] != best["name"]][:MOST_DUELS]
+    rows = []
+    for name in others:
+        differences, verdict = of.versus(document, best["name"], name) or ([], "")
+        shown = [
+            f"{text(d['group'], 30)} {points(d['value'], True)} ({points(d['low'], True)} to {points(d['high'], True)})"
+            for d in differences
+            if d["value"] is not None
+        ]
+        rows.append((verdict or "not shown", text(name, 60), ", ".join(shown[:MOST_GROUPS])))
+    head = (f"{text(best['name'], 60)} …", "against", "difference, points (intervals hold for all duels at once)")
+    return table(head, rows, MOST_DUELS, "duels.csv")

@@ -1,0 +1,68 @@
+"""Published standings → CSV files, every row of them. Shares are from 0 to 1; an empty cell has no number: it was hidden, or nobody measured it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from evenhand.report.tables import ESTIMATE, as_csv, cells, exclusions, head
+from evenhand.report.words import settings
+
+Json = dict[str, Any]
+
+
+def tables(document: Json) -> dict[str, str]:
+    """File name → text of the file."""
+    files = {
+        "standings.csv": _standings(document),
+        "duels.csv": _duels(document["duels"]),
+        "unfairness.csv": _unfairness(document["entries"]),
+        "cells.csv": _cells(document),
+        "exclusions.csv": exclusions(document["exclusions"]),
+    }
+    return {name: as_csv(rows) for name, rows in files.items()}
+
+
+def _groups(document: Json) -> Iterator[tuple[int, str]]:
+    """Places in an entry's tuples: the groups, then all users."""
+    yield from enumerate([*document["groups"], "all"])
+
+
+def _standings(document: Json) -> list[list[Any]]:
+    """A row an entry and group. Log-loss is known of all users only."""
+    front = document["front"] or {"reference": "", "chosen": "", "knee": "", "best": [], "best_held_out": []}
+    columns = [
+        "entry", "settings", "reference", "chosen", "knee", "not_dominated_validation", "not_dominated_test", "dominated_by", "tried", "seconds",
+        "seeds", "note", "failed", "group", *head("validation", "test"), "sd_over_seeds", *head("log_loss"),
+    ]  # fmt: skip
+    rows: list[list[Any]] = [columns]
+    for e in document["entries"]:
+        name = e["name"]
+        told = [
+            name, settings(e["settings"]), name == front["reference"], name == front["chosen"], name == front["knee"], name in front["best"],
+            name in front["best_held_out"], "; ".join(e["dominated_by"]), e["tried"], e["seconds"], e["seeds"], e["note"], e["failed"],
+        ]  # fmt: skip
+        if not e["held_out"]:
+            rows.append([*told, "", *cells(None), *cells(None), None, *cells(None)])
+        for c, group in _groups(document) if e["held_out"] else ():
+            chosen_on, sd = (e[key][c] if e[key] else None for key in ("selection", "over_seeds"))
+            loss = e["log_loss"] if c == len(document["groups"]) else None
+            rows.append([*told, group, *cells(chosen_on), *cells(e["held_out"][c]), sd, *cells(loss)])
+    return rows
+
+
+def _duels(duels: list[Json]) -> list[list[Any]]:
+    rows = [[d["first"], d["second"], d["verdict"], x["group"], *cells(x)] for d in duels for x in d["differences"]]
+    return [["first", "second", "verdict", "group", *head("difference")], *rows]
+
+
+def _unfairness(entries: list[Json]) -> list[list[Any]]:
+    rows = [[e["name"], m["name"], *cells(m["value"]), *cells(m["difference"])] for e in entries for m in e["unfairness"]]
+    return [["entry", "metric", *ESTIMATE, *head("difference_from_reference")], *rows]
+
+
+def _cells(document: Json) -> list[list[Any]]:
+    rows = [
+        [e["name"], name, group, *cells(of[c])] for e in document["entries"] for name, of in e["cells"].items() for c, group in _groups(document)
+    ]  # fmt: skip
+    return [["entry", "users", "group", *head("accuracy")], *rows]
