@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from evenhand.data.load import load
     from evenhand.jobs.audit import audit
     from evenhand.jobs.check import check
+    from evenhand.jobs.compare import compare
     from evenhand.jobs.fit import Fit, fit
     from evenhand.jobs.grouping import Grouping
     from evenhand.jobs.prepare import Encoding
+    from evenhand.jobs.sweep import sweep
     from evenhand.report.report import Report
+    from evenhand.report.standings import StandingsReport
     from evenhand.serve.reward_model import RewardModel
 
 __all__ = [
@@ -34,10 +37,13 @@ __all__ = [
     "PreferenceData",
     "Report",
     "RewardModel",
+    "StandingsReport",
     "audit",
     "check",
+    "compare",
     "fit",
     "load",
+    "sweep",
 ]
 
 _HOMES = {
@@ -49,10 +55,13 @@ _HOMES = {
     "PreferenceData": "core",
     "Report": "report.report",
     "RewardModel": "serve.reward_model",
+    "StandingsReport": "report.standings",
     "audit": "jobs.audit",
     "check": "jobs.check",
+    "compare": "jobs.compare",
     "fit": "jobs.fit",
     "load": "data.load",
+    "sweep": "jobs.sweep",
 }
 
 

@@ -116,7 +116,7 @@ def dominance(differences: Sequence[Estimate]) -> str:
     """What the differences by group, first minus second, say of the first.
 
     "dominates clearly": every interval above 0. "dominates": no difference below 0 and one interval above 0. "trades": one interval above 0
-    and one below. The mirror images are "is dominated …"; all else is "not told apart".
+    and one below. The mirror images are "is dominated …"; all else is "undecided".
     """
     above, below = [d.low > 0 for d in differences], [d.high < 0 for d in differences]
     if any(above) and any(below):
@@ -129,7 +129,7 @@ def dominance(differences: Sequence[Estimate]) -> str:
             return f"{word} clearly"
         if any(clear) and all(ahead):
             return word
-    return "not told apart"
+    return "undecided"
 
 
 def front(names: Sequence[str], selection: np.ndarray, held_out: np.ndarray, reference: str) -> Front:

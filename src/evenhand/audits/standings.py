@@ -51,7 +51,7 @@ class Versus:
     first: str
     second: str
     differences: tuple[Estimate, ...]
-    verdict: str  # "dominates clearly", "dominates", "not told apart", "trades", "is dominated", "is dominated clearly"
+    verdict: str  # "dominates clearly", "dominates", "undecided", "trades", "is dominated", "is dominated clearly"
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,20 @@ def split_digest(split: Any) -> str:
     return digest.hexdigest()
 
 
+def data_digest(data: PreferenceData) -> str:
+    """SHA-256 over all that fits and audits can see of the data: the same file read in another way has another."""
+    digest = hashlib.sha256()
+    columns = (data.user, data.prompt, data.chosen, data.rejected, data.weight, data.tie, data.split)
+    for array in columns:
+        digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+        digest.update(b";")
+    for name, values in (("users", data.users), ("texts", data.texts), *sorted(data.attributes.items())):
+        digest.update(name.encode())
+        for value in values:
+            digest.update(hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest())
+    return digest.hexdigest()
+
+
 def rows_read(data: PreferenceData) -> str:
     """Where every row of the file went, one sentence."""
     read = data.exclusions

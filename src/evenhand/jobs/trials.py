@@ -17,6 +17,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from evenhand.core import DataError, EvenhandError, Exclusions, PreferenceData, 
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, split_pairs
 from evenhand.jobs import dials
 from evenhand.jobs.audit import no_test_pairs
-from evenhand.jobs.facts import joined
+from evenhand.jobs.facts import data_digest, joined
 from evenhand.jobs.grouping import Grouping
 from evenhand.jobs.prepare import Encoding, Prepared, Progress, prepare
 from evenhand.methods.pafo import Pafo
@@ -86,7 +88,7 @@ class Bench:
         """
         total = len(entries) * len(seeds)
         for place, seed in enumerate(seeds):
-            known = {e.name: self._read(self._file(e, seed)) for e in entries}
+            known = {e.name: self._read(e, seed) for e in entries}
             todo = [e for e in entries if known[e.name] is None]
             failed: dict[str, str] = {}
             done = place * len(entries) + len(entries) - len(todo)
@@ -101,8 +103,12 @@ class Bench:
                     done += len(part)
                     progress("trials", done, total)
             for e in entries:
-                found = known[e.name] or self._read(self._file(e, seed))
+                found = known[e.name] or self._read(e, seed)
                 yield found if found is not None else Failure(e.name, seed, failed.get(e.name) or "it left no figures")
+
+    @cached_property
+    def digest(self) -> str:
+        return data_digest(self.data)
 
     def about(self) -> dict[str, str]:
         """Facts for the report."""
@@ -145,8 +151,8 @@ class Bench:
         """Named by all that its figures depend on."""
         encoder = self.encoding.encoder
         told = {
-            "format": FORMAT,
-            "data": [self.data.fingerprint, self.data.source, len(self.data), len(self.data.users)],
+            "format": [FORMAT, version("evenhand")],
+            "data": self.digest,
             "encoding": [encoder and encoder.fingerprint, self.encoding.with_prompt, self.encoding.tfidf, self.encoding.dim],
             "grouping": [list(self.grouping.attributes), self.grouping.threshold, self.grouping.minority],
             "method": describe(entry.method),
@@ -156,15 +162,24 @@ class Bench:
         digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
         return self.folder / f"{digest}.safetensors"
 
-    def _read(self, file: Path) -> Trial | None:
-        """A trial from disk; None where there is none or the file is no trial (then it is computed again)."""
+    def _read(self, entry: Entry, seed: int) -> Trial | None:
+        """A trial from disk, under whatever name it was made; None where there is none or the file is damaged (it is then made again)."""
+        file = self._file(entry, seed)
         if not file.exists():
             return None
         try:
             with safe_open(file, framework="np") as opened:
                 about = json.loads(opened.metadata()["trial"])
                 arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
-            return Trial(**{**about, "groups": tuple(about["groups"]), "exclusions": Exclusions(**about["exclusions"]), "arrays": arrays})
+            return Trial(
+                **{
+                    **about,
+                    "entry": entry.name,
+                    "groups": tuple(about["groups"]),
+                    "exclusions": Exclusions(**about["exclusions"]),
+                    "arrays": arrays,
+                }
+            )
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             return None
 

@@ -11,7 +11,8 @@ from evenhand.report.plots import bounds, legend, percent_ticks
 from evenhand.report.svg import BAND, BLUE, GREY, INK, MUTED, ORANGE, PAPER, RULE, Canvas, draw
 
 Json = dict[str, Any]
-MOST_NAMED = 14  # entries that are all named in the figure; of more, only the reference, the choice and the knee
+MOST_NAMED = 14  # entries whose front is named in the figure; of more, only the reference, the choice and the knee
+SHORT_NAME = 16  # characters; longer names of dominated entries, such as a sweep's settings, would cover the points
 LONGEST_NAME, SHORT = 26, 12  # characters in the figure; the tables have all
 EDGE = 62  # pixels left of the frontier's axes
 MOST_CROSSES = 24  # entries, or values of a dial, that all have their intervals drawn
@@ -203,7 +204,8 @@ def _names(canvas: Canvas, axes: Any, places: Sequence[Place], split: str, size:
         return size[0] * (x - x0) / (x1 - x0), size[1] * (y - y0) / (y1 - y0)
 
     taken: list[Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in map(pixel, places)]
-    shown = [p for p in places if p.is_special or len(places) <= MOST_NAMED]
+    are_few = len(places) <= MOST_NAMED
+    shown = [p for p in places if p.is_special or (are_few and (p.is_best or len(p.name) <= SHORT_NAME))]
     for p in sorted(shown, key=lambda p: (not p.is_special, not p.is_best)):
         x, y = pixel(p)
         label, is_out = p.label(LONGEST_NAME), not (0 <= x <= size[0] and 0 <= y <= size[1])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from evenhand.report import standings_reading as of
-from evenhand.report import standings_words as said
 from evenhand.report.markdown import code, table, text
+from evenhand.report.standings import reading as of
+from evenhand.report.standings import words as said
 from evenhand.report.words import difference, people, points, share
 
 Json = dict[str, Any]

@@ -6,8 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from evenhand.report import standings_reading as of
 from evenhand.report import words
+from evenhand.report.standings import reading as of
 from evenhand.report.words import NONE, number, points
 
 Json = dict[str, Any]

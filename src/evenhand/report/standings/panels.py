@@ -9,13 +9,13 @@ from typing import Any
 from markupsafe import Markup
 
 from evenhand.report import context, words
-from evenhand.report import standings_reading as of
-from evenhand.report import standings_words as said
 from evenhand.report.layout import Figure, Panel, Table, counts, drawn, listed
-from evenhand.report.standings_cells import MOST_GROUPS, NOTHING, marked, shown, stacked
-from evenhand.report.standings_curves import Place, frontier
-from evenhand.report.standings_details import cells, dials, users
-from evenhand.report.standings_figures import Series, Strip, matrix, strips
+from evenhand.report.standings import reading as of
+from evenhand.report.standings import words as said
+from evenhand.report.standings.cells import MOST_GROUPS, NOTHING, marked, shown, stacked
+from evenhand.report.standings.curves import Place, frontier
+from evenhand.report.standings.details import cells, dials, users
+from evenhand.report.standings.figures import Series, Strip, matrix, strips
 from evenhand.report.words import NONE, count, number, people, points
 
 Json = dict[str, Any]

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from evenhand.audits.standings import Standings
-from evenhand.report import standings_words as said
 from evenhand.report.html import render, title
 from evenhand.report.saving import write
-from evenhand.report.standings_document import publish
-from evenhand.report.standings_markdown import markdown
-from evenhand.report.standings_panels import panels
-from evenhand.report.standings_tables import tables
+from evenhand.report.standings import words as said
+from evenhand.report.standings.document import publish
+from evenhand.report.standings.markdown import markdown
+from evenhand.report.standings.panels import panels
+from evenhand.report.standings.tables import tables
 
 
 @dataclass(frozen=True, repr=False)

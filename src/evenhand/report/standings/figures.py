@@ -17,7 +17,7 @@ MARKS = {  # verdict of the row against the column → marker, colour, filled, s
     "dominates clearly": ("^", BLUE, True, 9, "dominates clearly"),
     "dominates": ("^", BLUE, False, 9, "dominates"),
     "trades": ("D", INK, False, 6, "trades"),
-    "not told apart": ("o", GREY, True, 2.5, "not told apart"),
+    "undecided": ("o", GREY, True, 2.5, "undecided"),
     "is dominated": ("v", ORANGE, False, 9, "is dominated"),
     "is dominated clearly": ("v", ORANGE, True, 9, "is dominated clearly"),
 }

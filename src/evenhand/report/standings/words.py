@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from evenhand.report.standings_reading import chosen, entry, group_label, metric_of, reference, running, versus, whole
+from evenhand.report.standings.reading import chosen, entry, group_label, metric_of, reference, running, versus, whole
 from evenhand.report.words import count, evidence, group_name, is_clear, number, people, percent, points, share
 
 Json = dict[str, Any]
@@ -28,7 +28,7 @@ FORMULAS = {
     "dominates clearly": "in every group the whole interval of the difference lies above 0",
     "dominates": "no group’s difference is under 0, and one interval lies above 0",
     "trades": "one group’s interval lies above 0 and another’s below",
-    "not told apart": "none of these: no order of the two is shown, though a single group may differ",
+    "undecided": "none of these: no order of the two is shown, though a single group may differ",
     "chosen": "on validation pairs: no group under the reference, and then the largest mean over groups",
     "front": "entries that no other one equals or exceeds in every group, by the estimates",
     "area won": "the area between the front and the reference, in points² (with more groups a volume); on test pairs that of the entries picked on validation pairs",

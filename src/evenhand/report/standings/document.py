@@ -9,7 +9,7 @@ from evenhand.audits.findings import to_json
 from evenhand.audits.ranking import dominance
 from evenhand.audits.standings import Front, Standings, Versus
 from evenhand.report.public import TWIN, is_small, may_be_named, one_line, printable, suppress, suppress_estimates
-from evenhand.report.standings_words import FORMULAS
+from evenhand.report.standings.words import FORMULAS
 
 Json = dict[str, Any]
 

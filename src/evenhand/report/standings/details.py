@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evenhand.report import standings_reading as of
-from evenhand.report import standings_words as said
 from evenhand.report.layout import MOST_FIGURES, Figure, Panel, Table, counts, drawn, listed
-from evenhand.report.standings_cells import MOST_GROUPS, NOTHING, marked, shown
-from evenhand.report.standings_curves import Line, dial
-from evenhand.report.standings_figures import Series, Strip, strips
+from evenhand.report.standings import reading as of
+from evenhand.report.standings import words as said
+from evenhand.report.standings.cells import MOST_GROUPS, NOTHING, marked, shown
+from evenhand.report.standings.curves import Line, dial
+from evenhand.report.standings.figures import Series, Strip, strips
 from evenhand.report.svg import BLUE, ORANGE
 from evenhand.report.words import NONE, number, people, points
 

@@ -10,11 +10,11 @@ SIGNS = {
     "dominates clearly": "▲",
     "dominates": "△",
     "trades": "◇",
-    "not told apart": "·",
+    "undecided": "·",
     "is dominated": "▽",
     "is dominated clearly": "▼",
 }
-MIRROR = dict(zip(SIGNS, reversed(SIGNS))) | {"trades": "trades", "not told apart": "not told apart"}
+MIRROR = dict(zip(SIGNS, reversed(SIGNS))) | {"trades": "trades", "undecided": "undecided"}
 
 
 def entry(document: Json, name: str) -> Json | None:

@@ -7,9 +7,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from evenhand.report import standings_reading as of
-from evenhand.report import standings_words as said
 from evenhand.report.standings import StandingsReport
+from evenhand.report.standings import reading as of
+from evenhand.report.standings import words as said
 from evenhand.report.terminal import ascii_only, clip, difference, share
 from evenhand.report.words import number
 

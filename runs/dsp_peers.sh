@@ -1,8 +1,0 @@
-#!/usr/bin/env bash
-# The peers at their defaults on the DSP worlds, for docs/results.md. Usage: runs/dsp_peers.sh [FOLDER]; skips when the data is missing.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-data=${1:-../shared/data/dsp}
-if [ ! -e "$data/domain_specific_preference.test.jsonl.gz" ]; then echo "skipped: no DSP data in $data"; exit 0; fi
-OMP_NUM_THREADS=1 .venv/bin/python runs/dsp_peers.py --data "$data" --out runs/results/dsp_peers.json
-.venv/bin/python runs/results.py

@@ -1,0 +1,171 @@
+"""Standings made from simulated accuracies by the functions that `compare` and `sweep` use: comparisons, a sweep, and extreme ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+
+from evenhand.audits.ranking import Board, duels, front, levels, over_seeds, unfairness
+from evenhand.audits.standings import Standing, Standings
+from evenhand.core import Exclusions
+
+REFERENCE = "personalised Bradley-Terry"
+Levels = Mapping[str, Sequence[float]]  # entry → true accuracy in each group
+
+
+def board(truth: Levels, groups: Sequence[str], sizes: Sequence[int], seeds: int, seed: int, pairs: int = 30) -> Board:
+    """Users of `sizes` [groups] with a taste and a luck of their own, which all entries share; sizes after the groups' are in no group."""
+    rng = np.random.default_rng(seed)
+    group = np.repeat([*range(len(groups)), -1][: len(sizes)], sizes)
+    n = len(group)
+    own = rng.normal(0, 0.05, n)  # a user's ease of being predicted
+    luck = rng.normal(0, 0.05, (seeds, n))
+    accuracy = np.empty((len(truth), seeds, n))
+    for e, mean in enumerate(truth.values()):
+        shift = np.asarray([*mean, np.mean(mean)])[group]
+        p = np.clip(shift + own + luck + rng.normal(0, 0.004, (seeds, 1)), 0.02, 0.98)
+        accuracy[e] = np.clip(p + rng.normal(0, 0.03, (seeds, n)), 0, 1)
+    in_seed = np.tile(group, (seeds, 1))
+    support = np.clip(0.35 + 0.3 * (group == 0) + rng.normal(0, 0.08, n), 0, 1)
+    return Board(tuple(truth), tuple(groups), accuracy, in_seed, np.tile(support, (seeds, 1)), np.full((seeds, n), pairs))
+
+
+def standings(
+    truth: Levels, groups: Sequence[str] = ("majority", "minority"), sizes: Sequence[int] = (340, 60), seeds: int = 3,
+    settings: Mapping[str, Mapping[str, str]] | None = None, swept: Sequence[str] = (), failed: Mapping[str, str] | None = None,
+    reference: str = REFERENCE,
+) -> Standings:  # fmt: skip
+    """`failed` entries, name → reason, come last and have no numbers."""
+    test, valid = board(truth, groups, sizes, seeds, 1), board(truth, groups, sizes, seeds, 2, 8)
+    found, chosen_on = levels(test), levels(valid)
+    names, one = list(truth), np.eye(len(truth))
+    cells = (*groups, "all")
+    spread, unfair = over_seeds(test), unfairness(test, found, names.index(reference), resamples=200, seed=0)
+    half = np.arange(len(test.accuracy[0, 0])) % 3 == 0
+    parts = {
+        name: levels(replace(test, accuracy=np.where(keep, test.accuracy, np.nan)))
+        for name, keep in (("seen users", ~half), ("unseen users", half))
+    }
+    rng = np.random.default_rng(3)
+    entries = [
+        Standing(
+            name, (settings or {}).get(name, {}), 12 if settings is None else 1, float(rng.uniform(5, 400)), seeds,
+            selection=tuple(chosen_on.estimate(one[e], c, "accuracy", g) for c, g in enumerate(cells)),
+            held_out=tuple(found.estimate(one[e], c, "accuracy", g) for c, g in enumerate(cells)),
+            over_seeds=tuple(map(float, spread[e])),
+            log_loss=replace(found.estimate(one[e], len(groups), "log-loss", "all"), value=0.55, low=0.53, high=0.57),
+            cells={k: tuple(p.estimate(one[e], c, "accuracy", g) for c, g in enumerate(cells)) for k, p in parts.items()},
+            unfairness=unfair[name],
+        )
+        for e, name in enumerate(names)
+    ]  # fmt: skip
+    lost = [Standing(n, {}, 12, 3.0, 0, failed=why) for n, why in (failed or {}).items()]
+    with_users = [c for c in range(len(groups)) if found.users[c]]
+    pareto = front(names, chosen_on.value[:, with_users], found.value[:, with_users], reference) if len(with_users) > 1 else None
+    return Standings(
+        "Choices of 400 users over 661 queries", True, tuple(groups),
+        "Minority: users whose preference support on training pairs is under 0.5; majority: everybody else" if groups else "",
+        (*entries, *lost), duels(test, found, 0), pareto, tuple(range(seeds)), tuple(swept),
+        Exclusions(12_418, 12_000, {"chosen equals rejected": 211, "empty response": 44, "user with a single pair": 163}, {"minority": {"empty response": 31}}),
+        {"data": "choices.parquet", "data hash (SHA-256)": "9c1f" * 16, "evenhand": "0.1.0", "splits": "train 360 prompts, validation 100, test 201"},
+        ("Accuracy says nothing about how much a wrong choice costs a user.",),
+        "evenhand compare choices.parquet --methods pafo,lore,p_rlhf --seeds 3 --out out/compare",
+    )  # fmt: skip
+
+
+TRUTH: Levels = {
+    "Bradley-Terry": (0.58, 0.30), REFERENCE: (0.726, 0.63), "pafo": (0.734, 0.668), "pafo on LoRe’s head": (0.742, 0.671),
+    "lore": (0.738, 0.652), "p_rlhf": (0.69, 0.61), "vpl": (0.70, 0.635), "reweight": (0.719, 0.664), "group_dro": (0.705, 0.672),
+    "maxmin": (0.69, 0.678), "mgda": (0.723, 0.645), "pal": (0.68, 0.60),
+}  # fmt: skip
+
+
+def compared() -> Standings:
+    """Twelve methods, three seeds, two groups; one more failed, one cannot serve unseen users."""
+    found = standings(TRUTH, failed={"gpo": "2 of 3 seeds: the loss is not a number after epoch 4 (seeds 0 and 2)"})
+    entries = tuple(
+        replace(e, note="unknown users get the generic reward", settings={"rank": "by seed"}) if e.name == "p_rlhf"
+        else replace(e, settings={"alpha": "0.1", "balance": "0.5"}) if e.name.startswith("pafo") else e
+        for e in found.entries
+    )  # fmt: skip
+    return replace(found, entries=entries)
+
+
+def swept(alphas: Sequence[str] = ("0.1", "0.25", "0.5", "0.8"), balances: Sequence[str] = ("0", "0.5", "1")) -> Standings:
+    """PAFO over alpha and balance beside the two references."""
+    truth: dict[str, Sequence[float]] = {"Bradley-Terry": (0.58, 0.30), REFERENCE: (0.726, 0.63)}
+    settings = {}
+    for alpha, balance in product(alphas, balances):
+        strong, even = 1 - float(alpha), float(balance)
+        name = f"alpha={alpha} balance={balance}"
+        truth[name] = (0.726 + 0.012 * strong - 0.010 * even * strong, 0.63 + 0.045 * strong * (0.3 + 0.7 * even))
+        settings[name] = {"alpha": alpha, "balance": balance}
+    found = standings(truth, settings=settings, swept=("alpha", "balance"))
+    return replace(
+        found, title="pafo over alpha and balance", command="evenhand sweep choices.parquet --method pafo --over alpha=0.1,0.25,0.5,0.8"
+    )
+
+
+def one_seed() -> Standings:
+    return standings({k: TRUTH[k] for k in ("Bradley-Terry", REFERENCE, "pafo")}, seeds=1)
+
+
+def three_groups() -> Standings:
+    truth = {
+        "bt": (0.6, 0.5, 0.4),
+        REFERENCE: (0.72, 0.66, 0.63),
+        "pafo": (0.725, 0.68, 0.66),
+        "lore": (0.73, 0.67, 0.64),
+        "vpl": (0.70, 0.69, 0.60),
+    }
+    return standings(truth, ("country FR", "country DE", "country IT"), (200, 120, 60))
+
+
+def no_groups() -> Standings:
+    return standings({"bt": (0.6,), REFERENCE: (0.7,), "pafo": (0.72,)}, (), (300,))
+
+
+def small_group() -> Standings:
+    """The minority has seven users."""
+    return standings({"bt": (0.6, 0.3), REFERENCE: (0.7, 0.6), "pafo": (0.72, 0.61)}, sizes=(200, 7))
+
+
+def many_groups(k: int = 30) -> Standings:
+    truth = {n: tuple(0.6 + 0.03 * i + 0.002 * ((7 * g + i) % k) for g in range(k)) for i, n in enumerate(("bt", REFERENCE, "pafo"))}
+    return standings(truth, [f"region {g:02d}" for g in range(k)], [12 + g for g in range(k)], seeds=2)
+
+
+def large_sweep(n: int = 80) -> Standings:
+    alphas = tuple(f"{a:.4f}" for a in np.linspace(0.01, 0.99, n))
+    return swept(alphas, ("0.5",))
+
+
+def all_failed() -> Standings:
+    failed = tuple(Standing(n, {}, 12, 0.0, 0, failed="no user has more than one pair") for n in ("bt", REFERENCE, "pafo"))
+    return replace(one_seed(), entries=failed, duels=(), front=None)
+
+
+def named(texts: Sequence[str]) -> Standings:
+    """A text of its own in every place for one: entries, groups, dials, reasons, facts."""
+    truth = {t: (0.6 + 0.01 * i, 0.55 + 0.008 * i) for i, t in enumerate(dict.fromkeys(texts))}
+    names = list(truth)
+    groups = ("group " + names[0], names[-1])
+    found = standings(
+        truth,
+        groups,
+        settings={t: {names[0]: t} for t in names},
+        swept=(names[0],),
+        failed={"failed " + names[1]: names[1]},
+        reference=names[0],
+    )
+    entries = tuple(
+        replace(e, note=names[i % len(names)], cells={names[1]: e.cells["seen users"]} if e.cells else {})
+        for i, e in enumerate(found.entries)
+    )
+    return replace(
+        found, entries=entries, title=names[0], groups_rule=names[1], facts={t: t for t in names}, limits=tuple(names), command=names[2],
+        exclusions=Exclusions(len(names), 0, dict.fromkeys(names, 1), {names[-1]: {names[0]: 1}}), details={names[0]: names[1]},
+    )  # fmt: skip

@@ -1,0 +1,229 @@
+"""compare and sweep: every entry on the same pairs, resumable, and a failure stays in its row. Features need no encoder here."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import evenhand
+from evenhand.audits.findings import to_json
+from evenhand.core import EvenhandError, PreferenceData
+from evenhand.data.simulate import simulated_users
+from evenhand.jobs import trials
+from evenhand.jobs.compare import EVERYTHING
+from evenhand.jobs.fit import PERSONALISED, PLAIN
+from evenhand.jobs.trials import Bench, Entry, Failure, Trial
+from evenhand.methods.bradley_terry import BradleyTerry
+from evenhand.report.standings import StandingsReport
+
+TFIDF = evenhand.Encoding(None, dim=32)
+FAST = {"encoding": TFIDF, "grouping": evenhand.Grouping(minority=0.2), "jobs": 2, "resamples": 100}
+
+
+@pytest.fixture(scope="module")
+def data() -> PreferenceData:
+    return simulated_users(seed=1, users=80, minority=0.2, pairs_per_user=30)
+
+
+@pytest.fixture(scope="module")
+def compared(data: PreferenceData, tmp_path_factory: pytest.TempPathFactory) -> tuple[StandingsReport, Path]:
+    out = tmp_path_factory.mktemp("compared")
+    return evenhand.compare(data, ["pafo", "p_rlhf", "reweight"], seeds=2, tune_settings=2, out=out, **FAST), out
+
+
+def test_every_entry_is_judged_on_the_same_pairs(compared: tuple[StandingsReport, Path]) -> None:
+    found = compared[0].findings
+    assert [e.name for e in found.entries] == [PLAIN, PERSONALISED, "PAFO", "p_rlhf", "reweight"]
+    assert len({(e.held_out[-1].n_users, e.held_out[-1].n_pairs) for e in found.entries}) == 1
+    assert all(e.tried == 2 and e.seeds == 2 and not e.failed for e in found.entries)
+    assert len(found.duels) == 10
+    plain, personalised = found.entries[:2]
+    assert personalised.held_out[-1].value > plain.held_out[-1].value
+    assert found.front is not None
+    assert found.front.reference == PERSONALISED
+    assert set(found.front.best) <= {e.name for e in found.entries}
+
+
+def test_what_cannot_be_read_is_said(data: PreferenceData, compared: tuple[StandingsReport, Path], tmp_path: Path) -> None:
+    notes = {e.name: e.note for e in compared[0].findings.entries}
+    assert "reward for everybody" in notes["p_rlhf"]
+    assert not notes["PAFO"]
+    said: list[str] = []
+    before: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        evenhand.compare(data, ["p_rlhf"], seeds=1, out=tmp_path, say=said.append, progress=stop_after(1, before), **FAST)
+    assert said  # before the first fit had ended
+    assert said[0].startswith("p_rlhf: knows users by number")
+
+
+def test_the_same_figures_as_a_fit_of_its_own(data: PreferenceData, tmp_path: Path) -> None:
+    """What compare reports of a method in one seed is what `fit` reports of it."""
+    alone = evenhand.fit(data, "bradley_terry", encoding=TFIDF, grouping=FAST["grouping"], seed=3).report.findings
+    entry = evenhand.compare(data, [], seeds=1, tune_settings=0, seed=3, out=tmp_path, **FAST).findings.entries[1]
+    assert entry.held_out[-1].value == pytest.approx(alone.model.overall.value, abs=1e-9)
+    assert [e.value for e in entry.held_out[:-1]] == pytest.approx([g.accuracy.value for g in alone.model.groups], abs=1e-9)
+    assert entry.log_loss is not None
+    assert entry.log_loss.n_pairs == alone.model.overall.n_pairs
+
+
+def stop_after(trials_done: int, seen: list[int]) -> Any:
+    """A progress that interrupts once so many trials have ended."""
+
+    def progress(what: str, done: int, total: int) -> None:
+        if what == "trials":
+            seen.append(done)
+            if done >= trials_done:
+                raise KeyboardInterrupt
+
+    return progress
+
+
+def test_an_interrupted_comparison_goes_on_where_it_stopped(data: PreferenceData, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"methods": ["reweight"], "seeds": 1, "tune_settings": 0, "out": tmp_path, **FAST}
+    with pytest.raises(KeyboardInterrupt):
+        evenhand.compare(data, progress=stop_after(2, []), **asked)
+    kept = sorted((tmp_path / "trials").glob("*.safetensors"))
+    assert len(kept) >= 2
+    times = {f: f.stat().st_mtime_ns for f in kept}
+    done: list[int] = []
+    whole = evenhand.compare(data, progress=lambda what, n, total: done.append(n) if what == "trials" else None, **asked)
+    assert done[0] == len(kept)  # they were not computed again
+    assert {f: f.stat().st_mtime_ns for f in kept} == times
+    fresh = evenhand.compare(data, **{**asked, "out": tmp_path / "other"})
+    for a, b in zip(whole.findings.entries, fresh.findings.entries, strict=True):
+        assert to_json(a.held_out) == to_json(b.held_out)
+
+
+def test_other_data_and_other_settings_are_other_trials(data: PreferenceData, tmp_path: Path) -> None:
+    bench = Bench(data, TFIDF, evenhand.Grouping(), tmp_path, 1)
+    entry = Entry("a", BradleyTerry())
+    first = bench._file(entry, 0)
+    flipped = replace(data, chosen=data.rejected, rejected=data.chosen)
+    others = [
+        bench._file(entry, 1),
+        bench._file(Entry("a", BradleyTerry(), budget=4), 0),
+        bench._file(Entry("a", replace(BradleyTerry(), schedule=replace(BradleyTerry().schedule, dropout=0.1))), 0),
+        replace(bench, data=flipped)._file(entry, 0),
+        replace(bench, grouping=evenhand.Grouping(minority=0.3))._file(entry, 0),
+        replace(bench, encoding=evenhand.Encoding(None, dim=16))._file(entry, 0),
+    ]
+    assert len({first, *others}) == 7
+    assert bench._file(Entry("another name", BradleyTerry()), 0) == first  # a name is no setting
+
+
+def test_a_damaged_trial_is_computed_again(data: PreferenceData, tmp_path: Path) -> None:
+    bench = Bench(data, TFIDF, evenhand.Grouping(), tmp_path, 1)
+    entries = [Entry("a", quick())]
+    run = lambda: list(bench.run(entries, [0], lambda *a: None, lambda note: None))  # noqa: E731
+    (first,) = run()
+    assert isinstance(first, Trial)
+    file = bench._file(entries[0], 0)
+    file.write_bytes(file.read_bytes()[:100])
+    (second,) = run()
+    assert isinstance(second, Trial)
+    assert np.array_equal(first.arrays["test.accuracy"], second.arrays["test.accuracy"], equal_nan=True)
+
+
+def quick() -> BradleyTerry:
+    return replace(BradleyTerry(), schedule=replace(BradleyTerry().schedule, max_epochs=2))
+
+
+class Dies(BradleyTerry):
+    """A fit that is killed, as by the system when memory runs out."""
+
+    def fit(self, train: Any, valid: Any, seed: int) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @staticmethod
+    def fit_all(methods: Any, train: Any, valid: Any, seed: int) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Raises(BradleyTerry):
+    @staticmethod
+    def fit_all(methods: Any, train: Any, valid: Any, seed: int) -> Any:
+        raise EvenhandError("no such luck")
+
+
+def test_a_failed_fit_is_told_in_its_row_and_the_others_go_on(data: PreferenceData, tmp_path: Path) -> None:
+    from evenhand.jobs.contest import Contest
+
+    entries = [
+        Entry("good", quick()),
+        Entry("killed", Dies()),
+        Entry("raises", Raises()),
+        Entry("also good", quick()),
+    ]
+    bench = Bench(data, TFIDF, evenhand.Grouping(), tmp_path, 2)
+    found = list(bench.run(entries, [0], lambda *a: None, lambda note: None))
+    assert [isinstance(t, Failure) for t in found] == [False, True, True, False]
+    told = Contest(entries, "good", [0], "x", resamples=50).standings(data, found, {})
+    rows = {e.name: e for e in told.entries}
+    assert "signal 9" in rows["killed"].failed
+    assert "no such luck" in rows["raises"].failed
+    assert not rows["killed"].held_out
+    assert rows["also good"].held_out
+    assert {d.first for d in told.duels} | {d.second for d in told.duels} == {"good", "also good"}
+
+
+def test_a_reference_that_failed_leaves_the_others_comparable(data: PreferenceData, tmp_path: Path) -> None:
+    from evenhand.jobs.contest import Contest
+
+    entries = [Entry("reference", Raises()), Entry("good", quick())]
+    bench = Bench(data, TFIDF, evenhand.Grouping(), tmp_path, 1)
+    told = Contest(entries, "reference", [0], "x", resamples=50).standings(
+        data, list(bench.run(entries, [0], lambda *a: None, lambda n: None)), {}
+    )
+    assert told.front is None
+    assert told.entries[1].held_out
+    with pytest.raises(EvenhandError, match="Every entry failed"):
+        Contest(entries[:1], "reference", [0], "x").standings(data, [Failure("reference", 0, "why")], {})
+
+
+def test_sweep_trains_what_single_fits_train(data: PreferenceData, tmp_path: Path) -> None:
+    found = evenhand.sweep(data, {"alpha": ["0", "0.5"], "balance": ["0", "1"]}, seeds=1, out=tmp_path / "sweep", **FAST).findings
+    assert [e.name for e in found.entries[2:]] == [f"alpha={a} balance={b}" for a in ("0", "0.5") for b in ("0", "1")]
+    assert found.swept == ("alpha", "balance")
+    assert found.entries[3].settings["balance"] == "1.0"
+    alone = evenhand.fit(data, "pafo", settings={"alpha": "0.5", "balance": "1"}, encoding=TFIDF, grouping=FAST["grouping"]).report.findings
+    assert found.entries[5].held_out[-1].value == pytest.approx(alone.model.overall.value, abs=2e-3)  # rounding may turn a pair or two
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda d, out: evenhand.compare(d, ["paffo"], out=out, **FAST), "did you mean 'pafo'"),
+        (lambda d, out: evenhand.compare(d, ["pafo:lorre"], out=out, **FAST), "did you mean 'lore'"),
+        (lambda d, out: evenhand.compare(d, ["pafo"], seeds=0, out=out, **FAST), "at least one seed"),
+        (lambda d, out: evenhand.sweep(d, {"alpa": ["1"]}, out=out, **FAST), "did you mean 'alpha'"),
+        (lambda d, out: evenhand.sweep(d, {"alpha": ["1", "x"]}, out=out, **FAST), "alpha=x"),
+        (lambda d, out: evenhand.sweep(d, {}, out=out, **FAST), "--over"),
+        (lambda d, out: evenhand.sweep(d, {"alpha": [str(i / 300) for i in range(300)]}, out=out, **FAST), "256 at most"),
+        (lambda d, out: evenhand.sweep(d, {"alpha": ["0.5", "0.5"]}, out=out, **FAST), "twice"),
+        (lambda d, out: evenhand.compare(d, ["pafo"], out=out, **{**FAST, "jobs": -1}), "jobs is -1"),
+    ],
+)
+def test_wrong_calls_are_told_before_any_work(call: Any, said: str, data: PreferenceData, tmp_path: Path) -> None:
+    with pytest.raises(EvenhandError, match=said):
+        call(data, tmp_path)
+    assert not (tmp_path / "trials").exists()
+
+
+def test_methods_that_need_groups_say_so_before_training(data: PreferenceData, tmp_path: Path) -> None:
+    alone = replace(data, attributes={"country": [""] * len(data.users)})
+    with pytest.raises(EvenhandError, match="no user is in a group"):
+        evenhand.compare(alone, ["reweight"], seeds=1, out=tmp_path, **{**FAST, "grouping": evenhand.Grouping(("country",))})
+    assert not (tmp_path / "trials").exists()
+
+
+def test_everything_names_files_that_exist(data: PreferenceData) -> None:
+    from evenhand.jobs import dials
+
+    for name in EVERYTHING:
+        assert trials.describe(dials.method(name, {}))
