@@ -18,7 +18,7 @@ from evenhand.core import Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.linear import Linear, LinearScorer
 from evenhand.models.low_rank import LowRank
-from evenhand.training.episodes import draw_context, dropout_mask, episodes
+from evenhand.training.episodes import draw_sides, dropout_mask, episodes
 from evenhand.training.loop import minimise
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, cross_margins, margins, mean_over_users
@@ -34,6 +34,14 @@ def users_of(counts: list[int], seed: int) -> Tensor:
     return user[torch.randperm(len(user), generator=torch.Generator().manual_seed(seed))]
 
 
+def named(user: Tensor, n_users: int, block: Tensor | None = None) -> Pairs:
+    """Pairs of these users whose two items name their pair."""
+    n = len(user)
+    chosen, items = torch.arange(n), torch.arange(2.0 * n)[:, None]
+    history = history_of(items, user, chosen, chosen + n, n_users)
+    return Pairs(history, user, chosen, chosen + n, torch.ones(n), torch.zeros(n).long(), block)
+
+
 # ---- context and targets
 
 
@@ -41,7 +49,8 @@ def users_of(counts: list[int], seed: int) -> Tensor:
 @given(COUNTS, st.integers(0, 10**6), st.tuples(st.floats(0, 1), st.floats(0, 1)).map(lambda t: (min(t), max(t))))
 def test_the_context_holds_the_share_asked_for_and_never_all_of_a_user(counts: list[int], seed: int, share: tuple[float, float]) -> None:
     user = users_of(counts, seed)
-    inside = draw_context(user, len(counts), share, torch.Generator().manual_seed(seed))
+    inside, target = draw_sides(named(user, len(counts)), share, torch.Generator().manual_seed(seed))
+    assert torch.equal(target, ~inside)
     for u, count in enumerate(counts):
         context = int(inside[user == u].sum())
         assert context <= max(count - 1, 0)  # a target is left
@@ -49,9 +58,8 @@ def test_the_context_holds_the_share_asked_for_and_never_all_of_a_user(counts: l
 
 
 def test_every_pair_of_a_user_is_equally_likely_to_be_context() -> None:
-    user = users_of([6, 10], 0)
-    g = torch.Generator().manual_seed(0)
-    often = torch.stack([draw_context(user, 2, (0.5, 0.5), g) for _ in range(2000)]).float().mean(0)
+    train, g = named(users_of([6, 10], 0), 2), torch.Generator().manual_seed(0)
+    often = torch.stack([draw_sides(train, (0.5, 0.5), g)[0] for _ in range(2000)]).float().mean(0)
     assert (often - 0.5).abs().max() < 0.06  # 5 standard errors of a share of 2,000 draws
 
 
@@ -59,10 +67,8 @@ def test_every_pair_of_a_user_is_equally_likely_to_be_context() -> None:
 @given(COUNTS, st.integers(0, 10**6), st.integers(1, 5))
 def test_each_epoch_every_pair_is_either_context_or_target_once(counts: list[int], seed: int, batch_users: int) -> None:
     user = users_of(counts, seed)
-    n = len(user)
-    chosen, rejected = torch.arange(n), torch.arange(n) + n  # items name their pair
-    items = torch.arange(2.0 * n)[:, None]
-    train = Pairs(history_of(items, user, chosen, rejected, len(counts)), user, chosen, rejected, torch.ones(n), torch.zeros(n).long())
+    train = named(user, len(counts))
+    n, chosen = len(user), train.chosen
     schedule = Schedule(batch_users=batch_users, dropout=0.0)
     as_context, as_target = [], []
     for history, batch, rows in episodes(train, schedule, torch.Generator().manual_seed(seed)):
@@ -86,7 +92,8 @@ BLOCKS = st.lists(st.tuples(st.integers(0, 5), st.integers(-1, 6)), min_size=1, 
 @given(BLOCKS, st.integers(0, 10**6), st.tuples(st.floats(0, 1), st.floats(0, 1)).map(lambda t: (min(t), max(t))))
 def test_a_users_pairs_of_one_block_are_context_or_targets_together(pairs: list, seed: int, share: tuple[float, float]) -> None:
     user, block = torch.tensor(pairs).T
-    inside = draw_context(user, 6, share, torch.Generator().manual_seed(seed), block)
+    inside, target = draw_sides(named(user, 6, block), share, torch.Generator().manual_seed(seed))
+    assert torch.equal(target, ~inside)
     sides: dict[tuple[int, int], set[bool]] = {}
     for pair, side in zip(pairs, inside.tolist()):
         sides.setdefault(pair, set()).add(side)
@@ -109,12 +116,11 @@ def test_blocks_of_one_pair_change_nothing_bit_for_bit() -> None:
 
 def test_context_and_targets_share_no_block_and_batches_carry_theirs() -> None:
     train, _, _ = two_tastes(n_users=20)
-    n = len(train)
-    block = torch.randint(5, (n,), generator=torch.Generator().manual_seed(0))
-    items = torch.arange(2.0 * n)[:, None]  # items name their pair
-    train = replace(train, history=replace(train.history, items=items), chosen=torch.arange(n), rejected=torch.arange(n) + n, block=block)
+    block = torch.randint(5, (len(train),), generator=torch.Generator().manual_seed(0))
+    train = replace(named(train.user, 20, block), group=train.group)
+    generator = torch.Generator().manual_seed(0)
     for _ in range(3):
-        for history, batch, rows in episodes(train, Schedule(dropout=0.0), torch.Generator().manual_seed(0)):
+        for history, batch, rows in episodes(train, Schedule(dropout=0.0), generator):
             assert torch.equal(batch.block, block[rows])
             context = history.items[history.chosen][:, 0].long()
             read = set(zip(history.owner().tolist(), block[context].tolist()))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -181,7 +182,12 @@ class History:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Index arrays over items, one row a pair; `user` indexes `history`. group is there in training and audits only, -1 = none."""
+    """Index arrays over items, one row a pair; `user` indexes `history`. group is there in training and audits only, -1 = none.
+
+    block: what must not stand on both sides when one pair of a user is judged from another. int64[n], such as the pair's prompt, or
+    int64[n, 2], such as its two responses where one vote on an item is in many pairs: two pairs of a user with a number in common are
+    never judged from each other. None = no two have one in common.
+    """
 
     history: History
     user: Tensor  # int64[n], in 0..len(history)-1
@@ -189,7 +195,7 @@ class Pairs:
     rejected: Tensor  # int64[n]
     weight: Tensor  # float[n], > 0
     group: Tensor  # int64[n]
-    block: Tensor | None = None  # int64[n]: a user's pairs with one number share a prompt, so none is judged from another; None = no two do
+    block: Tensor | None = None  # int64[n] or int64[n, 2]
 
     def __len__(self) -> int:
         return len(self.user)
@@ -218,6 +224,24 @@ class Pairs:
         """The pairs of one group."""
         return self.take(self.group == group)
 
+    @cached_property
+    def units(self) -> tuple[Tensor, Tensor]:
+        """What training deals to one side or the other: each pair's units int64[n, 1 or 2], and the units' users int64[m].
+
+        A unit is one number of `block` of one user, a single pair without blocks. They are numbered in order of first appearance, so
+        that blocks of one pair each are dealt as the pairs themselves would be.
+        """
+        import torch
+
+        if self.block is None:
+            return torch.arange(len(self))[:, None], self.user
+        ends = self.block.view(len(self), -1)
+        values, number = ends.unique(return_inverse=True)
+        keys, number = (self.user[:, None] * len(values) + number).unique(return_inverse=True)
+        place = torch.arange(ends.numel())
+        first, order = torch.full_like(keys, ends.numel()).scatter_reduce(0, number.flatten(), place, "amin").sort()
+        return torch.argsort(order)[number], self.user[first // ends.shape[1]]
+
 
 class Scorer(Protocol):
     """r(u, x, y). Inference is blind to groups by type: nothing here takes one."""
@@ -232,12 +256,16 @@ class Scorer(Protocol):
 class Head(Protocol):
     """Frozen hyperparameters of a Scorer: a dataclass whose fields are saved with the model."""
 
+    reads_new_users: ClassVar[bool]  # False: users are known by number, and one who was not in training gets the reward for everybody
+
     def build(self, dim: int, seed: int) -> Any:
         """An untrained Scorer, a torch module, for features of `dim` coordinates."""
 
 
 class Method(Protocol):
     """A training rule. It sees index pairs, margins and groups; never text, never the metrics it is judged by."""
+
+    needs_groups: ClassVar[bool]  # True: it cannot be fitted unless every group has training and validation pairs
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Any:
         """A trained Scorer; the same seed gives the same one."""

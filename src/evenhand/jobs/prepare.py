@@ -106,8 +106,17 @@ class Prepared:
             torch.from_numpy(self.responses.rejected[rows]),
             torch.from_numpy(weight[rows].astype(np.float32)),
             torch.from_numpy(self.groups.of_user[data.user[rows]].astype(np.int64)),
-            torch.from_numpy(data.prompt[rows].astype(np.int64)) if self.by_prompt else None,
+            self.blocks(rows),
         )
+
+    def blocks(self, rows: np.ndarray) -> torch.Tensor | None:
+        """What two pairs of a user at mask `rows` may share: a prompt, int64[n], else responses, int64[n, 2]; None where they share none."""
+        user, chosen, rejected = self.data.user[rows], self.responses.chosen[rows], self.responses.rejected[rows]
+        if self.by_prompt:
+            return torch.from_numpy(self.data.prompt[rows].astype(np.int64))
+        judged = np.stack([chosen, rejected], axis=1).astype(np.int64)
+        different = np.unique(user.astype(np.int64)[:, None] * len(self.responses.texts) + judged)
+        return torch.from_numpy(judged) if len(different) < judged.size else None
 
     @property
     def by_prompt(self) -> bool:

@@ -13,8 +13,18 @@ from evenhand.training.schedule import Schedule
 
 
 def episodes(train: Pairs, schedule: Schedule, generator: torch.Generator) -> Iterator[tuple[History, Pairs, Tensor]]:
-    """One epoch: for each batch of users the context as a History (features dropped out), the target pairs and their rows in `train`."""
-    context = draw_context(train.user, len(train.history), schedule.context, generator, train.block)
+    """One epoch: for each batch of users the context as a History (features dropped out), the target pairs and their rows in `train`.
+
+    Where two responses of a pair are dealt, half of the pairs rest: then an epoch deals and passes twice, so that it has as many targets
+    as one without shared responses; with one pass a model was stopped too early.
+    """
+    for _ in range(train.units[0].shape[1]):
+        yield from one_pass(train, schedule, generator)
+
+
+def one_pass(train: Pairs, schedule: Schedule, generator: torch.Generator) -> Iterator[tuple[History, Pairs, Tensor]]:
+    """Every user once, in batches, under one deal."""
+    context, target = draw_sides(train, schedule.context, generator)
     order = torch.argsort(train.user, stable=True)
     count = torch.bincount(train.user, minlength=len(train.history))
     start = torch.cumsum(count, 0) - count
@@ -26,43 +36,31 @@ def episodes(train: Pairs, schedule: Schedule, generator: torch.Generator) -> It
     batches = present.split(schedule.batch_users)
     for users, rows in zip(batches, shuffled.split([int(count[users].sum()) for users in batches])):
         number = torch.repeat_interleave(torch.arange(len(users)), count[users])  # the batch's own user numbers
-        inside = context[rows]
-        targets = rows[~inside]
+        inside, judged = context[rows], target[rows]
+        targets = rows[judged]
         history = context_history(train, users, rows[inside], number[inside], schedule.dropout, generator)
-        yield history, replace(train.take(targets), history=history, user=number[~inside]), targets
+        yield history, replace(train.take(targets), history=history, user=number[judged]), targets
 
 
-def draw_context(user: Tensor, n_users: int, share: tuple[float, float], generator: torch.Generator, block: Tensor | None = None) -> Tensor:
-    """Which pairs play the history this epoch, bool[n]: a share of each user's pairs drawn between the two bounds, never all of them.
+def draw_sides(train: Pairs, share: tuple[float, float], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Which pairs play the history and which are targets under one deal, bool[n] each; every user has a target.
 
-    With block int64[n], whole blocks of a user are drawn and the share is one of blocks: a user with a single one has no context.
+    A share of each user's units, drawn between the two bounds, goes to the context, the others to the targets. Without blocks a unit is a
+    pair. Where a unit is a response, a pair needs both of its own on one side; a pair in between rests, since a head that is
+    asked about a response that it has just read learns to recognise responses instead of tastes.
     """
-    if block is not None:
-        unit, owner = units(user, block)
-        return draw_context(owner, n_users, share, generator)[unit]
-    count = torch.bincount(user, minlength=n_users)
+    unit, owner = train.units
+    n_users = len(train.history)
+    count = torch.bincount(owner, minlength=n_users)
     wanted = count * (share[0] + (share[1] - share[0]) * torch.rand(n_users, generator=generator))
-    wanted = torch.minimum(wanted.round().long(), (count - 1).clamp_min(0))
-    shuffled = torch.randperm(len(user), generator=generator)
-    order = shuffled[torch.argsort(user[shuffled], stable=True)]
-    rank = torch.arange(len(user)) - (torch.cumsum(count, 0) - count)[user[order]]
-    inside = torch.empty(len(user), dtype=torch.bool)
-    inside[order] = rank < wanted[user[order]]
-    return inside
-
-
-def units(user: Tensor, block: Tensor | None) -> tuple[Tensor, Tensor]:
-    """What is dealt to one side or the other: each pair's unit int64[n], in order of first appearance, and the units' users int64[m].
-
-    A unit is the pairs of one user with the same block, or a single pair where block is None or no two pairs share one.
-    """
-    pair = torch.arange(len(user))
-    if block is None:
-        return pair, user
-    values, number = block.unique(return_inverse=True)
-    keys, number = (user * len(values) + number).unique(return_inverse=True)
-    first, order = torch.full_like(keys, len(user)).scatter_reduce(0, number, pair, "amin").sort()
-    return torch.argsort(order)[number], user[first]
+    shuffled = torch.randperm(len(owner), generator=generator)
+    order = shuffled[torch.argsort(owner[shuffled], stable=True)]
+    rank = torch.empty_like(owner)  # of each unit among its user's: the first ones wanted are context
+    rank[order] = torch.arange(len(owner)) - (torch.cumsum(count, 0) - count)[owner[order]]
+    lowest = rank[unit].amin(1)
+    most = torch.zeros(n_users, dtype=torch.long).scatter_reduce(0, train.user, lowest, "amax")  # with more, no pair would be a target
+    inside = (rank < torch.minimum(wanted.round().long(), most)[owner])[unit]
+    return inside.all(1), ~inside.any(1)
 
 
 def context_history(train: Pairs, users: Tensor, rows: Tensor, number: Tensor, dropout: float, generator: torch.Generator) -> History:

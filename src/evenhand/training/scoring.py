@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,7 +11,6 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from evenhand.core import History, Pairs, Scorer
-from evenhand.training.episodes import units
 
 SLICE = 65_536  # pairs read or scored at once without gradient: some 100 MB at 256 features
 
@@ -55,29 +55,33 @@ def user_slices(history: History, at_once: int = SLICE) -> Iterator[Tensor]:
         start = stop
 
 
-def cross_margins(scorer: Scorer, train: Pairs, seed: int, folds: int = 4) -> Tensor:
-    """Margins of training pairs, float[n], each under the user's other blocks: no pair is scored with its own block in the history.
+def cross_margins(scorer: Scorer, train: Pairs, seed: int) -> Tensor:
+    """Margins of training pairs, float[n], each under pairs of the same user that share no block with it; none → an empty history.
 
-    Every user's blocks (without blocks: pairs) are dealt into `folds` parts; a part is scored with the rest as history. One → an
-    empty history.
+    Every user's blocks (without blocks: pairs) are dealt into 4 parts; a part is scored with the rest as history. Where a pair has two
+    blocks, its responses, they are dealt into 5 parts and a pair is scored under the pairs that touch neither of its parts: in the
+    mean 0.36 of a user's pairs, 0.64 where both lie in one part.
     """
     generator = torch.Generator().manual_seed(seed)
     n_users = len(train.history)
-    unit, owner = units(train.user, train.block)
+    unit, owner = train.units
+    parts = 4 if unit.shape[1] == 1 else 5
     count = torch.bincount(owner, minlength=n_users)
     shuffled = torch.randperm(len(owner), generator=generator)
     dealt = shuffled[torch.argsort(owner[shuffled], stable=True)]  # units, user after user
-    place = torch.argsort(dealt)[unit]  # of each pair's unit among them
-    part = ((torch.arange(len(owner)) - (torch.cumsum(count, 0) - count)[owner[dealt]]) % folds)[place]
-    order = torch.argsort(place, stable=True)
+    place = torch.argsort(dealt)[unit]  # of each pair's units among them
+    part = ((torch.arange(len(owner)) - (torch.cumsum(count, 0) - count)[owner[dealt]]) % parts)[place]
+    order = torch.argsort(place[:, 0], stable=True)  # pairs, user after user
+    low, high = part[order].amin(1), part[order].amax(1)
     out = torch.empty(len(train))
-    for k in range(folds):
-        inside = part[order] != k
-        rows = order[inside]
+    for a, b in itertools.combinations_with_replacement(range(parts), 2):
+        scored = order[(low == a) & (high == b)]
+        if len(scored) == 0:
+            continue
+        rows = order[~torch.isin(part[order], torch.tensor([a, b])).any(1)]
         offsets = torch.zeros(n_users + 1, dtype=torch.long)
         offsets[1:] = torch.cumsum(torch.bincount(train.user[rows], minlength=n_users), 0)
         history = History(train.items, offsets, train.chosen[rows], train.rejected[rows], train.history.row)
-        scored = order[~inside]
         out[scored] = margins(scorer, replace(train.take(scored), history=history))
     return out
 
