@@ -18,11 +18,13 @@ from evenhand.core import DataError, PreferenceData
 from evenhand.data import pairing
 from evenhand.data.load import load
 from evenhand.data.rows import batch_of
+from evenhand.data.side_tables import age_group
 from evenhand.data.source import every
-from evenhand.data.sources import crehate, personalllm, polis, prism
+from evenhand.data.sources import crehate, multipico, personalllm, polis, prism
+from evenhand.data.splits import TEST, TRAIN, VALID, split_pairs
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-NAMES = ["crehate", "dsp", "personalllm", "polis", "prism", "ratings", "table", "trl", "votes"]
+NAMES = ["crehate", "dsp", "multipico", "personalllm", "polis", "prism", "ratings", "table", "trl", "votes"]
 
 
 def jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -67,7 +69,8 @@ def test_a_sample_is_recognised_by_its_own_source_alone(name: str) -> None:
 def test_parse_is_pure(name: str) -> None:
     """The same rows and seed give the same batches, and the rows given stay as they were."""
     source = every()[name]
-    sides = {"polis": polis.SAMPLE_SIDES, "crehate": crehate.SAMPLE_SIDES, "prism": prism.SAMPLE_SIDES}.get(name, {})
+    folders = {"polis": polis, "crehate": crehate, "multipico": multipico, "prism": prism}
+    sides = folders[name].SAMPLE_SIDES if name in folders else {}
     before = json.dumps(source.sample)
     batch = batch_of("sample", list(enumerate(source.sample, 1)))
     first, second = (list(source.parse([batch], sides, 3)) for _ in range(2))
@@ -299,7 +302,95 @@ def test_crehate_folder(tmp_path: Path) -> None:
     data = load(folder_of(tmp_path, "annotations", crehate.SAMPLE, crehate.SAMPLE_SIDES))
     assert triples(data) == [("1", "Lovely weather.", "I cannot stand those fans."), ("2", "See you there.", "Lovely weather.")]
     assert (data.attributes["nationality"], data.attributes["age"]) == (["Singapore", "Australia"], ["33.0", ""])
+    assert data.attributes["age_group"] == ["25 to 34", ""]
     assert data.exclusions.reasons == {"a vote that neither agrees nor disagrees": 1}
+
+
+def test_multipico_folder(tmp_path: Path) -> None:
+    """Ironic over not ironic inside a rater; the text is the reply and its post; what was withdrawn is missing."""
+    data = load(folder_of(tmp_path, "annotations", multipico.SAMPLE, multipico.SAMPLE_SIDES))
+    late = "reply: What a surprise.\n\nto the post: The train is late again."
+    museum = "reply: Behind the town hall.\n\nto the post: Where is the museum?"
+    rain = "reply: Heerlijk, weer een mooie dag.\n\nto the post: Het regent."
+    assert triples(data) == [("0", late, museum), ("1", museum, late), ("2", rain, "reply: Half drie.\n\nto the post: Hoe laat is het?")]
+    assert prompts(data) == {multipico.PROMPT}
+    about = {name: data.attributes[name] for name in ("language", "age", "age_group", "nationality", "student_status")}
+    assert about == {
+        "language": ["en", "en", "nl"],
+        "age": ["33.0", "", ""],
+        "age_group": ["25 to 34", "", ""],
+        "nationality": ["Ireland", "India", ""],
+        "student_status": ["", "Yes", ""],
+    }
+    assert data.exclusions.rows_in == data.exclusions.rows_used == 6
+
+
+def test_multipico_without_annotators_and_with_other_languages_left_out(tmp_path: Path) -> None:
+    """How to work on one language: items of that language alone; the others' judgements are excluded and counted."""
+    english = [r for r in multipico.SAMPLE_SIDES["items"] if r["lang"] == "en"]
+    data = load(folder_of(tmp_path, "annotations", multipico.SAMPLE, {"items": english}))
+    assert data.users == ["0", "1"]
+    assert (data.attributes["language"], data.attributes["nationality"]) == (["en", "en"], ["", ""])
+    assert data.exclusions.reasons == {"the reply's text is unknown": 2}
+
+
+def test_multipico_defects_of_a_judgement(tmp_path: Path) -> None:
+    """Unknown items and empty replies are set aside, a second judgement counts as repeated, a bad label stops or is counted."""
+    row = multipico.SAMPLE[0]
+    items = [*multipico.SAMPLE_SIDES["items"], {"item_id": "i-4", "lang": "en", "post": "Well?", "reply": " "}]
+    more = [row | {"item_id": "i-4"}, row | {"item_id": "i-9"}, row | {"ironic": "0"}, row | {"ironic": "2"}, row | {"annotator_id": ""}]
+    path = folder_of(tmp_path, "annotations", [*multipico.SAMPLE, *more], {**multipico.SAMPLE_SIDES, "items": items})
+    with pytest.raises(DataError, match="line 11, column 'ironic': 'ironic' is neither 0 nor 1"):
+        load(path)
+    data = load(path, on_bad="skip")
+    counted = {"the reply's text is unknown": 2, pairing.REPEATED: 1, "'ironic' is neither 0 nor 1": 1, "'user' is empty": 1}
+    assert data.exclusions.reasons == counted
+    assert data.exclusions.by_group["nationality=Ireland"] == {k: v for k, v in counted.items() if k != "'user' is empty"}
+    assert len(data) == 3
+
+
+def test_a_rater_of_two_languages_is_an_error(tmp_path: Path) -> None:
+    """Pairs across languages would compare what nobody compared."""
+    rows = [*multipico.SAMPLE, {"item_id": "i-2", "annotator_id": "0", "ironic": "0"}]
+    with pytest.raises(DataError, match="attribute 'language' contradicts"):
+        load(folder_of(tmp_path, "annotations", rows, multipico.SAMPLE_SIDES))
+
+
+@pytest.mark.parametrize(("source", "side"), [(crehate, "posts"), (crehate, "annotators"), (multipico, "items"), (multipico, "annotators")])
+def test_defects_of_the_tables_beside_the_judgements(tmp_path: Path, source: Any, side: str) -> None:
+    """A record twice counts once; two records of one id, no id, no column of ids and no file are errors that name the table."""
+    records = source.SAMPLE_SIDES[side]
+    key, *_, last = records[0]  # names of columns
+
+    def loaded(case: str, table: Sequence[Mapping[str, Any]]) -> PreferenceData:
+        (tmp_path / case).mkdir()
+        return load(folder_of(tmp_path / case, "annotations", source.SAMPLE, {**source.SAMPLE_SIDES, side: table}))
+
+    assert len(loaded("twice", [*records, records[0]])) == len(loaded("once", records))
+    with pytest.raises(DataError, match=f"{side}: two different records of '{key}'"):
+        loaded("differ", [*records, records[0] | {last: "other"}])
+    with pytest.raises(DataError, match=f"{side}: record {len(records) + 1} has no '{key}'"):
+        loaded("nameless", [*records, records[0] | {key: ""}])
+    with pytest.raises(DataError, match=f"{side}: there is no column '{key}'"):
+        loaded("renamed", [{"number" if k == key else k: v for k, v in r.items()} for r in records])
+
+
+@pytest.mark.parametrize(("source", "side"), [(crehate, "posts"), (multipico, "items")])
+def test_a_folder_without_the_texts_is_an_error(tmp_path: Path, source: Any, side: str) -> None:
+    folder = folder_of(tmp_path, "annotations", source.SAMPLE, source.SAMPLE_SIDES)
+    (folder / f"{side}.csv").unlink()
+    with pytest.raises(DataError):
+        load(folder)
+    with pytest.raises(DataError, match=f"a folder with the files annotations, {side}"):
+        load(folder / "annotations.csv")
+
+
+@pytest.mark.parametrize(
+    ("age", "group"),
+    [("24.9", "under 25"), ("25", "25 to 34"), ("44.0", "35 to 44"), ("45", "45 or over"), ("0", ""), ("nan", ""), ("x", ""), ("", "")],
+)
+def test_ages_in_groups(age: str, group: str) -> None:
+    assert age_group(age) == group
 
 
 def test_prism_conversations_with_context_and_survey(tmp_path: Path) -> None:
@@ -385,6 +476,32 @@ def test_the_published_crehate_folder() -> None:
     assert data.exclusions.reasons["a vote that neither agrees nor disagrees"] == 3_060
     assert data.exclusions.reasons[pairing.REPEATED] == 19
     assert len(data.attributes["nationality"]) == len(data.users) > 1_000
+
+
+@pytest.mark.skipif(not (SHARED / "multipico").exists(), reason="the MultiPICo files are not here")
+def test_the_published_multipico_folder() -> None:
+    """Every rater judged in one language; the pairs of a rater are bounded; no answer that was withdrawn is left as a value."""
+    data = load(SHARED / "multipico")
+    assert data.exclusions.rows_in == 33_871
+    assert data.exclusions.reasons == {"no opposite vote of this user under this prompt": 137, pairing.REPEATED: 4}
+    assert (len(data.users), len(set(data.attributes["language"]))) == (504, 9)
+    assert np.bincount(data.user).max() == pairing.PAIRS_PER_USER
+    assert not any("EXPIRED" in value for values in data.attributes.values() for value in values)
+
+
+@pytest.mark.parametrize("name", ["crehate", "multipico"])
+def test_published_test_posts_are_unseen(name: str) -> None:
+    """No post of a test pair is in a pair that is trained on, read as history or looked at for the choice of a model."""
+    if not (SHARED / name).exists():
+        pytest.skip(f"the {name} files are not here")
+    data = load(SHARED / name)
+    split = split_pairs(data, seed=1)
+    assert split.unit == "responses"
+    posts = [set(np.concatenate([data.chosen[rows], data.rejected[rows]])) for rows in map(split.rows, (TRAIN, VALID, TEST))]
+    history = set(np.concatenate([data.chosen[split.history], data.rejected[split.history]]))
+    assert all(posts)
+    assert not posts[TEST] & (posts[TRAIN] | posts[VALID] | history)
+    assert not posts[VALID] & (posts[TRAIN] | history)
 
 
 @pytest.mark.skipif(not (SHARED / "polis").exists(), reason="the Polis files are not here")

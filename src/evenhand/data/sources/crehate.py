@@ -1,7 +1,7 @@
 """CREHate (Lee et al. 2024, arXiv 2308.16705): who finds which post hateful. A folder with annotations, posts and annotators.
 
 A post that a rater labels not hateful (0) is chosen over one that the same rater labels hateful (1); label 2 (don't know) is no vote.
-Pairs are drawn as in votes. Attributes: the raters' answers about themselves, as published. CONTENT WARNING: hateful text.
+Pairs are drawn as in votes. Attributes: the raters' answers about themselves, as published, and age_group. CONTENT WARNING: hateful text.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from typing import Any
 
 from evenhand.data.pairing import by_vote
 from evenhand.data.rows import BadRow, Batch, Fault, batch_of
+from evenhand.data.side_tables import age_group, by_id, word
 from evenhand.data.source import Sides, Source
 
 PROMPT = "Which of the two posts is not hateful?"
 VOTES = {"0": 1, "1": -1, "2": 0}
-ABOUT = ("nationality", "age", "education", "ethnicity", "gender", "politic", "religion", "gender_sexual_orientation")
+PUBLISHED = ("nationality", "age", "education", "ethnicity", "gender", "politic", "religion", "gender_sexual_orientation")
+ABOUT = (*PUBLISHED, "age_group")
 UNKNOWN_LABEL = Fault("'annotation' is none of 0, 1, 2", "0 (not hate), 1 (hate) or 2 (don't know)", column="annotation")
 NO_POST = Fault("the post's text is unknown", "a row in posts for every ID", column="ID", set_aside=True)
 
@@ -25,14 +27,15 @@ def recognises(names: frozenset[str], first: Mapping[str, Any]) -> bool:
 
 
 def parse(batches: Iterable[Batch], sides: Sides, seed: int) -> Iterator[Batch]:
-    texts = {str(r["ID"]): str(r.get("Text") or "") for r in sides["posts"]}
-    about = {str(r["annotator_id"]): {a: r.get(a) or "" for a in ABOUT} for r in sides.get("annotators", ())}
+    texts = {i: word(r["Text"]) for i, r in by_id(sides["posts"], "posts", "ID", ("Text",)).items()}
+    about = {i: _about(r) for i, r in by_id(sides.get("annotators", ()), "annotators", "annotator_id").items()}
     unknown = dict.fromkeys(ABOUT, "")
     for batch in batches:
         rows: list[tuple[int, dict[str, Any]]] = []
         bad = list(batch.bad)
         for line, r in zip(batch.line.tolist(), batch.records()):
-            user, label, text = str(r["annotator_id"] or ""), str(r["annotation"]), texts.get(str(r["ID"]), "")
+            user, post, label = (word(r.get(name)) for name in ("annotator_id", "ID", "annotation"))
+            text = texts.get(post, "")
             if label not in VOTES:
                 bad.append(BadRow(line, UNKNOWN_LABEL, label, user))
             elif not text.strip():
@@ -40,6 +43,11 @@ def parse(batches: Iterable[Batch], sides: Sides, seed: int) -> Iterator[Batch]:
             else:
                 rows.append((line, {"user": user, "prompt": PROMPT, "response": text, "score": VOTES[label]} | about.get(user, unknown)))
         yield batch_of(batch.file, rows, bad)
+
+
+def _about(record: Mapping[str, Any]) -> dict[str, str]:
+    told = {name: word(record.get(name)) for name in PUBLISHED}
+    return {**told, "age_group": age_group(told["age"])}
 
 
 SAMPLE = (
