@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -28,16 +28,24 @@ from evenhand.encode.cache import encode_cached
 from evenhand.encode.minilm import MiniLM
 from evenhand.encode.projection import FeatureMap
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.methods.pafo import Pafo, gate, hinge, mse
+from evenhand.methods.pafo import Pafo, gate, hinge, mse, target_margins
 from evenhand.models.linear import Linear
 from evenhand.training.loop import minimise
 from evenhand.training.scoring import bt, cross_margins, margins
+from evenhand.training.stack import alike
 
 DOMAINS = ("academy", "business", "entertainment", "literature")
-OneRun = Callable[[list[str], np.ndarray, tuple[int, int]], dict[str, dict[str, np.ndarray]]]  # (texts, vectors, run) → accuracies
+Queries = tuple[np.ndarray, np.ndarray, np.ndarray]  # for training, validation, test
 USERS, TRAIN_PAIRS, EVAL_PAIRS, FLIPPED, MINORITY = 400, 28, 30, 0.10, 0.10
 DIM = 256  # the package's default for a thousand responses and more
 CELLS = {"valid": "validation", "test": "seen users", "new28": "new users, 28 pairs", "new8": "new users, 8 pairs"}
+CONTROLS = (
+    "average of two personalised BT",
+    "personalised BT, weights frequency^-1/2",
+    "teachers, oracle routing",
+    "self-distillation",
+    "self-distillation b.5",
+)
 SETTINGS = {
     "PAFO mse a.1 b0 (plain reading)": Pafo(alpha=0.1, distil=mse, balance=0.0),
     "PAFO soft a.1 b0": Pafo(alpha=0.1, balance=0.0),
@@ -58,8 +66,14 @@ SETTINGS = {
 
 def main() -> None:
     args = arguments(__doc__ or "")
-    summary = study(args, one_run)
-    write({**summary, **chosen(summary["models"])}, args.out)
+    runs = [(m, s) for s in range(args.seeds) for m in range(4)]
+    results = in_processes(args, one_run, runs)
+    table = compared(results)
+    best = chosen(table)
+    summary = {"runs": runs, "users": USERS, "models": table, **best, "over": over(results, str(best["chosen on validation"]))}
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(summary) + "\n")
+    show(summary)
 
 
 def arguments(about: str) -> argparse.Namespace:
@@ -73,20 +87,12 @@ def arguments(about: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def study(args: argparse.Namespace, one_run: OneRun) -> dict[str, Any]:
-    """The runs (minority domain, seed), each in a process of its own, and what they say of every model."""
+def in_processes(args: argparse.Namespace, one_run: Callable[..., Any], runs: Sequence[Any]) -> list[Any]:
+    """one_run(texts, vectors, run) of every run, in order, `args.jobs` at a time, each in a process of its own."""
     texts = responses(args.data)
     vectors = encode_cached(texts, MiniLM(), args.cache)
-    runs = [(m, s) for s in range(args.seeds) for m in range(4)]
     with ProcessPoolExecutor(args.jobs) as pool:
-        results = list(pool.map(partial(one_run, texts, vectors), runs))
-    return {"runs": runs, "users": USERS, "models": compared(results)}
-
-
-def write(summary: dict[str, Any], out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(summary) + "\n")
-    show(summary)
+        return list(pool.map(partial(one_run, texts, vectors), runs))
 
 
 def responses(folder: Path) -> list[str]:
@@ -95,13 +101,17 @@ def responses(folder: Path) -> list[str]:
         return [row["responses"][d] for row in map(json.loads, lines) for d in DOMAINS]
 
 
-def world(features: Tensor, queries: tuple[np.ndarray, np.ndarray, np.ndarray], minority: int, seed: int) -> dict[str, Pairs]:
-    """Simulated users: the four sets of pairs of one run. Group 1 is the minority."""
-    rng = np.random.default_rng([seed, minority, 1])
-    few = round(USERS * MINORITY)
-    rest = [d for d in range(4) if d != minority]
-    domain = np.array([minority] * few + [rest[i % 3] for i in range(USERS - few)])
-    group = torch.tensor((domain == minority).astype(int))
+def domains_of(minority: Sequence[int], share: float = MINORITY) -> np.ndarray:
+    """The domain each user likes, int[USERS]: `share` of them the minority's domains in turn, and first; the others the rest in turn."""
+    few, rest = round(USERS * share), [d for d in range(4) if d not in minority]
+    return np.array([minority[i % len(minority)] for i in range(few)] + [rest[i % len(rest)] for i in range(USERS - few)])
+
+
+def world(features: Tensor, queries: Queries, minority: Sequence[int], seed: int, share: float = MINORITY) -> dict[str, Pairs]:
+    """Simulated users: the five sets of pairs of one run. Group 1 is the minority, the users who like one of its domains."""
+    rng = np.random.default_rng([seed, *minority, 1])
+    domain = domains_of(minority, share)
+    group = torch.tensor(np.isin(domain, minority).astype(int))
 
     def draw(part: np.ndarray, per_user: int, flipped: float) -> tuple[Tensor, Tensor, Tensor]:
         user = np.repeat(np.arange(USERS), per_user)
@@ -130,14 +140,19 @@ def world(features: Tensor, queries: tuple[np.ndarray, np.ndarray, np.ndarray], 
 
 
 def sets_of(texts: list[str], vectors: np.ndarray, run: tuple[int, int]) -> dict[str, Pairs]:
-    """The pairs of one run (minority domain, seed); features are fitted on the responses to its training queries."""
-    torch.set_num_threads(1)
+    """The pairs of one run (minority domain, seed)."""
     minority, seed = run
-    order = np.random.default_rng([seed, minority]).permutation(len(texts) // 4)
+    return world(*features_of(texts, vectors, (minority,), seed), (minority,), seed)
+
+
+def features_of(texts: list[str], vectors: np.ndarray, minority: Sequence[int], seed: int) -> tuple[Tensor, Queries]:
+    """Features [responses, DIM], fitted on the responses to the training queries, and how the queries are dealt."""
+    torch.set_num_threads(1)
+    order = np.random.default_rng([seed, *minority]).permutation(len(texts) // 4)
     queries = order[:360], order[360:460], order[460:]
     fitted_on = (4 * np.sort(queries[0])[:, None] + np.arange(4)).ravel()
     feature_map = FeatureMap.fit([texts[i] for i in fitted_on], vectors[fitted_on], dim=DIM, seed=seed)
-    return world(torch.from_numpy(feature_map.apply(texts, vectors)), queries, minority, seed)
+    return torch.from_numpy(feature_map.apply(texts, vectors)), queries
 
 
 def per_user(margin: Tensor) -> np.ndarray:
@@ -173,13 +188,15 @@ def one_run(texts: list[str], vectors: np.ndarray, run: tuple[int, int]) -> dict
     routed = {g: score(t.scorer) for g, t in teachers.items()}
     keep("teachers, oracle routing", {c: torch.where(sets[c].group == 1, routed[1][c], routed[0][c]) for c in CELLS})
     itself = cross_margins(pooled.scorer, train, seed)
-    keep("self-distillation", score(replace(plain, balance=0.0).student(itself, train, valid, seed).scorer))
-    keep("self-distillation b.5", score(plain.student(itself, train, valid, seed).scorer))
-    target = torch.empty(len(train))
-    for g, teacher in teachers.items():
-        target[train.group == g] = cross_margins(teacher.scorer, train.of(g), seed)
-    for name, method in SETTINGS.items():
-        keep(name, score(method.student(target, train, valid, seed).scorer))
+    both = Pafo.students([replace(plain, balance=0.0), plain], [itself, itself], train, valid, seed)
+    keep("self-distillation", score(both[0].scorer))
+    keep("self-distillation b.5", score(both[1].scorer))
+    target = target_margins({"pooled": pooled} | {f"teacher {g}": t for g, t in teachers.items()}, train, seed)
+    names, settings = list(SETTINGS), list(SETTINGS.values())
+    for places in alike(settings, lambda m: m.distil):
+        some = Pafo.students([settings[p] for p in places], [target] * len(places), train, valid, seed)
+        for place, student in zip(places, some, strict=True):
+            keep(names[place], score(student.scorer))
     print(f"minority {DOMAINS[minority]}, seed {seed}: done", flush=True)
     return found
 
@@ -215,6 +232,23 @@ def compared(results: list[dict[str, dict[str, np.ndarray]]]) -> dict[str, dict]
             for cell in CELLS
         }
     return table
+
+
+def over(results: list[dict[str, dict[str, np.ndarray]]], best: str) -> dict[str, dict]:
+    """The chosen setting minus each control, paired by user, by cell and group; and the same with the run as the unit."""
+    few = round(USERS * MINORITY)
+    part = {"majority": slice(few, None), "minority": slice(0, few)}
+    found: dict[str, dict] = {}
+    for other in CONTROLS:
+        found[other] = {cell: {} for cell in CELLS}
+        for cell in CELLS:
+            for group, users in part.items():
+                by_run = [r[best][cell][users] - r[other][cell][users] for r in results]
+                found[other][cell][group] = {
+                    "difference": interval(np.concatenate(by_run)),
+                    "by_run": [100 * float(d.mean()) for d in by_run],
+                }
+    return found
 
 
 def chosen(table: dict[str, dict]) -> dict[str, object]:

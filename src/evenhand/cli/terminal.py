@@ -59,7 +59,7 @@ def finish(report: Report, path: Path) -> None:
 
 def finish_standings(report: StandingsReport, path: Path) -> None:
     """Print the table and who won. There is no requirement here, so the exit code is 0."""
-    from evenhand.report.terminal_standings import standings_lines, standings_table
+    from evenhand.report.standings.terminal import standings_lines, standings_table
 
     simulated = ["Users are simulated: these figures say nothing about people."] if report.findings.simulated else []
     say(*simulated, standings_table(report), *standings_lines(report), f"report: {path}")
