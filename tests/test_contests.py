@@ -70,6 +70,8 @@ def test_the_same_figures_as_a_fit_of_its_own(data: PreferenceData, tmp_path: Pa
     assert [e.value for e in entry.held_out[:-1]] == pytest.approx([g.accuracy.value for g in alone.model.groups], abs=1e-9)
     assert entry.log_loss is not None
     assert entry.log_loss.n_pairs == alone.model.overall.n_pairs
+    assert entry.calibrated is not None
+    assert 0.3 < entry.calibrated.value < entry.log_loss.value + 0.02  # the slopes are fitted on other pairs
 
 
 def stop_after(trials_done: int, seen: list[int]) -> Any:

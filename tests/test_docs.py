@@ -49,9 +49,13 @@ def test_source_files_mentioned_in_docs_exist() -> None:
             assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 
-def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's Python block, word for word, on a small table with reward columns."""
-    block = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize(
+    ("page", "left"),
+    [("README.md", ["out/report.html", "audit/report.html"]), ("docs/comparing.md", ["compare/report.html", "sweep/report.html"])],
+)
+def test_code_on_a_page_runs(page: str, left: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's Python block, word for word, on a small table with reward columns."""
+    block = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert len(block) == 1
     rows = [json.loads(line) for line in write_sample(tmp_path / "all.jsonl", users=60, minority=0.3).read_text().splitlines()]
     prompts = sorted({row["prompt"] for row in rows})[:24]
@@ -63,6 +67,5 @@ def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
                 )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EVENHAND_CACHE", str(tmp_path / "cache"))
-    exec(compile(block[0], "README.md", "exec"), {})  # our own text
-    assert (tmp_path / "out" / "report.html").exists()
-    assert (tmp_path / "audit" / "report.html").exists()
+    exec(compile(block[0], page, "exec"), {})  # our own text
+    assert all((tmp_path / name).exists() for name in left)

@@ -40,6 +40,7 @@ class Standing:
     held_out: tuple[Estimate, ...] = ()  # accuracy on test pairs
     over_seeds: tuple[float, ...] = ()  # standard deviation over seeds of the accuracy on test pairs
     log_loss: Estimate | None = None  # test pairs, all users
+    calibrated: Estimate | None = None  # the same after each rater's slope, shrunk to the pool's, was fitted on validation pairs
     cells: Mapping[str, tuple[Estimate, ...]] = field(default_factory=dict)  # accuracy of seen and of unseen users
     unfairness: tuple[Unfairness, ...] = ()
 

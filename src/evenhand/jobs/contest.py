@@ -84,7 +84,8 @@ class Contest:
                 selection=row(seen[0], boards["valid"], place),
                 held_out=row(seen[1], boards["test"], place),
                 over_seeds=tuple(float(v) for v in spread[place]),
-                log_loss=_log_loss(some),
+                log_loss=_log_loss(some, "test.log_loss"),
+                calibrated=_log_loss(some, "test.calibrated"),
                 cells={name: row(found_levels, boards["test"], place) for name, found_levels in cells.items()},
                 unfairness=uneven[entry.name],
             )
@@ -139,11 +140,11 @@ def row(found: Levels, of: Board, entry: int) -> tuple[Estimate, ...]:
     return tuple(found.estimate(one, c, "accuracy", name) for c, name in enumerate((*of.groups, "all")))
 
 
-def _log_loss(some: Sequence[Trial]) -> Estimate:
+def _log_loss(some: Sequence[Trial], array: str) -> Estimate:
     """Mean over users of each user's mean over seeds, t interval; log-losses are unbounded, so it is not cut at 1."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # users without a test pair
-        mean = np.nanmean(np.stack([t.arrays["test.log_loss"] for t in some]), axis=0)
+        mean = np.nanmean(np.stack([t.arrays[array] for t in some]), axis=0)
     pairs = np.sum([t.arrays["test.pairs"] for t in some], axis=0)
     known = ~np.isnan(mean)
     scale = max(1.0, float(mean[known].max())) if known.any() else 1.0  # mean_of_users cuts to [0, 1]

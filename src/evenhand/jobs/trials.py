@@ -36,6 +36,7 @@ from evenhand.jobs.facts import data_digest, joined
 from evenhand.jobs.grouping import Grouping
 from evenhand.jobs.prepare import Encoding, Prepared, Progress, prepare
 from evenhand.methods.pafo import Pafo
+from evenhand.training.calibration import Calibration, calibrate
 from evenhand.training.groups import require_groups
 from evenhand.training.scoring import margins
 from evenhand.training.tune import fit_all, tune
@@ -66,7 +67,7 @@ class Trial:
     rule: str  # how groups came about in this seed, a sentence
     split: str  # how pairs were dealt in this seed, a sentence
     exclusions: Exclusions
-    arrays: Mapping[str, np.ndarray]  # group, support, unseen, and accuracy, log_loss, pairs of each cell
+    arrays: Mapping[str, np.ndarray]  # group, support, unseen, and accuracy, log_loss, calibrated (log-loss), pairs of each cell
 
 
 @dataclass(frozen=True)
@@ -251,15 +252,19 @@ def _judged(ready: Prepared, scorer: Any, name: str, seed: int, settings: Mappin
         "support": np.asarray(ready.support.values, np.float32),
         "unseen": split.unseen.astype(np.int8),
     }
-    for cell, part in CELLS.items():
+    calibration: Calibration | None = None
+    for cell, part in CELLS.items():  # validation first: it calibrates
         rows = ready.strict(split.rows(part))
         pairs = ready.pairs(rows, ready.strict(split.rows(TRAIN)) if cell == "valid" else split.history)
-        margin, user, weight = margins(scorer, pairs).double().numpy(), pairs.user.numpy(), pairs.weight.double().numpy()
-        if not np.isfinite(margin).all():
+        margin, user, weight = margins(scorer, pairs), pairs.user.numpy(), pairs.weight.double().numpy()
+        if not bool(torch.isfinite(margin).all()):
             raise EvenhandError("Margins are not finite: the fit diverged. Expected: finite. To do: a smaller step (lr).")
+        calibration = calibration or calibrate(margin, pairs.user, users, weight=pairs.weight)
         total = np.bincount(user, weight, users)
+        own = calibration.apply(margin, torch.where(torch.from_numpy(split.unseen)[pairs.user], -1, pairs.user))
         arrays[f"{cell}.pairs"] = np.bincount(user, minlength=users).astype(np.int32)
-        for metric, values in (("accuracy", correct(margin)), ("log_loss", log_loss(margin))):
+        found = {"accuracy": correct(margin.numpy()), "log_loss": log_loss(margin.numpy()), "calibrated": log_loss(own.numpy())}
+        for metric, values in found.items():
             mean = np.full(users, np.nan)
             np.divide(np.bincount(user, weight * values, users), total, out=mean, where=total > 0)
             arrays[f"{cell}.{metric}"] = mean

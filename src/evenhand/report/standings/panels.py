@@ -52,7 +52,10 @@ def standings(document: Json) -> Panel:
     return Panel(key, name, (), tuple(tables), tuple(n for n in notes if n), said.standings_sentence(document))
 
 
-SEEDS = "Intervals say what other users would show; sd, the standard deviation over seeds, says what training again would."
+SEEDS = (
+    "Intervals say what other users would show; sd, the standard deviation over seeds, says what training again would. Calibrated: log-loss "
+    "with a slope a rater, fitted on validation pairs and shrunk to the pool's (empirical Bayes); choices stay as they are."
+)
 
 
 def _evidence(document: Json) -> str:
@@ -77,11 +80,17 @@ def _standings(document: Json, entries: Sequence[Json], caption: str) -> Table:
         levels = [shown(x, "share", sd) for x, sd in zip(e["held_out"], sds)]
         levels = levels if apart else [_worst(document, e), levels[-1]]
         rows.append((
-            marked(document, e), *levels, *([shown(gap["value"], "points") if gap else NONE] if has_gap else []), shown(e["log_loss"], "number"),
+            marked(document, e), *levels, *([shown(gap["value"], "points") if gap else NONE] if has_gap else []), shown(e["log_loss"], "number", _calibrated(e)),
             _cost(e), _beaten(e),
         ))  # fmt: skip
     grey = [i for i, e in enumerate(entries) if not e["held_out"]]
     return listed(caption, columns, rows, "standings.csv", grey, (0, len(columns) - 1))
+
+
+def _calibrated(entry: Json) -> str:
+    """The log-loss once each rater has a slope of his or her own."""
+    found = entry["calibrated"]
+    return "" if found is None or found["value"] is None else f"calibrated {number(found['value'], 3)}"
 
 
 def _cost(entry: Json) -> Markup:

@@ -33,7 +33,7 @@ def _standings(document: Json) -> list[list[Any]]:
     front = document["front"] or {"reference": "", "chosen": "", "knee": "", "best": [], "best_held_out": []}
     columns = [
         "entry", "settings", "reference", "chosen", "knee", "not_dominated_validation", "not_dominated_test", "dominated_by", "tried", "seconds",
-        "seeds", "note", "failed", "group", *head("validation", "test"), "sd_over_seeds", *head("log_loss"),
+        "seeds", "note", "failed", "group", *head("validation", "test"), "sd_over_seeds", *head("log_loss", "log_loss_calibrated"),
     ]  # fmt: skip
     rows: list[list[Any]] = [columns]
     for e in document["entries"]:
@@ -43,11 +43,11 @@ def _standings(document: Json) -> list[list[Any]]:
             name in front["best_held_out"], "; ".join(e["dominated_by"]), e["tried"], e["seconds"], e["seeds"], e["note"], e["failed"],
         ]  # fmt: skip
         if not e["held_out"]:
-            rows.append([*told, "", *cells(None), *cells(None), None, *cells(None)])
+            rows.append([*told, "", *cells(None), *cells(None), None, *cells(None), *cells(None)])
         for c, group in _groups(document) if e["held_out"] else ():
             chosen_on, sd = (e[key][c] if e[key] else None for key in ("selection", "over_seeds"))
-            loss = e["log_loss"] if c == len(document["groups"]) else None
-            rows.append([*told, group, *cells(chosen_on), *cells(e["held_out"][c]), sd, *cells(loss)])
+            losses = [e[key] if c == len(document["groups"]) else None for key in ("log_loss", "calibrated")]
+            rows.append([*told, group, *cells(chosen_on), *cells(e["held_out"][c]), sd, *(x for loss in losses for x in cells(loss))])
     return rows
 
 
