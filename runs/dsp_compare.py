@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from dsp import CELLS, DOMAINS, MINORITY, USERS, arguments, in_processes, per_user, sets_of
 
-from evenhand.audits.ranking import Board, duels, front, levels
-from evenhand.jobs.dials import base, method
+from evenhand.audits.ranking import Board, duels, front, levels, unfairness
+from evenhand.jobs.dials import base, dials, method
 from evenhand.methods.pafo import Pafo
 from evenhand.training.scoring import cross_margins, margins
 from evenhand.training.tune import tune
@@ -29,14 +29,12 @@ PERSONALISED = "personalised BT"
 GROUP_AWARE = ("pafo", "reweight", "group_dro", "maxmin", "mgda")
 ENTRIES: dict[str, tuple[str, str | None]] = {  # title → (method, head; None = the method's own)
     "one reward for all (BT)": ("bradley_terry", "linear"),
-    PERSONALISED: ("bradley_terry", None),
+    PERSONALISED: ("bradley_terry", "low_rank"),
     "lore": ("lore", None),
-    **{name: (name, None) for name in GROUP_AWARE},
+    **{name: (name, "low_rank") for name in GROUP_AWARE},
+    "reward_fairness": ("reward_fairness", "low_rank"),
     **{f"{name} on lore": (name, "lore") for name in GROUP_AWARE},
-    **{
-        name: (name, None)
-        for name in ("reward_fairness", "vpl", "p_rlhf", "p_rlhf_cluster", "pal", "pal_angle", "pref", "gpo", "attention")
-    },
+    **{name: (name, None) for name in ("vpl", "p_rlhf", "p_rlhf_cluster", "pal", "pal_angle", "pref", "gpo", "attention")},
 }
 FINISHED = Path("runs/out/dsp_compare")  # one file a run: a study that was stopped goes on from here; remove it to start anew
 CONTROLS = {"self-distillation": PERSONALISED, "self-distillation on lore": "lore"}
@@ -69,18 +67,23 @@ def one_run(texts: list[str], vectors: np.ndarray, run: tuple[int, int]) -> dict
         start = time.process_time()
         best, _ = tune(method(name, {}, head), train, valid, seed, BUDGET)
         tuned[title] = best
-        keep(title, best.fitted.scorer, str(best.method), start)
+        keep(title, best.fitted.scorer, dialled(best.method), start)
     for title, of in CONTROLS.items():
         start = time.process_time()
         teacher = tuned[of]
         student = Pafo(base=base(teacher.method), alpha=0.0, balance=0.0)
-        keep(title, student.student(cross_margins(teacher.fitted.scorer, train, seed), train, valid, seed).scorer, str(student), start)
+        keep(title, student.student(cross_margins(teacher.fitted.scorer, train, seed), train, valid, seed).scorer, dialled(student), start)
     FINISHED.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".part")
     partial.write_text(json.dumps({n: {k: v.tolist() if k in CELLS else v for k, v in told.items()} for n, told in found.items()}))
     partial.replace(file)
     print(f"minority {DOMAINS[run[0]]}, seed {seed}: done", flush=True)
     return found
+
+
+def dialled(chosen: Any) -> str:
+    """A method's dials in one line."""
+    return ", ".join(f"{name}={value}" for name, value in dials(chosen))
 
 
 def summary(results: list[dict[str, dict[str, Any]]], seeds: int) -> dict[str, Any]:
@@ -101,9 +104,11 @@ def summary(results: list[dict[str, dict[str, Any]]], seeds: int) -> dict[str, A
         }
         by_run = {n: [[100 * float(r[n][cell][s].mean()) for s in (slice(few, None), slice(0, few))] for r in results] for n in names}
         out["cells"][cell] = {"levels": rows, "by_run": by_run, "duels": [asdict(d) for d in duels(board, found[cell], 0)]}
+        if cell == "test":
+            uneven = unfairness(board, found[cell], names.index(PERSONALISED), resamples=300, seed=0)
+            out["unfairness"] = {n: [asdict(u) for u in uneven[n]] for n in names}
     out["front"] = asdict(front(names, found["valid"].value[:, :2], found["test"].value[:, :2], PERSONALISED))
     out["seconds"] = {n: float(np.mean([r[n]["seconds"] for r in results])) for n in names}
-    out["settings"] = {n: [r[n]["setting"] for r in results] for n in names}
     return out
 
 

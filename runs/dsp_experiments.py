@@ -1,7 +1,8 @@
 """The experiments around PAFO on DSP: gap, support, size of the minority, two minority tastes, user states, history length, a case, ablations.
 
 Frame, features and users as in runs/dsp.py. Nothing is tuned: each model is what `evenhand fit --method NAME` builds, and every number is
-of clean test pairs of unseen queries. The letters E1 to E11 are those of the experiments' list in the design; dsp.py has the rest.
+of clean test pairs of unseen queries. E1 to E11 number the axes of the
+figures and tables of PAFO's paper (E4, E6 and part of E11 are runs/dsp.py and runs/dsp_compare.py).
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ from evenhand.training.scoring import margins
 # The models: title → (method, dials set, head; None = the method's own). PAFO first: the pooled model it trains may be one of the others.
 MODELS: dict[str, tuple[str, dict[str, str], str | None]] = {
     "PAFO": ("pafo", {}, None),
-    "PAFO on lore's head": ("pafo", {}, "lore"),
     "personalised BT": ("bradley_terry", {}, None),
-    "LoRe": ("lore", {}, None),
+    "PAFO on the ridge head": ("pafo", {}, "low_rank"),
+    "personalised BT, ridge head": ("bradley_terry", {}, "low_rank"),
     "P-RLHF": ("p_rlhf", {}, None),
     "VPL": ("vpl", {}, None),
     "GPO": ("gpo", {}, None),
@@ -56,7 +57,7 @@ OURS, PLAIN = "PAFO", "personalised BT"  # the two of E5, E7 and E10; E11 takes 
 CELLS = ("test", "new28")
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)  # E5: users who like the named domain
 COUPLES, COUPLE_SHARES = tuple(combinations(range(4), 2)), (0.1, 0.2)  # two minority domains, and their users in all
-ABLATION_SEEDS, SHARE_SEEDS, COUPLE_SEEDS = 3, 2, 1  # of 5: each has its own fits, and all of it must be over in a quarter of an hour
+ABLATION_SEEDS, SHARE_SEEDS, COUPLE_SEEDS = 1, 1, 1  # at most --seeds; each has fits of its own, and time is short
 LENGTHS = (0, 1, 2, 4, 8, TRAIN_PAIRS)  # E9
 
 Accuracies = dict[str, dict[str, np.ndarray]]  # model → cell → one a user [USERS]

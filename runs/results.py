@@ -128,11 +128,32 @@ def dsp_compare(found: dict) -> str:
         accuracy = [" / ".join(f"{100 * e['value']:.1f}" for e in found["cells"][c]["levels"][name][:2]) for c in cells]
         rows.append([f"**{name}**" if name == best else name, *accuracy, f"{found['seconds'][name]:.0f}"])
     out += [*table(["entry", *heads, "CPU seconds a run, tuning included"], rows), ""]
+    shown = ("gap", "standard deviation", "Gini", "Jain", "worst decile", "share below 50 %")
+    rows = []
+    for name in names:
+        metrics = {u["name"]: u for u in found["unfairness"][name]}
+        rows.append([name, *(uneven(metrics[m], m) for m in shown)])
+    out += [
+        "### User-level metrics, users seen in training\n",
+        f"On accuracies of users with 30 test pairs each; in brackets the paired difference from {front['reference']} with its 95 % interval (bootstrap by user; gap: t). "
+        "Levels are raised by the noise of 30 pairs, for all entries alike.\n",
+        *table(["entry", *shown], rows),
+        "",
+    ]
     for subject in dict.fromkeys((best, "pafo", "pafo on lore")):
         out += [f"### {subject} minus every other entry, test pairs\n", "Simultaneous 95 % intervals over all duels of a column (max-t).\n"]
         out += [*table(["other", *(f"{SHORT[c]}: {g}" for c in ("test", "new28") for g in ("majority", "minority")), "verdict, seen users", "verdict, new users"],
                        duel_rows(found, subject)), ""]  # fmt: skip
     return "\n".join(out)
+
+
+def uneven(metric: dict, name: str) -> str:
+    """A metric's level and, for all but the reference, its difference."""
+    scale, digits = (1, 3) if name in ("Gini", "Jain") else (100, 1)
+    level, d = f"{scale * metric['value']['value']:.{digits}f}", metric["difference"]
+    if d is None:
+        return level
+    return f"{level} ({scale * d['value']:+.{digits}f} [{scale * d['low']:+.{digits}f}, {scale * d['high']:+.{digits}f}])"
 
 
 def duel_rows(found: dict, subject: str) -> list[list[str]]:
@@ -160,7 +181,7 @@ def voters(found: dict) -> str:
         "Command: `runs/voters.sh`. Data, none of it shipped: Polis by The Computational Democracy Project (CC BY 4.0), CREHate (Lee et al. 2024, arXiv 2308.16705, "
         "CC BY-SA 4.0), MultiPICo (Casola et al. 2024, ACL, CC BY 4.0), English items. A pair is an item judged one way over one judged the other by the same rater; "
         f"items are dealt 60/15/25 to training, validation and test in {found['splits']} splits, so every scored item is new; raters with 4 or more training and test pairs. "
-        f"Every entry tried {found['budget']} settings on validation in every split. Minority: the fifth of the raters with the lowest item support, unless the "
+        "Nothing is tuned beyond early stopping. Minority: the fifth of the raters with the lowest item support, unless the "
         "title names an attribute. Accuracy in %, differences from one reward for all in points with 95 % intervals, clustered by rater over the splits and "
         "simultaneous over all duels of a set; the correlation is Spearman's, accuracy with support.\n",
     ]
@@ -192,7 +213,11 @@ def voters_table(study: dict) -> list[str]:
         accuracy = [f"{100 * e['held_out'][i]['value']:.1f}" for i in (-1, *shown)]
         rows.append([e["name"], *accuracy, *differences, correlation])
     chosen = study["front"]["chosen"] if study["front"] else ""
-    return [*([f"Chosen on validation: {chosen}. "] if chosen else []), f"Raters: {people}.\n", *table(head, rows)]
+    return [
+        *([f"Chosen on validation: {chosen}. "] if chosen else []),
+        f"Raters: {people}.\n",
+        *table(head, rows),
+    ]
 
 
 def dsp_experiments(found: dict) -> str:

@@ -111,6 +111,55 @@ def test_either_part_alone() -> None:
         meaning.apply(texts, None)
 
 
+def test_words_in_proportion_give_finite_features() -> None:
+    """Columns that are multiples of each other but for float32's rounding: that direction alone once had weights beyond float16."""
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(WORDS[:4], size=9)) + " salt pepper salt" * (i % 3 == 0) for i in range(60)]
+    vectors = rng.normal(size=(len(texts), 20))
+    for given in (vectors, None):
+        fitted = FeatureMap.fit(texts, given, dim=16)
+        assert fitted.of_tfidf is not None
+        assert np.abs(fitted.of_tfidf).max() < 1e4
+        assert np.isfinite(fitted.apply(texts, given)).all()
+
+
+def test_unreduced_features_are_the_mean_of_the_parts_kernels() -> None:
+    """With room for all that tells the training texts apart: products with training texts are those of the parts as scikit-learn has them."""
+    texts, vectors = made_up(60)
+    other, others = made_up(10, seed=5)
+    ours = FeatureMap.fit(texts, vectors, recipe=Recipe.unreduced(64))
+    kernel = ours.apply(other, others) @ ours.apply(texts, vectors).T
+    parts: list[np.ndarray] = [np.concatenate([vectors, others])]
+    for terms in ({"ngram_range": (1, 2)}, {"analyzer": "char_wb", "ngram_range": (3, 5)}):
+        parts.append(TfidfVectorizer(min_df=2, sublinear_tf=True, **terms).fit(texts).transform([*texts, *other]).toarray())
+    expected = np.zeros_like(kernel, dtype=np.float64)
+    for x in parts:
+        centred = x - x[:60].mean(0)
+        expected += 32 / 3 * centred[60:] @ centred[:60].T / np.square(centred[:60]).sum(1).mean()
+    np.testing.assert_allclose(kernel, expected, atol=0.15)
+    assert not ours.apply(texts, vectors)[:, 60:].any()  # 60 centred points span 59 dimensions
+
+
+def test_letters_see_parts_of_words() -> None:
+    texts = ["klimaschutz", "klimaziel", "naturschutz", "steuer", "steuerlast", "lastwagen", "naturwagen", "zielsteuer"]
+    fitted = FeatureMap.fit(texts, None, recipe=Recipe.unreduced(8))
+    kernel = fitted.apply(["klimasteuer"], None) @ fitted.apply(texts, None).T
+    assert set(np.argsort(-kernel[0])[:4].tolist()) <= {0, 1, 3, 4, 7}  # those with klima or steuer in them
+    words = FeatureMap.fit(texts, None, dim=8).apply(["klimasteuer", "nothing known"], None)
+    assert np.array_equal(words[0], words[1])
+
+
+def test_a_map_of_before_there_were_letters_loads() -> None:
+    texts, vectors = made_up(60)
+    fitted = FeatureMap.fit(texts, vectors, dim=12)
+    arrays, settings = fitted.state()
+    old = {
+        "recipe": {k: v for k, v in settings["recipe"].items() if k not in ("standardise", "letters")},
+        "tfidf": {k: v for k, v in settings["tfidf"].items() if k != "letters"},
+    }
+    assert np.array_equal(FeatureMap.from_state(arrays, old).apply(texts, vectors), fitted.apply(texts, vectors))
+
+
 def test_only_training_texts_decide() -> None:
     texts, vectors = made_up(80)
     other_texts, other = made_up(30, seed=5)
@@ -152,6 +201,12 @@ def test_saved_and_loaded_to_the_bit() -> None:
         loaded = FeatureMap.from_state(load(save(arrays)), json.loads(json.dumps(settings)))
         assert loaded.recipe == fitted.recipe
         assert np.array_equal(loaded.apply(texts, given), fitted.apply(texts, given))
+    fitted = FeatureMap.fit(texts, vectors, recipe=Recipe.unreduced(40))
+    arrays, settings = fitted.state()
+    loaded = FeatureMap.from_state(load(save(arrays)), json.loads(json.dumps(settings)))
+    assert np.array_equal(loaded.apply(texts, vectors), fitted.apply(texts, vectors))
+    with pytest.raises(ValueError, match="of_letters"):
+        FeatureMap.from_state(arrays | {"of_letters": arrays["of_letters"][1:]}, settings)
 
 
 def test_no_word_is_saved() -> None:

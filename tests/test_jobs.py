@@ -249,7 +249,7 @@ def cut_everything_over(characters: int) -> object:
 
 @pytest.mark.parametrize(
     ("name", "kind", "head"),
-    [("lore", "BradleyTerry", "Lore"), ("vpl", "VplMethod", "Vpl"), ("group_dro", "GroupDRO", "LowRank"), ("pafo", "Pafo", "LowRank")],
+    [("lore", "BradleyTerry", "Lore"), ("vpl", "VplMethod", "Vpl"), ("group_dro", "GroupDRO", "Lore"), ("low_rank", "BradleyTerry", "LowRank")],
 )
 def test_a_user_model_is_a_method_too(name: str, kind: str, head: str) -> None:
     method = dials.method(name, {})
@@ -259,5 +259,7 @@ def test_a_user_model_is_a_method_too(name: str, kind: str, head: str) -> None:
 
 
 def test_a_user_model_stands_beside_the_default_one(data: PreferenceData) -> None:
-    found = evenhand.fit(data, "lore", settings={"max_epochs": "2"}, encoding=TFIDF).report.findings
-    assert [m.model for m in (*found.others, found.model)] == ["one reward for all (Bradley-Terry)", "personalised Bradley-Terry", "lore"]
+    found = evenhand.fit(data, "pal", settings={"max_epochs": "2"}, encoding=TFIDF).report.findings
+    assert [m.model for m in (*found.others, found.model)] == ["one reward for all (Bradley-Terry)", "personalised Bradley-Terry", "pal"]
+    itself = evenhand.fit(data, "lore", settings={"max_epochs": "2"}, encoding=TFIDF).report.findings  # the default head by its name
+    assert [m.model for m in (*itself.others, itself.model)] == ["one reward for all (Bradley-Terry)", "personalised Bradley-Terry"]

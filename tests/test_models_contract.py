@@ -23,8 +23,9 @@ DIM = 10
 HEADS = [pytest.param(kind(), id=name) for name, kind in sorted(heads().items())]
 BY_NUMBER = {"PRlhf", "PRlhfCluster"}  # look a training user up instead of reading a history; tested in test_models_baselines.py
 READS_HISTORY = [p for p in HEADS if p.id not in {"Linear"} | BY_NUMBER]
-# A state of these is a whole taste, near the common one where little is known; of the others, what a user differs by.
-WHOLE_TASTE = {"Lore", "Pal", "PalAngle", "Pref"}
+# A state of these is a whole taste, near the common one where little is known, or (Collaborative) read from what the common one leaves
+# over; of the others, what a user differs by.
+WHOLE_TASTE = {"Lore", "Pal", "PalAngle", "Pref", "Collaborative"}
 IN_PLACE = {"Pal", "PalAngle"}  # an ideal point has a place in feature space; what is shared moves it
 
 
@@ -59,7 +60,8 @@ def only(history: History, user: int) -> History:
 
 
 def test_the_folder_lists_every_head() -> None:
-    assert {"Linear", "LowRank", "Attention", "Lore", "Vpl", "PRlhf", "PRlhfCluster", "Pal", "PalAngle", "Pref", "Gpo"} <= heads().keys()
+    known = {"Linear", "LowRank", "Attention", "Lore", "Vpl", "PRlhf", "PRlhfCluster", "Pal", "PalAngle", "Pref", "Gpo", "Collaborative"}
+    assert known <= heads().keys()
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -35,13 +35,16 @@ Require = Annotated[
 Seed = Annotated[int, typer.Option(min=0, help="Seed of splits, training and resampling.")]
 Cache = Annotated[Path | None, typer.Option(help="Folder for text vectors; default: the user's cache folder.", show_default=False)]
 Head = Annotated[
-    str | None, typer.Option(help="How a user enters the reward: low_rank (default), attention, linear, lore, …", show_default=False)
+    str | None, typer.Option(help="How a user enters the reward: lore (default), low_rank, attention, linear, …", show_default=False)
 ]
 Encoder = Annotated[str, typer.Option(help="minilm (embedded), none (TF-IDF alone), or a sentence-transformers name or folder.")]
 Chunked = Annotated[bool, typer.Option("--chunked", help="Pool long responses over chunks instead of cutting them.")]
 WithPrompt = Annotated[bool, typer.Option("--with-prompt", help="Encode prompt and response together.")]
 Tfidf = Annotated[bool, typer.Option(help="Put TF-IDF beside the encoder: style tells users apart too.")]
 Dim = Annotated[int | None, typer.Option(help="Coordinates of the features; default by the number of responses.", show_default=False)]
+Unreduced = Annotated[
+    bool, typer.Option("--unreduced", help="Encoder, words and letters side by side as they are: for --method collaborative.")
+]
 Simulated = Annotated[bool, typer.Option("--simulated", help="Say in the report that the users are simulated.")]
 Seeds = Annotated[int, typer.Option(min=1, help="How many seeds, from --seed upwards: each deals the data and trains anew.")]
 Jobs = Annotated[int, typer.Option(min=0, help="Processes at once, one thread each; 0 = one a core.")]

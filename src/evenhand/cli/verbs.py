@@ -30,6 +30,7 @@ from evenhand.cli.options import (
     Tfidf,
     Threshold,
     Tolerance,
+    Unreduced,
     WithPrompt,
 )  # fmt: skip
 from evenhand.cli.terminal import finish, progress_bar, say
@@ -114,6 +115,7 @@ def fit(
     with_prompt: WithPrompt = False,
     tfidf: Tfidf = True,
     dim: Dim = None,
+    unreduced: Unreduced = False,
     seed: Seed = 0,
     cache: Cache = None,
     simulated: Simulated = False,
@@ -136,7 +138,7 @@ def fit(
             tune_settings=tune,
             tolerance=tolerance,
             require=require or (),
-            encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache),
+            encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache, unreduced),
             grouping=Grouping(group_by or (), threshold, minority),
             seed=seed,
             simulated=simulated,

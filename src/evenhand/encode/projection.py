@@ -14,6 +14,7 @@ import numpy as np
 from evenhand.encode.tfidf import HashedTfidf
 
 SLAB = 4096  # texts mapped at a time
+SMALLEST = 1e-6  # a singular value under this share of the largest is rounding: TF-IDF is float32
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,24 @@ class Recipe:
     min_df: int = 3  # a word in fewer texts tells about those texts only
     max_buckets: int = 20_000  # bounds the saved map at 5 MB
     max_texts: int = 20_000  # texts fitted on, drawn at random from more: the map does not change beyond, time does
+    standardise: bool = True  # z-scores of every column; False: each part keeps its shape, and one factor makes parts weigh alike
+    letters: bool = False  # TF-IDF of letters as a third part
+
+    @classmethod
+    def unreduced(cls, dim: int = 512) -> Recipe:
+        """Encoder, words and letters side by side, each as it is, up to a rotation: for methods that find their own ridge weight.
+
+        Nothing that tells up to `dim` + 1 training texts apart is lost, so that ridge regression on the features is kernel regression
+        with the mean of the three parts' linear kernels.
+        """
+        return cls(dim=dim, svd=max(dim, 256), damping=0.0, min_df=2, standardise=False, letters=True)
 
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """text → float32[dim]. Everything after the two encoders is linear and kept folded: vector @ of_vector + tfidf @ of_tfidf + shift.
+    """text → float32[dim]. Everything after the encoders is linear and kept folded: vector @ of_vector + tfidf @ of_tfidf + shift.
 
-    of_vector float32[v, dim] or None; tfidf and of_tfidf float16[k, dim] or None; shift float32[dim].
+    of_vector float32[v, dim] or None; tfidf and of_tfidf float16[k, dim] or None, letters and of_letters likewise; shift float32[dim].
     """
 
     of_vector: np.ndarray | None
@@ -42,6 +54,8 @@ class FeatureMap:
     of_tfidf: np.ndarray | None
     shift: np.ndarray
     recipe: Recipe = Recipe()
+    letters: HashedTfidf | None = None
+    of_letters: np.ndarray | None = None
 
     @classmethod
     def fit(
@@ -67,13 +81,19 @@ class FeatureMap:
         if len(texts) > recipe.max_texts:
             rows = np.sort(np.random.default_rng(seed).choice(len(texts), recipe.max_texts, replace=False))
             texts, vectors = [texts[r] for r in rows], None if vectors is None else vectors[rows]
-        parts = [] if vectors is None else [_Standard.fit(np.asarray(vectors, dtype=np.float64))]
-        words = _fit_words(texts, recipe) if tfidf else None
-        if words is not None:
-            reduced, components = _svd(words.apply(texts), recipe.svd, seed)
-            parts.append(_Standard.fit(reduced))
+        bring = _Standard.fit if recipe.standardise else _Standard.scale
+        parts = [] if vectors is None else [bring(np.asarray(vectors, dtype=np.float64))]
+        counted = [
+            _fit_terms(texts, recipe, letters) if wanted else None for letters, wanted in ((False, tfidf), (True, tfidf and recipe.letters))
+        ]
+        components = []
+        for terms in counted:
+            if terms is not None:
+                reduced, right = _svd(terms.apply(texts), recipe.svd, seed)
+                parts.append(bring(reduced))
+                components.append(right)
         principal = _principal(np.concatenate([p.scores for p in parts], axis=1), recipe) if parts else np.zeros((0, recipe.dim))
-        return _fold(parts, principal, words, components if words is not None else None, vectors is not None, recipe)
+        return _fold(parts, principal, counted, components, vectors is not None, recipe)
 
     @property
     def dim(self) -> int:
@@ -89,8 +109,9 @@ class FeatureMap:
             rows = slice(start, start + SLAB)
             if self.of_vector is not None and vectors is not None:
                 out[rows] += np.asarray(vectors[rows], dtype=np.float32) @ self.of_vector
-            if self.tfidf is not None and self.of_tfidf is not None:
-                out[rows] += self.tfidf.apply(texts[rows]) @ self.of_tfidf.astype(np.float32)
+            for terms, matrix in ((self.tfidf, self.of_tfidf), (self.letters, self.of_letters)):
+                if terms is not None and matrix is not None:
+                    out[rows] += terms.apply(texts[rows]) @ matrix.astype(np.float32)
         return out
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -100,29 +121,37 @@ class FeatureMap:
             arrays["of_vector"] = self.of_vector
         if self.tfidf is not None and self.of_tfidf is not None:
             arrays |= {"buckets": self.tfidf.buckets, "idf": self.tfidf.idf, "of_tfidf": self.of_tfidf}
-        words = None if self.tfidf is None else {"ngrams": self.tfidf.ngrams, "space": self.tfidf.space}
-        return arrays, {"recipe": asdict(self.recipe), "tfidf": words}
+        if self.letters is not None and self.of_letters is not None:
+            arrays |= {"letter_buckets": self.letters.buckets, "letter_idf": self.letters.idf, "of_letters": self.of_letters}
+        words, letters = (
+            None if t is None else {"ngrams": t.ngrams, "space": t.space, "letters": t.letters} for t in (self.tfidf, self.letters)
+        )
+        return arrays, {"recipe": asdict(self.recipe), "tfidf": words, "letters": letters}
 
     @classmethod
     def from_state(cls, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> FeatureMap:
         """What `state` gave. Raises KeyError on a missing array or setting, ValueError on shapes that do not fit together."""
         words = None if settings["tfidf"] is None else HashedTfidf(arrays["buckets"], arrays["idf"], **settings["tfidf"])
+        told = settings.get("letters")  # not in models of before there were letters
+        letters = None if told is None else HashedTfidf(arrays["letter_buckets"], arrays["letter_idf"], **told)
         loaded = cls(
             of_vector=arrays.get("of_vector"), tfidf=words, of_tfidf=None if words is None else arrays["of_tfidf"],
-            shift=arrays["shift"], recipe=Recipe(**settings["recipe"]),
+            shift=arrays["shift"], recipe=Recipe(**settings["recipe"]), letters=letters,
+            of_letters=None if letters is None else arrays["of_letters"],
         )  # fmt: skip
-        rows = None if words is None else len(words)
         for name, matrix, expected in (
             ("of_vector", loaded.of_vector, None),
-            ("of_tfidf", loaded.of_tfidf, rows),
+            ("of_tfidf", loaded.of_tfidf, None if words is None else len(words)),
+            ("of_letters", loaded.of_letters, None if letters is None else len(letters)),
             ("shift", loaded.shift[None], 1),
         ):
             if matrix is not None and (
                 matrix.ndim != 2 or matrix.shape[1] != loaded.dim or (expected is not None and len(matrix) != expected)
             ):
                 raise ValueError(f"{name} has shape {matrix.shape}, expected [{'any' if expected is None else expected}, {loaded.dim}]")
-        if words is not None and len(words.idf) != len(words):
-            raise ValueError(f"idf has {len(words.idf)} numbers, expected {len(words)}")
+        for terms in (words, letters):
+            if terms is not None and len(terms.idf) != len(terms):
+                raise ValueError(f"idf has {len(terms.idf)} numbers, expected {len(terms)}")
         return loaded
 
 
@@ -131,7 +160,7 @@ class _Standard:
     """Columns brought to mean 0 and standard deviation 1; a constant column becomes 0 and stays 0 for any later text."""
 
     mean: np.ndarray
-    inverse_sd: np.ndarray  # 0 where the column is constant
+    inverse_sd: np.ndarray  # 0 where the column is constant; from `scale` one number for all
     scores: np.ndarray
 
     @classmethod
@@ -141,32 +170,45 @@ class _Standard:
         inverse = np.divide(1.0, sd, out=np.zeros_like(sd), where=varies)
         return cls(mean, inverse, (x - mean) * inverse)
 
+    @classmethod
+    def scale(cls, x: np.ndarray) -> _Standard:
+        """Columns brought to mean 0, and all of them by one factor to a mean squared norm of 1 over rows."""
+        mean = x.mean(0)
+        norm = np.square(x - mean).sum(1).mean() ** 0.5
+        factor = 1 / norm if norm > 1e-6 * max(1e-6, np.abs(x).max(initial=0)) else 0.0
+        return cls(mean, np.full(len(mean), factor), (x - mean) * factor)
+
 
 def _check(texts: Sequence[str], vectors: np.ndarray | None) -> None:
     if vectors is not None and len(vectors) != len(texts):
         raise ValueError(f"{len(vectors)} vectors for {len(texts)} texts")
 
 
-def _fit_words(texts: Sequence[str], recipe: Recipe) -> HashedTfidf | None:
-    """TF-IDF with the recipe's `min_df`, or, when the texts are so few that no word reaches it, with every word; None without any word."""
+def _fit_terms(texts: Sequence[str], recipe: Recipe, letters: bool) -> HashedTfidf | None:
+    """TF-IDF with the recipe's `min_df`, or, when the texts are so few that no term reaches it, with every term; None without any term."""
     for min_df in (recipe.min_df, 1):
-        words = HashedTfidf.fit(texts, min_df=min_df, max_buckets=recipe.max_buckets)
-        if len(words):
-            return words
+        terms = HashedTfidf.fit(texts, min_df=min_df, max_buckets=recipe.max_buckets, letters=letters)
+        if len(terms):
+            return terms
     return None
 
 
 def _svd(matrix: Any, components: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Truncated SVD: scores float64[n, r] and components float64[k, r], r = at most `components` (randomized, Halko et al. 2011)."""
+    """Truncated SVD: scores float64[n, r] and components float64[k, r], r = at most `components` (randomized, Halko et al. 2011).
+
+    Directions in which the texts do not differ but for rounding, as where two texts have the same words, are left out: brought to
+    standard deviation 1 they would be noise, and their weights overflow.
+    """
     from sklearn.decomposition import TruncatedSVD
 
     rank = min(components, *matrix.shape)
     if rank < 2 or min(matrix.shape) <= components:  # few texts or words: exact, and the randomized method would want more columns
         dense = matrix.toarray().astype(np.float64)
-        right = np.linalg.svd(dense, full_matrices=False)[2][:rank].T
+        size, right = np.linalg.svd(dense, full_matrices=False)[1:]
+        right = right[:rank][size[:rank] > SMALLEST * size.max(initial=0)].T
         return dense @ right, right
     svd = TruncatedSVD(rank, n_iter=4, random_state=seed).fit(matrix)
-    right = svd.components_.T.astype(np.float64)
+    right = svd.components_[svd.singular_values_ > SMALLEST * svd.singular_values_[0]].T.astype(np.float64)
     return matrix @ right, right
 
 
@@ -187,19 +229,23 @@ def _principal(z: np.ndarray, recipe: Recipe) -> np.ndarray:
 def _fold(
     parts: Sequence[_Standard],
     principal: np.ndarray,
-    words: HashedTfidf | None,
-    components: np.ndarray | None,
+    counted: Sequence[HashedTfidf | None],
+    components: Sequence[np.ndarray],
     has_vectors: bool,
     recipe: Recipe,
 ) -> FeatureMap:
-    """Z-scores, SVD and PCA multiplied into one matrix a part and one shift."""
+    """Scaling, SVD and PCA multiplied into one matrix a part and one shift. counted: words and letters, None where there are none."""
     blocks = np.split(principal, np.cumsum([len(p.mean) for p in parts])[:-1]) if parts else []
     folded = [part.inverse_sd[:, None] * block for part, block in zip(parts, blocks)]
     shift = -sum((part.mean @ block for part, block in zip(parts, folded)), start=np.zeros(recipe.dim))
+    mapped = (right @ block for right, block in zip(components, folded[has_vectors:]))
+    words, letters = (None if terms is None else next(mapped).astype(np.float16, order="C") for terms in counted)
     return FeatureMap(
         of_vector=folded[0].astype(np.float32, order="C") if has_vectors else None,  # safetensors writes other orders scrambled
-        tfidf=words,
-        of_tfidf=None if components is None else (components @ folded[-1]).astype(np.float16, order="C"),
+        tfidf=counted[0],
+        of_tfidf=words,
         shift=shift.astype(np.float32),
         recipe=recipe,
+        letters=counted[1],
+        of_letters=letters,
     )

@@ -1,4 +1,4 @@
-"""TF-IDF over hashed words and word pairs. No vocabulary is kept: what is saved holds bucket numbers, never a word a user wrote."""
+"""TF-IDF over hashed words and word pairs, or letters. No vocabulary is kept: what is saved holds bucket numbers, never a word of a user's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ SLAB = 4096  # texts hashed at a time
 class HashedTfidf:
     """Sublinear TF-IDF: (1 + ln tf) · idf with idf = ln((1 + n) / (1 + df)) + 1, rows L2-normalised (Salton & Buckley 1988).
 
-    buckets int32[k]: the hash buckets in use, ascending. idf float32[k]. space: number of buckets hashed into.
+    buckets int32[k]: the hash buckets in use, ascending. idf float32[k]. space: number of buckets hashed into. letters: runs of 3 to 5
+    letters inside words instead of words, which sees the parts of compounds and inflections in any language.
     Two words that fall into one bucket are counted as one: with 2^18 buckets and 20,000 in use this is 1 in 14 of them, and harmless.
     """
 
@@ -23,18 +24,28 @@ class HashedTfidf:
     idf: np.ndarray
     ngrams: int = 2
     space: int = 2**18
+    letters: bool = False
 
     @classmethod
-    def fit(cls, texts: Sequence[str], *, min_df: int = 3, max_buckets: int = 20_000, ngrams: int = 2, space: int = 2**18) -> HashedTfidf:
-        """Buckets of words and word pairs found in at least `min_df` texts; the `max_buckets` most frequent of them."""
+    def fit(
+        cls,
+        texts: Sequence[str],
+        *,
+        min_df: int = 3,
+        max_buckets: int = 20_000,
+        ngrams: int = 2,
+        space: int = 2**18,
+        letters: bool = False,
+    ) -> HashedTfidf:
+        """Buckets of terms found in at least `min_df` texts; the `max_buckets` most frequent of them."""
         df = np.zeros(space, dtype=np.int64)
-        for counts in _hashed(texts, ngrams, space):
+        for counts in _hashed(texts, ngrams, space, letters):
             df += np.bincount(counts.indices, minlength=space)
         buckets = np.flatnonzero(df >= min_df)
         if len(buckets) > max_buckets:
             buckets = np.sort(buckets[np.argsort(-df[buckets], kind="stable")[:max_buckets]])
         idf = np.log((1 + len(texts)) / (1 + df[buckets])) + 1
-        return cls(buckets.astype(np.int32), idf.astype(np.float32), ngrams, space)
+        return cls(buckets.astype(np.int32), idf.astype(np.float32), ngrams, space, letters)
 
     def __len__(self) -> int:
         return len(self.buckets)
@@ -43,7 +54,7 @@ class HashedTfidf:
         """Sparse scipy CSR float32[n, k]; a text without any known word is a row of zeros."""
         from scipy.sparse import csr_matrix, vstack
 
-        parts = [self._weigh(counts[:, self.buckets]) for counts in _hashed(texts, self.ngrams, self.space)]
+        parts = [self._weigh(counts[:, self.buckets]) for counts in _hashed(texts, self.ngrams, self.space, self.letters)]
         return vstack(parts, format="csr") if parts else csr_matrix((0, len(self)), dtype=np.float32)
 
     def _weigh(self, counts: Any) -> Any:
@@ -54,9 +65,10 @@ class HashedTfidf:
         return normalize(weighted, norm="l2", copy=False)
 
 
-def _hashed(texts: Sequence[str], ngrams: int, space: int) -> Any:
+def _hashed(texts: Sequence[str], ngrams: int, space: int, letters: bool) -> Any:
     """Term counts, sparse [up to SLAB texts, space] at a time."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
-    hasher = HashingVectorizer(n_features=space, ngram_range=(1, ngrams), alternate_sign=False, norm=None)
+    terms = {"analyzer": "char_wb", "ngram_range": (3, 5)} if letters else {"ngram_range": (1, ngrams)}
+    hasher = HashingVectorizer(n_features=space, alternate_sign=False, norm=None, **terms)
     return (hasher.transform(texts[i : i + SLAB]) for i in range(0, len(texts), SLAB))

@@ -39,13 +39,13 @@ def method(name: str, settings: Mapping[str, str], head: str | None = None) -> A
     """A method with its defaults and the dials set: method("pafo", {"alpha": "0.25"}, "attention").
 
     name: a file of methods/, or a user model of models/ that Bradley-Terry trains. head: default the file of that name in models/ where
-    there is one (vpl, p_rlhf, pref), else low_rank.
+    there is one (vpl, p_rlhf, pref), else lore.
     """
     methods, heads = found_in(evenhand.methods), found_in(evenhand.models)
     if name not in methods and name not in heads:
         raise EvenhandError(f"There is no method '{clip(name)}'. {_nearest(name, {**methods, **heads})}")
     kind = methods.get(name, methods["bradley_terry"])
-    base = methods["bradley_terry"](head=named(evenhand.models, head or (name if name in heads else "low_rank"))())
+    base = methods["bradley_terry"](head=named(evenhand.models, head or (name if name in heads else "lore"))())
     built = base if kind is methods["bradley_terry"] else kind(base=base)
     for dial, text in settings.items():
         built = turned(built, dial, text)

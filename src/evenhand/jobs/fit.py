@@ -21,7 +21,6 @@ from evenhand.jobs.facts import FORMULAS, LIMITS, facts, joined, model_hash, spl
 from evenhand.jobs.prepare import Encoding, Prepared, Progress, held_out, judged, prepare, silent, stability
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.linear import Linear
-from evenhand.models.low_rank import LowRank
 from evenhand.report.report import Report
 from evenhand.serve.reward_model import RewardModel
 from evenhand.training.loop import Fitted
@@ -101,8 +100,10 @@ def _train(ready: Prepared, name: str, method: Any, seed: int, settings: int, pr
     progress("train", 0, 3)
     plain = BradleyTerry(head=Linear(), schedule=dials.base(method).schedule)
     # A user model that Bradley-Terry trains stands beside the default one; any other method beside Bradley-Terry on its own head.
-    own_head = not isinstance(method, BradleyTerry) or name == "bradley_terry"
-    base = dials.base(method) if own_head else replace(dials.base(method), head=LowRank())
+    default = BradleyTerry().head
+    is_personalised = isinstance(method, BradleyTerry) and (name == "bradley_terry" or isinstance(method.head, type(default)))
+    own_head = not isinstance(method, BradleyTerry) or is_personalised
+    base = dials.base(method) if own_head else replace(dials.base(method), head=default)
     best, tried = tune(plain, train, valid, seed, settings)
     models, trials = {PLAIN: best.fitted}, [(PLAIN, t) for t in tried]
     progress("train", 1, 3)
@@ -111,7 +112,7 @@ def _train(ready: Prepared, name: str, method: Any, seed: int, settings: int, pr
         models[PERSONALISED] = best.fitted
         trials += [(PERSONALISED, t) for t in tried]
     progress("train", 2, 3)
-    if name == "bradley_terry":
+    if is_personalised:
         method = best.method
     else:
         title = TITLES.get(name, name.replace("_", " "))

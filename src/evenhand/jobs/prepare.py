@@ -18,7 +18,7 @@ from evenhand.data.splits import MIN_PROMPTS, TEST, TRAIN, VALID, Split
 from evenhand.data.support import Support, choose_support
 from evenhand.encode.cache import encode_cached
 from evenhand.encode.encoder import TextEncoder, truncated
-from evenhand.encode.projection import FeatureMap
+from evenhand.encode.projection import FeatureMap, Recipe
 from evenhand.jobs.grouping import Grouping
 from evenhand.serve.reward_model import item_text
 from evenhand.training.scoring import margins, rewards
@@ -69,14 +69,18 @@ def encode_responses(
     return Responses(texts, rows[: len(data)], rows[len(data) :], vectors, truncated(encoder, texts))
 
 
-def fit_features(split: Split, responses: Responses, dim: int | None, tfidf: bool, seed: int) -> FeatureMap:
-    """The feature map of the responses that occur in training pairs; dim None = one coordinate for every 6 of them, 16 to 256."""
+def fit_features(split: Split, responses: Responses, dim: int | None, tfidf: bool, seed: int, *, unreduced: bool = False) -> FeatureMap:
+    """The feature map of the responses that occur in training pairs; dim None = one coordinate for every 6 of them, 16 to 256.
+
+    unreduced: by the recipe of that name; dim None = as many coordinates as tell the responses apart, 512 at most.
+    """
     train = split.rows(TRAIN)
     rows = np.unique(np.concatenate([responses.chosen[train], responses.rejected[train]]))
-    dim = int(np.clip(len(rows) // 6, 16, 256)) if dim is None else dim
-    return FeatureMap.fit(
-        [responses.texts[r] for r in rows], None if responses.vectors is None else responses.vectors[rows], dim=dim, tfidf=tfidf, seed=seed
-    )
+    if dim is None:
+        dim = int(np.clip(len(rows) - 1, 16, 512) if unreduced else np.clip(len(rows) // 6, 16, 256))
+    recipe = Recipe.unreduced(dim) if unreduced else Recipe(dim=dim)
+    vectors = None if responses.vectors is None else responses.vectors[rows]
+    return FeatureMap.fit([responses.texts[r] for r in rows], vectors, tfidf=tfidf, seed=seed, recipe=recipe)
 
 
 @dataclass(frozen=True)
@@ -169,13 +173,17 @@ def directions(data: PreferenceData, responses: Responses, features: np.ndarray,
 
 @dataclass(frozen=True)
 class Encoding:
-    """How texts become features. dim: coordinates; None = by the number of distinct training responses, since more overfit on few."""
+    """How texts become features. dim: coordinates; None = by the number of distinct training responses, since more overfit on few.
+
+    unreduced: encoder, words and letters side by side as they are, for methods that find their own ridge weight (`collaborative`).
+    """
 
     encoder: TextEncoder | None  # None = TF-IDF alone
     with_prompt: bool = False
     tfidf: bool = True
     dim: int | None = None
     cache: Path | None = None  # None = the user's cache folder
+    unreduced: bool = False
 
     def __post_init__(self) -> None:
         if self.dim is not None and self.dim < 1:
@@ -197,7 +205,7 @@ def prepare(
     """Encode, fit the feature map unless one is given, and compute support and groups on what may enter a history alone."""
     responses = encode_responses(data, encoding.encoder, encoding.with_prompt, encoding.cache, progress)
     if feature_map is None:
-        feature_map = fit_features(split, responses, encoding.dim, encoding.tfidf, seed)
+        feature_map = fit_features(split, responses, encoding.dim, encoding.tfidf, seed, unreduced=encoding.unreduced)
     features = feature_map.apply(responses.texts, responses.vectors)
     if not features.any():
         found = "the texts carry no features: TF-IDF keeps words of three or more training responses, and there are none"

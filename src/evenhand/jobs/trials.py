@@ -154,7 +154,13 @@ class Bench:
         told = {
             "format": [FORMAT, version("evenhand")],
             "data": self.digest,
-            "encoding": [encoder and encoder.fingerprint, self.encoding.with_prompt, self.encoding.tfidf, self.encoding.dim],
+            "encoding": [
+                encoder and encoder.fingerprint,
+                self.encoding.with_prompt,
+                self.encoding.tfidf,
+                self.encoding.dim,
+                self.encoding.unreduced,
+            ],
             "grouping": [list(self.grouping.attributes), self.grouping.threshold, self.grouping.minority],
             "method": describe(entry.method),
             "budget": entry.budget,

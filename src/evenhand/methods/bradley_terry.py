@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 
 from evenhand.core import Head, Pairs
-from evenhand.models.low_rank import LowRank
+from evenhand.models.lore import Lore
 from evenhand.training.loop import Fitted, minimise, minimise_all
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt
@@ -21,10 +21,10 @@ from evenhand.training.stack import alike
 
 @dataclass(frozen=True)
 class BradleyTerry:
-    """head: how a user enters the reward."""
+    """head: how a user enters the reward; LoRe's served both groups of the DSP study better than the ridge solve (docs/results.md)."""
 
     needs_groups: ClassVar[bool] = False
-    head: Head = field(default_factory=LowRank)
+    head: Head = field(default_factory=Lore)
     schedule: Schedule = field(default_factory=Schedule)
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
