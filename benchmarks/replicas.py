@@ -24,7 +24,7 @@ from evenhand.models.low_rank import LowRank
 from evenhand.training.loop import Fitted
 from evenhand.training.scoring import margins
 
-REPEATS, EPOCHS = 3, 12
+REPEATS, EPOCHS = 3, 8
 HEADS = {"low_rank": LowRank(), "lore": Lore()}
 
 
@@ -55,7 +55,9 @@ def main() -> None:
             single = [f[0] for f in pool.map(students, [[s] for s in settings])]
         worst = max(float((margins(a.scorer, valid) - margins(b.scorer, valid)).abs().max()) for a, b in zip(found, single, strict=True))
         print(f"PAFO students on {name}, {len(train):,} pairs x 128: one {np.median(alone):.1f} s, {len(settings)} together on 2 cores:")
-        print(f"  ratio: min {min(ratios):.2f}, median {np.median(ratios):.2f}, max {max(ratios):.2f} (target 6 at most; in turn it would be 16)")
+        print(
+            f"  ratio: min {min(ratios):.2f}, median {np.median(ratios):.2f}, max {max(ratios):.2f} (target 6 at most; in turn it would be 16)"
+        )
         print(f"  largest difference of a validation margin from its single fit: {worst:.1e} (target 1e-5)")
 
 

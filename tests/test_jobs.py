@@ -249,7 +249,12 @@ def cut_everything_over(characters: int) -> object:
 
 @pytest.mark.parametrize(
     ("name", "kind", "head"),
-    [("lore", "BradleyTerry", "Lore"), ("vpl", "VplMethod", "Vpl"), ("group_dro", "GroupDRO", "Lore"), ("low_rank", "BradleyTerry", "LowRank")],
+    [
+        ("lore", "BradleyTerry", "Lore"),
+        ("vpl", "VplMethod", "Vpl"),
+        ("group_dro", "GroupDRO", "Lore"),
+        ("low_rank", "BradleyTerry", "LowRank"),
+    ],
 )
 def test_a_user_model_is_a_method_too(name: str, kind: str, head: str) -> None:
     method = dials.method(name, {})

@@ -201,7 +201,13 @@ def test_settings_trained_together_are_what_each_is_alone(world: Any) -> None:
     many: dict[str, list[Any]] = {
         "bradley_terry": [base, light, replace(base, head=LowRank(2))],
         "reweight": [Reweight(base, 1.0), Reweight(light, 0.5), Reweight(base, 0.0)],
-        "pafo": [Pafo(base), Pafo(base, alpha=0.5, balance=0.0), Pafo(light, alpha=1.0), Pafo(base, distil=mse), Pafo(base, temperature=3.0)],
+        "pafo": [
+            Pafo(base),
+            Pafo(base, alpha=0.5, balance=0.0),
+            Pafo(light, alpha=1.0),
+            Pafo(base, distil=mse),
+            Pafo(base, temperature=3.0),
+        ],
     }
     for name, methods in many.items():
         together = fit_all(methods, train, valid, 0)

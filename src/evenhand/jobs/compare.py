@@ -18,7 +18,7 @@ from evenhand.report.standings import StandingsReport
 
 EVERYTHING = (
     "pafo", "reweight", "group_dro", "maxmin", "mgda", "reward_fairness",
-    "lore", "vpl", "p_rlhf", "p_rlhf_cluster", "pal", "pal_angle", "pref", "gpo", "attention",
+    "lore", "vpl", "p_rlhf", "p_rlhf_cluster", "pal", "pal_angle", "pref", "gpo", "attention", "low_rank", "collaborative",
 )  # fmt: skip
 
 
