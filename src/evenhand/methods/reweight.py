@@ -50,21 +50,23 @@ class Reweight:
         require_groups("reweight", train, valid)
         fitted: dict[int, Fitted] = {}
         for places in alike(methods, lambda m: (m.base.without_decay(), m.power > 0)):
-            some = [methods[p] for p in places]
-            weight = torch.stack([group_weights(train, m.power) for m in some])
-            judge = partial(mean_over_groups if some[0].power > 0 else mean_over_users, pairs=valid)
-            found = minimise_all(
-                [m.base.head.build(train.items.shape[1], seed) for m in some],
-                train,
-                lambda m, rows, which, weight=weight: weight[which][:, rows] * bt(m),  # type: ignore[misc]
-                valid,
-                seed,
-                some[0].base.schedule,
-                weight_decay=torch.tensor([m.base.schedule.weight_decay for m in some], dtype=torch.float64),
-                valid_losses=lambda m, which, judge=judge: judge(bt(m)),  # type: ignore[misc]
-            )
-            fitted.update(zip(places, found, strict=True))
+            fitted.update(zip(places, Reweight._stack([methods[p] for p in places], train, valid, seed), strict=True))
         return [fitted[p] for p in range(len(methods))]
+
+    @staticmethod
+    def _stack(some: Sequence[Reweight], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
+        weight = torch.stack([group_weights(train, m.power) for m in some])
+        judge = partial(mean_over_groups if some[0].power > 0 else mean_over_users, pairs=valid)
+        return minimise_all(
+            [m.base.head.build(train.items.shape[1], seed) for m in some],
+            train,
+            lambda m, rows, which: weight[which][:, rows] * bt(m),
+            valid,
+            seed,
+            some[0].base.schedule,
+            weight_decay=torch.tensor([m.base.schedule.weight_decay for m in some], dtype=torch.float64),
+            valid_losses=lambda m, which: judge(bt(m)),
+        )
 
     def variants(self) -> Iterator[Reweight]:
         """Itself, then other powers: what `tune` tries."""
