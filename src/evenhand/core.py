@@ -59,6 +59,30 @@ class Exclusions:
 
 
 @dataclass(frozen=True)
+class Events:
+    """What constraints compare: groups of pairs, each pair oriented. Known in training and audits only, as groups of users are.
+
+    The responses of a pair are called y1 and y2 by a rule that does not look at which one was chosen; the pair's label is 1 where y1 was.
+    names: the groups. of_pair int16[n], -1 = in no group. first bool[n]: the label, True where the chosen response is y1.
+    twin int64[n]: pairs of one number are one question asked about different groups, -1 = unmatched; None = nothing is matched.
+    rule: how the groups came about and how pairs are oriented, one sentence for every output.
+    """
+
+    names: tuple[str, ...]
+    of_pair: np.ndarray
+    first: np.ndarray
+    rule: str
+    twin: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, rows: np.ndarray) -> Events:
+        """Those of the pairs at `rows` (boolean mask or indices)."""
+        return replace(self, of_pair=self.of_pair[rows], first=self.first[rows], twin=None if self.twin is None else self.twin[rows])
+
+
+@dataclass(frozen=True)
 class PreferenceData:
     """Checked preference pairs of many users. Every text is stored once; pairs are rows of index arrays.
 
@@ -78,6 +102,7 @@ class PreferenceData:
     numbers: Mapping[str, np.ndarray] = field(default_factory=dict)  # extra numeric columns such as scores, float64[n]
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # name → one value a user ("" = missing); audits only
     exclusions: Exclusions = field(default_factory=Exclusions)
+    events: Events | None = None  # what constraints compare, where the data says so; audits and constrained training only
     source: str = ""  # how it was read, for the report: file name and format
     fingerprint: str = ""  # SHA-256 over the file's bytes
 
@@ -97,6 +122,7 @@ class PreferenceData:
         return replace(
             self, user=self.user[rows], prompt=self.prompt[rows], chosen=self.chosen[rows], rejected=self.rejected[rows],
             weight=pick(self.weight), tie=pick(self.tie), split=pick(self.split), numbers={k: v[rows] for k, v in self.numbers.items()},
+            events=None if self.events is None else self.events.take(rows),
         )  # fmt: skip
 
 
@@ -181,12 +207,25 @@ class History:
 
 
 @dataclass(frozen=True)
+class Oriented:
+    """`Events` as training takes them, one entry a pair: event int64[n] (-1 = none), first bool[n], twin int64[n] (-1 = unmatched)."""
+
+    event: Tensor
+    first: Tensor
+    twin: Tensor
+
+    def take(self, rows: Tensor) -> Oriented:
+        return Oriented(self.event[rows], self.first[rows], self.twin[rows])
+
+
+@dataclass(frozen=True)
 class Pairs:
     """Index arrays over items, one row a pair; `user` indexes `history`. group is there in training and audits only, -1 = none.
 
     block: what must not stand on both sides when one pair of a user is judged from another. int64[n], such as the pair's prompt, or
     int64[n, 2], such as its two responses where one vote on an item is in many pairs: two pairs of a user with a number in common are
     never judged from each other. None = no two have one in common.
+    oriented: what constraints compare; None for methods that have none.
     """
 
     history: History
@@ -196,6 +235,7 @@ class Pairs:
     weight: Tensor  # float[n], > 0
     group: Tensor  # int64[n]
     block: Tensor | None = None  # int64[n] or int64[n, 2]
+    oriented: Oriented | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -218,6 +258,7 @@ class Pairs:
             weight=self.weight[rows],
             group=self.group[rows],
             block=None if self.block is None else self.block[rows],
+            oriented=None if self.oriented is None else self.oriented.take(rows),
         )
 
     def of(self, group: int) -> Pairs:
