@@ -14,6 +14,7 @@ import pytest
 
 from evenhand.core import EvenhandError
 from evenhand.data.load import load
+from evenhand.data.source import every
 
 WEIRD: list[Any] = [
     None, "", " ", "\0", "\ud800", "a" * 5000, 0, -1, 1e308, 10**30, True, False, [], {}, [[]], {"a": {}}, [{"role": "user", "content": None}],
@@ -96,6 +97,8 @@ SHAPES = {
     "trl": lambda rng: {"user": "u", "chosen": [{"role": "user", "content": "q"}, {"role": "assistant", "content": f"{rng.random()}"}], "rejected": "x"},
     "dsp": lambda rng: {"query": "q", "responses": {d: f"{d}" for d in ("academy", "business", "entertainment", "literature", "normal")}},
     "prism": lambda rng: {"user_id": "u", "conversation_id": f"c{rng.randrange(50)}", "turn": 0, "user_prompt": "q", "model_response": f"{rng.random()}", "score": 3},
+    "bbq": lambda rng: {**every()["bbq"].sample[rng.randrange(4)], "question_index": str(rng.randrange(9))},
+    "table": lambda rng: {"user": f"u{rng.randrange(3)}", "prompt": "p", "chosen": f"c{rng.randrange(30)}", "rejected": "r", "event": rng.choice(["a", "b", ""]), "target": "chosen", "twin": str(rng.randrange(40))},
     "personalllm": lambda rng: {"prompt": "q", "response_1": f"{rng.random()}", "response_2": "b", "response_1_m": 1.0, "response_2_m": rng.random()},
 }  # fmt: skip
 

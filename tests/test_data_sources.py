@@ -24,7 +24,7 @@ from evenhand.data.sources import crehate, multipico, personalllm, polis, prism
 from evenhand.data.splits import TEST, TRAIN, VALID, split_pairs
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-NAMES = ["crehate", "dsp", "multipico", "personalllm", "polis", "prism", "ratings", "table", "trl", "votes"]
+NAMES = ["bbq", "crehate", "dsp", "multipico", "personalllm", "polis", "prism", "ratings", "table", "trl", "votes"]
 
 
 def jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from evenhand.core import PreferenceData
 from evenhand.data.collect import Collector
+from evenhand.data.event_columns import told
 from evenhand.data.pairing import Judgements
 from evenhand.data.source import Pairing
 
@@ -16,13 +18,14 @@ TEXT_COLUMNS = ("prompt", "chosen", "rejected")
 
 def pairs(c: Collector) -> PreferenceData:
     """The collected rows are pairs."""
-    return _data(
+    data = _data(
         c, c.take("user", 0, np.int32), {name: c.take(name, -1, np.int32) for name in TEXT_COLUMNS},
         weight=c.take("weight", 1, np.float32) if c.has("weight") else None,
         tie=c.take("tie", 0, np.bool_) if c.has("tie") else None,
         split=c.take("split", -1, np.int8) if c.has("split") else None,
         numbers={name: c.take(name, np.nan, np.float64) for name in c.wanted.numbers},
     )  # fmt: skip
+    return replace(data, events=told(c, data)) if len(data) else data
 
 
 def judged(c: Collector, pairing: Pairing, seed: int) -> PreferenceData:

@@ -9,13 +9,19 @@ import numpy as np
 
 from evenhand.data import columns
 from evenhand.data.attributes import UserAttributes
-from evenhand.data.columns import Store, text_faults
+from evenhand.data.columns import EMPTY, MISSING, Store, text_faults
 from evenhand.data.ledger import Ledger, Marks
 from evenhand.data.rows import NUMBER_LIMIT, Batch, Column, Fault, plain
 
 SAME = Fault("'chosen' equals 'rejected'", "two different responses", column="rejected")
 WEIGHT = Fault("'weight' is not a positive number", "a finite number above 0", column="weight")
 TIE = Fault("'tie' is neither true nor false", "true or false", column="tie")
+TARGET = Fault(
+    "'target' is neither chosen nor rejected",
+    "chosen or rejected: which response is y1",
+    "mend the row, skip such rows with --on-bad skip, or rename the column if it means something else",
+    column="target",
+)
 SPLIT = Fault("'split' is not a known name", "train, valid, test or certify (or empty)", column="split")
 
 
@@ -39,14 +45,14 @@ class Collector:
 
     def __init__(self, wanted: Wanted, attributes: Sequence[str]):
         self.wanted = wanted
-        self.users, self.texts, self.blocks = Store(), Store(), Store()
+        self.users, self.texts, self.blocks, self.events, self.twins = Store(), Store(), Store(), Store(), Store()
         self.attributes = UserAttributes(attributes)
         self.ledger = Ledger()
         self.files: list[str] = []
         self._parts: list[tuple[int, dict[str, np.ndarray]]] = []  # rows, columns
 
     def add_pairs(self, batch: Batch) -> None:
-        """user, prompt, chosen, rejected; weight, tie, split and the wanted numbers."""
+        """user, prompt, chosen, rejected; weight, tie, split, event, target, twin and the wanted numbers."""
         marks, read = self._start(batch)
         found = {"user": self._user(batch, marks)}
         for name in ("prompt", "chosen", "rejected"):
@@ -57,6 +63,14 @@ class Collector:
         if (tie := batch.columns.get("tie")) is not None:
             found["tie"] = columns.flags(tie)
             marks.mark(found["tie"] < 0, TIE)
+        if (event := batch.columns.get("event")) is not None:
+            found["event"] = _named(self.events, event, "event", marks)
+        if (target := self._values(batch, "target")) is not None:
+            found["target"] = columns.targets(target)
+            marks.mark(found["target"] < 0, TARGET)
+        if (twin := batch.columns.get("twin")) is not None:
+            found["twin"] = _named(self.twins, twin, "twin", marks)
+            found |= self._place(batch)
         self._finish(batch, marks, read, found)
 
     def add_judgements(self, batch: Batch) -> None:
@@ -67,9 +81,7 @@ class Collector:
         found["score"] = self._number(batch, "score", marks)
         if (block := batch.columns.get("block")) is not None:
             found["block"] = np.maximum(self.blocks.ids(block, numbers_too=True, allow_empty=True), -1)
-        if batch.file not in self.files:
-            self.files.append(batch.file)
-        found["line"], found["file"] = batch.line, np.full(len(batch), self.files.index(batch.file))
+        found |= self._place(batch)
         self._finish(batch, marks, read, found)
 
     def take(self, name: str, default: float, dtype: type) -> np.ndarray:
@@ -85,6 +97,12 @@ class Collector:
     def _start(self, batch: Batch) -> tuple[Marks, dict[str, np.ndarray]]:
         marks = Marks(len(batch))
         return marks, self.attributes.read(batch, marks)
+
+    def _place(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Where each row came from, for what can be said of it only when all rows are read."""
+        if batch.file not in self.files:
+            self.files.append(batch.file)
+        return {"line": batch.line, "file": np.full(len(batch), self.files.index(batch.file))}
 
     def _values(self, batch: Batch, name: str) -> Column | None:
         """A column; nulls when this batch lacks a column that the file has (JSONL objects without the key)."""
@@ -150,6 +168,15 @@ def _marked(ids: np.ndarray, name: str, kind: str, marks: Marks) -> np.ndarray:
         for value, fault in text_faults(name, kind).items():
             marks.mark(ids == value, fault)
     return ids
+
+
+def _named(store: Store, column: Column, name: str, marks: Marks) -> np.ndarray:
+    """int32[n]: the number of each row's value, -1 where it is missing or empty."""
+    ids = store.ids(column, numbers_too=True)
+    for kind, fault in text_faults(name, "a word or number").items():
+        if kind not in (MISSING, EMPTY):
+            marks.mark(ids == kind, fault)
+    return np.maximum(ids, -1)
 
 
 def _weights(column: Column, marks: Marks) -> np.ndarray:

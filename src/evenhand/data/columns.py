@@ -170,6 +170,11 @@ def splits(column: Column) -> np.ndarray:
     return _words(column, {**SPLIT_NAMES, "": -1}, missing=-1, unknown=-2)
 
 
+def targets(column: Column) -> np.ndarray:
+    """int8[n]: 1 chosen, 0 rejected, -1 neither (missing, too)."""
+    return _words(column, {"chosen": 1, "rejected": 0}, missing=-1, unknown=-1)
+
+
 def _words(column: Column, meaning: dict[str, int], missing: int, unknown: int) -> np.ndarray:
     def number(value: object) -> int:
         text = _id_text(value)

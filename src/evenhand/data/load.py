@@ -54,6 +54,7 @@ def load(
     plan = resolve(path, source, dict(columns or {}), need_texts)
     check_columns(plan, attributes, numbers, need_texts)
     expected = {c for c in plan.source.required if need_texts or c in plan.names}
+    expected |= {"target"} & plan.names & set(plan.source.optional)  # a pair whose orientation nobody told would get one by chance
     wanted = Wanted(tuple(numbers), frozenset(expected), not need_texts, on_bad == "error", plan.renames)
     collector = Collector(wanted, tuple(dict.fromkeys([*plan.source.attributes, *attributes])))
     for batch in plan.source.parse(_batches(plan, [*attributes, *numbers]), _sides(plan.sides), seed):

@@ -54,6 +54,8 @@ def resolve(path: Path, source: str | None, renames: Mapping[str, str], need_tex
 def _folder(path: Path, source: Source, renames: Mapping[str, str], surely: bool) -> Plan | None:
     """The plan for a source that is a folder of several files; None when this is not one."""
     lying = {_stem(p): p for p in sorted(path.iterdir()) if _stem(p)}
+    if source.many:
+        return _together(list(lying.values()), source, renames, surely)
     main = next((name for name in source.main if name in lying), None)
     if main is None or not all(name in lying for name in source.needs):
         return None
@@ -63,6 +65,33 @@ def _folder(path: Path, source: Source, renames: Mapping[str, str], surely: bool
         return None
     sides = {n: describe(lying[n]) for n in (*source.needs, *source.sides) if n in lying and n != main}
     return Plan(source, [file], names, renames, sides)
+
+
+def _together(paths: Sequence[Path], source: Source, renames: Mapping[str, str], surely: bool) -> Plan | None:
+    """The plan for a folder of files of one format; None when there are none, or, where nobody named the source, when one is of another.
+
+    Of a named source, a file that cannot be read or is of another format is an error, since nobody knows what was meant.
+    """
+    files: list[Input] = []
+    names: frozenset[str] = frozenset()
+    for path in (p for p in paths if p.is_file()):
+        try:
+            file = describe(path)
+            have, first = _canonical(file, renames)
+        except DataError:
+            if surely:
+                raise
+            return None
+        if not source.recognises(have, first):
+            if not surely:
+                return None
+            raise DataError(
+                f"the file has not the columns of the source {source.name}", expected="files of this source alone in the folder",
+                remedy="name one file, or move this one elsewhere", file=file.name,
+            )  # fmt: skip
+        files.append(file)
+        names |= have
+    return Plan(source, files, names, renames) if files else None
 
 
 def _stem(path: Path) -> str:

@@ -35,8 +35,8 @@ Pairing = Callable[[Judgements, np.random.Generator], Drawn]
 @dataclass(frozen=True)
 class Source:
     """One format. Its `parse` turns batches of the file into batches with canonical columns: either pairs
-    (user, prompt, chosen, rejected; weight, tie, split) or, when it has a `pairing`, judgements (user, prompt, response, score; block,
-    split).
+    (user, prompt, chosen, rejected; weight, tie, split, event, target, twin) or, when it has a `pairing`, judgements (user, prompt,
+    response, score; block, split).
     """
 
     name: str
@@ -52,6 +52,7 @@ class Source:
     main: tuple[str, ...] = ()  # for a folder: the file with the rows, name without extension; the first that exists
     needs: tuple[str, ...] = ()  # other files of the folder that must be there
     sides: tuple[str, ...] = ()  # other files that may be there
+    many: bool = False  # a folder of several files of this format is read whole, in the order of their names
 
 
 def as_given(batches: Iterable[Batch], sides: Sides, seed: int) -> Iterator[Batch]:

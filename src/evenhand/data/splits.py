@@ -12,6 +12,9 @@ kept out of training altogether. What becomes of a pair:
 Others have trained on a held pair's prompt, its own user has not: no pair of his or her history shares the prompt (where responses
 are dealt, a response; the pairs in between are excluded).
 
+Prompts of one matched set (`Events.twin`) are dealt as one, and so are its responses that correspond: a counterfactual and its original
+never lie in two parts.
+
 The deal is a seeded permutation of the sorted texts (ids of users), so shares are exact to one prompt, and neither the order of
 rows nor the numbering of texts matters.
 """
@@ -24,10 +27,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from evenhand.core import SPLITS, DataError, Exclusions, PreferenceData
+from evenhand.data.matched import tied_texts
 from evenhand.data.votes import has_texts, number_rows
 
 TRAIN, VALID, TEST, CERTIFY = range(len(SPLITS))
 CELLS = ("seen user, seen prompt", "seen user, unseen prompt", "unseen user, seen prompt", "unseen user, unseen prompt")
+DEAL = (0.6, 0.15, 0.25)  # of the prompts, to train, valid and test
 MIN_PROMPTS = 20  # with fewer, a part would hold a handful of prompts and its result be theirs
 
 USED, STRADDLES, UNSEEN_VALID, NO_SPLIT, SHARES = range(5)
@@ -66,7 +71,7 @@ def split_pairs(
     data: PreferenceData,
     *,
     seed: int,
-    shares: Sequence[float] = (0.6, 0.15, 0.25),
+    shares: Sequence[float] = DEAL,
     unseen_users: float = 0.2,
     held_pairs: float = 0.1,
     min_prompts: int = MIN_PROMPTS,
@@ -86,6 +91,7 @@ def split_pairs(
     if data.split is not None and (data.split >= 0).any():
         return _given(data)
     texts, users = _rank(data.texts, data.prompt, data.chosen, data.rejected), _rank(data.users, data.user)
+    texts = tied_texts(data, texts)
     unit, part = _deal(data, texts, seed, shares, min_prompts)
     reason = np.where(part < 0, STRADDLES, USED).astype(np.int8)
     unseen = _draw_users(data, users, seed, unseen_users)
@@ -105,6 +111,13 @@ def split_pairs(
         f"{int(unseen.sum())} users have no training pair; {int(held.sum())} pairs on train {unit} are scored instead of trained on."
     )
     return Split(part, held, history, unseen, cell, unit, _account(reason), rule)
+
+
+def deal_with(certify: float) -> tuple[float, ...]:
+    """`DEAL` scaled to leave a share `certify` of the prompts for a certificate; `DEAL` itself for 0."""
+    if not 0 <= certify < 1:
+        raise DataError(f"share for certificates {certify}", expected="at least 0 and under 1", remedy="0.25 is usual")
+    return (*(share * (1 - certify) for share in DEAL), certify) if certify else DEAL
 
 
 def _check_shares(shares: Sequence[float], unseen_users: float, held_pairs: float) -> None:

@@ -22,9 +22,9 @@ SAMPLE = (
 
 SOURCE = Source(
     name="table",
-    summary="columns user, prompt, chosen, rejected (and weight, tie, split): one pair a row",
+    summary="columns user, prompt, chosen, rejected (and weight, tie, split, event, target, twin): one pair a row",
     required=("user", "prompt", "chosen", "rejected"),
-    optional=("weight", "tie", "split"),
+    optional=("weight", "tie", "split", "event", "target", "twin"),
     recognises=recognises,
     parse=as_given,
     sample=SAMPLE,
