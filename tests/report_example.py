@@ -11,17 +11,23 @@ from evenhand.audits.findings import (
     Change,
     ChangeRow,
     Confound,
+    ConstraintFindings,
+    EventRate,
     FairnessReport,
+    FittedConstraints,
+    GroupCost,
     GroupCounts,
     GroupFinding,
     ModelFindings,
     NullFinding,
+    Paired,
     Requirement,
     SupportBin,
     SupportCurve,
     TrainingTrace,
     UserMetric,
     UserSpread,
+    ViolationFinding,
 )
 from evenhand.core import Estimate, Exclusions
 
@@ -238,6 +244,99 @@ def realistic() -> FairnessReport:
     )
 
 
+IDENTITIES = {
+    "women": (310, 0.62, 0.55),
+    "lgbt": (287, 0.68, 0.56),
+    "black": (240, 0.59, 0.53),
+    "white": (34, 0.51, 0.5),
+    "none": (398, 0.44, 0.49),
+}
+
+
+def paired(before: float, after: float, half: float, n_users: int, metric: str, group: str) -> Paired:
+    """Before and after with intervals of ± half, their change with one of ± 0.7 half."""
+    n = n_users, n_users * 12
+    change = estimate(after - before, 0.7 * half, *n, f"change of {metric}", group)
+    return Paired(estimate(before, half, *n, metric, group), estimate(after, half, *n, metric, group), change)
+
+
+def constraint(notion: str = "dp", fitted: bool = True) -> ConstraintFindings:
+    """Five identities in 400 raters; by label for equalized odds, one gap for counterfactual fairness."""
+    names = {"dp": "demographic parity", "eo": "equalized odds", "cf": "counterfactual fairness"}
+    labels = {"dp": ("",), "eo": (", label 0", ", label 1"), "cf": ("",)}[notion]
+    events = {"matched sets": (120, 0.21, 0.12)} if notion == "cf" else IDENTITIES
+    violations = []
+    for decision, more, verdict in (("soft", 1.0, "INSUFFICIENT"), ("hard", 1.35, "FAIL")):
+        rates = tuple(
+            EventRate(
+                f"{name}{label}",
+                paired(
+                    *(more * q if notion == "cf" else min(0.97, 0.5 + more * (q - 0.5) + 0.2 * i) for q in (b, a)),
+                    0.6 / n**0.5,
+                    n,
+                    f"{decision} rate",
+                    f"{name}{label}",
+                ),
+            )
+            for name, (n, b, a) in events.items()
+            for i, label in enumerate(labels)
+        )
+        size = paired(0.24 * more, 0.07 * more, 0.03, 398, f"{decision} violation", f"lgbt{labels[-1]} against none{labels[-1]}")
+        reason = {
+            "soft": "The simultaneous interval, 4.0 to 10.0 points, lies on both sides of 5.0: more users are needed.",
+            "hard": "The whole simultaneous interval, 6.5 to 12.5 points, lies above 5.0.",
+        }[decision]
+        violations.append(ViolationFinding(decision, size, 0.021, 0.023, rates, verdict, reason))
+    groups = {**IDENTITIES, "all pairs": (400, 0.5, 0.5)}
+    costs = tuple(
+        GroupCost(
+            name,
+            paired(0.71 + b / 10, 0.70 + a / 8, 0.5 / n**0.5, n, "accuracy", name),
+            paired(0.58, 0.59, 0.4 / n**0.5, n, "log_loss", name),
+            paired(0.05, 0.044, 0.2 / n**0.5, n, "expected calibration error", name),
+        )
+        for name, (n, b, a) in groups.items()
+    )
+    epochs = np.arange(40)
+    trained = FittedConstraints(
+        tuple(f"{name} {way} none" for name in list(IDENTITIES)[:-1] for way in ("above", "below")),
+        tuple((0.08 + 0.2 * np.exp(-epochs / 7) + 0.01 * np.sin(epochs)).tolist()),
+        tuple((0.03 + 0.27 * np.exp(-epochs / 6)).tolist()),
+        tuple(tuple(((1 - np.exp(-t / 9)) * np.array([0.4, 0, 0.62, 0, 0.3, 0, 0.05, 0.02])).tolist()) for t in epochs),
+        24,
+        True,
+        0.05,
+        "hard",
+        "additive",
+    )
+    return ConstraintFindings(
+        notion,
+        names[notion],
+        0.05,
+        "personalised Bradley-Terry",
+        "Faro",
+        "test: seen users, unseen prompts",
+        "the identity that a post mentions, by a list of terms; y1 is the post with the mention",
+        tuple(violations),
+        costs,
+        0.0,
+        "The gap in accuracy between groups closed from 2.4 to 0.8 points; 0 % of it came from lowering the best-served, lgbt; "
+        "no group is clearly less accurate.",
+        trained if fitted else None,
+        "Training ended within 5.0 points: the epoch kept, 24 of 40, has a violation of 3.5 points on training pairs and 8.3 points on "
+        "validation pairs."
+        if fitted
+        else "",
+        "FAIL",
+        f"Violation of {names[notion]}: soft decisions 24.0 → 7.0 points; at most 5.0 allowed: FAIL.",
+    )
+
+
+def constrained() -> FairnessReport:
+    """A fit under demographic parity, with equalized odds and counterfactual gaps beside it."""
+    return replace(realistic(), constraints=(constraint(), constraint("eo", False), constraint("cf", False)))
+
+
 def empty_model(n_users: int = 0, n_pairs: int = 0) -> ModelFindings:
     return ModelFindings("scores", "all pairs", Estimate(NAN, NAN, NAN, n_users, n_pairs), (), None, None, (), None, (), ())
 
@@ -318,7 +417,7 @@ def many_groups(k: int = 200) -> FairnessReport:
     )
 
 
-def undefined() -> FairnessReport:
+def undefined(found: FairnessReport | None = None) -> FairnessReport:
     """Every float is nan, every count is as it would be: what a broken scorer leaves behind."""
 
     def spoil(value):
@@ -332,4 +431,4 @@ def undefined() -> FairnessReport:
             return type(value)(**{k: getattr(value, k) if k == "level" else spoil(getattr(value, k)) for k in value.__dataclass_fields__})
         return value
 
-    return spoil(realistic())
+    return spoil(found or realistic())

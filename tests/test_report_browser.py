@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from itertools import product
 from pathlib import Path
 
 import chromium
@@ -28,6 +29,7 @@ def browser():
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("reports")
     Report(example.realistic()).save(folder / "realistic")
+    Report(example.constrained()).save(folder / "constrained")
     Report(infected([t for t in PAYLOADS if one_line(t)][:28])).save(folder / "hostile")
     (folder / "loud.html").write_text("<script>console.error(1)</script><img src=missing.png><p style='width:3000px'>wide</p>")
     return folder
@@ -40,7 +42,7 @@ def test_the_check_itself_sees_scripts_requests_and_overflow(browser, folder):
     assert browser.evaluate("document.documentElement.scrollWidth") > 400
 
 
-@pytest.mark.parametrize("name", ["realistic", "hostile"])
+@pytest.mark.parametrize("name", ["realistic", "constrained", "hostile"])
 @pytest.mark.parametrize(("width", "dark"), [(1100, False), (400, True)])
 def test_page_is_silent_and_fits(browser, folder, name, width, dark):
     browser.open(folder / name / "report.html", width, dark)
@@ -66,8 +68,8 @@ def test_figures_follow_the_theme(browser, folder, dark):
 @pytest.mark.parametrize("font", ["Inter, sans-serif", "DejaVu Sans, sans-serif"])
 def test_labels_stay_inside_their_figures(browser, folder, font):
     """Whatever the machine's fonts: DejaVu is about the widest there is."""
-    for width in (1100, 400):
-        browser.open(folder / "realistic" / "report.html", width, dark=False)
+    for name, width in product(("realistic", "constrained"), (1100, 400)):
+        browser.open(folder / name / "report.html", width, dark=False)
         browser.evaluate(f"document.body.style.fontFamily = '{font}'")
         script = """[...document.querySelectorAll('svg.plot')].filter(s => s.getBoundingClientRect().width > 0).flatMap(s => {
             const box = s.getBoundingClientRect();

@@ -14,7 +14,7 @@ import pytest
 import report_example as example
 from payloads import PAYLOADS
 
-from evenhand.audits.findings import Confound, FairnessReport, GroupCounts, Requirement
+from evenhand.audits.findings import Confound, FairnessReport, FittedConstraints, GroupCounts, Requirement
 from evenhand.core import Exclusions
 from evenhand.report import plots, rowplots
 from evenhand.report.markdown import text as markdown_text
@@ -55,7 +55,7 @@ class Skeleton(HTMLParser):
 
 def infected(texts: list[str]) -> FairnessReport:
     """A report with a text of its own in every place for one: each text is a group's name once and, in turn, everything else."""
-    it = iter(texts * 20)
+    it = iter(texts * 40)
     groups = tuple(replace(example.group(t, 0.6 + 0.002 * i, 400, 0.02), excluded=next(it)) for i, t in enumerate(texts))
     half = len(groups) // 2
     groups = tuple(replace(g, excluded="") for g in groups[:half]) + groups[half:]
@@ -77,11 +77,20 @@ def infected(texts: list[str]) -> FairnessReport:
         Requirement(t, replace(example.estimate(0.1), metric=next(it), group=next(it)), 0.1, "FAIL", next(it)) for t in texts
     )
     trace = replace(example.trace(next(it), 0, 3), settings={next(it): next(it), next(it): 0.5})
+    found = example.constraint()
+    rates = tuple(replace(found.violations[0].rates[0], event=t) for t in texts)
+    size = replace(found.violations[0].size, after=replace(found.violations[0].size.after, group=next(it)))
+    fitted = FittedConstraints((next(it),), (0.1, 0.05), (0.1, 0.04), ((0.0,), (0.1,)), 2, True, 0.05, next(it), next(it))
+    constraint = replace(
+        found, name=next(it), before=next(it), after=next(it), split=next(it), rule=next(it), levelling=next(it), training=next(it),
+        sentence=next(it), fitted=fitted, costs=tuple(replace(found.costs[0], group=t) for t in texts),
+        violations=(replace(found.violations[1], decision=next(it), rates=rates, size=size, reason=next(it)),),
+    )  # fmt: skip
     exclusions = Exclusions(len(texts), 0, dict.fromkeys(texts, 1), {next(it): {next(it): 1} for _ in texts})
     mapping = {t: next(it) for t in texts}
     return FairnessReport(
         next(it), True, requirements, model, (replace(model, model=next(it)),), (change,), (replace(model, split=next(it)),), (trace,), next(it),
-        exclusions, {f"hash {k}": v for k, v in mapping.items()}, mapping, tuple(texts), next(it),
+        exclusions, {f"hash {k}": v for k, v in mapping.items()}, mapping, tuple(texts), next(it), (constraint,),
     )  # fmt: skip
 
 
@@ -121,7 +130,7 @@ def test_other_formats_can_be_read_back(batch):
     groups = [g["group"] for g in json.loads(report.json())["model"]["groups"]]
     assert groups == [one_line(t) for t in texts]
     suite = ET.fromstring(report.junit())[0]
-    assert [case.get("name") for case in suite] == [one_line(t) for t in texts]
+    assert [case.get("name") for case in suite][:-1] == [one_line(t) for t in texts]  # the last is the constraint
     assert {e.tag for e in suite.iter()} == {"testsuite", "testcase", "failure"}
     for name, text in report.tables().items():
         rows = list(csv.reader(io.StringIO(text)))

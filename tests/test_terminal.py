@@ -127,6 +127,12 @@ def test_small_groups_are_not_named_with_their_size_in_a_reason():
     assert "tiny (fewer than 10 users)" in shown
 
 
+def test_a_constraint_is_two_lines():
+    shown = output(replace(fitted(), constraints=(example.constraint(),)), 300).splitlines()
+    assert shown[-3] == "violation of demographic parity: soft 24.0 -> 7.0 [4.0, 10.0], hard 32.4 -> 9.5 [6.5, 12.5]"
+    assert "FAIL  demographic parity, hard decisions, required at most 5.0 points: The whole simultaneous interval" in "\n".join(shown[-2:])
+
+
 @pytest.mark.parametrize("make", [example.bare, example.undefined])
 def test_nothing_to_show_is_a_dash(make):
     shown = output(make())

@@ -144,6 +144,94 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Paired:
+    """One number under the model before and the model after. before and change (paired by pair) are None where only one was judged."""
+
+    before: Estimate | None
+    after: Estimate
+    change: Estimate | None  # after minus before
+
+
+@dataclass(frozen=True)
+class EventRate:
+    event: str  # "women", "women, label 1", or "matched sets" whose rate is itself a gap
+    rate: Paired
+
+
+@dataclass(frozen=True)
+class ViolationFinding:
+    """How far a notion's events lie apart, for one kind of decision."""
+
+    decision: str  # "soft" or "hard"
+    size: (
+        Paired  # D in [0, 1]; bounds of a level hold at once over all compared events and both decisions; its group names the two furthest
+    )
+    expected_before: float  # D that noise alone would show if all compared rates were equal; nan where that is no question
+    expected_after: float
+    rates: tuple[EventRate, ...]
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True)
+class GroupCost:
+    """What the pairs of one group paid for the constraint, or won by it."""
+
+    group: str
+    accuracy: Paired
+    log_loss: Paired
+    ece: Paired
+
+
+@dataclass(frozen=True)
+class FittedConstraints:
+    """How a constrained fit went, epoch by epoch. Violations are D in [0, 1] on all pairs of a split."""
+
+    names: tuple[str, ...]  # of the constraints, as many as multipliers an epoch
+    valid_violation: tuple[float, ...]
+    train_violation: tuple[float, ...]
+    multipliers: tuple[tuple[float, ...], ...]
+    best_epoch: int  # the one that was kept, counted from 1; 0 = none
+    feasible: bool  # whether any epoch came within gamma; which pairs decide is the method's own rule
+    gamma: float
+    dual: str  # whose violation drives the multipliers: "hard" or "soft"
+    multiplier: str  # "additive" or "swap-regret"
+
+
+@dataclass(frozen=True)
+class ConstraintFindings:
+    """One notion against its tolerance, on pairs that training did not see."""
+
+    notion: str  # "dp", "eo", "cf"
+    name: str  # "demographic parity"
+    gamma: float
+    before: str  # model names; "" where no other model was judged
+    after: str
+    split: str
+    rule: str  # how groups came about and how pairs are oriented
+    violations: tuple[ViolationFinding, ...]  # soft, hard
+    costs: tuple[GroupCost, ...]  # the groups, then "all groups" where some pairs are in none, then "all pairs"
+    levelled_down: float  # of a closed gap of accuracies, the share that came from lowering the best group, in [0, 1]; nan if none closed
+    levelling: str  # the same in a sentence, "" without a model before
+    fitted: FittedConstraints | None
+    training: str  # one sentence: whether training found a model within gamma; "" where nothing is known of it
+    verdict: Verdict  # of the violation that stands worst
+    sentence: str  # violation before and after against gamma, and the verdict
+
+    @property
+    def deciding(self) -> ViolationFinding:
+        """The violation that gives the verdict: what fails before what is open, and of these the one with the highest bound."""
+        order = {"FAIL": 2, "INSUFFICIENT": 1, "PASS": 0}
+        return max(self.violations, key=lambda v: (order[v.verdict], v.size.after.high))
+
+    @property
+    def requirement(self) -> Requirement:
+        """The constraint as one line of the verdict strip."""
+        worst = self.deciding
+        return Requirement(f"{self.name}, {worst.decision} decisions", worst.size.after, self.gamma, worst.verdict, worst.reason)
+
+
+@dataclass(frozen=True)
 class TrainingTrace:
     """Panel 9: how a fit went."""
 
@@ -191,11 +279,17 @@ class FairnessReport:
     formulas: Mapping[str, str]  # panel 10: name → formula
     limits: tuple[str, ...]  # panel 10: what this report does not show
     command: str  # reproduces it
+    constraints: tuple[ConstraintFindings, ...] = ()  # each is a line of the verdict strip, too
+
+    @property
+    def judged(self) -> tuple[Requirement, ...]:
+        """The lines of the verdict strip: requirements, then constraints."""
+        return (*self.requirements, *(c.requirement for c in self.constraints))
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL if any requirement fails, else INSUFFICIENT if any lacks data (or there is none), else PASS."""
-        verdicts = {r.verdict for r in self.requirements}
+        """FAIL if any line of the strip fails, else INSUFFICIENT if any lacks data (or there is none), else PASS."""
+        verdicts = {r.verdict for r in self.judged}
         if "FAIL" in verdicts:
             return "FAIL"
         return "PASS" if verdicts == {"PASS"} else "INSUFFICIENT"

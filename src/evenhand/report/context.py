@@ -93,10 +93,11 @@ def _change(change: Json, i: int) -> Figure:
     return Figure(words.change_sentence(change), wide, narrow, change["verdict"], table)
 
 
-def training(traces: list[Json]) -> Panel:
+def training(traces: list[Json], more: tuple[Figure, ...] = ()) -> Panel:
+    """more: figures of what else was watched, such as constraints."""
     key, name = "training", "Training health"
     if not traces:
-        return Panel(key, name, empty="Nothing was trained: the audited scores came from outside.")
+        return Panel(key, name, more, empty="" if more else "Nothing was trained: the audited scores came from outside.")
     shown = [t for t in traces if any(v is not None for v in (*t["train_loss"], *t["valid_loss"]))][:MOST_FIGURES]
     columns: tuple[str, ...] = ("method", "seed", "epochs", "epoch kept", "validation loss there", "seconds", "pairs a second")
     rows: list[tuple[str, ...]] = [
@@ -114,7 +115,7 @@ def training(traces: list[Json]) -> Panel:
     if any(t["settings"] for t in traces):
         columns, rows = (*columns, "settings"), [(*row, words.settings(t["settings"]) or words.NONE) for row, t in zip(rows, traces)]
     table = listed("The fits", columns, rows, "training.csv", text=(0, 7))
-    figures = tuple(_training(t, i) for i, t in enumerate(shown))
+    figures = (*(_training(t, i) for i, t in enumerate(shown)), *more)
     return Panel(key, name, figures, (table,), finding=words.training_sentence(traces))
 
 

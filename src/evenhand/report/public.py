@@ -20,6 +20,7 @@ SMALLEST_CELL = 10  # users
 LONGEST_TEXT = 600  # characters; a group name or a sentence beyond it is clipped
 SMALL_GROUP = f"fewer than {SMALLEST_CELL} users: not shown"
 TWIN = "′"  # tells apart what looks the same once it is printable
+FEW = re.compile(r"(?<![\d.,])[1-9] users?\b(, \d+ needed)?(; \d+ pairs, \d+ needed)?")  # a small group's size in a reason
 JOINERS = "\u200c\u200d"  # needed to spell Persian and emoji, harmless to the layout
 
 Json = dict[str, Any]
@@ -28,6 +29,7 @@ Json = dict[str, Any]
 def publish(findings: FairnessReport) -> Json:
     """The document: the findings' own fields, plus `format`, `verdict` and `exit_code`. Suppressed numbers are null."""
     document = printable(to_json(findings))
+    document["requirements"] = printable(to_json(findings.judged))
     for model in (document["model"], *document["others"], *document["cells"]):
         _suppress_model(model)
     small = {g["group"] for g in document["model"]["groups"] if g["suppressed"]}
@@ -38,6 +40,9 @@ def publish(findings: FairnessReport) -> Json:
             for key in ("gap_before", "gap_after", "gap_change"):
                 suppress(change[key])
             change.update(verdict="", levelled_down=None)
+    own = document["requirements"][len(document["requirements"]) - len(document["constraints"]) :]
+    for constraint, requirement in zip(document["constraints"], own, strict=True):
+        _suppress_constraint(constraint, requirement)
     suppress_estimates(document)
     shown = {g["group"] for g in document["model"]["groups"]} - small
     by_group = document["exclusions"]["by_group"]
@@ -111,9 +116,25 @@ def _suppress_requirement(requirement: Json, small: set[str], judged: int) -> No
     if named & small or (small and not estimate["group"] and judged < 2) or is_small(estimate["n_users"]):
         suppress(estimate)
         requirement["reason"] = f"It concerns a group of fewer than {SMALLEST_CELL} users."
-    requirement["reason"] = re.sub(
-        r"(?<![\d.,])[1-9] users?\b(, \d+ needed)?(; \d+ pairs, \d+ needed)?", "fewer than 10 users", requirement["reason"]
-    )
+    requirement["reason"] = FEW.sub("fewer than 10 users", requirement["reason"])
+
+
+def _suppress_constraint(constraint: Json, requirement: Json) -> None:
+    """A violation is the distance of two events: where one of them is small, no violation is shown, nor anything computed from it."""
+    small = any(is_small(r["rate"]["after"]["n_users"]) for v in constraint["violations"] for r in v["rates"])
+    if small:
+        for violation in constraint["violations"]:
+            for estimate in (e for e in violation["size"].values() if e):
+                suppress(estimate)
+                estimate["group"] = ""
+            violation.update(expected_before=None, expected_after=None)
+        suppress(requirement["estimate"])
+        requirement["estimate"]["group"] = ""
+        constraint.update(fitted=None, training="", sentence=f"It concerns an event of fewer than {SMALLEST_CELL} users.")
+    if any(is_small(c["accuracy"]["after"]["n_users"]) for c in constraint["costs"]):
+        constraint.update(levelled_down=None, levelling="")
+    for told in (*constraint["violations"], requirement):
+        told["reason"] = FEW.sub("fewer than 10 users", told["reason"])
 
 
 def suppress_estimates(value: Any) -> None:

@@ -29,6 +29,8 @@ def tables(document: Json) -> dict[str, str]:
         "counts.csv": _counts(model),
         "changes.csv": _changes(document["changes"]),
         "training.csv": _training(document["training"]),
+        "constraints.csv": _constraints(document["constraints"]),
+        "multipliers.csv": _multipliers(document["constraints"]),
         "exclusions.csv": exclusions(document["exclusions"]),
     }
     return {name: as_csv(rows) for name, rows in files.items()}
@@ -143,6 +145,35 @@ def _training(traces: list[Json]) -> list[list[Any]]:
             fit = t["seconds"], t["pairs_per_second"], settings(t["settings"])
             rows.append([t["method"], t["seed"], i + 1, loss, valid, i + 1 == t["best_epoch"], *fit])
     return [columns, *rows]
+
+
+def _constraints(constraints: list[Json]) -> list[list[Any]]:
+    """A row a number under both models: violations, with what noise alone would show after, then rates of events, then costs of groups."""
+    rows = []
+    for c in constraints:
+        about = [c["notion"], c["gamma"], c["before"], c["after"]]
+        for v in c["violations"]:
+            rows.append([*about, f"{v['decision']} violation", "", *_paired(v["size"]), v["expected_after"], v["verdict"]])
+            rows += [[*about, f"{v['decision']} rate", r["event"], *_paired(r["rate"]), None, ""] for r in v["rates"]]
+        rows += [[*about, k, g["group"], *_paired(g[k]), None, ""] for g in c["costs"] for k in ("accuracy", "log_loss", "ece")]
+    columns = ["notion", "gamma", "model_before", "model_after", "quantity", "event", *head("before", "after", "change")]
+    return [[*columns, "expected_by_noise", "verdict"], *rows]
+
+
+def _paired(found: Json) -> list[Any]:
+    return [cell for key in ("before", "after", "change") for cell in cells(found[key])]
+
+
+def _multipliers(constraints: list[Json]) -> list[list[Any]]:
+    """A row an epoch and multiplier of each constrained fit."""
+    rows = []
+    for c in (c for c in constraints if c["fitted"]):
+        fitted = c["fitted"]
+        for epoch, multipliers in enumerate(fitted["multipliers"], 1):
+            seen = [v[epoch - 1] if epoch <= len(v) else None for v in (fitted["train_violation"], fitted["valid_violation"])]
+            kept = epoch == fitted["best_epoch"]
+            rows += [[c["notion"], epoch, kept, *seen, name, m] for name, m in zip(fitted["names"], multipliers, strict=False)]
+    return [["notion", "epoch", "kept", "train_violation", "valid_violation", "constraint", "multiplier"], *rows]
 
 
 def exclusions(found: Json) -> list[list[Any]]:

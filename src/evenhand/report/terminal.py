@@ -59,6 +59,7 @@ def lines(report: Report) -> list[Text]:
     out = [Text(f"{len(names)} of {groups} groups, the worst served; all are in the report")] if groups > len(names) else []
     out += [Text(s) for s in (words.ungrouped_sentence(document["model"]),) if s]
     out += [_change(change, names) for change in document["changes"]]
+    out += [_constraint(c) for c in document["constraints"]]
     order = {"FAIL": 0, "INSUFFICIENT": 1, "PASS": 2}
     found = sorted(document["requirements"], key=lambda r: order[r["verdict"]])
     for requirement in found[:MAX_REQUIREMENTS]:
@@ -98,6 +99,16 @@ def _change(change: Json, names: Sequence[str]) -> Text:
     of = {r["group"]: r["difference"] for r in change["rows"]}
     gains = ", ".join(f"{clip(n, LONGEST_GROUP)} {difference(of[n])}" for n in names or ("all",) if n in of)
     return Text(f"gain over {clip(change['before'], LONGEST_NAME)}: {gains}")
+
+
+def _constraint(constraint: Json) -> Text:
+    """Both violations; the verdict stands among the requirements."""
+    parts = []
+    for v in constraint["violations"]:
+        before, after = v["size"]["before"], v["size"]["after"]
+        start = f"{_points(before['value'])} -> " if before and before["value"] is not None else ""
+        parts.append(f"{v['decision']} {start}{share(after)}")
+    return Text(f"violation of {constraint['name']}: {', '.join(parts)}")
 
 
 def share(estimate: Json | None) -> str:

@@ -87,6 +87,14 @@ def difference(estimate: Json) -> str:
     return f"{points(estimate['value'], signed=True)} ({_interval(estimate, lambda v: points(v, signed=True), NB)})"
 
 
+def plain_difference(estimate: Json, decimals: int = 3) -> str:
+    """ "+0.012 (+0.003 to +0.021)"."""
+    if estimate["value"] is None:
+        return NONE
+    interval = _interval(estimate, lambda v: number(v, decimals, signed=True), NB)
+    return f"{number(estimate['value'], decimals, signed=True)} ({interval})"
+
+
 def evidence(estimate: Json, show: Any = points) -> str:
     """ "(95 % interval 3.1 to 9.3; 48 users, 1,344 pairs)"."""
     return f"({level(estimate)} interval {_interval(estimate, show)}; {people(estimate)})"
@@ -282,6 +290,36 @@ def training_sentence(traces: list[Json]) -> str:
     return f"{fits}; every one passed its lowest validation loss before it stopped."
 
 
+def deciding(constraint: Json) -> Json:
+    """The violation that gives a constraint its verdict, as `ConstraintFindings.deciding`; what has no bound counts as the highest."""
+    order = {"FAIL": 2, "INSUFFICIENT": 1, "PASS": 0}
+
+    def standing(found: Json) -> tuple[int, float]:
+        high = found["size"]["after"]["high"]
+        return order[found["verdict"]], 1.0 if high is None else high
+
+    return max(constraint["violations"], key=standing)
+
+
+HELD = {"PASS": "is met", "FAIL": "is violated", "INSUFFICIENT": "is not decided"}
+
+
+def constraint_sentence(constraint: Json) -> str:
+    """Whether a constraint is met, and what became of its violation."""
+    found, name = deciding(constraint), capital(constraint["name"])
+    before, after, change = (found["size"][k] for k in ("before", "after", "change"))
+    if after["value"] is None:
+        why = "one of its events has fewer than 10 users" if after.get("suppressed") else "fewer than two events have users"
+        return f"{name} is not shown: {why}."
+    moved = f"is {points(after['value'])} points"
+    if before and change and None not in (before["value"], change["value"]):
+        way = "" if not is_clear(change) else "fell" if change["value"] < 0 else "rose"
+        moved = f"{way or 'went'} from {points(before['value'])} to {points(after['value'])} points{'' if way else ', within noise'}"
+    proof = f"(simultaneous {level(after)} interval {_interval(after, points)}; {people(after)})"
+    held = HELD[constraint["verdict"]]
+    return f"{name} {held}: its violation by {found['decision']} decisions {moved} {proof}, at most {points(constraint['gamma'])} allowed."
+
+
 def settings(found: Json) -> str:
     """ "alpha 0.1, distil soft"."""
     return ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items())
@@ -296,6 +334,7 @@ def summary(document: Json) -> str:
     parts.append(gap_sentence(model))
     if document["changes"]:
         parts += [change_sentence(document["changes"][0]), levelling_sentence(document["changes"][0], model["groups"])]
+    parts += [constraint_sentence(c) for c in document["constraints"]]
     return " ".join(p for p in parts if p)
 
 
