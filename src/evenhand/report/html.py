@@ -37,7 +37,7 @@ def render(template: str, document: dict[str, Any], shown: Sequence[Panel], **pa
 
 def title(sentence: str) -> Markup:
     """A finding with its evidence, "(… 48 users, …)", set lighter than the finding itself."""
-    return Markup(re.sub(r"\([^()]*\b(?:users?|pairs?)\b[^()]*\)", r"<span>\g<0></span>", str(escape(sentence))))  # noqa: S704
+    return Markup(re.sub(r"\([^()]*\b(?:users?|pairs?|prompts?)\b[^()]*\)", r"<span>\g<0></span>", str(escape(sentence))))  # noqa: S704
 
 
 def _safe(panel: Panel) -> dict[str, Any]:

@@ -1,0 +1,103 @@
+"""What a reward's policies do to groups: exact Gibbs and best-of-n policies over given candidate responses, measured and bounded."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from evenhand.audits.policies import Candidates
+from evenhand.audits.transfer import FEWEST_PROMPTS, measure
+from evenhand.core import EvenhandError
+from evenhand.data.candidates import read_candidates
+from evenhand.report.transfer import TransferReport
+
+BETAS = (0.1, 0.5, 1.0, 2.0, 4.0)
+NS = (1, 2, 4, 8, 16)
+LONGEST_GRID = 40  # values of beta, or of n
+MOST_DRAWS = 10**6  # n of best-of-n
+
+LIMITS: tuple[str, ...] = (
+    "These are exact policies over these candidates alone. A trained policy writes responses that are not among them, and stops short of the optimum.",
+    "Bounds hold exactly for the prompts at hand, and say nothing of other prompts; intervals do, if these prompts were drawn like those.",
+    "Prompts count as independent. Where one person asks many of them, or many share a template, the intervals are too narrow.",
+    "Each setting of beta or n has its own 95 % interval; the interval of a gap holds at once over all pairs of groups, not over settings.",
+    "A gap that is closed on average at beta = 1 may be open at any other beta and at any n: only a bound on every pair's reward carries over.",
+)
+
+
+def transfer(
+    candidates: str | Path,
+    *,
+    reward: str = "reward",
+    other: str | None = None,
+    group: str = "group",
+    event: str = "event",
+    ref: str | None = None,
+    prompt: str = "prompt",
+    betas: Sequence[float] = BETAS,
+    ns: Sequence[float] = NS,
+    seed: int = 0,
+    command: str = "",
+) -> TransferReport:
+    """Event rates by group under the Gibbs policy of each beta and the best of each n, with bounds.
+
+    candidates: a table with one row a response (JSONL, CSV, Parquet, Arrow). Columns: prompt an id or text; group of the prompt or of who
+    asks; reward; event in [0, 1], what is counted. other: a second reward, to be compared at each beta. ref: log-probabilities of the
+    responses under the reference policy, normalised within each prompt; without it every candidate of a prompt is as likely.
+    betas in (0, inf]; ns >= 1. seed: of the joint law of intervals of three and more groups.
+    Raises DataError with file, line, column, expectation and remedy; EvenhandError for grids out of range, or fewer than two groups.
+    """
+    finite, draws = grids(betas, ns)
+    if other == reward:
+        raise EvenhandError(f"Both rewards are column '{reward}'. Expected: two columns. To do: name another one, or leave --other out.")
+    columns = [reward, event, *(name for name in (other, ref) if name is not None)]
+    table = read_candidates(Path(candidates), prompt, group, columns, shares=(event,))
+    number = {name: table.numbers[:, i] for i, name in enumerate(columns)}
+    given = Candidates(
+        table.prompt, table.group, number[reward], number[event], None if other is None else number[other], None if ref is None else number[ref],
+    )  # fmt: skip
+    facts = {
+        "candidates": table.source,
+        "candidates sha256": table.fingerprint,
+        "columns": ", ".join(f"{role} = {name}" for role, name in _roles(reward, other, group, event, ref, prompt) if name),
+        "reference policy": f"log-probabilities of column {ref}, normalised within each prompt" if ref else "uniform over the candidates of a prompt",
+        "groups compared": f"those of at least {FEWEST_PROMPTS} prompts",
+        "seed": str(seed),
+        "versions": ", ".join(f"{name} {version(name)}" for name in ("evenhand", "numpy", "scipy")),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }  # fmt: skip
+    title = f"Policies of {reward} over {table.source.partition(' (')[0]}"
+    return TransferReport(
+        measure(given, table.groups, finite, draws, title=title, event=event, facts=facts, limits=LIMITS, command=command, seed=seed)
+    )
+
+
+def grids(betas: Sequence[float], ns: Sequence[float]) -> tuple[list[float], list[int]]:
+    """The finite temperatures, and the numbers of draws; beta = inf is the reference policy, which is always there.
+
+    Raises EvenhandError for a value out of range.
+    """
+    for beta in betas:
+        if not beta > 0:
+            raise EvenhandError(f"Found beta = {beta:g}. Expected: temperatures above 0, or inf. To do: --betas 0.1,0.5,1,2,4.")
+    for n in ns:
+        if not 1 <= n <= MOST_DRAWS or n != int(n):
+            raise EvenhandError(f"Found n = {n:g}. Expected: whole numbers from 1 to {MOST_DRAWS:,}. To do: --ns 1,2,4,8,16.")
+    finite = [float(b) for b in betas if math.isfinite(b)]
+    if not finite and not len(ns):
+        raise EvenhandError("Found no policy to look at. Expected: a finite beta, or an n. To do: --betas 0.1,0.5,1,2,4.")
+    if max(len(finite), len(ns)) > LONGEST_GRID:
+        raise EvenhandError(
+            f"Found {max(len(finite), len(ns))} settings. Expected: {LONGEST_GRID} at most of each kind. To do: name fewer."
+        )
+    return finite, [int(n) for n in ns]
+
+
+def _roles(reward: str, other: str | None, group: str, event: str, ref: str | None, prompt: str) -> tuple[tuple[str, str | None], ...]:
+    return ("prompt", prompt), ("group", group), ("reward", reward), ("other", other), ("event", event), ("ref", ref)
