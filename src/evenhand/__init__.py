@@ -18,17 +18,23 @@ if TYPE_CHECKING:
     from evenhand.core import DataError, EvenhandError, PreferenceData
     from evenhand.data.load import load
     from evenhand.jobs.audit import audit
+    from evenhand.jobs.certify import certify
     from evenhand.jobs.check import check
     from evenhand.jobs.compare import compare
     from evenhand.jobs.fit import Fit, fit
     from evenhand.jobs.grouping import Grouping
     from evenhand.jobs.prepare import Encoding
     from evenhand.jobs.sweep import sweep
+    from evenhand.jobs.transfer import transfer
+    from evenhand.jobs.verify import verify
+    from evenhand.report.certificate import CertificateReport
     from evenhand.report.report import Report
     from evenhand.report.standings import StandingsReport
+    from evenhand.report.transfer import TransferReport
     from evenhand.serve.reward_model import RewardModel
 
 __all__ = [
+    "CertificateReport",
     "DataError",
     "Encoding",
     "EvenhandError",
@@ -38,15 +44,20 @@ __all__ = [
     "Report",
     "RewardModel",
     "StandingsReport",
+    "TransferReport",
     "audit",
+    "certify",
     "check",
     "compare",
     "fit",
     "load",
     "sweep",
+    "transfer",
+    "verify",
 ]
 
 _HOMES = {
+    "CertificateReport": "report.certificate",
     "DataError": "core",
     "Encoding": "jobs.prepare",
     "EvenhandError": "core",
@@ -56,12 +67,16 @@ _HOMES = {
     "Report": "report.report",
     "RewardModel": "serve.reward_model",
     "StandingsReport": "report.standings",
+    "TransferReport": "report.transfer",
     "audit": "jobs.audit",
+    "certify": "jobs.certify",
     "check": "jobs.check",
     "compare": "jobs.compare",
     "fit": "jobs.fit",
     "load": "data.load",
     "sweep": "jobs.sweep",
+    "transfer": "jobs.transfer",
+    "verify": "jobs.verify",
 }
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from evenhand.encode.encoder import TextEncoder
 
 
+RECORDS = ("report.json", "transfer.json", "certificate.json")  # beside every page
+
+
 def read(
     data: Path,
     source: str | None,
@@ -38,8 +41,8 @@ def read(
     )
 
 
-def check_place(out: Path) -> None:
-    """Whether the report will find its place, asked before the work and not after it."""
+def check_place(out: Path, record: str = "report.json") -> None:
+    """Whether the report will find its place, asked before the work and not after it. record: the file that an older one of its kind left."""
     from evenhand.core import DataError
 
     if out.exists() and not out.is_dir():
@@ -48,9 +51,10 @@ def check_place(out: Path) -> None:
     if not os.access(out, os.W_OK):
         raise PermissionError(13, "Permission denied", str(out))
     foreign = [name for name in ("report.html", "report.md", "junit.xml") if (out / name).exists()]
-    if foreign and not (out / "report.json").exists():
+    if foreign and not (out / record).exists():
+        whose = "of another kind of report" if any((out / name).exists() for name in RECORDS) else "not evenhand's"
         raise DataError(
-            f"{foreign[0]} in --out is not evenhand's",
+            f"{foreign[0]} in --out is {whose}",
             expected="an empty folder, or one with an older report",
             remedy="choose another --out",
         )
@@ -88,3 +92,16 @@ def listed(text: str, option: str, example: str) -> list[str]:
     if not all(values):
         raise EvenhandError(f"Found {option} {clip(text)}. Expected: {option} {example}. To do: names between commas, none empty.")
     return values
+
+
+def decimals(text: str, option: str, example: str) -> list[float]:
+    """ "0.1, 1" → [0.1, 1.0]."""
+    from evenhand.core import EvenhandError, clip
+
+    values = listed(text, option, example)
+    try:
+        return [float(v) for v in values]
+    except ValueError:
+        raise EvenhandError(
+            f"Found {option} {clip(text)}. Expected: numbers, as in {option} {example}. To do: numbers between commas."
+        ) from None

@@ -100,6 +100,9 @@ def fit(
     head: Head = None,
     setting: Annotated[list[str] | None, typer.Option("--set", help="A dial: alpha=0.25. May be repeated.", show_default=False)] = None,
     tune: Annotated[int, typer.Option(min=0, help="Settings of each model to try on validation, at most 8; 0 = the defaults.")] = 0,
+    certify_share: Annotated[
+        float, typer.Option(help="Share of the prompts that nothing looks at, kept for `evenhand certify`; 0.25 is usual.")
+    ] = 0.0,
     out: Annotated[Path, typer.Option(help="Folder for the model and the report.")] = Path("out"),
     source: Source = None,
     column: Column = None,
@@ -136,6 +139,7 @@ def fit(
             settings=assignments(setting, "--set", "alpha=0.25"),
             head=head,
             tune_settings=tune,
+            certify_share=certify_share,
             tolerance=tolerance,
             require=require or (),
             encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache, unreduced),

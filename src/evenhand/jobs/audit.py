@@ -15,7 +15,7 @@ from evenhand.audits.outcomes import Outcomes, outcomes_of
 from evenhand.audits.requirements import parse_requirement
 from evenhand.audits.verdicts import TOLERANCE, check_requirements
 from evenhand.core import DataError, EvenhandError, Exclusions, Groups, PreferenceData
-from evenhand.data.splits import MIN_PROMPTS, TEST, TRAIN, VALID, Split, split_pairs
+from evenhand.data.splits import DEAL, MIN_PROMPTS, TEST, TRAIN, VALID, Split, split_pairs
 from evenhand.data.support import Support, choose_support
 from evenhand.jobs.facts import FORMULAS, LIMITS, facts, joined, model_hash, split_digest
 from evenhand.jobs.grouping import Grouping
@@ -145,14 +145,14 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
     loaded = RewardModel.load(model)
     own = loaded.facts.get("data") == data.fingerprint
     seed = int(loaded.facts["seed"]) if own else asked.seed
-    split = split_pairs(data, seed=seed)
+    split = split_pairs(data, seed=seed, shares=loaded.facts.get("shares", DEAL) if own else DEAL)
     if own and loaded.facts.get("split") != split_digest(split):
         expected = "the same columns, source, --on-bad and split column as in `evenhand fit`, so that training pairs can be left out"
         raise DataError(
             "the model was trained on this file, read in another way", expected=expected, remedy="repeat the options of the fit"
         )
     if not own:  # nobody was seen in training: whatever is not scored may be read
-        split = replace(split, history=_readable(split), unseen=np.ones(len(data.users), bool))
+        split = replace(split, history=readable(split), unseen=np.ones(len(data.users), bool))
     test = split.rows(TEST)
     if not test.any():
         raise no_test_pairs()
@@ -176,7 +176,8 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
     return _report(data, outcomes, outcomes, ready.groups, ready.support, left, more, replace(asked, seed=seed))
 
 
-def _readable(split: Split) -> np.ndarray:
+def readable(split: Split) -> np.ndarray:
+    """bool[n]: what may be read as history on a file the model was not trained on."""
     return (split.part == TRAIN) | (split.part == VALID) | split.history
 
 

@@ -13,7 +13,7 @@ from evenhand.audits.findings import Change, FairnessReport, ModelFindings, Trai
 from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.verdicts import check_requirements
 from evenhand.core import PreferenceData
-from evenhand.data.splits import CELLS, TEST, split_pairs
+from evenhand.data.splits import CELLS, TEST, deal_with, split_pairs
 from evenhand.encode.minilm import MiniLM
 from evenhand.jobs import dials
 from evenhand.jobs.audit import Asked, must_be_data, no_test_pairs
@@ -56,20 +56,23 @@ def fit(
     head: str | None = None,
     encoding: Encoding | None = None,
     tune_settings: int = 0,
+    certify_share: float = 0.0,
     progress: Progress = silent,
     **asked: Any,
 ) -> Fit:
     """Train `method` (a file of methods/) and compare it on test pairs of seen and unseen users.
 
     settings: dials by name, such as {"alpha": "0.25"}. tune_settings: how many settings of each model to try on validation, 0 = the
-    defaults as they are. Further arguments are the fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated.
+    defaults as they are. certify_share: share of the prompts that nothing here looks at, kept for `certify`; 0 keeps none (a split column
+    decides by itself). Further arguments are the fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated.
     Raises EvenhandError on unknown names and on data without training, validation or test pairs.
     """
     must_be_data(data)
     held_to = Asked(**asked)
     chosen = dials.method(method, settings or {}, head)
     encoding = encoding or Encoding(MiniLM())
-    split = split_pairs(data, seed=held_to.seed)
+    shares = deal_with(certify_share)
+    split = split_pairs(data, seed=held_to.seed, shares=shares)
     if not split.rows(TEST).any():
         raise no_test_pairs()
     ready = prepare(data, split, encoding, held_to.grouping, seed=held_to.seed, progress=progress)
@@ -78,13 +81,14 @@ def fit(
     progress("audit", 0, 1)
     scorer = models[list(models)[-1]].scorer
     about = {"method": method, "title": list(models)[-1], "seed": held_to.seed, "data": data.fingerprint, "split": split_digest(split)}
+    kept = {"shares": list(shares)} if certify_share else {}  # `audit` and `certify` deal the same split again
     model = RewardModel(
         encoding.encoder,
         ready.feature_map,
         dials.base(chosen).head,
         scorer,
         encoding.with_prompt,
-        about | {"dials": dict(dials.dials(chosen))},
+        about | kept | {"dials": dict(dials.dials(chosen))},
     )
     report = _report(ready, models, traces, held_to, {**_about(ready, model), "tuned": _tuned(tune_settings)})
     progress("audit", 1, 1)

@@ -1,0 +1,128 @@
+"""The verbs of certificates: issue one, verify one."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evenhand.cli.inputs import assignments, check_place, read
+from evenhand.cli.options import Bad, Cache, Column, Data, GroupBy, OnBad, Seed, Source
+from evenhand.cli.terminal import progress_bar, say
+
+
+class Notion(StrEnum):
+    dp = "dp"
+    eo = "eo"
+    cf = "cf"
+
+
+class Decision(StrEnum):
+    soft = "soft"
+    hard = "hard"
+
+
+class Bound(StrEnum):
+    betting = "betting"
+    empirical_bernstein = "empirical_bernstein"
+    hoeffding = "hoeffding"
+
+
+Model = Annotated[Path, typer.Argument(help="Folder of a saved model.", show_default=False)]
+MentionsFile = Annotated[
+    Path | None, typer.Option("--mentions", help="JSON file of identities and their terms: the events.", show_default=False)
+]
+NOT_ENOUGH = 3  # exit code of an event with too few users, as of INSUFFICIENT
+
+
+def certify(
+    model: Model,
+    data: Data,
+    gamma: Annotated[float, typer.Option(help="Largest accepted gap, above 0 and at most 1.", show_default=False)],
+    notion: Annotated[Notion, typer.Option(help="Demographic parity, equalized odds, or counterfactual fairness.")] = Notion.dp,
+    delta: Annotated[float, typer.Option(help="Probability with which the statement may be wrong.")] = 0.05,
+    decision: Annotated[Decision, typer.Option(help="soft: probabilities; hard: choices.")] = Decision.soft,
+    bound: Annotated[Bound, typer.Option(help="Bound on means over users.")] = Bound.betting,
+    group_by: GroupBy = None,
+    mentions: MentionsFile = None,
+    leave_out: Annotated[list[str] | None, typer.Option(help="An event that is not compared. May be repeated.", show_default=False)] = None,
+    unseen_users: Annotated[bool, typer.Option("--unseen-users", help="Users without a training pair alone.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for certificate.json and the page beside it.")] = Path("certificate"),
+    source: Source = None,
+    column: Column = None,
+    on_bad: Bad = OnBad.error,
+    seed: Seed = 0,
+    cache: Cache = None,
+) -> None:
+    """Certify that MODEL's gap between events is at most gamma, on pairs of DATA that its training did not see.
+
+    Exit codes: 0 certified, 1 not certified, 2 usage or data error, 3 too few users in an event.
+    """
+    from evenhand.audits.certificate import TooFewUsers, check_request
+    from evenhand.jobs.certify import certify as run
+    from evenhand.report.certificate import event_rows, meaning
+    from evenhand.report.terminal import plain_table
+
+    check_request(notion.value, gamma, delta, bound.value)
+    check_place(out, "certificate.json")
+    loaded = read(data, source, column, on_bad, None, group_by)
+    how = {"source": source, "columns": assignments(column, "--column", "user=annotator_id"), "on_bad": on_bad.value}
+    try:
+        with progress_bar() as progress:
+            report = run(
+                model,
+                loaded,
+                notion.value,
+                gamma,
+                delta,
+                decision=decision.value,
+                bound=bound.value,
+                group_by=group_by or (),
+                mentions=mentions,
+                leave_out=leave_out or (),
+                unseen_only=unseen_users,
+                seed=seed,
+                read=how,
+                cache=cache,
+                progress=progress,
+            )
+    except TooFewUsers as error:
+        print(f"INSUFFICIENT: {error}", file=sys.stderr)
+        raise typer.Exit(NOT_ENOUGH) from None
+    path = report.save(out)
+    told = [plain_table("Events", *event_rows(report.document)), f"{report.headline}. {meaning(report.document)}"]
+    if not report.certified:
+        told.append(plain_table(f"Users each event would need at gamma {gamma:g}", *report.users_needed()))
+    say(*told, report.document["split"]["checked"], f"certificate: {path}")
+    raise typer.Exit(0 if report.certified else 1)
+
+
+def verify(
+    certificate: Annotated[Path, typer.Argument(help="certificate.json", show_default=False)],
+    model: Model,
+    data: Data,
+    mentions: MentionsFile = None,
+    cache: Cache = None,
+) -> None:
+    """Compute a certificate again from MODEL and DATA, and refuse it at the first field that differs.
+
+    DATA is read as the certificate says. Exit codes: 0 verified (certified or not: every field is right), 1 refused, 2 usage or data error.
+    """
+    from evenhand.data.load import load
+    from evenhand.jobs.sealed import Refused, read_document
+    from evenhand.jobs.verify import request
+    from evenhand.jobs.verify import verify as run
+
+    try:
+        asked = request(read_document(certificate))
+        how = dict(asked.read or {"source": None, "columns": {}, "on_bad": "error"})
+        loaded = load(data, attributes=asked.group_by, **how)
+        with progress_bar() as progress:
+            report = run(certificate, model, loaded, mentions=mentions, cache=cache, progress=progress)
+    except Refused as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from None
+    say(f"VERIFIED: every field is as computed again. {report.headline}", report.document["claim"], report.document["split"]["checked"])
