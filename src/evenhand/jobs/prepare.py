@@ -13,7 +13,9 @@ from scipy.sparse import csr_array
 
 from evenhand.audits.outcomes import Outcomes, outcomes_of
 from evenhand.audits.stability import Stability, check_stability
-from evenhand.core import DataError, EvenhandError, Groups, History, Pairs, PreferenceData
+from evenhand.core import DataError, EvenhandError, Events, Groups, History, Oriented, Pairs, PreferenceData
+from evenhand.data.events import from_groups
+from evenhand.data.matched import tied_texts
 from evenhand.data.splits import MIN_PROMPTS, TEST, TRAIN, VALID, Split
 from evenhand.data.support import Support, choose_support
 from evenhand.encode.cache import encode_cached
@@ -94,6 +96,7 @@ class Prepared:
     responses: Responses
     feature_map: FeatureMap
     features: torch.Tensor  # float32[responses, dim]
+    events: Events | None = None  # what constraints compare: the data's own groups of pairs, else the users' groups by attributes
 
     def strict(self, rows: np.ndarray) -> np.ndarray:
         """`rows` without ties: nobody can be right about these."""
@@ -111,15 +114,32 @@ class Prepared:
             torch.from_numpy(weight[rows].astype(np.float32)),
             torch.from_numpy(self.groups.of_user[data.user[rows]].astype(np.int64)),
             self.blocks(rows),
+            self.oriented(rows),
         )
 
+    def oriented(self, rows: np.ndarray) -> Oriented | None:
+        """The events of the pairs at mask `rows` as training takes them."""
+        if self.events is None:
+            return None
+        some = self.events.take(rows)
+        twin = np.full(len(some.first), -1, np.int64) if some.twin is None else some.twin.astype(np.int64)
+        return Oriented(torch.from_numpy(some.of_pair.astype(np.int64)), torch.from_numpy(some.first), torch.from_numpy(twin))
+
     def blocks(self, rows: np.ndarray) -> torch.Tensor | None:
-        """What two pairs of a user at mask `rows` may share: a prompt, int64[n], else responses, int64[n, 2]; None where they share none."""
-        user, chosen, rejected = self.data.user[rows], self.responses.chosen[rows], self.responses.rejected[rows]
+        """What two pairs of a user at mask `rows` may share: a prompt, int64[n], else responses, int64[n, 2]; None where they share none.
+
+        Of a matched set, the copies count as the original: whoever knows the choice on one knows it on the others.
+        """
+        data = self.data
+        if data.events is None or data.events.twin is None:
+            prompt, sides, count = data.prompt, (self.responses.chosen, self.responses.rejected), len(self.responses.texts)
+        else:
+            tied = np.append(tied_texts(data, np.arange(len(data.texts))), -1)
+            prompt, sides, count = tied[data.prompt], (tied[data.chosen], tied[data.rejected]), len(data.texts)
         if self.by_prompt:
-            return torch.from_numpy(self.data.prompt[rows].astype(np.int64))
-        judged = np.stack([chosen, rejected], axis=1).astype(np.int64)
-        different = np.unique(user.astype(np.int64)[:, None] * len(self.responses.texts) + judged)
+            return torch.from_numpy(prompt[rows].astype(np.int64))
+        judged = np.stack([side[rows] for side in sides], axis=1).astype(np.int64)
+        different = np.unique(data.user[rows].astype(np.int64)[:, None] * count + judged)
         return torch.from_numpy(judged) if len(different) < judged.size else None
 
     @property
@@ -213,7 +233,18 @@ def prepare(
     known = np.flatnonzero(split.history)
     seen = None if split.unseen.all() else ~split.unseen
     support = choose_support(data.take(known), directions(data, responses, features, known), seed=seed, pool=seen)
-    return Prepared(data, split, support, grouping.groups(data, support, seen), responses, feature_map, torch.from_numpy(features))
+    groups = grouping.groups(data, support, seen)
+    return Prepared(data, split, support, groups, responses, feature_map, torch.from_numpy(features), _events(data, groups, grouping))
+
+
+def _events(data: PreferenceData, groups: Groups, grouping: Grouping) -> Events | None:
+    """The data's own groups of pairs; else users' groups by attributes; else matched sets alone, where there are any."""
+    own = data.events
+    if own is not None and own.names:
+        return own
+    if grouping.attributes:
+        return from_groups(data, groups)
+    return own if own is not None and own.twin is not None else None
 
 
 def judged(ready: Prepared, scorer: Any, rows: np.ndarray, model: str, split: str) -> Outcomes:

@@ -24,7 +24,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from evenhand.core import EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.training.loop import Fitted, minimise, minimise_all
+from evenhand.training.loop import Fitted, PairLosses, ValidLosses, minimise, minimise_all
 from evenhand.training.scoring import bt, cross_margins, mean_over_groups, mean_over_users
 from evenhand.training.stack import alike
 
@@ -124,6 +124,15 @@ class Pafo:
     @staticmethod
     def students(methods: Sequence[Pafo], targets: Sequence[Tensor], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
         """Stage 2 of settings that share head, distil and all of the schedule but the weight decay, as one stack."""
+        losses, valid_losses = Pafo.objective(methods, targets, train, valid)
+        scorers = [m.base.head.build(train.items.shape[1], seed) for m in methods]
+        decay = torch.tensor([m.base.schedule.weight_decay for m in methods], dtype=torch.float64)
+        schedule = methods[0].base.schedule
+        return minimise_all(scorers, train, losses, valid, seed, schedule, weight_decay=decay, valid_losses=valid_losses)
+
+    @staticmethod
+    def objective(methods: Sequence[Pafo], targets: Sequence[Tensor], train: Pairs, valid: Pairs) -> tuple[PairLosses, ValidLosses]:
+        """Stage 2's loss of each training pair, and the validation loss that picks the epoch, of settings with one distil."""
         first = methods[0]
         alpha, T = (torch.tensor([[value] for value in values]) for values in zip(*((m.alpha, m.temperature) for m in methods)))
         weights = {balance: group_weights(train, balance) for balance in {m.balance for m in methods}}
@@ -141,9 +150,7 @@ class Pafo:
             out = mean_over_users(loss, valid)
             return torch.where(balanced, mean_over_groups(loss, valid), out) if bool(balanced.any()) else out
 
-        scorers = [m.base.head.build(train.items.shape[1], seed) for m in methods]
-        decay = torch.tensor([m.base.schedule.weight_decay for m in methods], dtype=torch.float64)
-        return minimise_all(scorers, train, losses, valid, seed, first.base.schedule, weight_decay=decay, valid_losses=valid_losses)
+        return losses, valid_losses
 
     def variants(self) -> Iterator[Pafo]:
         """Itself, then other strengths: what `tune` tries."""

@@ -22,7 +22,10 @@ from evenhand.training.stack import One, Stack
 
 PairLoss = Callable[[Tensor, Tensor], Tensor]  # (margins [n], rows of train [n]) → one loss a pair [n]
 PairLosses = Callable[[Tensor, Tensor, Tensor], Tensor]  # (margins [r, n], rows [n], numbers of the replicas [r]) → losses [r, n]
+ValidLosses = Callable[[Tensor, Tensor], Tensor]  # (margins [r, n] of valid, numbers of the replicas) → [r]
 Combine = Callable[[Tensor, Pairs, Sequence[Tensor]], Tensor]  # (losses [n] of a batch's pairs, these pairs, parameters) → scalar
+CombineAll = Callable[[Tensor, Pairs, Tensor], Tensor]  # (losses [r, n] of a batch's pairs, these pairs, numbers of the replicas) → [r]
+Excess = Callable[[Callable[[Pairs], Tensor], Tensor], Tensor]  # (what scores pairs → margins [r, n], numbers of the replicas) → [r], >= 0
 Read = Callable[[Any, History], tuple[Tensor, Tensor]]  # (scorer, history) → states [users, s], and a scalar added to the loss
 
 
@@ -37,9 +40,33 @@ class Trace:
 
     train_loss: list[float] = field(default_factory=list)
     valid_loss: list[float] = field(default_factory=list)
+    excess: list[float] = field(default_factory=list)  # beyond the constraints, where there are any
     best_epoch: int = 0
     seconds: float = 0.0
     pairs_per_second: float = 0.0
+
+
+@dataclass(frozen=True)
+class Constrained:
+    """How a constrained fit went, one entry an epoch: violations D on training and validation pairs, multipliers by constraint.
+
+    matrix float[constraints, cells]: A of g = A q - slack.
+    """
+
+    gamma: float
+    matrix: Tensor
+    train: list[float] = field(default_factory=list)
+    valid: list[float] = field(default_factory=list)
+    multipliers: list[list[float]] = field(default_factory=list)
+
+    def add(self, train: float, valid: float, multipliers: Tensor) -> None:
+        self.train.append(train)
+        self.valid.append(valid)
+        self.multipliers.append(multipliers.tolist())
+
+    def feasible(self, epoch: int) -> bool:
+        """Whether the model of this epoch (1 = first) is within gamma on training pairs."""
+        return 0 < epoch <= len(self.train) and self.train[epoch - 1] <= self.gamma
 
 
 @dataclass(frozen=True)
@@ -49,6 +76,7 @@ class Fitted:
     scorer: Any
     trace: Trace
     parts: Mapping[str, Fitted] = field(default_factory=dict)  # other models trained on the way, such as teachers
+    constrained: Constrained | None = None  # of a fit under constraints
 
 
 def minimise(
@@ -62,14 +90,17 @@ def minimise(
     valid_loss: Callable[[Tensor], Tensor] | None = None,
     combine: Combine = weighted_mean,
     read: Read | None = None,
+    strata: Tensor | None = None,
+    excess: Excess | None = None,
 ) -> Fitted:
     """Train `scorer` (a torch module that is a Scorer) in a copy and return the epoch with the lowest validation loss.
 
     loss(margins, rows) gives one loss a pair of `train`. combine(losses, batch, parameters) makes of them the scalar whose gradient is
     taken, for methods that treat a batch as a whole (groups, evenness); it may look at gradients of `parameters` to find its weights.
     valid_loss(margins of valid) → scalar, default the Bradley-Terry loss averaged over users. read: how users are read while training,
-    where that differs from inference (a sampled latent and its penalty); default scorer.users and no penalty. Deterministic for a seed
-    on one thread.
+    where that differs from inference (a sampled latent and its penalty); default scorer.users and no penalty. strata int64[n]: what
+    every batch must hold (see `episodes`). excess: how far an epoch's model is outside its constraints; an epoch with less of it is
+    better whatever its loss, and the untrained model is no candidate. Deterministic for a seed on one thread.
     """
     judge = valid_loss or (lambda m: mean_over_users(bt(m), valid))
     model = One(scorer)
@@ -81,7 +112,7 @@ def minimise(
         return (combine(loss(margin, rows), batch, parameters) + penalty)[None]
 
     decay = torch.tensor([schedule.weight_decay], dtype=torch.float64)
-    return _descend(model, train, objective, valid, lambda m: judge(m[0])[None], seed, schedule, decay)[0]
+    return _descend(model, train, objective, valid, lambda m: judge(m[0])[None], seed, schedule, decay, strata, excess)[0]
 
 
 def minimise_all(
@@ -93,13 +124,16 @@ def minimise_all(
     schedule: Schedule,
     *,
     weight_decay: Tensor | None = None,
-    valid_losses: Callable[[Tensor, Tensor], Tensor] | None = None,
+    valid_losses: ValidLosses | None = None,
+    combine: CombineAll = lambda losses, batch, which: weighted_mean(losses, batch),
+    strata: Tensor | None = None,
+    excess: Excess | None = None,
 ) -> list[Fitted]:
     """Train scorers of one shape together, on the same batches: each becomes what `minimise` with the same seed makes of it, up to rounding.
 
     losses(margins [r, n], rows [n], which [r]) gives losses [r, n] of the replicas numbered `which` (places in `scorers`): those that
     stopped are left out. valid_losses(margins [r, n], which) → [r]. weight_decay float[replicas], default the schedule's. Every replica
-    stops by itself and returns its own best epoch. Scorers must work under torch.func.vmap: no step may depend on a value.
+    stops by itself and returns its own best epoch. combine, strata, excess: as in `minimise`, over replicas. Scorers must work under torch.func.vmap: no step may depend on a value.
     """
     judge = valid_losses or (lambda m, which: mean_over_users(bt(m), valid))
     if len(scorers) == 1:  # without vmap's cost; the batch axis is put on and taken off
@@ -109,6 +143,7 @@ def minimise_all(
             minimise(
                 scorers[0], train, lambda m, rows: losses(m[None], rows, alone)[0], valid, seed, replace(schedule, weight_decay=own),
                 valid_loss=lambda m: judge(m[None], alone)[0],
+                combine=lambda losses, batch, parameters: combine(losses[None], batch, alone)[0], strata=strata, excess=excess,
             )
         ]  # fmt: skip
     model = Stack(scorers)
@@ -116,9 +151,9 @@ def minimise_all(
 
     def objective(history: History, batch: Pairs, rows: Tensor, chosen: Tensor, rejected: Tensor) -> Tensor:
         margin = model.call(lambda s, h: _margins(s, s.users(h), batch.user, chosen, rejected), history)
-        return weighted_mean(losses(margin, rows, model.which), batch)
+        return combine(losses(margin, rows, model.which), batch, model.which)
 
-    return _descend(model, train, objective, valid, lambda m: judge(m, model.which), seed, schedule, decay)
+    return _descend(model, train, objective, valid, lambda m: judge(m, model.which), seed, schedule, decay, strata, excess)
 
 
 def _margins(scorer: Any, states: Tensor, user: Tensor, chosen: Tensor, rejected: Tensor) -> Tensor:
@@ -137,6 +172,8 @@ def _descend(
     seed: int,
     schedule: Schedule,
     weight_decay: Tensor,  # float64[replicas]
+    strata: Tensor | None,
+    excess: Excess | None,
 ) -> list[Fitted]:
     """The loop itself, for all replicas of `model` at once."""
     for name, pairs in (("training", train), ("validation", valid)):
@@ -147,9 +184,10 @@ def _descend(
     judged = only_present(valid)
     traces = [Trace() for _ in weight_decay]
     best_loss, best = judge(model.judged(judged)), {name: v.clone() for name, v in model.values().items()}
+    least = torch.full_like(best_loss, 0.0 if excess is None else float("inf"))  # excess of the best epoch
     for epoch in range(1, schedule.max_epochs + 1):
         start, total, scored = time.perf_counter(), torch.zeros(len(model.which)), 0
-        for history, batch, rows in episodes(train, schedule, generator):
+        for history, batch, rows in episodes(train, schedule, generator, strata):
             keep = dropout_mask(len(rows), train.items.shape[1], schedule.dropout, generator)
             value = objective(history, batch, rows, train.items[batch.chosen] * keep, train.items[batch.rejected] * keep)
             optimiser.zero_grad(set_to_none=True)
@@ -159,8 +197,9 @@ def _descend(
             total += value.detach() * len(rows)
             scored += len(rows)
         found = judge(model.judged(judged))
-        better = found < best_loss[model.which]
-        best_loss[model.which[better]] = found[better]
+        beyond = torch.zeros_like(found) if excess is None else excess(model.judged, model.which)
+        better = (beyond < least[model.which]) | ((beyond == least[model.which]) & (found < best_loss[model.which]))
+        best_loss[model.which[better]], least[model.which[better]] = found[better], beyond[better]
         for name, v in model.values().items():
             best[name][model.which[better]] = v[better]
         share, goes_on = (time.perf_counter() - start) / len(model.which), []
@@ -168,6 +207,8 @@ def _descend(
             trace = traces[number]
             trace.train_loss.append(float(total[place]) / max(scored, 1))
             trace.valid_loss.append(float(found[place]))
+            if excess is not None:
+                trace.excess.append(float(beyond[place]))
             trace.seconds += share
             trace.best_epoch = epoch if bool(better[place]) else trace.best_epoch
             if epoch - trace.best_epoch < schedule.patience:

@@ -1,0 +1,68 @@
+"""Lagrange multipliers that play against the model: raised where a constraint is violated, lowered where it is slack.
+
+Both kinds keep their state for r replicas: `weights` gives what multiplies the loss and the constraints, `ascend` moves by the violations.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Additive:
+    """lambda_j ← clip(lambda_j + step g_j, 0, bound): projected gradient ascent on the Lagrangian. step, bound float[r, 1]."""
+
+    def __init__(self, replicas: int, constraints: int, step: Tensor, bound: Tensor):
+        self.value = torch.zeros(replicas, constraints)
+        self.step, self.bound = step, bound
+
+    def weights(self, which: Tensor) -> Tensor:
+        """lambda float[r, j]: what multiplies the constraints; the loss has 1."""
+        return self.value[which]
+
+    def ascend(self, which: Tensor, g: Tensor) -> None:
+        """One step by the violations g float[r, j] of the replicas `which`."""
+        self.value[which] = (self.value[which] + self.step[which] * g).clamp_min(0).minimum(self.bound[which])
+
+
+class SwapRegret:
+    """The stationary distribution of a column-stochastic matrix, multiplied entry by entry (Cotter et al. 2019, JMLR 20, Algorithm 2).
+
+    State 0 is the loss, the others are the constraints; the player's swap regret goes to 0, which additive steps do not promise when
+    the model follows another function (the soft violation) than the multipliers (the hard one). `bound` is the largest ratio of
+    constraints' weight to the loss's: the loss keeps at least 1 / (1 + bound).
+    """
+
+    def __init__(self, replicas: int, constraints: int, step: Tensor, bound: Tensor):
+        states = constraints + 1
+        self.log = torch.full((replicas, states, states), -torch.log(torch.tensor(float(states))).item())
+        self.log[:, 0] += 5.0  # nearly all weight on the loss at the start
+        self.log = torch.log_softmax(self.log, 1)
+        self.step, self.bound = step, bound
+
+    def stationary(self, which: Tensor) -> Tensor:
+        """The eigenvector of eigenvalue 1, float[r, states]: columns of a high power of the matrix, all alike."""
+        power = self.log[which].exp().double()
+        for _ in range(12):  # 2^12 steps
+            power = power @ power
+            power = power / power.sum(1, keepdim=True)
+        share = power.mean(2)
+        floor = 1 / (1 + self.bound[which]).double()
+        rest = share[:, 1:] * (1 - floor) / (1 - share[:, :1]).clamp_min(1e-12)
+        clipped = torch.cat([floor, rest], 1)
+        return torch.where(share[:, :1] < floor, clipped, share).float()
+
+    def weights(self, which: Tensor) -> Tensor:
+        """The constraints' shares by the loss's: Cotter et al. weigh the loss too, which Adam's steps would not notice."""
+        share = self.stationary(which)
+        return share[:, 1:] / share[:, :1]
+
+    def ascend(self, which: Tensor, g: Tensor) -> None:
+        share = self.stationary(which)
+        gain = torch.cat([torch.zeros(len(which), 1), g], 1)
+        self.log[which] = torch.log_softmax(self.log[which] + self.step[which][:, :, None] * gain[:, :, None] * share[:, None, :], 1)
+
+    @property
+    def value(self) -> Tensor:
+        """Ratios to the loss's weight, float[replicas, j]."""
+        return self.weights(torch.arange(len(self.log)))
