@@ -65,7 +65,8 @@ class Events:
     The responses of a pair are called y1 and y2 by a rule that does not look at which one was chosen; the pair's label is 1 where y1 was.
     names: the groups. of_pair int16[n], -1 = in no group. first bool[n]: the label, True where the chosen response is y1.
     twin int64[n]: pairs of one number are one question asked about different groups, -1 = unmatched; None = nothing is matched.
-    rule: how the groups came about and how pairs are oriented, one sentence for every output.
+    rule: how the groups came about and how pairs are oriented, one sentence for every output. copy bool[n]: made from another pair for a
+    matched set, so that it counts in no accuracy; None = no pair is.
     """
 
     names: tuple[str, ...]
@@ -73,13 +74,15 @@ class Events:
     first: np.ndarray
     rule: str
     twin: np.ndarray | None = None
+    copy: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.names)
 
     def take(self, rows: np.ndarray) -> Events:
         """Those of the pairs at `rows` (boolean mask or indices)."""
-        return replace(self, of_pair=self.of_pair[rows], first=self.first[rows], twin=None if self.twin is None else self.twin[rows])
+        twin, copy = (None if a is None else a[rows] for a in (self.twin, self.copy))
+        return replace(self, of_pair=self.of_pair[rows], first=self.first[rows], twin=twin, copy=copy)
 
 
 @dataclass(frozen=True)

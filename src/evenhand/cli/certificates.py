@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from evenhand.cli.inputs import assignments, check_place, read
-from evenhand.cli.options import Bad, Cache, Column, Data, GroupBy, OnBad, Seed, Source
+from evenhand.cli.options import Bad, Cache, Column, Data, GroupBy, OnBad, Seed, Source, Swap
 from evenhand.cli.terminal import progress_bar, say
 
 
@@ -48,6 +48,7 @@ def certify(
     bound: Annotated[Bound, typer.Option(help="Bound on means over users.")] = Bound.betting,
     group_by: GroupBy = None,
     mentions: MentionsFile = None,
+    swap: Swap = None,
     leave_out: Annotated[list[str] | None, typer.Option(help="An event that is not compared. May be repeated.", show_default=False)] = None,
     unseen_users: Annotated[bool, typer.Option("--unseen-users", help="Users without a training pair alone.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for certificate.json and the page beside it.")] = Path("certificate"),
@@ -68,7 +69,7 @@ def certify(
 
     check_request(notion.value, gamma, delta, bound.value)
     check_place(out, "certificate.json")
-    loaded = read(data, source, column, on_bad, None, group_by)
+    loaded = read(data, source, column, on_bad, None, group_by, swap=swap)
     how = {"source": source, "columns": assignments(column, "--column", "user=annotator_id"), "on_bad": on_bad.value}
     try:
         with progress_bar() as progress:
@@ -105,6 +106,7 @@ def verify(
     model: Model,
     data: Data,
     mentions: MentionsFile = None,
+    swap: Swap = None,
     cache: Cache = None,
 ) -> None:
     """Compute a certificate again from MODEL and DATA, and refuse it at the first field that differs.
@@ -112,6 +114,7 @@ def verify(
     DATA is read as the certificate says. Exit codes: 0 verified (certified or not: every field is right), 1 refused, 2 usage or data error.
     """
     from evenhand.data.load import load
+    from evenhand.jobs.compared import with_events
     from evenhand.jobs.sealed import Refused, read_document
     from evenhand.jobs.verify import request
     from evenhand.jobs.verify import verify as run
@@ -119,7 +122,7 @@ def verify(
     try:
         asked = request(read_document(certificate))
         how = dict(asked.read or {"source": None, "columns": {}, "on_bad": "error"})
-        loaded = load(data, attributes=asked.group_by, **how)
+        loaded = with_events(load(data, attributes=asked.group_by, **how), None, swap)
         with progress_bar() as progress:
             report = run(certificate, model, loaded, mentions=mentions, cache=cache, progress=progress)
     except Refused as error:

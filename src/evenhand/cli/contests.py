@@ -20,6 +20,8 @@ from evenhand.cli.options import (
     GroupBy,
     Head,
     Jobs,
+    LeaveOut,
+    Mentions,
     Minority,
     OnBad,
     Seed,
@@ -58,6 +60,8 @@ def compare(
     group_by: GroupBy = None,
     minority: Minority = 0.2,
     threshold: Threshold = None,
+    mentions: Mentions = None,
+    leave_out: LeaveOut = None,
     encoder: Encoder = "minilm",
     chunked: Chunked = False,
     with_prompt: WithPrompt = False,
@@ -76,7 +80,7 @@ def compare(
     from evenhand.jobs.prepare import Encoding
 
     check_place(out)
-    loaded = read(data, source, column, on_bad, bad_rows, group_by)
+    loaded = read(data, source, column, on_bad, bad_rows, group_by, mentions=mentions, leave_out=leave_out)
     with progress_bar() as progress:
         report = run(
             loaded,
@@ -116,6 +120,8 @@ def sweep(
     group_by: GroupBy = None,
     minority: Minority = 0.2,
     threshold: Threshold = None,
+    mentions: Mentions = None,
+    leave_out: LeaveOut = None,
     encoder: Encoder = "minilm",
     chunked: Chunked = False,
     with_prompt: WithPrompt = False,
@@ -134,7 +140,7 @@ def sweep(
 
     check_place(out)
     grid = {dial: listed(values, "--over", "alpha=0.1,0.5") for dial, values in assignments(over, "--over", "alpha=0.1,0.5").items()}
-    loaded = read(data, source, column, on_bad, bad_rows, group_by)
+    loaded = read(data, source, column, on_bad, bad_rows, group_by, mentions=mentions, leave_out=leave_out)
     with progress_bar() as progress:
         report = run(
             loaded,

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evenhand.cli.options import OnBad
 
@@ -26,10 +26,14 @@ def read(
     bad_rows: Path | None,
     attributes: list[str] | None,
     numbers: list[str] | None = None,
+    *,
+    mentions: Path | None = None,
+    swap: Path | None = None,
+    leave_out: list[str] | None = None,
 ) -> PreferenceData:
     from evenhand.data.load import load
 
-    return load(
+    loaded = load(
         data,
         source=source,
         columns=assignments(column, "--column", "user=annotator_id"),
@@ -39,6 +43,17 @@ def read(
         numbers=numbers or (),
         need_texts=not numbers,
     )
+    if mentions is None and swap is None and not leave_out:
+        return loaded
+    from evenhand.jobs.compared import with_events
+
+    return with_events(loaded, mentions, swap, leave_out or ())
+
+
+def constraints(given: list[str] | None) -> list[tuple[Any, float]]:
+    """["dp=0.05"] → [("dp", 0.05)]."""
+    pairs = assignments(given, "--constraint", "dp=0.05")
+    return [(notion, decimals(gamma, "--constraint", f"{notion}=0.05")[0]) for notion, gamma in pairs.items()]
 
 
 def check_place(out: Path, record: str = "report.json") -> None:

@@ -32,6 +32,15 @@ Tolerance = Annotated[float, typer.Option(help="Largest accepted accuracy gap be
 Require = Annotated[
     list[str] | None, typer.Option(help="Another requirement, such as 'gain(minority)>=0'. May be repeated.", show_default=False)
 ]
+Mentions = Annotated[
+    Path | None, typer.Option(help="JSON file of identities and their terms: the events that constraints compare.", show_default=False)
+]
+Swap = Annotated[Path | None, typer.Option(help="JSON file of pairs of terms: counterfactual copies, for cf.", show_default=False)]
+LeaveOut = Annotated[list[str] | None, typer.Option(help="An event that is not compared. May be repeated.", show_default=False)]
+Constraint = Annotated[
+    list[str] | None,
+    typer.Option(help="Largest gap of event rates: dp=0.05, eo=0.05 or cf=0.05. May be repeated.", show_default=False),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of splits, training and resampling.")]
 Cache = Annotated[Path | None, typer.Option(help="Folder for text vectors; default: the user's cache folder.", show_default=False)]
 Head = Annotated[

@@ -9,24 +9,28 @@ from typing import Annotated
 
 import typer
 
-from evenhand.cli.inputs import assignments, check_place, command, encoder_named, read
+from evenhand.cli.inputs import assignments, check_place, command, constraints, encoder_named, read
 from evenhand.cli.options import (
     Bad,
     BadRows,
     Cache,
     Chunked,
     Column,
+    Constraint,
     Data,
     Dim,
     Encoder,
     GroupBy,
     Head,
+    LeaveOut,
+    Mentions,
     Minority,
     OnBad,
     Require,
     Seed,
     Simulated,
     Source,
+    Swap,
     Tfidf,
     Threshold,
     Tolerance,
@@ -66,6 +70,10 @@ def audit(
     group_by: GroupBy = None,
     minority: Minority = 0.2,
     threshold: Threshold = None,
+    mentions: Mentions = None,
+    swap: Swap = None,
+    leave_out: LeaveOut = None,
+    constraint: Constraint = None,
     tolerance: Tolerance = 0.05,
     require: Require = None,
     seed: Seed = 0,
@@ -77,7 +85,7 @@ def audit(
 
     check_place(out)
     columns = None if scores is None else [name.strip() for name in scores.split(",")]
-    loaded = read(data, source, column, on_bad, bad_rows, group_by, columns)
+    loaded = read(data, source, column, on_bad, bad_rows, group_by, columns, mentions=mentions, swap=swap, leave_out=leave_out)
     report = run(
         loaded,
         model=model,
@@ -85,6 +93,7 @@ def audit(
         grouping=Grouping(group_by or (), threshold, minority),
         tolerance=tolerance,
         require=require or (),
+        constraints=constraints(constraint),
         seed=seed,
         command=command(),
         cache=cache,
@@ -111,6 +120,10 @@ def fit(
     group_by: GroupBy = None,
     minority: Minority = 0.2,
     threshold: Threshold = None,
+    mentions: Mentions = None,
+    swap: Swap = None,
+    leave_out: LeaveOut = None,
+    constraint: Constraint = None,
     tolerance: Tolerance = 0.05,
     require: Require = None,
     encoder: Encoder = "minilm",
@@ -131,7 +144,7 @@ def fit(
 
     check_place(out)
     check_replaceable(out / "model")
-    loaded = read(data, source, column, on_bad, bad_rows, group_by)
+    loaded = read(data, source, column, on_bad, bad_rows, group_by, mentions=mentions, swap=swap, leave_out=leave_out)
     with progress_bar() as progress:
         result = run(
             loaded,
@@ -142,6 +155,7 @@ def fit(
             certify_share=certify_share,
             tolerance=tolerance,
             require=require or (),
+            constraints=constraints(constraint),
             encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache, unreduced),
             grouping=Grouping(group_by or (), threshold, minority),
             seed=seed,

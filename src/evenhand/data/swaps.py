@@ -122,7 +122,14 @@ def with_swaps(data: PreferenceData, swaps: Swaps) -> PreferenceData:
         before = Events((), np.full(len(data), -1, np.int16), by_hash(data), BY_HASH)
     of_pair = np.concatenate([before.of_pair, np.full(len(rows), -1, before.of_pair.dtype)])
     first = np.concatenate([before.first, before.first[rows]])
-    events = Events(before.names, of_pair, first, f"{before.rule} {told} Copies are oriented as their originals.", twin)
+    events = Events(
+        before.names,
+        of_pair,
+        first,
+        f"{before.rule} {told} Copies are oriented as their originals.",
+        twin,
+        np.arange(len(copies)) >= len(data),
+    )
     return replace(copies, texts=texts, prompt=prompt, chosen=chosen, rejected=rejected, events=events)
 
 

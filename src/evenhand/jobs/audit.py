@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from evenhand.audits.examine import examine_model
-from evenhand.audits.findings import FairnessReport
+from evenhand.audits.findings import ConstraintFindings, FairnessReport
 from evenhand.audits.outcomes import Outcomes, outcomes_of
+from evenhand.audits.rates import NOTIONS, Notion
 from evenhand.audits.requirements import parse_requirement
 from evenhand.audits.verdicts import TOLERANCE, check_requirements
 from evenhand.core import DataError, EvenhandError, Exclusions, Groups, PreferenceData
 from evenhand.data.splits import DEAL, MIN_PROMPTS, TEST, TRAIN, VALID, Split, split_pairs
 from evenhand.data.support import Support, choose_support
+from evenhand.jobs.compared import examined
 from evenhand.jobs.facts import FORMULAS, LIMITS, facts, joined, model_hash, split_digest
 from evenhand.jobs.grouping import Grouping
 from evenhand.report.report import Report
@@ -35,8 +37,15 @@ class Asked:
     seed: int = 0
     simulated: bool = False
     command: str = ""
+    constraints: Sequence[tuple[Notion, float]] = ()  # (notion, gamma): largest accepted gap of event rates
 
     def __post_init__(self) -> None:
+        for notion, gamma in self.constraints:
+            if notion not in NOTIONS or not 0 < gamma <= 1:
+                raise EvenhandError(
+                    f"Found constraint {notion}={gamma:g}. Expected: {', '.join(NOTIONS)}, with a gap above 0 and at most 1. "
+                    "To do: such as dp=0.05."
+                )
         if not 0 <= self.tolerance <= 1:
             raise EvenhandError(f"tolerance is {self.tolerance}. Expected: a fraction from 0 to 1. To do: 5 points are 0.05.")
 
@@ -97,7 +106,9 @@ def audit_scores(data: PreferenceData, scores: Sequence[str], asked: Asked) -> R
     left = Exclusions(len(data), int(rows.sum()), {"serve for support, or in no scored part": int((~rows).sum())} if not rows.all() else {})
     more = {"scores": ", ".join(scores), "support from": f"{int(known.sum()):,} pairs, none of which is in the support curve"}
     curve = outcomes if rows is tested else outcomes.take(np.flatnonzero(tested[rows]))
-    return _report(data, outcomes, curve, groups, support, left, more, asked)
+    events = asked.grouping.events(data, groups) if asked.constraints else None
+    limited = examined(asked, None, outcomes, None if events is None else events.take(rows))
+    return _report(data, outcomes, curve, groups, support, left, more, asked, limited)
 
 
 def _halves(data: PreferenceData, seed: int) -> tuple[np.ndarray, np.ndarray, str]:
@@ -165,7 +176,13 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
         if own
         else f"{'responses' if split.unit == 'responses' else 'prompts'} not read as history; whether the model was trained on them is unknown"
     )
-    outcomes = judged(ready, loaded.scorer, test, str(loaded.facts.get("title", "saved model")), where)
+    title = str(loaded.facts.get("title", "saved model"))
+    outcomes = judged(ready, loaded.scorer, ready.counted(test), title, where)
+    limited = (
+        examined(asked, None, judged(ready, loaded.scorer, test, title, where), None if ready.events is None else ready.events.take(test))
+        if asked.constraints
+        else ()
+    )
     left = Exclusions(len(data), int(test.sum()), {"read as history, or in no scored part": int((~test).sum())})
     more = {
         "model": Path(model).name,
@@ -173,7 +190,7 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
         "splits": split.rule if own else f"{int(split.history.sum()):,} pairs are read as history, {int(test.sum()):,} are scored.",
         "stability": stability(ready, loaded.scorer, test, seed).sentence,
     }
-    return _report(data, outcomes, outcomes, ready.groups, ready.support, left, more, replace(asked, seed=seed))
+    return _report(data, outcomes, outcomes, ready.groups, ready.support, left, more, replace(asked, seed=seed), limited)
 
 
 def readable(split: Split) -> np.ndarray:
@@ -196,18 +213,19 @@ def _report(
     left: Exclusions,
     more: dict[str, str],
     asked: Asked,
+    constraints: tuple[ConstraintFindings, ...],
 ) -> Report:
     """The report of one model without a model to compare it with; `curve` are the outcomes that support may be held against."""
     exclusions = joined(data, left)
 
-    def examined(some: Outcomes) -> Any:
+    def measured(some: Outcomes) -> Any:
         return examine_model(
             some, groups, support.values, support.rule, resamples=asked.resamples, seed=asked.seed, exclusions=data.exclusions
         )
 
-    found = examined(outcomes)
+    found = measured(outcomes)
     if curve is not outcomes:
-        found = replace(found, support=examined(curve).support)
+        found = replace(found, support=measured(curve).support)
     return Report(
         FairnessReport(
             title=f"Audit of {outcomes.model} on {data.source}",
@@ -224,5 +242,6 @@ def _report(
             formulas=FORMULAS,
             limits=LIMITS,
             command=asked.command,
+            constraints=constraints,
         )
     )

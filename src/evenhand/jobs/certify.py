@@ -18,8 +18,8 @@ from evenhand.core import DataError, EvenhandError, Events, PreferenceData, clip
 from evenhand.data.mentions import Mentions, read_mentions
 from evenhand.data.splits import CERTIFY, DEAL, SPLITS, TEST, Split, split_pairs
 from evenhand.jobs.audit import must_be_data, no_test_pairs, readable
-from evenhand.jobs.compared import events_digest, events_of
-from evenhand.jobs.facts import data_digest, model_hash, rows_read, split_digest
+from evenhand.jobs.compared import events_of
+from evenhand.jobs.facts import data_digest, events_digest, model_hash, rows_read, split_digest
 from evenhand.jobs.grouping import Grouping
 from evenhand.jobs.prepare import Encoding, Progress, judged, prepare, silent
 from evenhand.jobs.sealed import Json, sealed
@@ -143,7 +143,7 @@ def issue(
     encoding = Encoding(loaded.encoder, loaded.with_prompt, cache=cache)
     grouping = Grouping(asked.group_by)
     ready = prepare(data, split, encoding, grouping, feature_map=loaded.feature_map, seed=seed, progress=progress)
-    events = events_of(ready, asked.notion, asked.group_by, terms, asked.leave_out)
+    events = events_of(ready, asked.notion, terms, asked.leave_out)
     rows = np.flatnonzero(ready.strict(split.rows(part)) & (~asked.unseen_only | split.unseen[data.user]))
     if asked.unseen_only and not own:
         raise DataError(

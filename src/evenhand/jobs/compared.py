@@ -1,36 +1,44 @@
-"""Which events a certificate compares."""
+"""Which events constraints and certificates compare."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evenhand.audits.constraints import examine_constraints
+from evenhand.audits.findings import ConstraintFindings, FittedConstraints
+from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.rates import Notion
-from evenhand.core import DataError, Events, clip
-from evenhand.data.events import from_groups, from_mentions
-from evenhand.data.mentions import Mentions
-from evenhand.jobs.prepare import Prepared
+from evenhand.core import DataError, Events, PreferenceData, clip
+from evenhand.data.events import check_events, from_mentions
+from evenhand.data.mentions import Mentions, read_mentions
+from evenhand.data.splits import TEST, TRAIN
+from evenhand.data.swaps import read_swaps, with_swaps
+
+if TYPE_CHECKING:
+    from evenhand.jobs.audit import Asked
+    from evenhand.jobs.prepare import Prepared
 
 
-def events_of(ready: Prepared, notion: Notion, group_by: Sequence[str], terms: Mentions | None, leave_out: Sequence[str]) -> Events:
-    """The events by a file of terms, else the data's own, else the users' groups by `group_by`; without those left out.
+def events_of(ready: Prepared, notion: Notion, terms: Mentions | None, leave_out: Sequence[str]) -> Events:
+    """The events by a file of terms, else the data's own, else the users' groups; without those left out.
 
     Raises DataError where there are none, and where one that is left out is not there.
     """
-    data = ready.data
-    if terms is not None:
-        events = from_mentions(data, terms)
-    elif data.events is not None and (notion == "cf" or data.events.names):
-        events = data.events
-    elif group_by:
-        events = from_groups(data, ready.groups)
-    else:
-        expected = "groups of pairs, or of users, to compare"
-        remedy = "bring event columns, name attributes with --group-by, or give a file of terms with --mentions"
-        raise DataError("the data has no events", expected=expected, remedy=remedy)
+    events = from_mentions(ready.data, terms) if terms is not None and notion != "cf" else ready.events  # terms would part matched sets
+    if events is None:
+        raise no_events()
+    return without(events, leave_out)
+
+
+def without(events: Events, leave_out: Sequence[str]) -> Events:
+    """The events but those named: their pairs are in no event. Matched sets of which a pair was in one are not compared either."""
+    if not leave_out:
+        return events
     unknown = [name for name in leave_out if name not in events.names]
     if unknown:
         raise DataError(
@@ -40,16 +48,56 @@ def events_of(ready: Prepared, notion: Notion, group_by: Sequence[str], terms: M
     place = np.where(kept, np.cumsum(kept) - 1, -1)
     names = tuple(name for name in events.names if name not in leave_out)
     out = kept[events.of_pair]
-    twin = events.twin if events.twin is None or not leave_out else np.where(out, events.twin, -1)
+    twin = events.twin
+    if twin is not None:
+        dropped = (events.of_pair >= 0) & ~out
+        twin = np.where(np.isin(twin, twin[dropped & (twin >= 0)]), -1, twin)
     return replace(events, names=names, of_pair=place[events.of_pair].astype(np.int16), twin=twin)
 
 
-def events_digest(events: Events) -> str:
-    """SHA-256 over the events of all pairs: names, groups, orientation, matched sets."""
-    digest = hashlib.sha256()
-    for name in events.names:
-        digest.update(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest())
-    twin = b"-" if events.twin is None else np.ascontiguousarray(events.twin.astype(np.int64)).tobytes()
-    for part in (events.of_pair.astype(np.int16).tobytes(), events.first.astype(bool).tobytes(), twin):
-        digest.update(hashlib.sha256(part).digest())
-    return digest.hexdigest()
+def with_events(
+    data: PreferenceData, mentions: str | Path | None, swap: str | Path | None, leave_out: Sequence[str] = ()
+) -> PreferenceData:
+    """The data with the events of a file of terms, and with counterfactual copies by a file of swaps; without the events left out."""
+    if mentions is not None:
+        data = replace(data, events=from_mentions(data, read_mentions(mentions)))
+    if leave_out:
+        if data.events is None:
+            raise DataError("there are no events to leave out", expected="event columns or --mentions", remedy="take --leave-out away")
+        data = replace(data, events=without(data.events, leave_out))
+    return data if swap is None else with_swaps(data, read_swaps(swap))
+
+
+def check_constraints(ready: Prepared, notions: Sequence[Notion]) -> None:
+    """Raises DataError or EvenhandError, before any training, unless training and test pairs can bear a constraint of each notion."""
+    if not notions:
+        return
+    if ready.events is None:
+        raise no_events()
+    for part, name in ((TRAIN, "training pairs"), (TEST, "test pairs")):
+        rows = np.flatnonzero(ready.strict(ready.split.rows(part)))
+        for notion in notions:
+            check_events(ready.events.take(rows), notion, user=ready.data.user[rows], rows=name)
+
+
+def examined(
+    asked: Asked, before: Outcomes | None, after: Outcomes, events: Events | None, fitted: Mapping[Notion, FittedConstraints] | None = None
+) -> tuple[ConstraintFindings, ...]:
+    """The findings of every constraint that was asked for, on pairs whose events stand in the same order."""
+    if not asked.constraints:
+        return ()
+    if events is None:
+        raise no_events()
+    return tuple(
+        examine_constraints(
+            before, after, events, notion, gamma, seed=asked.seed, resamples=asked.resamples, fitted=(fitted or {}).get(notion)
+        )
+        for notion, gamma in asked.constraints
+    )
+
+
+def no_events() -> DataError:
+    """The error of a constraint on data that compares nothing."""
+    expected = "groups of pairs, or of users, to compare"
+    remedy = "bring event columns, name attributes with --group-by, or give a file of terms with --mentions"
+    return DataError("the data has no events", expected=expected, remedy=remedy)

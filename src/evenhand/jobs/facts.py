@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from evenhand.core import Exclusions, PreferenceData
+from evenhand.core import Events, Exclusions, PreferenceData
 
 FORMULAS: Mapping[str, str] = {
     "margin": "m = r(u, x, chosen) - r(u, x, rejected)",
@@ -81,10 +81,23 @@ def data_digest(data: PreferenceData) -> str:
     for array in columns:
         digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
         digest.update(b";")
+    if data.events is not None:
+        digest.update(events_digest(data.events).encode())
     for name, values in (("users", data.users), ("texts", data.texts), *sorted(data.attributes.items())):
         digest.update(name.encode())
         for value in values:
             digest.update(hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest())
+    return digest.hexdigest()
+
+
+def events_digest(events: Events) -> str:
+    """SHA-256 over the events of all pairs: names, groups, orientation, matched sets."""
+    digest = hashlib.sha256()
+    for name in events.names:
+        digest.update(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest())
+    twin = b"-" if events.twin is None else np.ascontiguousarray(events.twin.astype(np.int64)).tobytes()
+    for part in (events.of_pair.astype(np.int16).tobytes(), events.first.astype(bool).tobytes(), twin):
+        digest.update(hashlib.sha256(part).digest())
     return digest.hexdigest()
 
 

@@ -9,25 +9,30 @@ from typing import Any
 
 from evenhand.audits.comparison import compare
 from evenhand.audits.examine import examine_model
-from evenhand.audits.findings import Change, FairnessReport, ModelFindings, TrainingTrace
+from evenhand.audits.findings import Change, FairnessReport, FittedConstraints, ModelFindings, TrainingTrace
 from evenhand.audits.outcomes import Outcomes
+from evenhand.audits.rates import NOTIONS, Notion
 from evenhand.audits.verdicts import check_requirements
 from evenhand.core import PreferenceData
 from evenhand.data.splits import CELLS, TEST, deal_with, split_pairs
 from evenhand.encode.minilm import MiniLM
 from evenhand.jobs import dials
 from evenhand.jobs.audit import Asked, must_be_data, no_test_pairs
+from evenhand.jobs.compared import check_constraints
+from evenhand.jobs.compared import examined as examined_constraints
 from evenhand.jobs.facts import FORMULAS, LIMITS, facts, joined, model_hash, split_digest
 from evenhand.jobs.prepare import Encoding, Prepared, Progress, held_out, judged, prepare, silent, stability
 from evenhand.methods.bradley_terry import BradleyTerry
+from evenhand.methods.faro import Faro
+from evenhand.methods.penalty import Penalty
 from evenhand.models.linear import Linear
 from evenhand.report.report import Report
 from evenhand.serve.reward_model import RewardModel
-from evenhand.training.loop import Fitted
+from evenhand.training.loop import Constrained, Fitted
 from evenhand.training.tune import Trial, tune
 
 PLAIN, PERSONALISED = "one reward for all (Bradley-Terry)", "personalised Bradley-Terry"
-TITLES = {"pafo": "PAFO"}
+TITLES = {"pafo": "PAFO", "faro": "Faro"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,8 @@ def fit(
         raise no_test_pairs()
     ready = prepare(data, split, encoding, held_to.grouping, seed=held_to.seed, progress=progress)
     held_to.check(ready.groups)
+    held_to = _with_own(held_to, chosen)
+    check_constraints(ready, list(dict.fromkeys([*_notions(chosen), *(notion for notion, _ in held_to.constraints)])))
     models, traces, chosen = _train(ready, method, chosen, held_to.seed, tune_settings, progress)
     progress("audit", 0, 1)
     scorer = models[list(models)[-1]].scorer
@@ -146,8 +153,12 @@ def _report(
 ) -> Report:
     """The last of the models beside the others, on the test pairs."""
     test, where = ready.split.rows(TEST), held_out(ready.split)
-    outcomes = {name: judged(ready, fitted.scorer, test, name, where) for name, fitted in models.items()}
+    outcomes = {name: judged(ready, fitted.scorer, ready.counted(test), name, where) for name, fitted in models.items()}
     *others, name = models
+    sides = [judged(ready, models[n].scorer, test, n, where) for n in (*others[-1:], name)] if asked.constraints else []
+    events = None if ready.events is None else ready.events.take(test)
+    game = models[name].constrained
+    fitted_to = {n: _game(game, models[name], ready) for n, _ in asked.constraints if game is not None and n == game.notion}
     before = outcomes[others[-1]] if others else None
     left = joined(ready.data, ready.split.exclusions)
 
@@ -165,7 +176,7 @@ def _report(
     def changed(other: str) -> Change:
         return compare(outcomes[other], outcomes[name], ready.groups, resamples=asked.resamples, seed=asked.seed)
 
-    cells = ((cell, ready.split.scored(number)) for number, cell in enumerate(CELLS))
+    cells = ((cell, ready.counted(ready.split.scored(number))) for number, cell in enumerate(CELLS))
     return Report(
         FairnessReport(
             title=f"{name} on {ready.data.source}",
@@ -184,8 +195,33 @@ def _report(
             formulas=FORMULAS,
             limits=LIMITS,
             command=asked.command,
+            constraints=examined_constraints(asked, sides[0] if others else None, sides[-1], events, fitted_to) if sides else (),
         )
     )
+
+
+def _notions(method: Any) -> list[Notion]:
+    """What the method holds to a constraint, or penalises."""
+    return [n for n in NOTIONS if n == method.notion.__name__] if isinstance(method, (Faro, Penalty)) else []
+
+
+def _with_own(asked: Asked, method: Any) -> Asked:
+    """A constrained method's own constraint is audited, unless another gamma was asked for."""
+    own = [(n, method.gamma) for n in _notions(method) if isinstance(method, Faro) and n not in dict(asked.constraints)]
+    return replace(asked, constraints=(*asked.constraints, *own))
+
+
+def _game(game: Constrained, fitted: Fitted, ready: Prepared) -> FittedConstraints:
+    """A constrained fit's record with the constraints' names: which event's rate may not lie above which."""
+    names = list(ready.events.names) if ready.events is not None else []
+    cells = [f"{name}, label {label}" for name in names for label in (0, 1)] if game.notion == "eo" else names
+    rows = game.matrix.tolist()
+    told = ["matched sets"] if game.notion == "cf" else [f"{cells[row.index(1.0)]} above {cells[row.index(-1.0)]}" for row in rows]
+    best = fitted.trace.best_epoch
+    return FittedConstraints(
+        tuple(told), tuple(game.valid), tuple(game.train), tuple(map(tuple, game.multipliers)), best, game.feasible(best), game.gamma,
+        game.dual, game.player,
+    )  # fmt: skip
 
 
 def _tuned(settings: int) -> str:

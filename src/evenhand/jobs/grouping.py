@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenhand.core import EvenhandError, Groups, PreferenceData
+from evenhand.core import EvenhandError, Events, Groups, PreferenceData
+from evenhand.data.events import from_groups
 from evenhand.data.groups import by_attribute, by_quantile, by_threshold, intersection
 from evenhand.data.support import Support
 
@@ -32,3 +33,12 @@ class Grouping:
             first, *others = (by_attribute(data, name) for name in self.attributes)
             return intersection(first, *others) if others else first
         return by_threshold(support, self.threshold) if self.threshold is not None else by_quantile(support, self.minority, pool=pool)
+
+    def events(self, data: PreferenceData, groups: Groups) -> Events | None:
+        """What constraints compare: the data's own groups of pairs; else users' groups by attributes; else matched sets alone, if any."""
+        own = data.events
+        if own is not None and own.names:
+            return own
+        if self.attributes:
+            return from_groups(data, groups)
+        return own if own is not None and own.twin is not None else None

@@ -14,7 +14,6 @@ from scipy.sparse import csr_array
 from evenhand.audits.outcomes import Outcomes, outcomes_of
 from evenhand.audits.stability import Stability, check_stability
 from evenhand.core import DataError, EvenhandError, Events, Groups, History, Oriented, Pairs, PreferenceData
-from evenhand.data.events import from_groups
 from evenhand.data.matched import tied_texts
 from evenhand.data.splits import MIN_PROMPTS, TEST, TRAIN, VALID, Split
 from evenhand.data.support import Support, choose_support
@@ -101,6 +100,10 @@ class Prepared:
     def strict(self, rows: np.ndarray) -> np.ndarray:
         """`rows` without ties: nobody can be right about these."""
         return rows if self.data.tie is None else rows & ~self.data.tie
+
+    def counted(self, rows: np.ndarray) -> np.ndarray:
+        """`rows` without counterfactual copies: what they are right about, their originals are."""
+        return rows if self.events is None or self.events.copy is None else rows & ~self.events.copy
 
     def pairs(self, rows: np.ndarray, history: np.ndarray) -> Pairs:
         """The pairs at mask `rows`, every user's history being his or her pairs at mask `history`."""
@@ -234,17 +237,8 @@ def prepare(
     seen = None if split.unseen.all() else ~split.unseen
     support = choose_support(data.take(known), directions(data, responses, features, known), seed=seed, pool=seen)
     groups = grouping.groups(data, support, seen)
-    return Prepared(data, split, support, groups, responses, feature_map, torch.from_numpy(features), _events(data, groups, grouping))
-
-
-def _events(data: PreferenceData, groups: Groups, grouping: Grouping) -> Events | None:
-    """The data's own groups of pairs; else users' groups by attributes; else matched sets alone, where there are any."""
-    own = data.events
-    if own is not None and own.names:
-        return own
-    if grouping.attributes:
-        return from_groups(data, groups)
-    return own if own is not None and own.twin is not None else None
+    events = grouping.events(data, groups)
+    return Prepared(data, split, support, groups, responses, feature_map, torch.from_numpy(features), events)
 
 
 def judged(ready: Prepared, scorer: Any, rows: np.ndarray, model: str, split: str) -> Outcomes:

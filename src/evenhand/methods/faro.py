@@ -121,7 +121,7 @@ def _game(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, se
     recent = torch.full((len(methods), layout.cells), float("nan"))
     watched, judged = only_present(dealt(train, seed)), only_present(valid)
     on_train, on_valid = Meter(watched, layout), Meter(judged, layout)
-    log = [Constrained(m.gamma, matrix) for m in methods]
+    log = [Constrained(m.notion.__name__, m.gamma, matrix, m.dual.__name__, "swap-regret" if m.swap else "additive") for m in methods]
     pair_losses: PairLosses = lambda m, rows, which: bt(m)  # noqa: E731 - replaced as a whole below
     valid_losses = None
     if first.distilled:

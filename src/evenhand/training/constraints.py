@@ -22,14 +22,14 @@ Decision = Callable[[Tensor], Tensor]  # oriented margins M → values in [0, 1]
 FEWEST_PAIRS, FEWEST_USERS = 20, 2  # of a cell: with fewer a rate says nothing, and no batch could be promised one
 
 
-def soft(margin: Tensor) -> Tensor:
+def soft(oriented: Tensor) -> Tensor:
     """sigma(M), differentiable."""
-    return torch.sigmoid(margin)
+    return torch.sigmoid(oriented)
 
 
-def hard(margin: Tensor) -> Tensor:
+def hard(oriented: Tensor) -> Tensor:
     """1[M > 0], one half for M = 0."""
-    return (torch.sign(margin) + 1) / 2
+    return (torch.sign(oriented) + 1) / 2
 
 
 @dataclass(frozen=True)

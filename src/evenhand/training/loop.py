@@ -50,11 +50,15 @@ class Trace:
 class Constrained:
     """How a constrained fit went, one entry an epoch: violations D on training and validation pairs, multipliers by constraint.
 
-    matrix float[constraints, cells]: A of g = A q - slack.
+    matrix float[constraints, cells]: A of g = A q - slack. dual: "soft" or "hard", the decision of these violations. player: "additive"
+    or "swap-regret".
     """
 
+    notion: str  # "dp", "eo", "cf"
     gamma: float
     matrix: Tensor
+    dual: str
+    player: str
     train: list[float] = field(default_factory=list)
     valid: list[float] = field(default_factory=list)
     multipliers: list[list[float]] = field(default_factory=list)
