@@ -29,13 +29,16 @@ from torch import Tensor
 from evenhand.core import EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo, target_margins
-from evenhand.training.constraints import Decision, Meter, Notion, cf, check, dealt, dp, eo, groups_of, hard, soft
-from evenhand.training.loop import Constrained, Fitted, PairLosses, minimise_all, weighted_mean
+from evenhand.training.constraints import Decision, Meter, Notion, cf, check, dealt, dp, eo, groups_of, hard, measured, soft
+from evenhand.training.loop import ROUNDING, Constrained, Fitted, PairLosses, minimise_all, weighted_mean
 from evenhand.training.multipliers import Additive, SwapRegret
 from evenhand.training.scoring import bt, only_present
 from evenhand.training.stack import alike
 
 __all__ = ["Faro", "cf", "dp", "eo", "hard", "soft"]  # notions and decisions are named by their functions
+
+
+LONGER = 5  # times the base's epochs: few users make few batches, and multipliers move by the batch; patience ends it
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Faro:
 def _game(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
     """ProxyGDA from the unconstrained model, for settings that share all but gamma, step and bound."""
     first = methods[0]
-    groups = groups_of(train)
+    groups = groups_of(train, valid)  # an event of validation pairs alone is an error and not overlooked
     layout = first.notion(groups)
     check("faro", train, layout)
     assert train.oriented is not None
@@ -119,8 +122,10 @@ def _game(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, se
     step, bound = (torch.tensor([[value] for value in values]) for values in zip(*((m.step, m.bound) for m in methods)))
     players = kind(len(methods), len(matrix), step, bound)
     recent = torch.full((len(methods), layout.cells), float("nan"))
+    shift = torch.zeros_like(recent)  # from batches to the model: dropout draws probabilities to one half, and violations to 0
     watched, judged = only_present(dealt(train, seed)), only_present(valid)
     on_train, on_valid = Meter(watched, layout), Meter(judged, layout)
+    measured("faro", on_train)
     log = [Constrained(m.notion.__name__, m.gamma, matrix, m.dual.__name__, "swap-regret" if m.swap else "additive") for m in methods]
     pair_losses: PairLosses = lambda m, rows, which: bt(m)  # noqa: E731 - replaced as a whole below
     valid_losses = None
@@ -139,19 +144,23 @@ def _game(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, se
         mean = torch.where(past.isnan(), now, first.memory * past + (1 - first.memory) * now)
         recent[which] = torch.where(meter.present, mean, past)
         weight = players.weights(which)
-        players.ascend(which, recent[which].nan_to_num() @ matrix.T - slack[which])
+        players.ascend(which, (recent[which].nan_to_num() + shift[which]) @ matrix.T - slack[which])
         soft_violation = meter(margin, soft) @ matrix.T - slack[which]
         return weighted_mean(loss, batch) + (weight * soft_violation).sum(-1)
 
     def excess(score: Callable[[Pairs], Tensor], which: Tensor) -> Tensor:
-        margin = score(watched)
-        found = layout.violation(on_train(margin, first.dual))
-        beside = layout.violation(on_valid(score(judged), first.dual))
+        rates = on_train(score(watched), first.dual)
+        shift[which] = (rates - recent[which]).nan_to_num()
+        found = layout.violation(rates)
+        beside = layout.violation(on_valid(score(judged), first.dual), on_valid.present)
+        now = players.value
         for place, number in enumerate(which.tolist()):
-            log[number].add(float(found[place]), float(beside[place]), players.value[number])
-        return (found - gamma[which, 0]).clamp_min(0)
+            log[number].add(float(found[place]), float(beside[place]), now[number])
+        beyond = found - gamma[which, 0]
+        return beyond.where(beyond > ROUNDING, 0.0)
 
-    schedule = replace(first.base.schedule, lr=first.lr, patience=first.patience)
+    longest = LONGER * first.base.schedule.max_epochs
+    schedule = replace(first.base.schedule, lr=first.lr, patience=first.patience, max_epochs=longest)
     fitted = minimise_all(
         [start.scorer] * len(methods), train, losses, valid, seed, schedule,
         valid_losses=valid_losses, combine=lagrangian, strata=layout.cell(train.oriented), excess=excess,

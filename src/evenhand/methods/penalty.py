@@ -40,7 +40,7 @@ class Penalty:
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch with the lowest sum of validation loss and weighted validation violation."""
-        layout = self.notion(groups_of(train))
+        layout = self.notion(groups_of(train, valid))
         check("penalty", train, layout)
         assert train.oriented is not None
         on_valid = Meter(only_present(valid), layout)
@@ -50,7 +50,7 @@ class Penalty:
 
         return minimise(
             self.base.head.build(train.items.shape[1], seed), train, lambda m, rows: m, valid, seed, self.base.schedule,
-            valid_loss=lambda m: mean_over_users(bt(m), valid) + self.weight * layout.violation(on_valid(m, soft)),
+            valid_loss=lambda m: mean_over_users(bt(m), valid) + self.weight * layout.violation(on_valid(m, soft), on_valid.present),
             combine=combine, strata=layout.cell(train.oriented),
         )  # fmt: skip
 

@@ -47,11 +47,16 @@ class Layout:
     def matched(self) -> bool:
         return not self.blocks
 
-    def violation(self, q: Tensor) -> Tensor:
-        """D float[…] of rates float[…, cells]: the largest difference within a block, or the mean gap."""
+    def violation(self, q: Tensor, present: Tensor | None = None) -> Tensor:
+        """D float[…] of rates float[…, cells]: the largest difference within a block, or the mean gap.
+
+        present bool[cells]: cells that have pairs, default all; the others are compared with nothing. 0 where no two cells are compared.
+        """
         if self.matched:
             return q[..., 0]
-        return torch.stack([q[..., list(b)].amax(-1) - q[..., list(b)].amin(-1) for b in self.blocks], -1).amax(-1)
+        high, low = (q, q) if present is None else (q.where(present, -torch.inf), q.where(present, torch.inf))
+        gaps = [high[..., list(b)].amax(-1) - low[..., list(b)].amin(-1) for b in self.blocks]
+        return torch.stack(gaps, -1).amax(-1).clamp_min(0)
 
     def all_pairs(self) -> tuple[Tensor, Tensor]:
         """(A [j, cells], slack per unit of gamma [j]): every two cells of a block within gamma of each other."""
@@ -95,9 +100,9 @@ def cf(groups: int) -> Layout:
 Notion = Callable[[int], Layout]
 
 
-def groups_of(pairs: Pairs) -> int:
-    """The number of groups in `pairs`; 0 without events."""
-    return 0 if pairs.oriented is None or len(pairs) == 0 else int(pairs.oriented.event.max()) + 1
+def groups_of(*some: Pairs) -> int:
+    """The number of groups in some sets of pairs together; 0 without events."""
+    return max(0 if pairs.oriented is None or len(pairs) == 0 else int(pairs.oriented.event.max()) + 1 for pairs in some)
 
 
 class Meter:
@@ -117,9 +122,9 @@ class Meter:
             cell = torch.zeros_like(user)
         _, place, count = (user * layout.cells + cell).unique(return_inverse=True, return_counts=True)
         of = torch.zeros(len(count), dtype=torch.long).index_copy(0, place, cell)
-        users = torch.bincount(of, minlength=layout.cells)  # of each cell
-        self.cell, self.weight = cell, 1.0 / (count[place] * users[cell])
-        self.present = users > 0
+        self.users = torch.bincount(of, minlength=layout.cells)  # of each cell
+        self.cell, self.weight = cell, 1.0 / (count[place] * self.users[cell])
+        self.present = self.users > 0
 
     def __call__(self, margin: Tensor, decision: Decision) -> Tensor:
         """q float[…, cells] from margins r(chosen) - r(rejected) float[…, n]; 0 for a cell that is not present."""
@@ -134,16 +139,19 @@ class Meter:
 
 
 def check(method: str, train: Pairs, layout: Layout) -> None:
-    """Raises EvenhandError unless every cell of the layout has enough training pairs to be constrained."""
+    """Raises EvenhandError unless there are cells to compare, and each of them has enough training pairs to be constrained."""
     if train.oriented is None:
         raise EvenhandError(
             f"{method}: the pairs are in no events. Expected: an event column, a term file or groups of users. "
             "To do: --mentions FILE, --column event=NAME, or --group-by COLUMN."
         )
+    if not layout.matched and len(layout.blocks[0]) < 2:
+        raise EvenhandError(
+            f"{method}: the pairs are in {len(layout.blocks[0])} events. Expected: two or more, to be compared with each other. "
+            "To do: --mentions FILE with several groups, or a column that is not the same for all pairs."
+        )
     meter = Meter(train, layout)
-    pairs = torch.bincount(meter.cell, minlength=layout.cells)
-    keys = (train.user[meter.rows] * layout.cells + meter.cell).unique() if meter.sets is None else None
-    users = torch.bincount(keys % layout.cells, minlength=layout.cells) if keys is not None else pairs
+    pairs, users = torch.bincount(meter.cell, minlength=layout.cells), meter.users
     for cell in range(layout.cells):
         if pairs[cell] < FEWEST_PAIRS or users[cell] < FEWEST_USERS:
             what = "matched sets" if layout.matched else "training pairs"
@@ -165,3 +173,13 @@ def dealt(train: Pairs, seed: int) -> Pairs:
     offsets[1:] = torch.cumsum(torch.bincount(train.user[rows], minlength=len(train.history)), 0)
     history = History(train.items, offsets, train.chosen[rows], train.rejected[rows], train.history.row)
     return replace(train.take(target.nonzero()[:, 0]), history=history)
+
+
+def measured(method: str, meter: Meter) -> None:
+    """Raises EvenhandError where a cell has no pair to measure its violation by: it would look as if it were met."""
+    if not bool(meter.present.all()):
+        what = "whole matched set" if meter.sets is not None else "pair"
+        raise EvenhandError(
+            f"{method}: event {int(meter.present.long().argmin())} of {len(meter.present)} has no {what} left when a part of each user's pairs is set aside as history. "
+            "Expected: matched sets that are dealt as one block, events of several users. To do: give the pairs blocks, or bring more data."
+        )

@@ -46,6 +46,9 @@ class Trace:
     pairs_per_second: float = 0.0
 
 
+ROUNDING = 1e-6  # of rates in single precision: hard ones can lie at gamma itself
+
+
 @dataclass(frozen=True)
 class Constrained:
     """How a constrained fit went, one entry an epoch: violations D on training and validation pairs, multipliers by constraint.
@@ -70,7 +73,7 @@ class Constrained:
 
     def feasible(self, epoch: int) -> bool:
         """Whether the model of this epoch (1 = first) is within gamma on training pairs."""
-        return 0 < epoch <= len(self.train) and self.train[epoch - 1] <= self.gamma
+        return 0 < epoch <= len(self.train) and self.train[epoch - 1] <= self.gamma + ROUNDING
 
 
 @dataclass(frozen=True)

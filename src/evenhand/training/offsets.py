@@ -20,7 +20,10 @@ WIDEST = 10.0  # |c|: sigma(10) is certainty
 
 
 def offsets(margin: Tensor, pairs: Pairs, layout: Layout) -> Tensor:
-    """c float[groups], fitted to the margins float[n] of `pairs`. Raises EvenhandError for matched sets: a copy has no group of its own."""
+    """c float[groups], fitted to the margins float[n] of `pairs`; 0 for a group that has none.
+
+    Raises EvenhandError for matched sets: a copy has no group of its own.
+    """
     if layout.matched or pairs.oriented is None:
         raise EvenhandError("offsets: matched sets have no groups to offset. Expected: dp or eo on events. To do: choose one of these.")
     meter = Meter(pairs, layout)
@@ -31,12 +34,15 @@ def offsets(margin: Tensor, pairs: Pairs, layout: Layout) -> Tensor:
     wanted = [torch.sigmoid(_oriented(margin, pairs)[r]).mean() for r in rows]
     found = []
     for group in range(groups):
-        cells = [block[group] for block in layout.blocks]
+        cells = {block[group]: w for block, w in zip(layout.blocks, wanted, strict=True) if meter.present[block[group]]}
+        if not cells:
+            found.append(0.0)
+            continue
 
-        def away(c: float, group: int = group, cells: list[int] = cells) -> float:
+        def away(c: float, group: int = group, cells: dict[int, Tensor] = cells) -> float:
             shifted = apply(margin, pairs, torch.zeros(groups).index_fill(0, torch.tensor([group]), c))
             q = meter(shifted, soft)
-            return float(sum((q[cell] - w) ** 2 for cell, w in zip(cells, wanted, strict=True)))
+            return float(sum((q[cell] - w) ** 2 for cell, w in cells.items()))
 
         found.append(float(minimize_scalar(away, bounds=(-WIDEST, WIDEST), method="bounded", options={"xatol": 1e-4}).x))
     return torch.tensor(found)
