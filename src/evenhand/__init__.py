@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from evenhand.jobs.certify import certify
     from evenhand.jobs.check import check
     from evenhand.jobs.compare import compare
+    from evenhand.jobs.compared import with_events
     from evenhand.jobs.fit import Fit, fit
     from evenhand.jobs.grouping import Grouping
     from evenhand.jobs.prepare import Encoding
@@ -54,6 +55,7 @@ __all__ = [
     "sweep",
     "transfer",
     "verify",
+    "with_events",
 ]
 
 _HOMES = {
@@ -77,6 +79,7 @@ _HOMES = {
     "sweep": "jobs.sweep",
     "transfer": "jobs.transfer",
     "verify": "jobs.verify",
+    "with_events": "jobs.compared",
 }
 
 
