@@ -243,6 +243,7 @@ class TrainingTrace:
     seconds: float
     pairs_per_second: float
     settings: Mapping[str, Any] = field(default_factory=dict)
+    limited: bool = False  # an epoch within the constraints goes before one with a lower validation loss
 
 
 @dataclass(frozen=True)

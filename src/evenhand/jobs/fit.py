@@ -145,7 +145,17 @@ def _part(ready: Prepared, part: str) -> str:
 
 def _trace(title: str, trial: Trial, seed: int) -> TrainingTrace:
     t, settings = trial.fitted.trace, dict(dials.dials(trial.method))
-    return TrainingTrace(title, seed, tuple(t.train_loss), tuple(t.valid_loss), t.best_epoch, t.seconds, t.pairs_per_second, settings)
+    return TrainingTrace(
+        title,
+        seed,
+        tuple(t.train_loss),
+        tuple(t.valid_loss),
+        t.best_epoch,
+        t.seconds,
+        t.pairs_per_second,
+        settings,
+        trial.fitted.constrained is not None,
+    )
 
 
 def _report(

@@ -131,13 +131,17 @@ def _training(trace: Json, i: int) -> Figure:
     kept = _kept_loss(trace)
     name, epochs = f"{trace['method']}, seed {trace['seed']}", len(trace["train_loss"])
     sentence = f"{name}: validation loss is lowest after {trace['best_epoch']} of {epochs} epochs ({number(kept, 3)})."
+    rule = "Kept: the epoch with the lowest validation loss."
+    if trace["limited"]:
+        sentence = f"{name}: epoch {trace['best_epoch']} of {epochs} was kept, with a validation loss of {number(kept, 3)}."
+        rule = "Kept: of the epochs within the constraint the one with the lowest validation loss; without any, the one nearest to it."
     if trace["best_epoch"] == 0:
         sentence = f"{name}: no epoch of {epochs} improved on the start."
     return Figure(
         sentence,
         wide,
         narrow,
-        "Kept: the epoch with the lowest validation loss.",
+        rule,
         listed("Loss by epoch", ("epoch", "training", "validation"), rows, "report.json"),
     )
 
