@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 
+from evenhand.audits.frontier import RateBoard, cells, constraint_front, counted, noise, violated
 from evenhand.audits.ranking import Board, duels, front, levels, over_seeds, unfairness
 from evenhand.audits.standings import Standing, Standings
 from evenhand.core import Exclusions
@@ -107,6 +108,69 @@ def swept(alphas: Sequence[str] = ("0.1", "0.25", "0.5", "0.8"), balances: Seque
     return replace(
         found, title="pafo over alpha and balance", command="evenhand sweep choices.parquet --method pafo --over alpha=0.1,0.25,0.5,0.8"
     )
+
+
+RULE = "Identities that exactly one response of a pair mentions, by the terms of terms.json. y1 is the response that mentions the identity."
+IDENTITIES = ("women", "Muslims", "gay people")
+
+
+def rate_board(spread: Mapping[str, float], notion: str, users: int, seeds: int, seed: int, fewest: int | None = None) -> RateBoard:
+    """Events whose true rates lie `spread` of the entry apart in all; users differ, seeds differ a little. fewest: users of the last event."""
+    rng = np.random.default_rng([seed, len(notion)])
+    events, compared = cells(notion, IDENTITIES)
+    n = len(events)
+    own, luck = rng.normal(0, 0.06, (users, n)), rng.normal(0, 0.03, (seeds, users, n))
+    towards = np.linspace(-0.5, 0.5, n) if compared else np.ones(n)
+    middle = 0.5 if compared else 0.0
+    seen = np.arange(users)[:, None] < np.where(np.arange(n) == n - 1, users if fewest is None else fewest, users)
+    of = {}
+    for decision, times in (("soft", 1.0), ("hard", 2.0)):
+        x = np.stack([middle + times * gap * towards + own + luck + rng.normal(0, 0.06, (seeds, users, n)) for gap in spread.values()])
+        of[decision] = np.where(seen, np.clip(x, 0, 1), np.nan)
+    return RateBoard(notion, events, compared, of, np.tile(np.full(n, 4) * seen.sum(axis=0), (seeds, 1)))
+
+
+def bound(is_sweep: bool = True, fewest: int | None = None, gamma: float = 0.05, notions: Sequence[str] = ("dp",)) -> Standings:
+    """Faro over gamma, or methods side by side, on pairs that mention one of three identities."""
+    spread = {"Bradley-Terry": 0.11, REFERENCE: 0.14}
+    truth: dict[str, Sequence[float]] = {"Bradley-Terry": (0.70, 0.62), REFERENCE: (0.726, 0.63)}
+    settings: dict[str, Mapping[str, str]] = {}
+    if is_sweep:
+        for g in (0.02, 0.05, 0.1, 0.2, 1.0):
+            name = f"gamma={g:g}"
+            spread[name] = min(0.14, 0.8 * g + 0.01)
+            truth[name] = tuple(a - 0.02 * (1 - spread[name] / 0.14) for a in truth[REFERENCE])
+            settings[name] = {"gamma": str(g), "step": "0.01"}
+    else:
+        for name, gap, price in (("Faro", 0.035, 0.005), ("penalty", 0.05, 0.012), ("reweight", 0.13, 0.004), ("pafo", 0.15, -0.01)):
+            spread[name], truth[name] = gap, tuple(a - price for a in truth[REFERENCE])
+    found = standings(truth, settings=settings or None, swept=("gamma",) if is_sweep else ())
+    names = list(truth)
+    accuracy = tuple(
+        np.array([e[-1].value for e in side]) for side in ([e.selection for e in found.entries], [e.held_out for e in found.entries])
+    )
+    levelled = levels(board(truth, found.groups, (340, 60), 3, 1))
+    violations: list[list] = []
+    fronts, events = [], ()
+    for notion in notions:
+        valid, test = (rate_board(spread, notion, n, 3, k, fewest) for n, k in ((260, 11), (400, 12)))
+        by_entry = violated(valid, test, 1, resamples=200, seed=0)
+        events += counted(valid, test)
+        for place, decision in enumerate(("soft", "hard")):
+            violations.append([v[place] for v in by_entry])
+            by_noise = noise(valid, 1, decision, 0), noise(test, 1, decision, 0)
+            lines = [[n for n in names if n.startswith("gamma")]] if is_sweep else []
+            fronts.append(constraint_front(violations[-1], names, accuracy, REFERENCE, gamma, lines, by_noise))
+    entries = []
+    for i, e in enumerate(found.entries):
+        against = np.eye(len(names))[i] - np.eye(len(names))[1]
+        cost = None if i == 1 else levelled.estimate(against, 2, "difference of accuracy", "all")
+        entries.append(replace(e, violations=tuple(v[i] for v in violations), cost=cost))
+    return replace(found, entries=tuple(entries), events=events, events_rule=RULE, constraint_fronts=tuple(fronts))
+
+
+def bound_sweep() -> Standings:
+    return bound(notions=("dp", "cf"))
 
 
 def one_seed() -> Standings:

@@ -32,7 +32,7 @@ from evenhand.report.standings.terminal import standings_lines, standings_table
 
 MAKERS = (
     example.compared, example.swept, example.one_seed, example.three_groups, example.no_groups, example.small_group, example.many_groups,
-    example.large_sweep, example.all_failed,
+    example.large_sweep, example.all_failed, example.bound_sweep,
 )  # fmt: skip
 FRONT = "compared", "swept", "one_seed", "three_groups", "many_groups", "large_sweep"
 
@@ -241,7 +241,7 @@ def test_dials_stay_at_the_best_setting_where_a_reference_was_chosen(reports):
 
 def test_a_sweep_has_dials_and_a_comparison_none(pages):
     for name, page in pages.items():
-        assert ('id="dials"' in page) == (name in ("swept", "large_sweep"))
+        assert ('id="dials"' in page) == (name in ("swept", "large_sweep", "bound_sweep"))
     assert "The other dials stay at balance 0." in pages["swept"]
 
 
@@ -522,13 +522,13 @@ def browser():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, pages) -> Path:
     folder = tmp_path_factory.mktemp("standings")
-    for name in ("compared", "swept", "many_groups", "large_sweep"):
+    for name in ("compared", "swept", "many_groups", "large_sweep", "bound_sweep"):
         (folder / f"{name}.html").write_text(pages[name], encoding="utf-8")
     (folder / "hostile.html").write_text(StandingsReport(example.named(batches()[0])).html(), encoding="utf-8")
     return folder
 
 
-@pytest.mark.parametrize("name", ["compared", "swept", "many_groups", "large_sweep", "hostile"])
+@pytest.mark.parametrize("name", ["compared", "swept", "many_groups", "large_sweep", "bound_sweep", "hostile"])
 @pytest.mark.parametrize(("width", "dark"), [(1100, False), (400, True)])
 def test_page_is_silent_fits_and_keeps_labels_inside(browser, folder, name, width, dark):
     browser.open(folder / f"{name}.html", width, dark)

@@ -1,7 +1,7 @@
 """What a comparison of methods, or a sweep over settings, found: plain frozen records, turned into JSON by `findings.to_json`.
 
 Nothing here holds a raw text or a raw user id. Accuracies are means over users of a user's share of pairs with a positive margin; a user
-counts once in each seed. Intervals are clustered by user over all seeds.
+counts once in each seed. Intervals are clustered by user over all seeds. Violations are those of `rates`, in [0, 1].
 """
 
 from __future__ import annotations
@@ -20,6 +20,37 @@ class Unfairness:
     name: str  # "gap", "correlation with support", or a name of metrics.USER_METRICS
     value: Estimate
     difference: Estimate | None  # from the reference entry, paired by user; None for the reference itself
+
+
+@dataclass(frozen=True)
+class Violated:
+    """How far an entry's event rates lie apart, by one notion and kind of decision (see `rates`).
+
+    D is the mean over seeds of each seed's own D, the violation that one training is to be expected to have: a maximum of differences, so that
+    each seed's noise pushes it up. Pooled, rates are averaged over seeds first: noise that differs between seeds cancels, a bias that they
+    share remains.
+    """
+
+    notion: str  # "dp", "eo" or "cf"
+    decision: str  # "soft" or "hard"
+    selection: Estimate  # D on validation pairs; interval from the bootstrap by user, reverse percentiles
+    held_out: Estimate  # D on test pairs
+    pooled_selection: Estimate  # pooled; interval simultaneous over all compared differences (max-t)
+    pooled: Estimate
+    difference: Estimate | None  # D on test pairs minus the reference's, paired by user; None for the reference itself
+    pooled_difference: Estimate | None
+
+
+@dataclass(frozen=True)
+class EventCount:
+    """How many users and pairs stand behind the rate of an event, over all seeds."""
+
+    notion: str
+    event: str
+    selection_users: int
+    selection_pairs: int
+    held_out_users: int
+    held_out_pairs: int
 
 
 @dataclass(frozen=True)
@@ -43,6 +74,8 @@ class Standing:
     calibrated: Estimate | None = None  # the same after each rater's slope, shrunk to the pool's, was fitted on validation pairs
     cells: Mapping[str, tuple[Estimate, ...]] = field(default_factory=dict)  # accuracy of seen and of unseen users
     unfairness: tuple[Unfairness, ...] = ()
+    violations: tuple[Violated, ...] = ()  # empty where the data has no events
+    cost: Estimate | None = None  # accuracy of all users on test pairs minus the reference's, where there are events
 
 
 @dataclass(frozen=True)
@@ -73,6 +106,30 @@ class Front:
 
 
 @dataclass(frozen=True)
+class ConstraintFront:
+    """Panel 8 for one constraint: accuracy of all users against the violation, chosen on validation pairs and shown on both splits.
+
+    The hypervolume is the area of (violation, accuracy) that improves on a violation of 1 and the accuracy of a coin, .5, in points^2. On test
+    pairs it is that of the entries picked on validation pairs.
+    """
+
+    notion: str
+    decision: str
+    gamma: float  # the violation accepted
+    reference: str
+    lines: tuple[tuple[str, ...], ...]  # entries of a sweep that differ in gamma alone, in its order
+    best: tuple[str, ...]  # entries that no other one exceeds in accuracy or violation and equals in both, on validation pairs
+    best_held_out: tuple[str, ...]  # the same on test pairs: to compare, nothing is chosen by it
+    knee: str
+    chosen: str  # of the entries with a violation of at most gamma on validation pairs the most accurate there; "" where there is none
+    nearest: str  # the entry with the smallest violation on validation pairs
+    hypervolume_selection: float
+    hypervolume_held_out: float
+    noise_selection: float  # D that the reference would show if all its true rates were equal, mean over seeds; nan for CF
+    noise_held_out: float
+
+
+@dataclass(frozen=True)
 class Standings:
     """Everything `compare` and `sweep` print."""
 
@@ -90,3 +147,6 @@ class Standings:
     limits: tuple[str, ...]
     command: str
     details: Mapping[str, Any] = field(default_factory=dict)  # for machines: what each seed chose
+    events: tuple[EventCount, ...] = ()  # what constraints compare, where the data says so
+    events_rule: str = ""  # how events came about and how pairs are oriented, a sentence
+    constraint_fronts: tuple[ConstraintFront, ...] = ()  # one a notion and decision

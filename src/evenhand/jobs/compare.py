@@ -9,7 +9,7 @@ from evenhand.core import EvenhandError, PreferenceData
 from evenhand.encode.minilm import MiniLM
 from evenhand.jobs import dials
 from evenhand.jobs.audit import must_be_data
-from evenhand.jobs.contest import Contest
+from evenhand.jobs.contest import Contest, check_tolerance
 from evenhand.jobs.fit import PERSONALISED, PLAIN, TITLES
 from evenhand.jobs.grouping import Grouping
 from evenhand.jobs.prepare import Encoding, Progress, silent
@@ -34,6 +34,7 @@ def compare(
     grouping: Grouping | None = None,
     seed: int = 0,
     resamples: int = 1000,
+    tolerance: float | None = None,
     jobs: int = 0,
     simulated: bool = False,
     command: str = "",
@@ -45,14 +46,16 @@ def compare(
     methods: names as in `fit`; "pafo:lore" is PAFO on LoRe's head. tune_settings: how many settings of each, references too, validation
     chooses among in every seed; the first is the default. head: of methods that have none of their own. out: folder whose subfolder
     `trials` keeps every finished fit, so that the same call goes on where it was stopped. jobs: processes at once, 0 = one a core. say: is
-    told, before training, what a method cannot do on these data.
-    Raises EvenhandError, before any training, on unknown names and on data without groups for a method that needs them.
+    told, before training, what a method cannot do on these data. tolerance: where pairs are in events, the violation of a constraint that the
+    choice must be within, in (0, 1]; None = the gamma of the constrained entries if they share one, else 0.05.
+    Raises EvenhandError, before any training, on unknown names and on data without groups, or events, for a method that needs them.
     """
     must_be_data(data)
     if seeds < 1 or tune_settings < 0:
         raise EvenhandError(
             f"seeds={seeds}, tune={tune_settings}. Expected: at least one seed, and a budget of 0 or more. To do: correct it."
         )
+    check_tolerance(tolerance)
     budget = max(tune_settings, 1)
     plain, personalised = dials.method("bradley_terry", {}, "linear"), dials.method("bradley_terry", {}, head)
     references = [Entry(PLAIN, plain, budget)] + ([] if personalised == plain else [Entry(PERSONALISED, personalised, budget)])
@@ -67,7 +70,7 @@ def compare(
     trials = list(bench.run(entries, numbers, progress, say))
     contest = Contest(
         entries, references[-1].name, numbers, f"{len(entries)} methods on {data.source}",
-        simulated=simulated, resamples=resamples, command=command,
+        simulated=simulated, resamples=resamples, command=command, tolerance=tolerance,
     )  # fmt: skip
     told = f"{budget} settings of each entry tried on validation in every seed" if budget > 1 else "defaults, no search"
     return StandingsReport(contest.standings(data, trials, bench.about() | {"tuned": told}))

@@ -5,17 +5,20 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from evenhand.audits.intervals import mean_of_users
+from evenhand.audits.frontier import RateBoard, cells, constraint_front, counted, noise, violated
+from evenhand.audits.intervals import MOST_CONTRASTS, mean_of_users
 from evenhand.audits.ranking import Board, Levels, duels, front, levels, over_seeds, unfairness
-from evenhand.audits.standings import Front, Standing, Standings
+from evenhand.audits.rates import DECISIONS, NOTIONS, Notion
+from evenhand.audits.standings import ConstraintFront, EventCount, Front, Standing, Standings, Violated
 from evenhand.core import Estimate, EvenhandError, PreferenceData
 from evenhand.jobs.facts import LIMITS, facts
-from evenhand.jobs.trials import Entry, Failure, Trial, cannot
+from evenhand.jobs.trials import Entry, Failure, Trial, cannot, notion_of
+from evenhand.methods.faro import Faro
 
 CONTEST_LIMITS = (
     *LIMITS,
@@ -24,6 +27,11 @@ CONTEST_LIMITS = (
     "Raw user-level metrics are inflated by the noise of few pairs a user, for all entries alike: read the differences.",
     "Seeds deal prompts and users anew (unless the data has a split column) and start training anew; the people are the same in all of them.",
 )
+CONSTRAINT_LIMITS = (
+    "A violation is the largest of several differences, so noise alone keeps it above 0; groups of pairs and their orientation are given, and"
+    " what they leave out is not constrained.",
+)
+GAMMA = 0.05  # the violation accepted where entries do not agree on one
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class Contest:
     simulated: bool = False
     resamples: int = 1000
     command: str = ""
+    tolerance: float | None = None  # the violation accepted; None = the entries' own gamma where they share one under 1, else GAMMA
 
     def standings(self, data: PreferenceData, trials: Sequence[Trial | Failure], more: Mapping[str, str]) -> Standings:
         """The findings. Entries that failed in a seed stand in their row with the reason, and are compared with none."""
@@ -64,6 +73,7 @@ class Contest:
         ahead = self.reference if self.reference in whole else whole[0]
         uneven = unfairness(boards["test"], seen[1], whole.index(ahead), resamples=self.resamples, seed=seed)
         spread = over_seeds(boards["test"])
+        bound = self.bound(runs, whole.index(ahead), seen)
 
         def standing(entry: Entry) -> Standing:
             some = found[entry.name]
@@ -88,6 +98,8 @@ class Contest:
                 calibrated=_log_loss(some, "test.calibrated"),
                 cells={name: row(found_levels, boards["test"], place) for name, found_levels in cells.items()},
                 unfairness=uneven[entry.name],
+                violations=tuple(records[place] for records in bound.violations),
+                cost=_cost(seen[1], place, whole.index(ahead)) if bound.violations and place != whole.index(ahead) else None,
             )
 
         return Standings(
@@ -102,10 +114,51 @@ class Contest:
             swept=self.swept,
             exclusions=runs[0][0].exclusions,
             facts=facts(data, seed, {"splits": runs[0][0].split, "seeds": ", ".join(map(str, self.seeds)), **more}),
-            limits=CONTEST_LIMITS,
+            limits=(*CONTEST_LIMITS, *(CONSTRAINT_LIMITS if bound.violations else ()), *bound.left_out),
             command=self.command,
             details={t.entry: {str(u.seed): dict(u.settings) for u in found[t.entry]} for t in (r[0] for r in runs) if t.tried > 1},
+            events=bound.events,
+            events_rule=bound.rule,
+            constraint_fronts=bound.fronts,
         )
+
+    def bound(self, runs: Sequence[Sequence[Trial]], reference: int, seen: tuple[Levels, Levels]) -> Bound:
+        """Panel 8 for every constraint that the trials hold rates of, those that entries are held to first. seen: levels on validation and
+        test pairs.
+        """
+        names, asked = [some[0].entry for some in runs], [n for e in self.entries if (n := notion_of(e.method))]
+        gammas = {e.method.gamma for e in self.entries if isinstance(e.method, Faro) and e.method.gamma < 1}
+        gamma = self.tolerance if self.tolerance is not None else gammas.pop() if len(gammas) == 1 else GAMMA
+        accuracy = seen[0].value[:, -1], seen[1].value[:, -1]
+        out, lines = Bound(runs[0][0].events_rule), self.lines(names)
+        for notion in sorted(NOTIONS, key=lambda n: n not in asked):
+            valid, test = (rate_board(runs, cell, notion) for cell in ("valid", "test"))
+            if valid is None or test is None or not (valid.seeds() and test.seeds()):
+                continue
+            if notion not in asked and len(test.compared) > MOST_CONTRASTS:
+                out.left_out += (
+                    f"Left out: {NOTIONS[notion]} would compare {len(test.compared):,} pairs of events, and no entry is held to it.",
+                )
+                continue
+            entries = violated(valid, test, reference, resamples=self.resamples, seed=self.seeds[0])
+            out.events += counted(valid, test)
+            for place, decision in enumerate(DECISIONS):
+                records = [e[place] for e in entries]
+                out.violations.append(records)
+                by_noise = noise(valid, reference, decision, self.seeds[0]), noise(test, reference, decision, self.seeds[0])
+                front = constraint_front(records, names, accuracy, names[reference], gamma, lines, by_noise)
+                out.fronts += () if front is None else (front,)
+        return out
+
+    def lines(self, names: Sequence[str]) -> list[list[str]]:
+        """Entries of a sweep over gamma that differ in it alone, in its order; sets of two or more."""
+        if "gamma" not in self.swept:
+            return []
+        lines: dict[Faro, list[tuple[float, str]]] = defaultdict(list)
+        for e in self.entries:
+            if isinstance(e.method, Faro) and e.name in names:
+                lines[replace(e.method, gamma=1.0)].append((e.method.gamma, e.name))
+        return [[name for _, name in sorted(line)] for line in lines.values() if len(line) > 1]
 
     def front(self, names: Sequence[str], selection: Levels, held_out: Levels) -> Front | None:
         """Panel 8; None with fewer than two groups to trade between, or without a reference."""
@@ -113,6 +166,44 @@ class Contest:
         if len(cells) < 2 or self.reference not in names:
             return None
         return front(names, selection.value[:, cells], held_out.value[:, cells], self.reference)
+
+
+@dataclass
+class Bound:
+    """What trials say of constraints; nothing where they hold no rates. violations: by notion and decision, one record an entry."""
+
+    rule: str
+    violations: list[list[Violated]] = field(default_factory=list)
+    events: tuple[EventCount, ...] = ()
+    fronts: tuple[ConstraintFront, ...] = ()
+    left_out: tuple[str, ...] = ()  # why a notion is not judged, a sentence each
+
+
+def rate_board(runs: Sequence[Sequence[Trial]], cell: str, notion: Notion) -> RateBoard | None:
+    """Trials [entries][seeds] → rates of the events of all seeds, by name; None where no trial has any of the notion."""
+    first = runs[0]
+    if not any(f"{cell}.{notion}.pairs" in t.arrays for t in first):
+        return None
+    events, compared = cells(notion, tuple(dict.fromkeys(name for t in first for name in t.events)))
+    users = len(first[0].arrays["group"])
+    pairs = np.zeros((len(first), len(events)), np.int64)
+    of = {d: np.full((len(runs), len(first), users, len(events)), np.nan) for d in DECISIONS}
+    for s, t in enumerate(first):
+        if f"{cell}.{notion}.pairs" not in t.arrays:
+            continue
+        places = [events.index(name) for name in cells(notion, t.events)[0]]
+        pairs[s, places] = t.arrays[f"{cell}.{notion}.pairs"]
+        for d, values in of.items():
+            for e, some in enumerate(runs):
+                values[e, s][:, places] = some[s].arrays[f"{cell}.{notion}.{d}"]
+    return RateBoard(notion, events, compared, of, pairs)
+
+
+def _cost(found: Levels, entry: int, reference: int) -> Estimate:
+    """Accuracy of all users minus the reference's, paired by user."""
+    weights = np.zeros(len(found.value))
+    weights[entry], weights[reference] = 1.0, -1.0
+    return found.estimate(weights, len(found.users) - 1, "difference of accuracy", "all")
 
 
 def board(runs: Sequence[Sequence[Trial]], cell: str, *, unseen: bool | None = None) -> Board:
@@ -156,3 +247,9 @@ def _settings(some: Sequence[Trial]) -> dict[str, str]:
     """Each dial's value; "by seed" where validation chose differently."""
     values = {name: {t.settings.get(name, "") for t in some} for t in some for name in t.settings}
     return {name: next(iter(v)) if len(v) == 1 else "by seed" for name, v in values.items()}
+
+
+def check_tolerance(tolerance: float | None) -> None:
+    """Raises EvenhandError unless it is a violation that can be accepted."""
+    if tolerance is not None and not 0 < tolerance <= 1:
+        raise EvenhandError(f"tolerance is {tolerance:g}. Expected: above 0 and at most 1, such as 0.05. To do: give such a share.")

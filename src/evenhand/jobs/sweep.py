@@ -10,7 +10,7 @@ from evenhand.core import EvenhandError, PreferenceData
 from evenhand.encode.minilm import MiniLM
 from evenhand.jobs import dials
 from evenhand.jobs.audit import must_be_data
-from evenhand.jobs.contest import Contest
+from evenhand.jobs.contest import Contest, check_tolerance
 from evenhand.jobs.fit import PERSONALISED, PLAIN, TITLES
 from evenhand.jobs.grouping import Grouping
 from evenhand.jobs.prepare import Encoding, Progress, silent
@@ -34,6 +34,7 @@ def sweep(
     grouping: Grouping | None = None,
     seed: int = 0,
     resamples: int = 1000,
+    tolerance: float | None = None,
     jobs: int = 0,
     simulated: bool = False,
     command: str = "",
@@ -43,11 +44,12 @@ def sweep(
     """Train `method` at every combination of the dials in `over`, such as {"alpha": ["0.1", "0.5"], "balance": ["0", "1"]}.
 
     settings: dials that stay as they are set. Settings that differ in what does not shape the batches (alpha, balance, temperature, weight
-    decay, power) train together as one model, each exactly as it would alone. Other arguments and errors as in `compare`.
+    decay, power, gamma) train together as one model, each exactly as it would alone. Other arguments and errors as in `compare`.
     """
     must_be_data(data)
     if seeds < 1 or not over or not all(over.values()):
         raise EvenhandError("A sweep needs at least one seed and one dial with values. Expected: --over alpha=0.1,0.5. To do: name them.")
+    check_tolerance(tolerance)
     grid = list(product(*over.values()))
     if len(grid) > LARGEST_GRID:
         raise EvenhandError(f"The grid has {len(grid)} settings. Expected: {LARGEST_GRID} at most. To do: fewer values.")
@@ -68,5 +70,7 @@ def sweep(
     numbers = range(seed, seed + seeds)
     trials = list(bench.run(entries, numbers, progress, say, at_once=STACK))
     title = f"{TITLES.get(method, method)} over {', '.join(over)} on {data.source}"
-    contest = Contest(entries, reference, numbers, title, tuple(over), simulated=simulated, resamples=resamples, command=command)
+    contest = Contest(
+        entries, reference, numbers, title, tuple(over), simulated=simulated, resamples=resamples, command=command, tolerance=tolerance
+    )
     return StandingsReport(contest.standings(data, trials, bench.about()))

@@ -2,7 +2,8 @@
 is on disk is not computed again.
 
 A trial file (safetensors) holds, for each user, accuracy and log-loss on validation and test pairs, the user's group and support in that
-seed, and how many pairs there were. It holds neither texts nor ids: users are numbers of the data set.
+seed, and how many pairs there were; where pairs are in events (see `core.Events`) also each user's mean in every event. It holds neither
+texts nor ids: users are numbers of the data set.
 """
 
 from __future__ import annotations
@@ -28,14 +29,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from evenhand.audits.metrics import correct, log_loss
-from evenhand.core import DataError, EvenhandError, Exclusions, PreferenceData, clip
+from evenhand.audits.rates import DECISIONS, NOTIONS, Notion, matched_gaps, rates
+from evenhand.core import DataError, EvenhandError, Events, Exclusions, PreferenceData, clip
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, split_pairs
 from evenhand.jobs import dials
 from evenhand.jobs.audit import no_test_pairs
+from evenhand.jobs.compared import check_constraints
 from evenhand.jobs.facts import data_digest, joined
 from evenhand.jobs.grouping import Grouping
 from evenhand.jobs.prepare import Encoding, Prepared, Progress, prepare
+from evenhand.methods.faro import Faro
 from evenhand.methods.pafo import Pafo
+from evenhand.methods.penalty import Penalty
 from evenhand.training.calibration import Calibration, calibrate
 from evenhand.training.groups import require_groups
 from evenhand.training.scoring import margins
@@ -67,7 +72,10 @@ class Trial:
     rule: str  # how groups came about in this seed, a sentence
     split: str  # how pairs were dealt in this seed, a sentence
     exclusions: Exclusions
-    arrays: Mapping[str, np.ndarray]  # group, support, unseen, and accuracy, log_loss, calibrated (log-loss), pairs of each cell
+    # group, support, unseen; of each cell accuracy, log_loss, calibrated (log-loss), pairs, and where there are events those of `_rates`
+    arrays: Mapping[str, np.ndarray]
+    events: tuple[str, ...] = ()  # groups of pairs that constraints compare
+    events_rule: str = ""  # how they came about, a sentence
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,11 @@ class Bench:
     @cached_property
     def digest(self) -> str:
         return data_digest(self.data)
+
+    @property
+    def has_events(self) -> bool:
+        """Whether trials hold rates of events: the data's own, or users' groups by attributes (see `Prepared.events`)."""
+        return self.data.events is not None or bool(self.grouping.attributes)
 
     def about(self) -> dict[str, str]:
         """Facts for the report."""
@@ -166,6 +179,8 @@ class Bench:
             "budget": entry.budget,
             "seed": seed,
         }
+        if self.has_events:
+            told["rates"] = sorted(DECISIONS)
         digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
         return self.folder / f"{digest}.safetensors"
 
@@ -183,6 +198,7 @@ class Bench:
                     **about,
                     "entry": entry.name,
                     "groups": tuple(about["groups"]),
+                    "events": tuple(about.get("events", ())),
                     "exclusions": Exclusions(**about["exclusions"]),
                     "arrays": arrays,
                 }
@@ -201,14 +217,27 @@ class Failure:
 
 
 def check(entries: Sequence[Entry], ready: Prepared, say: Callable[[str], None]) -> None:
-    """What can be known before training: raises EvenhandError where a method lacks groups, and tells `say` of lesser limits."""
+    """What can be known before training: raises EvenhandError where a method lacks groups or events, and tells `say` of lesser limits."""
     train, valid = ready.training()
+    if ready.events is not None and is_matched(ready.events):
+        matched_gaps(np.zeros(len(ready.data)), ready.data.user, ready.events)  # sets of two users cannot be judged
     for e in entries:
         if e.method.needs_groups:
             require_groups(e.name, train, valid)
+        try:
+            check_constraints(ready, [] if (notion := notion_of(e.method)) is None else [notion])
+        except EvenhandError as error:
+            raise EvenhandError(f"{e.name}: {error}") from None
         note = cannot(e.method, new_users=bool(ready.split.unseen.any()), groups=len(set(train.groups())))
         if note:
             say(f"{e.name}: {note}")
+
+
+def notion_of(method: Any) -> Notion | None:
+    """The constraint that a method holds its model to."""
+    if not isinstance(method, Faro | Penalty):
+        return None
+    return next(n for n in NOTIONS if n == method.notion.__name__)
 
 
 def cannot(method: Any, *, new_users: bool, groups: int) -> str:
@@ -223,7 +252,21 @@ def cannot(method: Any, *, new_users: bool, groups: int) -> str:
 
 def describe(method: Any) -> list[Any]:
     """All that makes a method what it is, in JSON: its class, its dials, and the classes of what it is built from."""
-    return [type(method).__name__, type(dials.base(method).head).__name__, {name: str(value) for name, value in dials.dials(method)}]
+    return [type(method).__name__, type(dials.base(method).head).__name__, settings(method)]
+
+
+def settings(method: Any) -> dict[str, str]:
+    """Every dial's value. Of two dials of one name the method's own comes first; the other, such as its base's, has a 2 behind its name."""
+    out: dict[str, str] = {}
+    for name, value in dials.dials(method):
+        out[name if name not in out else f"{name}2"] = str(value)
+    return out
+
+
+def is_matched(events: Events) -> bool:
+    """Whether two pairs are matched."""
+    twins = np.zeros(0) if events.twin is None else events.twin[events.twin >= 0]
+    return len(np.unique(twins)) < len(twins)
 
 
 def _work(ready: Prepared, part: Sequence[Entry], seed: int, files: Sequence[Path], note: Path) -> None:
@@ -241,8 +284,7 @@ def _work(ready: Prepared, part: Sequence[Entry], seed: int, files: Sequence[Pat
             found = [(e.method, f, 1) for e, f in zip(part, fitted, strict=True)]
         seconds = (time.perf_counter() - start) / len(part)
         for entry, (method, fitted_one, tries), file in zip(part, found, files, strict=True):
-            settings = {name: str(value) for name, value in dials.dials(method)}
-            _write(_judged(ready, fitted_one.scorer, entry.name, seed, settings, tries, seconds), file)
+            _write(_judged(ready, fitted_one.scorer, entry.name, seed, settings(method), tries, seconds), file)
     except Exception as error:
         told = str(error) if isinstance(error, EvenhandError) else f"{type(error).__name__}: {error}"
         note.write_text(" ".join(clip(told, 300).split()) or type(error).__name__)
@@ -250,7 +292,7 @@ def _work(ready: Prepared, part: Sequence[Entry], seed: int, files: Sequence[Pat
             raise
 
 
-def _judged(ready: Prepared, scorer: Any, name: str, seed: int, settings: Mapping[str, str], tried: int, seconds: float) -> Trial:
+def _judged(ready: Prepared, scorer: Any, entry: str, seed: int, told: Mapping[str, str], tried: int, seconds: float) -> Trial:
     split: Split = ready.split
     users = len(ready.data.users)
     arrays: dict[str, np.ndarray] = {
@@ -262,26 +304,49 @@ def _judged(ready: Prepared, scorer: Any, name: str, seed: int, settings: Mappin
     for cell, part in CELLS.items():  # validation first: it calibrates
         rows = ready.strict(split.rows(part))
         pairs = ready.pairs(rows, ready.strict(split.rows(TRAIN)) if cell == "valid" else split.history)
-        margin, user, weight = margins(scorer, pairs), pairs.user.numpy(), pairs.weight.double().numpy()
+        margin = margins(scorer, pairs)
         if not bool(torch.isfinite(margin).all()):
             raise EvenhandError("Margins are not finite: the fit diverged. Expected: finite. To do: a smaller step (lr).")
+        if ready.events is not None:
+            found = _rates(margin.numpy(), pairs.user.numpy(), ready.events.take(rows), users)
+            arrays |= {f"{cell}.{name}": values for name, values in found.items()}
+            counted = torch.from_numpy(ready.counted(rows)[rows])
+            pairs, margin = pairs.take(counted), margin[counted]
+        user, weight = pairs.user.numpy(), pairs.weight.double().numpy()
         calibration = calibration or calibrate(margin, pairs.user, users, weight=pairs.weight)
         total = np.bincount(user, weight, users)
         own = calibration.apply(margin, torch.where(torch.from_numpy(split.unseen)[pairs.user], -1, pairs.user))
         arrays[f"{cell}.pairs"] = np.bincount(user, minlength=users).astype(np.int32)
-        found = {"accuracy": correct(margin.numpy()), "log_loss": log_loss(margin.numpy()), "calibrated": log_loss(own.numpy())}
-        for metric, values in found.items():
+        of_pair = {"accuracy": correct(margin.numpy()), "log_loss": log_loss(margin.numpy()), "calibrated": log_loss(own.numpy())}
+        for metric, values in of_pair.items():
             mean = np.full(users, np.nan)
             np.divide(np.bincount(user, weight * values, users), total, out=mean, where=total > 0)
             arrays[f"{cell}.{metric}"] = mean
     left = joined(ready.data, split.exclusions)
-    return Trial(name, seed, settings, tried, seconds, ready.groups.names, ready.groups.rule, split.rule, left, arrays)
+    events, rule = ((), "") if ready.events is None else (ready.events.names, ready.events.rule)
+    return Trial(entry, seed, told, tried, seconds, ready.groups.names, ready.groups.rule, split.rule, left, arrays, events, rule)
+
+
+def _rates(margin: np.ndarray, user: np.ndarray, events: Events, users: int) -> dict[str, np.ndarray]:
+    """Of each notion that the pairs allow: `NOTION.DECISION` float64[users, events], nan where a user has no pair of the event, and
+    `NOTION.pairs` int64[events] (matched sets for CF).
+    """
+    allowed = {"dp": len(events) > 1, "eo": len(events) > 1, "cf": is_matched(events)}
+    out = {}
+    for notion in (n for n in NOTIONS if allowed[n]):
+        for name, decision in DECISIONS.items():
+            found = rates(margin, user, events, notion, decision)
+            whole = np.full((users, len(found.events)), np.nan)
+            whole[found.user] = found.by_user
+            out[f"{notion}.{name}"], out[f"{notion}.pairs"] = whole, found.pairs
+    return out
 
 
 def _write(trial: Trial, file: Path) -> None:
     """In one step: a reader, or a process that starts after a crash, never finds half of one."""
     about = {k: getattr(trial, k) for k in ("entry", "seed", "settings", "tried", "seconds", "groups", "rule", "split")}
     left = trial.exclusions
+    about |= {"events": trial.events, "events_rule": trial.events_rule} if trial.events_rule else {}
     about["exclusions"] = {"rows_in": left.rows_in, "rows_used": left.rows_used, "reasons": dict(left.reasons)}
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(f".{os.getpid()}")

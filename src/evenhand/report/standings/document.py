@@ -7,9 +7,9 @@ from typing import Any
 
 from evenhand.audits.findings import to_json
 from evenhand.audits.ranking import dominance
-from evenhand.audits.standings import Front, Standings, Versus
+from evenhand.audits.standings import ConstraintFront, Front, Standings, Versus
 from evenhand.report.public import TWIN, is_small, may_be_named, one_line, printable, suppress, suppress_estimates
-from evenhand.report.standings.words import FORMULAS
+from evenhand.report.standings.words import CONSTRAINT_FORMULAS, FORMULAS
 
 Json = dict[str, Any]
 
@@ -30,13 +30,22 @@ def publish(found: Standings) -> Json:
         _suppress_entry(entry, small)
     if found.front:
         document["front"] = _front(found.front, names, bool(hidden))
+    few = {c.notion for c in found.events if is_small(c.selection_users) or is_small(c.held_out_users)}
+    document["constraint_fronts"] = [_constraint_front(f, names, f.notion in few) for f in found.constraint_fronts]
+    for entry in document["entries"]:
+        _suppress_violations(entry, few)
+    for count in document["events"]:
+        for split in ("selection", "held_out"):
+            if is_small(count[f"{split}_users"]):
+                count.update({f"{split}_users": None, f"{split}_pairs": None})
     _note_dominance(document)
     suppress_estimates(document)
     shown = set(document["groups"]) - {groups[g] for g in hidden}
     by_group = document["exclusions"]["by_group"]
     tiny = {groups[g] for g in hidden}
     document["exclusions"]["by_group"] = {key: reasons for key, reasons in by_group.items() if may_be_named(key, reasons, tiny, shown)}
-    return {"format": "evenhand standings 1", **document, "formulas": FORMULAS}
+    formulas = FORMULAS | (CONSTRAINT_FORMULAS if document["constraint_fronts"] else {})
+    return {"format": "evenhand standings 1", **document, "formulas": formulas}
 
 
 def _distinct(texts: Iterable[str]) -> dict[str, str]:
@@ -87,6 +96,30 @@ def _front(front: Front, names: Mapping[str, str], is_hidden: bool) -> Json:
     if is_hidden:
         out.update(best=[], best_held_out=[], knee="", hypervolume_selection=None, hypervolume_held_out=None)
     return out
+
+
+def _constraint_front(front: ConstraintFront, names: Mapping[str, str], is_hidden: bool) -> Json:
+    """Nothing of a front is shown where an event is small: every place on it is a distance between events."""
+    out: Json = printable(to_json(front)) | {
+        "reference": names[front.reference], "chosen": names.get(front.chosen, ""), "knee": names.get(front.knee, ""),
+        "nearest": names[front.nearest], "lines": [[names[n] for n in line] for line in front.lines], "best": [names[n] for n in front.best],
+        "best_held_out": [names[n] for n in front.best_held_out], "suppressed": is_hidden,
+    }  # fmt: skip
+    if is_hidden:
+        out.update(best=[], best_held_out=[], knee="", chosen="", nearest="", hypervolume_selection=None, hypervolume_held_out=None)
+        out.update(noise_selection=None, noise_held_out=None)
+    return out
+
+
+def _suppress_violations(entry: Json, few: set[str]) -> None:
+    """Where an event is small no violation is shown, nor which two events are furthest apart. A difference speaks of no event alone, but with
+    the reference's violation it would give an entry's away.
+    """
+    for found in entry["violations"]:
+        if found["notion"] in few:
+            for estimate in (e for e in found.values() if isinstance(e, dict)):
+                suppress(estimate)
+                estimate["group"] = ""
 
 
 def _note_dominance(document: Json) -> None:

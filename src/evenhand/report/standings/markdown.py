@@ -11,6 +11,7 @@ from evenhand.report.words import difference, people, points, share
 
 Json = dict[str, Any]
 MOST_ENTRIES, MOST_DUELS, MOST_GROUPS = 12, 6, 3  # rows and columns; with all of them the text has 36 lines
+BOUND_ENTRIES, BOUND_DUELS = 7, 3  # the same where there are constraints, whose table has as many rows
 
 
 def markdown(document: Json) -> str:
@@ -20,16 +21,19 @@ def markdown(document: Json) -> str:
         lines += ["**Users are simulated.**", ""]
     lines += [f"**{text(said.headline(document))}.** {text(said.meaning(document), 600)}", ""]
     lines += [text(said.front_sentence(document), 400), ""] if document["front"] else []
-    lines += _entries(document) + _duels(document)
+    bound = bool(document["constraint_fronts"])
+    lines += _entries(document, BOUND_ENTRIES if bound else MOST_ENTRIES)
+    lines += _violations(document) if bound else []
+    lines += _duels(document, BOUND_DUELS if bound else MOST_DUELS)
     lines += [f"To reproduce: {code(document['command'])}"] if document["command"] else []
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _entries(document: Json) -> list[str]:
+def _entries(document: Json, most: int) -> list[str]:
     groups = list(enumerate(document["groups"]))[:MOST_GROUPS]
     all_users, has_gap = len(document["groups"]), any(of.metric_of(e, "gap") for e in document["entries"])
     rows = []
-    for e in of.foremost(document, MOST_ENTRIES):
+    for e in of.foremost(document, most):
         if not e["held_out"]:
             rows.append((_name(document, e), *[""] * (len(groups) + 1 + has_gap), f"failed: {text(e['failed'], 80)}"))
             continue
@@ -41,7 +45,7 @@ def _entries(document: Json) -> list[str]:
     everybody = of.whole(document)
     head = ("entry", *(text(g, 40) for _, g in groups), "all users", *(["gap, points"] if has_gap else []), "dominated by")
     left_out = len(document["entries"]) - len(rows)
-    lines = table(head, rows, MOST_ENTRIES, "standings.csv")
+    lines = table(head, rows, most, "standings.csv")
     about = f"Accuracy on test pairs with 95 % intervals, {people(everybody)}." if everybody else "No entry has numbers."
     return [*lines, about + (f" {left_out} more in standings.csv." if left_out else ""), ""]
 
@@ -60,11 +64,31 @@ def _name(document: Json, entry: Json) -> str:
     return f"**{name}** ({', '.join(told)})" if told else name
 
 
-def _duels(document: Json) -> list[str]:
+def _violations(document: Json) -> list[str]:
+    """Accuracy and violation of the first constraint; violations.csv has all."""
+    front = document["constraint_fronts"][0]
+    lines = [text(said.constraint_front_sentence(document, front), 600), ""]
+    if front["suppressed"]:
+        return lines
+    rows = []
+    for e in of.bound(document, front, BOUND_ENTRIES):
+        found = said.violation_of(e, front)
+        if found:
+            told = {"chosen": "chosen for the constraint", "reference": "reference"}
+            marks = [word for key, word in told.items() if front[key] == e["name"]]
+            name = text(e["name"], 60)
+            name = f"**{name}** ({', '.join(marks)})" if marks else name
+            change = difference(found["difference"]) if found["difference"] else ""
+            rows.append((name, share(e["held_out"][-1]), share(found["held_out"]), change))
+    head = ("entry", "accuracy, all users", f"violation, {front['decision']}", "change, points")
+    return [*lines, *table(head, rows, BOUND_ENTRIES, "violations.csv")]
+
+
+def _duels(document: Json, most: int) -> list[str]:
     best = of.chosen(document)
     if best is None:
         return []
-    others = [e["name"] for e in of.foremost(document, MOST_DUELS + 1) if e["held_out"] and e["name"] != best["name"]][:MOST_DUELS]
+    others = [e["name"] for e in of.foremost(document, most + 1) if e["held_out"] and e["name"] != best["name"]][:most]
     rows = []
     for name in others:
         differences, verdict = of.versus(document, best["name"], name) or ([], "")
@@ -75,4 +99,4 @@ def _duels(document: Json) -> list[str]:
         ]
         rows.append((verdict or "not shown", text(name, 60), ", ".join(shown[:MOST_GROUPS])))
     head = (f"{text(best['name'], 60)} …", "against", "difference, points (intervals hold for all duels at once)")
-    return table(head, rows, MOST_DUELS, "duels.csv")
+    return table(head, rows, most, "duels.csv")

@@ -1,4 +1,4 @@
-"""Published standings → panels in the order of decisions: who stands where, the frontier, who beats whom, single users, seen and unseen
+"""Published standings → panels in the order of decisions: who stands where, the frontier, constraints, who beats whom, single users, seen and unseen
 users, the dials, and where it all comes from."""
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from evenhand.report.layout import Figure, Panel, Table, counts, drawn, listed
 from evenhand.report.standings import reading as of
 from evenhand.report.standings import words as said
 from evenhand.report.standings.cells import MOST_GROUPS, NOTHING, marked, shown, stacked
+from evenhand.report.standings.constrained import constraints
 from evenhand.report.standings.curves import Place, frontier
 from evenhand.report.standings.details import cells, dials, users
 from evenhand.report.standings.figures import Series, Strip, matrix, strips
@@ -24,8 +25,9 @@ MOST_IN_MATRIX = 16  # entries whose duels are all drawn; of more, only those wi
 
 
 def panels(document: Json) -> tuple[Panel, ...]:
-    """Panels a to g; f only where dials were swept."""
-    first = standings(document), front(document), duels(document), users(document), cells(document)
+    """Panels a to h; that of constraints only where pairs are in events, that of dials only where some were swept."""
+    bound = [constraints(document)] if document["constraint_fronts"] else []
+    first = standings(document), front(document), *bound, duels(document), users(document), cells(document)
     return (*first, *([dials(document)] if document["swept"] else []), context.data(document))
 
 

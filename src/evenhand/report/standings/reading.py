@@ -102,6 +102,18 @@ def foremost(document: Json, most: int) -> list[Json]:
     return [e for e in document["entries"] if e["name"] in kept]
 
 
+def bound(document: Json, front: Json, most: int) -> list[Json]:
+    """At most that many entries in their order: those of a constraint's front, and then those with the smallest violation on validation."""
+
+    def rank(e: Json) -> tuple[int, float]:
+        sizes = [v["selection"]["value"] for v in e["violations"] if (v["notion"], v["decision"]) == (front["notion"], front["decision"])]
+        first = e["name"] in (front["chosen"], front["reference"], front["nearest"])
+        return 0 if first else 1 if e["name"] in front["best"] else 2, 1.0 if not sizes or sizes[0] is None else sizes[0]
+
+    kept = {e["name"] for e in sorted(running(document), key=rank)[:most]}
+    return [e for e in running(document) if e["name"] in kept]
+
+
 def drawn_names(document: Json) -> list[str]:
     """The rows of a figure."""
     return [e["name"] for e in foremost(document, MOST_DRAWN) if e["held_out"]]

@@ -20,6 +20,8 @@ def tables(document: Json) -> dict[str, str]:
         "cells.csv": _cells(document),
         "exclusions.csv": exclusions(document["exclusions"]),
     }
+    if document["constraint_fronts"]:
+        files |= {"violations.csv": _violations(document), "events.csv": _events(document["events"])}
     return {name: as_csv(rows) for name, rows in files.items()}
 
 
@@ -66,3 +68,32 @@ def _cells(document: Json) -> list[list[Any]]:
         [e["name"], name, group, *cells(of[c])] for e in document["entries"] for name, of in e["cells"].items() for c, group in _groups(document)
     ]  # fmt: skip
     return [["entry", "users", "group", *head("accuracy")], *rows]
+
+
+def _violations(document: Json) -> list[list[Any]]:
+    """A row an entry, notion and kind of decision. Pooled: of rates averaged over seeds."""
+    fronts = {(f["notion"], f["decision"]): f for f in document["constraint_fronts"]}
+    none: Json = {"gamma": None, "chosen": "", "knee": "", "best": [], "best_held_out": []}
+    rows: list[list[Any]] = []
+    for e in document["entries"]:
+        for v in e["violations"]:
+            front = fronts.get((v["notion"], v["decision"]), none)
+            name = e["name"]
+            rows.append([
+                name, v["notion"], v["decision"], front["gamma"], name == front["chosen"], name == front["knee"], name in front["best"],
+                name in front["best_held_out"], *(x for key in VIOLATION for x in cells(v[key])), *cells(e["cost"]),
+            ])  # fmt: skip
+    columns = ["entry", "notion", "decision", "gamma", "chosen", "knee", "not_dominated_validation", "not_dominated_test"]
+    return [[*columns, *head(*VIOLATION.values(), "accuracy_difference_from_reference")], *rows]
+
+
+VIOLATION = {
+    "selection": "validation", "held_out": "test", "pooled_selection": "pooled_validation", "pooled": "pooled_test",
+    "difference": "difference_from_reference", "pooled_difference": "pooled_difference_from_reference",
+}  # fmt: skip
+
+
+def _events(events: list[Json]) -> list[list[Any]]:
+    columns = ["notion", "event", "selection_users", "selection_pairs", "held_out_users", "held_out_pairs"]
+    named = [c.replace("selection", "validation").replace("held_out", "test") for c in columns]
+    return [named, *([e[c] for c in columns] for e in events)]

@@ -13,13 +13,16 @@ from evenhand.report.standings import words as said
 from evenhand.report.terminal import ascii_only, clip, difference, share
 from evenhand.report.words import number
 
-MAX_ENTRIES, MAX_GROUPS, LONGEST_NAME = 16, 3, 44
+MAX_ENTRIES, MAX_GROUPS, MAX_CONSTRAINTS, LONGEST_NAME = 16, 3, 2, 44
 
 Json = dict[str, Any]
 
 
 def standings_table(report: StandingsReport) -> Table:
-    """Accuracy of each group and of all users on test pairs, the gap and the cost. * = chosen on validation, = is the reference."""
+    """Accuracy of each group and of all users on test pairs, the gap, the first constraint's violation and the cost.
+
+    * = chosen on validation, = is the reference.
+    """
     document = report.document
     groups = document["groups"][:MAX_GROUPS]
     has_gap = any(of.metric_of(e, "gap") for e in document["entries"])
@@ -27,6 +30,9 @@ def standings_table(report: StandingsReport) -> Table:
     out.add_column("test, in % [95 %]", overflow="fold", min_width=18)
     for column in (*groups, "all", *(["gap"] if has_gap else [])):
         out.add_column(Text(clip(column, 20)), overflow="fold")
+    front = next(iter(document["constraint_fronts"]), None)
+    if front:
+        out.add_column(Text(f"violation, {front['notion']} {front['decision']}"), overflow="fold")
     for column in ("tried", "seconds"):
         out.add_column(column, justify="right", no_wrap=True)
     for e in of.foremost(document, MAX_ENTRIES):
@@ -38,6 +44,9 @@ def standings_table(report: StandingsReport) -> Table:
         cells = [share(e["held_out"][c]) for c in (*range(len(groups)), -1)] + (
             [difference(gap["value"] if gap else None)] if has_gap else []
         )
+        if front:
+            found = said.violation_of(e, front)
+            cells.append(share(found["held_out"]) if found else "")
         out.add_row(name, *map(Text, cells), f"{e['tried']:,}", ascii_only(number(e["seconds"], 0)))
     return out
 
@@ -61,6 +70,8 @@ def standings_lines(report: StandingsReport) -> list[Text]:
         out.append(Text(_plain(said.duel_sentence(document))))
     if document["front"]:
         out.append(Text(_plain(said.front_sentence(document))))
+    bound = dict.fromkeys(said.constraint_front_sentence(document, f) for f in document["constraint_fronts"])
+    out += [Text(_plain(sentence)) for sentence in list(bound)[:MAX_CONSTRAINTS]]
     out += [Text(f"failed  {clip(e['name'], LONGEST_NAME)}: {e['failed']}", style="red") for e in entries if e["failed"]][:4]
     if len(entries) > MAX_ENTRIES:
         out.append(Text(f"{MAX_ENTRIES} of {len(entries)} entries; all are in the report"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from evenhand.report.standings.reading import chosen, entry, group_label, metric_of, reference, running, versus, whole
-from evenhand.report.words import count, evidence, group_name, is_clear, number, people, percent, points, share
+from evenhand.report.words import capital, count, evidence, group_name, is_clear, number, people, percent, points, share
 
 Json = dict[str, Any]
 BETTER = {  # which way a user-level metric is better
@@ -21,6 +21,7 @@ BETTER = {  # which way a user-level metric is better
     "gap": "nearer to 0",
     "correlation with support": "nearer to 0",
 }
+NOTIONS = {"dp": "demographic parity", "eo": "equalized odds", "cf": "counterfactual fairness"}
 FORMULAS = {
     "accuracy": "mean over users (each once in every seed) of the share of a user’s pairs with a positive margin",
     "interval": "95 %, clustered by user over all seeds; differences are paired by user",
@@ -33,6 +34,13 @@ FORMULAS = {
     "front": "entries that no other one equals or exceeds in every group, by the estimates",
     "area won": "the area between the front and the reference, in points² (with more groups a volume); on test pairs that of the entries picked on validation pairs",
     "knee": "the point of the front farthest above the line between its ends",
+}
+CONSTRAINT_FORMULAS = {
+    "event rate": "q(e) = mean over users of the user’s mean over pairs of event e of σ(M) (soft) or 1[M > 0] (hard), M = r(y1) − r(y2)",
+    "violation": "the largest |q(e) − q(e′)| over compared events; counterfactual fairness: mean over matched sets of max − min; mean over seeds",
+    "pooled violation": "the same of rates averaged over seeds, each user’s first",
+    "interval of a violation": "95 %: bootstrap by user over all seeds, reverse percentiles; pooled: simultaneous over all compared events (max-t)",
+    "accuracy against violation": "an entry is dominated if another is at least as accurate (all users) with at most its violation",
 }
 
 
@@ -134,6 +142,46 @@ def front_sentence(document: Json) -> str:
     unit, what = ("points²", "area") if dimensions == 2 else ("points³", "volume")
     won = f"{number(front['hypervolume_selection'], 1)} {unit} on validation and {number(front['hypervolume_held_out'], 1)} on test pairs"
     return f"{found}; the {what} won over {front['reference']} is {won} ({people(everybody)})."
+
+
+def violation_of(entry: Json, front: Json) -> Json | None:
+    """An entry's violation under the notion and decision of a front."""
+    same = (v for v in entry["violations"] if (v["notion"], v["decision"]) == (front["notion"], front["decision"]))
+    return next(same, None)
+
+
+def constraint_front_sentence(document: Json, front: Json) -> str:
+    """Panel 8 of a constraint: what the entry within what is accepted has on test pairs, or that there is none."""
+    name = capital(NOTIONS[front["notion"]])
+    if front["suppressed"]:
+        return f"{name} is not shown: one of its events has fewer than 10 users."
+    start, within = f"{name} by {front['decision']} decisions", f"within {points(front['gamma'])} points on validation pairs"
+    best = entry(document, front["chosen"] or front["nearest"])
+    found = violation_of(best, front) if best else None
+    if best is None or found is None or found["held_out"]["value"] is None:
+        return f"{start} is not shown: too few users."
+    held_out, change = found["held_out"], found["difference"]
+    if not front["chosen"]:
+        noise = "" if front["noise_selection"] is None else f", where noise alone would show {points(front['noise_selection'])}"
+        return (
+            f"{start}: no entry is {within}; the nearest, {best['name']}, has {points(found['selection']['value'])} points there{noise}, and "
+            f"{points(held_out['value'])} on test pairs {evidence(held_out)}."
+        )
+    on_test = f"{points(held_out['value'])} points on test pairs"
+    if best["name"] == front["reference"] or change is None:
+        return f"{start}: the reference, {best['name']}, is itself the most accurate entry {within}; it has {on_test} {evidence(held_out)}."
+    sure = "" if is_clear(change) else ", within noise"
+    moved = f"{points(change['value'], True)} against {front['reference']}{sure} {evidence(change, lambda v: points(v, True))}"
+    return f"{start}: the most accurate entry {within}, {best['name']}, has {on_test}, {moved}{_price(best)}."
+
+
+def _price(of: Json) -> str:
+    """What it costs all users."""
+    cost = of["cost"]
+    if cost is None or cost["value"] is None:
+        return ""
+    ends = "" if cost["low"] is None else f" ({points(cost['low'], True)} to {points(cost['high'], True)})"
+    return f", at {points(cost['value'], True)} points of accuracy{ends}"
 
 
 def duel_sentence(document: Json) -> str:
