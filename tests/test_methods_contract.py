@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from worlds import history_of, two_tastes, unreadable
+from worlds import history_of, two_tastes, unreadable, with_events
 
 import evenhand.methods
 from evenhand.core import EvenhandError, Pairs
@@ -64,7 +64,8 @@ def accuracy(scorer: Any, pairs: Pairs, group: int) -> float:
 
 @pytest.fixture(scope="module")
 def world() -> tuple[Pairs, Pairs, Pairs]:
-    return two_tastes(n_users=40, pairs=8, held_out=4)
+    train, valid, test = (with_events(p) for p in two_tastes(n_users=40, pairs=8, held_out=4))
+    return train, valid, test
 
 
 def test_the_folder_lists_every_method() -> None:
@@ -128,14 +129,18 @@ class TestEveryMethod:
         assert torch.isfinite(margins(scorer, test)).all()
 
     def test_weights_are_respected(self, method: Any) -> None:
-        """Pairs of weight near 0 can say what they like: turned round or not, the model is the same."""
+        """Pairs of weight near 0 can say what they like: turned round or not, the model is the same.
+
+        Their events still count: what is preferred in an event has no weight. Turned round, y1 stays y1 and the label is the other one.
+        """
         # one taste in both groups: the linear head below can serve either, and no method is best left at its start
-        train, valid = (replace(p, group=p.user % 2) for p in two_tastes(n_users=40, pairs=8, held_out=4, minority=0.0)[:2])
+        train, valid = (with_events(replace(p, group=p.user % 2)) for p in two_tastes(n_users=40, pairs=8, held_out=4, minority=0.0)[:2])
         faint = torch.arange(len(train)) % 2 == 0
         light = replace(train, weight=torch.where(faint, 1e-12, 1.0))
         turned = replace(
             light, chosen=torch.where(faint, train.rejected, train.chosen), rejected=torch.where(faint, train.chosen, train.rejected)
         )
+        turned = with_events(turned)
         # without a history: there a pair is read whatever its weight
         linear = quick(type(method), Linear())
         one, two = (weights(linear.fit(p, valid, 0)) for p in (light, turned))
@@ -153,7 +158,7 @@ class TestEveryMethod:
         """Users 60-79 are never trained on; their histories alone put them on the right side."""
         name = "base" if "base" in vars(method) else "method"
         method = replace(method, base=replace(method.base, schedule=LONG)) if name == "base" else replace(method, schedule=LONG)
-        train, valid, test = two_tastes(0, n_users=80, pairs=16)
+        train, valid, test = (with_events(p) for p in two_tastes(0, n_users=80, pairs=16))
         old = torch.arange(0, 80) % 4 != 0
         scorer = method.fit(train.take(old[train.user]), valid.take(old[valid.user]), 0).scorer
         new = test.take(~old[test.user])

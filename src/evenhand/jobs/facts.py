@@ -91,12 +91,13 @@ def data_digest(data: PreferenceData) -> str:
 
 
 def events_digest(events: Events) -> str:
-    """SHA-256 over the events of all pairs: names, groups, orientation, matched sets."""
+    """SHA-256 over the events of all pairs: names, groups, orientation, matched sets, copies."""
     digest = hashlib.sha256()
     for name in events.names:
         digest.update(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest())
     twin = b"-" if events.twin is None else np.ascontiguousarray(events.twin.astype(np.int64)).tobytes()
-    for part in (events.of_pair.astype(np.int16).tobytes(), events.first.astype(bool).tobytes(), twin):
+    copy = b"-" if events.copy is None else events.copy.astype(bool).tobytes()
+    for part in (events.of_pair.astype(np.int16).tobytes(), events.first.astype(bool).tobytes(), twin, copy):
         digest.update(hashlib.sha256(part).digest())
     return digest.hexdigest()
 

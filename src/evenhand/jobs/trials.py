@@ -256,11 +256,8 @@ def describe(method: Any) -> list[Any]:
 
 
 def settings(method: Any) -> dict[str, str]:
-    """Every dial's value. Of two dials of one name the method's own comes first; the other, such as its base's, has a 2 behind its name."""
-    out: dict[str, str] = {}
-    for name, value in dials.dials(method):
-        out[name if name not in out else f"{name}2"] = str(value)
-    return out
+    """Every dial's value; no two dials of a method have one name."""
+    return {name: str(value) for name, value in dials.dials(method)}
 
 
 def is_matched(events: Events) -> bool:

@@ -48,7 +48,7 @@ class Faro:
     dual: the decision that moves the multipliers and judges an epoch. step > 0, bound > 0: of the multipliers; steps of 0.1 with bound 5
     diverged on CREHate. swap: swap-regret multipliers instead of additive ones. anchored: hold every group to the largest one. memory in
     [0, 1): what the mean over recent batches keeps of the past. distilled: PAFO's student under the constraints instead of Bradley-Terry.
-    lr: of the constrained epochs; a warm model needs small steps. patience: of the constrained epochs.
+    game_lr, game_patience: of the constrained epochs; a warm model needs small steps, and its violation falls over many of them.
     """
 
     needs_groups: ClassVar[bool] = False
@@ -62,8 +62,8 @@ class Faro:
     anchored: bool = True
     memory: float = 0.9
     distilled: bool = False
-    lr: float = 1e-3
-    patience: int = 20
+    game_lr: float = 1e-3
+    game_patience: int = 20
 
     def __post_init__(self) -> None:
         wanted = {
@@ -71,8 +71,8 @@ class Faro:
             "step": (0 < self.step < float("inf"), "above 0"),
             "bound": (0 < self.bound < float("inf"), "above 0"),
             "memory": (0 <= self.memory < 1, "at least 0 and under 1"),
-            "lr": (0 < self.lr < 1, "above 0 and under 1"),
-            "patience": (self.patience >= 1, "1 or more"),
+            "game_lr": (0 < self.game_lr < 1, "above 0 and under 1"),
+            "game_patience": (self.game_patience >= 1, "1 or more"),
         }
         for name, (good, expected) in wanted.items():
             if not good:
@@ -160,7 +160,7 @@ def _game(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, se
         return beyond.where(beyond > ROUNDING, 0.0)
 
     longest = LONGER * first.base.schedule.max_epochs
-    schedule = replace(first.base.schedule, lr=first.lr, patience=first.patience, max_epochs=longest)
+    schedule = replace(first.base.schedule, lr=first.game_lr, patience=first.game_patience, max_epochs=longest)
     fitted = minimise_all(
         [start.scorer] * len(methods), train, losses, valid, seed, schedule,
         valid_losses=valid_losses, combine=lagrangian, strata=layout.cell(train.oriented), excess=excess,

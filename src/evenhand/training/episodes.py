@@ -61,11 +61,12 @@ def _with_all(
 ) -> tuple[Tensor, Tensor]:
     """A deal in which every stratum has a target; drawn again where one has none."""
     wanted = strata[strata >= 0].unique()
-    for _ in range(REDEALS):
+    for deal in range(REDEALS):
+        if deal:
+            context, target = draw_sides(train, schedule.context, generator)
         missing = wanted[~torch.isin(wanted, strata[target])]
         if len(missing) == 0:
             return context, target
-        context, target = draw_sides(train, schedule.context, generator)
     rows = int((strata == missing[0]).sum())
     raise EvenhandError(
         f"Constrained event {int(missing[0])} has {rows} training pairs, and none is free to be a target. Expected: pairs of several users, "
@@ -116,8 +117,6 @@ def _deal(held: np.ndarray, rarest: list[int], batches: int) -> list[list[int]] 
         take = max(0, room - len(some))
         some += left[:take]
         left = left[take:]
-    for place, user in enumerate(left):  # only where covering made some batches longer than the rest
-        out[place % batches].append(user)
     return [batch for batch in out if batch]
 
 

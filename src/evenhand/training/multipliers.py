@@ -41,12 +41,13 @@ class SwapRegret:
         self.step, self.bound = step, bound
 
     def stationary(self, which: Tensor) -> Tensor:
-        """The eigenvector of eigenvalue 1, float[r, states]: columns of a high power of the matrix, all alike."""
-        power = self.log[which].exp().double()
-        for _ in range(12):  # 2^12 steps
-            power = power @ power
-            power = power / power.sum(1, keepdim=True)
-        share = power.mean(2)
+        """The distribution that the matrix leaves as it is, float[r, states]: every entry is above 0, so there is one."""
+        matrix = self.log[which].exp().double()
+        states = matrix.shape[1]
+        system = matrix - torch.eye(states, dtype=torch.double)
+        system[:, -1] = 1.0  # the equations sum to 0, so one of them makes room for: the shares sum to 1
+        share = torch.linalg.solve(system, torch.eye(states, dtype=torch.double)[-1].expand(len(which), states))
+        share = share.clamp_min(0)
         floor = 1 / (1 + self.bound[which]).double()
         rest = share[:, 1:] * (1 - floor) / (1 - share[:, :1]).clamp_min(1e-12)
         clipped = torch.cat([floor, rest], 1)
