@@ -39,6 +39,7 @@ def main() -> None:
         "dsp_experiments": dsp_experiments,
         "voters": voters,
         "faro_crehate": faro_crehate,
+        "faro_bbq": faro_bbq,
         "benchmarks": benchmarks,
     }
     for name, section in sections.items():
@@ -243,6 +244,19 @@ def faro_crehate(found: dict) -> str:
         "Each Δ stands twice. *Each seed*: the mean over seeds of the seed's Δ, which the few held-out posts of an identity push up by chance; the column beside it says what identities dealt to posts at random would show under "
         "the same model. *All seeds*: Δ of rates averaged over the seeds, in which only what seeds have in common remains.\n",
     ]
+    by_name = {e["name"]: e for e in first["entries"]}
+    for name, key in (
+        ("Faro-DP", "dp soft"),
+        ("Faro-DP, gamma by validation", "dp soft"),
+        ("Faro-EO", "eo soft"),
+        ("Faro-EO, gamma by validation", "eo soft"),
+    ):
+        e, plain = by_name[name], by_name["Bradley-Terry"]
+        out.append(
+            f"- {name}: {NOTIONS[key[:2]]} of probabilities {plain[key + ' pooled'][0]:.3f} → {e[key + ' pooled'][0]:.3f} over all seeds, a share of {spread(e['share'][key + ' pooled'], 2)}; "
+            f"in each seed {plain[key][0]:.3f} → {e[key][0]:.3f}, a share of {spread(e['share'][key], 2)}, where chance alone shows {e['null ' + key]:.3f}; accuracy {signed(e['change']['accuracy'], 100)}."
+        )
+    out.append("")
     titles = {
         "mentions": "Identity mentions, one reward for all raters",
         "nationality": "Raters' nationality, personalised (LoRe's head)",
@@ -292,6 +306,69 @@ def constrained(study: dict, gamma: float) -> list[str]:
             rows.append(row)
         out += [f"Held-out {NOTIONS[notion]}; the share is each seed's / all seeds':\n", *table(head, rows), ""]
     return out
+
+
+def faro_bbq(found: dict) -> str:
+    """Section on BBQ: first that it measures nothing about bias, then the table."""
+    entries = found["entries"]
+    plain = entries[0]["bbq"]
+    best = max(e["bbq"]["accuracy_disambiguated"][0] for e in entries)
+    start = {notion: entries[0]["train"][f"{notion} soft"] for notion in NOTIONS}
+    drawn = f" ({found['per template']} drawn of each template or a few more, all where there are fewer)" if found["per template"] else ""
+    bound = [NOTIONS[notion] for notion in NOTIONS if start[notion] > found["gamma"]]
+    out = [
+        "## Faro: constraints on BBQ\n",
+        "**This table says nothing about bias.** A linear head on frozen MiniLM vectors cannot answer these questions. On templates that it was not trained on, the unconstrained one is right on "
+        f'{per_cent(plain["accuracy_ambiguous"])} % of the ambiguous items and on {per_cent(plain["accuracy_disambiguated"])} % of the disambiguated ones, where it answers "unknown" to '
+        f"{per_cent(plain['unknown_disambiguated'])} %; asked for the person who did it against the other one, it is right in {per_cent(entries[0]['person'])} %, and guessing gives 50. "
+        f"No entry gets more than {100 * best:.1f} % of the disambiguated items right. A model that does not read the context treats both persons alike because it cannot tell them apart, so small Δ and scores near 0 "
+        "are no merit, and s_dis rests on the few items to which a person is the answer. What is shown is that every entry runs on the benchmark, at which cost; what Faro is good for is read from CREHate above.\n",
+        f"Command: `runs/faro_bbq.sh`. Data, not shipped: BBQ (Parrish et al. 2022, arXiv 2110.08193, CC BY 4.0), the {len(found['categories'])} categories {', '.join(found['categories'])}: "
+        f"{found['items']:,} items of {found['templates']} templates{drawn}, two pairs an item, prompt and answer encoded together (MiniLM and TF-IDF, 64 dimensions). Groups: {' and '.join(found['events'])}; "
+        f"{found['rule']}. The templates of each category are dealt anew in each of {found['seeds']} seeds, 48 % to train, 16 % to choose, 36 % to judge: "
+        f"{' / '.join(f'{n:,.0f}' for n in found['pairs'])} pairs. A template counts as a user; 95 % intervals are clustered by template over all seeds. γ = {found['gamma']}: the unconstrained model's training "
+        f"violations are {', '.join(f'{v:.3f} ({NOTIONS[n]})' for n, v in start.items())}, so that it binds {'for ' + ' and '.join(bound) + ' alone' if bound else 'nowhere'}; where it does not, what Faro changes comes from the "
+        'smaller steps with which it trains on. "Tight" is half of the violation. A penalty\'s weight is the one of '
+        f"{', '.join(f'{w:g}' for w in found['weights'])} with the lowest validation loss among those within that half on training pairs, the nearest where none is, and Faro's step and bound are chosen likewise of "
+        f"{', '.join(f'{step:g} and {bound:g}' for step, bound in found['steps'])} (patience {found['patience']}: 60 templates make two batches an epoch, and with the default the game ends before its multipliers have moved). "
+        "Offsets move the reward of an answer by the group that it casts in the harmful role.\n",
+    ]
+    head = ["entry", "accuracy", "minus Bradley-Terry", "log-loss", "ECE", "ambiguous", "disambiguated", "s_amb", "s_dis", "within γ on training pairs, seeds"]  # fmt: skip
+    rows = []
+    for e in entries:
+        inside = f"{sum(e['feasible']):.0f} of {len(e['feasible'])}" if "feasible" in e else ""
+        about = f"; γ {np.mean(e['gamma']):.4f}" if "gamma" in e else f"; weight {np.mean(e['weight']):.2f}" if "weight" in e else ""
+        right = [per_cent(e["bbq"][f"accuracy_{kind}"]) for kind in ("ambiguous", "disambiguated")]
+        bias = ["undefined" if b is None else spread(b, 2) for b in (e["bbq"][f"bias_{kind}"] for kind in ("ambiguous", "disambiguated"))]
+        rows.append([
+            e["name"] + about, f"{100 * e['accuracy'][0]:.1f}", signed(e["change"]["accuracy"], 100), spread(e["log_loss"]), spread(e["ece"]), *right, *bias, inside,
+        ])  # fmt: skip
+    out += [
+        "Accuracy, log-loss and ECE are of pairs; ambiguous and disambiguated are BBQ's accuracies of items in %.\n",
+        *table(head, rows),
+        "",
+    ]
+    keys = [f"{notion} {d}" for notion in NOTIONS for d in ("soft", "hard")]
+    head = ["entry", *(f"{NOTIONS[k[:2]]}, {'probabilities' if k.endswith('soft') else 'decisions'}" for k in keys)]
+    rows = [[e["name"], *(spread(e[k]) + (f" ({e['chance'][k]:.3f})" if k in e["chance"] else "") for k in keys)] for e in entries]
+    out += [
+        "Held-out Δ, mean over seeds of each seed's; in brackets behind it what the same model shows when the two groups are exchanged in a random half of the templates, which is noise alone:\n",
+        *table(head, rows),
+        "\nThe scores take three rewards an item from any model, in the order of the files. With an encoder or a language model that can answer, the same table means something:\n",
+        "```python",
+        "from evenhand.audits.bbq import bbq_scores",
+        "from evenhand.data.bbq_items import read_items",
+        "",
+        'items = read_items("bbq/Age.jsonl.gz")',
+        "rewards = [[my_reward(prompt, answer) for answer in answers] for prompt, answers in zip(items.prompts, items.answers)]",
+        "scores = bbq_scores(rewards, items)  # accuracies, s_amb, s_dis, each with an interval clustered by template",
+        "```\n",
+    ]  # fmt: skip
+    return "\n".join(out)
+
+
+def per_cent(e: list[float]) -> str:
+    return spread([100 * value for value in e], 1)
 
 
 def spread(e: list[float], digits: int = 3) -> str:
