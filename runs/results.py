@@ -337,9 +337,11 @@ def faro_bbq(found: dict) -> str:
     rows = []
     for e in entries:
         inside = f"{sum(e['feasible']):.0f} of {len(e['feasible'])}" if "feasible" in e else ""
-        about = f"; γ {np.mean(e['gamma']):.4f}" if "gamma" in e else f"; weight {np.mean(e['weight']):.2f}" if "weight" in e else ""
+        about = (
+            f"; γ {np.mean(e['gamma']):.4f}" if "tight" in e["name"] else f"; weight {np.mean(e['weight']):.2f}" if "weight" in e else ""
+        )
         right = [per_cent(e["bbq"][f"accuracy_{kind}"]) for kind in ("ambiguous", "disambiguated")]
-        bias = ["undefined" if b is None else spread(b, 2) for b in (e["bbq"][f"bias_{kind}"] for kind in ("ambiguous", "disambiguated"))]
+        bias = ["undefined" if b is None else spread(b, 3) for b in (e["bbq"][f"bias_{kind}"] for kind in ("ambiguous", "disambiguated"))]
         rows.append([
             e["name"] + about, f"{100 * e['accuracy'][0]:.1f}", signed(e["change"]["accuracy"], 100), spread(e["log_loss"]), spread(e["ece"]), *right, *bias, inside,
         ])  # fmt: skip

@@ -21,6 +21,7 @@ from evenhand.jobs.compared import with_events
 CLUBS = {"harbour": ["harbour club"], "meadow": ["meadow club"]}
 SUBJECTS = ("choir", "ferry", "market", "garden", "library", "bakery", "bridge", "museum", "cinema", "station")
 GOOD, BAD = ("clear", "kind", "calm", "useful"), ("rude", "vague", "angry", "wrong")
+QUICK = {"max_epochs": "40", "step": "0.05", "bound": "3"}
 FIT: dict[str, Any] = {"head": "linear", "encoding": evenhand.Encoding(None, dim=24), "seed": 1}
 
 
@@ -64,7 +65,7 @@ def data(folder: Path) -> PreferenceData:
 
 @pytest.fixture(scope="module")
 def result(data: PreferenceData) -> Any:
-    return evenhand.fit(data, "faro", **FIT)
+    return evenhand.fit(data, "faro", settings=QUICK, **FIT)
 
 
 def test_faro_takes_the_penalty_on_a_club_out_of_held_out_pairs(result: Any) -> None:
@@ -122,7 +123,7 @@ def test_groups_of_users_are_events_where_the_data_brings_none(folder: Path) -> 
 def test_counterfactual_copies_are_compared_and_count_in_no_accuracy(folder: Path, data: PreferenceData) -> None:
     copied = with_events(data, None, folder / "swaps.json")
     assert len(copied) > len(data)
-    done = evenhand.fit(copied, "faro", settings={"notion": "cf", "gamma": "0.005"}, **FIT)
+    done = evenhand.fit(copied, "faro", settings={**QUICK, "notion": "cf", "gamma": "0.005"}, **FIT)
     (found,) = done.report.findings.constraints
     before, after = found.violations[0].size.before, found.violations[0].size.after
     assert after.value < before.value
@@ -163,7 +164,7 @@ def test_a_group_without_a_label_is_named(data: PreferenceData) -> None:
 
 def test_command_line_from_terms_to_certificate(folder: Path, tmp_path: Path) -> None:
     run = CliRunner().invoke
-    quick = ["--encoder", "none", "--dim", "24", "--head", "linear", "--out", str(tmp_path / "fit"), "--certify-share", "0.3"]
+    quick = ["--encoder", "none", "--dim", "24", "--head", "linear", "--out", str(tmp_path / "fit"), "--certify-share", "0.3", "--set", "max_epochs=5"]
     terms = ["--mentions", str(folder / "terms.json")]
     fitted = run(app, ["fit", str(folder / "plain.jsonl"), "--method", "faro", *terms, *quick])
     assert fitted.exit_code in (0, 1, 3), fitted.output

@@ -39,6 +39,7 @@ __all__ = ["Faro", "cf", "dp", "eo", "hard", "soft"]  # notions and decisions ar
 
 
 LONGER = 5  # times the base's epochs: few users make few batches, and multipliers move by the batch; patience ends it
+FEWEST_STEPS = 500  # batches without a better epoch before the game ends: with tens of users an epoch has two, and says little
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Faro:
     dual: the decision that moves the multipliers and judges an epoch. step > 0, bound > 0: of the multipliers; steps of 0.1 with bound 5
     diverged on CREHate. swap: swap-regret multipliers instead of additive ones. anchored: hold every group to the largest one. memory in
     [0, 1): what the mean over recent batches keeps of the past. distilled: PAFO's student under the constraints instead of Bradley-Terry.
-    game_lr, game_patience: of the constrained epochs; a warm model needs small steps, and its violation falls over many of them.
+    game_lr, game_patience: of the constrained epochs; a warm model needs small steps, and its violation falls over many of them
+    (at least 500 batches pass without a better epoch before the game ends).
     """
 
     needs_groups: ClassVar[bool] = False
@@ -159,8 +161,10 @@ def _game(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, se
         beyond = found - gamma[which, 0]
         return beyond.where(beyond > ROUNDING, 0.0)
 
-    longest = LONGER * first.base.schedule.max_epochs
-    schedule = replace(first.base.schedule, lr=first.game_lr, patience=first.game_patience, max_epochs=longest)
+    own = first.base.schedule
+    batches = -(-len(train.user.unique()) // own.batch_users) * train.units[0].shape[1]
+    patience = max(first.game_patience, FEWEST_STEPS // batches)
+    schedule = replace(own, lr=first.game_lr, patience=patience, max_epochs=LONGER * own.max_epochs)
     fitted = minimise_all(
         [start.scorer] * len(methods), train, losses, valid, seed, schedule,
         valid_losses=valid_losses, combine=lagrangian, strata=layout.cell(train.oriented), excess=excess,
