@@ -10,13 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import evenhand
 from evenhand.audits.findings import to_json
 from evenhand.cli import app
 from evenhand.core import EvenhandError, PreferenceData
+from evenhand.data.events import from_groups
 from evenhand.jobs.compared import with_events
+from evenhand.training.loop import Constrained, Fitted, Trace
+from evenhand.training.tune import Trial, choose
 
 CLUBS = {"harbour": ["harbour club"], "meadow": ["meadow club"]}
 SUBJECTS = ("choir", "ferry", "market", "garden", "library", "bakery", "bridge", "museum", "cinema", "station")
@@ -164,7 +168,20 @@ def test_a_group_without_a_label_is_named(data: PreferenceData) -> None:
 
 def test_command_line_from_terms_to_certificate(folder: Path, tmp_path: Path) -> None:
     run = CliRunner().invoke
-    quick = ["--encoder", "none", "--dim", "24", "--head", "linear", "--out", str(tmp_path / "fit"), "--certify-share", "0.3", "--set", "max_epochs=5"]
+    quick = [
+        "--encoder",
+        "none",
+        "--dim",
+        "24",
+        "--head",
+        "linear",
+        "--out",
+        str(tmp_path / "fit"),
+        "--certify-share",
+        "0.3",
+        "--set",
+        "max_epochs=5",
+    ]
     terms = ["--mentions", str(folder / "terms.json")]
     fitted = run(app, ["fit", str(folder / "plain.jsonl"), "--method", "faro", *terms, *quick])
     assert fitted.exit_code in (0, 1, 3), fitted.output
@@ -182,3 +199,37 @@ def test_command_line_from_terms_to_certificate(folder: Path, tmp_path: Path) ->
     assert run(
         app, ["audit", str(folder / "plain.jsonl"), "--model", model, "--constraint", "dp=x", "--out", str(tmp_path / "b")]
     ).exit_code
+
+
+def test_copies_are_in_no_event_whatever_order_files_come_in(folder: Path, data: PreferenceData) -> None:
+    """Nobody judged them: they are in matched sets alone, also where terms or users' groups make the events afterwards."""
+    copied = with_events(data, None, folder / "swaps.json")
+    again = with_events(copied, folder / "terms.json", None)
+    grouped = evenhand.Grouping(("side",)).groups(copied, None)  # type: ignore[arg-type]  # attributes need no support
+    for events in (again.events, from_groups(copied, grouped)):
+        assert events is not None
+        assert events.copy is not None
+        assert events.copy.sum() == len(copied) - len(data)
+        assert (events.of_pair[events.copy] == -1).all()
+        assert (events.of_pair[~events.copy] >= 0).all()
+
+
+def test_matched_sets_need_no_other_events_and_leave_the_reference_as_it_is(folder: Path) -> None:
+    loaded = evenhand.load(folder / "plain.jsonl")
+    copied = with_events(loaded, None, folder / "swaps.json")
+    done = evenhand.fit(copied, "faro", settings={**QUICK, "notion": "cf", "gamma": "0.5"}, **FIT)
+    assert [c.notion for c in done.report.findings.constraints] == ["cf"]
+    plain, constrained = done.report.findings.others[0], done.report.findings.model
+    assert plain.overall.n_pairs == constrained.overall.n_pairs
+    assert done.report.findings.constraints[0].fitted.feasible
+
+
+def test_tuning_prefers_a_fit_within_its_constraint() -> None:
+    def trial(loss: float, violation: float) -> Trial:
+        game = Constrained("dp", 0.05, torch.zeros(2, 2), "soft", "additive")
+        game.add(violation, 0.0, torch.zeros(2))
+        return Trial(None, Fitted(None, Trace(best_epoch=1), constrained=game), {0: loss, 1: loss})
+
+    beyond, within, worse = trial(0.50, 0.06), trial(0.55, 0.04), trial(0.60, 0.03)
+    assert choose([beyond, worse, within]) is within
+    assert choose([beyond, trial(0.40, 0.07)]) is beyond

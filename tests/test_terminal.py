@@ -127,9 +127,10 @@ def test_small_groups_are_not_named_with_their_size_in_a_reason():
     assert "tiny (fewer than 10 users)" in shown
 
 
-def test_a_constraint_is_two_lines():
+def test_a_constraint_is_its_violations_how_training_ended_and_a_verdict():
     shown = output(replace(fitted(), constraints=(example.constraint(),)), 300).splitlines()
-    assert shown[-3] == "violation of demographic parity: soft 24.0 -> 7.0 [4.0, 10.0], hard 32.4 -> 9.5 [6.5, 12.5]"
+    assert shown[-4] == "violation of demographic parity: soft 24.0 -> 7.0 [4.0, 10.0], hard 32.4 -> 9.5 [6.5, 12.5]"
+    assert shown[-3].startswith("Training ended within 5.0 points: the epoch kept, 24 of 40")
     assert "FAIL  demographic parity, hard decisions, required at most 5.0 points: The whole simultaneous interval" in "\n".join(shown[-2:])
 
 

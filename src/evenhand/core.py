@@ -235,7 +235,7 @@ class Pairs:
     user: Tensor  # int64[n], in 0..len(history)-1
     chosen: Tensor  # int64[n], rows of history.items
     rejected: Tensor  # int64[n]
-    weight: Tensor  # float[n], > 0
+    weight: Tensor  # float[n], > 0; 0 for a pair that nobody judged and constraints alone look at
     group: Tensor  # int64[n]
     block: Tensor | None = None  # int64[n] or int64[n, 2]
     oriented: Oriented | None = None

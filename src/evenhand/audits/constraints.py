@@ -161,7 +161,10 @@ def _training(fitted: FittedConstraints | None) -> str:
     kept = f"{fitted.best_epoch} of {epochs}, has a violation of {' and '.join(known) or 'unknown size'}"
     if fitted.feasible:
         return f"Training ended within {allowed} points: the epoch kept, {kept}."
-    return f"Training was infeasible: no epoch came within {allowed} points; the one kept, {kept}."
+    return (
+        f"Training was infeasible: no epoch came within {allowed} points; the one kept, {kept}."
+        " Where multipliers were still rising, a larger step or bound may get there."
+    )
 
 
 def _sentence(name: str, violations: Sequence[ViolationFinding], gamma: float, verdict: Verdict) -> str:

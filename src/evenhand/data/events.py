@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -42,7 +43,9 @@ def by_hash(data: PreferenceData) -> np.ndarray:
 def from_groups(data: PreferenceData, groups: Groups) -> Events:
     """The event of a pair is its user's group. Orientation and matched sets are the data's own; without one, orientation is by hash."""
     first, orientation, twin = _brought(data)
-    return Events(groups.names, groups.of_user[data.user].astype(np.int16), first, f"{groups.rule} {orientation}", twin)
+    copy = _copies(data)
+    of_pair = groups.of_user[data.user].astype(np.int16)
+    return Events(groups.names, _but(of_pair, copy), first, f"{groups.rule} {orientation}", twin, copy)
 
 
 def from_mentions(data: PreferenceData, terms: Mentions) -> Events:
@@ -71,7 +74,8 @@ def from_mentions(data: PreferenceData, terms: Mentions) -> Events:
     if twin is not None:
         twin, apart = _in_step(twin, turned != first)
         rule += f" {apart} pairs of matched sets are unmatched, since y1 would differ in meaning." if apart else ""
-    return Events(terms.names, of_pair.astype(np.int16), turned, rule, twin)
+    copy = _copies(data)
+    return Events(terms.names, _but(of_pair.astype(np.int16), copy), turned, rule, twin, copy)
 
 
 def intersect(first: Events, groups: Groups, data: PreferenceData) -> Events:
@@ -84,7 +88,7 @@ def intersect(first: Events, groups: Groups, data: PreferenceData) -> Events:
     names = tuple(every[i] for i in present)
     check_count(len(names), "combinations of events and groups")
     of_pair = np.where(known, np.searchsorted(present, number), -1).astype(np.int16)
-    return Events(names, of_pair, first.first, f"Intersection of: {first.rule} {groups.rule}", first.twin)
+    return replace(first, names=names, of_pair=of_pair, rule=f"Intersection of: {first.rule} {groups.rule}")
 
 
 def name_groups(values: Sequence[str], number: np.ndarray, what: str) -> tuple[tuple[str, ...], np.ndarray]:
@@ -108,6 +112,15 @@ def _brought(data: PreferenceData) -> tuple[np.ndarray, str, np.ndarray | None]:
         return by_hash(data), BY_HASH, None
     sentence = next((s for s in (BY_TARGET, BY_MENTION) if s in data.events.rule), BY_HASH)
     return data.events.first, sentence, data.events.twin
+
+
+def _copies(data: PreferenceData) -> np.ndarray | None:
+    return None if data.events is None else data.events.copy
+
+
+def _but(of_pair: np.ndarray, copy: np.ndarray | None) -> np.ndarray:
+    """Without counterfactual copies, which nobody judged: they are in matched sets alone."""
+    return of_pair if copy is None else np.where(copy, np.int16(-1), of_pair)
 
 
 def _in_step(twin: np.ndarray, turned: np.ndarray) -> tuple[np.ndarray, int]:
@@ -158,7 +171,7 @@ def check_events(
             shown = "; ".join(told[:SHOWN]) + (f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else "")
             what = "label 1 = the chosen response is y1" if notion == "eo" else "a group without pairs has no rate"
             raise DataError(
-                f"{notion}: {kind} {rows} in {shown} ({what})", expected=f"{min_pairs} pairs of {min_users} users at least in each",
+                f"{notion}: {kind} {rows} in: {shown} ({what})", expected=f"{min_pairs} pairs of {min_users} users at least in each",
                 remedy="leave the group out, put small groups together" + (", or choose dp" if notion == "eo" else ""),
             )  # fmt: skip
 

@@ -158,7 +158,9 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
     seed = int(loaded.facts["seed"]) if own else asked.seed
     split = split_pairs(data, seed=seed, shares=loaded.facts.get("shares", DEAL) if own else DEAL)
     if own and loaded.facts.get("split") != split_digest(split):
-        expected = "the same columns, source, --on-bad and split column as in `evenhand fit`, so that training pairs can be left out"
+        expected = (
+            "the same columns, source, --on-bad, --swap and split column as in `evenhand fit`, so that training pairs can be left out"
+        )
         raise DataError(
             "the model was trained on this file, read in another way", expected=expected, remedy="repeat the options of the fit"
         )

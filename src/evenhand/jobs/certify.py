@@ -174,7 +174,9 @@ def _dealt(data: PreferenceData, loaded: RewardModel, seed: int) -> tuple[Split,
     seed = int(facts["seed"]) if own else seed
     split = split_pairs(data, seed=seed, shares=facts.get("shares", DEAL) if own else DEAL)
     if own and facts.get("split") != split_digest(split):
-        expected = "the same columns, source, --on-bad and split column as in `evenhand fit`, so that training pairs can be left out"
+        expected = (
+            "the same columns, source, --on-bad, --swap and split column as in `evenhand fit`, so that training pairs can be left out"
+        )
         raise DataError(
             "the model was trained on this file, read in another way", expected=expected, remedy="repeat the options of the fit"
         )

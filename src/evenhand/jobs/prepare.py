@@ -167,14 +167,24 @@ class Prepared:
         )
 
     def training(self) -> tuple[Pairs, Pairs]:
-        """Train and validation pairs; a validation pair is judged with the user's training pairs as history."""
+        """Train and validation pairs; a validation pair is judged with the user's training pairs as history.
+
+        Counterfactual copies weigh nothing and are in no history: nobody judged them, and constraints alone look at them.
+        """
         train = self.strict(self.split.rows(TRAIN))
         valid = self.strict(self.split.rows(VALID))
         for name, rows in (("training", train), ("validation", valid)):
             if not rows.any():
                 remedy = "bring more prompts or users, or give a split column"
                 raise DataError(f"there are no {name} pairs with a strict preference", expected="at least one", remedy=remedy)
-        return self.pairs(train, train), self.pairs(valid, train)
+        known = self.counted(train)
+        return self._originals(self.pairs(train, known), train), self._originals(self.pairs(valid, known), valid)
+
+    def _originals(self, pairs: Pairs, rows: np.ndarray) -> Pairs:
+        """The pairs with weight 0 for copies."""
+        if self.events is None or self.events.copy is None:
+            return pairs
+        return replace(pairs, weight=torch.where(torch.from_numpy(self.events.copy[rows]), 0.0, pairs.weight))
 
 
 def held_out(split: Split) -> str:

@@ -40,6 +40,7 @@ __all__ = ["Faro", "cf", "dp", "eo", "hard", "soft"]  # notions and decisions ar
 
 LONGER = 5  # times the base's epochs: few users make few batches, and multipliers move by the batch; patience ends it
 FEWEST_STEPS = 500  # batches without a better epoch before the game ends: with tens of users an epoch has two, and says little
+PACE = 100.0  # swap-regret steps act on logarithms: this many times `step`, so that one default serves both kinds of multipliers
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,13 @@ def _game(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, se
     layout = first.notion(groups)
     check("faro", train, layout)
     assert train.oriented is not None
-    matrix, per_gamma = layout.anchored(_largest(train, groups)) if first.anchored else layout.all_pairs()
+    matrix, per_gamma = layout.anchored(_largest(train, groups)) if first.anchored and groups else layout.all_pairs()
     gamma = torch.tensor([[m.gamma] for m in methods])
     slack = gamma * per_gamma
     kind = SwapRegret if first.swap else Additive
+    pace = PACE if first.swap else 1.0
     step, bound = (torch.tensor([[value] for value in values]) for values in zip(*((m.step, m.bound) for m in methods)))
-    players = kind(len(methods), len(matrix), step, bound)
+    players = kind(len(methods), len(matrix), pace * step, bound)
     recent = torch.full((len(methods), layout.cells), float("nan"))
     shift = torch.zeros_like(recent)  # from batches to the model: dropout draws probabilities to one half, and violations to 0
     watched, judged = only_present(dealt(train, seed)), only_present(valid)

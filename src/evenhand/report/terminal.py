@@ -108,7 +108,8 @@ def _constraint(constraint: Json) -> Text:
         before, after = v["size"]["before"], v["size"]["after"]
         start = f"{_points(before['value'])} -> " if before and before["value"] is not None else ""
         parts.append(f"{v['decision']} {start}{share(after)}")
-    return Text(f"violation of {constraint['name']}: {', '.join(parts)}")
+    told = [f"violation of {constraint['name']}: {', '.join(parts)}", constraint["training"]]
+    return Text("\n".join(line for line in told if line))
 
 
 def share(estimate: Json | None) -> str:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 from evenhand.core import Pairs
-from evenhand.training.loop import Fitted
+from evenhand.training.loop import ROUNDING, Fitted
 from evenhand.training.scoring import bt, margins, mean_over_users
 from evenhand.training.stack import alike
 
@@ -59,13 +59,24 @@ def fit_all(methods: Sequence[Any], train: Pairs, valid: Pairs, seed: int) -> li
 
 
 def choose(trials: list[Trial]) -> Trial:
-    """Of the trials no group of which is worse than under the first (the default), the one with the largest mean gain over groups."""
+    """Of the trials no group of which is worse than under the first (the default), the one with the largest mean gain over groups.
+
+    Where fits are constrained, only those nearest to their constraints stand for choice: within them, if any is.
+    """
+    least = min(map(_beyond, trials))
+    trials = [t for t in trials if _beyond(t) <= least + ROUNDING]
     default = trials[0].losses
 
     def mean_loss(trial: Trial) -> float:
         return sum(trial.losses.values()) / len(trial.losses)
 
     return min((t for t in trials if all(t.losses[g] <= default[g] for g in default)), key=mean_loss)
+
+
+def _beyond(trial: Trial) -> float:
+    """How far the epoch kept is beyond gamma on training pairs; 0 without constraints."""
+    game, best = trial.fitted.constrained, trial.fitted.trace.best_epoch
+    return 0.0 if game is None or not 0 < best <= len(game.train) else max(0.0, game.train[best - 1] - game.gamma)
 
 
 def losses_by_group(fitted: Fitted, valid: Pairs) -> dict[int, float]:
