@@ -477,7 +477,7 @@ def test_matched_pairs_have_gaps_and_copies_count_in_no_accuracy(data: Preferenc
     assert cf.held_out_pairs == sum(c.held_out_pairs for c in dp) == entry.held_out[-1].n_pairs  # sets, originals, and what accuracy counts
     file = load_file(next((tmp_path / "trials").glob("*.safetensors")))
     assert entry.violations[-1].held_out.value == pytest.approx(np.nanmean(file["test.cf.hard"]))
-    assert entry.violations[-2].held_out.high < 0.05  # copies carry the same choice, so training on them evens the colours out
+    assert entry.violations[-2].held_out.low > 0.1  # copies weigh nothing in the loss: the colours stay as far apart as they are
     assert np.isnan(next(f for f in report.findings.constraint_fronts if f.notion == "cf").noise_held_out)
     assert "Counterfactual fairness by soft decisions: " in report.html()
 
