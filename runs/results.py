@@ -240,7 +240,8 @@ def faro_crehate(found: dict) -> str:
         "one of the two mentions exactly one identity (`runs/identities.json`); y1 is that post. "
         f"50 % of the posts train, 15 % choose, 35 % judge, dealt anew in each of {first['seeds']} seeds: {first['pairs'][0]:,.0f} / {first['pairs'][1]:,.0f} / {first['pairs'][2]:,.0f} "
         f"pairs of {first['raters']:,} raters. Frozen MiniLM and TF-IDF, 64 dimensions. γ = {gamma} unless the name says otherwise. 95 % intervals are clustered by rater over all seeds and hold for these posts; "
-        "a penalty's weight is the one of four with the lowest validation loss among those within γ on training pairs.\n",
+        "a penalty's weight is the one of four with the lowest validation loss among those within γ on training pairs. *Augmented* is Bradley-Terry on the pairs and their counterfactual "
+        "copies (`runs/swaps.json`) with the same choice; Faro-CF starts from it and trains on both.\n",
         "Each Δ stands twice. *Each seed*: the mean over seeds of the seed's Δ, which the few held-out posts of an identity push up by chance; the column beside it says what identities dealt to posts at random would show under "
         "the same model. *All seeds*: Δ of rates averaged over the seeds, in which only what seeds have in common remains.\n",
     ]
