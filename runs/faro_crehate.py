@@ -29,6 +29,7 @@ from evenhand.audits.metrics import correct, log_loss
 from evenhand.audits.rates import DECISIONS, rates, violation
 from evenhand.core import Pairs, PreferenceData
 from evenhand.data.events import from_groups, from_mentions
+from evenhand.data.groups import by_attribute
 from evenhand.data.mentions import read_mentions
 from evenhand.data.splits import TEST, TRAIN, VALID, split_pairs
 from evenhand.data.swaps import read_swaps, with_swaps
@@ -124,8 +125,7 @@ def ready_for(study: str, seed: int, args: argparse.Namespace) -> Prepared:
     if study == "mentions":
         data = with_swaps(data, read_swaps(HERE / "swaps.json"))
     else:
-        grouping = evenhand.Grouping((study,))
-        groups = grouping.groups(data, None)  # type: ignore[arg-type]  # attributes need no support
+        groups = by_attribute(data, study)
         present = np.bincount(groups.of_user[np.unique(data.user)] + 1, minlength=len(groups) + 1)[1:]
         kept = np.flatnonzero(present >= SMALLEST)
         place = np.full(len(groups) + 1, -1)
@@ -269,7 +269,7 @@ def measured(
             out[name] = np.bincount(user[real], v[real], n) / count
     for notion in ("dp", "eo", *(("cf",) if here.twin is not None else ())):
         for name, decision in DECISIONS.items():
-            found = rates(margin, user, here, notion, decision)  # type: ignore[arg-type]
+            found = rates(margin, user, here, notion, decision)
             by_user = np.full((n, len(found.events)), np.nan)
             by_user[found.user] = found.by_user
             out[f"{notion} {name}"] = by_user
@@ -300,7 +300,7 @@ def measured(
     for notion in ("dp", "eo"):
         for name, decision in DECISIONS.items():
             out[f"train {notion} {name}"] = np.array(
-                violation(rates(on_train, data.user[train_rows], events.take(train_rows), notion, decision))  # type: ignore[arg-type]
+                violation(rates(on_train, data.user[train_rows], events.take(train_rows), notion, decision))
             )
     return out
 

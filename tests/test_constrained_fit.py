@@ -18,6 +18,7 @@ from evenhand.audits.findings import to_json
 from evenhand.cli import app
 from evenhand.core import EvenhandError, PreferenceData
 from evenhand.data.events import from_groups
+from evenhand.data.groups import by_attribute
 from evenhand.jobs.compared import with_events
 from evenhand.training.loop import Constrained, Fitted, Trace
 from evenhand.training.tune import Trial, choose
@@ -205,7 +206,7 @@ def test_copies_are_in_no_event_whatever_order_files_come_in(folder: Path, data:
     """Nobody judged them: they are in matched sets alone, also where terms or users' groups make the events afterwards."""
     copied = with_events(data, None, folder / "swaps.json")
     again = with_events(copied, folder / "terms.json", None)
-    grouped = evenhand.Grouping(("side",)).groups(copied, None)  # type: ignore[arg-type]  # attributes need no support
+    grouped = by_attribute(copied, "side")
     for events in (again.events, from_groups(copied, grouped)):
         assert events is not None
         assert events.copy is not None

@@ -107,7 +107,7 @@ def users_needed(
     needed: list[list[int | None]] = [[0] for _ in values]
     for a, b in compared:
         room = gamma - abs(mean[a] - mean[b])
-        pair = _smallest(lambda n, a=a, b=b, room=room: radius[a](n) + radius[b](n) <= room)  # type: ignore[misc]
+        pair = _smallest(_fit_in(radius[a], radius[b], room))
         needed[a].append(pair)
         needed[b].append(pair)
     return tuple(None if None in each else max(n for n in each if n is not None) for each in needed)
@@ -132,6 +132,11 @@ def _radius_by_users(values: np.ndarray, alpha: float, bound: str) -> Callable[[
         return float(np.exp(np.interp(math.log(n), np.log(sizes), np.log(side))))
 
     return radius
+
+
+def _fit_in(first: Callable[[float], float], second: Callable[[float], float], room: float) -> Callable[[float], bool]:
+    """Whether the radii of two events with n users each leave the gap within its room."""
+    return lambda n: first(n) + second(n) <= room
 
 
 def _smallest(enough: Callable[[float], bool]) -> int | None:

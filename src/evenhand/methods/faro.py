@@ -30,7 +30,7 @@ from evenhand.core import EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo, target_margins
 from evenhand.training.constraints import Decision, Meter, Notion, cf, check, dealt, dp, eo, groups_of, hard, measured, soft
-from evenhand.training.loop import ROUNDING, Constrained, Fitted, PairLosses, minimise_all, weighted_mean
+from evenhand.training.loop import ROUNDING, Constrained, Fitted, PairLosses, ValidLosses, minimise_all, weighted_mean
 from evenhand.training.multipliers import Additive, SwapRegret
 from evenhand.training.scoring import bt, only_present
 from evenhand.training.stack import alike
@@ -131,11 +131,7 @@ def _game(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, se
     on_train, on_valid = Meter(watched, layout), Meter(judged, layout)
     measured("faro", on_train)
     log = [Constrained(m.notion.__name__, m.gamma, matrix, m.dual.__name__, "swap-regret" if m.swap else "additive") for m in methods]
-    pair_losses: PairLosses = lambda m, rows, which: bt(m)  # noqa: E731 - replaced as a whole below
-    valid_losses = None
-    if first.distilled:
-        target = target_margins(start.parts, train, seed)
-        pair_losses, valid_losses = Pafo.objective([first.pafo] * len(methods), [target] * len(methods), train, valid)
+    pair_losses, valid_losses = _objective(methods, start, train, valid, seed)
 
     def losses(margin: Tensor, rows: Tensor, which: Tensor) -> Tensor:
         return torch.stack([margin, pair_losses(margin, rows, which)], -1)
@@ -172,6 +168,14 @@ def _game(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, se
         valid_losses=valid_losses, combine=lagrangian, strata=layout.cell(train.oriented), excess=excess,
     )  # fmt: skip
     return [replace(f, parts={**start.parts, "pooled": start}, constrained=c) for f, c in zip(fitted, log, strict=True)]
+
+
+def _objective(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, seed: int) -> tuple[PairLosses, ValidLosses | None]:
+    """The loss under the constraints and what picks the epoch (None: the default): Bradley-Terry's, or those of PAFO's student."""
+    if not methods[0].distilled:
+        return lambda m, rows, which: bt(m), None
+    target = target_margins(start.parts, train, seed)
+    return Pafo.objective([m.pafo for m in methods], [target] * len(methods), train, valid)
 
 
 def _largest(train: Pairs, groups: int) -> int:
