@@ -17,7 +17,7 @@ from evenhand.core import EvenhandError, PreferenceData
 from evenhand.data.simulate import simulated_users
 from evenhand.jobs import trials
 from evenhand.jobs.compare import EVERYTHING
-from evenhand.jobs.fit import PERSONALISED, PLAIN
+from evenhand.jobs.trained import PERSONALISED, PLAIN
 from evenhand.jobs.trials import Bench, Entry, Failure, Trial
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.report.standings import StandingsReport

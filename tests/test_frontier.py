@@ -26,7 +26,7 @@ from evenhand.audits.standings import Violated
 from evenhand.core import Estimate, EvenhandError, Events, Exclusions, PreferenceData
 from evenhand.jobs import dials, trials
 from evenhand.jobs.contest import Contest
-from evenhand.jobs.fit import PLAIN
+from evenhand.jobs.trained import PLAIN
 from evenhand.jobs.trials import Bench, Entry, Trial
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.faro import Faro

@@ -10,9 +10,9 @@ from evenhand.encode.minilm import MiniLM
 from evenhand.jobs import dials
 from evenhand.jobs.audit import must_be_data
 from evenhand.jobs.contest import Contest, check_tolerance
-from evenhand.jobs.fit import PERSONALISED, PLAIN, TITLES
 from evenhand.jobs.grouping import Grouping
 from evenhand.jobs.prepare import Encoding, Progress, silent
+from evenhand.jobs.trained import PERSONALISED, PLAIN, TITLES
 from evenhand.jobs.trials import Bench, Entry, check_jobs
 from evenhand.report.standings import StandingsReport
 
