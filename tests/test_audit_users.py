@@ -10,8 +10,11 @@ from scipy import stats
 from evenhand.audits.agreement import agreement, krippendorff_alpha
 from evenhand.audits.metrics import USER_METRICS, calibration_gaps, correct, gini, jain, log_loss, worst_decile
 from evenhand.audits.nulls import against_null, permuted_means
+from evenhand.audits.outcomes import Outcomes
+from evenhand.audits.sample import arrange
 from evenhand.audits.support_curve import correlation, slope, support_curve
 from evenhand.audits.users import density, fit_beta_binomial, spread_of_users
+from evenhand.core import Groups
 
 accuracies = arrays(float, st.integers(1, 30), elements=st.floats(0.01, 1))
 
@@ -36,6 +39,28 @@ def test_metrics_of_pairs():
     bins, gap = calibration_gaps(np.array([0.0, 0.5, -0.5, 50.0]))
     assert bins.tolist() == [0, 1, 1, 4]
     assert gap == pytest.approx([0, 1 - 0.62246, -0.62246, 0], abs=1e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_right_answers_are_counts(weighted):
+    """Means of ones, zeros and halves that rounding pushes off: counts still are whole, or half, and never above the pairs."""
+    rng = np.random.default_rng(0)
+    user = np.repeat(np.arange(200), np.arange(200) % 40 + 1)
+    margin = np.where(user % 3 == 0, 1.0, np.where(user % 3 == 1, -1.0, rng.choice([1.0, 0.0, -1.0], len(user))))
+    weight = rng.uniform(0.1, 9, len(user)) if weighted else None
+    sample = arrange(Outcomes("m", "s", user.astype(np.int32), margin, weight=weight), Groups(("all",), np.zeros(200, np.int64), ""))
+    accuracy = sample.user_means(correct(margin))
+    right = sample.right(accuracy)
+    assert accuracy.max() == 1
+    assert accuracy[::3].min() == 1
+    assert (right[::3] == sample.pairs[::3]).all()
+    assert not right[1::3].any()
+    if not weighted:
+        assert (right == np.bincount(user, correct(margin))).all()
+    else:
+        share = np.bincount(user, weight * correct(margin)) / np.bincount(user, weight)
+        assert np.abs(right - share * sample.pairs).max() <= 0.25 + 1e-9
+    assert np.isfinite([fit_beta_binomial(right, sample.pairs).high, spread_of_users(right, sample.pairs, 0).tau_p_value]).all()
 
 
 def test_equal_users_raw_worst_decile_is_noise_and_shrinkage_mends_it():

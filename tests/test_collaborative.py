@@ -169,6 +169,13 @@ def test_votes_of_no_weight_change_no_factor() -> None:
     np.testing.assert_allclose(one.loadings, two.loadings, atol=1e-6)
 
 
+def test_fewer_items_than_directions() -> None:
+    found = factorise(np.repeat(np.arange(30), 2), np.tile(np.arange(2), 30), np.tile([1.0, -1.0], 30), np.ones(60), (30, 2), 4, 0)
+    assert found.loadings.shape == (2, 4)
+    assert np.isfinite(found.loadings).all()
+    assert found.mean[0] > 0 > found.mean[1]
+
+
 def test_evidence_tells_signal_from_noise() -> None:
     rng = np.random.default_rng(0)
     x, w = rng.normal(size=(200, 20)), rng.normal(size=20)

@@ -20,6 +20,7 @@ import pytest
 from evenhand.core import DataError, EvenhandError, PreferenceData
 from evenhand.data import rows as limits
 from evenhand.data.load import load
+from evenhand.data.reading import fingerprint
 from evenhand.data.reading_text import NO_OBJECT
 
 GOOD = [
@@ -465,6 +466,17 @@ def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:
 
 
 # ---- columns
+
+
+def test_hidden_files_are_no_part_of_a_folders_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "train.parquet").write_bytes(b"rows")
+    before = fingerprint(tmp_path)
+    (tmp_path / ".evenhand.json").write_text("{}")
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "train.parquet").write_bytes(b"other rows")
+    assert fingerprint(tmp_path) == before
+    (tmp_path / "test.parquet").write_bytes(b"more rows")
+    assert fingerprint(tmp_path) != before
 
 
 def test_columns_are_renamed(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def examine_model(
     excluded = [
         exclusion(int(u), int(p), min_users, min_pairs) for u, p in zip(accuracy.means.users[:-1], accuracy.means.pairs[:-1], strict=True)
     ]
-    right = accuracy.of_user * sample.pairs
+    right = sample.right(accuracy.of_user)
     return ModelFindings(
         model=outcomes.model,
         split=outcomes.split,

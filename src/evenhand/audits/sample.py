@@ -37,8 +37,15 @@ class Sample:
     visit: np.ndarray | None
 
     def user_means(self, value: np.ndarray) -> np.ndarray:
-        """float64[U] from value [n]."""
-        return np.bincount(self.user, self.share * value, minlength=len(self.number))
+        """float64[U] from value [n]. Shares add up to 1 but for rounding; divided by their sum, a mean of values up to 1 is at most 1."""
+        users = len(self.number)
+        return np.bincount(self.user, self.share * value, minlength=users) / np.bincount(self.user, self.share, minlength=users)
+
+    def right(self, accuracy: np.ndarray) -> np.ndarray:
+        """Right answers of each user, float64[U], from `user_means` of `correct`: whole numbers and halves (ties), since that is what they
+        are counts of. Exact without weights; with them the nearest half to what the weighted mean makes of the user's pairs.
+        """
+        return np.round(2 * accuracy * self.pairs) / 2
 
     def counts(self) -> tuple[np.ndarray, np.ndarray]:
         """Users and pairs of each cell, int64[G + 1]."""

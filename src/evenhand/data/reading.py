@@ -239,10 +239,13 @@ def _tables(folder: Path) -> dict[Path, str]:
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         stem = path.stem if path.suffix.lower() in COMPRESSED else path.name
         format_ = FORMATS.get(Path(stem).suffix.lower(), "")
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if format_ and not hidden and path.name not in ABOUT_DATA:
+        if format_ and not _hidden(path, folder) and path.name not in ABOUT_DATA:
             found[path] = format_
     return found
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _saved(state: Path, split: str) -> list[Input]:
@@ -256,8 +259,9 @@ def _saved(state: Path, split: str) -> list[Input]:
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 over the bytes of the file, or of all files of a folder in the order of their paths."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    """SHA-256 over the bytes of the file, or of all files of a folder, hidden ones apart, in the order of their paths."""
+    shown = (p for p in path.rglob("*") if p.is_file() and not _hidden(p, path))
+    files = sorted(shown) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:

@@ -27,7 +27,8 @@ FORMULAS: Mapping[str, str] = {
     " more groups: best-served minus worst-served",
     "requirement on the gap": "best-served minus worst-served group, whichever it is; the bounds of all requirements hold at once (max-t)",
     "minimum detectable effect": "2.8 standard errors",
-    "shrunken accuracy": "posterior mean under a beta-binomial fitted to all users",
+    "shrunken accuracy": "posterior mean under a beta-binomial fitted to all users; with weights approximate: right answers are then the weighted"
+    " mean times the number of pairs, to the nearest half",
 }
 
 LIMITS: tuple[str, ...] = (

@@ -144,7 +144,8 @@ def factorise(
         noise = float((squares - 2 * mean @ wy.sum(0) + count @ mean**2 - 2 * fits.sum() + explained) / n)
         spread *= float(second[:, 0, 0].mean())
         loadings = loadings @ np.linalg.cholesky(second[:, 1:, 1:].mean(0))
-    return Factors(mean, loadings @ np.linalg.svd(loadings, full_matrices=False)[2].T, count, noise)
+    tall = np.pad(loadings, ((0, max(rank - len(loadings), 0)), (0, 0)))  # fewer items than directions leave the last of these empty
+    return Factors(mean, loadings @ np.linalg.svd(tall, full_matrices=False)[2].T, count, noise)
 
 
 def outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:

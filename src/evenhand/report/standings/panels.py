@@ -218,7 +218,7 @@ def duels(document: Json) -> Panel:
     note += "“Clearly”: every group’s interval lies on one side; “trades”: one group gains and another loses, beyond noise."
     figures = [Figure(said.duel_sentence(document), wide, narrow, note, _duels(document, centre))]
     others = [e for e in of.running(document) if e["name"] != reference]
-    if others:
+    if others and _shown_groups(document, reference):  # none where every group is too small to be shown
         figures.append(_gains(document, reference, others))
     return Panel(key, name, tuple(figures))
 
