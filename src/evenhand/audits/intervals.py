@@ -91,8 +91,13 @@ def _unseen(users: np.ndarray, bounded: bool) -> np.ndarray:
     """
     if not bounded:
         return np.full(len(users), np.inf)
-    limit = 1 - 0.025 ** (1 / np.maximum(users, 1))
+    limit = np.array([nobody_deviates(int(n)) for n in users])
     return np.where(users > 1, (limit / stdtrit(np.maximum(users - 1, 1), 0.975)) ** 2, np.inf)
+
+
+def nobody_deviates(users: int) -> float:
+    """The Clopper-Pearson 95 % limit of a share of which none was found among n."""
+    return float(1 - 0.025 ** (1 / max(users, 1)))
 
 
 def _satterthwaite(parts: np.ndarray, touched: np.ndarray, users: np.ndarray) -> np.ndarray:
