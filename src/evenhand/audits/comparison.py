@@ -40,7 +40,7 @@ def compare(before: Outcomes, after: Outcomes, groups: Groups, *, resamples: int
 
 def same_pairs(before: Outcomes, after: Outcomes) -> None:
     """Raises EvenhandError unless both judge the same pairs in the same order."""
-    for name in ("user", "prompt", "tie", "pair", "side", "weight"):
+    for name in ("user", "prompt", "tie", "pair", "side", "weight", "chosen", "rejected"):
         a, b = getattr(before, name), getattr(after, name)
         if (a is None) != (b is None) or (a is not None and not np.array_equal(a, b)):
             raise EvenhandError(

@@ -131,7 +131,7 @@ def _resampled_cells(sample: Sample, of_user: np.ndarray, resamples: int, rng: n
     """Resampled means [resamples, metrics] of each cell that the bootstrap serves; the cell of all is the sum of the others."""
     users, _ = sample.counts()
     served = [g for g, n in enumerate(users) if BOOTSTRAP_ABOVE < n <= BOOTSTRAP_UP_TO]
-    if sample.prompt is not None or not resamples:
+    if sample.shared is not None or not resamples:
         return {}
     cells = list(range(-1, sample.cells)) if sample.cells in served else served
     sums = {g: resampled_sums(of_user[sample.cell == g], resamples, rng) for g in cells if (sample.cell == g).any()}
