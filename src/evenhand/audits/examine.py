@@ -23,7 +23,7 @@ from evenhand.audits.intervals import (
     range_rows,
     simultaneous_alpha,
 )
-from evenhand.audits.metrics import ECE_BINS, METRICS, Metric, calibration_gaps
+from evenhand.audits.metrics import ECE_BINS, METRICS, Metric, calibration_gaps, correct
 from evenhand.audits.nulls import against_null
 from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.sample import Means, Sample, arrange, means
@@ -105,7 +105,7 @@ def examine_model(
         overall=accuracy.estimate(len(groups), "all"),
         groups=_group_findings(strict, groups, sample, measured, excluded, resamples, rng),
         gap=group_gap(accuracy.means, groups, compared(accuracy.means, excluded), seed, accuracy.draws),
-        support=_support(sample, accuracy, right, support, support_rule, resamples, seed),
+        support=_support(sample, accuracy, correct(strict.margin), right, support, support_rule, resamples, seed),
         null=_null(sample, accuracy, compared(accuracy.means, excluded), resamples, seed),
         spread=_spread(sample, right, seed),
         confounds=confounds(strict),
@@ -260,19 +260,31 @@ def _ceiling(strict: Outcomes, groups: Groups, g: int) -> Estimate | None:
 
 
 def _support(
-    sample: Sample, accuracy: Measured, right: np.ndarray, support: np.ndarray | None, rule: str, resamples: int, seed: int
+    sample: Sample,
+    accuracy: Measured,
+    of_pair: np.ndarray,
+    right: np.ndarray,
+    support: np.ndarray | None,
+    rule: str,
+    resamples: int,
+    seed: int,
 ) -> SupportCurve | None:
     if support is None:
         return None
     shrunken = fit_beta_binomial(right, sample.pairs).shrunken(right, sample.pairs)
-    return support_curve(support[sample.number], accuracy.of_user, shrunken, sample.pairs, rule, resamples=resamples, seed=seed)
+    return support_curve(
+        support[sample.number], accuracy.of_user, shrunken, sample.pairs, rule,
+        sample=sample, right=of_pair, resamples=resamples, seed=seed,
+    )  # fmt: skip
 
 
 def _null(sample: Sample, accuracy: Measured, cells: list[int], resamples: int, seed: int) -> tuple[NullFinding, ...]:
     place = np.full(sample.cells + 1, -1)
     place[cells] = np.arange(len(cells))
     of = np.where(sample.cell >= 0, place[sample.cell], -1)
-    return against_null(accuracy.of_user[of >= 0], of[of >= 0], permutations=resamples, seed=seed) if len(cells) > 1 else ()
+    if len(cells) < 2:
+        return ()
+    return against_null(accuracy.of_user[of >= 0], of[of >= 0], found=accuracy.means, cells=cells, permutations=resamples, seed=seed)
 
 
 def _spread(sample: Sample, right: np.ndarray, seed: int) -> UserSpread | None:

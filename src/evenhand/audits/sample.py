@@ -39,6 +39,15 @@ class Sample:
         """float64[U] from value [n]."""
         return np.bincount(self.user, self.share * value, minlength=len(self.number))
 
+    def of_users(self, keep: np.ndarray, value: np.ndarray) -> tuple[Sample, np.ndarray]:
+        """The pairs of some users, bool[U], and value [n] of these pairs."""
+        if keep.all():
+            return self, value
+        rows = keep[self.user]
+        user = (np.cumsum(keep) - 1)[self.user[rows]]
+        shared = None if self.shared is None else self.shared.take(rows)
+        return Sample(self.number[keep], self.cell[keep], self.cells, self.pairs[keep], user, self.share[rows], shared), value[rows]
+
     def counts(self) -> tuple[np.ndarray, np.ndarray]:
         """Users and pairs of each cell, int64[G + 1]."""
         seen = self.cell >= 0
