@@ -151,10 +151,12 @@ def _gram(
     inside = np.arange(groups)
     for c in range(columns):
         for d in range(columns):
-            out[c, inside, d, inside] = np.bincount(place, own[c] * own[d], minlength=groups + 1)[1:]
             out[c, :-1, d, -1] = np.bincount(place, own[c] * joint[d], minlength=groups + 1)[1:]
             out[d, -1, c, :-1] = out[c, :-1, d, -1]
-            out[c, -1, d, -1] = joint[c] @ joint[d]
+            if c <= d:
+                out[c, inside, d, inside] = np.bincount(place, own[c] * own[d], minlength=groups + 1)[1:]
+                out[d, inside, c, inside] = out[c, inside, d, inside]
+                out[c, -1, d, -1] = out[d, -1, c, -1] = joint[c] @ joint[d]
     k = columns * (groups + 1)
     return out.reshape(k, k) * np.outer(small, small)
 
