@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from evenhand.audits.agreement import agreement, krippendorff_alpha
 from evenhand.audits.metrics import USER_METRICS, calibration_gaps, correct, gini, jain, log_loss, worst_decile
 from evenhand.audits.nulls import against_null, permuted_means
 from evenhand.audits.outcomes import Outcomes
@@ -238,30 +237,3 @@ def test_a_user_with_one_pair_does_not_bend_the_line():
     assert min(level) - 1e-9 <= min(y for _, y in bins.line)
     assert max(y for _, y in bins.line) <= max(level) + 1e-9
     assert len(support_curve(np.full(30, 0.5), accuracy[:30], accuracy[:30], pairs[:30], "rule", resamples=20).line) == 1
-
-
-def test_krippendorffs_own_example():
-    """Two observers, ten binary items, alpha = .095 (Krippendorff 2011, section A)."""
-    a = np.array([0, 1, 0, 0, 0, 0, 0, 0, 1, 0])
-    b = np.array([1, 1, 1, 0, 0, 1, 0, 0, 0, 0])
-    assert krippendorff_alpha(a + b, 2 - a - b) == pytest.approx(0.095, abs=5e-4)
-    assert krippendorff_alpha(np.array([2, 0, 3]), np.array([0, 4, 0])) == 1.0
-    assert np.isnan(krippendorff_alpha(np.array([2, 3]), np.array([0, 0])))
-
-
-def test_agreement_jackknife_leaves_out_one_user_at_a_time():
-    rng = np.random.default_rng(8)
-    user, pair = rng.integers(0, 12, 120), rng.integers(0, 30, 120)
-    side = rng.random(120) < np.where(pair % 2, 0.85, 0.2)
-
-    def alpha(keep):
-        _, item = np.unique(pair[keep], return_inverse=True)
-        return krippendorff_alpha(np.bincount(item, side[keep]), np.bincount(item, ~side[keep]))
-
-    e = agreement(user, pair, side, "g")
-    everyone = np.ones(120, bool)
-    assert e.value == pytest.approx(alpha(everyone))
-    out = np.array([alpha(user != u) for u in range(12)])
-    half = stats.t.ppf(0.975, 11) * np.sqrt(11 / 12 * ((out - out.mean()) ** 2).sum())
-    assert (e.low, e.high) == pytest.approx((max(-1, e.value - half), min(1, e.value + half)))
-    assert agreement(user, np.arange(120), side) is None

@@ -5,67 +5,67 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import stdtrit
 
+from evenhand.audits.intervals import nobody_deviates
+from evenhand.audits.twoway import factor, numbered
 from evenhand.core import Estimate
+
+WIDEST = 0.5  # an interval of alpha wider than this cannot tell poor agreement from good: it is not shown
 
 
 def krippendorff_alpha(first: np.ndarray, second: np.ndarray) -> float:
-    """Krippendorff's alpha for nominal data with two values, from the counts of each value on each item [items]; 1 = full agreement, 0 =
-    chance.
+    """Krippendorff's alpha of choices between two responses that have no fixed order, from how often either was chosen on each pair
+    [items]; 1 = full agreement, 0 = chance, -1 = two raters who always differ.
 
-    alpha = 1 - D_o / D_e with D_o = 1/N Σ_i 2 a_i b_i / (m_i - 1) and D_e = 2 A B / (N (N - 1)) over items with m_i = a_i + b_i >= 2
-    (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"). nan where only one value ever occurs, or no item has two judgements.
+    Which response is called the first says nothing, so alpha is that of the data together with their mirror image: the expected
+    disagreement is that of two equally frequent values, N / (2N - 1) of N judgements, whatever the order of rows or texts.
+    alpha = 1 - D_o / D_e with D_o = 1/N Σ_i 2 a_i b_i / (m_i - 1) over items with m_i = a_i + b_i >= 2 (Krippendorff 2011, "Computing
+    Krippendorff's Alpha-Reliability"). nan where no item has two judgements.
     """
-    observed, a, b = _terms(first.astype(np.float64), second.astype(np.float64))
-    return _alpha(observed.sum(), a.sum(), b.sum())
+    a, b = first.astype(np.float64), second.astype(np.float64)
+    judged = a + b >= 2
+    a, b = a[judged], b[judged]
+    total = (a + b).sum()
+    return _alpha(float((2 * a * b / (a + b - 1)).sum() / total), float(total)) if total else float("nan")
+
+
+def _alpha(disagreement: float, judgements: float) -> float:
+    return 1 - disagreement * (2 * judgements - 1) / judgements
 
 
 def agreement(user: np.ndarray, pair: np.ndarray, side: np.ndarray, group: str = "") -> Estimate | None:
-    """Alpha of users on the pairs they share, with a 95 % interval from the jackknife over users.
+    """Alpha of users on the pairs they share, with a 95 % t interval for users and pairs drawn; a user is never compared with himself.
 
-    user int[n], pair int64[n] (unordered pair of responses), side bool[n] (which was chosen). None with no shared pair, under 3 users,
-    or one value only.
+    user int[n], pair int64[n] (unordered pair of responses), side bool[n] (which was chosen). D_o is the mean over judgements of
+    e_ui, the share of the other users of pair i who chose otherwise than u. A user counts in his own e and in the others', so that
+    V = V_user(2 (e - D_o)) + V_pair(e - D_o) - V_judgement(2 (e - D_o)), at least the larger of the first two, with min(users, pairs) - 1
+    degrees. None with no shared pair, under 3 users, or where the interval is wider than 0.5.
     """
-    _, item = np.unique(pair, return_inverse=True)
-    _, rater = np.unique(user, return_inverse=True)
-    first, second = np.bincount(item, side).astype(np.float64), np.bincount(item, ~side).astype(np.float64)
-    shared = (first + second)[item] >= 2
-    raters = len(np.unique(rater[shared]))
-    value = krippendorff_alpha(first, second)
-    if raters < 3 or np.isnan(value):
+    (rater, raters), (item, items) = numbered(user), numbered(pair)
+    visit, visits = numbered(item * raters + rater)
+    weight = np.bincount(visit, minlength=visits)
+    chose = np.bincount(visit, side, minlength=visits) / weight  # who judged a pair twice has one judgement, perhaps between the sides
+    who, what = np.empty(visits, np.int64), np.empty(visits, np.int64)
+    who[visit], what[visit] = rater, item
+    others = np.bincount(what, minlength=items)[what] - 1
+    shared = others > 0
+    chose, who, what, others = chose[shared], who[shared], what[shared], others[shared]
+    count = len(chose)
+    if count == 0:
         return None
-    left_out = _without_each(item[shared], rater[shared], side[shared], first, second)
-    left_out = left_out[np.unique(rater[shared])]
-    left_out = left_out[~np.isnan(left_out)]
-    se = np.sqrt((len(left_out) - 1) / len(left_out) * ((left_out - left_out.mean()) ** 2).sum()) if len(left_out) > 1 else np.inf
-    half = stdtrit(max(len(left_out) - 1, 1), 0.975) * se
+    of_others = np.bincount(what, chose, minlength=items)[what] - chose
+    differs = (chose * (others - of_others) + (1 - chose) * of_others) / others
+    who, raters = numbered(who)
+    what, items = numbered(what)
+    if raters < 3:
+        return None
+    disagreement = float(differs.mean())
+    value, off = _alpha(disagreement, count), (differs - disagreement) / count
+    by_user = float((np.bincount(who, 2 * off) ** 2).sum() * factor(np.array(raters)) ** 2)
+    by_pair = float((np.bincount(what, off) ** 2).sum() * factor(np.array(items)) ** 2)
+    variance = 4 * max(by_user, by_pair, by_user + by_pair - float((4 * off**2).sum()))  # alpha moves by twice what D_o moves
+    degrees = max(min(raters, items) - 1, 1)
+    half = float(stdtrit(degrees, 0.975) * np.sqrt(variance)) if variance > 1e-24 else 2 * nobody_deviates(min(raters, items))
     low, high = max(-1.0, value - half), min(1.0, value + half)
-    return Estimate(value, float(low), float(high), raters, int(shared.sum()), metric="Krippendorff alpha", group=group)
-
-
-def _terms(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per item: its part of N · D_o, and its counts; 0 where fewer than two judged it."""
-    m = a + b
-    pairable = m >= 2
-    observed = np.where(pairable, 2 * a * b / np.maximum(m - 1, 1), 0.0)
-    return observed, np.where(pairable, a, 0.0), np.where(pairable, b, 0.0)
-
-
-def _alpha(observed: float, a: float, b: float) -> float:
-    return float(1 - observed * (a + b - 1) / (2 * a * b)) if a * b > 0 else float("nan")
-
-
-def _without_each(item: np.ndarray, rater: np.ndarray, side: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Alpha without each rater in turn, float64[raters], from the change of the sums (a rater who judged an item twice is taken out
-    twice).
-    """
-    raters = int(rater.max()) + 1
-    visit, back = np.unique(rater.astype(np.int64) * len(first) + item, return_inverse=True)
-    owner, at = visit // len(first), visit % len(first)
-    mine_a, mine_b = np.bincount(back, side), np.bincount(back, ~side)
-    before = _terms(first[at], second[at])
-    after = _terms(first[at] - mine_a, second[at] - mine_b)
-    totals = [x.sum() for x in _terms(first, second)]
-    changed = [total + np.bincount(owner, y - x, minlength=raters) for total, x, y in zip(totals, before, after, strict=True)]
-    observed, a, b = changed
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(a * b > 0.5, 1 - observed * (a + b - 1) / (2 * a * b), np.nan)
+    if high - low > WIDEST:
+        return None
+    return Estimate(value, low, high, raters, count, metric="Krippendorff alpha", group=group)

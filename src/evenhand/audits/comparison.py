@@ -11,6 +11,7 @@ from evenhand.audits.intervals import contrast, estimate, in_points
 from evenhand.audits.metrics import correct
 from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.sample import Means, Sample, arrange, means
+from evenhand.audits.twoway import shared_noise
 from evenhand.core import Estimate, EvenhandError, Groups
 
 
@@ -40,7 +41,7 @@ def compare(before: Outcomes, after: Outcomes, groups: Groups, *, resamples: int
 
 def same_pairs(before: Outcomes, after: Outcomes) -> None:
     """Raises EvenhandError unless both judge the same pairs in the same order."""
-    for name in ("user", "prompt", "tie", "pair", "side", "weight"):
+    for name in ("user", "prompt", "tie", "pair", "side", "weight", "chosen", "rejected"):
         a, b = getattr(before, name), getattr(after, name)
         if (a is None) != (b is None) or (a is not None and not np.array_equal(a, b)):
             raise EvenhandError(
@@ -75,7 +76,7 @@ def _gap_change(
     sample: Sample, joint: Means, columns: list[np.ndarray], groups: Groups, cells: list[int], resamples: int, seed: int
 ) -> Estimate:
     """Two groups: a paired contrast of four means. More: change of best minus worst, with a percentile interval from the bootstrap by
-    user.
+    user, in which each resample gets the error that shared prompts or responses add.
     """
     users, pairs = int(joint.users[cells].sum()), int(joint.pairs[cells].sum())
     if len(cells) < 2:
@@ -86,7 +87,12 @@ def _gap_change(
     of_user = np.stack([sample.user_means(c) for c in columns], axis=1)
     draws = [resampled_means(of_user[sample.cell == g], max(resamples, 200), rng) for g in cells]
     kept = min(len(d) for d in draws)
-    spread = np.ptp(np.stack([d[:kept] for d in draws]), axis=0)  # [resamples, 2]: best minus worst before and after
+    drawn = np.stack([d[:kept] for d in draws], axis=2)  # [resamples, 2, groups], before and after
+    if joint.by_both is not None:
+        own = np.concatenate([cells, np.array(cells) + len(joint.users)])
+        noise = shared_noise(joint.by_user[np.ix_(own, own)], joint.by_both[np.ix_(own, own)], kept, int(joint.units[cells].min()), rng)
+        drawn += noise.reshape(kept, 2, len(cells))
+    spread = np.ptp(drawn, axis=2)  # best minus worst
     value = float(np.ptp(joint.value[1, cells]) - np.ptp(joint.value[0, cells]))
     low, high = holding(value, spread[:, 1] - spread[:, 0])
     return Estimate(value, low, high, users, pairs, "change of the accuracy gap", "best minus worst")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from evenhand.audits.findings import Confound, GroupCounts
-from evenhand.audits.intervals import mean_of_users
+from evenhand.audits.intervals import contrast, estimate
 from evenhand.audits.metrics import TIE, correct
 from evenhand.audits.outcomes import Outcomes
+from evenhand.audits.sample import arrange, means
 from evenhand.core import Estimate, Exclusions, Groups
 
 LENGTH_EDGES = (50.0, 200.0)  # characters: bins of |chosen minus rejected|, shorter and longer apart
@@ -63,12 +64,10 @@ def _accuracies(outcomes: Outcomes, right: np.ndarray, of: np.ndarray, names: li
 
 
 def _over(outcomes: Outcomes, value: np.ndarray, rows: np.ndarray, metric: str, group: str = "") -> Estimate:
-    """Mean over users of their means of value on `rows`, t interval clustered by user."""
-    user, value = outcomes.user[rows], value[rows]
-    weight = np.ones(len(user)) if outcomes.weight is None else outcomes.weight[rows].astype(np.float64)
-    pairs, total = np.bincount(user), np.bincount(user, weight)
-    there = pairs > 0
-    return mean_of_users(np.bincount(user, weight * value)[there] / total[there], pairs[there], metric, group)
+    """Mean over users of their means of value on `rows`, t interval clustered by user, and by prompt or response where users share them."""
+    nobody = Groups((), np.full(int(outcomes.user.max()) + 1, -1, np.int16), "")
+    found = means(arrange(outcomes.take(rows), nobody), [value[rows]])
+    return estimate(contrast(found, np.ones((1, 1))), 0, metric, group, 0.0, 1.0)
 
 
 def group_counts(outcomes: Outcomes, groups: Groups, exclusions: Exclusions | None = None) -> tuple[GroupCounts, ...]:

@@ -23,11 +23,12 @@ from evenhand.audits.intervals import (
     range_rows,
     simultaneous_alpha,
 )
-from evenhand.audits.metrics import ECE_BINS, METRICS, Metric, calibration_gaps
+from evenhand.audits.metrics import ECE_BINS, METRICS, Metric, calibration_gaps, correct
 from evenhand.audits.nulls import against_null
 from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.sample import Means, Sample, arrange, means
 from evenhand.audits.support_curve import support_curve
+from evenhand.audits.twoway import shared_noise
 from evenhand.audits.users import fit_beta_binomial, spread_of_users
 from evenhand.core import Estimate, EvenhandError, Exclusions, Groups
 
@@ -105,7 +106,7 @@ def examine_model(
         overall=accuracy.estimate(len(groups), "all"),
         groups=_group_findings(strict, groups, sample, measured, excluded, resamples, rng),
         gap=group_gap(accuracy.means, groups, compared(accuracy.means, excluded), seed, accuracy.draws),
-        support=_support(sample, accuracy, right, support, support_rule, resamples, seed),
+        support=_support(sample, accuracy, correct(strict.margin), right, support, support_rule, resamples, seed),
         null=_null(sample, accuracy, compared(accuracy.means, excluded), resamples, seed),
         spread=_spread(sample, right, seed),
         confounds=confounds(strict),
@@ -131,7 +132,7 @@ def _resampled_cells(sample: Sample, of_user: np.ndarray, resamples: int, rng: n
     """Resampled means [resamples, metrics] of each cell that the bootstrap serves; the cell of all is the sum of the others."""
     users, _ = sample.counts()
     served = [g for g, n in enumerate(users) if BOOTSTRAP_ABOVE < n <= BOOTSTRAP_UP_TO]
-    if sample.prompt is not None or not resamples:
+    if sample.shared is not None or not resamples:
         return {}
     cells = list(range(-1, sample.cells)) if sample.cells in served else served
     sums = {g: resampled_sums(of_user[sample.cell == g], resamples, rng) for g in cells if (sample.cell == g).any()}
@@ -196,7 +197,10 @@ def _group_findings(
     rng: np.random.Generator,
 ) -> tuple[GroupFinding, ...]:
     accuracy = measured["accuracy"]
-    gaps = _calibration_by_user(sample, strict.margin)
+    bins, off = calibration_gaps(strict.margin)
+    by_bin = [np.where(bins == b, off, 0.0) for b in range(ECE_BINS)]
+    gaps = np.stack([sample.user_means(v) for v in by_bin], axis=1)
+    levels = None if sample.shared is None else means(sample, by_bin)
     p_values = _against_others(accuracy, excluded)
     notable = discoveries(p_values)
     out = []
@@ -207,7 +211,7 @@ def _group_findings(
         out.append(
             GroupFinding(
                 group=name, n_users=users, n_pairs=pairs, accuracy=accuracy.estimate(g, name), margin=measured["margin"].estimate(g, name),
-                log_loss=measured["log_loss"].estimate(g, name), ece=calibration_error(gaps[rows], pairs, name, max(resamples, 200), rng),
+                log_loss=measured["log_loss"].estimate(g, name), ece=calibration_error(gaps[rows], pairs, name, max(resamples, 200), rng, levels, g),
                 mde=float(MDE_FACTOR * single.se[0]) if users else np.nan, ceiling=_ceiling(strict, groups, g), excluded=excluded[g],
                 p_value=float(p_values[g]), notable=bool(notable[g]),
             )
@@ -230,16 +234,17 @@ def _against_others(accuracy: Measured, excluded: list[str]) -> np.ndarray:
     return out
 
 
-def _calibration_by_user(sample: Sample, margin: np.ndarray) -> np.ndarray:
-    """Each user's mean of (correct - confidence) in each confidence bin, float64[U, 5]; the sum over users of a bin decides its gap."""
-    bins, gap = calibration_gaps(margin)
-    sums = np.bincount(sample.user * ECE_BINS + bins, sample.share * gap, minlength=len(sample.number) * ECE_BINS)
-    return sums.reshape(-1, ECE_BINS)
-
-
-def calibration_error(by_user: np.ndarray, pairs: int, group: str, resamples: int, rng: np.random.Generator) -> Estimate:
+def calibration_error(
+    by_user: np.ndarray,
+    pairs: int,
+    group: str,
+    resamples: int,
+    rng: np.random.Generator,
+    found: Means | None = None,
+    cell: int = 0,
+) -> Estimate:
     """ECE = Σ_bins |mean over users of (correct - confidence) in the bin|, by_user [users, 5]; reverse percentiles of the bootstrap by
-    user.
+    user. found: the means of the five bins where users share prompts or responses, `cell` this group's; their error is added.
     """
     if len(by_user) == 0:
         return Estimate(np.nan, np.nan, np.nan, 0, 0, "expected calibration error", group)
@@ -247,7 +252,11 @@ def calibration_error(by_user: np.ndarray, pairs: int, group: str, resamples: in
     if len(by_user) == 1:
         return Estimate(value, 0.0, 1.0, 1, pairs, "expected calibration error", group)
     enough = int(np.clip(RESAMPLED_USERS // len(by_user), 200, resamples))
-    draws = np.abs(resampled_means(by_user, enough, rng)).sum(axis=1)
+    levels = resampled_means(by_user, enough, rng)
+    if found is not None and found.by_both is not None:
+        own = np.ix_(*2 * [cell + len(found.users) * np.arange(ECE_BINS)])
+        levels += shared_noise(found.by_user[own], found.by_both[own], len(levels), int(found.units[cell]), rng)
+    draws = np.abs(levels).sum(axis=1)
     low, high = basic_interval(np.array(value), draws)
     return Estimate(value, float(low), min(1.0, float(high)), len(by_user), pairs, "expected calibration error", group)
 
@@ -260,19 +269,31 @@ def _ceiling(strict: Outcomes, groups: Groups, g: int) -> Estimate | None:
 
 
 def _support(
-    sample: Sample, accuracy: Measured, right: np.ndarray, support: np.ndarray | None, rule: str, resamples: int, seed: int
+    sample: Sample,
+    accuracy: Measured,
+    of_pair: np.ndarray,
+    right: np.ndarray,
+    support: np.ndarray | None,
+    rule: str,
+    resamples: int,
+    seed: int,
 ) -> SupportCurve | None:
     if support is None:
         return None
     shrunken = fit_beta_binomial(right, sample.pairs).shrunken(right, sample.pairs)
-    return support_curve(support[sample.number], accuracy.of_user, shrunken, sample.pairs, rule, resamples=resamples, seed=seed)
+    return support_curve(
+        support[sample.number], accuracy.of_user, shrunken, sample.pairs, rule,
+        sample=sample, right=of_pair, resamples=resamples, seed=seed,
+    )  # fmt: skip
 
 
 def _null(sample: Sample, accuracy: Measured, cells: list[int], resamples: int, seed: int) -> tuple[NullFinding, ...]:
     place = np.full(sample.cells + 1, -1)
     place[cells] = np.arange(len(cells))
     of = np.where(sample.cell >= 0, place[sample.cell], -1)
-    return against_null(accuracy.of_user[of >= 0], of[of >= 0], permutations=resamples, seed=seed) if len(cells) > 1 else ()
+    if len(cells) < 2:
+        return ()
+    return against_null(accuracy.of_user[of >= 0], of[of >= 0], found=accuracy.means, cells=cells, permutations=resamples, seed=seed)
 
 
 def _spread(sample: Sample, right: np.ndarray, seed: int) -> UserSpread | None:

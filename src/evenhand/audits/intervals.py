@@ -50,8 +50,8 @@ class Contrast:
 def contrast(means: Means, coefficients: np.ndarray, bounded: bool = True) -> Contrast:
     """Linear combinations coefficients [m, K] of the means; all cells they touch must hold users.
 
-    Degrees of freedom: Welch-Satterthwaite over cells of (users - 1). With repeated prompts the variance is the larger of the
-    user-clustered and the two-way one, the latter with at most (prompts - 1) degrees. bounded: the values lie in an interval of length 1;
+    Degrees of freedom: Welch-Satterthwaite over cells of (users - 1). With shared prompts or responses the variance is the
+    larger of the user-clustered and the two-way one, the latter with at most (units - 1) degrees. bounded: the values lie in an interval of length 1;
     see `_unseen` for what then stands in for a cell whose users are all equal.
     """
     touched = (coefficients != 0).reshape(len(coefficients), -1, len(means.users)).any(axis=1)  # [m, cells]
@@ -66,7 +66,7 @@ def contrast(means: Means, coefficients: np.ndarray, bounded: bool = True) -> Co
     if means.by_both is not None:
         both = few @ means.by_both[np.ix_(used, used)] @ few.T
         wider = np.diag(both) > variance
-        fewest = np.where(touched, means.prompts, np.iinfo(np.int64).max).min(axis=1) - 1
+        fewest = np.where(touched, means.units, np.iinfo(np.int64).max).min(axis=1) - 1
         df = np.where(wider, np.minimum(df, np.maximum(fewest, 1)), df)
         variance = np.where(wider, np.diag(both), variance)
         covariance = both
@@ -91,8 +91,13 @@ def _unseen(users: np.ndarray, bounded: bool) -> np.ndarray:
     """
     if not bounded:
         return np.full(len(users), np.inf)
-    limit = 1 - 0.025 ** (1 / np.maximum(users, 1))
+    limit = np.array([nobody_deviates(int(n)) for n in users])
     return np.where(users > 1, (limit / stdtrit(np.maximum(users - 1, 1), 0.975)) ** 2, np.inf)
+
+
+def nobody_deviates(users: int) -> float:
+    """The Clopper-Pearson 95 % limit of a share of which none was found among n."""
+    return float(1 - 0.025 ** (1 / max(users, 1)))
 
 
 def _satterthwaite(parts: np.ndarray, touched: np.ndarray, users: np.ndarray) -> np.ndarray:

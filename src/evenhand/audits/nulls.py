@@ -1,10 +1,16 @@
-"""Panel 4: how far apart would the groups lie if they were all equal? Users are permuted over groups of the same sizes."""
+"""Panel 4: how far apart would the groups lie if they were all equal? Users are permuted over groups of the same sizes; what users share,
+prompts or responses, is drawn with them.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from evenhand.audits.findings import NullFinding
+from evenhand.audits.sample import Means
+from evenhand.audits.twoway import shared_noise
 
 EXACT_UP_TO = 20_000  # users: above this, and with groups of 30 or more, group means under permutation are drawn from their normal limit
 CHUNK = 1 << 22
@@ -37,8 +43,20 @@ def permuted_means(accuracy: np.ndarray, sizes: np.ndarray, permutations: int, r
     return np.concatenate(parts)
 
 
-def against_null(accuracy: np.ndarray, group: np.ndarray, *, permutations: int = 1000, seed: int = 0) -> tuple[NullFinding, ...]:
-    """Observed spread of the groups against its permutation null. accuracy float64[users]; group int[users] 0..G-1, each group non-empty.
+def against_null(
+    accuracy: np.ndarray,
+    group: np.ndarray,
+    *,
+    found: Means | None = None,
+    cells: Sequence[int] = (),
+    permutations: int = 1000,
+    seed: int = 0,
+) -> tuple[NullFinding, ...]:
+    """Observed spread of the groups against its null. accuracy float64[users]; group int[users] 0..G-1, each group non-empty.
+
+    Permuting users shows what users do by chance, but leaves everybody with the same prompts. Which prompts (or responses) were drawn moves
+    users of like tastes together, hence groups apart: with `found`, the groups' means of which `cells` are groups 0..G-1, each
+    permutation gets the error that these add (`twoway.shared_noise`).
 
     p-value = (1 + permutations at least as extreme) / (1 + permutations); small ratios are extreme, large values of the others. Fewer
     than two groups: ().
@@ -47,7 +65,12 @@ def against_null(accuracy: np.ndarray, group: np.ndarray, *, permutations: int =
     if len(sizes) < 2:
         return ()
     observed = spread_statistics(np.bincount(group, accuracy) / sizes)
-    null = spread_statistics(permuted_means(accuracy, sizes, permutations, np.random.default_rng([seed, 40310])))
+    rng = np.random.default_rng([seed, 40310])
+    draws_of_means = permuted_means(accuracy, sizes, permutations, rng)
+    if found is not None and found.by_both is not None:
+        own = np.ix_(cells, cells)
+        draws_of_means += shared_noise(found.by_user[own], found.by_both[own], permutations, int(found.units[list(cells)].min()), rng)
+    null = spread_statistics(draws_of_means)
     out = []
     for name, draws in null.items():
         value = float(observed[name])

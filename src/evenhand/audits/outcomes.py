@@ -16,7 +16,8 @@ LARGEST = 1e50  # fourth powers of margins, as in degrees of freedom, must stay 
 class Outcomes:
     """Margins of one model on one set of pairs; every array has one entry a pair.
 
-    user int32[n], >= 0; margin float[n] = r(chosen) - r(rejected), finite. prompt int32[n] (repeats widen intervals: two-way clustering);
+    user int32[n], >= 0; margin float[n] = r(chosen) - r(rejected), finite. prompt int32[n], chosen and rejected int32[n], numbers of texts:
+    what several users judged was drawn, too, and widens intervals (two-way clustering, see `twoway.share_units`);
     weight float[n] > 0 (within a user); tie bool[n]: the annotator had no strict preference (left out of every metric, counted).
     pair int64[n] names the unordered pair of responses and side bool[n] which of the two was chosen (for agreement between annotators).
     length_difference float[n]: characters of chosen minus rejected. truncated, identical bool[n]: a text was cut, both texts are equal
@@ -28,6 +29,8 @@ class Outcomes:
     user: np.ndarray
     margin: np.ndarray
     prompt: np.ndarray | None = None
+    chosen: np.ndarray | None = None
+    rejected: np.ndarray | None = None
     weight: np.ndarray | None = None
     tie: np.ndarray | None = None
     pair: np.ndarray | None = None
@@ -83,6 +86,7 @@ def outcomes_of(data: PreferenceData, margin: np.ndarray, *, model: str, split: 
     known = not (low < 0).any()
     return Outcomes(
         model=model, split=split, user=data.user, margin=np.asarray(margin, np.float64), prompt=prompt, weight=data.weight, tie=data.tie,
+        chosen=data.chosen if known else None, rejected=data.rejected if known else None,
         pair=pair if known else None, side=data.chosen == low if known else None,
         length_difference=_longer(data) if known and not texts_are_ids else None,
     )  # fmt: skip

@@ -13,9 +13,10 @@ import numpy as np
 from scipy import sparse
 
 from evenhand.audits.outcomes import Outcomes
+from evenhand.audits.twoway import Clusters, Shared, factor, share_units
 from evenhand.core import EvenhandError, Groups
 
-DENSE = 30_000_000  # entries of a prompts x groups table that is summed densely (240 MB), twice as fast as sparsely
+DENSE = 30_000_000  # entries of a units x groups table that is summed densely (240 MB), twice as fast as sparsely
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,7 @@ class Sample:
     """n pairs of U users in G groups. Cell G, the last, is all users together, also those in no group.
 
     number int64[U]: the users' own numbers. cell int64[U]: group, -1 = none. pairs int64[U]. user int64[n] in 0..U-1. share float64[n]:
-    a pair's weight within its user, sums to 1 a user. prompt int64[n], only where prompts repeat over users. visit int64[n]: (user,
-    prompt), only where these repeat.
+    a pair's weight within its user, sums to 1 a user. shared: the prompts or responses that several users judged, None if there are none.
     """
 
     number: np.ndarray
@@ -33,8 +33,7 @@ class Sample:
     pairs: np.ndarray
     user: np.ndarray
     share: np.ndarray
-    prompt: np.ndarray | None
-    visit: np.ndarray | None
+    shared: Shared | None
 
     def user_means(self, value: np.ndarray) -> np.ndarray:
         """float64[U] from value [n]. Shares add up to 1 but for rounding; divided by their sum, a mean of values up to 1 is at most 1."""
@@ -46,6 +45,15 @@ class Sample:
         are counts of. Exact without weights; with them the nearest half to what the weighted mean makes of the user's pairs.
         """
         return np.round(2 * accuracy * self.pairs) / 2
+
+    def of_users(self, keep: np.ndarray, value: np.ndarray) -> tuple[Sample, np.ndarray]:
+        """The pairs of some users, bool[U], and value [n] of these pairs."""
+        if keep.all():
+            return self, value
+        rows = keep[self.user]
+        user = (np.cumsum(keep) - 1)[self.user[rows]]
+        shared = None if self.shared is None else self.shared.take(rows)
+        return Sample(self.number[keep], self.cell[keep], self.cells, self.pairs[keep], user, self.share[rows], shared), value[rows]
 
     def counts(self) -> tuple[np.ndarray, np.ndarray]:
         """Users and pairs of each cell, int64[G + 1]."""
@@ -72,40 +80,17 @@ def arrange(outcomes: Outcomes, groups: Groups) -> Sample:
     user = dense[outcomes.user]
     weight = np.ones(len(user)) if outcomes.weight is None else outcomes.weight.astype(np.float64)
     share = weight / np.bincount(user, weight)[user]
-    prompt, visit = (None, None) if outcomes.prompt is None else _repeats(user, outcomes.prompt, len(number))
+    responses = None if outcomes.chosen is None or outcomes.rejected is None else (outcomes.chosen, outcomes.rejected)
     cell = groups.of_user[number].astype(np.int64)
-    return Sample(number, cell, len(groups), counts[number], user, share, prompt, visit)
-
-
-def _repeats(user: np.ndarray, prompt: np.ndarray, users: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Prompts and (user, prompt) visits, densely numbered; None where each occurs once. A pair without a prompt (-1) is its own prompt."""
-    low = int(prompt.min())
-    if low < 0:
-        prompt = prompt.astype(np.int64)
-        lone = prompt < 0
-        prompt[lone] = int(prompt.max()) + 1 + np.arange(int(lone.sum()))
-    counts = np.bincount(prompt)
-    dense = (np.cumsum(counts > 0) - 1)[prompt]
-    prompts = int((counts > 0).sum())
-    key = dense * users + user
-    ordered = np.sort(key)
-    distinct = 1 + int(np.count_nonzero(ordered[1:] != ordered[:-1]))
-    if distinct == prompts:  # every prompt belongs to one user
-        return None, None
-    if distinct == len(key):
-        return dense, None
-    order = np.argsort(key, kind="stable")
-    visit = np.empty(len(key), np.int64)
-    visit[order] = np.concatenate([[0], np.cumsum(ordered[1:] != ordered[:-1])])
-    return dense, visit
+    return Sample(number, cell, len(groups), counts[number], user, share, share_units(user, outcomes.prompt, responses))
 
 
 @dataclass(frozen=True)
 class Means:
     """Means of C columns (metrics or models) in each of G + 1 cells, with the covariance of their errors, K = C · (G + 1).
 
-    value float64[C, G + 1], nan for an empty cell. by_user float64[K, K] clusters by user; by_both adds prompts (Cameron, Gelbach &
-    Miller 2011), None where no prompt repeats. Entry c · (G + 1) + g is column c in cell g. users, pairs, prompts int64[G + 1].
+    value float64[C, G + 1], nan for an empty cell. by_user float64[K, K] clusters by user; by_both by user and shared unit (see
+    `twoway`), None where users share nothing. Entry c · (G + 1) + g is column c in cell g. users, pairs, units int64[G + 1].
     """
 
     value: np.ndarray
@@ -113,13 +98,13 @@ class Means:
     by_both: np.ndarray | None
     users: np.ndarray
     pairs: np.ndarray
-    prompts: np.ndarray
+    units: np.ndarray
 
 
 def means(sample: Sample, columns: Sequence[np.ndarray]) -> Means:
     """Means over users of value arrays [n] and their clustered covariance.
 
-    by_user = Σ_u psi_u psi_u' · U/(U-1);  by_both = by_user + the same by prompt - the same by (user, prompt).
+    by_user = Σ_u psi_u psi_u' · U/(U-1);  by_both = by_user + the same by shared unit - the same by (user and unit).
     """
     cells = sample.cells + 1
     users, pairs = sample.counts()
@@ -132,22 +117,22 @@ def means(sample: Sample, columns: Sequence[np.ndarray]) -> Means:
         value[c, :-1][filled] = sums[filled] / users[:-1][filled]
         value[c, -1] = a.mean()
     by_user = _gram(average, value, users, sample.cell, 1.0 / _at(users, sample.cell), 1.0 / users[-1], users)
-    by_both, prompts = None, np.zeros(cells, np.int64)
-    if sample.prompt is not None:
-        by_prompt, prompts = _gram_by_prompt(sample, columns, value, users)
-        by_both = by_user + by_prompt - _gram_by_visit(sample, columns, value, users)
-    return Means(value, by_user, by_both, users, pairs, prompts)
+    if sample.shared is None:
+        return Means(value, by_user, None, users, pairs, np.zeros(cells, np.int64))
+    by_both = by_user.copy()
+    for clusters in sample.shared.within:
+        by_both -= clusters.sign * _gram_within(sample, clusters, columns, value, users)
+    units = []
+    for clusters in sample.shared.across:
+        part, counts = _gram_across(sample, clusters, columns, value, users)
+        by_both += clusters.sign * part
+        units.append(counts)
+    return Means(value, by_user, by_both, users, pairs, units[0])
 
 
 def _at(counts: np.ndarray, cell: np.ndarray) -> np.ndarray:
     """The count of each member's own cell (1 for members of none, so that dividing is safe)."""
     return np.where(cell >= 0, counts[cell], 1)
-
-
-def _factor(clusters: np.ndarray) -> np.ndarray:
-    """sqrt(G / (G - 1)) for G clusters, the small-sample factor of a standard error; 1 for a single cluster."""
-    many = np.maximum(clusters, 2)
-    return np.where(clusters > 1, np.sqrt(many / (many - 1)), 1.0)
 
 
 def _gram(
@@ -168,57 +153,64 @@ def _gram(
     )  # the last entry serves cell -1, whose share is dropped
     place = cell + 1
     own, joint = (y - centre[:, cell]) * share, (y - value[:, -1:]) * share_all  # psi in the member's own cell, and in the cell of all
-    factor = np.tile(_factor(clusters), columns)
+    small = np.tile(factor(clusters), columns)
     out = np.zeros((columns, groups + 1, columns, groups + 1))
     inside = np.arange(groups)
     for c in range(columns):
         for d in range(columns):
-            out[c, inside, d, inside] = np.bincount(place, own[c] * own[d], minlength=groups + 1)[1:]
             out[c, :-1, d, -1] = np.bincount(place, own[c] * joint[d], minlength=groups + 1)[1:]
             out[d, -1, c, :-1] = out[c, :-1, d, -1]
-            out[c, -1, d, -1] = joint[c] @ joint[d]
+            if c <= d:
+                out[c, inside, d, inside] = np.bincount(place, own[c] * own[d], minlength=groups + 1)[1:]
+                out[d, inside, c, inside] = out[c, inside, d, inside]
+                out[c, -1, d, -1] = out[d, -1, c, -1] = joint[c] @ joint[d]
     k = columns * (groups + 1)
-    return out.reshape(k, k) * np.outer(factor, factor)
+    return out.reshape(k, k) * np.outer(small, small)
 
 
-def _gram_by_visit(sample: Sample, columns: Sequence[np.ndarray], value: np.ndarray, users: np.ndarray) -> np.ndarray:
-    """The (user, prompt) term: pairs of one user on one prompt are one cluster."""
-    if sample.visit is None:
+def _gram_within(sample: Sample, clusters: Clusters, columns: Sequence[np.ndarray], value: np.ndarray, users: np.ndarray) -> np.ndarray:
+    """The part of clusters inside one user, such as his or her pairs on one prompt, K x K."""
+    if clusters.of is None:
         y, share, owner = np.stack(list(columns)), sample.share, sample.user
     else:
-        share = np.bincount(sample.visit, sample.share)
-        y = np.stack([np.bincount(sample.visit, sample.share * v) / share for v in columns])
+        share = clusters.sums(sample.share)
+        y = np.stack([clusters.sums(sample.share * v) / share for v in columns])
         owner = np.zeros(len(share), np.int64)
-        owner[sample.visit] = sample.user
+        owner[clusters.of] = sample.user if clusters.of.ndim == 1 else sample.user[:, None]
     cell = sample.cell[owner]
-    visits = np.append(np.bincount(cell[cell >= 0], minlength=sample.cells), len(owner))
-    return _gram(y, value, users, cell, share / _at(users, cell), share / users[-1], visits)
+    many = np.append(np.bincount(cell[cell >= 0], minlength=sample.cells), len(owner))
+    return _gram(y, value, users, cell, share / _at(users, cell), share / users[-1], many)
 
 
-def _gram_by_prompt(sample: Sample, columns: Sequence[np.ndarray], value: np.ndarray, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The prompt term, K x K, and the prompts of each cell. A prompt lies in many cells: what they share is covariance."""
-    assert sample.prompt is not None
+def _gram_across(
+    sample: Sample, clusters: Clusters, columns: Sequence[np.ndarray], value: np.ndarray, users: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The part of clusters that reach over users, K x K, and the clusters of each cell. A prompt lies in many cells: what they share is
+    covariance.
+    """
+    assert clusters.of is not None
     cell = sample.cell[sample.user]
-    shape = (int(sample.prompt.max()) + 1, sample.cells + 1)
+    shape = (clusters.many, sample.cells + 1)
     blocks: list[sparse.csr_array] = []
-    prompts = np.zeros(sample.cells + 1, np.int64)
+    many = np.zeros(sample.cells + 1, np.int64)
     centres = np.append(np.nan_to_num(value[:, :-1]), np.zeros((len(value), 1)), axis=1)
     for v, centre, all_centre in zip(columns, centres, value[:, -1], strict=True):
         own = sample.share * (v - centre[cell]) / _at(users, cell)
-        inside = _sums(sample.prompt, cell + 1, own, shape)[:, 1:]
-        joint = np.bincount(sample.prompt, sample.share * (v - all_centre) / users[-1], minlength=shape[0])
+        inside = _sums(clusters.of, cell + 1, own, shape)[:, 1:]
+        joint = clusters.sums(sample.share * (v - all_centre) / users[-1])
         if not blocks:
-            prompts = np.append(
-                np.bincount(_sums(sample.prompt, cell + 1, np.ones(len(cell)), shape)[:, 1:].nonzero()[1], minlength=sample.cells), shape[0]
-            )
-        factor = _factor(prompts)
-        blocks.append(sparse.hstack([sparse.csr_array(inside * factor[:-1]), sparse.csr_array(joint[:, None] * factor[-1])], format="csr"))
+            there = _sums(clusters.of, cell + 1, np.ones(len(cell)), shape)[:, 1:].nonzero()[1]
+            many = np.append(np.bincount(there, minlength=sample.cells), shape[0])
+        small = factor(many)
+        blocks.append(sparse.hstack([sparse.csr_array(inside * small[:-1]), sparse.csr_array(joint[:, None] * small[-1])], format="csr"))
     stacked = sparse.hstack(blocks, format="csr")
-    return (stacked.T @ stacked).toarray(), prompts
+    return (stacked.T @ stacked).toarray(), many
 
 
 def _sums(row: np.ndarray, column: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
-    """Sums of values by (row, column)."""
+    """Sums of values by (row, column), of each of the rows [n] or [n, 2] of a value."""
+    if row.ndim == 2:
+        return _sums(row[:, 0], column, values, shape) + _sums(row[:, 1], column, values, shape)
     if shape[0] * shape[1] > DENSE:
         return sparse.csr_array((values, (row, column)), shape=shape)
     return sparse.csr_array(np.bincount(row * shape[1] + column, values, minlength=shape[0] * shape[1]).reshape(shape))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.special import expit, stdtrit
 
 from evenhand.audits.bootstrap import CHUNK, RESAMPLED_USERS, holding, user_weights
 from evenhand.audits.findings import SupportBin, SupportCurve
-from evenhand.audits.intervals import mean_of_users
+from evenhand.audits.intervals import contrast, estimate
+from evenhand.audits.sample import Sample, means
+from evenhand.audits.twoway import covariance
 from evenhand.core import Estimate
 
 BINS = 10
@@ -17,32 +21,68 @@ MANY = 50_000  # users; above, the bootstrap of ranks brings nothing over its no
 
 
 def support_curve(
-    support: np.ndarray, accuracy: np.ndarray, shrunken: np.ndarray, pairs: np.ndarray, rule: str, *, resamples: int = 1000, seed: int = 0
+    support: np.ndarray,
+    accuracy: np.ndarray,
+    shrunken: np.ndarray,
+    pairs: np.ndarray,
+    rule: str,
+    *,
+    sample: Sample | None = None,
+    right: np.ndarray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> SupportCurve | None:
     """support, accuracy, shrunken float64[users] in [0, 1], pairs int[users]. Users without a support (nan) are left out; None under 3
     users.
+
+    sample: the pairs behind the accuracies, and right float64[n] of each; prompts or responses that users share then widen every
+    interval. None: users share nothing.
     """
     known = np.isfinite(support)
     if known.sum() < 3:
         return None
     x, y, z, n = support[known], accuracy[known], shrunken[known], pairs[known]
+    if sample is None or right is None:
+        sample, right = of_means(y, n), y
+    else:
+        sample, right = sample.of_users(known, right)
     rng = np.random.default_rng([seed, 50410])
     chosen = rng.permutation(len(x))[:POINTS]
     points = tuple(sorted(zip(x[chosen].tolist(), z[chosen].tolist(), strict=True)))
-    return SupportCurve(rule, _bins(x, y, n), _isotonic(x, y, n), slope(x, y, n), correlation(x, y, n, resamples, rng), points)
+    return SupportCurve(
+        rule,
+        _bins(x, sample, right),
+        _isotonic(x, y, n),
+        slope(x, y, n, sample, right),
+        correlation(x, y, n, resamples, rng, sample, right),
+        points,
+    )
 
 
-def _bins(x: np.ndarray, y: np.ndarray, pairs: np.ndarray) -> tuple[SupportBin, ...]:
-    """Bins of equally many users, each with Student's t interval over its users."""
+def of_means(accuracy: np.ndarray, pairs: np.ndarray) -> Sample:
+    """Users of whom nothing but their accuracy is known."""
+    users = len(accuracy)
+    return Sample(np.arange(users), np.full(users, -1), 0, pairs, np.arange(users), np.ones(users), None)
+
+
+def _bins(x: np.ndarray, sample: Sample, right: np.ndarray) -> tuple[SupportBin, ...]:
+    """Bins of equally many users, each with its t interval."""
     count = int(np.clip(len(x) // USERS_PER_BIN, 1, BINS))
     edges = np.unique(np.quantile(x, np.linspace(0, 1, count + 1)))
     of = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, max(len(edges) - 2, 0))
+    size = int(of.max()) + 1
+    levels = contrast(means(replace(sample, cell=of, cells=size), [right]), np.eye(size + 1)[np.unique(of)])
     bins = []
-    for b in np.unique(of):
-        rows = of == b
-        accuracy = mean_of_users(y[rows], pairs[rows], "accuracy", f"support bin {b + 1}")
-        bins.append(SupportBin(float(edges[b]), float(edges[min(b + 1, len(edges) - 1)]), float(x[rows].mean()), accuracy))
+    for row, b in enumerate(np.unique(of)):
+        accuracy = estimate(levels, row, "accuracy", f"support bin {b + 1}", 0.0, 1.0)
+        bins.append(SupportBin(float(edges[b]), float(edges[min(b + 1, len(edges) - 1)]), float(x[of == b].mean()), accuracy))
     return tuple(bins)
+
+
+def _shared_part(sample: Sample, influence: np.ndarray) -> tuple[float, float]:
+    """Variance of a statistic clustered by user, and what shared units add to it (0 if nothing). influence float64[n], its sum the error."""
+    by_user, both = covariance(influence[:, None], sample.user, sample.shared)
+    return float(by_user[0, 0]), max(0.0, float(both[0, 0] - by_user[0, 0]))
 
 
 def _isotonic(x: np.ndarray, y: np.ndarray, pairs: np.ndarray) -> tuple[tuple[float, float], ...]:
@@ -70,12 +110,12 @@ def _isotonic(x: np.ndarray, y: np.ndarray, pairs: np.ndarray) -> tuple[tuple[fl
     return tuple(zip(at[turns].tolist(), line[turns].tolist(), strict=True))
 
 
-def slope(x: np.ndarray, y: np.ndarray, pairs: np.ndarray) -> Estimate:
+def slope(x: np.ndarray, y: np.ndarray, pairs: np.ndarray, sample: Sample | None = None, right: np.ndarray | None = None) -> Estimate:
     """Change of logit accuracy per 0.1 of support, every user counting once.
 
     Fractional logit of per-user accuracy on support (Papke & Wooldridge 1996); sandwich standard error over users with each residual
-    divided by 1 - leverage (HC3: Long & Ervin 2000); t with users - 2 degrees. nan with an open interval where it cannot be told
-    (support constant, accuracy 0 or 1 throughout).
+    divided by 1 - leverage (HC3: Long & Ervin 2000); t with users - 2 degrees. What users share adds its two-way part (at most units - 1
+    degrees). nan with an open interval where it cannot be told (support constant, accuracy 0 or 1 throughout).
     """
     nothing = Estimate(np.nan, -np.inf, np.inf, len(x), int(pairs.sum()), metric="slope of logit accuracy per 0.1 of support")
     if np.ptp(x) == 0 or not 0 < y.mean() < 1:
@@ -96,15 +136,29 @@ def slope(x: np.ndarray, y: np.ndarray, pairs: np.ndarray) -> Estimate:
         return nothing
     bread = np.linalg.inv(information)
     leverage = np.einsum("ni,ij,nj->n", design, bread, design, optimize=True) * p * (1 - p)
-    scores = design * ((y - p) / np.maximum(1 - leverage, 1e-6))[:, None]
-    se = np.sqrt((bread @ (scores.T @ scores) @ bread)[1, 1])
-    half = stdtrit(len(x) - 2, 0.975) * se
+    weight = (design @ bread)[:, 1] / np.maximum(1 - leverage, 1e-6)  # what a user's residual adds to the slope
+    variance, degrees = float(weight**2 @ (y - p) ** 2), len(x) - 2
+    if sample is not None and right is not None and sample.shared is not None:
+        added = _shared_part(sample, sample.share * (right - p[sample.user]) * weight[sample.user])[1]
+        variance, degrees = variance + added, min(degrees, max(sample.shared.units - 1, 1)) if added else degrees
+    half = stdtrit(degrees, 0.975) * np.sqrt(variance)
     return Estimate(float(beta[1]), float(beta[1] - half), float(beta[1] + half), len(x), int(pairs.sum()), metric=nothing.metric)
 
 
-def correlation(x: np.ndarray, y: np.ndarray, pairs: np.ndarray, resamples: int, rng: np.random.Generator) -> Estimate:
+def correlation(
+    x: np.ndarray,
+    y: np.ndarray,
+    pairs: np.ndarray,
+    resamples: int,
+    rng: np.random.Generator,
+    sample: Sample | None = None,
+    right: np.ndarray | None = None,
+) -> Estimate:
     """Spearman's rank correlation of support and accuracy over users; percentile interval from the bootstrap by user, ranks taken anew
     in each resample.
+
+    What users share widens it on both sides by the same factor as the interval of its linear part, the regression of accuracy on the
+    rank of support.
     """
     metric = "Spearman correlation of accuracy and support"
     if np.ptp(x) == 0 or np.ptp(y) == 0:
@@ -113,19 +167,38 @@ def correlation(x: np.ndarray, y: np.ndarray, pairs: np.ndarray, resamples: int,
     step = max(1, CHUNK // len(x))
     sort_x, sort_y = _Ranks(x), _Ranks(y)
     once = np.ones((1, len(x)))
-    value = float(_weighted_correlation(once, sort_x.of(once), sort_y.of(once))[0])
+    rank = sort_x.of(once)
+    value = float(_weighted_correlation(once, rank, sort_y.of(once))[0])
+    wider = 1.0 if sample is None or right is None else _widening(rank[0], y, sample, right)
+
+    def found(low: float, high: float) -> Estimate:
+        ends = max(-1.0, value - wider * (value - low)), min(1.0, value + wider * (high - value))
+        return Estimate(value, ends[0], ends[1], len(x), int(pairs.sum()), metric=metric)
+
     if len(x) > MANY:  # Fisher's z, variance (1 + rho²/2) / (n - 3): Bonett & Wright 2000
         half = 1.96 * np.sqrt((1 + value**2 / 2) / (len(x) - 3))
         ends = np.tanh(np.arctanh(value) + np.array([-half, half]))
-        return Estimate(value, float(ends[0]), float(ends[1]), len(x), int(pairs.sum()), metric=metric)
+        return found(float(ends[0]), float(ends[1]))
     draws = []
     for at in range(0, enough, step):
         w = user_weights(min(step, enough - at), len(x), rng).astype(np.float64)
         draws.append(_weighted_correlation(w, sort_x.of(w), sort_y.of(w)))
     kept = np.concatenate(draws)
     kept = kept[np.isfinite(kept)]
-    low, high = holding(value, kept) if len(kept) else (-1.0, 1.0)
-    return Estimate(value, low, high, len(x), int(pairs.sum()), metric=metric)
+    return found(*(holding(value, kept) if len(kept) else (-1.0, 1.0)))
+
+
+def _widening(rank: np.ndarray, y: np.ndarray, sample: Sample, right: np.ndarray) -> float:
+    """Two-way over user-clustered half width of the slope of accuracy y on rank [users]; 1 where shared units add nothing."""
+    if sample.shared is None:
+        return 1.0
+    centred = rank - rank.mean()
+    line = y.mean() + centred * (centred @ y) / (centred @ centred)
+    alone, added = _shared_part(sample, sample.share * (right - line[sample.user]) * centred[sample.user])
+    if not added:
+        return 1.0
+    degrees = max(min(len(y), sample.shared.units) - 1, 1)
+    return float(np.sqrt((alone + added) / alone) * stdtrit(degrees, 0.975) / 1.96) if alone > 1e-24 else np.inf
 
 
 class _Ranks:
