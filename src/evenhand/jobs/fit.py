@@ -14,7 +14,7 @@ from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.rates import NOTIONS, Notion
 from evenhand.audits.verdicts import check_requirements
 from evenhand.core import PreferenceData
-from evenhand.data.splits import CELLS, TEST, deal_with, split_pairs
+from evenhand.data.splits import CELLS, TEST, deal, deal_with
 from evenhand.encode.minilm import MiniLM
 from evenhand.jobs import dials
 from evenhand.jobs.audit import Asked, must_be_data, no_test_pairs
@@ -72,7 +72,7 @@ def fit(
     chosen = dials.method(method, settings or {}, head)
     encoding = encoding or Encoding(MiniLM())
     shares = deal_with(certify_share)
-    split = split_pairs(data, seed=held_to.seed, shares=shares)
+    data, split = deal(data, seed=held_to.seed, shares=shares)
     if not split.rows(TEST).any():
         raise no_test_pairs()
     ready = prepare(data, split, encoding, held_to.grouping, seed=held_to.seed, progress=progress)

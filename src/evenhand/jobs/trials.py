@@ -31,7 +31,7 @@ from safetensors.numpy import save_file
 from evenhand.audits.metrics import correct, log_loss
 from evenhand.audits.rates import DECISIONS, NOTIONS, Notion, matched_gaps, rates
 from evenhand.core import DataError, EvenhandError, Events, Exclusions, PreferenceData, clip
-from evenhand.data.splits import TEST, TRAIN, VALID, Split, split_pairs
+from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal
 from evenhand.jobs import dials
 from evenhand.jobs.audit import no_test_pairs
 from evenhand.jobs.compared import check_constraints
@@ -130,10 +130,10 @@ class Bench:
         return {"encoder": "none" if encoder is None else f"{encoder.name}, fingerprint {encoder.fingerprint[:16]}"}
 
     def _ready(self, seed: int, progress: Progress) -> Prepared:
-        split = split_pairs(self.data, seed=seed)
+        data, split = deal(self.data, seed=seed)
         if not split.rows(TEST).any():
             raise no_test_pairs()
-        return prepare(self.data, split, self.encoding, self.grouping, seed=seed, progress=progress)
+        return prepare(data, split, self.encoding, self.grouping, seed=seed, progress=progress)
 
     def _train(self, ready: Prepared, parts: Sequence[Sequence[Entry]], seed: int) -> Iterator[tuple[Sequence[Entry], str]]:
         """Each part in a process of its own, `jobs` at once → (part, why it failed) as they end. Leaving early ends them all."""
