@@ -8,11 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import evenhand
-from evenhand.core import DataError, PreferenceData
+from evenhand.audits.deals import Deal, over_deals, undecided, verdicts
+from evenhand.audits.findings import Requirement
+from evenhand.audits.ranking import Judged
+from evenhand.core import DataError, Estimate, EvenhandError, PreferenceData
 from evenhand.data.pairing import PAIRS_PER_USER
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal, split_pairs
+from evenhand.jobs.deals import DEALS, number_of
 
 PARTS = (TRAIN, VALID, TEST)
 
@@ -159,13 +164,96 @@ def test_too_few_of_both_is_told_with_the_rule() -> None:
     assert "no responses to deal instead" in split.rule
 
 
-def test_a_saved_model_finds_its_deal_again(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def worded(tmp_path_factory: pytest.TempPathFactory) -> PreferenceData:
+    """The votes with words in the statements."""
+    words = ["red", "green", "blue", "north", "south", "early", "late", "warm", "cold", "quick"]
+    folder = tmp_path_factory.mktemp("worded")
+    rows = [r | {"item": f"{words[r['n'] % 10]} {words[r['n'] // 4]} {words[r['n'] % 7]} {r['n']:02}"} for r in votes(folder, users=70)]
+    return evenhand.load(written(folder / "v.jsonl", rows), attributes=["g"])
+
+
+FAST = {"encoding": evenhand.Encoding(None, dim=8), "resamples": 20, "head": "linear", "grouping": evenhand.Grouping(("g",))}
+
+
+def test_fit_averages_over_deals_and_keeps_the_first_model(worded: PreferenceData) -> None:
+    one = evenhand.fit(worded, "bradley_terry", deals=1, **FAST)
+    two = evenhand.fit(worded, "bradley_terry", deals=2, **FAST)
+    assert two.report.findings.facts["model sha256"] == one.report.findings.facts["model sha256"]
+    assert two.report.findings.model == one.report.findings.model
+    over = two.report.findings.deals
+    assert over is not None
+    assert over.seeds == (0, 1)
+    pairs = [int(deal(worded, seed=s)[1].rows(TEST).sum()) for s in (0, 1)]
+    everybody = over.models[0].accuracy[-1]
+    assert (everybody.n_users, everybody.n_pairs) == (70, sum(pairs))  # a user of two deals is one user
+    assert sum(e.n_users for e in over.models[0].accuracy[:-1]) == 70
+    assert [e.n_pairs for e in over.models[0].by_deal] == pairs
+    assert all(r.reason.startswith("Over 2 deals: ") for r in two.report.findings.requirements)
+    assert "Over 2 deals the gap" in two.report.markdown
+    assert {r.verdict for r in one.report.findings.requirements} == {"INSUFFICIENT"}
+
+
+def test_one_deal_of_votes_bears_no_verdict() -> None:
+    passed = Requirement("gap", Estimate(0.01, 0, 0.02, 100, 900), 0.05, "PASS", "The whole interval lies under 5.")
+    (told,) = undecided([passed], "ask for --deals 5")
+    assert told.verdict == "INSUFFICIENT"
+    assert (
+        told.reason
+        == "One deal of the responses says nothing of another: ask for --deals 5. In this deal: PASS. The whole interval lies under 5."
+    )
+
+
+def test_how_many_deals() -> None:
+    assert number_of(None, "responses", constrained=False, certify_share=0) == DEALS
+    assert number_of(None, "prompts", constrained=False, certify_share=0) == 1
+    assert number_of(None, "responses", constrained=False, certify_share=0.25) == 1
+    for count, unit, share, message in (
+        (0, "prompts", 0, "1 to 50"),
+        (2, "responses", 0.25, "certify-share"),
+        (2, "given", 0, "split column"),
+    ):
+        with pytest.raises(EvenhandError, match=message):
+            number_of(count, unit, constrained=False, certify_share=share)
+
+
+def made_deal(seed: int, minority: float) -> Deal:
+    """40 users in each of two groups with ten pairs on responses of their own; the majority is always right."""
+    user, own = np.repeat(np.arange(80), 10), np.arange(800) + 2000 * seed
+    share_right = np.where(user < 40, 1.0, minority)
+    right = (np.tile(np.arange(10), 80) < 10 * share_right).astype(float)
+    none = np.full(800, -1)
+    judged = Judged(user, none, own, own + 800, np.full(800, 0.1), np.stack([right, np.full(800, 0.5)]))
+    return Deal(seed, judged, ("majority", "minority"), (np.arange(80) >= 40).astype(int))
+
+
+def test_verdicts_over_deals_by_hand() -> None:
+    """Gaps of .1, .2 and .3 in three deals whose users do not differ: .2 ± t(2) · .1 / √3, so a gap under 10 points is not decided."""
+    board, found, over = over_deals([made_deal(s, m) for s, m in enumerate((0.9, 0.8, 0.7))], ["ours", "other"], "responses")
+    assert [e.value for e in over.models[0].by_deal] == pytest.approx([0.1, 0.2, 0.3])
+    gap = over.models[0].gap
+    assert gap is not None
+    assert gap.value == pytest.approx(0.2)
+    user = (1.5 / 79) ** 2
+    variance = 0.01 / 3 + user
+    half = stats.t.ppf(0.975, variance**2 / ((0.01 / 3) ** 2 / 2 + user**2 / 78)) * np.sqrt(variance)
+    assert (gap.low, gap.high) == pytest.approx((max(-1, 0.2 - half), min(1, 0.2 + half)), abs=2e-3)
+    assert [e.value for e in over.models[1].gain] == pytest.approx([0.5, 0.3, 0.4])
+    (decided,) = verdicts(board, found, [], tolerance=0.1, seed=0)
+    assert decided.verdict == "INSUFFICIENT"
+    assert "more deals are needed" in decided.reason
+    same = over_deals([made_deal(s, 0.5) for s in range(3)], ["ours", "other"], "responses")
+    (failed,) = verdicts(*same[:2], [], tolerance=0.1, seed=0)
+    assert failed.verdict == "FAIL"
+
+
+def test_a_saved_model_finds_its_deal_again(worded: PreferenceData, tmp_path: Path) -> None:
     """`audit` of the file that a model was trained on draws the very pairs of its fit."""
     words = ["red", "green", "blue", "north", "south", "early", "late", "warm", "cold", "quick"]
     rows = [r | {"item": f"{words[r['n'] % 10]} {words[r['n'] // 4]} {words[r['n'] % 7]} {r['n']:02}"} for r in votes(tmp_path)]
     data = evenhand.load(written(tmp_path / "v.jsonl", rows))
     fitted = evenhand.fit(data, "bradley_terry", head="linear", encoding=evenhand.Encoding(None, dim=8), resamples=20)
     fitted.model.save(tmp_path / "model")
-    again = evenhand.audit(data, model=tmp_path / "model", resamples=20).findings.model.overall
+    again = evenhand.audit(worded, model=tmp_path / "model", resamples=20).findings.model.overall
     assert again == fitted.report.findings.model.overall
-    assert again.n_pairs == deal(data, seed=0)[1].rows(TEST).sum()
+    assert again.n_pairs == deal(worded, seed=0)[1].rows(TEST).sum()

@@ -1,0 +1,81 @@
+"""Errors of pairs that share a user, a prompt or a response: against the sum over all couples of pairs, spelled out."""
+
+import numpy as np
+import pytest
+
+from evenhand.audits.twoway import Clusters, Shared, covariance, share_prompts, share_responses, share_units, shared_noise
+
+RNG = np.random.default_rng(0)
+N = 60
+USER, PROMPT = RNG.integers(0, 8, N), RNG.integers(-1, 6, N)
+FIRST = RNG.integers(0, 7, N)
+SECOND = (FIRST + RNG.integers(1, 7, N)) % 7
+INFLUENCE = RNG.normal(size=(N, 3))
+
+
+def couples(linked):
+    return np.array([[linked(i, j) for j in range(N)] for i in range(N)], float)
+
+
+def without_factors(shared: Shared) -> np.ndarray:
+    def parts(clusters: tuple[Clusters, ...]) -> np.ndarray:
+        sums = [np.stack([c.sums(x) for x in INFLUENCE.T], axis=1) for c in clusters]
+        return sum(c.sign * s.T @ s for c, s in zip(clusters, sums, strict=True))
+
+    by_user = np.stack([np.bincount(USER, x) for x in INFLUENCE.T], axis=1)
+    return by_user.T @ by_user + parts(shared.across) - parts(shared.within)
+
+
+def test_prompts_are_counted_once_for_every_couple_of_pairs():
+    same = couples(lambda i, j: i == j or USER[i] == USER[j] or (PROMPT[i] == PROMPT[j] >= 0))
+    assert without_factors(share_prompts(USER, PROMPT)) == pytest.approx(INFLUENCE.T @ same @ INFLUENCE)
+
+
+@pytest.mark.parametrize("pool", [7, 3], ids=["responses repeat", "the same pairs repeat"])
+def test_pairs_with_a_response_in_common_are_counted_once_whichever_side_it_is_on(pool):
+    first, second = FIRST % pool, (FIRST + 1 + SECOND % (pool - 1)) % pool
+    linked = couples(lambda i, j: USER[i] == USER[j] or bool({first[i], second[i]} & {first[j], second[j]}))
+    found = without_factors(share_responses(USER, first, second))
+    assert found == pytest.approx(INFLUENCE.T @ linked @ INFLUENCE)
+    swapped = RNG.random(N) < 0.5
+    other = share_responses(USER, np.where(swapped, second, first), np.where(swapped, first, second))
+    assert without_factors(other) == pytest.approx(found)
+
+
+def test_each_part_carries_its_own_number_of_clusters():
+    shared = share_prompts(USER, PROMPT)
+    by_user, both = covariance(INFLUENCE, USER, shared)
+
+    def part(key):
+        _, of = np.unique(key, return_inverse=True)
+        sums = np.stack([np.bincount(of, x) for x in INFLUENCE.T], axis=1)
+        return sums.T @ sums * len(sums) / (len(sums) - 1)
+
+    own = np.where(PROMPT < 0, 100 + np.arange(N), PROMPT)
+    assert by_user == pytest.approx(part(USER))
+    assert both == pytest.approx(part(USER) + part(own) - part(own * 8 + USER))
+    rows = RNG.random(N) < 0.5
+    some = covariance(INFLUENCE[rows], USER[rows], shared.take(rows))[1]
+    again = covariance(INFLUENCE[rows], USER[rows], share_prompts(USER[rows], PROMPT[rows]))[1]
+    assert some == pytest.approx(again)
+
+
+def test_what_is_shared_prompts_where_there_are_enough_else_responses():
+    user = np.repeat(np.arange(30), 20)
+    many, few, lone = np.tile(np.arange(20), 30), np.tile(np.arange(20) % 5, 30), np.arange(600)
+    responses = np.tile(np.arange(20), 30), np.tile((np.arange(20) + 1) % 20, 30)
+    assert share_units(user, many, responses).name == "prompts"
+    assert share_units(user, few, responses).name == "responses"
+    assert share_units(user, lone, responses).name == "responses"
+    assert share_units(user, None, responses).units == 20
+    assert share_units(user, few, None).units == 5
+    assert share_units(user, lone, None) is None
+    assert share_units(user, None, (lone, lone + 600)) is None
+
+
+def test_noise_of_shared_units_has_their_covariance_and_never_less_than_none():
+    by_user, both = np.eye(2), np.array([[3.0, 1.0], [1.0, 0.5]])
+    draws = shared_noise(by_user, both, 200_000, 10_000, np.random.default_rng(1))
+    values, vectors = np.linalg.eigh(both - by_user)
+    assert np.cov(draws.T) == pytest.approx(vectors @ np.diag(np.maximum(values, 0)) @ vectors.T, abs=0.05)
+    assert shared_noise(both, both, 5, 30, np.random.default_rng(1)) == pytest.approx(np.zeros((5, 2)))
