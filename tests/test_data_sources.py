@@ -189,13 +189,26 @@ def test_many_ratings_are_thinned_evenly_and_the_same_by_seed(tmp_path: Path) ->
     rows = [{"user": f"u{u}", "prompt": "p", "response": f"r{i}", "score": i} for u in range(3) for i in range(20)]
     path = jsonl(tmp_path / "a.jsonl", rows)
     data, again, other = load(path), load(path), load(path, seed=1)
-    assert np.bincount(data.user).tolist() == [pairing.PAIRS_PER_PROMPT] * 3
+    assert np.bincount(data.user).tolist() == [pairing.PAIRS_PER_USER] * 3  # one prompt has all of a user's room
     assert len(set(triples(data))) == len(data)
     assert all(int(c[1:]) > int(r[1:]) for _, c, r in triples(data))
     uses = Counter(zip(np.tile(data.user, 2).tolist(), np.concatenate([data.chosen, data.rejected]).tolist()))
     assert len(uses) == 60  # every response of every user is in a pair
-    assert set(uses.values()) <= {2, 3, 4}
+    assert set(uses.values()) == {10}
     assert triples(data) == triples(again) != triples(other)
+    five = load(jsonl(path, [r | {"prompt": f"p{p}"} for r in rows for p in range(5)]))  # a fifth of the room would be fewer than 28
+    assert set(Counter(zip(five.user.tolist(), five.prompt.tolist())).values()) == {pairing.PAIRS_PER_PROMPT}
+
+
+def test_ties_take_nothing_of_the_room_of_strict_pairs(tmp_path: Path) -> None:
+    """38 responses of score 1 and 2 of score 2: 76 strict pairs under a room of 100, among 704 ties."""
+    rows = [{"user": "u", "prompt": "p", "response": f"r{i}", "score": 2 if i < 2 else 1} for i in range(40)]
+    data = load(jsonl(tmp_path / "a.jsonl", rows))
+    assert data.tie is not None
+    assert (~data.tie).sum() == 2 * 38
+    assert data.tie.sum() == pairing.PAIRS_PER_USER
+    assert len(set(triples(data))) == len(data)
+    assert {data.texts[c] for c in data.chosen[~data.tie]} == {"r0", "r1"}
 
 
 def test_votes_are_agree_over_disagree_under_one_prompt(tmp_path: Path) -> None:

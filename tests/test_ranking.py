@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from evenhand.audits.ranking import Board, correlation, dominance, duels, front, knee, levels, over_seeds, unfairness
+from evenhand.audits.ranking import Board, Judged, correlation, dominance, duels, front, knee, levels, over_seeds, unfairness
 from evenhand.core import Estimate
 
 
@@ -90,6 +92,61 @@ def test_a_clear_winner_is_named_in_both_directions() -> None:
     assert said == {("a", "b"): "dominates clearly", ("a", "c"): "dominates", ("b", "c"): "trades"} or said == {
         ("a", "b"): "dominates clearly", ("a", "c"): "undecided", ("b", "c"): "trades"
     }  # fmt: skip
+
+
+def shared(rng: np.random.Generator, users: int = 60, prompts: int = 30, deals: int = 1) -> Board:
+    """Two models that are equal but for prompts, which each finds easier or harder: all users judge the same test prompts."""
+    user, prompt = np.repeat(np.arange(users), 8), np.concatenate([rng.permutation(prompts)[:8] for _ in range(users)])
+    none, easier = np.full(len(user), -1), rng.normal(0, 0.15, (2, prompts))
+    right = [(rng.random((2, len(user))) < np.clip(0.65 + easier[:, prompt], 0, 1)).astype(float) for _ in range(deals)]
+    judged = tuple(Judged(user, prompt, none, none, np.full(len(user), 1 / 8), r) for r in right)
+    found = board(np.stack([[np.bincount(user, r) / 8 for r in s] for s in right], axis=1))
+    return replace(found, judged=judged)
+
+
+def test_prompts_that_users_share_are_no_evidence_of_dominance() -> None:
+    """30 test prompts for all: by user alone every sixth contest of equal models has a winner."""
+    rng, wrong, alone = np.random.default_rng(7), 0, 0
+    for trial in range(150):
+        b = shared(rng)
+        wrong += duels(b, levels(b), trial)[0].verdict != "undecided"
+        alone += duels(b, levels(replace(b, judged=())), trial)[0].verdict != "undecided"
+    assert wrong / 150 <= 0.09
+    assert alone / 150 > 0.12
+
+
+def test_the_deal_is_a_unit_by_hand() -> None:
+    """In three deals every user gains .1, 0 and -.1: no user differs from another, and the mean is known to t(2) · .1 / √3."""
+    gain = np.array([0.1, 0.0, -0.1])[:, None] * np.ones((1, 50))
+    b = board(np.stack([0.6 + gain, np.full((3, 50), 0.6)]))
+    found, row = levels(b), np.array([1.0, -1.0])
+    low, high = stats.t.interval(0.95, 2, 0, 0.1 / np.sqrt(3))
+    by_run = found.by_run(row, 0, "", "")
+    assert (by_run.low, by_run.high) == pytest.approx((low, high))
+    everything, fixed = found.estimate(row, 0, "", ""), found.in_these_deals(row, 0, "", "")
+    deal, user = 0.01 / 3, (1.5 / 50) ** 2  # users who all agree: a half width of 3/n
+    half = stats.t.ppf(0.975, (deal + user) ** 2 / (deal**2 / 2 + user**2 / 49)) * np.sqrt(deal + user)
+    assert (everything.low, everything.high) == pytest.approx((-half, half))
+    assert fixed.high - fixed.low < 0.15
+
+
+def test_one_deal_says_nothing_of_another() -> None:
+    b = board(np.random.default_rng(8).uniform(size=(2, 1, 40)))
+    (duel,) = duels(b, levels(b), 0)
+    assert duel.differences == duel.in_these_deals
+    assert (duel.by_run[0].low, duel.by_run[0].high) == (-1.0, 1.0)
+
+
+def test_intervals_hold_where_deals_differ() -> None:
+    rng, held, fixed = np.random.default_rng(9), 0, 0
+    for _ in range(300):
+        p = rng.uniform(0.4, 0.8, 60) + rng.normal(0, 0.05, (2, 4, 60)) + rng.normal(0, 0.03, (2, 4, 1))
+        found = levels(board(p))
+        e, f = (of(np.array([1.0, -1.0]), 0, "", "") for of in (found.estimate, found.in_these_deals))
+        held += e.low <= 0 <= e.high
+        fixed += f.low <= 0 <= f.high
+    assert 0.93 <= held / 300 <= 0.99
+    assert fixed / 300 < 0.6
 
 
 def difference(low: float, value: float, high: float) -> Estimate:

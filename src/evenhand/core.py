@@ -6,7 +6,7 @@ checker only. All are frozen: a room hands on a new object instead of changing o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -86,6 +86,28 @@ class Events:
 
 
 @dataclass(frozen=True)
+class Judgements:
+    """Votes or ratings of single responses, one row a judgement: what pairs are drawn from. Pairs are formed only where user, prompt, block
+    and split agree.
+
+    A split that deals responses draws the pairs anew inside its parts: of pairs drawn before, most would straddle two.
+    """
+
+    user: np.ndarray  # int32[n]
+    prompt: np.ndarray  # int32[n], -1 = none
+    block: np.ndarray  # int32[n], such as one turn of one conversation; -1 = none
+    split: np.ndarray  # int8[n], the part that a row belongs to, -1 = none
+    response: np.ndarray  # int32[n]
+    score: np.ndarray  # float64[n]
+    numbers: Mapping[str, np.ndarray] = field(default_factory=dict)  # float64[n] each
+    pairing: Callable[..., Any] | None = None  # (Judgements, Generator) → `data.pairing.Drawn`
+    exclusions: Exclusions = field(default_factory=Exclusions)  # on reading alone, before any pair was drawn
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
+@dataclass(frozen=True)
 class PreferenceData:
     """Checked preference pairs of many users. Every text is stored once; pairs are rows of index arrays.
 
@@ -108,6 +130,7 @@ class PreferenceData:
     events: Events | None = None  # what constraints compare, where the data says so; audits and constrained training only
     source: str = ""  # how it was read, for the report: file name and format
     fingerprint: str = ""  # SHA-256 over the file's bytes
+    judgements: Judgements | None = None  # what the pairs were drawn from, where they were drawn and no split was given
 
     def __len__(self) -> int:
         return len(self.user)
@@ -117,7 +140,7 @@ class PreferenceData:
         return f"PreferenceData({len(self):,} pairs of {len(self.users):,} users, {len(self.texts):,} texts)"
 
     def take(self, rows: np.ndarray) -> PreferenceData:
-        """The pairs at `rows` (boolean mask or indices). Users and texts keep their numbers."""
+        """The pairs at `rows` (boolean mask or indices), from now on as they are. Users and texts keep their numbers."""
 
         def pick(a: np.ndarray | None) -> np.ndarray | None:
             return None if a is None else a[rows]
@@ -125,7 +148,7 @@ class PreferenceData:
         return replace(
             self, user=self.user[rows], prompt=self.prompt[rows], chosen=self.chosen[rows], rejected=self.rejected[rows],
             weight=pick(self.weight), tie=pick(self.tie), split=pick(self.split), numbers={k: v[rows] for k, v in self.numbers.items()},
-            events=None if self.events is None else self.events.take(rows),
+            events=None if self.events is None else self.events.take(rows), judgements=None,
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from evenhand.audits.dealt import OverDeals
 from evenhand.core import Estimate, Exclusions, Verdict
 
 
@@ -281,6 +282,7 @@ class FairnessReport:
     limits: tuple[str, ...]  # panel 10: what this report does not show
     command: str  # reproduces it
     constraints: tuple[ConstraintFindings, ...] = ()  # each is a line of the verdict strip, too
+    deals: OverDeals | None = None  # what several deals of the data say of the method; all else is about the first deal's model
 
     @property
     def judged(self) -> tuple[Requirement, ...]:

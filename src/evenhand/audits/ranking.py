@@ -1,9 +1,15 @@
 """Several models in several seeds, judged on the same pairs: levels, paired differences, dominance, the front, user-level unfairness.
 
-The unit is the user. A user stands in several seeds, and by support perhaps in the majority of one and the minority of another, so a
-group's accuracy is the ratio sum_us x_us 1[u in g in seed s] / sum_us 1[u in g in seed s]. Its variance is linearised and
-clustered by user (Taylor series; Särndal, Swensson & Wretman 1992, sec. 5.5), jointly for all entries and groups, so that any
-difference of them is paired.
+Users were drawn, and so were the prompts or responses that they share, and the deal: each seed deals prompts and users, and trains,
+anew. A user stands in several seeds, and by support perhaps in the majority of one and the minority of another, so a group's accuracy is
+the ratio sum_us x_us 1[u in g in seed s] / sum_us 1[u in g in seed s]. Its error is linearised (Taylor series; Särndal, Swensson & Wretman
+1992, sec. 5.5), jointly for all entries and groups, so that any difference of them is paired, and has two parts:
+
+    V = max(V_user, V_user and unit) + V_deal,  V_deal = S/(S-1) sum_s (sum of the errors of seed s)^2
+
+with the first over all pairs of all seeds (see `twoway`), and the second what the S seeds differ by. t with Satterthwaite's degrees of freedom of
+the two, min(users, units) - 1 and S - 1. Of one seed nobody knows what another would have given: V_deal is then left out, and what is said
+holds for this deal.
 """
 
 from __future__ import annotations
@@ -20,15 +26,32 @@ from evenhand.audits.bootstrap import RESAMPLED_USERS, holding
 from evenhand.audits.intervals import LEVEL, simultaneous_alpha
 from evenhand.audits.metrics import USER_METRICS
 from evenhand.audits.standings import Front, Unfairness, Versus
+from evenhand.audits.twoway import covariance, numbered, share_units
 from evenhand.core import Estimate
 
 DRAWS_AT_ONCE = 300  # contrasts whose joint law is simulated; more are bounded by Sidak (see intervals.MOST_CONTRASTS)
 
 
 @dataclass(frozen=True)
+class Judged:
+    """The pairs behind one seed's accuracies. user, prompt, first, second int[n]: a prompt of -1 is none, and first and second are the two
+    responses, -1 where they are unknown. share float[n]: of the user's accuracy, 1 a user in all; right float[entries, n] in [0, 1].
+    """
+
+    user: np.ndarray
+    prompt: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    share: np.ndarray
+    right: np.ndarray
+
+
+@dataclass(frozen=True)
 class Board:
     """accuracy float[entries, seeds, users], nan where a user has no pair in a seed, at the same places for all entries; group
-    int[seeds, users], -1 = none; support float[seeds, users], nan = unknown; pairs int[seeds, users]."""
+    int[seeds, users], -1 = none; support float[seeds, users], nan = unknown; pairs int[seeds, users]. judged: of each seed the pairs, for
+    what users share; empty where that is unknown, and users then count as sharing nothing.
+    """
 
     names: tuple[str, ...]
     groups: tuple[str, ...]
@@ -36,6 +59,7 @@ class Board:
     group: np.ndarray
     support: np.ndarray
     pairs: np.ndarray
+    judged: tuple[Judged, ...] = ()
 
     @property
     def present(self) -> np.ndarray:
@@ -45,53 +69,113 @@ class Board:
 
 @dataclass(frozen=True)
 class Levels:
-    """value float[entries, cells]: mean accuracy by group, all users last; errors float[entries, cells, users]: what each user adds to a
-    mean's error; users, pairs int[cells]."""
+    """value float[entries, cells]: mean accuracy by group, all users last. Covariances of their errors float[k, k], k = entries x cells:
+    by_user clustered by user, by_both also by what users share, by_deal what deals differ by (0 with one). users, units (shared ones, 0 =
+    none), pairs int[cells]; deals: how many.
+    """
 
     value: np.ndarray
-    errors: np.ndarray
+    by_user: np.ndarray
+    by_both: np.ndarray
+    by_deal: np.ndarray
     users: np.ndarray
+    units: np.ndarray
     pairs: np.ndarray
+    deals: int
+
+    def row(self, coefficients: np.ndarray, cell: int) -> np.ndarray:
+        """float[k] from coefficients [entries] of one cell's means."""
+        out = np.zeros(self.value.shape)
+        out[:, cell] = coefficients
+        return out.ravel()
 
     def estimate(self, coefficients: np.ndarray, cell: int, metric: str, group: str, alpha: float = 1 - LEVEL) -> Estimate:
-        """sum over entries of coefficients [entries] times the cell's means, with a t interval on users - 1 degrees of freedom."""
+        """sum over entries of coefficients [entries] times the cell's means, with a t interval: users, units and deals were drawn."""
+        return self._interval(coefficients, cell, metric, group, *self.error(self.row(coefficients, cell), [cell]), alpha)
+
+    def in_these_deals(self, coefficients: np.ndarray, cell: int, metric: str, group: str, alpha: float = 1 - LEVEL) -> Estimate:
+        """The same with users and units drawn, and the deals as they are."""
+        return self._interval(coefficients, cell, metric, group, *self._within(self.row(coefficients, cell), [cell]), alpha)
+
+    def by_run(self, coefficients: np.ndarray, cell: int, metric: str, group: str, alpha: float = 1 - LEVEL) -> Estimate:
+        """The same with the deal as the only unit: t on deals - 1 degrees; everything is possible with one."""
+        row = self.row(coefficients, cell)
+        variance = max(float(row @ self.by_deal @ row), 0.0) if self.deals > 1 else np.inf
+        return self._interval(coefficients, cell, metric, group, variance, float(max(self.deals - 1, 1)), alpha)
+
+    def error(self, row: np.ndarray, cells: Sequence[int]) -> tuple[float, float]:
+        """Variance and degrees of freedom of row [k] times the means; cells: those it touches."""
+        within, df = self._within(row, cells)
+        between = max(float(row @ self.by_deal @ row), 0.0)
+        if between < 1e-24:
+            return within, df
+        return within + between, (within + between) ** 2 / (within**2 / df + between**2 / (self.deals - 1))
+
+    def _within(self, row: np.ndarray, cells: Sequence[int]) -> tuple[float, float]:
+        """Of users and units. Users who all agree leave the rule of three, 3/n, as the interval's half width."""
+        users, units = int(self.users[cells].sum()) - len(cells) + 1, int(self.units[cells].min())
+        alone, both = float(row @ self.by_user @ row), float(row @ self.by_both @ row)
+        if max(alone, both) < 1e-24:
+            return (1.5 / max(users, 1)) ** 2, float(max(users - 1, 1))
+        return (both, float(max(min(users, units) - 1, 1))) if both > alone else (alone, float(max(users - 1, 1)))
+
+    def _interval(self, coefficients: np.ndarray, cell: int, metric: str, group: str, variance: float, df: float, alpha: float) -> Estimate:
         n = int(self.users[cell])
         if n == 0:
             return Estimate(np.nan, np.nan, np.nan, 0, 0, metric, group)
         value = float(coefficients @ self.value[:, cell])
-        half = float(stdtrit(max(n - 1, 1), 1 - alpha / 2) * self.se(coefficients, cell)) if n > 1 else np.inf
+        half = float(stdtrit(df, 1 - alpha / 2) * np.sqrt(variance)) if n > 1 else np.inf
         low, high = (0.0, 1.0) if coefficients.min() >= 0 else (-1.0, 1.0)
         return Estimate(value, max(low, value - half), min(high, value + half), n, int(self.pairs[cell]), metric, group)
 
-    def se(self, coefficients: np.ndarray, cell: int) -> float:
-        """Standard error of that combination. Users who all agree leave the rule of three, 3/n, as the interval's half width."""
-        n = int(self.users[cell])
-        error = coefficients @ self.errors[:, cell]
-        found = float(np.sqrt((error @ error) * n / max(n - 1, 1)))
-        return found if found > 1e-12 else 1.5 / n
-
 
 def levels(board: Board) -> Levels:
-    """Means and their users' errors, of every entry and group."""
+    """Means of every entry and group, and the covariances of their errors."""
     cells = [board.group == g for g in range(len(board.groups))] + [np.ones_like(board.group, bool)]
     inside = np.stack([cell & board.present for cell in cells])  # [cells, seeds, users]
     counts = inside.sum(axis=1)  # [cells, users]
     total = np.maximum(counts.sum(axis=1), 1)
     known = np.nan_to_num(board.accuracy)
-    sums = np.einsum("esu,csu->ecu", known, inside.astype(np.float64))
-    value = sums.sum(axis=2) / total
-    errors = (sums - value[:, :, None] * counts) / total[:, None]
-    return Levels(value, errors, (counts > 0).sum(axis=1), np.einsum("csu,su->c", inside, board.pairs))
+    value = np.einsum("esu,csu->ec", known, inside.astype(np.float64)) / total
+    pairs, deals = np.einsum("csu,su->c", inside, board.pairs), inside.shape[1]
+    judged = board.judged or tuple(_alone(known[:, s]) for s in range(deals))
+    seed = np.repeat(np.arange(deals), [len(j.user) for j in judged])
+    user, prompt, first, second = (np.concatenate([getattr(j, name) for j in judged]) for name in ("user", "prompt", "first", "second"))
+    member = inside[:, seed, user]  # [cells, n]
+    share, right = np.concatenate([j.share for j in judged]), np.concatenate([j.right for j in judged], axis=1)
+    influence = (member / total[:, None] * share)[None] * (right[:, None] - value[:, :, None])  # [entries, cells, n]
+    kept = np.flatnonzero(member[-1])
+    influence = influence.reshape(value.size, -1).T[kept]
+    user, seed, prompt, first, second = (a[kept] for a in (user, seed, prompt, first, second))
+    if not len(kept):
+        nothing = np.zeros((value.size, value.size))
+        return Levels(value, nothing, nothing, nothing, (counts > 0).sum(axis=1), np.zeros(len(cells), int), pairs, deals)
+    shared = share_units(numbered(user)[0], None if (prompt < 0).all() else prompt, (first, second) if (first >= 0).all() else None)
+    by_user, by_both = covariance(influence, numbered(user)[0], shared)
+    units = np.zeros(len(cells), int)
+    if shared is not None:
+        units[:] = [len(np.unique((prompt if shared.name == "prompts" else np.stack([first, second]).T)[m])) for m in member[:, kept]]
+    by_deal = np.zeros_like(by_user)
+    if deals > 1:
+        sums = np.zeros((deals, value.size))
+        np.add.at(sums, seed, influence)
+        by_deal = sums.T @ sums * deals / (deals - 1)
+    return Levels(value, by_user, by_both, by_deal, (counts > 0).sum(axis=1), units, pairs, deals)
+
+
+def _alone(accuracy: np.ndarray) -> Judged:
+    """Each user's accuracy [entries, users] as if it were one pair that nobody else has judged."""
+    users = accuracy.shape[1]
+    none = np.full(users, -1)
+    return Judged(np.arange(users), none, none, none, np.ones(users), accuracy)
 
 
 def over_seeds(board: Board) -> np.ndarray:
     """Standard deviation over seeds of each mean, float[entries, cells]; nan with one seed."""
     by_seed = []
     for s in range(board.accuracy.shape[1]):
-        one = Board(
-            board.names, board.groups, board.accuracy[:, s : s + 1], *(a[s : s + 1] for a in (board.group, board.support, board.pairs))
-        )
-        by_seed.append(levels(one).value)
+        inside = np.stack([*(board.group[s] == g for g in range(len(board.groups))), np.ones_like(board.group[s], bool)]) & board.present[s]
+        by_seed.append(np.nan_to_num(board.accuracy[:, s]) @ inside.T / np.maximum(inside.sum(axis=1), 1))
     stacked = np.stack(by_seed)
     return stacked.std(axis=0, ddof=1) if len(stacked) > 1 else np.full(stacked.shape[1:], np.nan)
 
@@ -101,14 +185,31 @@ def duels(board: Board, found: Levels, seed: int) -> tuple[Versus, ...]:
     cells = [g for g in range(len(board.groups)) if found.users[g]] or [len(board.groups)]
     names = (*board.groups, "all")
     couples = list(combinations(range(len(board.names)), 2))
-    errors = np.stack([found.errors[a, c] - found.errors[b, c] for a, b in couples for c in cells]) if couples else np.zeros((0, 1))
-    alpha = simultaneous_alpha(_correlation(errors) if len(errors) <= DRAWS_AT_ONCE else np.eye(len(errors)), seed)
-    out = []
-    for a, b in couples:
+
+    def difference(a: int, b: int) -> np.ndarray:
         row = np.zeros(len(board.names))
         row[a], row[b] = 1.0, -1.0
-        differences = tuple(found.estimate(row, c, "difference of accuracy", names[c], alpha) for c in cells)
-        out.append(Versus(board.names[a], board.names[b], differences, dominance(differences)))
+        return row
+
+    contrasts = np.array([found.row(difference(a, b), c) for a, b in couples for c in cells]).reshape(-1, found.value.size)
+    joint = found.by_both + found.by_deal
+    alpha = simultaneous_alpha(
+        _correlation(contrasts @ joint @ contrasts.T) if len(contrasts) <= DRAWS_AT_ONCE else np.eye(len(contrasts)), seed
+    )
+    out = []
+    for a, b in couples:
+        told = [(difference(a, b), c, "difference of accuracy", names[c]) for c in cells]
+        differences = tuple(found.estimate(*about, alpha) for about in told)
+        out.append(
+            Versus(
+                board.names[a],
+                board.names[b],
+                differences,
+                dominance(differences),
+                tuple(found.in_these_deals(*about, alpha) for about in told),
+                tuple(found.by_run(*about, alpha) for about in told),
+            )
+        )
     return tuple(out)
 
 
@@ -211,13 +312,15 @@ def correlation(accuracy: np.ndarray, support: np.ndarray) -> float:
 
 
 def _gap(board: Board, found: Levels, entry: int, reference: int) -> Unfairness:
-    """First group minus second, users of both clustered together, and its paired difference from the reference's."""
-    n = int((found.errors[entry, :2] != 0).any(axis=0).sum())
+    """First group minus second, all that both share clustered together, and its paired difference from the reference's."""
 
     def estimate(weights: Mapping[int, float]) -> Estimate:
-        value = sum(w * float(found.value[e, 0] - found.value[e, 1]) for e, w in weights.items())
-        error = sum((w * (found.errors[e, 0] - found.errors[e, 1]) for e, w in weights.items()), np.zeros(found.errors.shape[2]))
-        half = float(stdtrit(max(n - 2, 1), (1 + LEVEL) / 2) * np.sqrt(error @ error * n / max(n - 2, 1)))
+        row = np.zeros(found.value.shape)
+        for e, w in weights.items():
+            row[e, :2] = w, -w
+        value = float(row.ravel() @ found.value.ravel())
+        variance, df = found.error(row.ravel(), [0, 1])
+        half = float(stdtrit(df, (1 + LEVEL) / 2) * np.sqrt(variance))
         return Estimate(
             value, value - half, value + half, int(found.users[:2].sum()), int(found.pairs[:2].sum()), "gap",
             f"{board.groups[0]} minus {board.groups[1]}",
@@ -234,11 +337,8 @@ def _bootstrapped(draws: np.ndarray, users: int, pairs: int, metric: str) -> Est
     return Estimate(float(draws[0]), *holding(float(draws[0]), kept), users, pairs, metric)
 
 
-def _correlation(errors: np.ndarray) -> np.ndarray:
-    """Correlation of combinations from their users' errors [m, users]."""
-    if not len(errors):
-        return np.eye(0)
-    covariance = errors @ errors.T
+def _correlation(covariance: np.ndarray) -> np.ndarray:
+    """Correlation from a covariance [m, m] that need not be positive."""
     scale = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
     out = covariance / np.outer(scale, scale)
     np.fill_diagonal(out, 1.0)

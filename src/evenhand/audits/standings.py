@@ -1,7 +1,8 @@
 """What a comparison of methods, or a sweep over settings, found: plain frozen records, turned into JSON by `findings.to_json`.
 
 Nothing here holds a raw text or a raw user id. Accuracies are means over users of a user's share of pairs with a positive margin; a user
-counts once in each seed. Intervals are clustered by user over all seeds. Violations are those of `rates`, in [0, 1].
+counts once in each seed. In intervals of accuracies and their differences users, the prompts or responses that they
+share, and deals (seeds) are drawn; other intervals are clustered by user over all seeds. Violations are those of `rates`, in [0, 1].
 """
 
 from __future__ import annotations
@@ -80,12 +81,18 @@ class Standing:
 
 @dataclass(frozen=True)
 class Versus:
-    """Two entries on the same test pairs. differences: first minus second by group; their intervals hold at once over all duels (max-t)."""
+    """Two entries on the same test pairs. differences: first minus second by group; their intervals hold at once over all duels (max-t).
+
+    Users, what users share, and deals (seeds) were drawn. in_these_deals: the same with the deals as they are; by_run: with the deal as the
+    only unit. With one deal the first two are the same, and the third is unknown.
+    """
 
     first: str
     second: str
     differences: tuple[Estimate, ...]
     verdict: str  # "dominates clearly", "dominates", "undecided", "trades", "is dominated", "is dominated clearly"
+    in_these_deals: tuple[Estimate, ...] = ()
+    by_run: tuple[Estimate, ...] = ()
 
 
 @dataclass(frozen=True)

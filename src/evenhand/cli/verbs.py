@@ -112,6 +112,14 @@ def fit(
     certify_share: Annotated[
         float, typer.Option(help="Share of the prompts that nothing looks at, kept for `evenhand certify`; 0.25 is usual.")
     ] = 0.0,
+    deals: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Deals of prompts and users to train and judge in: verdicts hold over deals. Default: 5 for votes, else 1.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the model and the report.")] = Path("out"),
     source: Source = None,
     column: Column = None,
@@ -153,6 +161,7 @@ def fit(
             head=head,
             tune_settings=tune,
             certify_share=certify_share,
+            deals=deals,
             tolerance=tolerance,
             require=require or (),
             constraints=constraints(constraint),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from evenhand.core import PreferenceData
+from evenhand.core import Exclusions, Judgements, PreferenceData
 from evenhand.data.collect import Collector
 from evenhand.data.event_columns import told
-from evenhand.data.pairing import Judgements
+from evenhand.data.pairing import Drawn
 from evenhand.data.source import Pairing
 
 TEXT_COLUMNS = ("prompt", "chosen", "rejected")
@@ -29,26 +29,83 @@ def pairs(c: Collector) -> PreferenceData:
 
 
 def judged(c: Collector, pairing: Pairing, seed: int) -> PreferenceData:
-    """The collected rows are judgements: pair them, and count those that are in no pair."""
+    """The collected rows are judgements: pair them, and count those that are in no pair. Without a split of their own the judgements of
+    users who have a pair stay with the data, so that a split can draw pairs inside its parts.
+    """
     ids = {name: c.take(name, -1, np.int32) for name in ("user", "prompt", "block", "response")}
     has_split = c.has("split")
     split = c.take("split", -1, np.int8)
-    drawn = pairing(Judgements(**ids, split=split, score=c.take("score", np.nan, np.float64)), np.random.default_rng(seed))
+    numbers = {name: c.take(name, np.nan, np.float64) for name in c.wanted.numbers}
+    score = c.take("score", np.nan, np.float64)
+    rows = Judgements(ids["user"], ids["prompt"], ids["block"], split, ids["response"], score, numbers, pairing)
+    drawn = pairing(rows, np.random.default_rng(seed))
     line, file = c.take("line", 0, np.int64), c.take("file", 0, np.int32)
-    for reason, rows in drawn.left_out.items():
-        for number in np.unique(file[rows]):
-            here = rows[file[rows] == number]
-            c.ledger.exclude(c.files[number], reason, line[here])
-            c.attributes.lose(reason, ids["user"][here])
-    numbers: dict[str, np.ndarray] = {}
-    for name in c.wanted.numbers:
-        values = c.take(name, np.nan, np.float64)
-        numbers |= {f"{name}_chosen": values[drawn.better], f"{name}_rejected": values[drawn.worse]}
-    texts = {"prompt": ids["prompt"][drawn.better], "chosen": ids["response"][drawn.better], "rejected": ids["response"][drawn.worse]}
-    return _data(
-        c, ids["user"][drawn.better], texts, weight=None, tie=drawn.tie if drawn.tie.any() else None,
-        split=split[drawn.better] if has_split else None, numbers=numbers,
+    paired = np.zeros(len(c.users.values), bool)
+    paired[rows.user[drawn.better]] = True
+
+    def leave_out(of_paired: bool) -> None:
+        for reason, left in drawn.left_out.items():
+            left = left[paired[rows.user[left]] == of_paired]
+            for number in np.unique(file[left]):
+                here = left[file[left] == number]
+                c.ledger.exclude(c.files[number], reason, line[here])
+                c.attributes.lose(reason, rows.user[here])
+
+    leave_out(False)
+    read = c.ledger.exclusions(c.attributes.lost())
+    leave_out(True)
+    if has_split and (split >= 0).any():
+        texts = [rows.prompt[drawn.better], rows.response[drawn.better], rows.response[drawn.worse]]
+        users, (user,) = _compact(c.users.values, [rows.user[drawn.better]])
+        kept, (prompt, chosen, rejected) = _compact(c.texts.values, texts)
+        known = None
+    else:
+        ours = np.flatnonzero(paired[rows.user])
+        place = np.cumsum(paired[rows.user]) - 1
+        drawn = Drawn(place[drawn.better], place[drawn.worse], drawn.tie, {})
+        split, numbers = split[ours], {name: values[ours] for name, values in numbers.items()}
+        users, (user_of,) = _compact(c.users.values, [rows.user[ours]])
+        kept, (prompt_of, response) = _compact(c.texts.values, [rows.prompt[ours], rows.response[ours]])
+        known = Judgements(user_of, prompt_of, rows.block[ours], split, response, rows.score[ours], numbers, pairing, read)
+        user, prompt, chosen, rejected = user_of[drawn.better], prompt_of[drawn.better], response[drawn.better], response[drawn.worse]
+    return PreferenceData(
+        users=[c.users.values[u] for u in users], texts=[c.texts.values[t] for t in kept], user=user, prompt=prompt, chosen=chosen,
+        rejected=rejected, tie=drawn.tie if drawn.tie.any() else None, split=split[drawn.better] if known is None else None,
+        numbers=_sides(numbers, drawn), attributes=c.attributes.values(users), judgements=known,
     )  # fmt: skip
+
+
+def redrawn(data: PreferenceData, part: np.ndarray, rng: np.random.Generator) -> tuple[PreferenceData, np.ndarray]:
+    """(the data with pairs drawn anew inside the parts, each pair's part int8[pairs]). part int8[judgements]; users and texts keep their
+    numbers. Raises no error where nothing can be drawn: there are then no pairs.
+    """
+    rows = data.judgements
+    assert rows is not None
+    assert rows.pairing is not None
+    drawn: Drawn = rows.pairing(replace(rows, split=part), rng)
+    counts = {reason: len(left) for reason, left in drawn.left_out.items() if len(left)}
+    by_group = {group: dict(lost) for group, lost in rows.exclusions.by_group.items()}
+    for name, values in data.attributes.items():
+        for reason, left in drawn.left_out.items():
+            found, number = np.unique([values[u] for u in rows.user[left]], return_counts=True)
+            for value, count in zip(found.tolist(), number.tolist()):
+                lost = by_group.setdefault(f"{name}={value}" if value else f"{name} unknown", {})
+                lost[reason] = lost.get(reason, 0) + count
+    reasons = dict(rows.exclusions.reasons)
+    for reason, count in counts.items():
+        reasons[reason] = reasons.get(reason, 0) + count
+    read = rows.exclusions.rows_in
+    return replace(
+        data, user=rows.user[drawn.better], prompt=rows.prompt[drawn.better], chosen=rows.response[drawn.better],
+        rejected=rows.response[drawn.worse], weight=None, tie=drawn.tie if drawn.tie.any() else None, split=None,
+        numbers=_sides(rows.numbers, drawn), exclusions=Exclusions(read, read - sum(reasons.values()), reasons, by_group), judgements=None,
+    ), part[drawn.better]  # fmt: skip
+
+
+def _sides(numbers: Mapping[str, np.ndarray], drawn: Drawn) -> dict[str, np.ndarray]:
+    """NAME → NAME_chosen and NAME_rejected."""
+    sides = (("chosen", drawn.better), ("rejected", drawn.worse))
+    return {f"{name}_{side}": values[rows] for name, values in numbers.items() for side, rows in sides}
 
 
 def _data(

@@ -150,7 +150,7 @@ def _size_findings(data: PreferenceData, counted: Sequence[GroupFacts], groups: 
     if prompts < MIN_PROMPTS:
         sentence = f"There are {prompts} distinct prompts." if prompts else "There is no prompt column."
         found.append(
-            Finding("note", "few prompts", sentence, "Splits are made by response, and pairs across two parts are left out.", prompts)
+            Finding("note", "few prompts", sentence, "Splits are made by prompt or by response, whichever keeps more pairs.", prompts)
         )
     return found
 

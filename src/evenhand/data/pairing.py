@@ -7,25 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-PAIRS_PER_PROMPT = 28  # ratings: of one user on one prompt; 8 responses give 28 pairs, so only larger sets are thinned
-PAIRS_PER_USER = 100  # votes: of one user; a voter on 200 statements could give 10,000 pairs, nearly all of them repeats
+from evenhand.core import Judgements
+
+PAIRS_PER_USER = 100  # of one user inside one part; a voter on 200 statements could give 10,000 pairs, nearly all of them repeats
+PAIRS_PER_PROMPT = (
+    28  # ratings: of one user on one prompt, however many prompts; 8 responses give 28 pairs, so only larger sets are thinned
+)
 
 REPEATED = "the same item judged again by the same user"
-
-
-@dataclass(frozen=True)
-class Judgements:
-    """One row a judgement. Pairs are formed only where user, prompt, block and split agree."""
-
-    user: np.ndarray  # int32[n]
-    prompt: np.ndarray  # int32[n]
-    block: np.ndarray  # int32[n], such as one turn of one conversation; -1 = none
-    split: np.ndarray  # int8[n]
-    response: np.ndarray  # int32[n]
-    score: np.ndarray  # float64[n]
-
-    def __len__(self) -> int:
-        return len(self.user)
 
 
 @dataclass(frozen=True)
@@ -41,41 +30,65 @@ class Drawn:
 def by_score(judged: Judgements, rng: np.random.Generator) -> Drawn:
     """Every two responses that a user rated for one prompt: higher score over lower, equal scores as ties.
 
-    More than PAIRS_PER_PROMPT pairs are thinned by a balanced draw: every response stays in about as many pairs.
+    Of more than PAIRS_PER_PROMPT strict pairs - or this prompt's share of PAIRS_PER_USER, if that is more - so many are drawn, every response
+    in about as many of them; ties take nothing of that room, and as many of them are kept at most.
     """
     kept, repeated = _once(judged)
     starts, sizes = _runs(judged, kept, with_prompt=True)
+    room = _room(judged, kept[starts]) if len(starts) else starts
     firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for size in np.unique(sizes[sizes > 1]):
-        rows = kept[starts[sizes == size][:, None] + np.arange(size)]  # groups of this size, groups x size
-        if size * (size - 1) // 2 <= PAIRS_PER_PROMPT:
-            i, j = np.triu_indices(size, 1)
-        else:
-            rows = rng.permuted(rows, axis=1)
-            i, j = _ring(int(size), PAIRS_PER_PROMPT)
-        firsts.append(rows[:, i].ravel())
-        seconds.append(rows[:, j].ravel())
+        here = sizes == size
+        rows = kept[starts[here][:, None] + np.arange(size)]  # groups of this size, groups x size
+        pairs = size * (size - 1) // 2
+        if (room[here] < pairs).any():
+            rows = np.where((room[here] < pairs)[:, None], rng.permuted(rows, axis=1), rows)
+        for first, second in _drawn(judged.score, rows, room[here]):
+            firsts.append(first)
+            seconds.append(second)
     first, second = np.concatenate(firsts), np.concatenate(seconds)
     low = judged.score[first] < judged.score[second]
     better, worse = np.where(low, second, first), np.where(low, first, second)
+    tie = judged.score[better] == judged.score[worse]
+    better, worse = np.where(tie, np.minimum(better, worse), better), np.where(tie, np.maximum(better, worse), worse)
     order = np.lexsort((worse, better, judged.user[better]))
     better, worse = better[order], worse[order]
     alone = np.repeat(sizes == 1, sizes)
-    thinned = f"beyond {PAIRS_PER_PROMPT} pairs of one user and prompt"
+    thinned = f"beyond {PAIRS_PER_PROMPT} pairs of one user and prompt, and {PAIRS_PER_USER} of one user"
     left_out = {REPEATED: repeated, "the only rating of this user and prompt": kept[alone], thinned: _unused(kept[~alone], better, worse)}
-    return Drawn(better, worse, judged.score[better] == judged.score[worse], left_out)
+    return Drawn(better, worse, tie[order], left_out)
 
 
-def _ring(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first `count` of all pairs of `size` places, neighbours first, then every second, …: each place equally often."""
-    p = np.arange(min(count, size * (size - 1) // 2))
-    return p % size, (p % size + 1 + p // size) % size
+def _room(judged: Judgements, firsts: np.ndarray) -> np.ndarray:
+    """The strict pairs that each run of one user, prompt, block and split may give, int64[runs]. firsts: a row of each run."""
+    owners = judged.user[firsts].astype(np.int64) * 256 + judged.split[firsts] + 1
+    _, owner, runs = np.unique(owners, return_inverse=True, return_counts=True)
+    return np.maximum(PAIRS_PER_PROMPT, PAIRS_PER_USER // runs[owner])
+
+
+def _drawn(score: np.ndarray, rows: np.ndarray, room: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of the rows of each group, rows [groups, size]: neighbours first, then every second, …: each row equally often.
+
+    Until each group has `room` [groups] strict ones; ties on the way are kept up to as many.
+    """
+    groups, size = rows.shape
+    strict, ties = np.zeros((2, groups, 1), np.int64)
+    for step in range(1, size // 2 + 1):
+        places = np.arange(size if 2 * step < size else size // 2)
+        first, second = rows[:, places], rows[:, (places + step) % size]
+        differs = score[first] != score[second]
+        so_far, so_tied = strict + differs.cumsum(axis=1), ties + (~differs).cumsum(axis=1)
+        taken = np.where(differs, so_far, so_tied) <= room[:, None]
+        yield first[taken], second[taken]
+        strict, ties = so_far[:, -1:], so_tied[:, -1:]
+        if (strict[:, 0] >= room).all():
+            return
 
 
 def by_vote(judged: Judgements, rng: np.random.Generator) -> Drawn:
     """Items that a user agreed with (score > 0) over items that he or she disagreed with (< 0), under one prompt.
 
-    At most PAIRS_PER_USER pairs of a user, spread evenly over prompts and, inside a prompt, over items.
+    At most PAIRS_PER_USER pairs of a user inside a split, spread evenly over prompts and, inside a prompt, over items.
     """
     kept, repeated = _once(judged)
     passed = judged.score[kept] == 0
@@ -142,14 +155,13 @@ def _runs(judged: Judgements, rows: np.ndarray, with_prompt: bool) -> tuple[np.n
 
 
 def _by_user(judged: Judgements, rows: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """For each user the rows of each prompt."""
+    """For each user and split the rows of each prompt."""
     starts, sizes = _runs(judged, rows, with_prompt=True)
     topics = [rows[a : a + n] for a, n in zip(starts, sizes)]
-    owner = judged.user[rows[starts]] if len(starts) else np.empty(0, np.int32)
-    cuts = np.flatnonzero(np.diff(owner)) + 1
-    for a, b in zip([0, *cuts], [*cuts, len(topics)]):
-        if b > a:
-            yield topics[a:b]
+    owners: dict[tuple[int, int], list[np.ndarray]] = {}
+    for topic in topics:
+        owners.setdefault((int(judged.user[topic[0]]), int(judged.split[topic[0]])), []).append(topic)
+    yield from owners.values()
 
 
 def _unused(rows: np.ndarray, better: np.ndarray, worse: np.ndarray) -> np.ndarray:

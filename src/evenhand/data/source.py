@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from evenhand.core import DataError, EvenhandError
+from evenhand.core import DataError, EvenhandError, Judgements
 from evenhand.data import sources
-from evenhand.data.pairing import Drawn, Judgements
+from evenhand.data.pairing import Drawn
 from evenhand.data.rows import Batch
 
 TEXTS = frozenset({"prompt", "chosen", "rejected"})  # may be absent from a table that is only audited by its score columns

@@ -1,7 +1,8 @@
 """Splits by user and by prompt, with the four cells seen/unseen user x seen/unseen prompt.
 
-Prompts (or, with fewer than 20 of them, responses) are dealt to the parts train, valid, test and certify; a share of the users is
-kept out of training altogether. What becomes of a pair:
+Prompts (with fewer than 20 of them, prompts or responses, whichever keeps more pairs) are dealt to the parts train, valid, test and
+certify; a share of the users is kept out of training altogether. Where pairs were drawn from votes or ratings, they are drawn anew inside
+the parts, so that none straddles two. What becomes of a pair:
 
 | pair on                        | seen user                        | unseen user                                  |
 |--------------------------------|----------------------------------|----------------------------------------------|
@@ -22,18 +23,20 @@ rows nor the numbering of texts matters.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from evenhand.core import SPLITS, DataError, Exclusions, PreferenceData
+from evenhand.data.assemble import redrawn
 from evenhand.data.matched import tied_texts
-from evenhand.data.votes import has_texts, number_rows
+from evenhand.data.votes import has_texts, is_strict, number_rows
 
 TRAIN, VALID, TEST, CERTIFY = range(len(SPLITS))
 CELLS = ("seen user, seen prompt", "seen user, unseen prompt", "unseen user, seen prompt", "unseen user, unseen prompt")
 DEAL = (0.6, 0.15, 0.25)  # of the prompts, to train, valid and test
-MIN_PROMPTS = 20  # with fewer, a part would hold a handful of prompts and its result be theirs
+MIN_PROMPTS = 20  # with fewer, a part would hold a handful of prompts and its result be theirs: responses may serve better
+FEWEST_IN_PART = 2  # prompts of a part: of a single one nobody knows what another would have said
 
 USED, STRADDLES, UNSEEN_VALID, NO_SPLIT, SHARES = range(5)
 REASONS = (
@@ -76,23 +79,44 @@ def split_pairs(
     held_pairs: float = 0.1,
     min_prompts: int = MIN_PROMPTS,
 ) -> Split:
-    """Deal prompts and users; a split column in the data is honoured as it is instead.
+    """`deal` for pairs as they are, also where they were drawn from judgements."""
+    as_they_are = replace(data, judgements=None)
+    return deal(as_they_are, seed=seed, shares=shares, unseen_users=unseen_users, held_pairs=held_pairs, min_prompts=min_prompts)[1]
+
+
+def deal(
+    data: PreferenceData,
+    *,
+    seed: int,
+    shares: Sequence[float] = DEAL,
+    unseen_users: float = 0.2,
+    held_pairs: float = 0.1,
+    min_prompts: int = MIN_PROMPTS,
+) -> tuple[PreferenceData, Split]:
+    """Deal prompts and users → (the data that is split, its split); a split column in the data is honoured as it is instead.
+
+    The data comes back as it is, or, where it holds the judgements its pairs were drawn from, with pairs drawn inside the parts: users and
+    texts keep their numbers. Data with events keeps its pairs, of which the events speak.
 
     shares: of the prompts, for train, valid, test and (optional) certify, summing to 1. unseen_users: share of the users kept out of
     training. held_pairs: share of what is on train prompts that is scored and not trained on. All pairs of a user on a prompt are
     held together, and the share is one of these (user, prompt). Where responses are dealt it is a share of the pairs, together with
     those then excluded for sharing a response with a held pair of the same user; it holds fewer the more pairs a user's responses
-    stand in. Nobody's last train pair is taken. DataError when there are too few prompts or responses.
+    stand in. Nobody's last train pair is taken.
+
+    With fewer than min_prompts prompts, prompts or responses are dealt, whichever keeps more pairs to judge by: strict ones on what no train
+    pair is on, of users who have train pairs. Prompts only if each part then has FEWEST_IN_PART. DataError when there are too few of both.
 
     With a split column, users are unseen when they have no train pair, the other arguments are not used, and pairs in no split are
     history for an unseen user if their prompt is in no scored part (else they are excluded).
     """
     _check_shares(shares, unseen_users, held_pairs)
     if data.split is not None and (data.split >= 0).any():
-        return _given(data)
-    texts, users = _rank(data.texts, data.prompt, data.chosen, data.rejected), _rank(data.users, data.user)
-    texts = tied_texts(data, texts)
-    unit, part = _deal(data, texts, seed, shares, min_prompts)
+        return data, _given(data)
+    judged = data.judgements if data.events is None else None
+    columns = (data.prompt, data.chosen, data.rejected) if judged is None else (judged.prompt, judged.response)
+    texts, users = tied_texts(data, _rank(data.texts, *columns)), _rank(data.users, data.user)
+    unit, why, data, part = _deal(data if judged else replace(data, judgements=None), texts, seed, shares, min_prompts)
     reason = np.where(part < 0, STRADDLES, USED).astype(np.int8)
     unseen = _draw_users(data, users, seed, unseen_users)
     trains = np.bincount(data.user[part == TRAIN], minlength=len(data.users))
@@ -108,9 +132,9 @@ def split_pairs(
     cell = np.where(reason == USED, 2 * new + ~on_train, -1).astype(np.int8)
     rule = (
         f"{unit.capitalize()} were dealt to {' / '.join(f'{SPLITS[i]} {s:.0%}' for i, s in enumerate(shares))} with seed {seed}; "
-        f"{int(unseen.sum())} users have no training pair; {int(held.sum())} pairs on train {unit} are scored instead of trained on."
+        f"{why}{int(unseen.sum())} users have no training pair; {int(held.sum())} pairs on train {unit} are scored instead of trained on."
     )
-    return Split(part, held, history, unseen, cell, unit, _account(reason), rule)
+    return data, Split(part, held, history, unseen, cell, unit, _account(reason), rule)
 
 
 def deal_with(certify: float) -> tuple[float, ...]:
@@ -141,8 +165,8 @@ def _rank(names: Sequence[str], *used: np.ndarray) -> np.ndarray:
     return rank
 
 
-def _part_of_each(count: int, shares: Sequence[float], seed: int) -> np.ndarray:
-    """A part for each of `count` things, dealt by a seeded permutation: sizes within one of the exact shares, none empty."""
+def _sizes(count: int, shares: Sequence[float]) -> np.ndarray:
+    """How many of `count` things each part gets, int64[parts]: within one of the exact shares, none empty. DataError for too few."""
     wanted = sum(s > 0 for s in shares)
     if count < wanted:
         raise DataError(
@@ -154,30 +178,70 @@ def _part_of_each(count: int, shares: Sequence[float], seed: int) -> np.ndarray:
     for empty in np.flatnonzero((np.asarray(shares) > 0) & (sizes == 0)):
         sizes[np.argmax(sizes)] -= 1
         sizes[empty] = 1
+    return sizes
+
+
+def _part_of_each(count: int, shares: Sequence[float], seed: int) -> np.ndarray:
+    """A part for each of `count` things, dealt by a seeded permutation."""
     part = np.empty(count, dtype=np.int8)
-    part[np.random.default_rng([seed, 0]).permutation(count)] = np.repeat(np.arange(len(shares)), sizes)
+    part[np.random.default_rng([seed, 0]).permutation(count)] = np.repeat(np.arange(len(shares), dtype=np.int8), _sizes(count, shares))
     return part
 
 
-def _deal(data: PreferenceData, texts: np.ndarray, seed: int, shares: Sequence[float], min_prompts: int) -> tuple[str, np.ndarray]:
-    """The unit that was dealt, and each pair's part by it (-1 = straddles two)."""
-    prompt = texts[data.prompt]
+def _deal(
+    data: PreferenceData, texts: np.ndarray, seed: int, shares: Sequence[float], min_prompts: int
+) -> tuple[str, str, PreferenceData, np.ndarray]:
+    """The unit that was dealt, why (a sentence, or nothing), the data, and each pair's part by it (-1 = straddles two)."""
+    rows = data.judgements
+    prompt = texts[data.prompt if rows is None else rows.prompt]
     distinct, which = np.unique(prompt, return_inverse=True)
-    if (distinct >= 0).sum() >= min_prompts:
-        if distinct[0] < 0:
-            expected = "a prompt in every pair, or in none"
-            raise DataError(
-                f"{int((prompt < 0).sum())} pairs without a prompt", expected=expected, remedy="fill the prompt column, or leave it out"
-            )
-        return "prompts", _part_of_each(len(distinct), shares, seed)[which]
+    prompts = int((distinct >= 0).sum())
+    everywhere = prompts == len(distinct)
+    if prompts >= min_prompts and not everywhere:
+        expected = "a prompt in every pair, or in none"
+        raise DataError(
+            f"{int((prompt < 0).sum())} pairs without a prompt", expected=expected, remedy="fill the prompt column, or leave it out"
+        )
+
+    def by_prompts() -> tuple[PreferenceData, np.ndarray]:
+        part = _part_of_each(prompts, shares, seed)[which]
+        return (data, part) if rows is None else redrawn(data, part, np.random.default_rng([seed, 3]))
+
+    def by_responses() -> tuple[PreferenceData, np.ndarray]:
+        columns = (texts[data.chosen], texts[data.rejected]) if rows is None else (texts[rows.response],)
+        responses, number = np.unique(np.concatenate(columns), return_inverse=True)
+        part = _part_of_each(len(responses), shares, seed)[number]
+        if rows is not None:
+            return redrawn(data, part, np.random.default_rng([seed, 3]))
+        chosen, rejected = np.split(part, 2)
+        return data, np.where(chosen == rejected, chosen, -1)
+
+    if prompts >= min_prompts:
+        return "prompts", "", *by_prompts()
+    wanted = np.asarray(shares) > 0
+    may = everywhere and prompts >= FEWEST_IN_PART * wanted.sum() and bool((_sizes(prompts, shares)[wanted] >= FEWEST_IN_PART).all())
     if not has_texts(data).all():
-        expected = f"{min_prompts} distinct prompts, or both responses of every pair"
+        if may:
+            return "prompts", f"There are {prompts} prompts, and no responses to deal instead. ", *by_prompts()
+        expected = f"{min_prompts} distinct prompts, or {FEWEST_IN_PART} of them for each part, or both responses of every pair"
         raise DataError(
             "too few prompts to split by, and pairs without texts", expected=expected, remedy="bring them, or give a split column"
         )
-    responses, which = np.unique(np.concatenate([texts[data.chosen], texts[data.rejected]]), return_inverse=True)
-    chosen, rejected = np.split(_part_of_each(len(responses), shares, seed)[which], 2)
-    return "responses", np.where(chosen == rejected, chosen, -1)
+    few = f"There are {prompts} prompts, under {min_prompts}: " if prompts else ""
+    if not may:
+        return "responses", few and f"{few}too few to deal to {wanted.sum()} parts. ", *by_responses()
+    found = {"prompts": by_prompts(), "responses": by_responses()}
+    kept = {name: _kept(*some) for name, some in found.items()}
+    unit = "prompts" if kept["prompts"] >= kept["responses"] else "responses"
+    why = f"{few}dealing prompts keeps {kept['prompts']:,} pairs to judge by, dealing responses {kept['responses']:,}. "
+    return unit, why, *found[unit]
+
+
+def _kept(data: PreferenceData, part: np.ndarray) -> int:
+    """Strict pairs outside train that lie in one part and whose user has train pairs."""
+    strict = is_strict(data)
+    trains = np.bincount(data.user[strict & (part == TRAIN)], minlength=len(data.users)) > 0
+    return int((strict & (part > TRAIN) & trains[data.user]).sum())
 
 
 def _draw_users(data: PreferenceData, users: np.ndarray, seed: int, share: float) -> np.ndarray:

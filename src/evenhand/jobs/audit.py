@@ -16,7 +16,7 @@ from evenhand.audits.rates import NOTIONS, Notion
 from evenhand.audits.requirements import parse_requirement
 from evenhand.audits.verdicts import TOLERANCE, check_requirements
 from evenhand.core import DataError, EvenhandError, Exclusions, Groups, PreferenceData
-from evenhand.data.splits import DEAL, MIN_PROMPTS, TEST, TRAIN, VALID, Split, split_pairs
+from evenhand.data.splits import DEAL, MIN_PROMPTS, TEST, TRAIN, VALID, Split, deal
 from evenhand.data.support import Support, choose_support
 from evenhand.jobs.compared import examined
 from evenhand.jobs.facts import FORMULAS, LIMITS, facts, joined, model_hash, split_digest
@@ -92,38 +92,40 @@ def audit_scores(data: PreferenceData, scores: Sequence[str], asked: Asked) -> R
     responses) are dealt to two halves. Groups by attributes need no such split for the verdict: then all rows are audited, and the
     support curve alone is drawn from halves. Raises DataError when a column was not loaded (`numbers=`).
     """
-    margin = margins_of(data, scores)
-    tested, known, where = _halves(data, asked.seed)
-    support = choose_support(data.take(np.flatnonzero(known)), seed=asked.seed)
+    dealt, tested, known, where = _halves(data, asked.seed)
+    support = choose_support(dealt.take(np.flatnonzero(known)), seed=asked.seed)
     groups = asked.grouping.groups(data, support)
     asked.check(groups)
     given = data.split is not None and (data.split >= 0).any()
-    rows = np.ones(len(data), bool) if asked.grouping.attributes and not given else tested
-    name = " - ".join(scores)
-    outcomes = outcomes_of(
-        data.take(rows), margin[rows], model=name, split=where if rows is tested else "all rows", texts_are_ids=not _has_texts(data)
-    )
-    left = Exclusions(len(data), int(rows.sum()), {"serve for support, or in no scored part": int((~rows).sum())} if not rows.all() else {})
+    whole = bool(asked.grouping.attributes) and not given
+
+    def judged(data: PreferenceData, rows: np.ndarray, split: str) -> Outcomes:
+        margin = margins_of(data, scores)[rows]
+        return outcomes_of(data.take(rows), margin, model=" - ".join(scores), split=split, texts_are_ids=not _has_texts(data))
+
+    curve = judged(dealt, tested, where)
+    used, rows = (data, np.ones(len(data), bool)) if whole else (dealt, tested)
+    outcomes = judged(data, rows, "all rows") if whole else curve
+    left = Exclusions(len(used), int(rows.sum()), {"serve for support, or in no scored part": int((~rows).sum())} if not rows.all() else {})
     more = {"scores": ", ".join(scores), "support from": f"{int(known.sum()):,} pairs, none of which is in the support curve"}
-    curve = outcomes if rows is tested else outcomes.take(np.flatnonzero(tested[rows]))
-    events = asked.grouping.events(data, groups) if asked.constraints else None
+    events = asked.grouping.events(used, groups) if asked.constraints else None
     limited = examined(asked, None, outcomes, None if events is None else events.take(rows))
-    return _report(data, outcomes, curve, groups, support, left, more, asked, limited)
+    return _report(used, outcomes, curve, groups, support, left, more, asked, limited)
 
 
-def _halves(data: PreferenceData, seed: int) -> tuple[np.ndarray, np.ndarray, str]:
-    """(rows to audit bool[n], rows for support bool[n], what the first are called)."""
+def _halves(data: PreferenceData, seed: int) -> tuple[PreferenceData, np.ndarray, np.ndarray, str]:
+    """(the data that was dealt, rows to audit bool[n], rows for support bool[n], what the first are called)."""
     everything = np.ones(len(data), bool)
     if data.split is not None and (data.split >= 0).any():
         test = data.split == TEST
         if not test.any():
             raise no_test_pairs()
-        return test, np.isin(data.split, (TRAIN, VALID)), "test rows of the split column"
+        return data, test, np.isin(data.split, (TRAIN, VALID)), "test rows of the split column"
     prompts = len(np.unique(data.prompt[data.prompt >= 0]))
     if (data.chosen < 0).any() or (prompts < MIN_PROMPTS and len(np.unique(data.chosen)) < MIN_PROMPTS):
-        return everything, ~everything, "all rows"  # nothing to share: support is unknown, groups need an attribute
-    split = split_pairs(data, seed=seed, shares=HALVES, unseen_users=0.0, held_pairs=0.0)
-    return split.rows(TEST), split.rows(TRAIN), f"half of the {split.unit}"
+        return data, everything, ~everything, "all rows"  # nothing to share: support is unknown, groups need an attribute
+    data, split = deal(data, seed=seed, shares=HALVES, unseen_users=0.0, held_pairs=0.0)
+    return data, split.rows(TEST), split.rows(TRAIN), f"half of the {split.unit}"
 
 
 def _has_texts(data: PreferenceData) -> bool:
@@ -156,7 +158,7 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
     loaded = RewardModel.load(model)
     own = loaded.facts.get("data") == data.fingerprint
     seed = int(loaded.facts["seed"]) if own else asked.seed
-    split = split_pairs(data, seed=seed, shares=loaded.facts.get("shares", DEAL) if own else DEAL)
+    data, split = deal(data, seed=seed, shares=loaded.facts.get("shares", DEAL) if own else DEAL)
     if own and loaded.facts.get("split") != split_digest(split):
         expected = (
             "the same columns, source, --on-bad, --swap and split column as in `evenhand fit`, so that training pairs can be left out"

@@ -16,7 +16,7 @@ from evenhand.audits.certificate import Certificate, check_request, claim, neede
 from evenhand.audits.rates import DECISIONS, Notion
 from evenhand.core import DataError, EvenhandError, Events, PreferenceData, clip
 from evenhand.data.mentions import Mentions, read_mentions
-from evenhand.data.splits import CERTIFY, DEAL, SPLITS, TEST, Split, split_pairs
+from evenhand.data.splits import CERTIFY, DEAL, SPLITS, TEST, Split, deal
 from evenhand.jobs.audit import must_be_data, no_test_pairs, readable
 from evenhand.jobs.compared import events_of
 from evenhand.jobs.facts import data_digest, events_digest, model_hash, rows_read, split_digest
@@ -139,7 +139,7 @@ def issue(
     loaded: RewardModel, known: Json, data: PreferenceData, asked: Asked, terms: Mentions | None, cache: Path | None, progress: Progress
 ) -> CertificateReport:
     """The certificate from its request alone: the same request over the same model and data gives the same document."""
-    split, part, own, seed = _dealt(data, loaded, asked.split_seed)
+    data, split, part, own, seed = _dealt(data, loaded, asked.split_seed)
     encoding = Encoding(loaded.encoder, loaded.with_prompt, cache=cache)
     grouping = Grouping(asked.group_by)
     ready = prepare(data, split, encoding, grouping, feature_map=loaded.feature_map, seed=seed, progress=progress)
@@ -167,12 +167,12 @@ def issue(
     return CertificateReport(_document(made, asked, events, dealt, known, seen), () if made.certified else needed(found, made))
 
 
-def _dealt(data: PreferenceData, loaded: RewardModel, seed: int) -> tuple[Split, int, bool, int]:
-    """(the split, the part that counts, whether it is the model's own file, the seed it was dealt with)."""
+def _dealt(data: PreferenceData, loaded: RewardModel, seed: int) -> tuple[PreferenceData, Split, int, bool, int]:
+    """(the data that was split, its split, the part that counts, whether it is the model's own file, the seed it was dealt with)."""
     facts = loaded.facts
     own = facts.get("data") == data.fingerprint
     seed = int(facts["seed"]) if own else seed
-    split = split_pairs(data, seed=seed, shares=facts.get("shares", DEAL) if own else DEAL)
+    data, split = deal(data, seed=seed, shares=facts.get("shares", DEAL) if own else DEAL)
     if own and facts.get("split") != split_digest(split):
         expected = (
             "the same columns, source, --on-bad, --swap and split column as in `evenhand fit`, so that training pairs can be left out"
@@ -192,7 +192,7 @@ def _dealt(data: PreferenceData, loaded: RewardModel, seed: int) -> tuple[Split,
         split = replace(split, history=readable(split), unseen=np.ones(len(data.users), bool))
     if not split.rows(part).any():
         raise no_test_pairs()
-    return split, part, own, seed
+    return data, split, part, own, seed
 
 
 def _document(made: Certificate, asked: Asked, events: Events, dealt: Json, known: Json, seen: int | None) -> Json:

@@ -12,7 +12,7 @@ import numpy as np
 
 from evenhand.audits.frontier import RateBoard, cells, constraint_front, counted, noise, violated
 from evenhand.audits.intervals import MOST_CONTRASTS, mean_of_users
-from evenhand.audits.ranking import Board, Levels, duels, front, levels, over_seeds, unfairness
+from evenhand.audits.ranking import Board, Judged, Levels, duels, front, levels, over_seeds, unfairness
 from evenhand.audits.rates import DECISIONS, NOTIONS, Notion
 from evenhand.audits.standings import ConstraintFront, EventCount, Front, Standing, Standings, Violated
 from evenhand.core import Estimate, EvenhandError, PreferenceData
@@ -22,10 +22,15 @@ from evenhand.methods.faro import Faro
 
 CONTEST_LIMITS = (
     *LIMITS,
-    "Entries were trained on the same pairs and judged on the same pairs; differences between them are paired by user, over all seeds.",
+    "Entries were trained on the same pairs and judged on the same pairs; differences between them are paired, over all seeds. Their intervals draw"
+    " users, the prompts or responses that these share, and deals.",
     "Validation pairs chose settings and entries; nothing was chosen on test pairs. Intervals of differences hold at once over all of them.",
     "Raw user-level metrics are inflated by the noise of few pairs a user, for all entries alike: read the differences.",
     "Seeds deal prompts and users anew (unless the data has a split column) and start training anew; the people are the same in all of them.",
+)
+ONE_DEAL = (
+    "There is one deal of prompts and users: every difference and every “dominates” is about this deal, and what another one would give is not"
+    " known. Several seeds would tell.",
 )
 CONSTRAINT_LIMITS = (
     "A violation is the largest of several differences, so noise alone keeps it above 0; groups of pairs and their orientation are given, and"
@@ -114,7 +119,12 @@ class Contest:
             swept=self.swept,
             exclusions=runs[0][0].exclusions,
             facts=facts(data, seed, {"splits": runs[0][0].split, "seeds": ", ".join(map(str, self.seeds)), **more}),
-            limits=(*CONTEST_LIMITS, *(CONSTRAINT_LIMITS if bound.violations else ()), *bound.left_out),
+            limits=(
+                *CONTEST_LIMITS,
+                *(ONE_DEAL if len(self.seeds) == 1 else ()),
+                *(CONSTRAINT_LIMITS if bound.violations else ()),
+                *bound.left_out,
+            ),
             command=self.command,
             details={t.entry: {str(u.seed): dict(u.settings) for u in found[t.entry]} for t in (r[0] for r in runs) if t.tried > 1},
             events=bound.events,
@@ -221,7 +231,16 @@ def board(runs: Sequence[Sequence[Trial]], cell: str, *, unseen: bool | None = N
         np.stack([n[t.arrays["group"]] for n, t in zip(number, first, strict=True)]),
         np.stack([t.arrays["support"].astype(np.float64) for t in first]),
         np.stack([t.arrays[f"{cell}.pairs"] for t in first]),
+        tuple(_judged([some[s] for some in runs], cell) for s in range(len(first))),
     )
+
+
+def _judged(trials: Sequence[Trial], cell: str) -> Judged:
+    """The pairs of one seed, with who was right about them."""
+    user, prompt, first, second, share = (
+        trials[0].arrays[f"{cell}.pair_{name}"] for name in ("user", "prompt", "chosen", "rejected", "share")
+    )
+    return Judged(user, prompt, first, second, share, np.stack([t.arrays[f"{cell}.pair_right"] for t in trials]))
 
 
 def row(found: Levels, of: Board, entry: int) -> tuple[Estimate, ...]:

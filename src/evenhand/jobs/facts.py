@@ -84,6 +84,9 @@ def data_digest(data: PreferenceData) -> str:
         digest.update(b";")
     if data.events is not None:
         digest.update(events_digest(data.events).encode())
+    if (rows := data.judgements) is not None:
+        for array in (rows.user, rows.prompt, rows.block, rows.response, rows.score):
+            digest.update(np.ascontiguousarray(array).tobytes() + b";")
     for name, values in (("users", data.users), ("texts", data.texts), *sorted(data.attributes.items())):
         digest.update(name.encode())
         for value in values:

@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from evenhand.audits.comparison import compare
+from evenhand.audits.deals import Deal, over_deals, undecided, verdicts
 from evenhand.audits.examine import examine_model
 from evenhand.audits.findings import Change, FairnessReport, FittedConstraints, ModelFindings, TrainingTrace
 from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.rates import NOTIONS, Notion
 from evenhand.audits.verdicts import check_requirements
 from evenhand.core import PreferenceData
-from evenhand.data.splits import CELLS, TEST, deal_with, split_pairs
+from evenhand.data.splits import CELLS, TEST, deal, deal_with
 from evenhand.encode.minilm import MiniLM
 from evenhand.jobs import dials
 from evenhand.jobs.audit import Asked, must_be_data, no_test_pairs
 from evenhand.jobs.compared import check_constraints
 from evenhand.jobs.compared import examined as examined_constraints
+from evenhand.jobs.deals import DEALS, deal_of, number_of
 from evenhand.jobs.facts import FORMULAS, LIMITS, facts, joined, model_hash, split_digest
 from evenhand.jobs.prepare import Encoding, Prepared, Progress, held_out, judged, prepare, silent, stability
 from evenhand.jobs.trained import train_models
@@ -57,6 +59,7 @@ def fit(
     encoding: Encoding | None = None,
     tune_settings: int = 0,
     certify_share: float = 0.0,
+    deals: int | None = None,
     progress: Progress = silent,
     **asked: Any,
 ) -> Fit:
@@ -64,7 +67,8 @@ def fit(
 
     settings: dials by name, such as {"alpha": "0.25"}. tune_settings: how many settings of each model to try on validation, 0 = the
     defaults as they are. certify_share: share of the prompts that nothing here looks at, kept for `certify`; 0 keeps none (a split column
-    decides by itself). Further arguments are the fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated.
+    decides by itself). deals: in how many deals of prompts and users, with seeds from `seed` on, to train and judge: verdicts then hold over
+    deals; the model and the rest of the report are the first deal's. None = 5 where responses are dealt, as with votes, else 1. Further arguments are the fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated.
     Raises EvenhandError on unknown names and on data without training, validation or test pairs.
     """
     must_be_data(data)
@@ -72,13 +76,16 @@ def fit(
     chosen = dials.method(method, settings or {}, head)
     encoding = encoding or Encoding(MiniLM())
     shares = deal_with(certify_share)
-    split = split_pairs(data, seed=held_to.seed, shares=shares)
+    whole = data
+    data, split = deal(whole, seed=held_to.seed, shares=shares)
     if not split.rows(TEST).any():
         raise no_test_pairs()
     ready = prepare(data, split, encoding, held_to.grouping, seed=held_to.seed, progress=progress)
     held_to.check(ready.groups)
     held_to = _with_own(held_to, chosen)
     check_constraints(ready, list(dict.fromkeys([*_notions(chosen), *(notion for notion, _ in held_to.constraints)])))
+    count = number_of(deals, split.unit, constrained=bool(held_to.constraints), certify_share=certify_share)
+    asked_for = chosen
     models, traces, chosen = train_models(ready, method, chosen, held_to.seed, tune_settings, progress)
     progress("audit", 0, 1)
     scorer = models[list(models)[-1]].scorer
@@ -94,7 +101,32 @@ def fit(
     )
     report = _report(ready, models, traces, held_to, {**_about(ready, model), "tuned": _tuned(tune_settings)})
     progress("audit", 1, 1)
+    if count > 1:
+        roles = list(models)[::-1]  # the audited one, what it gains over, and then the others
+        found = [deal_of(ready, models, roles, held_to.seed)]
+        for seed in range(held_to.seed + 1, held_to.seed + count):
+            data, split = deal(whole, seed=seed, shares=shares)
+            ready = prepare(data, split, encoding, held_to.grouping, seed=seed, progress=progress)
+            again = train_models(ready, method, asked_for, seed, tune_settings, progress)[0]
+            found.append(deal_of(ready, again, [r if r in again else list(again)[-1] for r in roles], seed))
+        report = Report(with_deals(report.findings, found, roles, split.unit, held_to))
+    elif split.unit == "responses" and deals == 1:
+        told = undecided(report.findings.requirements, f"leave --deals 1 out, or ask for --deals {DEALS}")
+        report = Report(replace(report.findings, requirements=told))
     return Fit(model, report)
+
+
+def with_deals(found: FairnessReport, deals: Sequence[Deal], roles: Sequence[str], unit: str, asked: Asked) -> FairnessReport:
+    """The first deal's report with what all deals say, and verdicts over them."""
+    board, levels, over = over_deals(deals, roles, unit)
+    first, last = asked.seed, asked.seed + len(deals) - 1
+    told = f"{len(deals)} deals of {unit}, seeds {first} to {last}; verdicts are over all of them, the model and the other panels are the first's"
+    return replace(
+        found,
+        requirements=verdicts(board, levels, asked.require, tolerance=asked.tolerance, seed=asked.seed),
+        deals=over,
+        facts={**found.facts, "deals": told},
+    )
 
 
 def _report(

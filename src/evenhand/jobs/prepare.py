@@ -148,7 +148,7 @@ class Prepared:
     @property
     def by_prompt(self) -> bool:
         """Whether prompts tell pairs apart: then context and target pairs of a user share none. A topic that everybody votes on does not."""
-        return self.split.unit != "responses" and len(np.unique(self.data.prompt)) >= MIN_PROMPTS
+        return self.split.unit == "prompts" or (self.split.unit == "given" and len(np.unique(self.data.prompt)) >= MIN_PROMPTS)
 
     def history(self, rows: np.ndarray) -> History:
         """Every user's pairs at mask `rows`, in the order of the data."""

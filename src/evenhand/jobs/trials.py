@@ -2,8 +2,8 @@
 is on disk is not computed again.
 
 A trial file (safetensors) holds, for each user, accuracy and log-loss on validation and test pairs, the user's group and support in that
-seed, and how many pairs there were; where pairs are in events (see `core.Events`) also each user's mean in every event. It holds neither
-texts nor ids: users are numbers of the data set.
+seed, and how many pairs there were; of each pair whether it was right, whose it is and what it is on; where pairs are in events (see `core.Events`) also each user's mean in every event. It holds neither
+texts nor ids: users and texts are numbers of the data set.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from safetensors.numpy import save_file
 from evenhand.audits.metrics import correct, log_loss
 from evenhand.audits.rates import DECISIONS, NOTIONS, Notion, matched_gaps, rates
 from evenhand.core import DataError, EvenhandError, Events, Exclusions, PreferenceData, clip
-from evenhand.data.splits import TEST, TRAIN, VALID, Split, split_pairs
+from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal
 from evenhand.jobs import dials
 from evenhand.jobs.audit import no_test_pairs
 from evenhand.jobs.compared import check_constraints
@@ -46,7 +46,7 @@ from evenhand.training.groups import require_groups
 from evenhand.training.scoring import margins
 from evenhand.training.tune import fit_all, tune
 
-FORMAT = "evenhand trial 1"
+FORMAT = "evenhand trial 2"
 CELLS = {"valid": VALID, "test": TEST}
 
 
@@ -72,7 +72,8 @@ class Trial:
     rule: str  # how groups came about in this seed, a sentence
     split: str  # how pairs were dealt in this seed, a sentence
     exclusions: Exclusions
-    # group, support, unseen; of each cell accuracy, log_loss, calibrated (log-loss), pairs, and where there are events those of `_rates`
+    # group, support, unseen; of each cell accuracy, log_loss, calibrated (log-loss), pairs, of each pair pair_user, pair_prompt, pair_chosen,
+    # pair_rejected (numbers of texts), pair_share, pair_right, and where there are events those of `_rates`
     arrays: Mapping[str, np.ndarray]
     events: tuple[str, ...] = ()  # groups of pairs that constraints compare
     events_rule: str = ""  # how they came about, a sentence
@@ -130,10 +131,10 @@ class Bench:
         return {"encoder": "none" if encoder is None else f"{encoder.name}, fingerprint {encoder.fingerprint[:16]}"}
 
     def _ready(self, seed: int, progress: Progress) -> Prepared:
-        split = split_pairs(self.data, seed=seed)
+        data, split = deal(self.data, seed=seed)
         if not split.rows(TEST).any():
             raise no_test_pairs()
-        return prepare(self.data, split, self.encoding, self.grouping, seed=seed, progress=progress)
+        return prepare(data, split, self.encoding, self.grouping, seed=seed, progress=progress)
 
     def _train(self, ready: Prepared, parts: Sequence[Sequence[Entry]], seed: int) -> Iterator[tuple[Sequence[Entry], str]]:
         """Each part in a process of its own, `jobs` at once → (part, why it failed) as they end. Leaving early ends them all."""
@@ -304,17 +305,23 @@ def _judged(ready: Prepared, scorer: Any, entry: str, seed: int, told: Mapping[s
         margin = margins(scorer, pairs)
         if not bool(torch.isfinite(margin).all()):
             raise EvenhandError("Margins are not finite: the fit diverged. Expected: finite. To do: a smaller step (lr).")
+        judged = np.flatnonzero(rows)
         if ready.events is not None:
             found = _rates(margin.numpy(), pairs.user.numpy(), ready.events.take(rows), users)
             arrays |= {f"{cell}.{name}": values for name, values in found.items()}
             counted = torch.from_numpy(ready.counted(rows)[rows])
-            pairs, margin = pairs.take(counted), margin[counted]
+            pairs, margin, judged = pairs.take(counted), margin[counted], judged[counted.numpy()]
         user, weight = pairs.user.numpy(), pairs.weight.double().numpy()
         calibration = calibration or calibrate(margin, pairs.user, users, weight=pairs.weight)
         total = np.bincount(user, weight, users)
         own = calibration.apply(margin, torch.where(torch.from_numpy(split.unseen)[pairs.user], -1, pairs.user))
         arrays[f"{cell}.pairs"] = np.bincount(user, minlength=users).astype(np.int32)
         of_pair = {"accuracy": correct(margin.numpy()), "log_loss": log_loss(margin.numpy()), "calibrated": log_loss(own.numpy())}
+        for name, column in (("prompt", ready.data.prompt), ("chosen", ready.data.chosen), ("rejected", ready.data.rejected)):
+            arrays[f"{cell}.pair_{name}"] = column[judged].astype(np.int32)
+        arrays[f"{cell}.pair_user"] = user.astype(np.int32)
+        arrays[f"{cell}.pair_share"] = weight / total[user]
+        arrays[f"{cell}.pair_right"] = of_pair["accuracy"].astype(np.float32)
         for metric, values in of_pair.items():
             mean = np.full(users, np.nan)
             np.divide(np.bincount(user, weight * values, users), total, out=mean, where=total > 0)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from evenhand.report import words
+from evenhand.report import dealt, words
 from evenhand.report.words import difference, people, share
 
 Json = dict[str, Any]
@@ -28,7 +28,10 @@ def markdown(document: Json) -> str:
     lines = [f"### {SIGN[document['verdict']]} {document['verdict']}: {title}", ""]
     if document["simulated"]:
         lines += ["**Users are simulated.**", ""]
-    findings = [words.gap_sentence(document["model"]), *(words.constraint_sentence(c) for c in document["constraints"])]
+    findings = [
+        dealt.sentence(document["deals"]) if document["deals"] else words.gap_sentence(document["model"]),
+        *(words.constraint_sentence(c) for c in document["constraints"]),
+    ]
     lines += [" ".join([text(words.outcome(document["requirements"])), *(text(f, 400) for f in findings)]), ""]
     lines += _requirements(document["requirements"]) + _groups(document["model"]) + _changes(document["changes"])
     lines += [f"To reproduce: {code(document['command'])}"] if document["command"] else []

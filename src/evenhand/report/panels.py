@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from evenhand.report import constrained, context, served
+from evenhand.report import constrained, context, dealt, served
 from evenhand.report.layout import Panel
 
 Json = dict[str, Any]
 
 
 def panels(document: Json) -> tuple[Panel, ...]:
-    """Panels 1-7, 9 and 10, and constraints after 7 where there are any. The verdict strip (0) is the head of the page."""
+    """Panels 1-7, 9 and 10, and deals and constraints after 7 where there are any. The verdict strip (0) is the head of the page."""
     model = document["model"]
     constraints = document["constraints"]
     return (
@@ -22,6 +22,7 @@ def panels(document: Json) -> tuple[Panel, ...]:
         served.users(model),
         context.confounds(model, document["exclusions"]),
         context.changes(document["changes"]),
+        *([dealt.deals(document["deals"])] if document["deals"] else []),
         *([constrained.constraints(constraints)] if constraints else []),
         context.training(document["training"], constrained.training(constraints)),
         context.data(document),

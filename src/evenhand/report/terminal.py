@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evenhand.core import Exclusions
-from evenhand.report import words
+from evenhand.report import dealt, words
 from evenhand.report.public import SMALLEST_CELL, one_line
 from evenhand.report.report import Report
 
@@ -59,6 +59,7 @@ def lines(report: Report) -> list[Text]:
     out = [Text(f"{len(names)} of {groups} groups, the worst served; all are in the report")] if groups > len(names) else []
     out += [Text(s) for s in (words.ungrouped_sentence(document["model"]),) if s]
     out += [_change(change, names) for change in document["changes"]]
+    out += [Text(ascii_only(dealt.sentence(document["deals"])))] if document["deals"] else []
     out += [_constraint(c) for c in document["constraints"]]
     order = {"FAIL": 0, "INSUFFICIENT": 1, "PASS": 2}
     found = sorted(document["requirements"], key=lambda r: order[r["verdict"]])

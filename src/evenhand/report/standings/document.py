@@ -62,12 +62,13 @@ def _distinct(texts: Iterable[str]) -> dict[str, str]:
 def _duel(duel: Versus, names: Mapping[str, str], groups: Mapping[str, str], hidden: set[str]) -> Json:
     shown = [d for d in duel.differences if d.group not in hidden and not is_small(d.n_users)]
     verdict = duel.verdict if len(shown) == len(duel.differences) else dominance(shown) if shown else ""
-    differences = [to_json(d) for d in duel.differences]
-    for difference in differences:
+    told = {"differences": duel.differences, "in_these_deals": duel.in_these_deals, "by_run": duel.by_run}
+    lists = {name: [to_json(d) for d in some] for name, some in told.items()}
+    for difference in (d for some in lists.values() for d in some):
         if difference["group"] in hidden:
             suppress(difference)
         difference["group"] = groups.get(difference["group"], difference["group"])
-    return {"first": names[duel.first], "second": names[duel.second], "differences": differences, "verdict": verdict}
+    return {"first": names[duel.first], "second": names[duel.second], **lists, "verdict": verdict}
 
 
 def _suppress_entry(entry: Json, small: set[int]) -> None:

@@ -236,17 +236,27 @@ def _duels(document: Json, centre: Sequence[str]) -> Table:
         groups = [d for d in differences if d["value"] is not None][:MOST_GROUPS]
         cells = [shown(d, "points", people(d)) for d in differences[:MOST_GROUPS]]
         cells += [NONE] * (min(len(document["duels"][0]["differences"]), MOST_GROUPS) - len(cells))
+        if len(document["seeds"]) > 1:
+            units = [f"{interval(a)} / {interval(b)}" for a, b in of.by_unit(duel, first)[:MOST_GROUPS]]
+            cells += units or [NONE] * len(cells)
         rows.append((first, f"{of.SIGNS.get(verdict, '')} {verdict}" if groups else "not shown", second, *cells))
     names = [d["group"] for d in document["duels"][0]["differences"][:MOST_GROUPS]]
-    columns = ("entry", "verdict", "against", *(f"{n}, points" for n in names))
+    columns: tuple[str, ...] = ("entry", "verdict", "against", *(f"{n}, points" for n in names))
+    if len(document["seeds"]) > 1:
+        columns += tuple(f"{n}: in these deals / by run" for n in names)
     return listed(
-        "Differences of accuracy on test pairs; their 95 % intervals hold for all duels and groups at once",
+        "Differences of accuracy on test pairs; their 95 % intervals hold for all duels and groups at once, and draw users, what these share, and deals",
         columns,
         rows,
         "duels.csv",
         (),
         (0, 1, 2),
     )
+
+
+def interval(e: Json) -> str:
+    """ "−1.2 to 3.4", in points."""
+    return NONE if e["low"] is None else f"{points(e['low'], True)} to {points(e['high'], True)}"
 
 
 def _gains(document: Json, reference: str, others: Sequence[Json]) -> Figure:

@@ -50,6 +50,12 @@ def seen(duel: Json, first: str) -> tuple[list[Json], str]:
     return [_turned(d) for d in duel["differences"]], MIRROR.get(duel["verdict"], "")
 
 
+def by_unit(duel: Json, first: str) -> list[tuple[Json, Json]]:
+    """Of each group the difference with the deals as they are, and by run, from the side of one of the two."""
+    found = list(zip(duel["in_these_deals"], duel["by_run"], strict=True))
+    return found if duel["first"] == first else [(_turned(a), _turned(b)) for a, b in found]
+
+
 def _turned(difference: Json) -> Json:
     value, low, high = (None if difference[k] is None else -difference[k] for k in ("value", "low", "high"))
     return difference | {"value": value, "low": high, "high": low}

@@ -54,8 +54,14 @@ def _standings(document: Json) -> list[list[Any]]:
 
 
 def _duels(duels: list[Json]) -> list[list[Any]]:
-    rows = [[d["first"], d["second"], d["verdict"], x["group"], *cells(x)] for d in duels for x in d["differences"]]
-    return [["first", "second", "verdict", "group", *head("difference")], *rows]
+    """A row a duel and group: with users and deals drawn, with the deals as they are, and by run."""
+    units = ("differences", "in_these_deals", "by_run")
+    rows = [
+        [d["first"], d["second"], d["verdict"], x[0]["group"], *(c for y in x for c in cells(y))]
+        for d in duels
+        for x in zip(*(d[u] or d["differences"] for u in units), strict=True)
+    ]
+    return [["first", "second", "verdict", "group", *head("difference", "difference_in_these_deals", "difference_by_run")], *rows]
 
 
 def _unfairness(entries: list[Json]) -> list[list[Any]]:

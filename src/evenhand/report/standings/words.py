@@ -24,8 +24,9 @@ BETTER = {  # which way a user-level metric is better
 NOTIONS = {"dp": "demographic parity", "eo": "equalized odds", "cf": "counterfactual fairness"}
 FORMULAS = {
     "accuracy": "mean over users (each once in every seed) of the share of a user’s pairs with a positive margin",
-    "interval": "95 %, clustered by user over all seeds; differences are paired by user",
+    "interval": "95 %, t: users, the prompts or responses that they share, and deals (seeds) were drawn; differences are paired; log-loss and user-level metrics: by user over all seeds",
     "interval of a duel": "95 % for all duels and groups at once (max-t)",
+    "in these deals, by run": "the same interval with the deals as they are (users and what they share drawn), and with the deal as the only unit; of one deal nobody knows what another would give",
     "dominates clearly": "in every group the whole interval of the difference lies above 0",
     "dominates": "no group’s difference is under 0, and one interval lies above 0",
     "trades": "one group’s interval lies above 0 and another’s below",
@@ -191,7 +192,7 @@ def duel_sentence(document: Json) -> str:
         return "There are no two entries to compare."
     others = len(running(document)) - 1
     clearly = sum(_verdict(document, best["name"], n) == "dominates clearly" for n in best["dominates"])
-    wins = f"dominates {len(best['dominates'])} of {others} other entries"
+    wins = f"dominates {len(best['dominates'])} of {others} other entries" + (" in this one deal" if len(document["seeds"]) == 1 else "")
     if clearly:
         wins += ", all of them clearly" if 1 < clearly == len(best["dominates"]) else f", {clearly} of them clearly"
     beaten = best["dominated_by"]

@@ -1,0 +1,172 @@
+"""A method over several deals of one data set: what its models reach on test pairs, with intervals and verdicts that draw the deal, too.
+
+On votes the deal of the statements decides much: which of them were trained on, and which are asked. A user of several deals is one user;
+his or her group is that of each deal, computed on what was trained on there. See `ranking` for the intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from evenhand.audits.dealt import DealtModel, OverDeals
+from evenhand.audits.examine import MIN_PAIRS, MIN_USERS, exclusion
+from evenhand.audits.findings import Requirement
+from evenhand.audits.intervals import LEVEL, MDE_FACTOR, Contrast, is_pairwise, pairwise, range_bounds, range_rows, simultaneous_alpha
+from evenhand.audits.ranking import Board, Judged, Levels, levels
+from evenhand.audits.requirements import Expression, parse_requirement
+from evenhand.audits.verdicts import Bounded, decide
+from evenhand.core import Estimate, Groups
+
+
+@dataclass(frozen=True)
+class Deal:
+    """One deal: the test pairs with who was right about them, one row a model, and the users' groups. group int[users], -1 = none."""
+
+    seed: int
+    judged: Judged
+    names: tuple[str, ...]  # of groups
+    group: np.ndarray
+
+
+def board_of(deals: Sequence[Deal], models: Sequence[str]) -> Board:
+    """The deals side by side."""
+    names = tuple(dict.fromkeys(name for d in deals for name in d.names))
+    users = len(deals[0].group)
+    accuracy = np.full((len(models), len(deals), users), np.nan)
+    pairs = np.zeros((len(deals), users), int)
+    for s, d in enumerate(deals):
+        pairs[s] = np.bincount(d.judged.user, minlength=users)
+        for e, right in enumerate(d.judged.right):
+            accuracy[e, s] = np.where(pairs[s] > 0, np.bincount(d.judged.user, d.judged.share * right, users), np.nan)
+    group = np.stack([np.array([*(names.index(n) for n in d.names), -1])[d.group] for d in deals])
+    return Board(tuple(models), names, accuracy, group, np.full(group.shape, np.nan), pairs, tuple(d.judged for d in deals))
+
+
+def over_deals(deals: Sequence[Deal], models: Sequence[str], unit: str) -> tuple[Board, Levels, OverDeals]:
+    """models: their names in the order of `Judged.right`, the audited one first."""
+    board = board_of(deals, models)
+    found, single = levels(board), [levels(board_of([d], models)) for d in deals]
+    names, one = (*board.groups, "all"), np.eye(len(models))
+    large = [g for g in range(len(board.groups)) if not exclusion(int(found.users[g]), int(found.pairs[g]), MIN_USERS, MIN_PAIRS)]
+
+    def told(e: int) -> DealtModel:
+        two = large if len(large) == 2 else []
+        gap = _difference(found, one[e], two, names) if two else None
+        by_deal = tuple(
+            _difference(s, one[e], [b.groups.index(names[g]) for g in two], names)
+            if two and all(names[g] in b.groups for g in two)
+            else s.estimate(one[e], len(b.groups), "accuracy", "all")
+            for s, b in zip(single, (board_of([d], models) for d in deals), strict=True)
+        )
+        accuracy = tuple(found.estimate(one[e], c, "accuracy", name) for c, name in enumerate(names))
+        gain = tuple(found.estimate(one[0] - one[e], c, "gain", name) for c, name in enumerate(names)) if e else ()
+        return DealtModel(models[e], accuracy, gap, gain, by_deal)
+
+    return board, found, OverDeals(tuple(d.seed for d in deals), unit, tuple(told(e) for e in range(len(models))))
+
+
+def _difference(found: Levels, entry: np.ndarray, cells: Sequence[int], names: Sequence[str]) -> Estimate:
+    """First cell minus second of one entry."""
+    row = found.row(entry, cells[0]) - found.row(entry, cells[1])
+    variance, df = found.error(row, cells)
+    value, half = float(row @ found.value.ravel()), float(stdtrit(df, (1 + LEVEL) / 2) * np.sqrt(variance))
+    users, pairs = int(found.users[list(cells)].sum()), int(found.pairs[list(cells)].sum())
+    return Estimate(
+        value, max(-1.0, value - half), min(1.0, value + half), users, pairs, "gap", f"{names[cells[0]]} minus {names[cells[1]]}"
+    )
+
+
+def verdicts(board: Board, found: Levels, expressions: Sequence[str], *, tolerance: float, seed: int) -> tuple[Requirement, ...]:
+    """The requirements on the audited model, which is the first entry and gains over the second; all bounds hold at once (max-t)."""
+    groups = Groups(board.groups, board.group[0], "")
+    asked = [parse_requirement(e, groups) for e in expressions]
+    if not any(e.quantity == "gap" and not e.groups for e in asked):
+        asked.insert(0, Expression("gap", (), "<=", tolerance))
+    thin = [exclusion(int(u), int(p), MIN_USERS, MIN_PAIRS) for u, p in zip(found.users, found.pairs, strict=True)]
+    plans = [_rows(e, found, groups, thin) for e in asked]
+    rows = np.concatenate([rows for _, rows in plans])
+    together = _contrast(found, rows)
+    alpha = simultaneous_alpha(together.correlation, seed)
+    ends = np.cumsum([len(rows) for _, rows in plans])
+    out = []
+    for e, (cells, own), end in zip(asked, plans, ends, strict=True):
+        part = together.rows(slice(end - len(own), end))
+        bounded = _bounded(e, cells, part, alpha, found, groups, thin)
+        verdict, reason = decide(e, bounded)
+        between = sum(float(row @ found.by_deal @ row) for row in own) > sum(float(row @ found.by_both @ row) for row in own)
+        reason = reason.replace("more users are needed", "more deals are needed" if between else "more users or responses are needed")
+        lead = f"Over {found.deals} deals: "
+        out.append(Requirement(e.name, bounded.estimate, e.threshold, verdict, lead + reason[0].lower() + reason[1:]))
+    return tuple(out)
+
+
+def _rows(e: Expression, found: Levels, groups: Groups, thin: Sequence[str]) -> tuple[list[int], np.ndarray]:
+    """The cells that a requirement needs and its contrasts [m, k]; no contrast where a group has no user, or a gap fewer than two groups."""
+    k, size = found.value.size, len(found.users)
+    if e.groups:
+        cells = [groups.names.index(g) for g in e.groups]
+    elif e.quantity in ("accuracy", "gain"):
+        cells = [len(groups)]
+    else:
+        cells = [g for g in range(len(groups)) if not thin[g]]
+        if len(cells) < (2 if e.quantity == "gap" else 1):
+            cells = [g for g in range(len(groups)) if found.users[g]]
+    if any(found.users[g] == 0 for g in cells) or (e.quantity == "gap" and len(cells) < 2) or not cells:
+        return cells, np.zeros((0, k))
+    if e.quantity == "gap":
+        return cells, pairwise(cells, k) if e.groups else range_rows(cells, k)
+    rows = np.zeros((len(cells), k))
+    rows[np.arange(len(cells)), cells] = 1.0
+    if e.quantity == "gain":
+        rows[np.arange(len(cells)), [size + c for c in cells]] = -1.0
+    return cells, rows
+
+
+def _contrast(found: Levels, rows: np.ndarray) -> Contrast:
+    touched = (rows != 0).reshape(len(rows), -1, len(found.users)).any(axis=1)
+    errors = [found.error(row, np.flatnonzero(cells).tolist()) for row, cells in zip(rows, touched, strict=True)]
+    variance, df = (np.array([e[i] for e in errors]) for i in (0, 1))
+    covariance = rows @ (found.by_both + found.by_deal) @ rows.T
+    scale = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+    correlation = np.clip(covariance / np.outer(scale, scale), -1.0, 1.0)
+    np.fill_diagonal(correlation, 1.0)
+    return Contrast(rows @ found.value.ravel(), np.sqrt(variance), df, correlation, touched @ found.users, touched @ found.pairs)
+
+
+def _bounded(e: Expression, cells: list[int], own: Contrast, alpha: float, found: Levels, groups: Groups, thin: Sequence[str]) -> Bounded:
+    users, pairs, label = int(found.users[cells].sum()), int(found.pairs[cells].sum()), ", ".join(e.groups)
+    if not len(own.value):
+        why = "a group has no user" if e.groups else "fewer than two groups have users"
+        return Bounded(Estimate(np.nan, np.nan, np.nan, users, pairs, e.quantity, label), np.nan, why, left_out="")
+    value, half = own.value, stdtrit(own.df, 1 - alpha / 2) * own.se
+    order = sorted(cells, key=lambda g: found.value[0, g])
+    names = [*groups.names, "all"]
+    if e.quantity == "gap" and not e.groups:
+        shown, label = range_bounds(own, alpha, not is_pairwise(cells)), f"{names[order[-1]]} minus {names[order[0]]}"
+    elif e.quantity == "worst_group":
+        shown, label = (float(value.min()), max(0.0, float((value - half).min())), min(1.0, float((value + half).min()))), names[order[0]]
+    else:
+        least = 0.0 if e.quantity == "accuracy" else -1.0
+        shown = float(value[0]), max(least, float(value[0] - half[0])), min(1.0, float(value[0] + half[0]))
+        label = label or names[-1]
+    singles = [found.error(np.eye(found.value.size)[g], [g])[0] for g in cells] if e.quantity == "gap" else [0.0]
+    lacking = "; ".join(f"{names[g]}: {thin[g]}" for g in cells if thin[g])
+    omitted = [g for g in range(len(groups)) if thin[g] and found.users[g] and g not in cells and not e.groups]
+    left_out = "; ".join(f"{names[g]} ({thin[g]})" for g in omitted) if e.quantity in ("gap", "worst_group") else ""
+    estimate = Estimate(float(shown[0]), float(shown[1]), float(shown[2]), users, pairs, e.quantity, label)
+    return Bounded(estimate, float(MDE_FACTOR * np.sqrt(max(singles))), lacking, left_out=left_out)
+
+
+def undecided(found: Sequence[Requirement], remedy: str) -> tuple[Requirement, ...]:
+    """The requirements without PASS and FAIL: one deal decides none of them."""
+    told = "One deal of the responses says nothing of another"
+    return tuple(
+        Requirement(r.name, r.estimate, r.tolerance, "INSUFFICIENT", f"{told}: {remedy}. In this deal: {r.verdict}. {r.reason}")
+        if r.verdict != "INSUFFICIENT"
+        else r
+        for r in found
+    )

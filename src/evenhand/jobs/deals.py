@@ -1,0 +1,55 @@
+"""What `fit` keeps of each deal, and how many deals there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from evenhand.audits.deals import Deal
+from evenhand.audits.metrics import correct
+from evenhand.audits.ranking import Judged
+from evenhand.core import EvenhandError
+from evenhand.data.splits import TEST
+from evenhand.jobs.prepare import Prepared, judged
+from evenhand.training.loop import Fitted
+
+DEALS = 5  # of votes and ratings on few prompts, where one deal of the responses decides too much
+MOST_DEALS = 50
+
+
+def number_of(deals: int | None, unit: str, *, constrained: bool, certify_share: float) -> int:
+    """How many deals to train in; None asked = DEALS where responses are dealt, else 1.
+
+    A constrained fit is judged on one deal's events, and the pairs kept for a certificate must not be seen by any training: one deal.
+    """
+    if deals is None:
+        return DEALS if unit == "responses" and not constrained and not certify_share else 1
+    if not 1 <= deals <= MOST_DEALS:
+        raise EvenhandError(f"deals is {deals}. Expected: 1 to {MOST_DEALS}. To do: {DEALS} are usual for votes.")
+    if deals > 1 and certify_share:
+        raise EvenhandError(
+            "Found --deals with --certify-share. Expected: one of them, since other deals train on what the first keeps for a certificate. "
+            "To do: fit twice, into two folders."
+        )
+    if deals > 1 and unit == "given":
+        raise EvenhandError("Found --deals and a split column. Expected: one of them. To do: leave --deals out, or the column.")
+    return deals
+
+
+def deal_of(ready: Prepared, models: Mapping[str, Fitted], roles: Sequence[str], seed: int) -> Deal:
+    """The test pairs of one deal under the models that play these roles, the audited one first."""
+    rows = np.flatnonzero(ready.strict(ready.counted(ready.split.rows(TEST))))
+    mask = np.zeros(len(ready.data), bool)
+    mask[rows] = True
+    data = ready.data
+    user = data.user[rows].astype(np.int64)
+    weight = np.ones(len(rows)) if data.weight is None else data.weight[rows].astype(np.float64)
+    right = np.stack([correct(judged(ready, models[r].scorer, mask, r, "").margin) for r in roles])
+    share = weight / np.bincount(user, weight)[user]
+    return Deal(
+        seed,
+        Judged(user, data.prompt[rows], data.chosen[rows], data.rejected[rows], share, right),
+        ready.groups.names,
+        ready.groups.of_user,
+    )
