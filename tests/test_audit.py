@@ -445,7 +445,8 @@ def test_a_pass_needs_power_but_a_proven_fail_does_not():
     assert found.verdict == "INSUFFICIENT"
     assert found.reason == (
         f"The whole simultaneous interval, 0.0 to {100 * found.estimate.high:.1f} points, lies at or under 4.0, but in the group known"
-        " least well only effects from 4.5 points on would be seen (2.8 standard errors): to pass a gap, more users are needed."
+        " least well only effects from 4.5 points on would be seen (2.8 standard errors): about 230 more users like these would tell,"
+        " four times in five."
     )
     assert verdict(o, groups, tolerance=0.046) == ["PASS"]
     assert verdict(*world(users=(60, 60), accuracy=(0.95, 0.3), pairs=10)) == ["FAIL"]

@@ -21,7 +21,7 @@ class Requirement:
     estimate: Estimate
     tolerance: float  # PASS only if the simultaneous upper bound of the gap is at or under it
     verdict: Verdict
-    reason: str  # one sentence: why this verdict
+    reason: str  # why this verdict, what would decide it, and which groups it does not speak of
 
 
 @dataclass(frozen=True)
@@ -281,6 +281,7 @@ class FairnessReport:
     limits: tuple[str, ...]  # panel 10: what this report does not show
     command: str  # reproduces it
     constraints: tuple[ConstraintFindings, ...] = ()  # each is a line of the verdict strip, too
+    flaw: str = ""  # why no verdict may rest on these scores; said before everything else
 
     @property
     def judged(self) -> tuple[Requirement, ...]:

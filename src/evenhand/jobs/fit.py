@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from evenhand.audits.broken import broken
 from evenhand.audits.comparison import compare
 from evenhand.audits.examine import examine_model
 from evenhand.audits.findings import Change, FairnessReport, FittedConstraints, ModelFindings, TrainingTrace
@@ -145,6 +146,7 @@ def _report(
             limits=LIMITS,
             command=asked.command,
             constraints=examined_constraints(asked, sides[0] if others else None, sides[-1], events, fitted_to) if sides else (),
+            flaw=broken(outcomes[name], ready.groups),
         )
     )
 

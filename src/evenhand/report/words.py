@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from evenhand.audits.requirements import GAP
+
 Json = dict[str, Any]
 NB = "\u00a0"  # a no-break space, so that a number and its unit stay on one line
 NONE = "–"  # no number there
@@ -122,9 +124,12 @@ def flipped(estimate: Json) -> Json:
 
 def usable(model: Json) -> list[Json]:
     """Groups that bear a verdict and have a number, the worst served first."""
-    return sorted(
-        (g for g in model["groups"] if not g["excluded"] and g["accuracy"]["value"] is not None), key=lambda g: g["accuracy"]["value"]
-    )
+    return [g for g in worst_first(model) if not g["excluded"]]
+
+
+def worst_first(model: Json) -> list[Json]:
+    """Groups that have a number, by it."""
+    return sorted((g for g in model["groups"] if g["accuracy"]["value"] is not None), key=lambda g: g["accuracy"]["value"])
 
 
 def ungrouped_sentence(model: Json) -> str:
@@ -138,18 +143,65 @@ def ungrouped_sentence(model: Json) -> str:
     return f"{'Fewer than 10' if rest < 10 else f'{rest:,}'} of {everybody:,} users are {where}: no group’s number speaks of them."
 
 
+def left_out_sentence(lost: Json) -> str:
+    """How many rows, or pairs, are not behind these numbers, why, and whose they are where that is known; "" for none."""
+    out = lost["rows_in"] - lost["rows_used"]
+    if not out:
+        return ""
+    reasons = [f"{count(n)} {reason}" for reason, n in sorted(lost["reasons"].items(), key=lambda r: -r[1])]
+    groups = [f"{group} {count(sum(n.values()))}" for group, n in sorted(lost["by_group"].items(), key=lambda g: -sum(g[1].values()))]
+    of = f" By group: {_some(groups)}." if groups else ""
+    return f"{count(out)} of {count(lost['rows_in'])} {lost['unit']} were left out: {_some(reasons)}.{of}"
+
+
+def _some(parts: list[str], most: int = 4) -> str:
+    return ", ".join(parts[:most]) + (f" and {len(parts) - most} more" if len(parts) > most else "")
+
+
+def answers(document: Json) -> list[str]:
+    """The two questions a report is opened for, in order: is somebody served worse, and by more than the tolerance?"""
+    gap, required = document["model"]["gap"], required_gap(document["requirements"])
+    known = gap is not None and gap["value"] is not None
+    served = "Yes" if known and is_clear(gap) else "Not clearly" if known else "Not known"
+    out = [f"Is somebody served worse? {served}. {gap_sentence(document['model'])}"]
+    if required:
+        said = {"PASS": "No", "FAIL": "Yes", "INSUFFICIENT": "Not decided"}[required["verdict"]]
+        out.append(f"By more than {points(required['tolerance'])} points? {said}. {required['reason']}")
+    overall = document["model"]["overall"]
+    if not document["flaw"] and overall["low"] is not None and overall["low"] <= 0.5:
+        worse = "worse than by a coin" if overall["high"] < 0.5 else "not clearly better than by a coin"
+        out.append(f"All users together are served {worse}: {percent(overall['value'])} {evidence(overall)}.")
+    return out
+
+
+def required_gap(requirements: list[Json]) -> Json | None:
+    """The requirement on the gap of all groups, if there is one: its tolerance is the band of the figures."""
+    return next((r for r in requirements if r["name"] == GAP and r["tolerance"] is not None), None)
+
+
 def gap_sentence(model: Json) -> str:
-    """Panels 2 and 3, and the summary: who is served worse, by how much, and whether that is more than noise."""
-    groups, gap = usable(model), model["gap"]
+    """Who is served worse, by how much, and whether that is more than noise. Of three groups and more the interval is that of the span
+    between the best and the worst, whichever they truly are; the names are those of the estimates.
+    """
+    gap = model["gap"]
     if gap is None or gap["value"] is None:
         return GAP_HIDDEN if gap and gap.get("suppressed") else "There is no gap to show: fewer than two groups have enough users."
+    groups = usable(model) if len(usable(model)) > 1 else worst_first(model)
     if len(groups) < 2:
-        return f"The gap is {points(gap['value'])} points {evidence(gap)}, between groups too small for a verdict of their own."
+        return f"The gap is {points(gap['value'])} points {evidence(gap)}."
     worst, best = group_name(groups[0]["group"]), group_name(groups[-1]["group"])
     seen = gap if gap["value"] >= 0 else flipped(gap)
-    than = "" if len(groups) == 2 else f" than {best}"
-    finding = f"{worst} ({people(groups[0]['accuracy'])}) is served {points(seen['value'])} points worse{than} {evidence(seen)}"
-    return capital(finding) + ("." if is_clear(seen) else ": within what noise alone can do.")
+    if not seen["value"]:
+        return f"All groups read the same {evidence(seen)}."
+    clear, size = is_clear(seen), f"{points(seen['value'])} points"
+    who = f"{worst} ({people(groups[0]['accuracy'])})"
+    if len(groups) > 2:
+        span = f"accuracy spans {size} {evidence(seen)}, from {who} to {best}"
+    else:
+        span = f"{who} is served {size} worse {evidence(seen)}" if clear else f"{who} reads {size} lower than {best} {evidence(seen)}"
+    small = [group_name(g["group"]) for g in (groups[0], groups[-1]) if g["excluded"]]
+    told = f"; {' and '.join(small)} {'is' if len(small) == 1 else 'are'} too small for a verdict" if small else ""
+    return capital(span) + ("" if clear else ", within what noise alone can do") + told + "."
 
 
 GAP_HIDDEN = "The gap is not shown: one of its groups has fewer than 10 users."
@@ -328,12 +380,11 @@ def settings(found: Json) -> str:
 
 
 def summary(document: Json) -> str:
-    """One paragraph for a reader in a hurry: what was audited, how good, for whom worse, and what changed it."""
+    """What was audited, how good it is, and what changed: the answers stand above it."""
     model, overall = document["model"], document["model"]["overall"]
     parts = [f"The model “{model['model']}” was audited on {people(overall)} ({model['split']})."]
     if overall["value"] is not None:
         parts.append(f"It orders {percent(overall['value'])} of the pairs as their users did {evidence(overall)}.")
-    parts.append(gap_sentence(model))
     if document["changes"]:
         parts += [change_sentence(document["changes"][0]), levelling_sentence(document["changes"][0], model["groups"])]
     parts += [constraint_sentence(c) for c in document["constraints"]]
@@ -341,7 +392,7 @@ def summary(document: Json) -> str:
 
 
 def outcome(requirements: list[Json]) -> str:
-    """What the verdict says, in one line."""
+    """What the verdict says, in one line; "" where the answers say it, the requirement on the gap being the only one."""
     failed, open_ = (sum(r["verdict"] == v for r in requirements) for v in ("FAIL", "INSUFFICIENT"))
 
     def some(n: int) -> str:
@@ -349,12 +400,14 @@ def outcome(requirements: list[Json]) -> str:
 
     if not requirements:
         return "No requirement was set, so this report describes and does not judge."
+    if len(requirements) == 1 and required_gap(requirements):
+        return ""
     if failed:
         return f"{some(failed)} {'is' if failed == 1 else 'are'} not met" + (
             f", and {open_} cannot be decided with these data." if open_ else "."
         )
     if open_:
-        return f"{some(open_)} cannot be decided with these data: more users or more pairs are needed."
+        return f"{some(open_)} cannot be decided with these data; what would decide stands with each."
     return "Every requirement is met, with its whole interval inside the tolerance."
 
 
