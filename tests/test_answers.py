@@ -87,7 +87,7 @@ def test_broken_scores_never_pass_and_that_is_said_first(name, tmp_path, capsys,
 
 def test_controls_that_are_not_broken_are_judged():
     assert scored(np.ones(9600), HALF * 3, 16).verdict == "PASS"  # an oracle
-    fair = margins([0.5] * 200, 20)
+    fair = margins([0.4, 0.6] * 100, 20)
     report = scored(fair, HALF, 20)
     assert report.verdict == "PASS"
     assert "not clearly better than by a coin: 50.0" in " ".join(words.answers(report.document))
