@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import report_example as example
 
-from evenhand.audits.findings import Change, FairnessReport, GroupCounts, Requirement, TrainingTrace
+from evenhand.audits.findings import FairnessReport, GroupCounts, Requirement, TrainingTrace
 from evenhand.core import Estimate, EvenhandError, Exclusions
 from evenhand.report import plots, words
 from evenhand.report.html import _bar
@@ -127,25 +127,6 @@ def test_isotonic_line_is_drawn_as_steps_within_the_axes():
     assert all(0 <= x <= 800 and 0 <= y <= 380 - 44 for x, y in points)
 
 
-def levelling(levelled_down: float, loss: float, half: float) -> str:
-    rows = example.change().rows
-    best = replace(rows[2], difference=Estimate(loss, loss - half, loss + half, 352, 10_560))
-    change: Change = replace(example.change(), levelled_down=levelled_down, rows=(*rows[:2], best))
-    document = publish(replace(example.realistic(), changes=(change,)))
-    return words.levelling_sentence(document["changes"][0], document["model"]["groups"]).replace("\u00a0", " ")
-
-
-def test_levelling_down_is_said():
-    assert levelling(0.4, -0.02, 0.01).startswith("40 % of the closed gap came from serving the best-served group worse")
-    assert levelling(0.0, 0.001, 0.006).startswith("None of the closed gap")
-    assert levelling(example.NAN, -0.02, 0.01).startswith("The gap did not close")
-
-
-@pytest.mark.parametrize("share", [0.0, 0.15])
-def test_a_loss_within_noise_is_neither_none_nor_a_share(share):
-    assert levelling(share, -0.006, 0.008).startswith("No clear part of the closed gap")
-
-
 def test_training_headline_warns_of_a_fit_that_was_cut_short():
     short = TrainingTrace("pafo", 0, (0.7, 0.6), (0.7, 0.65), 2, 1.0, 100.0)
     done = TrainingTrace("bt", 0, (0.7, 0.6, 0.5), (0.7, 0.65, 0.66), 2, 1.0, 100.0)
@@ -159,9 +140,22 @@ def test_training_headline_counts_only_what_is_known():
 
     done = TrainingTrace("bt", 0, (0.7, 0.6, 0.5), (0.7, 0.65, 0.66), 2, 1.5, 100.0)
     teacher = replace(done, method="teacher of the minority", seconds=2.0)
-    assert sentence(done, teacher) == "2 fits took 3.5 s in all; every one passed its lowest validation loss before it stopped."
+    assert sentence(done, teacher) == "2 fits took 3.5 s in all; each went on beyond its lowest validation loss."
     assert sentence(done, replace(done, seconds=float("nan"))).startswith("1 fit took 1.5 s in all, the time of 1 more is not known;")
-    assert sentence(done, replace(done, valid_loss=())) == "2 fits took 3.0 s in all."
+    some = "each of the 1 that go by epochs went on beyond its lowest validation loss"
+    assert sentence(done, replace(done, valid_loss=())) == f"2 fits took 3.0 s in all; {some}."
+    at_once = replace(done, method="collaborative", train_loss=(0.6,), valid_loss=(0.7,), best_epoch=1)
+    assert sentence(at_once) == "1 fit took 1.5 s in all."  # no epochs, so nothing was still improving
+    assert sentence(done, at_once) == f"2 fits took 3.0 s in all; {some}."
+    assert sentence(done, replace(done, method="pafo", best_epoch=0)).endswith("; no epoch improved on the start: pafo.")
+
+
+def test_a_method_without_epochs_has_no_curve():
+    at_once = TrainingTrace("collaborative", 0, (0.6,), (0.7,), 1, 1.5, 100.0)
+    page = Report(replace(example.realistic(), training=(at_once,))).html()
+    assert "<td>one step</td>" in page
+    assert "of 1 epochs" not in page
+    assert 'id="training-0' not in page
 
 
 def test_settings_of_a_fit_are_shown_where_they_are_given():

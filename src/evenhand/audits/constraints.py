@@ -151,7 +151,12 @@ def _levelling(groups: Sequence[GroupCost]) -> tuple[float, str]:
     if np.isnan(share):
         return share, f"The gap in accuracy between groups did not close ({span}); {losers}."
     part = f"{100 * share:.0f} %" if best in worse or share == 0 else "no clear part"
-    return share, f"The gap in accuracy between groups closed {span}; {part} of it came from lowering the best-served, {best}; {losers}."
+    leads = paired[int(last.argmax())][0]
+    turned = "" if leads == best else f" and turned round, {leads} leading now"
+    return (
+        share,
+        f"The gap in accuracy between groups closed {span}{turned}; {part} of it came from lowering the best-served, {best}; {losers}.",
+    )
 
 
 def _training(fitted: FittedConstraints | None) -> str:

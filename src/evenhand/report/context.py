@@ -91,14 +91,16 @@ def training(traces: list[Json], more: tuple[Figure, ...] = ()) -> Panel:
     key, name = "training", "Training health"
     if not traces:
         return Panel(key, name, more, empty="" if more else "Nothing was trained: the audited scores came from outside.")
-    shown = [t for t in traces if any(v is not None for v in (*t["train_loss"], *t["valid_loss"]))][:MOST_FIGURES]
+    shown = [t for t in traces if len(t["train_loss"]) > 1 and any(v is not None for v in (*t["train_loss"], *t["valid_loss"]))][
+        :MOST_FIGURES
+    ]
     columns: tuple[str, ...] = ("method", "seed", "epochs", "epoch kept", "validation loss there", "seconds", "pairs a second")
     rows: list[tuple[str, ...]] = [
         (
             t["method"],
             str(t["seed"]),
-            count(len(t["train_loss"])),
-            count(t["best_epoch"]),
+            count(len(t["train_loss"])) if len(t["train_loss"]) > 1 else "one step",
+            count(t["best_epoch"]) if len(t["train_loss"]) > 1 else words.NONE,
             number(_kept_loss(t), 4),
             number(t["seconds"], 1),
             number(t["pairs_per_second"], 0),

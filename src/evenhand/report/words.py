@@ -308,40 +308,24 @@ def change_sentence(change: Json) -> str:
     return f"From {change['before']} to {change['after']}: {' and '.join(parts)}."
 
 
-def levelling_sentence(change: Json, groups: list[Json]) -> str:
-    """Whether the gap closed at the cost of the group that was the best served; a loss within noise is no such cost."""
-    down = change["levelled_down"]
-    judged = {g["group"] for g in groups if not g["excluded"]}
-    rows = [r for r in change["rows"] if r["group"] != "all" and None not in (r["before"]["value"], r["difference"]["value"])]
-    rows = [r for r in rows if r["group"] in judged] if len(judged) > 1 else rows
-    if change["gap_change"]["value"] is None:
-        return ""
-    if down is None:
-        return "The gap did not close."
-    best = max(rows, key=lambda r: r["before"]["value"], default=None)
-    loss = best["difference"] if best else None
-    if loss and loss["value"] < 0 and not is_clear(loss):
-        return "No clear part of the closed gap came from serving the best-served group worse: its loss is within noise."
-    if down <= 0.005:
-        return "None of the closed gap came from serving the best-served group worse."
-    return f"{percent(down, 0)} of the closed gap came from serving the best-served group worse (levelling down)."
-
-
 def training_sentence(traces: list[Json]) -> str:
     """Panel 9: whether fits stopped because they were done. A fit whose time nobody took is not counted as 0 seconds."""
     timed = [t["seconds"] for t in traces if t["seconds"] is not None]
     fits = f"{len(timed)} fit{'s' * (len(timed) != 1)} took {number(sum(timed), 1)} s in all"
     if len(timed) < len(traces):
         fits += f", the time of {len(traces) - len(timed)} more is not known"
-    watched = [t for t in traces if t["valid_loss"]]
+    watched = [t for t in traces if len(t["valid_loss"]) > 1]  # a method without epochs has one loss, and nothing to go on with
     cut = sorted({t["method"] for t in watched if t["best_epoch"] >= len(t["valid_loss"])})  # epochs count from 1
-    if cut:
-        return f"{fits}; still improving in the last epoch: {', '.join(cut[:5])}."
-    if len(watched) < len(traces):
-        return f"{fits}."
-    if any(t["limited"] for t in traces):
-        return f"{fits}; every one went on beyond the epoch that was kept."
-    return f"{fits}; every one passed its lowest validation loss before it stopped."
+    stuck = sorted({t["method"] for t in watched if t["best_epoch"] == 0})
+    told = [f"still improving in the last epoch: {', '.join(cut[:5])}"] if cut else []
+    told += [f"no epoch improved on the start: {', '.join(stuck[:5])}"] if stuck else []
+    if not told and watched:
+        which = "each" if len(watched) == len(traces) else f"each of the {len(watched)} that go by epochs"
+        went = (
+            "went on beyond the epoch that was kept" if any(t["limited"] for t in watched) else "went on beyond its lowest validation loss"
+        )
+        told = [f"{which} {went}"]
+    return "; ".join([fits, *told]) + "."
 
 
 def deciding(constraint: Json) -> Json:
@@ -386,7 +370,7 @@ def summary(document: Json) -> str:
     if overall["value"] is not None:
         parts.append(f"It orders {percent(overall['value'])} of the pairs as their users did {evidence(overall)}.")
     if document["changes"]:
-        parts += [change_sentence(document["changes"][0]), levelling_sentence(document["changes"][0], model["groups"])]
+        parts += [change_sentence(document["changes"][0]), document["changes"][0]["verdict"]]
     parts += [constraint_sentence(c) for c in document["constraints"]]
     return " ".join(p for p in parts if p)
 
