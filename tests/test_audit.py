@@ -274,7 +274,7 @@ def test_comparison_is_paired_and_tells_raising_from_levelling():
     ("after", "said"),
     [
         ((0.5, 0.9), "turned round, from +10.0 to −40.0 points, and widened (change −50.0 points"),
-        ((0.7, 0.8), "turned round, from +10.0 to −10.0 points, without a clear change of its size (change −20.0 points"),
+        ((0.7, 0.8), "turned round, from +10.0 to −10.0 points, without a clear change of its size (change −20.0 points"),  # nothing closed
         ((0.7, 0.725), "turned round, from +10.0 to −2.5 points, and narrowed (change −12.5 points"),
         ((0.8, 0.775), "narrowed (change −7.5 points"),
         ((0.8, 0.5), "widened (change +20.0 points"),
@@ -290,7 +290,24 @@ def test_a_gap_narrows_by_its_size_and_turns_round_by_its_sign(after, said):
         share = np.array(accuracy)[groups.of_user[user]] + spread * (user % 2 - 0.5)
         return Outcomes("m", "test", user, np.where(place < share, 1.0, -1.0))
 
-    assert compare(outcomes((0.8, 0.7), 0.1), outcomes(after, 0), groups).verdict.startswith(f"The gap {said}")
+    verdict = compare(outcomes((0.8, 0.7), 0.1), outcomes(after, 0), groups).verdict
+    assert verdict.startswith(f"The gap {said}")
+    assert ("closing" in verdict) == ("narrowed" in said)
+
+
+def test_of_many_groups_that_did_not_change_none_is_said_to_have():
+    """30 groups of 40 users, two models with the same accuracies: one by one, one or two of them would seem to move in 3 of 4 worlds."""
+    single = simultaneous = 0
+    groups = Groups(tuple(f"g{i:02d}" for i in range(30)), np.repeat(np.arange(30, dtype=np.int16), 40), "")
+    user = np.repeat(np.arange(1200), 10).astype(np.int32)
+    for seed in range(20):
+        right = np.random.default_rng(seed).random((2, len(user))) < 0.7
+        before, after = (Outcomes("m", "test", user, np.where(r, 1.0, -1.0)) for r in right)
+        change = compare(before, after, groups, resamples=1)
+        single += any(r.difference.low > 0 or r.difference.high < 0 for r in change.rows[1:])
+        simultaneous += "clearly better: no group; clearly worse: no group" not in change.verdict
+    assert single >= 10
+    assert simultaneous <= 4  # 1 is expected; more than 4 of 20 at 5 % in 3 of 1,000 series
 
 
 def test_levelling_down_splits_the_closed_gap():
@@ -445,7 +462,8 @@ def test_a_pass_needs_power_but_a_proven_fail_does_not():
     assert found.verdict == "INSUFFICIENT"
     assert found.reason == (
         f"The whole simultaneous interval, 0.0 to {100 * found.estimate.high:.1f} points, lies at or under 4.0, but in the group known"
-        " least well only effects from 4.5 points on would be seen (2.8 standard errors): to pass a gap, more users are needed."
+        " least well only effects from 4.5 points on would be seen (2.8 standard errors): about 230 more users like these would tell,"
+        " four times in five."
     )
     assert verdict(o, groups, tolerance=0.046) == ["PASS"]
     assert verdict(*world(users=(60, 60), accuracy=(0.95, 0.3), pairs=10)) == ["FAIL"]

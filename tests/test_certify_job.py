@@ -18,6 +18,7 @@ import evenhand
 from evenhand.audits.certificate import TooFewUsers
 from evenhand.cli import app
 from evenhand.core import EvenhandError, Events, PreferenceData
+from evenhand.data.events import BY_TARGET
 from evenhand.data.simulate import simulated_users
 from evenhand.data.splits import CERTIFY, DEAL, TEST, TRAIN, deal_with, split_pairs
 from evenhand.jobs.facts import split_digest
@@ -28,9 +29,16 @@ QUICK: dict[str, Any] = {"method": "bradley_terry", "settings": {"max_epochs": "
 ASKED: dict[str, Any] = {"notion": "dp", "gamma": 0.3, "delta": 0.05, "group_by": ["taste"]}
 
 
+def longer_first(drawn: PreferenceData) -> PreferenceData:
+    """The longer response is y1, as by a column 'target': by hash, demographic parity would mean nothing."""
+    length = np.array([len(t) for t in drawn.texts])
+    first = length[drawn.chosen] > length[drawn.rejected]
+    return replace(drawn, events=Events((), np.full(len(drawn), -1, np.int16), first, BY_TARGET))
+
+
 @pytest.fixture(scope="module")
 def data() -> PreferenceData:
-    return simulated_users(seed=1, users=80, minority=0.4, pairs_per_user=24)
+    return longer_first(simulated_users(seed=1, users=80, minority=0.4, pairs_per_user=24))
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +75,11 @@ def test_certificate_is_from_the_part_that_nothing_saw(issued: CertificateReport
 
 
 def test_numbers_are_those_of_the_scores(issued: CertificateReport, model: Path, data: PreferenceData) -> None:
-    """By another way: the model's own scores of the same pairs, oriented by hash, averaged by hand."""
-    from hashlib import sha256
-
+    """By another way: the model's own scores of the same pairs, the longer response first, averaged by hand."""
     split = split_pairs(data, seed=1, shares=deal_with(0.25))
     rows = np.flatnonzero(split.rows(CERTIFY))
     names = np.array(data.texts)
-    first, second = np.array(
-        [sorted(names[[c, r]], key=lambda t: sha256(t.encode()).digest()) for c, r in zip(data.chosen[rows], data.rejected[rows])]
-    ).T
+    first, second = np.array([sorted(names[[r, c]], key=len, reverse=True) for c, r in zip(data.chosen[rows], data.rejected[rows])]).T
     own = [np.flatnonzero(split.history & (data.user == user)) for user in range(len(data.users))]
     history = [list(zip(names[data.prompt[i]], names[data.chosen[i]], names[data.rejected[i]])) for i in own]
     prompts, user = names[data.prompt[rows]].tolist(), data.user[rows]
@@ -116,7 +120,7 @@ def test_its_own_file_read_in_another_way_is_refused(model: Path, data: Preferen
 
 
 def test_another_file_is_certified_but_not_checked(model: Path) -> None:
-    other = simulated_users(seed=7, users=80, minority=0.4, pairs_per_user=24)
+    other = longer_first(simulated_users(seed=7, users=80, minority=0.4, pairs_per_user=24))
     said = evenhand.certify(model, other, **ASKED).document
     assert said["split"]["part"] == "test"
     assert said["split"]["users_in_training"] is None
@@ -356,7 +360,7 @@ def test_command_line_certifies_verifies_and_refuses(tmp_path: Path, monkeypatch
 
     fit = ("fit", "choices.jsonl", "--method", "bradley_terry", "--head", "linear", "--set", "max_epochs=1", "--encoder", "none")
     assert run(*fit, "--certify-share", "0.3")[0] in (0, 1, 3)
-    ask = ("certify", "out/model", "choices.jsonl", "--group-by", "taste")
+    ask = ("certify", "out/model", "choices.jsonl", "--notion", "eo", "--group-by", "taste")
     code, told = run(*ask, "--gamma", "0.9", "--notion", "eo")
     assert code == 0, told
     assert "CERTIFIED: gap at most" in told

@@ -14,7 +14,9 @@ import torch
 from typer.testing import CliRunner
 
 import evenhand
+from evenhand.audits.constraints import examine_constraints
 from evenhand.audits.findings import to_json
+from evenhand.audits.outcomes import outcomes_of
 from evenhand.cli import app
 from evenhand.core import EvenhandError, PreferenceData
 from evenhand.data.events import from_groups
@@ -119,10 +121,35 @@ def test_score_columns_are_held_to_constraints(data: PreferenceData) -> None:
 
 def test_groups_of_users_are_events_where_the_data_brings_none(folder: Path) -> None:
     loaded = evenhand.load(folder / "plain.jsonl", attributes=["side"])
-    done = evenhand.fit(loaded, "faro", settings={"max_epochs": "3"}, grouping=evenhand.Grouping(("side",)), **FIT)
+    done = evenhand.fit(loaded, "faro", settings={"max_epochs": "3", "notion": "eo"}, grouping=evenhand.Grouping(("side",)), **FIT)
     (found,) = done.report.findings.constraints
     assert "by hash" in found.rule
     assert {c.group for c in found.costs} >= {"east", "west"}
+
+
+def test_demographic_parity_by_hash_is_refused_wherever_it_is_asked_for(folder: Path, tmp_path: Path) -> None:
+    """A model that is right on all pairs of one side and wrong on all of the other has no such gap: y1 is a coin."""
+    loaded = evenhand.load(folder / "plain.jsonl", attributes=["side"])
+    east = np.array(loaded.attributes["side"])[loaded.user] == "east"
+    scored = replace(loaded, numbers={"m": np.where(east, 1.0, -1.0)})
+    side = evenhand.Grouping(("side",))
+    events = side.events(scored, by_attribute(scored, "side"))
+    assert events is not None
+    one_sided = outcomes_of(scored, scored.numbers["m"], model="m", split="all")
+    found = examine_constraints(None, one_sided, events, "dp", 0.2, seed=0, resamples=20)
+    assert all(v.size.after.value < 0.1 for v in found.violations)  # what would have been certified
+    found = examine_constraints(None, one_sided, events, "eo", 0.2, seed=0, resamples=20)
+    assert {v.decision: v.size.after.value for v in found.violations}["hard"] == 1.0  # by label it is the accuracy: 100 % against 0 %
+    told = r"dp: pairs are oriented by hash.*toss of a coin.*column target.*--mentions.*notion eo"
+    with pytest.raises(EvenhandError, match=told):
+        evenhand.audit(scored, scores="m", constraints=[("dp", 0.1)], grouping=side)
+    for method, asked in (("faro", {}), ("bradley_terry", {"constraints": [("dp", 0.1)]})):
+        with pytest.raises(EvenhandError, match=told):
+            evenhand.fit(loaded, method, grouping=side, **asked, **FIT)
+    evenhand.fit(loaded, "bradley_terry", settings={"max_epochs": "1"}, certify_share=0.25, **FIT).model.save(tmp_path / "model")
+    with pytest.raises(EvenhandError, match=told):
+        evenhand.certify(tmp_path / "model", loaded, "dp", 0.1, 0.05, group_by=["side"])
+    assert evenhand.certify(tmp_path / "model", loaded, "eo", 0.9, 0.05, group_by=["side"]).document["notion"] == "eo"
 
 
 def test_counterfactual_copies_are_compared_and_count_in_no_accuracy(folder: Path, data: PreferenceData) -> None:
@@ -156,7 +183,7 @@ def test_without_events_the_remedy_is_named(folder: Path) -> None:
     with pytest.raises(EvenhandError, match=r"no events.*--mentions"):
         evenhand.fit(loaded, "faro", **FIT)
     with pytest.raises(EvenhandError, match="'yes'"):
-        evenhand.fit(loaded, "penalty", grouping=evenhand.Grouping(("same",)), **FIT)
+        evenhand.fit(loaded, "penalty", settings={"notion": "eo"}, grouping=evenhand.Grouping(("same",)), **FIT)
 
 
 def test_a_group_without_a_label_is_named(data: PreferenceData) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SPLITS = ("train", "valid", "test", "certify")  # the values of PreferenceData.split, by number; -1 = in no split
 
 Verdict = Literal["PASS", "FAIL", "INSUFFICIENT"]
+SMALLEST_CELL = 10  # users: a group of fewer is printed nowhere, lest a number tell of a person
 
 
 class EvenhandError(Exception):
@@ -52,6 +53,7 @@ class Exclusions:
     rows_used: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)  # reason → rows
     by_group: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # group → reason → rows, where a group is known
+    unit: str = "rows"  # of the file, or "pairs", where one row makes several or none
 
     def __post_init__(self) -> None:
         if self.rows_in != self.rows_used + sum(self.reasons.values()):

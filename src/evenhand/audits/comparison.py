@@ -7,12 +7,12 @@ import numpy as np
 from evenhand.audits.bootstrap import holding, resampled_means
 from evenhand.audits.examine import MIN_PAIRS, MIN_USERS, compared, exclusion, group_gap, ordered
 from evenhand.audits.findings import Change, ChangeRow
-from evenhand.audits.intervals import contrast, estimate, in_points
+from evenhand.audits.intervals import contrast, estimate, in_points, simultaneous_alpha
 from evenhand.audits.metrics import correct
 from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.sample import Means, Sample, arrange, means
 from evenhand.audits.twoway import shared_noise
-from evenhand.core import Estimate, EvenhandError, Groups
+from evenhand.core import SMALLEST_CELL, Estimate, EvenhandError, Groups
 
 
 def compare(before: Outcomes, after: Outcomes, groups: Groups, *, resamples: int = 1000, seed: int = 0) -> Change:
@@ -33,9 +33,11 @@ def compare(before: Outcomes, after: Outcomes, groups: Groups, *, resamples: int
     rows = [_row(joint, single, len(groups), "all")] + [_row(joint, single, g, n) for g, n in enumerate(groups.names) if joint.users[g]]
     change = _gap_change(sample, joint, columns, groups, cells, resamples, seed)
     levelled = levelling_down(joint.value[0, cells], joint.value[1, cells])
-    moved = _moved(gaps[0], gaps[1], change, _size_change(joint, groups, cells, change))
+    size = _size_change(joint, groups, cells, change)
     best = groups.names[max(cells, key=lambda g: joint.value[0, g])] if cells else ""
-    sentence = _sentence(moved, change, rows, levelled, best)
+    sentence = _sentence(
+        _moved(gaps[0], gaps[1], change, size), change, _clearly(joint, groups, seed), levelled if _closed(size) else np.nan, best
+    )
     return Change(before.model, after.model, tuple(rows), gaps[0], gaps[1], change, levelled, sentence)
 
 
@@ -121,6 +123,26 @@ def _clear(e: Estimate) -> bool:
     return bool(e.low > 0 or e.high < 0)
 
 
+def _closed(size: Estimate) -> bool:
+    """Whether the gap is clearly smaller, whichever group leads: only then does it make sense to say what closed it."""
+    return bool(size.high < 0)
+
+
+def _clearly(joint: Means, groups: Groups, seed: int) -> tuple[list[str], list[str]]:
+    """Groups that are served better, and worse, with intervals that hold for all groups at once: of many groups some would move by luck.
+    A group that may not be shown is not named.
+    """
+    cells = [g for g in range(len(groups)) if joint.users[g] >= SMALLEST_CELL]
+    if not cells:
+        return [], []
+    k = len(joint.users)
+    rows = np.zeros((len(cells), 2 * k))
+    rows[np.arange(len(cells)), cells], rows[np.arange(len(cells)), np.array(cells) + k] = -1.0, 1.0
+    moved = contrast(joint, rows)
+    low, high = moved.bounds(simultaneous_alpha(moved.correlation, seed))
+    return [groups.names[g] for g, x in zip(cells, low) if x > 0], [groups.names[g] for g, x in zip(cells, high) if x < 0]
+
+
 def _moved(before: Estimate, after: Estimate, change: Estimate, size: Estimate) -> str:
     """What the gap did. It narrows or widens by its size; where another group leads now, it turned round."""
     grown = "narrowed" if size.value < 0 else "widened"
@@ -130,12 +152,11 @@ def _moved(before: Estimate, after: Estimate, change: Estimate, size: Estimate) 
     return grown if _clear(size) else "did not change clearly"
 
 
-def _sentence(moved: str, change: Estimate, rows: list[ChangeRow], levelled: float, best: str) -> str:
-    """What happened, in one sentence; 'clearly' = the 95 % interval leaves out 0. best: the group that was the best served."""
+def _sentence(moved: str, change: Estimate, clearly: tuple[list[str], list[str]], levelled: float, best: str) -> str:
+    """What happened, in one sentence. best: the group that was the best served; levelled: nan where nothing closed clearly."""
     if np.isnan(change.value):
         return "There are fewer than two groups with users, so there is no gap to compare."
-    worse = [r.group for r in rows[1:] if r.difference.high < 0]
-    better = [r.group for r in rows[1:] if r.difference.low > 0]
+    better, worse = clearly
     value, low, high = (in_points(x, True) for x in (change.value, change.low, change.high))
     parts = [f"The gap {moved} (change {value} points, 95 % {low} to {high})"]
     parts.append(f"clearly better: {', '.join(better) or 'no group'}; clearly worse: {', '.join(worse) or 'no group'}")

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from evenhand.audits.bootstrap import RESAMPLED_USERS, basic_interval, resampled_means
+from evenhand.audits.broken import broken, in_short
 from evenhand.audits.comparison import levelling_down, same_pairs
 from evenhand.audits.examine import MIN_USERS, calibration_error
 from evenhand.audits.findings import ConstraintFindings, FittedConstraints, GroupCost, Paired, ViolationFinding
@@ -35,7 +36,7 @@ def examine_constraints(
 
     before: the unconstrained model on the same pairs, or None. events: one entry a pair of `after`. Pairs without a strict preference are
     left out. PASS only if the simultaneous upper bound of D is at or under gamma, FAIL only if the lower one is above it, and
-    INSUFFICIENT where a compared event has fewer than 30 users; the worse of soft and hard counts.
+    INSUFFICIENT where a compared event has fewer than 30 users; the worse of soft and hard counts. Broken scores pass nothing.
     Raises EvenhandError on another notion, on gamma outside (0, 1], on events or models that judge other pairs, and where no pair is in a
     group (cf: where none is matched).
     """
@@ -48,7 +49,11 @@ def examine_constraints(
             "Constraints: no pair is in a group. Expected: pairs of two groups or more. To do: name a column that fills some."
         )
     rng = np.random.default_rng([seed, 80210])
-    sizes = violations(found, gamma, seed, resamples, rng)
+    flaw = broken(after)
+    sizes = tuple(
+        replace(v, verdict="INSUFFICIENT", reason=f"These scores bear no PASS: {in_short(flaw)}.") if flaw and v.verdict != "FAIL" else v
+        for v in violations(found, gamma, seed, resamples, rng)
+    )
     costs = _costs(models, events, notion, resamples, rng)
     levelled, levelling = _levelling(costs[: len(events)] if before else ())
     order: dict[Verdict, int] = {"FAIL": 2, "INSUFFICIENT": 1, "PASS": 0}
@@ -146,7 +151,12 @@ def _levelling(groups: Sequence[GroupCost]) -> tuple[float, str]:
     if np.isnan(share):
         return share, f"The gap in accuracy between groups did not close ({span}); {losers}."
     part = f"{100 * share:.0f} %" if best in worse or share == 0 else "no clear part"
-    return share, f"The gap in accuracy between groups closed {span}; {part} of it came from lowering the best-served, {best}; {losers}."
+    leads = paired[int(last.argmax())][0]
+    turned = "" if leads == best else f" and turned round, {leads} leading now"
+    return (
+        share,
+        f"The gap in accuracy between groups closed {span}{turned}; {part} of it came from lowering the best-served, {best}; {losers}.",
+    )
 
 
 def _training(fitted: FittedConstraints | None) -> str:

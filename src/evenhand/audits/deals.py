@@ -7,7 +7,7 @@ his or her group is that of each deal, computed on what was trained on there. Se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import stdtrit
@@ -18,7 +18,7 @@ from evenhand.audits.findings import Requirement
 from evenhand.audits.intervals import LEVEL, MDE_FACTOR, Contrast, is_pairwise, pairwise, range_bounds, range_rows, simultaneous_alpha
 from evenhand.audits.ranking import Board, Judged, Levels, levels
 from evenhand.audits.requirements import Expression, parse_requirement
-from evenhand.audits.verdicts import Bounded, decide
+from evenhand.audits.verdicts import Bounded, left_out, requirement
 from evenhand.core import Estimate, Groups
 
 
@@ -80,8 +80,13 @@ def _difference(found: Levels, entry: np.ndarray, cells: Sequence[int], names: S
     )
 
 
-def verdicts(board: Board, found: Levels, expressions: Sequence[str], *, tolerance: float, seed: int) -> tuple[Requirement, ...]:
-    """The requirements on the audited model, which is the first entry and gains over the second; all bounds hold at once (max-t)."""
+def verdicts(
+    board: Board, found: Levels, expressions: Sequence[str], *, tolerance: float, seed: int, flaw: str = ""
+) -> tuple[Requirement, ...]:
+    """The requirements on the audited model, which is the first entry and gains over the second; all bounds hold at once (max-t).
+
+    flaw: why its scores bear no PASS, or ''.
+    """
     groups = Groups(board.groups, board.group[0], "")
     asked = [parse_requirement(e, groups) for e in expressions]
     if not any(e.quantity == "gap" and not e.groups for e in asked):
@@ -96,11 +101,10 @@ def verdicts(board: Board, found: Levels, expressions: Sequence[str], *, toleran
     for e, (cells, own), end in zip(asked, plans, ends, strict=True):
         part = together.rows(slice(end - len(own), end))
         bounded = _bounded(e, cells, part, alpha, found, groups, thin)
-        verdict, reason = decide(e, bounded)
+        told = requirement(e, bounded, flaw)
         between = sum(float(row @ found.by_deal @ row) for row in own) > sum(float(row @ found.by_both @ row) for row in own)
-        reason = reason.replace("more users are needed", "more deals are needed" if between else "more users or responses are needed")
-        lead = f"Over {found.deals} deals: "
-        out.append(Requirement(e.name, bounded.estimate, e.threshold, verdict, lead + reason[0].lower() + reason[1:]))
+        reason = told.reason.replace("more users are needed", "more deals are needed" if between else "more users or responses are needed")
+        out.append(replace(told, reason=f"Over {found.deals} deals: {reason[0].lower()}{reason[1:]}"))
     return tuple(out)
 
 
@@ -141,7 +145,7 @@ def _bounded(e: Expression, cells: list[int], own: Contrast, alpha: float, found
     users, pairs, label = int(found.users[cells].sum()), int(found.pairs[cells].sum()), ", ".join(e.groups)
     if not len(own.value):
         why = "a group has no user" if e.groups else "fewer than two groups have users"
-        return Bounded(Estimate(np.nan, np.nan, np.nan, users, pairs, e.quantity, label), np.nan, why, left_out="")
+        return Bounded(Estimate(np.nan, np.nan, np.nan, users, pairs, e.quantity, label), np.nan, why)
     value, half = own.value, stdtrit(own.df, 1 - alpha / 2) * own.se
     order = sorted(cells, key=lambda g: found.value[0, g])
     names = [*groups.names, "all"]
@@ -155,10 +159,8 @@ def _bounded(e: Expression, cells: list[int], own: Contrast, alpha: float, found
         label = label or names[-1]
     singles = [found.error(np.eye(found.value.size)[g], [g])[0] for g in cells] if e.quantity == "gap" else [0.0]
     lacking = "; ".join(f"{names[g]}: {thin[g]}" for g in cells if thin[g])
-    omitted = [g for g in range(len(groups)) if thin[g] and found.users[g] and g not in cells and not e.groups]
-    left_out = "; ".join(f"{names[g]} ({thin[g]})" for g in omitted) if e.quantity in ("gap", "worst_group") else ""
     estimate = Estimate(float(shown[0]), float(shown[1]), float(shown[2]), users, pairs, e.quantity, label)
-    return Bounded(estimate, float(MDE_FACTOR * np.sqrt(max(singles))), lacking, left_out=left_out)
+    return Bounded(estimate, float(MDE_FACTOR * np.sqrt(max(singles))), lacking, left_out=left_out(e, cells, found.users, groups, thin))
 
 
 def undecided(found: Sequence[Requirement], remedy: str) -> tuple[Requirement, ...]:

@@ -30,7 +30,7 @@ from evenhand.audits.sample import Means, Sample, arrange, means
 from evenhand.audits.support_curve import support_curve
 from evenhand.audits.twoway import shared_noise
 from evenhand.audits.users import fit_beta_binomial, spread_of_users
-from evenhand.core import Estimate, EvenhandError, Exclusions, Groups
+from evenhand.core import SMALLEST_CELL, Estimate, EvenhandError, Exclusions, Groups
 
 MIN_USERS = 30
 MIN_PAIRS = 200
@@ -149,9 +149,15 @@ def exclusion(users: int, pairs: int, min_users: int, min_pairs: int) -> str:
 
 
 def compared(found: Means, excluded: list[str]) -> list[int]:
-    """The groups that gap and null compare: those large enough, or, under two of these, all that have users."""
-    large = [g for g, reason in enumerate(excluded) if not reason]
-    return large if len(large) >= 2 else [g for g in range(len(excluded)) if found.users[g] > 0]
+    """The groups that gap and null compare: those large enough for a verdict; under two of these, those that may be shown; under two of
+    these, too, all that have users. One tiny group thus never hides the gap between others.
+    """
+    tiers = [g for g, reason in enumerate(excluded) if not reason], _of_size(found, SMALLEST_CELL)
+    return next((cells for cells in tiers if len(cells) >= 2), _of_size(found, 1))
+
+
+def _of_size(found: Means, least: int) -> list[int]:
+    return [g for g, users in enumerate(found.users[:-1]) if users >= least]
 
 
 def group_gap(found: Means, groups: Groups, cells: list[int], seed: int, draws: dict[int, np.ndarray] | None = None) -> Estimate | None:

@@ -22,7 +22,7 @@ class Requirement:
     estimate: Estimate
     tolerance: float  # PASS only if the simultaneous upper bound of the gap is at or under it
     verdict: Verdict
-    reason: str  # one sentence: why this verdict
+    reason: str  # why this verdict, what would decide it, and which groups it does not speak of
 
 
 @dataclass(frozen=True)
@@ -283,6 +283,7 @@ class FairnessReport:
     command: str  # reproduces it
     constraints: tuple[ConstraintFindings, ...] = ()  # each is a line of the verdict strip, too
     deals: OverDeals | None = None  # what several deals of the data say of the method; all else is about the first deal's model
+    flaw: str = ""  # why no verdict may rest on these scores; said before everything else
 
     @property
     def judged(self) -> tuple[Requirement, ...]:

@@ -17,6 +17,7 @@ QUANTITIES: dict[str, tuple[str, int, int, str]] = {
     "worst_group": (">=", 0, 0, "accuracy of the worst-served group"),
     "gain": (">=", 0, 1, "accuracy minus that of the model compared with, for all users or for the group in brackets"),
 }
+GAP = "accuracy gap, best-served minus worst-served group"  # the heading of a requirement on all groups
 EXAMPLES = "'gap<=0.05', 'accuracy(minority)>=0.6', 'worst_group>=0.6', 'gain(minority)>=0'"
 
 
@@ -34,11 +35,7 @@ class Expression:
         """A short heading for the verdict strip."""
         where = ", ".join(self.groups)
         if self.quantity == "gap":
-            return (
-                f"accuracy gap, {self.groups[0]} minus {self.groups[1]}"
-                if self.groups
-                else "accuracy gap, best-served minus worst-served group"
-            )
+            return f"accuracy gap, {self.groups[0]} minus {self.groups[1]}" if self.groups else GAP
         if self.quantity == "worst_group":
             return "accuracy of the worst-served group"
         return f"{'gain in accuracy' if self.quantity == 'gain' else 'accuracy'}, {where or 'all users'}"

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+from evenhand.audits.broken import broken, in_short
 from evenhand.audits.comparison import same_pairs
-from evenhand.audits.examine import MIN_PAIRS, MIN_USERS, exclusion
+from evenhand.audits.examine import MIN_PAIRS, MIN_USERS, compared, exclusion
 from evenhand.audits.findings import Requirement
 from evenhand.audits.intervals import (
     MDE_FACTOR,
@@ -30,7 +31,8 @@ from evenhand.audits.metrics import correct
 from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.requirements import Expression, parse_requirement
 from evenhand.audits.sample import Means, arrange, means
-from evenhand.core import Estimate, EvenhandError, Groups, Verdict
+from evenhand.audits.shortfall import Question, needed, parts_of
+from evenhand.core import SMALLEST_CELL, Estimate, EvenhandError, Groups, Verdict
 
 TOLERANCE = 0.05
 
@@ -38,13 +40,15 @@ TOLERANCE = 0.05
 @dataclass(frozen=True)
 class Bounded:
     """A quantity with its simultaneous bounds: what a verdict is made from. mde: the largest minimum detectable effect of the groups of a
-    gap, else 0. thin: why the groups it needs bear no verdict, or ''.
+    gap, else 0. thin: why the groups it needs bear no verdict, or ''. needed: what would decide, should the bounds not. left_out: groups
+    it does not speak of, or ''.
     """
 
     estimate: Estimate
     mde: float
     thin: str
-    left_out: str
+    needed: str = ""
+    left_out: str = ""
 
 
 def check_requirements(
@@ -63,7 +67,8 @@ def check_requirements(
     All bounds hold at once with 95 % (max-t over every group, difference and gain involved). INSUFFICIENT: a group involved has fewer
     than min_users users or min_pairs pairs; or the bounds lie on both sides of the threshold; or, for a PASS on a gap, a minimum
     detectable effect (2.8 standard errors of an involved group's accuracy) exceeds the threshold. A FAIL, a floor and a gain need no such
-    power: their bound proves them. tolerance None: no requirement but the expressions.
+    power: their bound proves them. Scores that are broken (`broken.broken`) pass nothing. tolerance None: no requirement but the
+    expressions.
     """
     asked = [parse_requirement(e, groups) for e in expressions]
     if tolerance is not None and not any(e.quantity == "gap" and not e.groups for e in asked):
@@ -78,8 +83,9 @@ def check_requirements(
     thin = [exclusion(int(u), int(p), min_users, min_pairs) for u, p in zip(found.users, found.pairs, strict=True)]
     plans = [_rows(e, found, groups, thin) for e in asked]
     rows = np.concatenate(plans) if plans else np.zeros((0, found.value.size))
+    flaw = broken(outcomes, groups, min_users=min_users, min_pairs=min_pairs)
     if not len(rows):
-        return tuple(_judge(e, _nothing(found, e)) for e in asked)
+        return tuple(requirement(e, _nothing(found, e), flaw) for e in asked)
     together = contrast(found, rows)
     sizes = [len(p) for p in plans]
     bears = [not any(thin[g] for g in _cells(e, found, groups, thin)) for e in asked]
@@ -91,22 +97,19 @@ def check_requirements(
     out = []
     for e, size, end, is_judged in zip(asked, sizes, np.cumsum(sizes), bears, strict=True):
         part = slice(end - size, end)
-        bounded = _bounded(e, together, part, alphas[is_judged], found, groups, thin) if size else _nothing(found, e)
-        out.append(_judge(e, bounded))
+        bounded = _bounded(e, rows[part], together.rows(part), alphas[is_judged], found, groups, thin) if size else _nothing(found, e)
+        out.append(requirement(e, bounded, flaw))
     return tuple(out)
 
 
 def _cells(e: Expression, found: Means, groups: Groups, thin: list[str]) -> list[int]:
-    """The cells a requirement needs: named groups whatever their size; else all groups that are large enough, or, under two, all with
-    users.
-    """
+    """The cells a requirement needs: named groups whatever their size; else those that are compared; of one alone, for a worst group, it."""
     if e.groups:
         return [groups.names.index(g) for g in e.groups]
     if e.quantity in ("accuracy", "gain"):
         return [len(groups)]
     large = [g for g in range(len(groups)) if not thin[g]]
-    enough = 2 if e.quantity == "gap" else 1
-    return large if len(large) >= enough else [g for g in range(len(groups)) if found.users[g]]
+    return large if e.quantity == "worst_group" and len(large) == 1 else compared(found, thin[:-1])
 
 
 def _rows(e: Expression, found: Means, groups: Groups, thin: list[str]) -> np.ndarray:
@@ -124,8 +127,7 @@ def _rows(e: Expression, found: Means, groups: Groups, thin: list[str]) -> np.nd
     return rows
 
 
-def _bounded(e: Expression, together: Contrast, part: slice, alpha: float, found: Means, groups: Groups, thin: list[str]) -> Bounded:
-    own = together.rows(part)
+def _bounded(e: Expression, rows: np.ndarray, own: Contrast, alpha: float, found: Means, groups: Groups, thin: list[str]) -> Bounded:
     value, half = own.value, stdtrit(own.df, 1 - alpha / 2) * own.se
     cells = _cells(e, found, groups, thin)
     if e.quantity == "gap" and not e.groups:
@@ -139,11 +141,41 @@ def _bounded(e: Expression, together: Contrast, part: slice, alpha: float, found
     label = ", ".join(e.groups) or ("all" if e.quantity in ("accuracy", "gain") else _extremes(e, cells, found, groups))
     estimate = Estimate(float(shown[0]), float(shown[1]), float(shown[2]), users, pairs, e.quantity, label)
     name = [*groups.names, "all users"]
-    lacking = "; ".join(f"{name[g]}: {thin[g]}" for g in cells if thin[g])
-    omitted = [g for g in range(len(groups)) if thin[g] and g not in cells] if e.quantity in ("gap", "worst_group") and not e.groups else []
-    left_out = "; ".join(f"{name[g]} ({thin[g]})" for g in omitted)
-    largest = contrast(found, np.eye(found.value.size)[cells]).se.max() if e.quantity == "gap" else 0.0
-    return Bounded(estimate, float(MDE_FACTOR * largest), lacking, left_out)
+    lacking = listed([f"{name[g]}: {thin[g]}" for g in cells if thin[g]])
+    singles = np.eye(found.value.size)[cells]
+    errors = contrast(found, singles).se
+    mde = float(MDE_FACTOR * errors.max()) if e.quantity == "gap" else 0.0
+    row = _decisive(e, value, half)
+    asked = Question(
+        float(estimate.value if e.quantity == "gap" and not e.groups else value[row]), e.threshold,
+        parts_of(found, rows[row], float(own.se[row] ** 2)), alpha, float(own.df[row]), e.quantity == "gap" and not e.groups,
+        tuple(parts_of(found, s, float(se**2)) for s, se in zip(singles, errors)) if e.quantity == "gap" else (),
+    )  # fmt: skip
+    more = needed(asked, users, int(found.units[cells].max()))
+    return Bounded(estimate, mde, lacking, more, left_out(e, cells, found.users, groups, thin))
+
+
+def _decisive(e: Expression, value: np.ndarray, half: np.ndarray) -> int:
+    """The row of a requirement whose bound stands nearest to deciding it."""
+    if e.quantity == "gap" and not e.groups:
+        size = np.abs(value)
+        return int(size.argmax() if size.max() > e.threshold else (size + half).argmax())
+    return int(value.argmin() if value.min() < e.threshold else (value - half).argmin()) if e.quantity == "worst_group" else 0
+
+
+def left_out(e: Expression, cells: Sequence[int], users: np.ndarray, groups: Groups, thin: Sequence[str]) -> str:
+    """users int64[groups + 1]. Which groups a gap or a worst group does not speak of. Groups that may not be shown are counted, not named."""
+    if e.quantity not in ("gap", "worst_group") or e.groups:
+        return ""
+    omitted = [g for g in range(len(groups)) if g not in cells]
+    named = [f"{groups.names[g]} ({thin[g]})" for g in omitted if users[g] >= SMALLEST_CELL]
+    few = sum(0 < int(users[g]) < SMALLEST_CELL for g in omitted)
+    return listed(named + ([f"{few} group{'s' * (few != 1)} of fewer than {SMALLEST_CELL} users"] if few else []))
+
+
+def listed(parts: list[str], most: int = 4) -> str:
+    """ "a; b; c; d; and 3 more"."""
+    return "; ".join(parts[:most] + ([f"and {len(parts) - most} more"] if len(parts) > most else []))
 
 
 def _extremes(e: Expression, cells: list[int], found: Means, groups: Groups) -> str:
@@ -155,18 +187,21 @@ def _extremes(e: Expression, cells: list[int], found: Means, groups: Groups) -> 
 def _nothing(found: Means, e: Expression) -> Bounded:
     """Fewer groups with users than the requirement needs."""
     estimate = Estimate(np.nan, np.nan, np.nan, int(found.users[-1]), int(found.pairs[-1]), e.quantity, ", ".join(e.groups))
-    return Bounded(estimate, np.nan, "a group has no user" if e.groups else "fewer than two groups have users", "")
+    return Bounded(estimate, np.nan, "a group has no user" if e.groups else "fewer than two groups have users")
 
 
-def _judge(e: Expression, found: Bounded) -> Requirement:
+def requirement(e: Expression, found: Bounded, flaw: str) -> Requirement:
+    """What the bounds decide; scores that are broken (flaw) pass nothing, and what a gap leaves out is named."""
     verdict, reason = decide(e, found)
+    if flaw and verdict != "FAIL":
+        verdict, reason = "INSUFFICIENT", f"These scores bear no PASS: {in_short(flaw)}."
     if found.left_out:
         reason += f" Left out, too small: {found.left_out}."
     return Requirement(e.name, found.estimate, e.threshold, verdict, reason)
 
 
 def decide(e: Expression, found: Bounded) -> tuple[Verdict, str]:
-    """The verdict and its reason in one sentence."""
+    """The verdict and its reason: what the bounds say and, where they leave it open, about what would tell."""
     low, high = found.estimate.low, found.estimate.high
     limit = in_points(e.threshold)
     if found.thin:
@@ -174,11 +209,12 @@ def decide(e: Expression, found: Bounded) -> tuple[Verdict, str]:
     passed, failed = (high <= e.threshold, low > e.threshold) if e.direction == "<=" else (low >= e.threshold, high < e.threshold)
     worse, better = ("above", "at or under") if e.direction == "<=" else ("under", "at or above")
     interval = f"simultaneous interval, {in_points(low)} to {in_points(high)} points,"
+    more = found.needed or "more users are needed"
     if failed:
         return "FAIL", f"The whole {interval} lies {worse} {limit}."
     if not passed:
-        return "INSUFFICIENT", f"The {interval} lies on both sides of {limit}: more users are needed."
+        return "INSUFFICIENT", f"The {interval} lies on both sides of {limit}: {more}."
     if e.quantity == "gap" and found.mde > e.threshold:
         blunt = f"in the group known least well only effects from {in_points(found.mde)} points on would be seen (2.8 standard errors)"
-        return "INSUFFICIENT", f"The whole {interval} lies {better} {limit}, but {blunt}: to pass a gap, more users are needed."
+        return "INSUFFICIENT", f"The whole {interval} lies {better} {limit}, but {blunt}: {more}."
     return "PASS", f"The whole {interval} lies {better} {limit}."

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.special import stdtrit
 
 from evenhand.audits.bootstrap import RESAMPLED_USERS, holding, resampled_sums
 from evenhand.audits.examine import MIN_USERS
@@ -21,6 +22,7 @@ from evenhand.audits.intervals import Contrast, contrast, estimate, range_bounds
 from evenhand.audits.rates import Rates
 from evenhand.audits.requirements import Expression
 from evenhand.audits.sample import Means
+from evenhand.audits.shortfall import Parts, Question, needed
 from evenhand.audits.verdicts import Bounded, decide
 from evenhand.core import Estimate
 
@@ -102,11 +104,21 @@ def violations(
         size = Paired(None, sizes[0], None)
         if drawn is not None:
             size = Paired(sizes[0], sizes[1], _change(sizes[0], sizes[1], drawn[:, columns[1]] - drawn[:, columns[0]], decision))
-        verdict, reason = decide(Expression("gap", (), "<=", gamma), Bounded(sizes[-1], 0.0, _thin(first), ""))
+        more = _needed(own[columns[-1]], alphas[-1], gamma, sizes[-1])
+        verdict, reason = decide(Expression("gap", (), "<=", gamma), Bounded(sizes[-1], 0.0, _thin(first), more))
         events = tuple(_rate(joint, first, e, columns, decision) for e in range(len(first.events)))
         expected_before = noise[0] if models > 1 else float("nan")
         out.append(ViolationFinding(decision, size, expected_before, noise[-1], events, verdict, reason))
     return tuple(out)
+
+
+def _needed(c: Contrast | None, alpha: float, gamma: float, size: Estimate) -> str:
+    """How many more users would decide. Rates are clustered by user alone, so users are what is short."""
+    if c is None:
+        return ""
+    furthest = int((np.abs(c.value) if size.value > gamma else np.abs(c.value) + stdtrit(c.df, 1 - alpha / 2) * c.se).argmax())
+    parts = Parts(float(c.se[furthest] ** 2), 0.0)
+    return needed(Question(size.value, gamma, parts, alpha, float(c.df[furthest]), two_sided=True), size.n_users, 0)
 
 
 def _thin(found: Rates) -> str:

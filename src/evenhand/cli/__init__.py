@@ -50,7 +50,7 @@ app.command(epilog="Example: `evenhand demo --out out/demo`")(demo)
 app.command(epilog="Example: `evenhand compare choices.jsonl --methods pafo,lore,p_rlhf --seeds 5`")(compare)
 app.command(epilog="Example: `evenhand sweep choices.jsonl --over alpha=0.1,0.25,0.5 --over balance=0,0.5,1 --seeds 5`")(sweep)
 app.command(epilog="Example: `evenhand transfer candidates.jsonl --reward reward --event toxic --betas 0.1,1,4 --ns 1,4,16`")(transfer)
-app.command(epilog="Example: `evenhand certify out/model choices.jsonl --notion dp --gamma 0.05 --delta 0.05 --group-by country`")(certify)
+app.command(epilog="Example: `evenhand certify out/model choices.jsonl --notion eo --gamma 0.1 --delta 0.05 --group-by taste`")(certify)
 app.command(epilog="Example: `evenhand verify certificate/certificate.json out/model choices.jsonl`")(verify)
 
 

@@ -50,10 +50,13 @@ def progress_bar() -> Iterator[Any]:
 
 def finish(report: Report, path: Path) -> None:
     """Print the ten lines, and end with the exit code of the verdict."""
+    from rich.text import Text
+
     from evenhand.report.terminal import lines, table
 
     simulated = ["Users are simulated: these figures say nothing about people."] if report.findings.simulated else []
-    say(*simulated, table(report), *lines(report), f"report: {path}")
+    flaw = [Text(report.document["flaw"], style="bold red")] if report.document["flaw"] else []
+    say(*flaw, *simulated, table(report), *lines(report), f"report: {path}")
     raise typer.Exit(report.exit_code)
 
 

@@ -134,6 +134,22 @@ def _in_step(twin: np.ndarray, turned: np.ndarray) -> tuple[np.ndarray, int]:
     return kept, len(apart)
 
 
+def refuse_coin(events: Events, notion: Literal["dp", "eo", "cf"]) -> None:
+    """Raises DataError for demographic parity where y1 means nothing.
+
+    A hash deals y1 like a coin, so that the rate of preferring y1 is near one half in every event, whatever the model does: one that is
+    right on all pairs of one group and wrong on all of another's has no gap at all. Within a label (eo) the rate is the accuracy (label 1)
+    or one less it (label 0), so that equalized odds by hash asks for equal accuracy; within a matched set (cf) y1 is the same response.
+    """
+    if notion == "dp" and BY_HASH in events.rule:
+        raise DataError(
+            "dp: pairs are oriented by hash, so that y1 is either response by the toss of a coin, its rate is near one half in every group,"
+            " and a model that is right on all pairs of one group and wrong on all of another's would pass",
+            expected="an orientation that means something: a column target (which response is y1), or a file of terms with --mentions",
+            remedy="give one; or hold groups to equal accuracy, by --tolerance or the notion eo",
+        )  # fmt: skip
+
+
 def check_events(
     events: Events, notion: Literal["dp", "eo", "cf"], *, user: np.ndarray, rows: str, min_pairs: int = 20, min_users: int = 5
 ) -> None:
@@ -141,8 +157,10 @@ def check_events(
 
     user int[n]: the pairs' users. rows: what these pairs are, for the message, such as "training pairs". dp: two groups or more, each of
     min_pairs pairs and min_users users. eo: the same for each group's pairs of label 0 and of label 1. cf: matched sets of two or more
-    pairs, min_pairs of them and min_users users. Fewer say nothing about a rate, and a constraint on it would fit noise.
+    pairs, min_pairs of them and min_users users. Fewer say nothing about a rate, and a constraint on it would fit noise. dp by hash: see
+    `refuse_coin`.
     """
+    refuse_coin(events, notion)
     if notion == "cf":
         _check_sets(events, user, rows, min_pairs, min_users)
         return

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from evenhand.audits.broken import broken
 from evenhand.audits.examine import examine_model
 from evenhand.audits.findings import ConstraintFindings, FairnessReport
 from evenhand.audits.outcomes import Outcomes, outcomes_of
@@ -247,5 +248,6 @@ def _report(
             limits=LIMITS,
             command=asked.command,
             constraints=constraints,
+            flaw=broken(outcomes, groups),
         )
     )

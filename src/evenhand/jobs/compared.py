@@ -14,7 +14,7 @@ from evenhand.audits.findings import ConstraintFindings, FittedConstraints
 from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.rates import Notion
 from evenhand.core import DataError, Events, PreferenceData, clip
-from evenhand.data.events import check_events, from_mentions
+from evenhand.data.events import check_events, from_mentions, refuse_coin
 from evenhand.data.mentions import Mentions, read_mentions
 from evenhand.data.splits import TEST, TRAIN
 from evenhand.data.swaps import read_swaps, with_swaps
@@ -32,6 +32,7 @@ def events_of(ready: Prepared, notion: Notion, terms: Mentions | None, leave_out
     events = from_mentions(ready.data, terms) if terms is not None and notion != "cf" else ready.events  # terms would part matched sets
     if events is None:
         raise no_events()
+    refuse_coin(events, notion)
     return without(events, leave_out)
 
 
@@ -88,6 +89,8 @@ def examined(
         return ()
     if events is None:
         raise no_events()
+    for notion, _ in asked.constraints:
+        refuse_coin(events, notion)
     return tuple(
         examine_constraints(
             before, after, events, notion, gamma, seed=asked.seed, resamples=asked.resamples, fitted=(fitted or {}).get(notion)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -117,5 +118,5 @@ def joined(data: PreferenceData, split: Exclusions) -> Exclusions:
     """Exclusions on reading and on splitting in one count, where a row of the file is a pair; else of pairs alone (see `rows_read`)."""
     read = data.exclusions
     if read.rows_used != split.rows_in:
-        return split
+        return replace(split, unit="pairs")
     return Exclusions(read.rows_in, split.rows_used, {**read.reasons, **split.reasons}, read.by_group)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from evenhand.audits.broken import broken
 from evenhand.audits.comparison import compare
 from evenhand.audits.deals import Deal, over_deals, undecided, verdicts
 from evenhand.audits.examine import examine_model
@@ -123,7 +124,7 @@ def with_deals(found: FairnessReport, deals: Sequence[Deal], roles: Sequence[str
     told = f"{len(deals)} deals of {unit}, seeds {first} to {last}; verdicts are over all of them, the model and the other panels are the first's"
     return replace(
         found,
-        requirements=verdicts(board, levels, asked.require, tolerance=asked.tolerance, seed=asked.seed),
+        requirements=verdicts(board, levels, asked.require, tolerance=asked.tolerance, seed=asked.seed, flaw=found.flaw),
         deals=over,
         facts={**found.facts, "deals": told},
     )
@@ -177,6 +178,7 @@ def _report(
             limits=LIMITS,
             command=asked.command,
             constraints=examined_constraints(asked, sides[0] if others else None, sides[-1], events, fitted_to) if sides else (),
+            flaw=broken(outcomes[name], ready.groups),
         )
     )
 

@@ -351,7 +351,7 @@ def _write(trial: Trial, file: Path) -> None:
     about = {k: getattr(trial, k) for k in ("entry", "seed", "settings", "tried", "seconds", "groups", "rule", "split")}
     left = trial.exclusions
     about |= {"events": trial.events, "events_rule": trial.events_rule} if trial.events_rule else {}
-    about["exclusions"] = {"rows_in": left.rows_in, "rows_used": left.rows_used, "reasons": dict(left.reasons)}
+    about["exclusions"] = {"rows_in": left.rows_in, "rows_used": left.rows_used, "reasons": dict(left.reasons), "unit": left.unit}
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(f".{os.getpid()}")
     try:

@@ -25,21 +25,14 @@ def confounds(model: Json, lost: Json) -> Panel:
     rows = [(c["group"], *(_counted(c, k, i in small) for k in COUNTED)) for i, c in enumerate(model["counts"])]
     columns = ("group", *(k.replace("_", " ") for k in COUNTED))
     table = listed("What happened to each group’s pairs", columns, rows, "counts.csv", small)
-    return Panel(key, name, figures, (table,), _left_out(lost), empty=empty)
+    out = lost["rows_in"] - lost["rows_used"]
+    note = f"{words.left_out_sentence(lost)} The last panel has every reason." if out else ""
+    return Panel(key, name, figures, (table,), (note,) if note else (), empty=empty)
 
 
 def _counted(counts: Json, key: str, is_small: bool) -> str:
     """A count; what nobody counted is told from 0 and from what is hidden."""
     return "not measured" if counts[key] is None and not is_small else count(counts[key])
-
-
-def _left_out(lost: Json) -> tuple[str, ...]:
-    out = lost["rows_in"] - lost["rows_used"]
-    return (
-        (f"Of {count(lost['rows_in'])} rows of the data, {count(out)} are not among these pairs; the reasons are in the last panel.",)
-        if out
-        else ()
-    )
 
 
 def _confound(confound: Json, overall: Json, i: int) -> Figure:
@@ -98,14 +91,16 @@ def training(traces: list[Json], more: tuple[Figure, ...] = ()) -> Panel:
     key, name = "training", "Training health"
     if not traces:
         return Panel(key, name, more, empty="" if more else "Nothing was trained: the audited scores came from outside.")
-    shown = [t for t in traces if any(v is not None for v in (*t["train_loss"], *t["valid_loss"]))][:MOST_FIGURES]
+    shown = [t for t in traces if len(t["train_loss"]) > 1 and any(v is not None for v in (*t["train_loss"], *t["valid_loss"]))][
+        :MOST_FIGURES
+    ]
     columns: tuple[str, ...] = ("method", "seed", "epochs", "epoch kept", "validation loss there", "seconds", "pairs a second")
     rows: list[tuple[str, ...]] = [
         (
             t["method"],
             str(t["seed"]),
-            count(len(t["train_loss"])),
-            count(t["best_epoch"]),
+            count(len(t["train_loss"])) if len(t["train_loss"]) > 1 else "one step",
+            count(t["best_epoch"]) if len(t["train_loss"]) > 1 else words.NONE,
             number(_kept_loss(t), 4),
             number(t["seconds"], 1),
             number(t["pairs_per_second"], 0),
@@ -149,21 +144,23 @@ def _training(trace: Json, i: int) -> Figure:
 def data(document: Json) -> Panel:
     lost = document["exclusions"]
     rows = [
-        ("rows in", count(lost["rows_in"])),
+        (f"{lost['unit']} in", count(lost["rows_in"])),
         *((f"excluded: {reason}", count(n)) for reason, n in lost["reasons"].items()),
-        ("rows used", count(lost["rows_used"])),
+        (f"{lost['unit']} used", count(lost["rows_used"])),
     ]
-    tables = [listed("Where every row went", ("row", "count"), rows, "exclusions.csv")]
+    tables = [listed(f"Where all {lost['unit']} went", (lost["unit"], "count"), rows, "exclusions.csv")]
     by_group = [(group, reason, count(n)) for group, reasons in lost["by_group"].items() for reason, n in reasons.items()]
     if by_group:
-        tables.append(listed("Excluded rows by group", ("group", "reason", "rows"), by_group, "exclusions.csv", text=(0, 1)))
+        tables.append(
+            listed(f"Excluded {lost['unit']} by group", ("group", "reason", lost["unit"]), by_group, "exclusions.csv", text=(0, 1))
+        )
     how = ("How it was made", ("fact", "value"), document["facts"]), ("Formulas", ("quantity", "formula"), document["formulas"])
     for caption, columns, pairs in how:
         if pairs:
             tables.append(listed(caption, columns, list(pairs.items()), "report.json", text=(0, 1)))
     out = lost["rows_in"] - lost["rows_used"]
     finding = (
-        f"{count(lost['rows_used'])} of {count(lost['rows_in'])} rows were used; {count(out)} were left out, each with a reason."
+        f"{count(lost['rows_used'])} of {count(lost['rows_in'])} {lost['unit']} were used; {count(out)} were left out, each with a reason."
         if lost["rows_in"]
         else ""
     )

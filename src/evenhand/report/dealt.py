@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evenhand.report.layout import Panel, counts, listed
-from evenhand.report.words import NONE, difference, people, points, share
+from evenhand.report.words import NONE, deals_sentence, difference, share
 
 Json = dict[str, Any]
 
@@ -29,18 +29,4 @@ def deals(found: Json) -> Panel:
     show = difference if what == "gap" else share
     single = [(m["model"], *(show(e) for e in m["by_deal"])) for m in found["models"]]
     each = listed(f"By deal: {what}", ("model", *(f"seed {s}" for s in found["seeds"])), single, "report.json", (), (0,))
-    return Panel("deals", "Over deals", tables=(over, each), notes=(READ.format(unit=found["unit"]),), finding=sentence(found))
-
-
-def sentence(found: Json) -> str:
-    """What all deals say of the audited model, in one sentence."""
-    first = found["models"][0]
-    by_deal = [e["value"] for e in first["by_deal"] if e["value"] is not None]
-    what = first["gap"] or first["accuracy"][-1]
-    name = f"gap ({what['group']})" if first["gap"] else "accuracy of all users"
-    if what["value"] is None or not by_deal:
-        return f"Over {len(found['seeds'])} deals the groups are too small to show."
-    signed = bool(first["gap"])
-    low, high = (points(f(by_deal), signed) for f in (min, max))
-    interval = f"95 % {points(what['low'], signed)} to {points(what['high'], signed)}"
-    return f"Over {len(by_deal)} deals the {name} is {points(what['value'], signed)} points ({interval}; {people(what)}); single deals say {low} to {high}."
+    return Panel("deals", "Over deals", tables=(over, each), notes=(READ.format(unit=found["unit"]),), finding=deals_sentence(found))

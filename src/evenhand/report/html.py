@@ -20,7 +20,7 @@ def html(document: dict[str, Any]) -> str:
     """The page of an audit. Every text in it went through Jinja's autoescape; only figures, escaped by svg.py, go in as they are."""
     return render(
         "report.html.j2", document, panels(document), **_requirements(document), summary=title(words.summary(document)), sign=SIGN,
-        outcome=words.outcome(document["requirements"]), kind="audit report", files="report.json, report.md, junit.xml and CSV files",
+        answers=[title(a) for a in words.answers(document)], outcome=words.outcome(document["requirements"]), kind="audit report", files="report.json, report.md, junit.xml and CSV files",
     )  # fmt: skip
 
 
@@ -49,8 +49,10 @@ def _safe(panel: Panel) -> dict[str, Any]:
 def _requirements(document: dict[str, Any]) -> dict[str, Any]:
     """The verdict strip, what failed first; a long list goes on as a table."""
     order = {"FAIL": 0, "INSUFFICIENT": 1, "PASS": 2}
+    answered = words.required_gap(document["requirements"])
     strip: list[dict[str, Any]] = [
-        {**words.requirement_row(r), "bar": _bar(r)} for r in sorted(document["requirements"], key=lambda r: order[r["verdict"]])
+        {**words.requirement_row(r), "bar": _bar(r), "answered": r is answered}
+        for r in sorted(document["requirements"], key=lambda r: order[r["verdict"]])
     ]
     columns = ("requirement", "verdict", "estimate", "simultaneous interval", "required", "from", "why")
     rows = [(r["name"], r["verdict"], r["value"], r["interval"], r["required"], r["people"], r["reason"]) for r in strip[MOST_CARDS:]]

@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from evenhand.report import dealt, words
+from evenhand.report import words
 from evenhand.report.words import difference, people, share
 
 Json = dict[str, Any]
 SIGN = {"PASS": "✅", "FAIL": "❌", "INSUFFICIENT": "⚪"}
-MOST_REQUIREMENTS, MOST_GROUPS, MOST_CHANGES = 8, 8, 4  # rows; with all of them the text has 39 lines
+MOST_REQUIREMENTS, MOST_GROUPS, MOST_CHANGES = 5, 6, 3  # rows; with all of them the text has 40 lines
 
 
 def text(value: str, longest: int = 160) -> str:
@@ -23,17 +23,17 @@ def text(value: str, longest: int = 160) -> str:
 
 
 def markdown(document: Json) -> str:
-    """Verdict, requirements, groups, changes and the command. The CSV files hold whatever was cut."""
+    """Verdict, answers, requirements, groups, changes and the command. The CSV files hold whatever was cut."""
     title = text(document["title"] or "Audit report", 100)
     lines = [f"### {SIGN[document['verdict']]} {document['verdict']}: {title}", ""]
     if document["simulated"]:
         lines += ["**Users are simulated.**", ""]
-    findings = [
-        dealt.sentence(document["deals"]) if document["deals"] else words.gap_sentence(document["model"]),
-        *(words.constraint_sentence(c) for c in document["constraints"]),
-    ]
-    lines += [" ".join([text(words.outcome(document["requirements"])), *(text(f, 400) for f in findings)]), ""]
+    lines += [f"**{text(document['flaw'], 400)}**", ""] if document["flaw"] else []
+    said = [words.outcome(document["requirements"]), " ".join(words.constraint_sentence(c) for c in document["constraints"])]
+    lines += [*(f"- {text(f, 900)}" for f in (*words.answers(document), *said) if f), ""]
     lines += _requirements(document["requirements"]) + _groups(document["model"]) + _changes(document["changes"])
+    lost = words.left_out_sentence(document["exclusions"])
+    lines += [text(lost, 400), ""] if lost else []
     lines += [f"To reproduce: {code(document['command'])}"] if document["command"] else []
     return "\n".join(lines).rstrip() + "\n"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evenhand.report import constrained, context, dealt, served
+from evenhand.report import constrained, context, dealt, served, words
 from evenhand.report.layout import Panel
 
 Json = dict[str, Any]
@@ -17,7 +17,7 @@ def panels(document: Json) -> tuple[Panel, ...]:
     return (
         served.support(model),
         served.groups(document),
-        served.forest(model, required_gap(document)),
+        served.forest(model, words.required_gap(document["requirements"])),
         served.null(model),
         served.users(model),
         context.confounds(model, document["exclusions"]),
@@ -27,13 +27,3 @@ def panels(document: Json) -> tuple[Panel, ...]:
         context.training(document["training"], constrained.training(constraints)),
         context.data(document),
     )
-
-
-def required_gap(document: Json) -> Json | None:
-    """What the band of the forest shows: the first requirement on a gap of accuracies."""
-    for requirement in document["requirements"]:
-        text = f"{requirement['name']} {requirement['estimate']['metric']}".lower()
-        if "gap" in text and "accuracy" in text and requirement["tolerance"] is not None:
-            found: Json = requirement
-            return found
-    return None

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from evenhand.audits.findings import FairnessReport, to_json
+from evenhand.core import SMALLEST_CELL
 
-SMALLEST_CELL = 10  # users
 LONGEST_TEXT = 600  # characters; a group name or a sentence beyond it is clipped
 SMALL_GROUP = f"fewer than {SMALLEST_CELL} users: not shown"
 TWIN = "′"  # tells apart what looks the same once it is printable
@@ -34,9 +34,9 @@ def publish(findings: FairnessReport) -> Json:
         _suppress_model(model)
     small = {g["group"] for g in document["model"]["groups"] if g["suppressed"]}
     for requirement in document["requirements"]:
-        _suppress_requirement(requirement, small, _judged(document["model"]))
+        _suppress_requirement(requirement, small, _comparable(document["model"]))
     for change in document["changes"]:
-        if any(is_small(r["difference"]["n_users"]) for r in change["rows"]) and _judged(document["model"]) < 2:
+        if any(is_small(r["difference"]["n_users"]) for r in change["rows"]) and _comparable(document["model"]) < 2:
             for key in ("gap_before", "gap_after", "gap_change"):
                 suppress(change[key])
             change.update(verdict="", levelled_down=None)
@@ -109,11 +109,11 @@ def may_be_named(key: str, reasons: Mapping[str, int], small: set[str], shown: s
     return not names & small and (bool(names & shown) or sum(reasons.values()) >= SMALLEST_CELL)
 
 
-def _suppress_requirement(requirement: Json, small: set[str], judged: int) -> None:
+def _suppress_requirement(requirement: Json, small: set[str], comparable: int) -> None:
     """A requirement on a small group, or on a gap to one. Its estimate names its groups: "a", "a, b" or "a minus b"."""
     estimate = requirement["estimate"]
     named = set(re.split(", | minus ", estimate["group"])) | {estimate["group"]}
-    if named & small or (small and not estimate["group"] and judged < 2) or is_small(estimate["n_users"]):
+    if named & small or (small and not estimate["group"] and comparable < 2) or is_small(estimate["n_users"]):
         suppress(estimate)
         requirement["reason"] = f"It concerns a group of fewer than {SMALLEST_CELL} users."
     requirement["reason"] = FEW.sub("fewer than 10 users", requirement["reason"])
@@ -149,17 +149,18 @@ def suppress_estimates(value: Any) -> None:
             suppress_estimates(v)
 
 
-def _judged(model: Json) -> int:
-    """How many groups bear a verdict: the gap is theirs, or, where they are fewer than two, that of groups too small for one."""
-    return sum(not g["excluded"] for g in model["groups"])
+def _comparable(model: Json) -> int:
+    """How many groups may be shown: with two of them no gap speaks of a smaller group (see `examine.compared`)."""
+    return sum((g["n_users"] or 0) >= SMALLEST_CELL for g in model["groups"])
 
 
 def _suppress_model(model: Json) -> None:
     """The cells that are no estimates: groups and their counts, and all that describes single users."""
+    comparable = _comparable(model)
     for group in model["groups"]:
         group["suppressed"] = is_small(group["n_users"])
         if group["suppressed"]:
-            if model["gap"] and (not group["excluded"] or _judged(model) < 2):
+            if model["gap"] and (not group["excluded"] or comparable < 2):
                 suppress(model["gap"])  # else the small group could be read off as the other group minus the gap
             for estimate in (group[k] for k in ("accuracy", "margin", "log_loss", "ece", "ceiling") if group[k]):
                 suppress(estimate)

@@ -53,7 +53,7 @@ class Report:
         return json.dumps(self.document, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
     def junit(self) -> str:
-        """Requirements as test cases: FAIL = failure, INSUFFICIENT = skipped."""
+        """Requirements as test cases: FAIL = failure, INSUFFICIENT = error."""
         return junit(self.document)
 
     def tables(self) -> dict[str, str]:
@@ -84,7 +84,8 @@ class Report:
             f"{r['verdict']:<12} {r['name']}: {r['value']} (simultaneous {r['interval']}), required {r['required']}, {r['people']}"
             for r in rows
         ]
-        return "\n".join([f"{self.verdict}: {self.document['title'] or 'audit report'}", words.summary(self.document), *lines])
+        told = [self.document["flaw"], *words.answers(self.document), words.summary(self.document)]
+        return "\n".join([f"{self.verdict}: {self.document['title'] or 'audit report'}", *(t for t in told if t), *lines])
 
     def _repr_html_(self) -> str:
         """The page in a frame of its own, so that its style and the notebook's leave each other alone."""

@@ -181,9 +181,9 @@ def exclusions(found: Json) -> list[list[Any]]:
     rows = [["", reason, n] for reason, n in found["reasons"].items()]
     by_group = [[group, reason, n] for group, reasons in found["by_group"].items() for reason, n in reasons.items()]
     return [
-        ["group", "reason", "rows"],
-        ["", "rows in", found["rows_in"]],
-        ["", "rows used", found["rows_used"]],
+        ["group", "reason", found["unit"]],
+        ["", f"{found['unit']} in", found["rows_in"]],
+        ["", f"{found['unit']} used", found["rows_used"]],
         *rows,
         *by_group,
     ]

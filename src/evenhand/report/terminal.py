@@ -8,9 +8,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from evenhand.core import Exclusions
-from evenhand.report import dealt, words
-from evenhand.report.public import SMALLEST_CELL, one_line
+from evenhand.core import SMALLEST_CELL, Exclusions
+from evenhand.report import words
+from evenhand.report.public import one_line
 from evenhand.report.report import Report
 
 MAX_GROUPS, MAX_REQUIREMENTS = 4, 8  # the others are in the report
@@ -53,21 +53,29 @@ def _counts(estimate: Json | None) -> tuple[Text, Text]:
 
 
 def lines(report: Report) -> list[Text]:
-    """Who is not in the table, what the audited model changed, and the verdicts, what failed first."""
+    """Who is not in the table, what the audited model changed, the two answers, and the verdicts, what failed first."""
     document = report.document
     names, groups = _groups(document["model"]), len(document["model"]["groups"])
-    out = [Text(f"{len(names)} of {groups} groups, the worst served; all are in the report")] if groups > len(names) else []
-    out += [Text(s) for s in (words.ungrouped_sentence(document["model"]),) if s]
+    out = [Text(f"{len(names)} of {groups} groups are shown, the worst served first; all are in the report")] if groups > len(names) else []
+    told = words.ungrouped_sentence(document["model"]), words.left_out_sentence(document["exclusions"])
+    out += [Text(s) for s in told if s]
     out += [_change(change, names) for change in document["changes"]]
-    out += [Text(ascii_only(dealt.sentence(document["deals"])))] if document["deals"] else []
     out += [_constraint(c) for c in document["constraints"]]
-    order = {"FAIL": 0, "INSUFFICIENT": 1, "PASS": 2}
-    found = sorted(document["requirements"], key=lambda r: order[r["verdict"]])
+    order, answered = {"FAIL": 0, "INSUFFICIENT": 1, "PASS": 2}, words.required_gap(document["requirements"])
+    first, *more = words.answers(document)
+    out.append(Text(ascii_only(first)))
+    if answered:
+        out.append(_judged(answered["verdict"], more.pop(0)))
+    out += [Text(ascii_only(a)) for a in more]
+    found = sorted((r for r in document["requirements"] if r is not answered), key=lambda r: order[r["verdict"]])
     for requirement in found[:MAX_REQUIREMENTS]:
         row = words.requirement_row(requirement)
-        about = f"  {row['name']}, required {ascii_only(row['required'])}: {ascii_only(row['reason'])}"
-        out.append(Text.assemble((row["verdict"], STYLES[row["verdict"]]), about))
+        out.append(_judged(row["verdict"], f"{row['name']}, required {row['required']}: {row['reason']}"))
     return out + ([Text(f"{len(found) - MAX_REQUIREMENTS} more requirements are in the report")] if len(found) > MAX_REQUIREMENTS else [])
+
+
+def _judged(verdict: str, about: str) -> Text:
+    return Text.assemble((verdict, STYLES[verdict]), f"  {ascii_only(about)}")
 
 
 def exclusions(found: Exclusions, source: str) -> Text:
@@ -91,7 +99,7 @@ def _groups(model: Json) -> list[str]:
     """Names of the groups to print: all in their order, or the worst served of many."""
     if len(model["groups"]) <= MAX_GROUPS:
         return [g["group"] for g in model["groups"]]
-    rest = [g for g in model["groups"] if g["excluded"]]  # without a verdict, so only where others are too few
+    rest = [g for g in words.worst_first(model) if g["excluded"]]  # without a verdict, so only where others are too few
     return [g["group"] for g in (*words.usable(model), *rest)][:MAX_GROUPS]
 
 
@@ -134,8 +142,11 @@ def _points(value: float | None, signed: bool = False) -> str:
 
 
 def ascii_only(text: str) -> str:
-    """Numbers as every terminal can show them."""
-    return text.replace("−", "-").replace(words.NONE, "-").replace(words.NB, " ")
+    """Signs that every terminal has."""
+    return text.translate(PLAIN)
+
+
+PLAIN = str.maketrans({"−": "-", words.NONE: "-", words.NB: " ", "“": '"', "”": '"', "’": "'", "²": "^2", "³": "^3"})
 
 
 def clip(text: str, length: int) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from evenhand.audits.requirements import GAP
+
 Json = dict[str, Any]
 NB = "\u00a0"  # a no-break space, so that a number and its unit stay on one line
 NONE = "–"  # no number there
@@ -122,9 +124,12 @@ def flipped(estimate: Json) -> Json:
 
 def usable(model: Json) -> list[Json]:
     """Groups that bear a verdict and have a number, the worst served first."""
-    return sorted(
-        (g for g in model["groups"] if not g["excluded"] and g["accuracy"]["value"] is not None), key=lambda g: g["accuracy"]["value"]
-    )
+    return [g for g in worst_first(model) if not g["excluded"]]
+
+
+def worst_first(model: Json) -> list[Json]:
+    """Groups that have a number, by it."""
+    return sorted((g for g in model["groups"] if g["accuracy"]["value"] is not None), key=lambda g: g["accuracy"]["value"])
 
 
 def ungrouped_sentence(model: Json) -> str:
@@ -138,18 +143,80 @@ def ungrouped_sentence(model: Json) -> str:
     return f"{'Fewer than 10' if rest < 10 else f'{rest:,}'} of {everybody:,} users are {where}: no group’s number speaks of them."
 
 
+def left_out_sentence(lost: Json) -> str:
+    """How many rows, or pairs, are not behind these numbers, why, and whose they are where that is known; "" for none."""
+    out = lost["rows_in"] - lost["rows_used"]
+    if not out:
+        return ""
+    reasons = [f"{count(n)} {reason}" for reason, n in sorted(lost["reasons"].items(), key=lambda r: -r[1])]
+    groups = [f"{group} {count(sum(n.values()))}" for group, n in sorted(lost["by_group"].items(), key=lambda g: -sum(g[1].values()))]
+    of = f" By group: {_some(groups)}." if groups else ""
+    return f"{count(out)} of {count(lost['rows_in'])} {lost['unit']} were left out: {_some(reasons)}.{of}"
+
+
+def _some(parts: list[str], most: int = 4) -> str:
+    return ", ".join(parts[:most]) + (f" and {len(parts) - most} more" if len(parts) > most else "")
+
+
+def answers(document: Json) -> list[str]:
+    """The two questions a report is opened for, in order: is somebody served worse, and by more than the tolerance?"""
+    deals, required = document["deals"], required_gap(document["requirements"])
+    gap = (deals["models"][0] if deals else document["model"])["gap"]
+    known = gap is not None and gap["value"] is not None
+    served = "Yes" if known and is_clear(gap) else "Not clearly" if known else "Not known"
+    out = [f"Is somebody served worse? {served}. {deals_sentence(deals) if deals else gap_sentence(document['model'])}"]
+    if required:
+        said = {"PASS": "No", "FAIL": "Yes", "INSUFFICIENT": "Not decided"}[required["verdict"]]
+        out.append(f"By more than {points(required['tolerance'])} points? {said}. {required['reason']}")
+    overall = document["model"]["overall"]
+    if not document["flaw"] and overall["low"] is not None and overall["low"] <= 0.5:
+        worse = "worse than by a coin" if overall["high"] < 0.5 else "not clearly better than by a coin"
+        out.append(f"All users together are served {worse}: {percent(overall['value'])} {evidence(overall)}.")
+    return out
+
+
+def required_gap(requirements: list[Json]) -> Json | None:
+    """The requirement on the gap of all groups, if there is one: its tolerance is the band of the figures."""
+    return next((r for r in requirements if r["name"] == GAP and r["tolerance"] is not None), None)
+
+
 def gap_sentence(model: Json) -> str:
-    """Panels 2 and 3, and the summary: who is served worse, by how much, and whether that is more than noise."""
-    groups, gap = usable(model), model["gap"]
+    """Who is served worse, by how much, and whether that is more than noise. Of three groups and more the interval is that of the span
+    between the best and the worst, whichever they truly are; the names are those of the estimates.
+    """
+    gap = model["gap"]
     if gap is None or gap["value"] is None:
         return GAP_HIDDEN if gap and gap.get("suppressed") else "There is no gap to show: fewer than two groups have enough users."
+    groups = usable(model) if len(usable(model)) > 1 else worst_first(model)
     if len(groups) < 2:
-        return f"The gap is {points(gap['value'])} points {evidence(gap)}, between groups too small for a verdict of their own."
+        return f"The gap is {points(gap['value'])} points {evidence(gap)}."
     worst, best = group_name(groups[0]["group"]), group_name(groups[-1]["group"])
     seen = gap if gap["value"] >= 0 else flipped(gap)
-    than = "" if len(groups) == 2 else f" than {best}"
-    finding = f"{worst} ({people(groups[0]['accuracy'])}) is served {points(seen['value'])} points worse{than} {evidence(seen)}"
-    return capital(finding) + ("." if is_clear(seen) else ": within what noise alone can do.")
+    if not seen["value"]:
+        return f"All groups read the same {evidence(seen)}."
+    clear, size = is_clear(seen), f"{points(seen['value'])} points"
+    who = f"{worst} ({people(groups[0]['accuracy'])})"
+    if len(groups) > 2:
+        span = f"accuracy spans {size} {evidence(seen)}, from {who} to {best}"
+    else:
+        span = f"{who} is served {size} worse {evidence(seen)}" if clear else f"{who} reads {size} lower than {best} {evidence(seen)}"
+    small = [group_name(g["group"]) for g in (groups[0], groups[-1]) if g["excluded"]]
+    told = f"; {' and '.join(small)} {'is' if len(small) == 1 else 'are'} too small for a verdict" if small else ""
+    return capital(span) + ("" if clear else ", within what noise alone can do") + told + "."
+
+
+def deals_sentence(found: Json) -> str:
+    """What all deals say of the audited model, in one sentence."""
+    first = found["models"][0]
+    by_deal = [e["value"] for e in first["by_deal"] if e["value"] is not None]
+    what = first["gap"] or first["accuracy"][-1]
+    name = f"gap ({what['group']})" if first["gap"] else "accuracy of all users"
+    if what["value"] is None or not by_deal:
+        return f"Over {len(found['seeds'])} deals the groups are too small to show."
+    signed = bool(first["gap"])
+    low, high = (points(f(by_deal), signed) for f in (min, max))
+    interval = f"95 % {points(what['low'], signed)} to {points(what['high'], signed)}"
+    return f"Over {len(by_deal)} deals the {name} is {points(what['value'], signed)} points ({interval}; {people(what)}); single deals say {low} to {high}."
 
 
 GAP_HIDDEN = "The gap is not shown: one of its groups has fewer than 10 users."
@@ -256,40 +323,24 @@ def change_sentence(change: Json) -> str:
     return f"From {change['before']} to {change['after']}: {' and '.join(parts)}."
 
 
-def levelling_sentence(change: Json, groups: list[Json]) -> str:
-    """Whether the gap closed at the cost of the group that was the best served; a loss within noise is no such cost."""
-    down = change["levelled_down"]
-    judged = {g["group"] for g in groups if not g["excluded"]}
-    rows = [r for r in change["rows"] if r["group"] != "all" and None not in (r["before"]["value"], r["difference"]["value"])]
-    rows = [r for r in rows if r["group"] in judged] if len(judged) > 1 else rows
-    if change["gap_change"]["value"] is None:
-        return ""
-    if down is None:
-        return "The gap did not close."
-    best = max(rows, key=lambda r: r["before"]["value"], default=None)
-    loss = best["difference"] if best else None
-    if loss and loss["value"] < 0 and not is_clear(loss):
-        return "No clear part of the closed gap came from serving the best-served group worse: its loss is within noise."
-    if down <= 0.005:
-        return "None of the closed gap came from serving the best-served group worse."
-    return f"{percent(down, 0)} of the closed gap came from serving the best-served group worse (levelling down)."
-
-
 def training_sentence(traces: list[Json]) -> str:
     """Panel 9: whether fits stopped because they were done. A fit whose time nobody took is not counted as 0 seconds."""
     timed = [t["seconds"] for t in traces if t["seconds"] is not None]
     fits = f"{len(timed)} fit{'s' * (len(timed) != 1)} took {number(sum(timed), 1)} s in all"
     if len(timed) < len(traces):
         fits += f", the time of {len(traces) - len(timed)} more is not known"
-    watched = [t for t in traces if t["valid_loss"]]
+    watched = [t for t in traces if len(t["valid_loss"]) > 1]  # a method without epochs has one loss, and nothing to go on with
     cut = sorted({t["method"] for t in watched if t["best_epoch"] >= len(t["valid_loss"])})  # epochs count from 1
-    if cut:
-        return f"{fits}; still improving in the last epoch: {', '.join(cut[:5])}."
-    if len(watched) < len(traces):
-        return f"{fits}."
-    if any(t["limited"] for t in traces):
-        return f"{fits}; every one went on beyond the epoch that was kept."
-    return f"{fits}; every one passed its lowest validation loss before it stopped."
+    stuck = sorted({t["method"] for t in watched if t["best_epoch"] == 0})
+    told = [f"still improving in the last epoch: {', '.join(cut[:5])}"] if cut else []
+    told += [f"no epoch improved on the start: {', '.join(stuck[:5])}"] if stuck else []
+    if not told and watched:
+        which = "each" if len(watched) == len(traces) else f"each of the {len(watched)} that go by epochs"
+        went = (
+            "went on beyond the epoch that was kept" if any(t["limited"] for t in watched) else "went on beyond its lowest validation loss"
+        )
+        told = [f"{which} {went}"]
+    return "; ".join([fits, *told]) + "."
 
 
 def deciding(constraint: Json) -> Json:
@@ -328,20 +379,19 @@ def settings(found: Json) -> str:
 
 
 def summary(document: Json) -> str:
-    """One paragraph for a reader in a hurry: what was audited, how good, for whom worse, and what changed it."""
+    """What was audited, how good it is, and what changed: the answers stand above it."""
     model, overall = document["model"], document["model"]["overall"]
     parts = [f"The model “{model['model']}” was audited on {people(overall)} ({model['split']})."]
     if overall["value"] is not None:
         parts.append(f"It orders {percent(overall['value'])} of the pairs as their users did {evidence(overall)}.")
-    parts.append(gap_sentence(model))
     if document["changes"]:
-        parts += [change_sentence(document["changes"][0]), levelling_sentence(document["changes"][0], model["groups"])]
+        parts += [change_sentence(document["changes"][0]), document["changes"][0]["verdict"]]
     parts += [constraint_sentence(c) for c in document["constraints"]]
     return " ".join(p for p in parts if p)
 
 
 def outcome(requirements: list[Json]) -> str:
-    """What the verdict says, in one line."""
+    """What the verdict says, in one line; "" where the answers say it, the requirement on the gap being the only one."""
     failed, open_ = (sum(r["verdict"] == v for r in requirements) for v in ("FAIL", "INSUFFICIENT"))
 
     def some(n: int) -> str:
@@ -349,12 +399,14 @@ def outcome(requirements: list[Json]) -> str:
 
     if not requirements:
         return "No requirement was set, so this report describes and does not judge."
+    if len(requirements) == 1 and required_gap(requirements):
+        return ""
     if failed:
         return f"{some(failed)} {'is' if failed == 1 else 'are'} not met" + (
             f", and {open_} cannot be decided with these data." if open_ else "."
         )
     if open_:
-        return f"{some(open_)} cannot be decided with these data: more users or more pairs are needed."
+        return f"{some(open_)} cannot be decided with these data; what would decide stands with each."
     return "Every requirement is met, with its whole interval inside the tolerance."
 
 

@@ -65,19 +65,14 @@ def standings_lines(report: StandingsReport) -> list[Text]:
     out = [Text("* chosen on validation pairs, = reference")] if document["front"] else []
     if everybody and everybody["n_users"] is not None:
         out.append(Text(f"{everybody['n_users']:,} users, {everybody['n_pairs']:,} pairs, {len(document['seeds'])} seeds"))
-    out.append(Text(_plain(f"{said.headline(document)}. {said.meaning(document)}")))
+    out.append(Text(ascii_only(f"{said.headline(document)}. {said.meaning(document)}")))
     if document["duels"]:
-        out.append(Text(_plain(said.duel_sentence(document))))
+        out.append(Text(ascii_only(said.duel_sentence(document))))
     if document["front"]:
-        out.append(Text(_plain(said.front_sentence(document))))
+        out.append(Text(ascii_only(said.front_sentence(document))))
     bound = dict.fromkeys(said.constraint_front_sentence(document, f) for f in document["constraint_fronts"])
-    out += [Text(_plain(sentence)) for sentence in list(bound)[:MAX_CONSTRAINTS]]
+    out += [Text(ascii_only(sentence)) for sentence in list(bound)[:MAX_CONSTRAINTS]]
     out += [Text(f"failed  {clip(e['name'], LONGEST_NAME)}: {e['failed']}", style="red") for e in entries if e["failed"]][:4]
     if len(entries) > MAX_ENTRIES:
         out.append(Text(f"{MAX_ENTRIES} of {len(entries)} entries; all are in the report"))
     return out
-
-
-def _plain(sentence: str) -> str:
-    """A sentence in signs that every terminal has."""
-    return ascii_only(sentence).replace("²", "^2").replace("³", "^3").replace("“", '"').replace("”", '"')
