@@ -24,7 +24,7 @@ from evenhand.data.sources import crehate, multipico, personalllm, polis, prism
 from evenhand.data.splits import TEST, TRAIN, VALID, split_pairs
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-NAMES = ["bbq", "crehate", "dsp", "multipico", "personalllm", "polis", "prism", "ratings", "table", "trl", "votes"]
+NAMES = ["bbq", "choices", "crehate", "dsp", "multipico", "personalllm", "polis", "prism", "ratings", "table", "trl", "votes"]
 
 
 def jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -230,7 +230,7 @@ def test_votes_are_agree_over_disagree_under_one_prompt(tmp_path: Path) -> None:
     assert data.exclusions.by_group == {"g=u": {passed: 1}, "g=v": {lone: 1}}
 
 
-@pytest.mark.parametrize("vote", ["2", '"yes"', "null", "NaN", "0.5"])
+@pytest.mark.parametrize("vote", ["2", '"perhaps"', "null", "NaN", "0.5"])
 def test_a_vote_is_one_zero_or_minus_one(tmp_path: Path, vote: str) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(

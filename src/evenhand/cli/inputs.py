@@ -30,6 +30,10 @@ def read(
     mentions: Path | None = None,
     swap: Path | None = None,
     leave_out: list[str] | None = None,
+    one_user: bool = False,
+    missing: str | None = None,
+    min_strength: float = 0,
+    weigh_strength: bool = False,
 ) -> PreferenceData:
     from evenhand.data.load import load
 
@@ -42,6 +46,10 @@ def read(
         attributes=attributes or (),
         numbers=numbers or (),
         need_texts=not numbers,
+        one_user=one_user,
+        missing=listed(missing, "--missing", "nan,N/A") if missing else (),
+        min_strength=min_strength,
+        weigh_strength=weigh_strength,
     )
     if mentions is None and swap is None and not leave_out:
         return loaded

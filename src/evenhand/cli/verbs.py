@@ -25,7 +25,10 @@ from evenhand.cli.options import (
     LeaveOut,
     Mentions,
     Minority,
+    MinStrength,
+    Missing,
     OnBad,
+    OneUser,
     Require,
     Seed,
     Simulated,
@@ -35,6 +38,7 @@ from evenhand.cli.options import (
     Threshold,
     Tolerance,
     Unreduced,
+    WeighStrength,
     WithPrompt,
 )  # fmt: skip
 from evenhand.cli.terminal import finish, progress_bar, say
@@ -47,13 +51,28 @@ def check(
     on_bad: Bad = OnBad.error,
     bad_rows: BadRows = None,
     group_by: GroupBy = None,
+    one_user: OneUser = False,
+    missing: Missing = None,
+    min_strength: MinStrength = 0.0,
+    weigh_strength: WeighStrength = False,
     seed: Seed = 0,
 ) -> None:
     """Read DATA, say what is in it, and what would mislead an audit: duplicates, contradictions, leakage, surface features."""
     from evenhand.jobs.check import check as run
     from evenhand.report.terminal import exclusions, plain_table
 
-    loaded = read(data, source, column, on_bad, bad_rows, group_by)
+    loaded = read(
+        data,
+        source,
+        column,
+        on_bad,
+        bad_rows,
+        group_by,
+        one_user=one_user,
+        missing=missing,
+        min_strength=min_strength,
+        weigh_strength=weigh_strength,
+    )
     told = (plain_table(part.title, part.columns, part.rows) for part in run(loaded, group_by or (), seed).tables())
     say(exclusions(loaded.exclusions, loaded.source), *told)
 
@@ -68,6 +87,10 @@ def audit(
     on_bad: Bad = OnBad.error,
     bad_rows: BadRows = None,
     group_by: GroupBy = None,
+    one_user: OneUser = False,
+    missing: Missing = None,
+    min_strength: MinStrength = 0.0,
+    weigh_strength: WeighStrength = False,
     minority: Minority = 0.2,
     threshold: Threshold = None,
     mentions: Mentions = None,
@@ -85,7 +108,22 @@ def audit(
 
     check_place(out)
     columns = None if scores is None else [name.strip() for name in scores.split(",")]
-    loaded = read(data, source, column, on_bad, bad_rows, group_by, columns, mentions=mentions, swap=swap, leave_out=leave_out)
+    loaded = read(
+        data,
+        source,
+        column,
+        on_bad,
+        bad_rows,
+        group_by,
+        columns,
+        mentions=mentions,
+        swap=swap,
+        leave_out=leave_out,
+        one_user=one_user,
+        missing=missing,
+        min_strength=min_strength,
+        weigh_strength=weigh_strength,
+    )
     report = run(
         loaded,
         model=model,
@@ -126,6 +164,10 @@ def fit(
     on_bad: Bad = OnBad.error,
     bad_rows: BadRows = None,
     group_by: GroupBy = None,
+    one_user: OneUser = False,
+    missing: Missing = None,
+    min_strength: MinStrength = 0.0,
+    weigh_strength: WeighStrength = False,
     minority: Minority = 0.2,
     threshold: Threshold = None,
     mentions: Mentions = None,
@@ -152,7 +194,21 @@ def fit(
 
     check_place(out)
     check_replaceable(out / "model")
-    loaded = read(data, source, column, on_bad, bad_rows, group_by, mentions=mentions, swap=swap, leave_out=leave_out)
+    loaded = read(
+        data,
+        source,
+        column,
+        on_bad,
+        bad_rows,
+        group_by,
+        mentions=mentions,
+        swap=swap,
+        leave_out=leave_out,
+        one_user=one_user,
+        missing=missing,
+        min_strength=min_strength,
+        weigh_strength=weigh_strength,
+    )
     with progress_bar() as progress:
         result = run(
             loaded,

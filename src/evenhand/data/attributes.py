@@ -15,8 +15,9 @@ from evenhand.data.rows import Batch, Fault
 class UserAttributes:
     """Grows with the users of a load. A value is missing ("") until a row names it."""
 
-    def __init__(self, names: Sequence[str]):
+    def __init__(self, names: Sequence[str], missing: Sequence[str] = ()):
         self.names = tuple(names)
+        self._missing = {m.casefold() for m in missing}  # values that stand for no value
         self.seen: set[str] = set()  # names that at least one batch had
         self._values = {n: Store() for n in names}
         self._of_user = {n: np.zeros(0, np.int32) for n in names}
@@ -33,7 +34,8 @@ class UserAttributes:
             for kind, fault in text_faults(name, "a word or number").items():
                 if kind not in (MISSING, EMPTY):
                     marks.mark(ids == kind, fault)
-            read[name] = np.where(ids < 0, -1, ids)
+            none = [i for i, v in enumerate(self._values[name].values) if v.strip().casefold() in self._missing] if self._missing else []
+            read[name] = np.where((ids < 0) | np.isin(ids, none), -1, ids)
         return read
 
     def settle(self, user: np.ndarray, read: dict[str, np.ndarray], marks: Marks, users: int) -> None:

@@ -117,9 +117,9 @@ class Items:
 
 def read_items(path: Path | str) -> Items:
     """The items of one category's file, or of all categories' files of a folder, in order. Raises DataError at the first bad item."""
-    from evenhand.data.resolve import resolve  # resolve looks into the sources, and the source of BBQ imports this file
+    from evenhand.data.resolve import Asked, resolve  # resolve looks into the sources, and the source of BBQ imports this file
 
-    plan = resolve(Path(path), "bbq", {})
+    plan = resolve(Path(path), Asked("bbq", {}))
     found: list[Item] = []
     for file in plan.files:
         for batch in read(file, plan.keep(())):

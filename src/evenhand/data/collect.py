@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from evenhand.core import DataError
 from evenhand.data import columns
 from evenhand.data.attributes import UserAttributes
 from evenhand.data.columns import EMPTY, MISSING, Store, text_faults
@@ -43,16 +45,17 @@ class Wanted:
 class Collector:
     """Fills up batch by batch. Memory: distinct users and texts, and the index arrays."""
 
-    def __init__(self, wanted: Wanted, attributes: Sequence[str]):
+    def __init__(self, wanted: Wanted, attributes: Sequence[str], missing: Sequence[str] = ()):
         self.wanted = wanted
         self.users, self.texts, self.blocks, self.events, self.twins = Store(), Store(), Store(), Store(), Store()
-        self.attributes = UserAttributes(attributes)
+        self.attributes = UserAttributes(attributes, missing)
         self.ledger = Ledger()
+        self.notes: Counter[str] = Counter()  # what was read in a way worth saying, and how often
         self.files: list[str] = []
         self._parts: list[tuple[int, dict[str, np.ndarray]]] = []  # rows, columns
 
     def add_pairs(self, batch: Batch) -> None:
-        """user, prompt, chosen, rejected; weight, tie, split, event, target, twin and the wanted numbers."""
+        """user, prompt, chosen, rejected; weight, tie, split, time, event, target, twin and the wanted numbers."""
         marks, read = self._start(batch)
         found = {"user": self._user(batch, marks)}
         for name in ("prompt", "chosen", "rejected"):
@@ -63,6 +66,8 @@ class Collector:
         if (tie := batch.columns.get("tie")) is not None:
             found["tie"] = columns.flags(tie)
             marks.mark(found["tie"] < 0, TIE)
+        if "time" in batch.columns:
+            found |= {"time": columns.times(batch.columns["time"]), **self._place(batch)}
         if (event := batch.columns.get("event")) is not None:
             found["event"] = _named(self.events, event, "event", marks)
         if (target := self._values(batch, "target")) is not None:
@@ -74,20 +79,23 @@ class Collector:
         self._finish(batch, marks, read, found)
 
     def add_judgements(self, batch: Batch) -> None:
-        """user, prompt, response, score; block, split and the wanted numbers."""
+        """user, prompt, response, score; block, split, time and the wanted numbers."""
         marks, read = self._start(batch)
         found = {"user": self._user(batch, marks), "prompt": self._texts(batch, "prompt", marks, allow_empty=True)}
         found["response"] = self._texts(batch, "response", marks)
         found["score"] = self._number(batch, "score", marks)
         if (block := batch.columns.get("block")) is not None:
             found["block"] = np.maximum(self.blocks.ids(block, numbers_too=True, allow_empty=True), -1)
+        if "time" in batch.columns:
+            found["time"] = columns.times(batch.columns["time"])
         found |= self._place(batch)
         self._finish(batch, marks, read, found)
 
-    def take(self, name: str, default: float, dtype: type) -> np.ndarray:
-        """One collected column as one array, and out of the collector; rows of batches without it get the default."""
+    def take(self, name: str, default: float, dtype: type, keep: bool = False) -> np.ndarray:
+        """One collected column as one array, and out of the collector unless it is kept; rows of batches without it get the default."""
         parts: list[np.ndarray] = [
-            rows.pop(name).astype(dtype, copy=False) if name in rows else np.full(n, default, dtype) for n, rows in self._parts
+            (rows[name] if keep else rows.pop(name)).astype(dtype, copy=False) if name in rows else np.full(n, default, dtype)
+            for n, rows in self._parts
         ]
         return np.concatenate(parts) if parts else np.empty(0, dtype)
 
@@ -111,7 +119,7 @@ class Collector:
 
     def _user(self, batch: Batch, marks: Marks) -> np.ndarray:
         values = self._values(batch, "user")
-        ids = self.users.ids([None] * len(batch) if values is None else values, numbers_too=True)
+        ids = self.users.ids([None] * len(batch) if values is None else values, of_users=True)
         return _marked(ids, "user", "an id", marks)
 
     def _texts(self, batch: Batch, name: str, marks: Marks, allow_empty: bool = False) -> np.ndarray:
@@ -124,7 +132,14 @@ class Collector:
     def _number(self, batch: Batch, name: str, marks: Marks) -> np.ndarray:
         values = self._values(batch, name)
         found = columns.numbers([None] * len(batch) if values is None else values)
+        if name in self.wanted.numbers and values is not None and len(found) and np.isnan(found).all() and columns.is_prose(values):
+            raise DataError(
+                "the column holds texts, not numbers", expected="a column with a score in every row", remedy="name the column of the scores",
+                file=batch.file, line=int(batch.line[0]), column=name, value=_shown(batch, name, 0),
+            )  # fmt: skip
         marks.mark(~(np.abs(found) <= NUMBER_LIMIT), number_fault(name))  # nan fails, too
+        if values is not None and (commas := columns.decimal_commas(values)):
+            self.notes[f"numbers of '{name}' with a decimal comma"] += commas
         return found
 
     def _finish(self, batch: Batch, marks: Marks, read: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> None:
@@ -148,14 +163,14 @@ class Collector:
             name = (self.wanted.names or {}).get(fault.column, "")
             raise fault.error(batch.file, int(batch.line[row]), _cell(batch, fault.column, row), name)
         if unread is not None:
-            raise unread.fault.error(batch.file, unread.line, unread.value)
+            raise unread.fault.error(batch.file, unread.line, unread.value, (self.wanted.names or {}).get(unread.fault.column, ""))
 
     def _exclude(self, batch: Batch, marks: Marks, read: dict[str, np.ndarray], user: np.ndarray) -> None:
         self.ledger.rows_in += len(batch) + len(batch.bad)
         for reason in dict.fromkeys(b.fault.reason for b in batch.bad):
             rows = [b for b in batch.bad if b.fault.reason == reason]
             self.ledger.exclude(batch.file, reason, np.array([b.line for b in rows], np.int64))
-            self.attributes.lose(reason, self.users.ids([b.user for b in rows], numbers_too=True))
+            self.attributes.lose(reason, self.users.ids([b.user for b in rows], of_users=True))
         for code, fault in enumerate(marks.faults):
             if fault is not None:
                 marked = marks.code == code
@@ -187,6 +202,10 @@ def _weights(column: Column, marks: Marks) -> np.ndarray:
     with np.errstate(over="ignore"):
         marks.mark(~(np.isfinite(found.astype(np.float32)) & (found.astype(np.float32) > 0)), WEIGHT)
     return found
+
+
+def _shown(batch: Batch, column: str, row: int) -> str:
+    return str(_cell(batch, column, row) or "")
 
 
 def _cell(batch: Batch, column: str, row: int) -> object:

@@ -6,18 +6,27 @@ Work is done once per distinct value of a batch, not once per row: Arrow's dicti
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenhand.core import SPLITS
-from evenhand.data.rows import FIELD_LIMIT, Column, Fault
+from evenhand.core import SPLITS, DataError
+from evenhand.data.rows import FIELD_LIMIT, Column, Fault, plain
 
-MISSING, EMPTY, NOT_TEXT, NUL, NOT_UNICODE, TOO_LONG = range(-1, -7, -1)  # ids of values that are no text
+MISSING, EMPTY, NOT_TEXT, NUL, NOT_UNICODE, TOO_LONG, NOT_UTF8 = range(-1, -8, -1)  # ids of values that are no text
 SPLIT_NAMES = {name: i for i, name in enumerate(SPLITS)} | {"validation": 1, "val": 1, "dev": 1}
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
+VOTE_WORDS = {
+    **dict.fromkeys(("agree", "agreed", "yes", "true", "like", "up", "upvote", "approve", "1", "+1"), 1.0),
+    **dict.fromkeys(("disagree", "disagreed", "no", "false", "dislike", "down", "downvote", "disapprove", "-1"), -1.0),
+    **dict.fromkeys(("pass", "passed", "unsure", "neither", "neutral", "skip", "maybe", "don't know", "0"), 0.0),
+}  # fmt: skip
+WHOLE = re.compile(r"(?:0|[1-9]\d*)\.0")  # a number that became a decimal in a table with gaps
 TRUE, FALSE = {"true", "1", "1.0", "yes"}, {"false", "0", "0.0", "no", ""}
 
 
@@ -29,6 +38,12 @@ def text_faults(column: str, kind: str) -> dict[int, Fault]:
         NOT_TEXT: Fault(f"'{column}' is not {kind}", f"{kind} in every row (chat messages: --source trl)", column=column),
         NUL: Fault(f"'{column}' holds a NUL character", "text without NUL characters", column=column),
         NOT_UNICODE: Fault(f"'{column}' is not valid Unicode", "UTF-8 text without lone surrogates", column=column),
+        NOT_UTF8: Fault(
+            f"'{column}' is not UTF-8 (Windows-1252 or Latin-1, perhaps)",
+            "text in UTF-8",
+            "convert the file: iconv -f CP1252 -t UTF-8",
+            column,
+        ),
         TOO_LONG: Fault(f"'{column}' is too long", f"at most {FIELD_LIMIT:,} characters", column=column),
     }
 
@@ -44,12 +59,12 @@ class Store:
     def __len__(self) -> int:
         return len(self.values)
 
-    def ids(self, column: Column, *, numbers_too: bool = False, allow_empty: bool = False) -> np.ndarray:
+    def ids(self, column: Column, *, numbers_too: bool = False, allow_empty: bool = False, of_users: bool = False) -> np.ndarray:
         """int32[n]: the number of each row's value, new values added; negative where it is no good text.
 
-        numbers_too: whole and other numbers stand for their digits (ids), true and false for these words.
+        numbers_too: whole and other numbers stand for their digits (ids), true and false for these words. of_users: so does "7.0".
         """
-        as_text = _id_text if numbers_too else _same
+        as_text = _user_text if of_users else _id_text if numbers_too else _same
         if isinstance(column, list):
             ids = np.array(self._numbers(column, as_text), np.int32)
         else:
@@ -87,6 +102,12 @@ def _same(value: object) -> object:
     return value
 
 
+def _user_text(value: object) -> object:
+    """A user's id as text: "7.0" is "7", too, since every value of a CSV is a text."""
+    text = _id_text(value)
+    return text[:-2] if isinstance(text, str) and WHOLE.fullmatch(text) else text
+
+
 def _id_text(value: object) -> object:
     """An id as text: 7 and 7.0 are "7" (a table with gaps turns whole numbers into floats); nan is a gap."""
     if isinstance(value, bool):
@@ -104,8 +125,8 @@ def _wrong(text: str) -> int:
     if not text.isascii():
         try:
             text.encode("utf-8")
-        except UnicodeEncodeError:
-            return NOT_UNICODE
+        except UnicodeEncodeError:  # a byte that is no UTF-8 was read as a lone surrogate
+            return NOT_UTF8 if any("\udc80" <= c <= "\udcff" for c in text) else NOT_UNICODE
     return 0
 
 
@@ -146,18 +167,84 @@ def numbers(column: Column) -> np.ndarray:
         kind = column.type
         if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             return pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        if pa.types.is_nested(kind):
+            return np.array([_number(value) for value in column.to_pylist()], np.float64)
         codes, values = _distinct(column)
         return np.array([*map(_number, values), math.nan])[codes]
     return np.array([value if type(value) is float else _number(value) for value in column], np.float64)
 
 
 def _number(value: object) -> float:
+    if isinstance(value, list) and len(value) == 1:  # one score in a list of its own
+        value = value[0]
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return math.nan
     try:
         return float(value)
     except (ValueError, OverflowError):
-        return math.inf if isinstance(value, int) else math.nan
+        if isinstance(value, int):
+            return math.inf
+        return float(value.replace(",", ".")) if isinstance(value, str) and DECIMAL_COMMA.fullmatch(value.strip()) else math.nan
+
+
+def decimal_commas(column: Column) -> int:
+    """How many numbers are written with a comma; DataError where others of the column have a point, so that nobody knows what it means."""
+    if not isinstance(column, list):
+        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_dictionary(column.type)):
+            return 0
+        column = plain(column)
+    commas = sum(type(v) is str and "," in v and DECIMAL_COMMA.fullmatch(v.strip()) is not None for v in column)
+    if commas and any(type(v) is str and "." in v for v in column):
+        raise DataError("some numbers have a comma, others a point", expected="one kind of decimal mark", remedy="write points throughout")
+    return commas
+
+
+def is_prose(column: Column) -> bool:
+    """Every value is a text that is no number: a column of texts was taken for one of numbers."""
+    values = plain(column[:100])
+    return all(
+        isinstance(v, str) and math.isnan(_number(v)) and v.strip().lower() not in ("", "nan", "none", "null", "n/a", "na") for v in values
+    )
+
+
+def times(column: Column) -> np.ndarray:
+    """float64[n]: when, in any unit that grows; -inf where it is not known. Numbers, dates (ISO 8601) and Arrow's times."""
+    if not isinstance(column, list) and pa.types.is_temporal(column.type):
+        found = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
+        return np.where(column.is_null(), -math.inf, found.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64))
+    found = numbers(column)
+    if np.isnan(found).any():
+        found = np.array([_time(v) if math.isnan(n) else n for v, n in zip(plain(column), found)], np.float64)
+    return found
+
+
+def _time(value: object) -> float:
+    if isinstance(value, datetime):
+        return value.timestamp()
+    try:
+        return datetime.fromisoformat(value.strip()).timestamp() if isinstance(value, str) else -math.inf
+    except ValueError:
+        return -math.inf
+
+
+def votes(column: Column) -> np.ndarray:
+    """float64[n]: 1, -1 or 0; nan where the vote is missing, inf where it is none."""
+    if not isinstance(column, list) and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        found = numbers(column)
+        return np.where(np.isfinite(found) & ~np.isin(found, (-1, 0, 1)), math.inf, found)
+    if isinstance(column, list):
+        return np.array([_vote(v) for v in column], np.float64)
+    codes, values = _distinct(column)
+    return np.array([*map(_vote, values), math.nan])[codes]
+
+
+def _vote(value: object) -> float:
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return math.nan
+    if isinstance(value, bool):
+        return 1.0 if value else -1.0
+    word = _id_text(value)
+    return VOTE_WORDS.get(word.strip().lower(), math.inf) if isinstance(word, str) else math.inf
 
 
 def flags(column: Column) -> np.ndarray:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from evenhand.core import DataError, EvenhandError, PreferenceData
 from evenhand.data import assemble
 from evenhand.data.collect import Collector, Wanted
 from evenhand.data.columns import SPLIT_NAMES
 from evenhand.data.ledger import check_place
-from evenhand.data.reading import Input, fingerprint, read
-from evenhand.data.resolve import Plan, check_columns, resolve
+from evenhand.data.reading import Input, fingerprint, fingerprint_of, read
+from evenhand.data.reading_tables import held
+from evenhand.data.resolve import Asked, Plan, check_columns, check_labels, resolve, resolve_file
 from evenhand.data.rows import Batch
 from evenhand.data.source import Sides
 
+ONE_USER = "everybody"  # whose rows are all of a file that does not say
+
 
 def load(
-    path: Path | str,
+    path: Any,
     *,
     source: str | None = None,
     columns: Mapping[str, str] | None = None,
@@ -29,21 +35,30 @@ def load(
     attributes: Sequence[str] = (),
     numbers: Sequence[str] = (),
     need_texts: bool = True,
+    one_user: bool = False,
+    missing: Sequence[str] = (),
+    min_strength: float = 0,
+    weigh_strength: bool = False,
     seed: int = 0,
 ) -> PreferenceData:
     """Read, check and index preferences.
 
-    path: a file (JSONL, CSV, TSV, Parquet, Arrow; each also .gz, .zst), or a folder (Hugging Face datasets, Polis, CREHate, PRISM).
+    path: a file (JSONL, JSON, CSV, TSV, Parquet, Arrow, each also .gz, .zst; Excel, SQLite or DuckDB, with ::SHEET, ::TABLE or ::SELECT … behind
+    the name where there are several), a folder (Hugging Face datasets, Polis, CREHate, PRISM), or a table in memory (a list of dictionaries,
+    a data frame of pandas or polars, a datasets.Dataset, a pyarrow.Table).
     source: the format's name (a file in data/sources/); None = told from the columns. columns: canonical → name in the file.
     on_bad: "error" raises at the first bad row; "skip" counts bad rows by reason and group and lists them in bad_rows_to (CSV, no text).
-    attributes: columns with one value a user. numbers: numeric columns to keep, finite in every row; of ratings and votes
-    each number becomes two, NAME_chosen and NAME_rejected. need_texts=False: prompt, chosen and rejected may be absent, or be ids.
+    attributes: columns with one value a user. numbers: numeric columns to keep, finite in every row; of ratings, votes and choices (reward for
+    reward_a and reward_b) each number becomes two, NAME_chosen and NAME_rejected. need_texts=False: prompt, chosen and rejected may be absent, or be ids.
+    one_user: all rows are one user's, for files that do not say whose they are. missing: values of attributes that stand for no value.
+    min_strength: of graded choices, those weaker than this become ties; weigh_strength: their strength becomes the pair's weight.
     seed: of the sources that draw pairs (see each source).
     Raises DataError with file, line, column, value, expectation and remedy; EvenhandError for wrong arguments.
     """
     if on_bad not in ("error", "skip"):
         raise EvenhandError(f"Unknown on_bad '{on_bad}'. Expected: error or skip. To do: choose one of the two")
-    path = _place(path, "path")
+    table = None if isinstance(path, (str, PathLike)) else held(path)
+    path = Path("table in memory") if table is not None else _place(path, "path")
     list_to = None if bad_rows_to is None else _place(bad_rows_to, "bad_rows_to")
     if list_to is not None:
         check_place(list_to)
@@ -51,13 +66,21 @@ def load(
             raise DataError(
                 "the list of bad rows would replace the data", expected="another file", remedy="name another file", file=str(list_to)
             )
-    plan = resolve(path, source, dict(columns or {}), need_texts)
-    check_columns(plan, attributes, numbers, need_texts)
+    asked = Asked(source, dict(columns or {}), need_texts, one_user)
+    plan = resolve(path, asked) if table is None else resolve_file(Input(path, "in memory", rows=table), asked)
+    of_each = {name: plan.source.scored(plan.names, name) for name in numbers} if plan.source.scored else {}
+    cells = [column for name in numbers for column in of_each.get(name) or (name,)]
+    check_columns(plan, attributes, cells, need_texts)
+    numbers = [n for name in numbers for n in ((f"{name}_chosen", f"{name}_rejected") if of_each.get(name) else (name,))]
+    check_labels(plan, [*attributes, *cells])
     expected = {c for c in plan.source.required if need_texts or c in plan.names}
     expected |= {"target"} & plan.names & set(plan.source.optional)  # a pair whose orientation nobody told would get one by chance
-    wanted = Wanted(tuple(numbers), frozenset(expected), not need_texts, on_bad == "error", plan.renames)
-    collector = Collector(wanted, tuple(dict.fromkeys([*plan.source.attributes, *attributes])))
-    for batch in plan.source.parse(_batches(plan, [*attributes, *numbers]), _sides(plan.sides), seed):
+    wanted = Wanted(
+        tuple(dict.fromkeys([*plan.source.numbers, *numbers])), frozenset(expected), not need_texts, on_bad == "error", plan.renames
+    )
+    collector = Collector(wanted, tuple(dict.fromkeys([*plan.source.attributes, *attributes])), missing)
+    for batch in plan.source.parse(_batches(plan, [*attributes, *cells], one_user), _sides(plan.sides), seed):
+        collector.notes.update(batch.notes)
         if plan.source.pairing is None:
             collector.add_pairs(batch)
         else:
@@ -71,8 +94,24 @@ def load(
         raise DataError(
             f"no usable pair ({why})", expected="at least one", remedy="mend the rows, or check --source and --column", file=path.name
         )
-    kind = f"{path.name} ({plan.files[0].format}, {plan.source.name})"
-    return replace(data, exclusions=exclusions, source=kind, fingerprint=fingerprint(path))
+    told = "".join(f"; {f'{count:,} ' if count else ''}{note}" for note, count in collector.notes.items())
+    kind = f"{path.name} ({plan.files[0].format}, {plan.source.name}{told})"
+    if min_strength or weigh_strength:
+        data = _graded(data, min_strength, weigh_strength)
+    return replace(data, exclusions=exclusions, source=kind, fingerprint=fingerprint(plan.path) if table is None else fingerprint_of(table))
+
+
+def _graded(data: PreferenceData, least: float, weigh: bool) -> PreferenceData:
+    """The pairs with weak choices as ties, or with their strength as weight."""
+    strength = data.numbers.get("strength")
+    if strength is None:
+        raise EvenhandError("The data has no strength of choices. Expected: a table whose label is graded. To do: leave the option out")
+    weak = strength < least
+    tie = weak if data.tie is None else data.tie | weak
+    own = np.ones(len(data), np.float32) if data.weight is None else data.weight
+    return replace(
+        data, tie=tie if tie.any() else None, weight=own * np.where(tie, 1, strength).astype(np.float32) if weigh else data.weight
+    )
 
 
 def _place(path: object, argument: str) -> Path:
@@ -80,11 +119,16 @@ def _place(path: object, argument: str) -> Path:
     if not isinstance(path, (str, PathLike)) or not isinstance(fspath(path), str) or not fspath(path):
         found = "an empty text" if path == "" else type(path).__name__
         raise EvenhandError(f"Found {found} for '{argument}'. Expected: the path of a file or folder, as text or Path. To do: name one")
+    if (scheme := re.match(r"(\w{2,}):/", fspath(path))) is not None:
+        raise DataError(
+            f"a {scheme[1]}:// address: nothing is ever downloaded", expected="a file or folder on this machine",
+            remedy="download it yourself, then name the file or folder", value=fspath(path),
+        )  # fmt: skip
     place = Path(path)
     return place if place.name not in ("", "..") else place.resolve()
 
 
-def _batches(plan: Plan, more: Sequence[str]) -> Iterator[Batch]:
+def _batches(plan: Plan, more: Sequence[str], one_user: bool) -> Iterator[Batch]:
     """The rows of all files under canonical names; rows of a shard named after a split carry its name, unless they have a split."""
     keep = plan.keep(more)
     for file in plan.files:
@@ -92,6 +136,8 @@ def _batches(plan: Plan, more: Sequence[str]) -> Iterator[Batch]:
             batch = batch.renamed(plan.renames)
             if file.split in SPLIT_NAMES and "split" not in batch.columns:
                 batch = replace(batch, columns={**batch.columns, "split": [file.split] * len(batch)})
+            if one_user:
+                batch = replace(batch, columns={**batch.columns, "user": [ONE_USER] * len(batch)})
             yield batch
 
 

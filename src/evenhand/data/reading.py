@@ -21,26 +21,37 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evenhand.core import DataError
+from evenhand.data.reading_tables import LOOKED_AT, database, document, is_document, of_records, sheet
 from evenhand.data.reading_text import Keep, delimited, jsonl
 from evenhand.data.rows import BATCH_ROWS, Batch
 
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
-MAGIC = ((b"PAR1", "Parquet"), (b"ARROW1", "Arrow"), (b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"PK\x03\x04", "zip"))
+MAGIC = (
+    (b"PAR1", "Parquet"),
+    (b"ARROW1", "Arrow"),
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"PK\x03\x04", "zip"),
+    (b"SQLite", "SQLite"),
+)
 FORMATS = {".jsonl": "JSONL", ".json": "JSONL", ".ndjson": "JSONL", ".csv": "CSV", ".tsv": "TSV", ".parquet": "Parquet", ".pq": "Parquet",
            ".arrow": "Arrow", ".feather": "Arrow", ".ipc": "Arrow", ".arrows": "Arrow"}  # fmt: skip
 ABOUT_DATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}  # of Hugging Face: no rows in them
 SHOWN_FILES = 20  # names in an error message
-KNOWN = ".jsonl, .csv, .tsv, .parquet or .arrow, each also .gz or .zst, or a folder saved by Hugging Face datasets"
+KNOWN = ".jsonl, .json, .csv, .tsv, .parquet or .arrow, each also .gz or .zst, .xlsx, SQLite, DuckDB, or a folder of Hugging Face datasets"
 
 
 @dataclass(frozen=True)
 class Input:
-    """One file to read. split: the name that the folder or file gave it in a saved data set, "" = none."""
+    """One file to read. split: the name that the folder or file gave it in a saved data set, "" = none. part: a sheet, or a table or query
+    of a database. rows: a table in memory instead of a file."""
 
     path: Path
     format: str
     compression: str = ""
     split: str = ""
+    part: str = ""
+    rows: Any = None
 
     @property
     def name(self) -> str:
@@ -49,6 +60,10 @@ class Input:
 
 def describe(path: Path, split: str = "") -> Input:
     """What a file is. Raises DataError when it is missing, empty, of no known kind, or not what its extension says."""
+    part = ""
+    if not path.is_file() and "::" in str(path):  # a sheet, a table or a query of the file
+        name, _, part = str(path).partition("::")
+        path = Path(name)
     if not path.is_file():
         raise _missing(path)
     ending = path.suffix.lower()
@@ -59,6 +74,12 @@ def describe(path: Path, split: str = "") -> Input:
     content = _magic(Input(path, format_, compression, split))
     if content in {"Parquet", "Arrow"}:
         return Input(path, content, compression, split)
+    if content in {"SQLite", "DuckDB"}:
+        return Input(path, content, part=part)
+    if content == "zip" and ending == ".xlsx":
+        return Input(path, "Excel", part=part)
+    if format_ == "JSONL" and _document(Input(path, format_, compression)):
+        return Input(path, "JSON", compression, split)
     if content == "zip":
         raise DataError("the file is a zip archive or spreadsheet", expected=KNOWN, remedy="export it as CSV", file=path.name)
     if not format_:
@@ -80,12 +101,20 @@ def _magic(file: Input) -> str:
     """What the first bytes of the content say it is, "" = a text or unknown. Raises DataError when there is nothing."""
     try:
         with _opened(file) as stream:
-            start = bytes(stream.read(6))
+            start = bytes(stream.read(12))
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(file, error) from error
     if not start:
         raise DataError("the file is empty", expected="at least one row", remedy="check how it was written", file=file.name)
-    return next((kind for mark, kind in MAGIC if start.startswith(mark)), "")
+    return "DuckDB" if start[8:] == b"DUCK" else next((kind for mark, kind in MAGIC if start.startswith(mark)), "")
+
+
+def _document(file: Input) -> bool:
+    try:
+        with _opened(file) as stream:
+            return is_document(bytes(stream.read(LOOKED_AT)))
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(file, error) from error
 
 
 def _opened(file: Input) -> Any:
@@ -104,7 +133,20 @@ def _unreadable(file: Input, error: Exception) -> DataError:
 
 def read(file: Input, keep: Keep) -> Iterator[Batch]:
     """The rows of one file; `keep` picks columns by their name in the file."""
-    readers = {"JSONL": jsonl, "CSV": delimited, "TSV": _tabs, "Parquet": _parquet, "Arrow": _arrow}
+    if file.rows is not None:
+        yield from (
+            _numbered(file.rows.to_batches(), file.name, [n for n in file.rows.schema.names if keep(n)])
+            if isinstance(file.rows, pa.Table)
+            else of_records(file.rows, file.name, keep)
+        )
+        return
+    if file.format == "Excel":
+        yield from sheet(file.path, file.part, keep)
+        return
+    if file.format in {"SQLite", "DuckDB"}:
+        yield from database(file.path, file.part, file.format, keep)
+        return
+    readers = {"JSONL": jsonl, "JSON": document, "CSV": delimited, "TSV": _tabs, "Parquet": _parquet, "Arrow": _arrow}
     try:
         with _opened(file) as stream:
             yield from readers[file.format](stream, file.name, keep)
@@ -194,7 +236,7 @@ def _sound(column: pa.Array) -> pa.Array:
 
 def head(file: Input) -> tuple[list[str], dict[str, Any]]:
     """The column names (JSONL: of the objects in the first block) and the first whole row, to tell what the file is."""
-    if file.format in {"Parquet", "Arrow"}:
+    if file.format in {"Parquet", "Arrow"} or isinstance(file.rows, pa.Table):
         return _arrow_head(file)
     for batch in read(file, lambda name: True):
         if len(batch) or batch.columns:
@@ -256,6 +298,16 @@ def _saved(state: Path, split: str) -> list[Input]:
             "state.json lists no data files", expected="a folder written by save_to_disk", remedy="save it again", file=state.name
         ) from error
     return [describe(state.parent / Path(name).name, split) for name in names]
+
+
+def fingerprint_of(table: pa.Table | list[Any]) -> str:
+    """SHA-256 over a table in memory: over its Arrow stream, or over its records as JSON."""
+    if isinstance(table, list):
+        return hashlib.sha256(json.dumps(table, default=str).encode("utf-8", "surrogatepass")).hexdigest()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return hashlib.sha256(sink.getvalue()).hexdigest()
 
 
 def fingerprint(path: Path) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from evenhand.core import DataError, EvenhandError
 from evenhand.data.reading import COMPRESSED, FORMATS, Input, describe, head, read, shards
 from evenhand.data.reading_text import Keep
-from evenhand.data.source import TEXTS, Source, every, guessed, missing_column, named
+from evenhand.data.source import TEXTS, Source, every, guessed, is_label, missing_column, named
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Plan:
     names: frozenset[str]
     renames: Mapping[str, str]
     sides: Mapping[str, Input] = field(default_factory=dict)
+    path: Path = Path()  # what was named
 
     def keep(self, more: Sequence[str]) -> Keep:
         """Which columns of the files to read."""
@@ -33,38 +34,70 @@ class Plan:
         return lambda name: name in wanted or pattern.fullmatch(name) is not None
 
 
-def resolve(path: Path, source: str | None, renames: Mapping[str, str], need_texts: bool = True) -> Plan:
+@dataclass(frozen=True)
+class Asked:
+    """source: a format's name, None = told from the columns. renames: canonical → name in the file. one_user: no column of users is needed."""
+
+    source: str | None
+    renames: Mapping[str, str]
+    need_texts: bool = True
+    one_user: bool = False
+
+
+def resolve(path: Path, asked: Asked) -> Plan:
     """Raises DataError when there is nothing to read, or nothing that any source knows."""
-    asked = named(source) if source else None
+    source = named(asked.source) if asked.source else None
     if path.is_dir():
-        for candidate in [asked] if asked else every().values():
-            if plan := _folder(path, candidate, renames, surely=asked is not None):
-                return plan
+        for candidate in [source] if source else every().values():
+            if plan := _folder(path, candidate, asked.renames, surely=source is not None):
+                return replace(plan, path=path)
     files = shards(path) if path.is_dir() else [describe(path)]
-    names, first = _canonical(files[0], renames)
-    chosen = asked or guessed(names, first, files[0].name, need_texts)
-    if chosen.needs:
-        expected = f"a folder with the files {', '.join((*chosen.main, *chosen.needs))}"
-        raise DataError(
-            f"the source {chosen.name} is a folder of several files", expected=expected, remedy="name the folder", file=path.name
-        )
-    return Plan(chosen, files, names, renames)
+    plan = resolve_file(files[0], asked)
+    if plan.source.needs:
+        beside = _folder(path.parent, plan.source, asked.renames, surely=False, main=path) if path.is_file() else None
+        if beside is None:
+            expected = f"a folder with the files {', '.join((plan.source.main[0], *plan.source.needs))}"
+            raise DataError(
+                f"the source {plan.source.name} is a folder of several files", expected=expected, remedy="name the folder", file=path.name
+            )
+        return replace(beside, path=path.parent)
+    return replace(plan, files=files, path=path if path.exists() else files[0].path)
 
 
-def _folder(path: Path, source: Source, renames: Mapping[str, str], surely: bool) -> Plan | None:
-    """The plan for a source that is a folder of several files; None when this is not one."""
+def resolve_file(file: Input, asked: Asked) -> Plan:
+    """The plan for one file, or for a table in memory."""
+    names, first = _canonical(file, asked.renames)
+    names = names | {"user"} if asked.one_user else names
+    source = named(asked.source) if asked.source else guessed(names, first, file.name, asked.need_texts)
+    usual = {c: next((n for n in known if n in names), "") for c, known in source.aliases.items() if c not in names}
+    renames = {**asked.renames, **{c: n for c, n in usual.items() if n}}
+    return Plan(source, [file], names | frozenset(renames), renames)
+
+
+def _folder(path: Path, source: Source, renames: Mapping[str, str], surely: bool, main: Path | None = None) -> Plan | None:
+    """The plan for a source that is a folder of several files; None when this is not one. main: the file that was named in it.
+
+    The names may all begin alike, as exports do ("2024-05-01-votes.csv" beside "2024-05-01-comments.csv").
+    """
     lying = {_stem(p): p for p in sorted(path.iterdir()) if _stem(p)}
     if source.many:
         return _together(list(lying.values()), source, renames, surely)
-    main = next((name for name in source.main if name in lying), None)
-    if main is None or not all(name in lying for name in source.needs):
-        return None
-    file = describe(lying[main])
-    names, first = _canonical(file, renames)
-    if not surely and not source.recognises(names, first):
-        return None
-    sides = {n: describe(lying[n]) for n in (*source.needs, *source.sides) if n in lying and n != main}
-    return Plan(source, [file], names, renames, sides)
+    whole = [
+        (start, name) for name in source.main for start in _starts(lying, name) if all(f"{start}{other}" in lying for other in source.needs)
+    ]
+    whole = [(start, name) for start, name in whole if main is None or lying[f"{start}{name}"] == main]
+    for start, name in whole:
+        file = describe(lying[f"{start}{name}"])
+        names, first = _canonical(file, renames)
+        if surely or source.recognises(names, first):
+            others = {n: f"{start}{n}" for n in (*source.needs, *source.sides) if n != name}
+            return Plan(source, [file], names, renames, {n: describe(lying[other]) for n, other in others.items() if other in lying})
+    return None
+
+
+def _starts(lying: Mapping[str, Path], name: str) -> list[str]:
+    """What may stand before the names of a folder's files, nothing first."""
+    return sorted(stem.removesuffix(name) for stem in lying if stem == name or stem.endswith((f"-{name}", f"_{name}", f".{name}")))
 
 
 def _together(paths: Sequence[Path], source: Source, renames: Mapping[str, str], surely: bool) -> Plan | None:
@@ -109,7 +142,7 @@ def _canonical(file: Input, renames: Mapping[str, str]) -> tuple[frozenset[str],
         raise _nothing(file)
     for canonical, name in renames.items():
         if name not in names:
-            raise missing_column(name, names, file.name, f"the column named for '{canonical}'", canonical)
+            raise missing_column(name, names, file.name, f"the column named for '{canonical}'", canonical, first=first)
     return frozenset(names) | frozenset(renames), {**first, **{c: first.get(name) for c, name in renames.items()}}
 
 
@@ -141,3 +174,19 @@ def check_columns(plan: Plan, attributes: Sequence[str], numbers: Sequence[str],
         if name not in plan.names:
             columns = f"the columns {', '.join(dict.fromkeys(asked))}"
             raise missing_column(name, plan.names, plan.files[0].name, columns, name if name in known else "", needed)
+
+
+def check_labels(plan: Plan, asked: Sequence[str]) -> None:
+    """Raises DataError where two columns were named as chosen and rejected beside a label that nothing would read.
+
+    asked: further columns that are read. A table of two responses and a label gives wrong pairs, and without a word, when it is read so.
+    """
+    named = {c for c in ("chosen", "rejected") if c in plan.renames}
+    unread = [n for n in sorted(plan.names) if is_label(n) and n not in (*plan.renames.values(), *asked)]
+    if plan.source.name in ("table", "trl") and named and unread:
+        raise DataError(
+            f"chosen and rejected were named, but nothing reads {', '.join(unread)}, which may say who won",
+            expected="a table of pairs, or two responses and a label (source choices)",
+            remedy="leave chosen and rejected out: such tables are told from their columns; or drop the column if it says something else",
+            file=plan.files[0].name,
+        )  # fmt: skip

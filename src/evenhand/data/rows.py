@@ -32,9 +32,8 @@ class Fault:
     def error(self, file: str, line: int, value: object = None, column: str = "") -> DataError:
         """The error for one row; `column` is the name in the user's file."""
         shown = value if isinstance(value, str) else "" if value is None else repr(value)
-        return DataError(
-            self.reason, expected=self.expected, remedy=self.remedy, file=file, line=line, column=column or self.column, value=shown
-        )
+        found = self.reason.replace(f"'{self.column}'", f"'{column}'") if column and self.column else self.reason
+        return DataError(found, expected=self.expected, remedy=self.remedy, file=file, line=line, column=column or self.column, value=shown)
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,7 @@ class Batch:
     line: np.ndarray
     columns: Mapping[str, Column] = field(repr=False)
     bad: Sequence[BadRow] = field(default_factory=tuple)
+    notes: Mapping[str, int] = field(default_factory=dict)  # what was read in a way worth saying, and how often; 0 = no count
 
     def __len__(self) -> int:
         return len(self.line)
@@ -92,10 +92,15 @@ def batch_of(
 
 def without(batch: Batch, rows: np.ndarray, fault: Fault) -> Batch:
     """The batch with some rows (bool[n]) moved to its bad rows."""
-    if not rows.any():
+    return set_aside(batch, [fault if bad else None for bad in rows]) if rows.any() else batch
+
+
+def set_aside(batch: Batch, faults: Sequence[Fault | None]) -> Batch:
+    """The batch with the rows that have a fault moved to its bad rows."""
+    keep = np.flatnonzero([fault is None for fault in faults])
+    if len(keep) == len(batch):
         return batch
-    keep = np.flatnonzero(~rows)
     kept = {n: [c[i] for i in keep] if isinstance(c, list) else c.take(keep) for n, c in batch.columns.items()}
     user = plain(batch.columns["user"]) if "user" in batch.columns else [None] * len(batch)
-    bad = [*batch.bad, *(BadRow(int(batch.line[i]), fault, user=user[i]) for i in np.flatnonzero(rows))]
-    return Batch(batch.file, batch.line[keep], kept, bad)
+    bad = [*batch.bad, *(BadRow(int(batch.line[i]), fault, user=user[i]) for i, fault in enumerate(faults) if fault is not None)]
+    return replace(batch, line=batch.line[keep], columns=kept, bad=bad)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from evenhand.core import DataError, EvenhandError, Judgements
-from evenhand.data import sources
+from evenhand.data import columns, sources
 from evenhand.data.pairing import Drawn
 from evenhand.data.rows import Batch
 
@@ -20,11 +22,21 @@ TEXTS = frozenset({"prompt", "chosen", "rejected"})  # may be absent from a tabl
 
 USUAL_NAMES = {  # what others call these columns, the surest first
     "user": ("user_id", "userid", "annotator_id", "annotator", "worker_id", "workerid", "worker", "rater_id", "rater", "participant_id",
-             "participant", "labeler_id", "labeler", "labeller", "judge_id", "person", "respondent"),
+             "participant", "labeler_id", "labeler", "labeller", "judge_id", "judge", "evaluator", "voter_id", "voter-id", "person", "respondent"),
     "prompt": ("question", "instruction", "query", "input", "context", "post"),
     "chosen": ("response_chosen", "chosen_response", "preferred", "winner", "winning_response", "accepted", "better"),
+    "item": ("statement", "comment", "response", "text", "reply", "answer", "comment_body", "comment-body"),
     "rejected": ("response_rejected", "rejected_response", "dispreferred", "loser", "losing_response", "worse"),
 }  # fmt: skip
+
+TIME_NAMES = ("time", "timestamp", "tstamp", "updated_at", "created_at", "submitted_at")
+LONGEST_ID = 80
+NO_PROSE = re.compile(r"[-+\d.,:TZ/ ]*|[0-9a-fA-F-]{8,}|[A-Z]\w{2} [A-Z]\w{2} \d.*")  # numbers, dates, hashes and UUIDs
+LABEL_NAMES = ("label", "winner", "preference", "overall_preference", "overall_pref", "human_preference", "preferred", "preferred_response",
+               "preferred_answer", "preferred_completion", "preferred_output", "preferred_model", "preferred_option", "preference_label",
+               "choice", "user_choice", "chosen_index", "chosen_idx", "chosen_response", "chosen_id", "better", "better_response",
+               "better_response_id", "best", "comparison", "verdict", "judgment", "judgement", "selected", "selection",
+               "vote", "labels")  # fmt: skip  # the surest first: what says which of two responses was chosen
 
 Sides = Mapping[str, Sequence[Mapping[str, Any]]]  # the other files of a folder: name without extension → records
 Parse = Callable[[Iterable[Batch], Sides, int], Iterator[Batch]]  # (batches, sides, seed) → batches under canonical columns
@@ -52,6 +64,9 @@ class Source:
     main: tuple[str, ...] = ()  # for a folder: the file with the rows, name without extension; the first that exists
     needs: tuple[str, ...] = ()  # other files of the folder that must be there
     sides: tuple[str, ...] = ()  # other files that may be there
+    numbers: tuple[str, ...] = ()  # numbers of every pair that `parse` brings along
+    scored: Callable[[frozenset[str], str], tuple[str, ...]] | None = None  # (column names, a number) → its columns, one a response
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # canonical → names that mean the same beyond doubt
     many: bool = False  # a folder of several files of this format is read whole, in the order of their names
 
 
@@ -79,40 +94,94 @@ def named(name: str) -> Source:
 def guessed(names: Iterable[str], first: Mapping[str, Any], file: str, need_texts: bool) -> Source:
     """The first source whose columns these are. Raises DataError with the nearest match when there is none."""
     have = frozenset(names)
-    for columns in (have,) if need_texts else (have, have | TEXTS):
+    for names_ in (have,) if need_texts else (have, have | TEXTS):
         for source in every().values():
-            if source.recognises(columns, first):
+            if source.recognises(names_, first):
                 return source
-    missing = next((c for c in ("user", "chosen", "rejected") if c not in have and (need_texts or c not in TEXTS)), "prompt")
     needed = [c for c in ("user", "prompt", "chosen", "rejected") if need_texts or c not in TEXTS]
-    raise missing_column(missing, have, file, "the columns of a known source, such as user, prompt, chosen, rejected", missing, needed)
+    if not any(_nearest(c, sorted(have), first) or c in have for c in ("chosen", "rejected")) and (
+        item := _nearest("item", sorted(have), first)
+    ):
+        votes = [
+            n for n in sorted(have) if isinstance(first.get(n), (str, bool)) and np.isfinite(columns.votes([first[n]])[0]) and n != item
+        ]
+        if votes:  # one response a row, and a word on it
+            return _raise(missing_column("user", {*have} - {item, votes[0]}, file, "the columns of a known source, such as user, item, vote", "user",
+                                         ("user",), first, {"item": item, "vote": votes[0]}))  # fmt: skip
+    missing = next((c for c in ("user", "chosen", "rejected") if c not in have and (need_texts or c not in TEXTS)), "prompt")
+    raise missing_column(
+        missing, have, file, "the columns of a known source, such as user, prompt, chosen, rejected", missing, needed, first
+    )
 
 
-def missing_column(name: str, have: Iterable[str], file: str, expected: str, canonical: str = "", needed: Sequence[str] = ()) -> DataError:
+def _raise(error: DataError) -> Source:
+    raise error
+
+
+def is_label(name: str) -> bool:
+    """A column that may say which of two responses was chosen."""
+    low = name.lower()
+    return (
+        low in LABEL_NAMES
+        or low.startswith(("winner_", "preferred_"))
+        or low.endswith(("_preference", "_winner", "_preferred_response", "_label"))
+    )
+
+
+def missing_column(
+    name: str, have: Iterable[str], file: str, expected: str, canonical: str = "", needed: Sequence[str] = (),
+    first: Mapping[str, Any] | None = None, known: Mapping[str, str] | None = None,
+) -> DataError:  # fmt: skip
     """The error for a column that is not there, with the nearest of those that are.
 
     canonical: the column it would be, "" = none: such a column cannot be renamed. needed: all canonical columns, so that the remedy
-    names the further ones that are missing.
+    names the further ones that are missing. first: a row, so that nothing is proposed that cannot be what is missing. known: further
+    renames of the remedy.
     """
     names = sorted(have)
-    near = _nearest(name, names)
+    near = _nearest(name, names, first)
     if not canonical:
         remedy = f"ask for '{near}', or for another column of the file" if near else "ask for a column of the file"
     else:
         renames = {canonical: near or "NAME"}
         for other in (c for c in needed if c not in have and c != canonical):
-            if also := _nearest(other, [n for n in names if n not in {*needed, *renames.values()}]):
+            if also := _nearest(other, [n for n in names if n not in {*needed, *renames.values()}], first):
                 renames[other] = also
-        remedy = "name the column with " + " ".join(f"--column {c}={n}" for c, n in renames.items())
+        renames |= known or {}
+        remedy = "name the column with " + " ".join(f"--column {shlex.quote(f'{c}={n}')}" for c, n in renames.items())
+        if canonical == "user" and not near and needed:
+            pairs = all(c in have or c in renames for c in ("chosen", "rejected") if c in needed)
+            remedy = (
+                f"{remedy}, or read all rows as one user's with --one-user"
+                if pairs
+                else "bring a table with a user, a prompt and two responses a row"
+            )
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     nearest = f"; nearest match '{near}'" if near else ""
     return DataError(f"there is no column '{name}'{nearest} (columns: {shown})", expected=expected, remedy=remedy, file=file, line=1)
 
 
-def _nearest(name: str, names: Sequence[str]) -> str:
-    """The column that is probably meant, "" = none: one that is nearly spelt so, or has a usual name for it, or is spelt a bit so."""
-    spelt = {n.lower(): n for n in reversed(names)}
+def _nearest(name: str, names: Sequence[str], first: Mapping[str, Any] | None = None) -> str:
+    """The column that is probably meant, "" = none: one that is nearly spelt so, has a usual name for it, or holds its name."""
+    fits = [n for n in names if first is None or n not in first or _may_be(name, n, first[n], names)]
+    spelt = {n.lower(): n for n in reversed(fits)}
     near = difflib.get_close_matches(name, spelt, 1, 0.8)
     usual = [n for n in USUAL_NAMES.get(name, ()) if n in spelt]
-    found = [*near, *usual, *difflib.get_close_matches(name, spelt, 1, 0.5)]
+    parts = [n for n in sorted(spelt) if name in re.split(r"[^a-z]+", n)]
+    loose = difflib.get_close_matches(name, spelt, 1, 0.5) if name not in USUAL_NAMES else []
+    found = [*near, *usual, *parts, *loose]
     return spelt[found[0]] if found else ""
+
+
+def _may_be(role: str, name: str, value: Any, names: Sequence[str]) -> bool:
+    """A column of this name and value can play the part: no label, date, id or number is a text; no text is a user."""
+    if role not in USUAL_NAMES:
+        return True
+    if role == "user":
+        return not isinstance(value, (float, bool, list, dict)) and (not isinstance(value, str) or len(value) <= LONGEST_ID)
+    opposite = {"winner": "loser", "preferred": "dispreferred", "better": "worse", "chosen_response": "rejected_response"}
+    if is_label(name) and not (isinstance(value, str) and " " in value.strip()) and opposite.get(name.lower()) not in names:
+        return False
+    if isinstance(value, list):
+        return all(isinstance(v, (str, dict)) for v in value) and bool(value)
+    return isinstance(value, str) and NO_PROSE.fullmatch(value.strip()) is None and not name.lower().endswith(("_id", "-id"))

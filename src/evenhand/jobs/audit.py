@@ -139,6 +139,8 @@ def _has_texts(data: PreferenceData) -> bool:
 
 def margins_of(data: PreferenceData, scores: Sequence[str]) -> np.ndarray:
     """Margins float64[n] from one margin column or two reward columns."""
+    if len(scores) == 1 and f"{scores[0]}_chosen" in data.numbers:  # the reward of each response, not of each pair
+        scores = [f"{scores[0]}_chosen", f"{scores[0]}_rejected"]
     missing = [name for name in scores if name not in data.numbers]
     if missing or len(scores) not in (1, 2) or len(set(scores)) < len(scores):
         found = f"score columns {', '.join(missing)} were not loaded" if missing else f"score columns {', '.join(scores)}"

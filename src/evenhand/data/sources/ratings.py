@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evenhand.data.pairing import by_score
-from evenhand.data.source import Source, as_given
+from evenhand.data.source import TIME_NAMES, Source, as_given
 
 
 def recognises(names: frozenset[str], first: Mapping[str, Any]) -> bool:
@@ -25,9 +25,10 @@ SAMPLE = (
 
 SOURCE = Source(
     name="ratings",
-    summary="columns user, prompt, response, score (and block, split): the higher score over the lower, inside a user and prompt",
+    summary="columns user, prompt, response, score (and block, split, time): the higher score over the lower, inside a user and prompt",
     required=("user", "prompt", "response", "score"),
-    optional=("block", "split"),
+    optional=("block", "split", "time"),
+    aliases={"time": TIME_NAMES},
     recognises=recognises,
     parse=as_given,
     sample=SAMPLE,

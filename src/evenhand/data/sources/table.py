@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evenhand.data.source import Source, as_given
+from evenhand.data.source import TIME_NAMES, Source, as_given
+from evenhand.data.sources.trl import is_chat
 
 
 def recognises(names: frozenset[str], first: Mapping[str, Any]) -> bool:
-    texts = not any(isinstance(first.get(c), (list, dict)) for c in ("prompt", "chosen", "rejected"))
-    return {"user", "prompt", "chosen", "rejected"} <= names and texts
+    return {"user", "prompt", "chosen", "rejected"} <= names and not is_chat(first)
 
 
 STOAT = "What is a stoat?"
@@ -22,9 +22,10 @@ SAMPLE = (
 
 SOURCE = Source(
     name="table",
-    summary="columns user, prompt, chosen, rejected (and weight, tie, split, event, target, twin): one pair a row",
+    summary="columns user, prompt, chosen, rejected (and weight, tie, split, time, event, target, twin): one pair a row",
     required=("user", "prompt", "chosen", "rejected"),
-    optional=("weight", "tie", "split", "event", "target", "twin"),
+    optional=("weight", "tie", "split", "time", "event", "target", "twin"),
+    aliases={"time": TIME_NAMES},
     recognises=recognises,
     parse=as_given,
     sample=SAMPLE,

@@ -1,4 +1,4 @@
-"""Votes: one vote a row, 1 agree, -1 disagree, 0 neither. What a user agrees with is chosen over what he or she disagrees with.
+"""Votes: one vote a row, 1 agree, -1 disagree, 0 neither, or words for these. What a user agrees with is chosen over what he or she disagrees with.
 
 Pairs are formed under one prompt (topic) where the table has one; at most pairing.PAIRS_PER_USER a user, drawn evenly over items by the
 seed.
@@ -11,25 +11,27 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from evenhand.data import columns
 from evenhand.data.pairing import by_vote
 from evenhand.data.rows import Batch, Fault, without
-from evenhand.data.source import Sides, Source
+from evenhand.data.source import TIME_NAMES, Sides, Source
 
-UNKNOWN_VOTE = Fault("'vote' is none of 1, 0, -1", "1 (agree), -1 (disagree) or 0 (neither)", column="vote")
+UNKNOWN_VOTE = Fault("'vote' is no vote", "1, agree, yes or true; -1, disagree, no or false; 0, pass or unsure", column="vote")
+ALIASES = {"user": ("voter-id", "voter_id"), "item": ("comment-id", "comment_id"), "time": TIME_NAMES}
 
 
 def recognises(names: frozenset[str], first: Mapping[str, Any]) -> bool:
-    return {"user", "item", "vote"} <= names
+    log = {"voter-id", "comment-id", "vote"} <= names and not str(first.get("comment-id")).isdigit()  # a Polis log with the texts in it
+    return {"user", "item", "vote"} <= names or log
 
 
 def parse(batches: Iterable[Batch], sides: Sides, seed: int) -> Iterator[Batch]:
     for batch in batches:
-        moved = {"item": "response", "vote": "score"}
-        vote = columns.numbers(batch.columns.get("vote", [None] * len(batch)))
-        odd = np.isfinite(vote) & ~np.isin(vote, (-1, 0, 1))
-        yield without(replace(batch, columns={moved.get(n, n): c for n, c in batch.columns.items()}), odd, UNKNOWN_VOTE)
+        vote = columns.votes(batch.columns.get("vote", [None] * len(batch)))
+        moved = {{"item": "response"}.get(n, n): c for n, c in batch.columns.items()} | {"score": pa.array(vote)}
+        yield without(replace(batch, columns=moved), np.isinf(vote), UNKNOWN_VOTE)
 
 
 SAMPLE = (
@@ -42,9 +44,10 @@ SAMPLE = (
 
 SOURCE = Source(
     name="votes",
-    summary="columns user, item, vote (1, 0, -1; and prompt, split): agreed over disagreed, inside a user and prompt",
+    summary="columns user, item, vote (1/agree/yes, -1/disagree/no, 0/pass; and prompt, split, time): agreed over disagreed, inside a user and prompt",
     required=("user", "item", "vote"),
-    optional=("prompt", "block", "split"),
+    optional=("prompt", "block", "split", "time"),
+    aliases=ALIASES,
     recognises=recognises,
     parse=parse,
     sample=SAMPLE,

@@ -1,0 +1,162 @@
+"""What people call a conversation → turns; and a pair of conversations → the prompt that both share and what is left of each.
+
+A conversation is a list of messages (role and content, or from and value), such a list as JSON in a cell, or a text with turn markers
+("\\n\\nHuman: … \\n\\nAssistant: …", "<|user|> …", ChatML). The prompt ends at the last turn that both share, never inside a turn; the last
+turn of either is always part of the response. Turns and parts without text (tool calls, images) are left out and counted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evenhand.data.rows import Fault
+
+LIST = (list, tuple)
+ROLES = {"human": "user", "prompter": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant", "ai": "assistant"}
+NAMES = r"human|prompter|user|assistant|bot|ai|system"
+MARKER = re.compile(
+    rf"(?:\A|\n)\s*(?:({NAMES}):[ \t]*)|<\|im_start\|>\s*(\w+)\s*|<\|({NAMES})\|>\s*|<\|start_header_id\|>(\w+)<\|end_header_id\|>\s*", re.I
+)
+CLOSING = re.compile(r"(?:<\|(?:im_end|eot_id|end|endoftext|end_of_text)\|>|</s>|\s)+\Z")
+
+NO_TEXT = Fault("a response holds no text (tool calls or images alone)", "a text in both responses", set_aside=True)
+SAME_TEXT = Fault("the responses differ in tool calls or images alone", "two different texts", set_aside=True)
+
+
+@dataclass(frozen=True)
+class Turn:
+    role: str
+    text: str | None  # None: nothing in it is text
+    rest: Any = None  # what is no text, so that turns can be told apart by it
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Three texts, or what they were where they are none: the checks find it."""
+
+    prompt: Any
+    chosen: Any
+    rejected: Any
+    fault: Fault | None = None
+    left_out: int = 0  # turns with parts that are no text
+
+
+def is_marked(value: object) -> bool:
+    """A text that begins with a turn marker, or with a list of messages as JSON."""
+    return isinstance(value, str) and (MARKER.match(value) is not None or value.lstrip().startswith("[{"))
+
+
+def turns(value: Any) -> list[Turn] | None:
+    """The turns of a conversation; None when it is none: a plain text, or something broken."""
+    if isinstance(value, str):
+        if MARKER.match(value):
+            return _marked(value)
+        value = decoded(value)
+    if not isinstance(value, LIST) or not value:
+        return None
+    found = [_turn(m) if isinstance(m, Mapping) else None for m in value]
+    whole = [t for t in found if t is not None]
+    return whole if len(whole) == len(found) else None
+
+
+def decoded(value: Any) -> Any:
+    """A list that was written into a cell as JSON; anything else as it is."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            found = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+        return found if isinstance(found, list) else value
+    return value
+
+
+def _marked(text: str) -> list[Turn]:
+    marks = list(MARKER.finditer(text))
+    ends = [m.start() for m in marks[1:]] + [len(text)]
+    found = [(next(g for g in m.groups() if g).lower(), CLOSING.sub("", text[m.end() : end])) for m, end in zip(marks, ends)]
+    said = [Turn(ROLES.get(role, role), words.strip()) for role, words in found]
+    return said[:-1] if len(said) > 1 and not said[-1].text else said  # "Assistant:" with nothing after it asks for an answer
+
+
+def _turn(message: Mapping[str, Any]) -> Turn | None:
+    role = message.get("role", message.get("from"))
+    has_calls = any(message.get(k) for k in ("tool_calls", "function_call"))
+    if not isinstance(role, str) or not (has_calls or "content" in message or "value" in message):
+        return None
+    content = message.get("content", message.get("value"))
+    role = ROLES.get(role.lower(), role)
+    if content is None or (content == "" and has_calls):
+        return Turn(role, None, {k: v for k, v in message.items() if v is not None})
+    if isinstance(content, str):
+        return Turn(role, content, message.get("tool_calls") or None)
+    if not isinstance(content, Sequence):
+        return None
+    texts = [str(p["text"]) for p in content if isinstance(p, Mapping) and isinstance(p.get("text"), str)]
+    others = [p for p in content if not (isinstance(p, Mapping) and isinstance(p.get("text"), str))]
+    if not all(isinstance(p, Mapping) and isinstance(p.get("type"), str) and p["type"] != "text" for p in others):
+        return None
+    return Turn(role, "".join(texts) if texts else None, others or None)
+
+
+def rendered(said: Sequence[Turn]) -> str:
+    """One text: a single turn's own, several as "role: text" with an empty line between."""
+    spoken = [(t.role, t.text) for t in said if t.text is not None]
+    return spoken[0][1] if len(spoken) == 1 else "\n\n".join(f"{role}: {text}" for role, text in spoken)
+
+
+def as_text(value: Any) -> Any:
+    """Messages, or a list of one text, as one text; anything else as it is."""
+    if isinstance(value, str) and MARKER.match(value):
+        return value
+    if isinstance(value, LIST) and len(value) == 1 and isinstance(value[0], str):
+        return value[0]
+    said = turns(value)
+    return value if said is None else rendered(said)
+
+
+def split(prompt: Any, chosen: Any, rejected: Any, explicit: bool) -> Pair:
+    """The pair behind three values. explicit: `prompt` was given; else it is what both conversations share from the start."""
+    ours, theirs = turns(chosen), turns(rejected)
+    asked = _asked(prompt) if explicit else []
+    left_out = sum(t.rest is not None for said in (asked, ours or (), theirs or ()) for t in said)
+    if ours is None or theirs is None:
+        if explicit:
+            return Pair(rendered(asked) if asked else as_text(prompt), as_text(chosen), as_text(rejected), left_out=left_out)
+        return _plain(as_text(chosen), as_text(rejected))
+    most = max(min(len(ours), len(theirs)) - 1, 0)
+    shared = next((i for i in range(most) if ours[i] != theirs[i]), most)
+    before = ours[:shared]
+    before = before if _holds(before, asked) else [*asked, *before]
+    rest = ours[shared:], theirs[shared:]
+    fault = None
+    if not all(any(t.text and t.text.strip() for t in part) for part in rest) and left_out:
+        fault = NO_TEXT
+    elif rest[0] != rest[1] and rendered(rest[0]) == rendered(rest[1]):
+        fault = SAME_TEXT
+    return Pair(rendered(before), rendered(rest[0]), rendered(rest[1]), fault, left_out)
+
+
+def _asked(prompt: Any) -> list[Turn]:
+    prompt = prompt[0] if isinstance(prompt, LIST) and len(prompt) == 1 and isinstance(prompt[0], str) else prompt
+    said = turns(prompt)
+    return said if said is not None else [Turn("user", prompt)] if isinstance(prompt, str) and prompt else []
+
+
+def _holds(said: Sequence[Turn], asked: Sequence[Turn]) -> bool:
+    """The conversation repeats the prompt."""
+    whole, part = ([(t.text or "").strip() for t in turns_] for turns_ in (said, asked))
+    return any(whole[i : i + len(part)] == part for i in range(len(whole) - len(part) + 1))
+
+
+def _plain(chosen: Any, rejected: Any) -> Pair:
+    """Texts without turns: the prompt is the shared start up to its last white space; something of the shorter is left."""
+    if not (isinstance(chosen, str) and isinstance(rejected, str)) or chosen == rejected:
+        return Pair("", chosen, rejected)
+    same = next((i for i, (a, b) in enumerate(zip(chosen, rejected)) if a != b), min(len(chosen), len(rejected)))
+    space = chosen[:same].rstrip() if same in (len(chosen), len(rejected)) else chosen[:same]
+    cut = max((i + 1 for i, c in enumerate(space) if c.isspace()), default=0)
+    return Pair(chosen[:cut].rstrip(), chosen[cut:], rejected[cut:])

@@ -1,0 +1,356 @@
+"""A/B tables: two or more responses in a row and a label that says which was chosen. The chosen one over each other one; ties are kept.
+
+One description serves Chatbot Arena, MultiPref, HelpSteer3, Community Alignment, Argilla, Label Studio and tables like them:
+
+| role | columns |
+|---|---|
+| responses | a stem (response, completion, answer, conversation, output, …) with a slot (a/b, 1/2, 0/1, left/right); a turn may stand before it |
+| label | winner, preference, overall_preference, preferred_response, choice, chosen_index, comparison, label, …; or one-hot winner columns |
+| several judges in a row | a list of objects, each with a label and perhaps a judge; or lists side by side (X.responses, X.responses.users) |
+| user | user, user_id, annotator_id, judge, evaluator, …, in the row or in the list |
+| prompt | prompt, instruction, text, context, history, …; of two conversations, what they share |
+
+A row with k judges is k judgements; one with four responses gives three pairs. Numbers of each response (reward_a, reward_b) are asked for by what they share: reward. Kept: the position of both responses (chosen_position,
+rejected_position, 1 = shown first) and how strong the choice was (strength: `labels`), which nothing uses unless it is asked for.
+All rows are read before the first pair is handed on: what a number means is told from the whole column.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+from evenhand.core import DataError
+from evenhand.data import labels
+from evenhand.data.conversations import as_text, decoded, split, turns
+from evenhand.data.labels import Choice, Scale
+from evenhand.data.rows import BadRow, Batch, Fault, batch_of
+from evenhand.data.source import LABEL_NAMES, TIME_NAMES, USUAL_NAMES, Sides, Source
+from evenhand.data.sources.trl import LEFT_OUT
+
+STEMS = ("response", "completion", "answer", "conversation", "output", "reply", "candidate", "generation", "human_ref", "summary", "chat",
+         "option", "text", "assistant")  # fmt: skip
+PROMPTS = ("prompt", "instruction", "question", "query", "context", "input", "history", "text", "post", "messages")
+TURNS = ("", "first", "second", "third", "fourth", "fifth", "sixth")
+TURN = r"(?P<turn>first|second|third|fourth|fifth|sixth|turn_?\d+)"
+RESPONSE = re.compile(
+    rf"(?:{TURN}_(?:turn_)?)?(?:(?P<stem>{'|'.join(STEMS)})s?[ _.-]?(?P<slot>[a-h]|\d|left|right)|(?P<side>left|right)_(?P<of>{'|'.join(STEMS)}))",
+    re.I,
+)
+LABEL = re.compile(rf"(?:{TURN}_(?:turn_)?)?(?P<label>{'|'.join(LABEL_NAMES)})", re.I)
+ONE_HOT = re.compile(r"winner_(?:model_)?(?P<slot>[a-h]|\d|left|right|tie)(?:_?\(?both_?bad\)?)?", re.I)
+PARALLEL = re.compile(r"(?P<question>.+)\.responses")
+SCORED = re.compile(r"(?P<of>.+?)[_.-](?P<slot>[a-h]|\d|left|right)", re.I)
+JUDGES = re.compile(r".*(?:annotations?|judge?ments?|individual_preferences?|evaluations?|votes|preferences|ratings)", re.I)
+MODEL = re.compile(r"model_?(?P<slot>[a-h]|\d|left|right)", re.I)
+OF_JUDGE = ("overall_pref", "overall_preference", *LABEL_NAMES, "selected", "score", "value", "rating", "choices")
+ROW_PARTS = ("data", "fields")  # Label Studio and Argilla keep a row's own columns inside
+USERS = ("user", *USUAL_NAMES["user"], "evaluator", "evaluator_id", "judge", "judge_hash", "completed_by", "evaluation_session_id")
+LONGEST_LABEL = 80  # characters; more is a text
+LEFT = {"discarded", "draft", "pending"}
+
+PATTERN = "|".join(
+    f"(?:{p})"
+    for p in (
+        re.sub(r"\?P<\w+>", "?:", r.pattern) for r in (RESPONSE, LABEL, ONE_HOT, JUDGES, MODEL)
+    )
+)  # fmt: skip
+PATTERN = rf"(?i:{PATTERN}|.+\.responses(?:\.users|\.status)?|(?:(?:first|second|third|fourth|fifth|sixth|turn_?\d+)_(?:turn_)?)?(?:{'|'.join(PROMPTS)})|{'|'.join(USERS + TIME_NAMES + ROW_PARTS)}|status)"
+
+SAME = Fault("the responses are the same", "different responses", set_aside=True)
+NO_RESPONSE = Fault("a response is missing", "a text for every response that can be chosen", column="response")
+WITHDRAWN = Fault("the judgement was cancelled, or is a draft", "submitted judgements", set_aside=True)
+NO_JUDGE = Fault("nobody judged the row", "at least one judgement in every row", set_aside=True)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One choice that a row asks for: columns by their names in the file."""
+
+    turn: str
+    slots: tuple[str, ...]
+    responses: tuple[str, ...]
+    prompt: str
+    label: str  # "" = one-hot or judges
+    one_hot: tuple[tuple[str, str], ...] = ()  # slot or tie, column
+
+
+@dataclass(frozen=True)
+class Layout:
+    comparisons: tuple[Comparison, ...]
+    user: str
+    time: str
+    judges: tuple[str, ...]  # columns with a list of objects, one a judge
+    lists: str  # the column of labels that stand side by side, with users and status in columns of their own
+    models: Mapping[str, str]  # slot → column
+
+
+@dataclass(frozen=True)
+class Judgement:
+    label: Any
+    user: Any
+    time: Any = None
+    left: bool = False  # cancelled or not submitted
+    kind: str = ""  # the column of judges it came from
+
+
+def recognises(names: frozenset[str], first: Mapping[str, Any]) -> bool:
+    if {"chosen", "rejected"} <= names or {"response", "score"} <= names:
+        return False
+    first = _opened(first)
+    return layout(frozenset(names | set(first)), first) is not None
+
+
+def layout(names: frozenset[str], first: Mapping[str, Any]) -> Layout | None:
+    """Which columns play which part; None when there are no two responses or nothing says which was chosen."""
+    groups: dict[tuple[str, str], dict[str, str]] = {}
+    for name in sorted(names):
+        if match := RESPONSE.fullmatch(name):
+            stem, slot = (match["stem"] or match["of"]).lower(), (match["slot"] or match["side"]).lower()
+            groups.setdefault(((match["turn"] or "").lower(), stem), {}).setdefault(slot, name)
+    found = {key: slots for key, slots in groups.items() if len(slots) > 1}
+    judges = tuple(n for n in sorted(names) if JUDGES.fullmatch(n) and _is_judges(first.get(n)))
+    lists = next((n for n in sorted(names) if PARALLEL.fullmatch(n) and f"{n}.users" in names), "")
+    one_hot = tuple((m["slot"].lower(), n) for n in sorted(names) if (m := ONE_HOT.fullmatch(n)))
+    comparisons = []
+    for turn in sorted({turn for turn, _ in found}, key=lambda t: (TURNS.index(t) if t in TURNS else 9, t)):
+        slots = min(((STEMS.index(stem), group) for (t, stem), group in found.items() if t == turn), key=lambda g: g[0])[1]
+        label = _named(names, LABEL_NAMES, turn)
+        label = "" if len(str(first.get(label) or "")) > LONGEST_LABEL else label
+        if label or judges or lists or one_hot:
+            prompt = _named(names, PROMPTS, turn)
+            comparisons.append(Comparison(turn, tuple(slots), tuple(slots.values()), prompt, label, () if label else one_hot))
+    if not comparisons:
+        return None
+    models = {m["slot"].lower(): n for n in names if (m := MODEL.fullmatch(n))}
+    return Layout(tuple(comparisons), _named(names, USERS), _named(names, TIME_NAMES), judges, lists, models)
+
+
+def _named(names: frozenset[str], usual: Sequence[str], turn: str = "") -> str:
+    """The column with the first of the usual names, under this turn; "" = none."""
+    spelt = {n.lower(): n for n in sorted(names, reverse=True)}
+    starts = (f"{turn}_turn_", f"{turn}_") if turn else ("",)
+    return next((spelt[f"{start}{name}"] for name in usual for start in starts if f"{start}{name}" in spelt), "")
+
+
+def _is_judges(value: Any) -> bool:
+    value = decoded(value)
+    return (
+        isinstance(value, (list, tuple)) and bool(value) and all(isinstance(v, Mapping) and _inside(v, OF_JUDGE) is not None for v in value)
+    )
+
+
+def _inside(value: Any, names: Sequence[str]) -> Any:
+    """The first value under one of these names, however deep; None = there is none."""
+    if isinstance(value, Mapping):
+        for name in names:
+            here = value.get(name)
+            if isinstance(here, (list, tuple)) and len(here) == 1 and isinstance(here[0], (str, int, float)):
+                return here[0]
+            if here is not None and not isinstance(here, (Mapping, list, tuple)):
+                return here
+            if isinstance(here, Mapping) and names is USERS:
+                return here.get("id", here.get("email"))
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return next((found for v in inside if isinstance(v, (Mapping, list, tuple)) and (found := _inside(v, names)) is not None), None)
+
+
+def _opened(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row with the columns that an export keeps inside `data` or `fields`."""
+    inner = [record[part] for part in ROW_PARTS if isinstance(record.get(part), Mapping)]
+    return {**record, **{k: v for part in inner for k, v in part.items()}} if inner else record
+
+
+def parse(batches: Iterable[Batch], sides: Sides, seed: int) -> Iterator[Batch]:
+    whole = list(batches)
+    records = [[_opened(r) for r in batch.records()] for batch in whole]
+    first = next((r for rows in records for r in rows), {})
+    plan = layout(frozenset(n for rows in records for r in rows[:1] for n in r) | {n for b in whole for n in b.columns}, first)
+    if plan is None:
+        raise DataError("the table holds no two responses with a label", expected="such as response_a, response_b, winner",
+                        remedy="name the columns: --column response_a=NAME --column response_b=NAME --column label=NAME")  # fmt: skip
+    judged = {c: [j for rows in records for r in rows for j in _judgements(plan, c, r) if not j.left] for c in plan.comparisons}
+    scales = {c: _scale(c, found) for c, found in judged.items()}
+    if all(j.user is None for found in judged.values() for j in found):
+        raise _nobody(judged, scales, whole[0].file)
+    notes = {scale.note: 0 for scale in scales.values() if scale.note}
+    for batch, rows in zip(whole, records):
+        yield _pairs(batch, rows, plan, scales, notes)
+
+
+def _scale(comparison: Comparison, judged: Sequence[Judgement]) -> Scale:
+    values = (labels.number(j.label) for j in judged)
+    return labels.scale_of((v for v in values if v is not None), comparison.slots, comparison.responses)
+
+
+def _nobody(judged: Mapping[Comparison, Sequence[Judgement]], scales: Mapping[Comparison, Scale], file: str) -> DataError:
+    """The error of a table that does not say who chose; it says what is in it."""
+    read = [labels.read(j.label, c.slots, scales[c]) for c, found in judged.items() for j in found]
+    choices = [c for c in read if isinstance(c, Choice)]
+    ties = sum(c.best < 0 for c in choices)
+    return DataError(
+        f"no column says who chose: {len(choices):,} judgements ({ties:,} ties), but none has a user id",
+        expected="a column of user ids (user, annotator_id, judge, …), since everything here is about users",
+        remedy="name it with --column user=NAME, or read all rows as one user's with --one-user", file=file,
+    )  # fmt: skip
+
+
+def _judgements(plan: Layout, comparison: Comparison, record: Mapping[str, Any]) -> Iterator[Judgement]:
+    """Who said what of one comparison of a row."""
+    user, time = record.get(plan.user), record.get(plan.time)
+    user = user.get("id", user.get("email")) if isinstance(user, Mapping) else user
+    for name in plan.judges:
+        for judge in (j for j in decoded(record.get(name)) or () if isinstance(j, Mapping)):
+            own, when = _inside(judge, USERS), next((judge[t] for t in TIME_NAMES if judge.get(t)), time)
+            yield Judgement(_inside(judge, OF_JUDGE), user if own is None else own, when, _left(judge), name)
+    if plan.lists:
+        said, who, status = (decoded(record.get(plan.lists + part)) or () for part in ("", ".users", ".status"))
+        for i, label in enumerate(said):
+            state = str(status[i]).lower() if i < len(status) else ""
+            yield Judgement(
+                _inside(label, OF_JUDGE) if isinstance(label, Mapping) else label, who[i] if i < len(who) else None, time, state in LEFT
+            )
+    elif not plan.judges:
+        yield Judgement(record.get(comparison.label) if comparison.label else _one_hot(comparison, record), user, time)
+
+
+def _left(judge: Mapping[str, Any]) -> bool:
+    return judge.get("was_cancelled") is True or str(judge.get("status") or "").lower() in LEFT
+
+
+def _one_hot(comparison: Comparison, record: Mapping[str, Any]) -> Any:
+    """The slot whose column is 1; a number of them that is not one names nothing."""
+    on = [slot for slot, name in comparison.one_hot if labels.number(record.get(name)) == 1 or str(record.get(name)).lower() == "true"]
+    return f"model_{on[0]}" if len(on) == 1 else "-" if on else None
+
+
+def _pairs(
+    batch: Batch, records: Sequence[Mapping[str, Any]], plan: Layout, scales: Mapping[Comparison, Scale], notes: Mapping[str, int]
+) -> Batch:
+    rows: list[tuple[int, dict[str, Any]]] = []
+    bad = list(batch.bad)
+    left_out = 0
+    extras = [n for n in batch.columns if not re.fullmatch(PATTERN, n) or n in ("split", "weight")]
+    for line, record in zip(batch.line.tolist(), records):
+        said: list[tuple[str, str]] = []
+        more = {n: record.get(n) for n in extras}
+        for comparison in plan.comparisons:
+            given = [record.get(name) for name in comparison.responses]
+            if comparison.turn and not any(given) and not record.get(comparison.label):
+                continue  # a turn that did not take place
+            judged = list(_judgements(plan, comparison, record))
+            if not judged:
+                bad.append(BadRow(line, NO_JUDGE))
+            for judgement in judged:
+                models = [record.get(plan.models.get(slot, "")) for slot in comparison.slots]
+                found = labels.read(judgement.label, comparison.slots, scales[comparison], [m for m in models if m])
+                if judgement.left or isinstance(found, Fault):
+                    fault = found if isinstance(found, Fault) and not judgement.left else WITHDRAWN
+                    column = f"'{comparison.label or plan.lists or next(iter(plan.judges), 'winner')}'"
+                    bad.append(
+                        BadRow(line, replace(fault, reason=fault.reason.replace("the label", column)), judgement.label, judgement.user)
+                    )
+                    continue
+                prompt = _asked(record, comparison, said)
+                about = {"user": judgement.user, "strength": found.strength, **({"time": judgement.time} if judgement.time is not None else {}),
+                         **({"expertise": judgement.kind.split("_")[0]} if len(plan.judges) > 1 else {}), **more}  # fmt: skip
+                for i, j in _over(found, given):
+                    made, lost = _pair(prompt, given[i], given[j])
+                    left_out += lost
+                    if isinstance(made, Fault):
+                        bad.append(BadRow(line, made, user=judgement.user))
+                    else:
+                        numbers = _scores(record, comparison, extras, i, j)
+                        rows.append(
+                            (
+                                line,
+                                {**made, **numbers, "tie": found.best < 0, "chosen_position": i + 1, "rejected_position": j + 1, **about},
+                            )
+                        )
+                if comparison.turn and found.best >= 0:
+                    said += [("user", record.get(comparison.prompt) or ""), ("assistant", given[found.best] or "")]
+    return replace(batch_of(batch.file, rows, bad), notes={**notes, **({LEFT_OUT: left_out} if left_out else {})})
+
+
+def _over(found: Choice, given: Sequence[Any]) -> list[tuple[int, int]]:
+    """(better, worse): the chosen response over each other one; of a tie, every two. Of more than two, some may be missing."""
+    there = [i for i, v in enumerate(given) if len(given) == 2 or v not in (None, "")]
+    return list(combinations(there, 2)) if found.best < 0 else [(found.best, i) for i in there if i != found.best]
+
+
+def _asked(record: Mapping[str, Any], comparison: Comparison, said: Sequence[tuple[str, str]]) -> Any:
+    """What was asked, with the turns that went before."""
+    prompt = record.get(comparison.prompt) if comparison.prompt else None
+    if not said:
+        return decoded(prompt)
+    return [{"role": role, "content": text} for role, text in (*said, ("user", prompt or ""))]
+
+
+def _pair(prompt: Any, chosen: Any, rejected: Any) -> tuple[dict[str, Any] | Fault, int]:
+    """prompt, chosen and rejected as texts, or what is wrong with them; and how many turns are no text."""
+    chosen, rejected = decoded(chosen), decoded(rejected)
+    if chosen is None or rejected is None:
+        return NO_RESPONSE, 0
+    if _texts(prompt) and _texts(chosen) and _texts(rejected):  # questions and answers turn by turn, in lists of their own
+        chosen, rejected = ([{"role": r, "content": t or ""} for q, a in zip(prompt, said) for r, t in (("user", q), ("assistant", a))]
+                            for said in (chosen, rejected))  # fmt: skip
+        prompt = None
+    told = split(prompt, chosen, rejected, prompt is not None) if turns(chosen) or prompt is not None else None
+    if told is None:
+        texts = "", as_text(chosen), as_text(rejected)
+    elif told.fault:
+        return told.fault, told.left_out
+    else:
+        texts = told.prompt, told.chosen, told.rejected
+    if texts[1] == texts[2]:
+        return SAME, 0
+    return dict(zip(("prompt", "chosen", "rejected"), texts)), told.left_out if told else 0
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(v is None or isinstance(v, str) for v in value)
+
+
+def scored(names: frozenset[str], name: str) -> tuple[str, ...]:
+    """The columns that hold one number of each response, such as reward_a and reward_b for "reward"; () = there are none.
+
+    Raises DataError for one of these columns alone: nothing says to which side of a pair it belongs.
+    """
+    of_each = tuple(n for n in sorted(names) if (m := SCORED.fullmatch(n)) and m["of"] == name)
+    alone = SCORED.fullmatch(name)
+    others = [n for n in names if alone and n != name and (m := SCORED.fullmatch(n)) and m["of"] == alone["of"]]
+    if alone and others:
+        raise DataError(f"'{name}' is the number of one response, whichever was chosen", expected="the numbers of all responses",
+                        remedy=f"ask for '{alone['of']}': it becomes {alone['of']}_chosen and {alone['of']}_rejected", column=name)  # fmt: skip
+    return of_each if len(of_each) > 1 else ()
+
+
+def _scores(record: Mapping[str, Any], comparison: Comparison, extras: Sequence[str], i: int, j: int) -> dict[str, Any]:
+    """NAME_chosen and NAME_rejected of the columns that hold one number of each response."""
+    of = {n: m for n in extras if (m := SCORED.fullmatch(n)) and m["slot"].lower() in comparison.slots}
+    sides = {comparison.slots[i]: "chosen", comparison.slots[j]: "rejected"}
+    return {f"{m['of']}_{sides[m['slot'].lower()]}": record.get(n) for n, m in of.items() if m["slot"].lower() in sides}
+
+
+SAMPLE = (
+    {"annotator_id": "u1", "prompt": "Name a colour.", "response_a": "Blue.", "response_b": "There are so many!", "winner": "model_a"},
+    {"annotator_id": "u2", "prompt": "Name a colour.", "response_a": "Blue.", "response_b": "There are so many!", "winner": "model_b"},
+    {"annotator_id": "u2", "prompt": "Name a bird.", "response_a": "A robin.", "response_b": "Robins are birds.", "winner": "tie"},
+)
+
+SOURCE = Source(
+    name="choices",
+    summary="two or more responses a row and who won (Arena, MultiPref, HelpSteer3, Argilla, Label Studio …): the chosen over the others",
+    required=(),
+    optional=("user", "prompt", "response_a", "response_b", "label", "weight", "split", "time"),
+    recognises=recognises,
+    parse=parse,
+    sample=SAMPLE,
+    pattern=PATTERN,
+    attributes=("expertise",),
+    scored=scored,
+    numbers=("strength", "chosen_position", "rejected_position"),
+)
