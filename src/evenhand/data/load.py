@@ -46,11 +46,11 @@ def load(
     path = _place(path, "path")
     list_to = None if bad_rows_to is None else _place(bad_rows_to, "bad_rows_to")
     if list_to is not None:
-        check_place(list_to)
         if list_to.resolve() == path.resolve():
             raise DataError(
                 "the list of bad rows would replace the data", expected="another file", remedy="name another file", file=str(list_to)
             )
+        check_place(list_to)
     plan = resolve(path, source, dict(columns or {}), need_texts)
     check_columns(plan, attributes, numbers, need_texts)
     expected = {c for c in plan.source.required if need_texts or c in plan.names}
