@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import report_example
 import torch
 
+import evenhand.cli
 from evenhand.core import DataError
+from evenhand.jobs import fit as jobs_fit
 from evenhand.jobs.trials import _end_with
 from evenhand.models.low_rank import LowRank
 from evenhand.report.report import FILES, KIND, Report
@@ -309,3 +312,76 @@ def running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+ROW = {"user": "u", "prompt": "p", "chosen": "a", "rejected": "b", "reward": 1.0, "group": "g", "event": 0}
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("audit {0} --scores reward --out .", "users.csv"),
+        ("audit {0} --scores reward --out .", "junit.xml"),
+        ("score nowhere {0} --out {0}", "pairs.jsonl"),
+        ("score nowhere pairs.jsonl --history {0} --out {0}", "history.jsonl"),
+        ("demo --out .", "sample.jsonl"),
+        ("check pairs.jsonl --bad-rows {0}", "notes.csv"),
+        ("check {0} --bad-rows {0}", "pairs.jsonl"),
+        ("fit pairs.jsonl --out .", "training.csv"),
+        ("fit pairs.jsonl --out .", "model/model.safetensors"),
+        ("fit pairs.jsonl --out .", "model"),
+        ("compare pairs.jsonl --out .", "standings.csv"),
+        ("sweep pairs.jsonl --over alpha=0,1 --out .", "violations.csv"),
+        ("transfer {0} --out .", "transfer.json"),
+        ("certify nowhere pairs.jsonl --gamma 0.1 --out .", "certificate.md"),
+    ],
+)
+def test_no_verb_replaces_what_it_did_not_write(
+    command: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(exist_ok=True)
+    text = "user,prompt,chosen,rejected,reward\nu,p,a,b,1\n" if name.endswith(".csv") else json.dumps(ROW) + "\n"
+    for file in (name, "pairs.jsonl"):
+        Path(file).write_text(text if file == name else json.dumps(ROW) + "\n")
+    before = content(tmp_path)
+    assert run(monkeypatch, *command.format(name).split()) == 2
+    assert content(tmp_path) == before
+    told = capsys.readouterr().err
+    assert Path(name).name in told
+    assert "lost" in told or "would replace the data" in told or "not a saved model" in told
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """evenhand's own entry point in this process → exit code."""
+    monkeypatch.setattr(sys, "argv", ["evenhand", *arguments])
+    with pytest.raises(SystemExit) as leaving:
+        evenhand.cli.main()
+    return int(leaving.value.code or 0)
+
+
+def test_bad_rows_do_not_take_a_name_of_the_report(
+    sample_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "audit", str(sample_table), "--scores", "x", "--bad-rows", "audit/users.csv") == 2
+    assert "choose another --bad-rows" in capsys.readouterr().err
+    assert content(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("ends", "code"), [(KeyboardInterrupt(), 130), (ZeroDivisionError(), 70), (OSError(28, "No space left"), 2)])
+def test_whatever_happens_after_training_the_model_is_kept(
+    ends: BaseException, code: int, sample_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ("fit", str(sample_table), "--method", "bradley_terry", "--set", "max_epochs=1", "--encoder", "none")
+    with monkeypatch.context() as broken:
+        broken.setattr(jobs_fit, "_report", Mock(side_effect=ends))
+        assert run(broken, *command) == code
+    first = content(tmp_path / "out")
+    assert set(first) == {"model/model.json", "model/model.safetensors"}
+    if code == 130:
+        assert run(monkeypatch, *command) in (0, 1, 3)
+        whole = content(tmp_path / "out")
+        assert set(whole) > set(FILES)
+        assert first.items() <= whole.items()
