@@ -19,7 +19,6 @@ import torch
 import evenhand.cli
 from evenhand.core import DataError
 from evenhand.jobs import fit as jobs_fit
-from evenhand.jobs.trials import _end_with
 from evenhand.models.low_rank import LowRank
 from evenhand.report.report import FILES, KIND, Report
 from evenhand.serve.saved import SavedModel, load_model, save_model
@@ -279,22 +278,25 @@ def test_two_processes_write_one_after_the_other(tmp_path: Path) -> None:
     assert set(content(tmp_path)) == {"a", "b", LIST}
 
 
-def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
-    """The parent of three workers is killed; none of them goes on."""
-    code = (
-        "import multiprocessing as m, sys, threading, time, os\n"
-        "from pathlib import Path\n"
-        "from evenhand.jobs.trials import _end_with\n"
-        "def work(folder, i):\n"
-        "    threading.Thread(target=_end_with, args=(m.parent_process(),), daemon=True).start()\n"
-        "    (Path(folder) / str(i)).write_text(str(os.getpid()))\n"
-        "    while True: sum(range(10_000))\n"
-        "if __name__ == '__main__':\n"
-        "    for i in range(3): m.Process(target=work, args=(sys.argv[1], i), daemon=True).start()\n"
-        "    time.sleep(60)\n"
-    )
-    assert _end_with.__module__ in code
-    parent = subprocess.Popen([sys.executable, "-c", code, tmp_path])
+WORKERS = """
+import multiprocessing, os, sys, time
+from pathlib import Path
+from evenhand.jobs.trials import _work
+class Busy:
+    def __init__(self, place): self.place = place
+    def training(self):
+        self.place.write_text(str(os.getpid()))
+        while True: sum(range(10_000))
+told = multiprocessing.Pipe(duplex=False)[1]
+for i in "abc":
+    multiprocessing.Process(target=_work, args=(Busy(Path(sys.argv[1]) / i), [], 0, [], told), daemon=True).start()
+time.sleep(60)
+"""
+
+
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    """The parent of three that train is killed; none of them goes on."""
+    parent = subprocess.Popen([sys.executable, "-c", WORKERS, tmp_path])
     deadline = time.monotonic() + 60
     while len([p for p in tmp_path.iterdir() if p.read_text()]) < 3 and time.monotonic() < deadline:
         time.sleep(0.02)
