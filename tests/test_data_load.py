@@ -657,7 +657,7 @@ def test_the_list_of_bad_rows_is_whole_and_holds_no_text(tmp_path: Path) -> None
     assert "secret" not in written
     assert [int(r["row"]) for r in csv.DictReader(written.splitlines())] == [i + 1 for i in range(300) if i % 3]
     assert data.exclusions.rows_in - data.exclusions.rows_used == 200
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl", "bad.csv"]  # no half-written file stays
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".evenhand.json", "a.jsonl", "bad.csv"]  # no half-written file stays
 
 
 def test_a_list_of_bad_rows_that_cannot_be_written(tmp_path: Path) -> None:
@@ -681,7 +681,7 @@ def test_a_failed_write_of_the_list_names_the_users_path(tmp_path: Path, monkeyp
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", ".hidden.1")
 
-    monkeypatch.setattr("evenhand.data.ledger.os.replace", full)
+    monkeypatch.setattr("evenhand.writing.os.replace", full)
     path = jsonl(tmp_path / "a.jsonl", [row(), row(user="")])
     with pytest.raises(DataError, match=r"bad\.csv: .*No space left on device") as caught:
         load(path, on_bad="skip", bad_rows_to=tmp_path / "bad.csv")

@@ -21,8 +21,9 @@ from evenhand.core import Estimate, EvenhandError, Exclusions
 from evenhand.report import plots, words
 from evenhand.report.html import _bar
 from evenhand.report.public import one_line, publish
-from evenhand.report.report import Report
+from evenhand.report.report import FILES, Report
 from evenhand.report.tables import neutral
+from evenhand.writing import LIST
 
 ALL = (
     example.realistic, example.insufficient, example.one_user, example.many_groups, example.undefined, example.bare, example.constrained,
@@ -584,18 +585,19 @@ def test_save_writes_all_files_in_one_step_each(tmp_path):
     assert path == folder / "report.html"
     names = {p.name for p in folder.iterdir()}
     assert {"report.html", "report.json", "report.md", "junit.xml", "groups.csv", "requirements.csv"} <= names
-    assert not any(name.startswith(".") for name in names)
+    assert {name for name in names if name.startswith(".")} == {LIST}
+    assert names - {LIST} == set(FILES)
     Report(example.bare()).save(folder)
     assert "A pilot" not in path.read_text(encoding="utf-8")
 
 
 def test_failed_save_says_why_and_leaves_no_half_file(tmp_path):
     (tmp_path / "report.html").mkdir()
-    with pytest.raises(EvenhandError, match="cannot be written"):
+    with pytest.raises(EvenhandError, match="not evenhand's"):
         Report(example.bare()).save(tmp_path)
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
     (tmp_path / "file").write_text("x")
-    with pytest.raises(EvenhandError, match="name another one"):
+    with pytest.raises(EvenhandError, match="cannot be written"):
         Report(example.bare()).save(tmp_path / "file")
 
 

@@ -22,13 +22,14 @@ from test_report_security import Skeleton
 from evenhand.audits.standings import Standings
 from evenhand.core import EvenhandError
 from evenhand.report.public import one_line
-from evenhand.report.standings import StandingsReport
+from evenhand.report.standings import FILES, StandingsReport
 from evenhand.report.standings import curves as curves
 from evenhand.report.standings import words as said
 from evenhand.report.standings.details import _centre, _line
 from evenhand.report.standings.document import publish
 from evenhand.report.standings.reading import foremost, versus
 from evenhand.report.standings.terminal import standings_lines, standings_table
+from evenhand.writing import LIST
 
 MAKERS = (
     example.compared, example.swept, example.one_seed, example.three_groups, example.no_groups, example.small_group, example.many_groups,
@@ -496,9 +497,10 @@ def test_save_writes_all_files_in_one_step_each(reports, tmp_path):
     assert path == tmp_path / "a" / "b" / "report.html"
     names = {p.name for p in path.parent.iterdir()}
     assert names >= {"report.html", "report.json", "report.md", "standings.csv", "duels.csv", "unfairness.csv", "cells.csv"}
-    assert not any(name.startswith(".") for name in names)
+    assert {name for name in names if name.startswith(".")} == {LIST}
+    assert names - {LIST} <= set(FILES)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(EvenhandError, match="name another one"):
+    with pytest.raises(EvenhandError, match="cannot be written"):
         reports["one_seed"].save(tmp_path / "file")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -194,7 +193,7 @@ def test_ceiling_of_indifferent_users_is_one_half(data):
 
 def test_written_table_loads_as_the_same_data(data, tmp_path):
     path = write_sample(tmp_path / "new" / "sample.jsonl")
-    assert [p.name for p in path.parent.iterdir()] == ["sample.jsonl"]
+    assert {p.name for p in path.parent.iterdir()} == {"sample.jsonl", ".evenhand.json"}
     assert list(json.loads(path.read_text(encoding="utf-8").splitlines()[0])) == ["user", "prompt", "chosen", "rejected", "taste"]
     loaded = load(path, attributes=["taste"])
     assert loaded.fingerprint == data.fingerprint
@@ -203,18 +202,16 @@ def test_written_table_loads_as_the_same_data(data, tmp_path):
     assert list(loaded.attributes["taste"]) == list(data.attributes["taste"])
 
 
-def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_sample_replaces_nothing_but_a_sample(tmp_path):
     path = tmp_path / "sample.jsonl"
-    path.write_text("old")
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", killed)
-    with pytest.raises(KeyboardInterrupt):
+    path.write_text("mine")
+    with pytest.raises(EvenhandError, match="not evenhand's"):
         write_sample(path, pairs_per_user=2)
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "mine"
+    path.unlink()
+    write_sample(path, pairs_per_user=2)
+    before = path.read_bytes()
+    assert write_sample(path, seed=1, pairs_per_user=2).read_bytes() != before
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from evenhand.audits.transfer import measure
 from evenhand.cli import app
 from evenhand.core import DataError, EvenhandError
 from evenhand.report.transfer.terminal import transfer_lines, transfer_table
+from evenhand.writing import write as write_files
 
 ROOT = Path(__file__).parents[1]
 EVENHAND = str(Path(sys.executable).with_name("evenhand"))
@@ -325,7 +326,7 @@ def test_small_groups_and_prompts_are_not_shown(report: evenhand.TransferReport)
 
 def test_outputs_are_complete_and_short(report: evenhand.TransferReport, tmp_path: Path) -> None:
     page = report.save(tmp_path / "out")
-    assert sorted(p.name for p in page.parent.iterdir()) == ["report.html", "transfer.json", "transfer.md"]
+    assert sorted(p.name for p in page.parent.iterdir()) == [".evenhand.json", "report.html", "transfer.json", "transfer.md"]
     document = json.loads((page.parent / "transfer.json").read_text())
     assert document["gibbs"][-1]["gap"]["n_prompts"] == 122
     assert all({"value", "low", "high", "n_prompts", "n_candidates"} <= r.keys() for r in document["gibbs"][0]["rates"])
@@ -435,11 +436,13 @@ def test_command_line_and_the_page_of_the_documentation(tmp_path: Path) -> None:
 
 
 def test_another_report_is_not_replaced(folder: Path, tmp_path: Path) -> None:
-    for name in ("report.html", "report.json"):
-        (tmp_path / name).write_text("{}")
+    write_files(tmp_path / "audit", {"report.html": b"{}"}, "audit report")
+    done = CliRunner().invoke(app, ["transfer", str(folder / "candidates.jsonl"), "--out", str(tmp_path / "audit")])
+    assert "is evenhand's, of another kind (audit report)" in str(done.exception)
+    (tmp_path / "report.html").write_text("{}")
     done = CliRunner().invoke(app, ["transfer", str(folder / "candidates.jsonl"), "--out", str(tmp_path)])
     assert isinstance(done.exception, DataError)
-    assert "another kind of report" in str(done.exception)
+    assert "is not evenhand's" in str(done.exception)
     assert (tmp_path / "report.html").read_text() == "{}"
     done = CliRunner().invoke(app, ["transfer", str(folder / "candidates.jsonl"), "--ns", "1,two", "--out", str(tmp_path / "new")])
     assert "Found --ns 1,two. Expected: numbers" in str(done.exception)

@@ -64,11 +64,11 @@ def certify(
     """
     from evenhand.audits.certificate import TooFewUsers, check_request
     from evenhand.jobs.certify import certify as run
-    from evenhand.report.certificate import event_rows, meaning
+    from evenhand.report.certificate import FILES, KIND, event_rows, meaning
     from evenhand.report.terminal import plain_table
 
     check_request(notion.value, gamma, delta, bound.value)
-    check_place(out, "certificate.json")
+    check_place(out, FILES, KIND)
     loaded = read(data, source, column, on_bad, None, group_by, swap=swap)
     how = {"source": source, "columns": assignments(column, "--column", "user=annotator_id"), "on_bad": on_bad.value}
     try:

@@ -78,8 +78,9 @@ def compare(
     from evenhand.jobs.compare import compare as run
     from evenhand.jobs.grouping import Grouping
     from evenhand.jobs.prepare import Encoding
+    from evenhand.report.standings import FILES, KIND
 
-    check_place(out)
+    check_place(out, FILES, KIND, bad_rows)
     loaded = read(data, source, column, on_bad, bad_rows, group_by, mentions=mentions, leave_out=leave_out)
     with progress_bar() as progress:
         report = run(
@@ -137,8 +138,9 @@ def sweep(
     from evenhand.jobs.grouping import Grouping
     from evenhand.jobs.prepare import Encoding
     from evenhand.jobs.sweep import sweep as run
+    from evenhand.report.standings import FILES, KIND
 
-    check_place(out)
+    check_place(out, FILES, KIND, bad_rows)
     grid = {dial: listed(values, "--over", "alpha=0.1,0.5") for dial, values in assignments(over, "--over", "alpha=0.1,0.5").items()}
     loaded = read(data, source, column, on_bad, bad_rows, group_by, mentions=mentions, leave_out=leave_out)
     with progress_bar() as progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,6 @@ from evenhand.cli.options import OnBad
 if TYPE_CHECKING:
     from evenhand.core import PreferenceData
     from evenhand.encode.encoder import TextEncoder
-
-
-RECORDS = ("report.json", "transfer.json", "certificate.json")  # beside every page
 
 
 def read(
@@ -64,22 +62,20 @@ def constraints(given: list[str] | None) -> list[tuple[Any, float]]:
     return [(notion, decimals(gamma, "--constraint", f"{notion}=0.05")[0]) for notion, gamma in pairs.items()]
 
 
-def check_place(out: Path, record: str = "report.json") -> None:
-    """Whether the report will find its place, asked before the work and not after it. record: the file that an older one of its kind left."""
+def check_place(out: Path, names: Sequence[str], kind: str, bad_rows: Path | None = None) -> None:
+    """Whether all files of a report will find their place, asked before the work and not after it. bad_rows: a list written before them."""
     from evenhand.core import DataError
+    from evenhand.writing import check
 
     if out.exists() and not out.is_dir():
         raise DataError("--out is a file", expected="a folder", remedy="choose another --out", file=out.name)
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
         raise PermissionError(13, "Permission denied", str(out))
-    foreign = [name for name in ("report.html", "report.md", "junit.xml") if (out / name).exists()]
-    if foreign and not (out / record).exists():
-        whose = "of another kind of report" if any((out / name).exists() for name in RECORDS) else "not evenhand's"
+    check(out, names, kind)
+    if bad_rows is not None and bad_rows.name in names and bad_rows.parent.resolve() == out.resolve():
         raise DataError(
-            f"{foreign[0]} in --out is {whose}",
-            expected="an empty folder, or one with an older report",
-            remedy="choose another --out",
+            "the report has a file of this name", expected="another name", remedy="choose another --bad-rows", file=bad_rows.name
         )
 
 

@@ -32,9 +32,10 @@ def transfer(
 ) -> None:
     """Measure how far groups lie apart once a policy follows the reward: exact Gibbs and best-of-n over given candidates, beside bounds."""
     from evenhand.jobs.transfer import transfer as run
+    from evenhand.report.transfer import FILES, KIND
     from evenhand.report.transfer.terminal import transfer_lines, transfer_table
 
-    check_place(out, "transfer.json")
+    check_place(out, FILES, KIND)
     report = run(
         candidates,
         reward=reward,

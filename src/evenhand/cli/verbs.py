@@ -105,8 +105,9 @@ def audit(
     """Audit a reward model: a saved one (--model), or any that left its scores in DATA (--scores)."""
     from evenhand.jobs.audit import audit as run
     from evenhand.jobs.grouping import Grouping
+    from evenhand.report.report import FILES, KIND
 
-    check_place(out)
+    check_place(out, FILES, KIND, bad_rows)
     columns = None if scores is None else [name.strip() for name in scores.split(",")]
     loaded = read(
         data,
@@ -190,9 +191,10 @@ def fit(
     from evenhand.jobs.fit import fit as run
     from evenhand.jobs.grouping import Grouping
     from evenhand.jobs.prepare import Encoding
+    from evenhand.report.report import FILES, KIND
     from evenhand.serve.saved import check_replaceable
 
-    check_place(out)
+    check_place(out, FILES, KIND, bad_rows)
     check_replaceable(out / "model")
     loaded = read(
         data,
@@ -209,6 +211,7 @@ def fit(
         min_strength=min_strength,
         weigh_strength=weigh_strength,
     )
+    check_replaceable(out / "model")  # again: a list of bad rows may have been put there
     with progress_bar() as progress:
         result = run(
             loaded,
@@ -227,8 +230,9 @@ def fit(
             simulated=simulated,
             command=command(),
             progress=progress,
+            keep=lambda trained: trained.save(out / "model"),
         )
-    finish(result.report, result.save(out))
+    finish(result.report, result.report.save(out))
 
 
 def score(
@@ -248,10 +252,13 @@ def score(
 ) -> None:
     """Score the pairs of DATA with a saved model, each user read from his or her pairs in --history."""
     from evenhand.core import DataError
+    from evenhand.jobs.score import KIND
     from evenhand.jobs.score import score as run
+    from evenhand.writing import check
 
     if out.is_dir():
         raise DataError("--out is a folder", expected="a file", remedy="name a CSV file", file=out.name)
+    check(out.parent, [out.name], KIND)
     loaded = read(data, source, column, on_bad, None, None)
     known = None if history is None else read(history, source, history_column or column, on_bad, None, None)
     with progress_bar() as progress:

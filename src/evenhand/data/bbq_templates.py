@@ -28,6 +28,7 @@ import numpy as np
 
 from evenhand.core import DataError
 from evenhand.data.bbq_items import UNKNOWN
+from evenhand.writing import write
 
 CATEGORIES = (
     "Age", "Disability_status", "Gender_identity", "Nationality", "Physical_appearance", "Race_ethnicity", "Race_x_SES", "Race_x_gender",
@@ -109,13 +110,15 @@ def generate(folder: Path | str, category: str, *, per_template: int | None = PE
 
 
 def write_items(folder: Path | str, category: str, path: Path | str, *, per_template: int | None = PER_TEMPLATE, seed: int = 0) -> int:
-    """Write the items of one category as JSON lines, gzipped where the name ends in .gz; how many there are."""
-    path, count = Path(path), 0
-    with gzip.open(path, "wt", encoding="utf-8") if path.suffix == ".gz" else path.open("w", encoding="utf-8") as stream:
-        for record in generate(folder, category, per_template=per_template, seed=seed):
-            count += 1
-            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
-    return count
+    """Write the items of one category as JSON lines, gzipped where the name ends in .gz; how many there are.
+
+    Raises DataError where anything but older items would be lost.
+    """
+    path = Path(path)
+    lines = [json.dumps(r, ensure_ascii=False) + "\n" for r in generate(folder, category, per_template=per_template, seed=seed)]
+    content = "".join(lines).encode()
+    write(path.parent, {path.name: gzip.compress(content, mtime=0) if path.suffix == ".gz" else content}, "BBQ items")
+    return len(lines)
 
 
 def _table(folder: Path, name: str, needed: Sequence[str]) -> list[Row]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +13,9 @@ import numpy as np
 
 from evenhand.core import DataError, Exclusions
 from evenhand.data.rows import Fault
+from evenhand.writing import check, write
+
+KIND = "list of excluded rows"
 
 
 class Marks:
@@ -54,27 +57,15 @@ class Ledger:
     def write(self, path: Path) -> None:
         """file, row, reason of every excluded row as CSV, in order; the file appears whole or not at all."""
         check_place(path)
-        try:
-            self._write(path)
-        except OSError as error:
-            raise _unwritable(path, error.strerror or type(error).__name__) from error
-
-    def _write(self, path: Path) -> None:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-                writer = csv.writer(stream)
-                writer.writerow(["file", "row", "reason"])
-                for file in sorted({f for f, _, _ in self._rows}):
-                    parts = [(reason, lines) for f, reason, lines in self._rows if f == file]
-                    lines = np.concatenate([ls for _, ls in parts])
-                    which = np.repeat(np.arange(len(parts)), [len(ls) for _, ls in parts])
-                    writer.writerows((file, int(lines[i]), parts[which[i]][0]) for i in np.argsort(lines, kind="stable"))
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        stream = io.StringIO()
+        writer = csv.writer(stream)
+        writer.writerow(["file", "row", "reason"])
+        for file in sorted({f for f, _, _ in self._rows}):
+            parts = [(reason, lines) for f, reason, lines in self._rows if f == file]
+            lines = np.concatenate([ls for _, ls in parts])
+            which = np.repeat(np.arange(len(parts)), [len(ls) for _, ls in parts])
+            writer.writerows((file, int(lines[i]), parts[which[i]][0]) for i in np.argsort(lines, kind="stable"))
+        write(path.parent, {path.name: stream.getvalue().encode()}, KIND)
 
 
 def check_place(path: Path) -> None:
@@ -87,6 +78,7 @@ def check_place(path: Path) -> None:
         raise _unwritable(path, "its folder does not exist")
     if not os.access(path.parent, os.W_OK):
         raise _unwritable(path, "its folder cannot be written to")
+    check(path.parent, [path.name], KIND)
 
 
 def _unwritable(path: Path, why: str) -> DataError:

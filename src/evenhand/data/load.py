@@ -61,11 +61,11 @@ def load(
     path = Path("table in memory") if table is not None else _place(path, "path")
     list_to = None if bad_rows_to is None else _place(bad_rows_to, "bad_rows_to")
     if list_to is not None:
-        check_place(list_to)
         if list_to.resolve() == path.resolve():
             raise DataError(
                 "the list of bad rows would replace the data", expected="another file", remedy="name another file", file=str(list_to)
             )
+        check_place(list_to)
     asked = Asked(source, dict(columns or {}), need_texts, one_user)
     plan = resolve(path, asked) if table is None else resolve_file(Input(path, "in memory", rows=table), asked)
     of_each = {name: plan.source.scored(plan.names, name) for name in numbers} if plan.source.scored else {}

@@ -20,8 +20,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -31,6 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from evenhand.core import EvenhandError, Exclusions, PreferenceData
+from evenhand.writing import write
 
 TASTES = ("terse", "detailed", "warm", "technical", "playful")
 
@@ -142,18 +141,12 @@ def write_sample(
     noise: float = 0.1,
     per_prompt: int = 6,
 ) -> Path:
-    """Write simulated users (see `simulated_users`) as a JSONL table with the columns user, prompt, chosen, rejected, taste; atomic."""
+    """Write simulated users (see `simulated_users`) as a JSONL table with the columns user, prompt, chosen, rejected, taste: whole or not at
+    all, and never in the place of a file that is no older sample (DataError).
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = simulated_users(seed, users, minority, pairs_per_user, noise, per_prompt)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as out:
-            out.writelines(_lines(data))
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write(path.parent, {path.name: "".join(_lines(data)).encode()}, "sample")
     return path
 
 

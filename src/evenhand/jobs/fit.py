@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ def fit(
     certify_share: float = 0.0,
     deals: int | None = None,
     progress: Progress = silent,
+    keep: Callable[[RewardModel], object] | None = None,
     **asked: Any,
 ) -> Fit:
     """Train `method` (a file of methods/) and compare it on test pairs of seen and unseen users.
@@ -69,7 +70,9 @@ def fit(
     settings: dials by name, such as {"alpha": "0.25"}. tune_settings: how many settings of each model to try on validation, 0 = the
     defaults as they are. certify_share: share of the prompts that nothing here looks at, kept for `certify`; 0 keeps none (a split column
     decides by itself). deals: in how many deals of prompts and users, with seeds from `seed` on, to train and judge: verdicts then hold over
-    deals; the model and the rest of the report are the first deal's. None = 5 where responses are dealt, as with votes, else 1. Further arguments are the fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated.
+    deals; the model and the rest of the report are the first deal's. None = 5 where responses are dealt, as with votes, else 1. keep: is given
+    the model as soon as it is trained, before it is judged, so that whatever happens then does not lose it:
+    keep=lambda model: model.save("out/model"). Further arguments are the fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated.
     Raises EvenhandError on unknown names and on data without training, validation or test pairs.
     """
     must_be_data(data)
@@ -88,7 +91,6 @@ def fit(
     count = number_of(deals, split.unit, constrained=bool(held_to.constraints), certify_share=certify_share)
     asked_for = chosen
     models, traces, chosen = train_models(ready, method, chosen, held_to.seed, tune_settings, progress)
-    progress("audit", 0, 1)
     scorer = models[list(models)[-1]].scorer
     about = {"method": method, "title": list(models)[-1], "seed": held_to.seed, "data": data.fingerprint, "split": split_digest(split)}
     kept = {"shares": list(shares)} if certify_share else {}  # `audit` and `certify` deal the same split again
@@ -100,6 +102,9 @@ def fit(
         encoding.with_prompt,
         about | kept | {"dials": dict(dials.dials(chosen))},
     )
+    if keep is not None:
+        keep(model)
+    progress("audit", 0, 1)
     report = _report(ready, models, traces, held_to, {**_about(ready, model), "tuned": _tuned(tune_settings)})
     progress("audit", 1, 1)
     if count > 1:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
-import tempfile
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,9 @@ from evenhand.data.votes import number_rows
 from evenhand.jobs.prepare import Progress, encode_responses, silent
 from evenhand.serve.reward_model import RewardModel
 from evenhand.training.scoring import rewards
+from evenhand.writing import write
+
+KIND = "scores"
 
 
 @dataclass(frozen=True)
@@ -31,18 +33,14 @@ class Scored:
     left_out: int
 
     def save(self, file: Path) -> None:
-        """CSV with the columns pair, reward_chosen, reward_rejected: all rows or no file."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        try:
-            with os.fdopen(handle, "w", newline="", encoding="utf-8") as stream:
-                writer = csv.writer(stream)
-                writer.writerow(("pair", "reward_chosen", "reward_rejected"))
-                writer.writerows((i, f"{a:.9g}", f"{b:.9g}") for i, (a, b) in enumerate(self.rewards.tolist()))
-            os.replace(temporary, file)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        """CSV with the columns pair, reward_chosen, reward_rejected: all rows or no file. Raises DataError where anything but older scores would be
+        lost.
+        """
+        stream = io.StringIO()
+        writer = csv.writer(stream)
+        writer.writerow(("pair", "reward_chosen", "reward_rejected"))
+        writer.writerows((i, f"{a:.9g}", f"{b:.9g}") for i, (a, b) in enumerate(self.rewards.tolist()))
+        write(file.parent, {file.name: stream.getvalue().encode()}, KIND)
 
 
 def score(

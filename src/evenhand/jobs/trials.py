@@ -9,24 +9,26 @@ texts nor ids: users and texts are numbers of the data set.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from evenhand.audits.metrics import correct, log_loss
 from evenhand.audits.rates import DECISIONS, NOTIONS, Notion, matched_gaps, rates
@@ -45,6 +47,7 @@ from evenhand.training.calibration import Calibration, calibrate
 from evenhand.training.groups import require_groups
 from evenhand.training.scoring import margins
 from evenhand.training.tune import fit_all, tune
+from evenhand.writing import put
 
 FORMAT = "evenhand trial 2"
 CELLS = {"valid": VALID, "test": TEST}
@@ -138,26 +141,24 @@ class Bench:
 
     def _train(self, ready: Prepared, parts: Sequence[Sequence[Entry]], seed: int) -> Iterator[tuple[Sequence[Entry], str]]:
         """Each part in a process of its own, `jobs` at once → (part, why it failed) as they end. Leaving early ends them all."""
-        waiting, running = list(parts), dict[multiprocessing.Process, tuple[Sequence[Entry], Path]]()
-        with tempfile.TemporaryDirectory() as notes:
-            try:
-                while waiting or running:
-                    while waiting and len(running) < self.jobs:
-                        part, note = waiting.pop(0), Path(notes) / str(len(waiting))
-                        process = multiprocessing.Process(
-                            target=_work, args=(ready, part, seed, self._files(part, seed), note), daemon=True
-                        )
-                        process.start()
-                        running[process] = (part, note)
-                    multiprocessing.connection.wait([p.sentinel for p in running])
-                    for process in [p for p in running if p.exitcode is not None]:
-                        part, note = running.pop(process)
-                        why = note.read_text() if note.exists() else ""
-                        yield part, why or (f"its process ended with {_ended(process.exitcode)}" if process.exitcode else "")
-            finally:
-                for process in running:
-                    process.terminate()
-                    process.join()
+        waiting, running = list(parts), dict[multiprocessing.Process, tuple[Sequence[Entry], Connection]]()
+        try:
+            while waiting or running:
+                while waiting and len(running) < self.jobs:
+                    part, (note, told) = waiting.pop(0), multiprocessing.Pipe(duplex=False)
+                    process = multiprocessing.Process(target=_work, args=(ready, part, seed, self._files(part, seed), told), daemon=True)
+                    process.start()
+                    told.close()
+                    running[process] = (part, note)
+                multiprocessing.connection.wait([p.sentinel for p in running])
+                for process in [p for p in running if p.exitcode is not None]:
+                    part, note = running.pop(process)
+                    why = _read_note(note)
+                    yield part, why or (f"its process ended with {_ended(process.exitcode)}" if process.exitcode else "")
+        finally:
+            for process in running:
+                process.terminate()
+                process.join()
 
     def _files(self, part: Sequence[Entry], seed: int) -> list[Path]:
         return [self._file(e, seed) for e in part]
@@ -267,8 +268,9 @@ def is_matched(events: Events) -> bool:
     return len(np.unique(twins)) < len(twins)
 
 
-def _work(ready: Prepared, part: Sequence[Entry], seed: int, files: Sequence[Path], note: Path) -> None:
-    """A process's whole life: train, judge, write one file an entry; or leave a note why not."""
+def _work(ready: Prepared, part: Sequence[Entry], seed: int, files: Sequence[Path], note: Connection) -> None:
+    """A process's whole life: train, judge, write one file an entry; or leave a note why not. It ends when its parent does."""
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends its children itself
     torch.set_num_threads(1)
     try:
@@ -285,9 +287,25 @@ def _work(ready: Prepared, part: Sequence[Entry], seed: int, files: Sequence[Pat
             _write(_judged(ready, fitted_one.scorer, entry.name, seed, settings(method), tries, seconds), file)
     except Exception as error:
         told = str(error) if isinstance(error, EvenhandError) else f"{type(error).__name__}: {error}"
-        note.write_text(" ".join(clip(told, 300).split()) or type(error).__name__)
+        note.send(" ".join(clip(told, 300).split()) or type(error).__name__)
         if os.environ.get("EVENHAND_DEBUG"):
             raise
+
+
+def _end_with(parent: Any) -> None:
+    """End this process as soon as `parent` has ended, however that came about: nobody would take its figures, and it holds a core."""
+    parent.join()
+    os._exit(1)
+
+
+def _read_note(note: Connection) -> str:
+    """What a process that has ended left; '' where it left nothing."""
+    try:
+        return str(note.recv()) if note.poll() else ""
+    except EOFError:
+        return ""
+    finally:
+        note.close()
 
 
 def _judged(ready: Prepared, scorer: Any, entry: str, seed: int, told: Mapping[str, str], tried: int, seconds: float) -> Trial:
@@ -347,18 +365,16 @@ def _rates(margin: np.ndarray, user: np.ndarray, events: Events, users: int) -> 
 
 
 def _write(trial: Trial, file: Path) -> None:
-    """In one step: a reader, or a process that starts after a crash, never finds half of one."""
+    """In one step: a reader, or a process that starts after a crash, never finds half of one. What lies there and is no trial (else it had
+    been read, and nothing computed) steps aside under a free name: it may be anybody's.
+    """
     about = {k: getattr(trial, k) for k in ("entry", "seed", "settings", "tried", "seconds", "groups", "rule", "split")}
     left = trial.exclusions
     about |= {"events": trial.events, "events_rule": trial.events_rule} if trial.events_rule else {}
     about["exclusions"] = {"rows_in": left.rows_in, "rows_used": left.rows_used, "reasons": dict(left.reasons), "unit": left.unit}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(f".{os.getpid()}")
-    try:
-        save_file(dict(trial.arrays), temporary, metadata={"trial": json.dumps(about)})
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    if os.path.lexists(file):
+        file.rename(next(p for n in itertools.count(1) if not os.path.lexists(p := file.with_suffix(f".unreadable-{n}"))))
+    put(file, save(dict(trial.arrays), metadata={"trial": json.dumps(about)}))
 
 
 def _ended(code: int | None) -> str:

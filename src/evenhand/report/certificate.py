@@ -14,11 +14,12 @@ from evenhand.report.html import render, title
 from evenhand.report.layout import Figure, Panel, Table, drawn, listed
 from evenhand.report.markdown import table, text
 from evenhand.report.rowplots import MOST_ROWS, ROW, counts_note, fit, points, row_labels
-from evenhand.report.saving import write
 from evenhand.report.svg import Canvas, draw
 from evenhand.report.words import NONE, count
+from evenhand.writing import write
 
 Json = dict[str, Any]
+KIND, FILES = "certificate", ("certificate.html", "certificate.md", "certificate.json")
 CHECK = "evenhand verify certificate.json MODEL DATA"
 HOW_TO_VERIFY = (
     f"Run {CHECK} with the model's folder and the data file: everything on this page is computed again from them, and the certificate is "
@@ -112,10 +113,11 @@ class CertificateReport:
     def save(self, folder: str | Path) -> Path:
         """Write certificate.html, certificate.md and certificate.json, each in one step; returns the path of certificate.json.
 
-        Raises EvenhandError if the folder cannot be written.
+        Raises EvenhandError if the folder cannot be written to, or a file that evenhand did not write would be lost.
         """
         path = Path(folder) / "certificate.json"
-        write(path.parent, {"certificate.html": self.html(), "certificate.md": self.markdown(), path.name: self.json()})
+        files = {"certificate.html": self.html(), "certificate.md": self.markdown(), path.name: self.json()}
+        write(path.parent, {name: text.encode() for name, text in files.items()}, KIND, FILES)
         return path
 
     def __repr__(self) -> str:

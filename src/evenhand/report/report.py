@@ -16,8 +16,14 @@ from evenhand.report.html import html
 from evenhand.report.junit import junit
 from evenhand.report.markdown import markdown
 from evenhand.report.public import publish
-from evenhand.report.saving import write
 from evenhand.report.tables import tables
+from evenhand.writing import write
+
+KIND = "audit report"
+FILES = (
+    "report.html", "report.json", "report.md", "junit.xml", "requirements.csv", "groups.csv", "models.csv", "support.csv", "null.csv",
+    "users.csv", "confounds.csv", "counts.csv", "changes.csv", "training.csv", "constraints.csv", "multipliers.csv", "exclusions.csv",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,7 +69,8 @@ class Report:
     def save(self, folder: str | Path) -> Path:
         """Write report.html, report.json, report.md, junit.xml and the CSV files; returns the path of report.html.
 
-        Each file is replaced in one step: a reader never sees half of one. Raises EvenhandError if the folder cannot be written.
+        Each file is replaced in one step: a reader never sees half of one. Raises EvenhandError if the folder cannot be written to, or a
+        file that evenhand did not write would be lost (see `evenhand.writing`).
         """
         folder = Path(folder)
         page = folder / "report.html"
@@ -74,7 +81,7 @@ class Report:
             "report.json": self.json(),
             page.name: self.html(),
         }
-        write(folder, files)
+        write(folder, {name: text.encode() for name, text in files.items()}, KIND, FILES)
         return page
 
     def __repr__(self) -> str:

@@ -2,7 +2,11 @@
 
 model.json says which head to build and from which settings, which encoder gave the features (with the SHA-256 of its weights), how the
 features were scaled, every array's name, shape and type, and the SHA-256 of both files. No user's id and no user's text is in
-either. A folder is written beside its place and renamed into it, so that a reader sees the old model or the new one, never half of one.
+either.
+
+A reader sees the old model or the new one, never half of one: new arrays are put beside the old ones under a temporary name, then the
+description is replaced, which says whose arrays are the right ones, then the arrays. Arrays under the temporary name are read where the
+description means them. A process that ends at any step so leaves a model that loads, and the next save goes on from there.
 """
 
 from __future__ import annotations
@@ -12,9 +16,8 @@ import importlib
 import json
 import os
 import pkgutil
-import secrets
-import shutil
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from importlib.metadata import version
@@ -29,6 +32,7 @@ from torch import Tensor, nn
 
 import evenhand.models
 from evenhand.core import DataError, Head, clip
+from evenhand.writing import alone, part, stage, sync
 
 FORMAT = 1  # raised when a model.json of today could be misread by yesterday's code
 ARRAYS, DESCRIPTION = "model.safetensors", "model.json"
@@ -61,37 +65,34 @@ def heads() -> dict[str, type]:
 
 
 def save_model(folder: str | Path, model: SavedModel) -> None:
-    """Write `model` into `folder` (made, or replaced if it holds a saved model and nothing else), all of it or nothing.
+    """Write `model` into `folder` (made, or replaced if it holds a saved model as it was saved and nothing else), all of it or nothing.
 
-    Raises DataError if the folder holds anything else, if a weight is not finite, if the head is not one of models/, and if a setting
+    Raises DataError if the folder holds anything else, or a model that was changed since, if a weight is not finite, if the head is not one of models/, and if a setting
     or fact is no JSON value.
     """
     place = Path(folder).resolve()
     arrays = _flatten(model)
     data = safetensors.torch.save(arrays)
     text = _seal(_describe(model, arrays, data))
-    new = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
     try:
         check_replaceable(place)
-        new.mkdir(parents=True)
-        _write(new / ARRAYS, data)
-        _write(new / DESCRIPTION, text.encode())
-        _sync_folder(new)
-        _put_in_place(new, place)
+        place.mkdir(parents=True, exist_ok=True)
+        with alone(place):
+            check_replaceable(place)
+            _write(place, data, text.encode())
     except OSError as error:
         problem = f"The model cannot be written ({error.strerror})"
         raise DataError(
             problem, expected="a place that can be written", remedy="choose another folder, or make room", file=str(place)
         ) from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def load_model(folder: str | Path) -> SavedModel:
     """Read a folder written by `save_model`. Raises DataError, saying what was found and expected, if anything in it changed."""
     place = Path(folder)
-    said = _read_description(place / DESCRIPTION)
-    arrays = _read_arrays(place / ARRAYS, said)
+    with alone(place) if place.is_dir() else nullcontext():
+        said = _read_description(place / DESCRIPTION)
+        arrays = _read_arrays(place / ARRAYS, said)
     head = _head(said["head"], place / DESCRIPTION)
     scorer = _scorer(head, said["dim"], {n.removeprefix("scorer."): a for n, a in arrays.items() if n.startswith("scorer.")}, place)
     features = {n.removeprefix("features."): a.numpy() for n, a in arrays.items() if n.startswith("features.")}
@@ -148,50 +149,56 @@ def _digest(said: Mapping[str, Any]) -> str:
 
 
 def check_replaceable(place: Path) -> None:
-    """Raises DataError if something that is not a saved model lies at `place`: it would be lost."""
+    """Raises DataError if something that is not a saved model, or was changed after it was saved, lies at `place`: it would be lost."""
     if not place.exists():
         return
     inside = {p.name for p in place.iterdir()} if place.is_dir() else {place.name}
-    if inside and inside != {ARRAYS, DESCRIPTION}:
-        problem = "Something that is not a saved model lies here"
-        expected = f"no folder, an empty one, or one with {ARRAYS} and {DESCRIPTION} only"
+    inside -= {part(place / name).name for name in (ARRAYS, DESCRIPTION)}
+    if inside and (DESCRIPTION not in inside or not inside <= {ARRAYS, DESCRIPTION} or not _is_as_saved(place)):
+        problem = "Something that is not a saved model, or a model that was changed after it was saved, lies here"
+        expected = f"no folder, an empty one, or one with {ARRAYS} and {DESCRIPTION} as they were saved, and nothing else"
         raise DataError(problem, expected=expected, remedy="choose another folder, or move away what is there", file=str(place))
 
 
-def _write(file: Path, data: bytes) -> None:
-    with file.open("xb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes names in a folder durable; a no-op where folders cannot be opened (Windows)."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
+def _is_as_saved(place: Path) -> bool:
+    """Whether the description bears its own seal, and the arrays that it means are there."""
     try:
-        os.fsync(handle)
+        said = _parse((place / DESCRIPTION).read_bytes(), place / DESCRIPTION)
+    except DataError:
+        return False
+    return said.get("description_sha256") == _digest(said) and _meant(place / ARRAYS, str(said.get("arrays_sha256"))) is not None
+
+
+def _meant(file: Path, digest: str) -> Path | None:
+    """The arrays of that SHA-256: in their place, or still under their temporary name; None where there are none."""
+    there = (p for p in (file, part(file)) if p.is_file())
+    return next((p for p in there if hashlib.sha256(p.read_bytes()).hexdigest() == digest), None)
+
+
+def _write(place: Path, arrays: bytes, description: bytes) -> None:
+    """Replace both files; once the description is in its place, the new model is the one that loads."""
+    _finish(place)
+    try:
+        stage(place / ARRAYS, arrays)
+        stage(place / DESCRIPTION, description)
+        sync(place)
+        os.replace(part(place / DESCRIPTION), place / DESCRIPTION)
+        os.replace(part(place / ARRAYS), place / ARRAYS)
+        sync(place)
     finally:
-        os.close(handle)
+        _finish(place)
 
 
-def _put_in_place(new: Path, place: Path) -> None:
-    """Rename `new` to `place`. An older model steps aside first and comes back if the rename fails."""
-    old = new.with_name(new.name + ".old")
-    had_old = place.exists()
-    if had_old:
-        place.rename(old)
-    try:
-        new.rename(place)
-    except OSError:
-        if had_old:
-            old.rename(place)
-        raise
-    try:
-        _sync_folder(place.parent)
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+def _finish(place: Path) -> None:
+    """Bring arrays into their place that a save left under their temporary name, if the description means them; else take them away."""
+    arrays, description = place / ARRAYS, place / DESCRIPTION
+    if part(arrays).exists():
+        meant = description.exists() and _meant(arrays, str(_parse(description.read_bytes(), description)["arrays_sha256"]))
+        if meant == part(arrays):
+            os.replace(part(arrays), arrays)
+        else:
+            part(arrays).unlink()
+    part(description).unlink(missing_ok=True)
 
 
 # ---- reading
@@ -234,7 +241,7 @@ def _read(file: Path) -> bytes:
 
 
 def _read_arrays(file: Path, said: Mapping[str, Any]) -> dict[str, Tensor]:
-    data = _read(file)
+    data = _read(_meant(file, said["arrays_sha256"]) or file)
     digest = hashlib.sha256(data).hexdigest()
     if digest != said["arrays_sha256"]:
         expected = f"{said['arrays_sha256'][:16]}…, as when it was saved"

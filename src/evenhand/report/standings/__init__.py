@@ -11,12 +11,18 @@ from typing import Any
 
 from evenhand.audits.standings import Standings
 from evenhand.report.html import render, title
-from evenhand.report.saving import write
 from evenhand.report.standings import words as said
 from evenhand.report.standings.document import publish
 from evenhand.report.standings.markdown import markdown
 from evenhand.report.standings.panels import panels
 from evenhand.report.standings.tables import tables
+from evenhand.writing import write
+
+KIND = "comparison"
+FILES = (
+    "report.html", "report.json", "report.md", "standings.csv", "duels.csv", "unfairness.csv", "cells.csv", "exclusions.csv", "violations.csv",
+    "events.csv",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,10 +63,12 @@ class StandingsReport:
     def save(self, folder: str | Path) -> Path:
         """Write report.html, report.json, report.md and the CSV files; returns the path of report.html.
 
-        Each file is replaced in one step: a reader never sees half of one. Raises EvenhandError if the folder cannot be written.
+        Each file is replaced in one step: a reader never sees half of one. Raises EvenhandError if the folder cannot be written to, or a
+        file that evenhand did not write would be lost (see `evenhand.writing`).
         """
         page = Path(folder) / "report.html"
-        write(page.parent, {**self.tables(), "report.md": self.markdown(), "report.json": self.json(), page.name: self.html()})
+        files = {**self.tables(), "report.md": self.markdown(), "report.json": self.json(), page.name: self.html()}
+        write(page.parent, {name: text.encode() for name, text in files.items()}, KIND, FILES)
         return page
 
     def __repr__(self) -> str:

@@ -11,11 +11,13 @@ from typing import Any
 
 from evenhand.audits.transfer import Transfer
 from evenhand.report.html import render, title
-from evenhand.report.saving import write
 from evenhand.report.transfer import words as said
 from evenhand.report.transfer.document import publish
 from evenhand.report.transfer.markdown import markdown
 from evenhand.report.transfer.panels import panels
+from evenhand.writing import write
+
+KIND, FILES = "policies", ("report.html", "transfer.json", "transfer.md")
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,10 +50,12 @@ class TransferReport:
     def save(self, folder: str | Path) -> Path:
         """Write report.html, transfer.json and transfer.md; returns the path of report.html.
 
-        Each file is replaced in one step: a reader never sees half of one. Raises EvenhandError if the folder cannot be written.
+        Each file is replaced in one step: a reader never sees half of one. Raises EvenhandError if the folder cannot be written to, or a
+        file that evenhand did not write would be lost (see `evenhand.writing`).
         """
         page = Path(folder) / "report.html"
-        write(page.parent, {"transfer.md": self.markdown(), "transfer.json": self.json(), page.name: self.html()})
+        files = {"transfer.md": self.markdown(), "transfer.json": self.json(), page.name: self.html()}
+        write(page.parent, {name: text.encode() for name, text in files.items()}, KIND, FILES)
         return page
 
     def __repr__(self) -> str:

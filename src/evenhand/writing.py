@@ -1,0 +1,181 @@
+"""Files of this package in its users' folders: each whole or not at all, and never in the place of a file that somebody else wrote.
+
+A folder written to holds `.evenhand.json`, the list of what this package wrote there: every file's kind and the SHA-256 of its bytes. A
+file that is not in the list, or is of another kind, or has changed since, is not replaced: `check` says so before any work, `write`
+again. Steps of a write, any of which may be the last one (a kill, a full disk, a power cut):
+
+1. every file under a temporary name, its bytes on the disk: whatever needs room has happened before anything is replaced
+2. the list, with the hashes of what lies there and of what is to come, so that whichever is found later is known as ours
+3. every file renamed to its place, in the order given
+4. the list, with the hashes of what lies there now
+
+After each of them every file is the old one or the new one, and the same call completes it, temporary files taken away. Names that end in
+`.evenhand-part` and begin with a dot are temporary files. One process at a time writes to a folder, where the system can lock one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from evenhand.core import DataError
+
+LIST = ".evenhand.json"
+ABOUT = "What evenhand wrote into this folder, by SHA-256. A file that is not in this list, or has changed since, is never replaced."
+
+Written = dict[str, tuple[str, list[str]]]  # name → kind, hashes
+
+
+def check(folder: Path, names: Sequence[str], kind: str) -> None:
+    """Whether files of these names may be written to `folder`. Raises DataError, naming the first one that would be lost."""
+    if folder.exists() and not folder.is_dir():
+        raise DataError("it is a file", expected="a folder", remedy="choose another one", file=str(folder))
+    written = _list(folder)
+    for name in names:
+        if why := _foreign(folder / name, kind, written):
+            raise DataError(
+                f"it {why}, and would be lost",
+                expected=f"no such file, or one of evenhand's own as it was written (a copied folder needs its {LIST} too)",
+                remedy="move it away, or choose another place",
+                file=str(folder / name),
+            )
+
+
+def write(folder: Path, files: Mapping[str, bytes], kind: str, names: Sequence[str] = ()) -> None:
+    """Write every file, name → bytes. names: all that such a set may hold; what an older set left under these is taken away.
+
+    Raises DataError if a file would be lost (see `check`) or the folder cannot be written to.
+    """
+    every = list(dict.fromkeys([*names, *files]))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone(folder):
+            check(folder, every, kind)
+            try:
+                _write(folder, files, kind, every)
+            finally:
+                for name in (*every, LIST):
+                    part(folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        place = folder if len(files) > 1 else folder / next(iter(files))
+        found, expected = f"it cannot be written ({error.strerror or error})", "a place that can be written to"
+        raise DataError(found, expected=expected, remedy="make room, or choose another place", file=str(place)) from error
+
+
+def _write(folder: Path, files: Mapping[str, bytes], kind: str, names: Sequence[str]) -> None:
+    for name, content in files.items():
+        stage(folder / name, content)
+    written = {name: entry for name, entry in _list(folder).items() if (folder / name).exists()}
+    left = [name for name in names if name in written and name not in files]
+    new = {name: _digest(content) for name, content in files.items()}
+    there = {name: [_digest((folder / name).read_bytes())] for name in new if name in written}
+    _save_list(folder, written | {name: (kind, [*there.get(name, []), digest]) for name, digest in new.items()})
+    for name in files:
+        os.replace(part(folder / name), folder / name)
+    for name in left:
+        (folder / name).unlink()
+    kept = {name: entry for name, entry in written.items() if name not in left}
+    _save_list(folder, kept | {name: (kind, [digest]) for name, digest in new.items()})
+
+
+def stage(path: Path, content: bytes) -> None:
+    """The bytes on the disk, under the temporary name of `path`."""
+    staged = part(path)
+    staged.unlink(missing_ok=True)
+    with staged.open("xb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def part(path: Path) -> Path:
+    """The temporary name of `path`."""
+    return path.with_name(f".{path.name}.evenhand-part")
+
+
+def put(path: Path, content: bytes) -> None:
+    """One file whose name tells that it is ours: in one step, with no entry in the list. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with alone(path.parent):
+        try:
+            stage(path, content)
+            os.replace(part(path), path)
+        finally:
+            part(path).unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps other processes of this package out of `folder`, which lets go when this process ends, however it does. Where the system
+    cannot lock a folder (Windows, some network disks), nothing is kept out.
+    """
+    with _opened(folder) as handle:
+        if handle is not None:
+            import fcntl
+
+            with suppress(OSError):  # this file system has no locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def sync(folder: Path) -> None:
+    """Makes names in a folder durable; a no-op where folders cannot be opened (Windows)."""
+    with _opened(folder) as handle:
+        if handle is not None:
+            os.fsync(handle)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int | None]:
+    """A folder's descriptor; None on Windows, which has none."""
+    if os.name == "nt":
+        yield None
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _foreign(path: Path, kind: str, written: Written) -> str:
+    """Why `path` must stay as it is, or ''."""
+    if path.name == LIST:
+        return "is the list of evenhand's own files"
+    if not os.path.lexists(path):
+        return ""
+    if path.name not in written or path.is_symlink() or not path.is_file():
+        return "is not evenhand's"
+    of, hashes = written[path.name]
+    if of != kind:
+        return f"is evenhand's, of another kind ({of})"
+    return "" if _digest(path.read_bytes()) in hashes else "was changed after evenhand wrote it"
+
+
+def _list(folder: Path) -> Written:
+    """What this package wrote into `folder`. Raises DataError if the list is damaged: then nobody knows."""
+    try:
+        said = json.loads((folder / LIST).read_bytes())
+        return {str(n): (str(e["kind"]), [str(h) for h in e["sha256"]]) for n, e in said["files"].items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        expected = "the list that evenhand keeps of its own files"
+        raise DataError(
+            f"{LIST} is damaged", expected=expected, remedy="move it away, or choose another place", file=str(folder)
+        ) from error
+
+
+def _save_list(folder: Path, written: Written) -> None:
+    files = {name: {"kind": kind, "sha256": list(dict.fromkeys(hashes))} for name, (kind, hashes) in sorted(written.items())}
+    stage(folder / LIST, (json.dumps({"about": ABOUT, "files": files}, indent=1) + "\n").encode())
+    os.replace(part(folder / LIST), folder / LIST)
+    sync(folder)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
