@@ -9,7 +9,7 @@ import numpy as np
 from evenhand.audits.agreement import agreement
 from evenhand.audits.bootstrap import RESAMPLED_USERS, basic_interval, holding, resampled_means, resampled_sums
 from evenhand.audits.confounds import confounds, group_counts
-from evenhand.audits.findings import GroupFinding, ModelFindings, NullFinding, SupportCurve, UserSpread
+from evenhand.audits.findings import GroupFinding, ModelFindings, NullFinding, SupportCurve
 from evenhand.audits.intervals import (
     BOOTSTRAP_ABOVE,
     BOOTSTRAP_UP_TO,
@@ -29,7 +29,7 @@ from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.sample import Means, Sample, arrange, means
 from evenhand.audits.support_curve import support_curve
 from evenhand.audits.twoway import shared_noise
-from evenhand.audits.users import fit_beta_binomial, spread_of_users
+from evenhand.audits.users import as_independent, fit_beta_binomial, independent_pairs, spread_of_users
 from evenhand.core import Estimate, EvenhandError, Exclusions, Groups
 
 MIN_USERS = 30
@@ -99,16 +99,19 @@ def examine_model(
     excluded = [
         exclusion(int(u), int(p), min_users, min_pairs) for u, p in zip(accuracy.means.users[:-1], accuracy.means.pairs[:-1], strict=True)
     ]
-    right = accuracy.of_user * sample.pairs
+    right, of_pair = accuracy.of_user * sample.pairs, correct(strict.margin)
+    independent = independent_pairs(sample, of_pair)
     return ModelFindings(
         model=outcomes.model,
         split=outcomes.split,
         overall=accuracy.estimate(len(groups), "all"),
         groups=_group_findings(strict, groups, sample, measured, excluded, resamples, rng),
         gap=group_gap(accuracy.means, groups, compared(accuracy.means, excluded), seed, accuracy.draws),
-        support=_support(sample, accuracy, correct(strict.margin), right, support, support_rule, resamples, seed),
+        support=_support(
+            sample, accuracy, of_pair, as_independent(right, sample.pairs, independent), independent, support, support_rule, resamples, seed
+        ),
         null=_null(sample, accuracy, compared(accuracy.means, excluded), resamples, seed),
-        spread=_spread(sample, right, seed),
+        spread=spread_of_users(right, sample.pairs, seed, independent),
         confounds=confounds(strict),
         counts=group_counts(outcomes, groups, exclusions),
     )
@@ -273,6 +276,7 @@ def _support(
     accuracy: Measured,
     of_pair: np.ndarray,
     right: np.ndarray,
+    independent: np.ndarray,
     support: np.ndarray | None,
     rule: str,
     resamples: int,
@@ -280,7 +284,7 @@ def _support(
 ) -> SupportCurve | None:
     if support is None:
         return None
-    shrunken = fit_beta_binomial(right, sample.pairs).shrunken(right, sample.pairs)
+    shrunken = fit_beta_binomial(right, independent).shrunken(right, independent)
     return support_curve(
         support[sample.number], accuracy.of_user, shrunken, sample.pairs, rule,
         sample=sample, right=of_pair, resamples=resamples, seed=seed,
@@ -294,7 +298,3 @@ def _null(sample: Sample, accuracy: Measured, cells: list[int], resamples: int, 
     if len(cells) < 2:
         return ()
     return against_null(accuracy.of_user[of >= 0], of[of >= 0], found=accuracy.means, cells=cells, permutations=resamples, seed=seed)
-
-
-def _spread(sample: Sample, right: np.ndarray, seed: int) -> UserSpread | None:
-    return spread_of_users(right, sample.pairs, seed)
