@@ -42,10 +42,11 @@ def test_a_fit_ends_in_ten_lines_of_a_hundred_columns():
     shown = output(fitted(), width=100).splitlines()
     assert len(shown) <= 10
     assert all(len(line) <= 102 for line in shown[:-1])  # the verdict alone may be longer
-    counts = [line.split()[:3] for line in shown[-7:-3]]
+    counts = [line.split()[:3] for line in shown[-8:-4]]
     assert counts == [["minority", "48", "1,440"], ["majority", "352", "10,560"], ["gap", "400", "12,000"], ["all", "400", "12,000"]]
-    assert shown[-7].endswith(" 66.4 [63.8, 69.0]")
-    assert shown[-5].endswith(" +6.2 [3.1, 9.3]")
+    assert shown[-8].endswith(" 66.4 [63.8, 69.0]")
+    assert shown[-6].endswith(" +6.2 [3.1, 9.3]")
+    assert shown[-4] == "users with low support are served worse"
     assert shown[-3] == "gain over personalised Bradley-Terry: minority +3.4 [1.8, 5.0], majority +0.1 [-0.4, 0.7]"
     assert shown[-2].startswith("gain over one reward for all (Bradley-Terry): ")
     assert shown[-1] == (

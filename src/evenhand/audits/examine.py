@@ -23,6 +23,7 @@ from evenhand.audits.intervals import (
     range_rows,
     simultaneous_alpha,
 )
+from evenhand.audits.low_support import low_support
 from evenhand.audits.metrics import ECE_BINS, METRICS, Metric, calibration_gaps, correct
 from evenhand.audits.nulls import against_null
 from evenhand.audits.outcomes import Outcomes
@@ -108,7 +109,16 @@ def examine_model(
         groups=_group_findings(strict, groups, sample, measured, excluded, resamples, rng),
         gap=group_gap(accuracy.means, groups, compared(accuracy.means, excluded), seed, accuracy.draws),
         support=_support(
-            sample, accuracy, of_pair, as_independent(right, sample.pairs, independent), independent, support, support_rule, resamples, seed
+            strict,
+            sample,
+            accuracy,
+            of_pair,
+            as_independent(right, sample.pairs, independent),
+            independent,
+            support,
+            support_rule,
+            resamples,
+            seed,
         ),
         null=_null(sample, accuracy, compared(accuracy.means, excluded), resamples, seed),
         spread=spread_of_users(right, sample.pairs, seed, independent),
@@ -272,6 +282,7 @@ def _ceiling(strict: Outcomes, groups: Groups, g: int) -> Estimate | None:
 
 
 def _support(
+    strict: Outcomes,
     sample: Sample,
     accuracy: Measured,
     of_pair: np.ndarray,
@@ -285,10 +296,11 @@ def _support(
     if support is None:
         return None
     shrunken = fit_beta_binomial(right, independent).shrunken(right, independent)
-    return support_curve(
+    curve = support_curve(
         support[sample.number], accuracy.of_user, shrunken, sample.pairs, rule,
         sample=sample, right=of_pair, resamples=resamples, seed=seed,
     )  # fmt: skip
+    return None if curve is None else replace(curve, low=low_support(strict, support))
 
 
 def _null(sample: Sample, accuracy: Measured, cells: list[int], resamples: int, seed: int) -> tuple[NullFinding, ...]:

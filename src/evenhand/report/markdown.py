@@ -28,7 +28,8 @@ def markdown(document: Json) -> str:
     lines = [f"### {SIGN[document['verdict']]} {document['verdict']}: {title}", ""]
     if document["simulated"]:
         lines += ["**Users are simulated.**", ""]
-    findings = [words.gap_sentence(document["model"]), *(words.constraint_sentence(c) for c in document["constraints"])]
+    findings = [words.gap_sentence(document["model"]), *words.trend_sentences(document["model"]["support"])]
+    findings += [words.constraint_sentence(c) for c in document["constraints"]]
     lines += [" ".join([text(words.outcome(document["requirements"])), *(text(f, 400) for f in findings)]), ""]
     lines += _requirements(document["requirements"]) + _groups(document["model"]) + _changes(document["changes"])
     lines += [f"To reproduce: {code(document['command'])}"] if document["command"] else []

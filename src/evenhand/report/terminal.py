@@ -58,6 +58,7 @@ def lines(report: Report) -> list[Text]:
     names, groups = _groups(document["model"]), len(document["model"]["groups"])
     out = [Text(f"{len(names)} of {groups} groups, the worst served; all are in the report")] if groups > len(names) else []
     out += [Text(s) for s in (words.ungrouped_sentence(document["model"]),) if s]
+    out += _trend(document["model"]["support"])
     out += [_change(change, names) for change in document["changes"]]
     out += [_constraint(c) for c in document["constraints"]]
     order = {"FAIL": 0, "INSUFFICIENT": 1, "PASS": 2}
@@ -67,6 +68,21 @@ def lines(report: Report) -> list[Text]:
         about = f"  {row['name']}, required {ascii_only(row['required'])}: {ascii_only(row['reason'])}"
         out.append(Text.assemble((row["verdict"], STYLES[row["verdict"]]), about))
     return out + ([Text(f"{len(found) - MAX_REQUIREMENTS} more requirements are in the report")] if len(found) > MAX_REQUIREMENTS else [])
+
+
+LOW_SUPPORT = {
+    "rare": "they share a taste of their own",
+    "careless": "no taste that they share, but the common one with less care",
+    "unknown": "a rare taste or carelessness, the data cannot tell",
+}
+
+
+def _trend(support: Json | None) -> list[Text]:
+    """Where accuracy goes with support, which way, and what low support is."""
+    if support is None or not words.trend(support):
+        return []
+    told = f": {LOW_SUPPORT[support['low']['finding']]}" if support["low"] else ""
+    return [Text(f"users with low support are served {'worse' if words.trend(support) > 0 else 'better'}{told}")]
 
 
 def exclusions(found: Exclusions, source: str) -> Text:
