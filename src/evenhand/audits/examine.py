@@ -225,7 +225,7 @@ def _group_findings(
             GroupFinding(
                 group=name, n_users=users, n_pairs=pairs, accuracy=accuracy.estimate(g, name), margin=measured["margin"].estimate(g, name),
                 log_loss=measured["log_loss"].estimate(g, name), ece=calibration_error(gaps[rows], pairs, name, max(resamples, 200), rng, levels, g),
-                mde=float(MDE_FACTOR * single.se[0]) if users else np.nan, ceiling=_ceiling(strict, groups, g), excluded=excluded[g],
+                mde=float(MDE_FACTOR * single.se[0]) if users else np.nan, ceiling=_ceiling(strict, sample, groups, g), excluded=excluded[g],
                 p_value=float(p_values[g]), notable=bool(notable[g]),
             )
         )  # fmt: skip
@@ -274,11 +274,14 @@ def calibration_error(
     return Estimate(value, float(low), min(1.0, float(high)), len(by_user), pairs, "expected calibration error", group)
 
 
-def _ceiling(strict: Outcomes, groups: Groups, g: int) -> Estimate | None:
+def _ceiling(strict: Outcomes, sample: Sample, groups: Groups, g: int) -> Estimate | None:
     if strict.pair is None or strict.side is None:
         return None
     rows = groups.of_user[strict.user] == g
-    return agreement(strict.user[rows], strict.pair[rows], strict.side[rows], groups.names[g]) if rows.any() else None
+    if not rows.any():
+        return None
+    shared = None if sample.shared is None else sample.shared.take(rows)
+    return agreement(strict.user[rows], strict.pair[rows], strict.side[rows], groups.names[g], shared)
 
 
 def _support(
