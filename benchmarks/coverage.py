@@ -2,7 +2,7 @@
 
 A user's accuracy is Beta-distributed around the group's with intra-user correlation rho; his or her pairs are Bernoulli. Intervals: the
 ones that `examine_model` prints for a group (Student's t to 50 users, the bootstrap by user above) beside row-wise ones. Gate:
-`check_requirements`.
+`check_requirements`. At the end, how often a report states what is not so (sentences.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import sentences
 
 from evenhand.audits.examine import measure
 from evenhand.audits.intervals import contrast, pairwise, range_bounds, simultaneous_alpha
@@ -141,6 +142,8 @@ def main() -> None:
                 f"{100 * gap:8.1f} {sizes!s:>23} {100 * r['PASS']:6.1f}% {100 * r['FAIL']:6.1f}% {100 * r['INSUFFICIENT']:7.1f}%",
                 flush=True,
             )
+    print()
+    sentences.main(repeats // 10)
     print(f"\n{time.perf_counter() - start:.0f} s")
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from evenhand.audits.agreement import WIDEST, agreement, krippendorff_alpha
+from evenhand.audits.twoway import share_responses
 
 
 def judged(users: int, pairs: int, raters: int, rng: np.random.Generator, spread: float = 1.0):
@@ -67,6 +68,32 @@ def test_the_interval_holds_the_truth_where_users_and_pairs_are_drawn():
     truth = 1 - 2 * (2 * share * (1 - share)).mean()
     hits = [e.low <= truth <= e.high for e in (agreement(*judged(60, 40, 30, rng)) for _ in range(200))]
     assert np.mean(hits) >= 0.90
+
+
+def test_votes_in_many_pairs_widen_the_interval():
+    """Pairs of what a user agrees with and what not share votes: 40 statements say less than their 700 pairs would."""
+    rng = np.random.default_rng(5)
+    widths, hits = [], []
+    liked = rng.beta(1, 1, 400_000)
+    one, other = liked[:200_000], liked[200_000:]
+    first, last = one * (1 - other), other * (1 - one)  # whom a user likes of the two, where he likes one
+    truth = 1 - 2 * (2 * first * last / (first + last)).mean() / (first + last).mean()
+    for _ in range(40):
+        share = rng.beta(1, 1, 40)
+        rows = []
+        for u in range(60):
+            agrees = rng.random(40) < share
+            a, b = (x.ravel() for x in np.meshgrid(np.flatnonzero(agrees), np.flatnonzero(~agrees)))
+            rows.append(np.column_stack([np.full(len(a), u), a, b]))
+        user, chosen, rejected = np.concatenate(rows).T
+        pair = np.minimum(chosen, rejected) * 40 + np.maximum(chosen, rejected)
+        alone = agreement(user, pair, chosen < rejected)
+        drawn = agreement(user, pair, chosen < rejected, shared=share_responses(user, chosen, rejected))
+        widths.append((drawn.high - drawn.low) / (alone.high - alone.low))
+        hits.append([e.low <= truth <= e.high for e in (alone, drawn)])
+    assert np.mean(widths) > 2
+    assert np.mean(hits, axis=0)[1] >= 0.85
+    assert np.mean(hits, axis=0)[0] < 0.75
 
 
 def test_what_says_nothing_is_not_shown():

@@ -1,5 +1,7 @@
 """Accuracies of single users, spread against its null, support curve, agreement: known truths and brute force."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,9 +12,9 @@ from scipy import stats
 from evenhand.audits.metrics import USER_METRICS, calibration_gaps, correct, gini, jain, log_loss, worst_decile
 from evenhand.audits.nulls import against_null, permuted_means
 from evenhand.audits.outcomes import Outcomes
-from evenhand.audits.sample import arrange
+from evenhand.audits.sample import arrange, means
 from evenhand.audits.support_curve import correlation, slope, support_curve
-from evenhand.audits.users import density, fit_beta_binomial, spread_of_users
+from evenhand.audits.users import density, fit_beta_binomial, independent_pairs, spread_of_users
 from evenhand.core import Groups
 
 accuracies = arrays(float, st.integers(1, 30), elements=st.floats(0.01, 1))
@@ -237,3 +239,77 @@ def test_a_user_with_one_pair_does_not_bend_the_line():
     assert min(level) - 1e-9 <= min(y for _, y in bins.line)
     assert max(y for _, y in bins.line) <= max(level) + 1e-9
     assert len(support_curve(np.full(30, 0.5), accuracy[:30], accuracy[:30], pairs[:30], "rule", resamples=20).line) == 1
+
+
+def test_one_vote_in_many_pairs_is_not_many_answers():
+    """Everybody is right half of the time over the statements that could have been drawn; pairs that share a vote go right together. Taken
+    as independent, all of these were said to show that users differ.
+    """
+    rng = np.random.default_rng(0)
+    apart, taken = [], []
+    for seed in range(25):
+        rows = []
+        for u in range(80):
+            mine = rng.permutation(60)[:14]
+            rows += [(u, a, b) for a in mine[:7] for b in mine[7:]]
+        user, a, b = np.array(rows, np.int32).T
+        reward = rng.normal(size=60)
+        o = Outcomes("m", "t", user, reward[a] - reward[b], chosen=a, rejected=b)
+        sample = arrange(o, Groups((), np.full(80, -1, np.int16), ""))
+        of_pair = correct(o.margin)
+        right = np.bincount(user, of_pair)
+        count = independent_pairs(sample, of_pair)
+        assert (count >= 1).all()
+        assert (count < sample.pairs).all()
+        apart.append(spread_of_users(right, sample.pairs, seed, count).tau_p_value < 0.05)
+        taken.append(spread_of_users(right, sample.pairs, seed).tau_p_value < 0.05)
+    assert np.mean(taken) == 1.0
+    assert np.mean(apart) <= 0.2
+
+
+def test_pairs_that_share_nothing_all_count_and_those_of_one_prompt_by_their_likeness():
+    rng = np.random.default_rng(1)
+    user, visit = np.repeat(np.arange(100), 12).astype(np.int32), np.repeat(np.arange(400), 3)
+    right = rng.random(1200) < 0.7
+    alone = Outcomes("m", "t", user, np.where(right, 1.0, -1.0))
+    nobody = Groups((), np.full(100, -1, np.int16), "")
+    assert independent_pairs(arrange(alone, nobody), correct(alone.margin)) == pytest.approx(np.full(100, 12))
+    same = Outcomes("m", "t", user, np.where((rng.random(400) < 0.7)[visit], 1.0, -1.0), prompt=visit.astype(np.int32))
+    assert independent_pairs(arrange(same, nobody), correct(same.margin)) == pytest.approx(np.full(100, 4))  # three of a prompt are one
+
+
+def test_slope_and_correlation_count_what_users_share():
+    """A reward drawn at random once for all: over prompts nobody is served better, whatever his or her support."""
+    rng = np.random.default_rng(2)
+    clear, alone = np.zeros(2), np.zeros(2)
+    for seed in range(60):
+        support = rng.beta(4, 2.5, 150)
+        user, prompt = np.repeat(np.arange(150), 15).astype(np.int32), rng.integers(0, 40, 2250).astype(np.int32)
+        right = (rng.random(2250) < support[user]) == (rng.random(40) < 0.5)[prompt]
+        o = Outcomes("m", "t", user, np.where(right, 1.0, -1.0), prompt=prompt)
+        for counts, some in ((clear, o), (alone, replace(o, prompt=None))):
+            sample, y = arrange(some, Groups((), np.full(150, -1, np.int16), "")), correct(some.margin)
+            served = sample.user_means(y)
+            curve = support_curve(support, served, served, sample.pairs, "", sample=sample, right=y, resamples=100, seed=seed)
+            counts += [e.low > 0 or e.high < 0 for e in (curve.slope, curve.correlation)]
+    assert (clear <= 7).all()  # 3 expected
+    assert (alone >= 15).all()
+
+
+def test_the_null_moves_groups_together_with_the_prompts():
+    """The same reward, groups cut by support: they are equal over prompts, and permuting users alone says otherwise in many audits."""
+    rng = np.random.default_rng(3)
+    together = alone = 0
+    for seed in range(60):
+        support = rng.beta(4, 2.5, 150)
+        groups = Groups(("a", "b", "c"), np.digitize(support, np.quantile(support, [1 / 3, 2 / 3])).astype(np.int16), "")
+        user, prompt = np.repeat(np.arange(150), 15).astype(np.int32), rng.integers(0, 40, 2250).astype(np.int32)
+        right = (rng.random(2250) < support[user]) == (rng.random(40) < 0.5)[prompt]
+        o = Outcomes("m", "t", user, np.where(right, 1.0, -1.0), prompt=prompt)
+        sample = arrange(o, groups)
+        found = means(sample, [correct(o.margin)])
+        accuracy = sample.user_means(correct(o.margin))
+        together += against_null(accuracy, groups.of_user, found=found, cells=[0, 1, 2], permutations=200, seed=seed)[0].p_value < 0.05
+        alone += against_null(accuracy, groups.of_user, permutations=200, seed=seed)[0].p_value < 0.05
+    assert together <= 7  # 3 expected
+    assert alone >= 15

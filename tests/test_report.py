@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
@@ -16,9 +17,9 @@ import numpy as np
 import pytest
 import report_example as example
 
-from evenhand.audits.findings import FairnessReport, GroupCounts, Requirement, TrainingTrace
+from evenhand.audits.findings import FairnessReport, GroupCounts, LowSupport, Requirement, TrainingTrace
 from evenhand.core import Estimate, EvenhandError, Exclusions
-from evenhand.report import plots, words
+from evenhand.report import plots, terminal, words
 from evenhand.report.html import _bar
 from evenhand.report.public import one_line, publish
 from evenhand.report.report import FILES, Report
@@ -90,9 +91,9 @@ def test_headline_names_the_worse_group_whatever_the_sign():
 
 
 TRENDS = [
-    ((0.14, 0.09, 0.2), (0.4, 0.3, 0.5), "The rarer a user’s taste", 1),
+    ((0.14, 0.09, 0.2), (0.4, 0.3, 0.5), "Users with low support are served worse: accuracy goes", 1),
     ((0.02, -0.05, 0.09), (0.02, -0.1, 0.1), "No trend beyond noise", 0),
-    ((-0.1, -0.2, -0.01), (-0.3, -0.4, -0.1), "Users with rarer tastes are served better", -1),
+    ((-0.1, -0.2, -0.01), (-0.3, -0.4, -0.1), "Users with low support are served better: accuracy goes", -1),
     ((-0.14, -0.27, -0.01), (-0.09, -0.18, 0.01), "No trend is shown, since slope and rank correlation disagree", 0),
     ((0.1, -0.1, 0.3), (0.2, 0.1, 0.3), "No trend is shown, since slope and rank correlation disagree", 0),
     ((0.1, 0.05, 0.3), (-0.2, -0.3, -0.1), "No trend is shown, since slope and rank correlation disagree", 0),
@@ -113,6 +114,34 @@ def test_support_headline_claims_a_trend_only_where_slope_and_ranks_agree(slope,
     svg = plots.support(found, document["model"]["overall"], 800)
     assert ("isotonic fit (no trend)" in svg) == (trend == 0)  # grey and dashed: an isotonic line climbs through noise as well
     assert (ORANGE_LINE in svg) == (trend != 0)
+
+
+LOW = [
+    ("rare", (0.08, 0.02, 0.14), "The rarer a user’s taste", "agree with each other more than with the others, by 8.0 points"),
+    ("careless", (-0.03, -0.05, -0.01), "Users with low support are served worse", "no rare taste that they share"),
+    ("unknown", (0.01, -0.05, 0.07), "Users with low support are served worse", "cannot be told: agreement"),
+    (
+        "unknown",
+        (example.NAN, -float("inf"), float("inf")),
+        "Users with low support are served worse",
+        "too few users judged the same pairs",
+    ),
+]
+
+
+@pytest.mark.parametrize(("finding", "difference", "title", "told"), LOW)
+def test_a_rare_taste_is_named_only_where_users_with_low_support_share_one(finding, difference, title, told):
+    low = LowSupport(finding, 0.4, 0.6, 0.5, Estimate(*difference, 100, 3_000, "agreement"))
+    curve = replace(example.support_curve(), slope=Estimate(0.14, 0.09, 0.2, 400, 9), correlation=Estimate(0.4, 0.3, 0.5, 400, 9), low=low)
+    report = Report(replace(example.realistic(), model=replace(example.model(), support=curve)))
+    assert words.support_sentence(report.document["model"]["support"]).startswith(title)
+    assert any(terminal.LOW_SUPPORT[finding] in str(line) for line in terminal.lines(report))
+    for output in (report.html(), report.markdown()):
+        assert told in re.sub(r"\s+", " ", html.unescape(output))
+    assert report.document["model"]["support"]["low"]["finding"] == finding
+    few = replace(curve, low=replace(low, difference=replace(low.difference, n_users=9)))
+    hidden = publish(replace(example.realistic(), model=replace(example.model(), support=few)))["model"]["support"]
+    assert "too few users" in words.low_support_sentence(hidden)
 
 
 ORANGE_LINE = "stroke: var(--orange)"

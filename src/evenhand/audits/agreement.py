@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from evenhand.audits.intervals import nobody_deviates
-from evenhand.audits.twoway import factor, numbered
+from evenhand.audits.twoway import Clusters, Shared, factor, numbered
 from evenhand.core import Estimate
 
 WIDEST = 0.5  # an interval of alpha wider than this cannot tell poor agreement from good: it is not shown
@@ -32,39 +32,39 @@ def _alpha(disagreement: float, judgements: float) -> float:
     return 1 - disagreement * (2 * judgements - 1) / judgements
 
 
-def agreement(user: np.ndarray, pair: np.ndarray, side: np.ndarray, group: str = "") -> Estimate | None:
-    """Alpha of users on the pairs they share, with a 95 % t interval for users and pairs drawn; a user is never compared with himself.
+def agreement(user: np.ndarray, pair: np.ndarray, side: np.ndarray, group: str = "", shared: Shared | None = None) -> Estimate | None:
+    """Alpha of users on the pairs they share, with a 95 % t interval for users and what they judge drawn; no user is compared with himself.
 
-    user int[n], pair int64[n] (unordered pair of responses), side bool[n] (which was chosen). D_o is the mean over judgements of
-    e_ui, the share of the other users of pair i who chose otherwise than u. A user counts in his own e and in the others', so that
-    V = V_user(2 (e - D_o)) + V_pair(e - D_o) - V_judgement(2 (e - D_o)), at least the larger of the first two, with min(users, pairs) - 1
-    degrees. None with no shared pair, under 3 users, or where the interval is wider than 0.5.
+    user int[n], pair int64[n] (unordered pair of responses), side bool[n] (which was chosen); who judged a pair twice has one judgement,
+    perhaps between the sides. shared: the prompts or responses behind the n pairs (default: the pairs themselves are drawn).
+    D_o is the mean over judgements of e_ui, the share of the other users of pair i who chose otherwise than u. A user counts in his own e
+    and in the others', so that V = V_user(2 (e - D_o)) + V_unit(e - D_o) - V_(user and unit)(2 (e - D_o)), at least the larger of the
+    first two, with min(users, units) - 1 degrees. None with no shared pair, under 3 users, or where the interval is wider than 0.5.
     """
     (rater, raters), (item, items) = numbered(user), numbered(pair)
     visit, visits = numbered(item * raters + rater)
-    weight = np.bincount(visit, minlength=visits)
-    chose = np.bincount(visit, side, minlength=visits) / weight  # who judged a pair twice has one judgement, perhaps between the sides
-    who, what = np.empty(visits, np.int64), np.empty(visits, np.int64)
-    who[visit], what[visit] = rater, item
-    others = np.bincount(what, minlength=items)[what] - 1
-    shared = others > 0
-    chose, who, what, others = chose[shared], who[shared], what[shared], others[shared]
-    count = len(chose)
+    chose = np.bincount(visit, side, minlength=visits) / np.bincount(visit, minlength=visits)
+    row = np.empty(visits, np.int64)
+    row[visit] = np.arange(len(visit))
+    others = np.bincount(item[row], minlength=items)[item[row]] - 1
+    chose, others, row = chose[others > 0], others[others > 0], row[others > 0]
+    count = len(row)
     if count == 0:
         return None
-    of_others = np.bincount(what, chose, minlength=items)[what] - chose
-    differs = (chose * (others - of_others) + (1 - chose) * of_others) / others
-    who, raters = numbered(who)
-    what, items = numbered(what)
+    (who, raters), (what, items) = numbered(rater[row]), numbered(item[row])
     if raters < 3:
         return None
+    of_others = np.bincount(what, chose)[what] - chose
+    differs = (chose * (others - of_others) + (1 - chose) * of_others) / others
     disagreement = float(differs.mean())
     value, off = _alpha(disagreement, count), (differs - disagreement) / count
+    drawn = Shared("pairs", (Clusters(what, items, 1.0),), (Clusters(None, count, 1.0),)) if shared is None else shared.take(row)
     by_user = float((np.bincount(who, 2 * off) ** 2).sum() * factor(np.array(raters)) ** 2)
-    by_pair = float((np.bincount(what, off) ** 2).sum() * factor(np.array(items)) ** 2)
-    variance = 4 * max(by_user, by_pair, by_user + by_pair - float((4 * off**2).sum()))  # alpha moves by twice what D_o moves
-    degrees = max(min(raters, items) - 1, 1)
-    half = float(stdtrit(degrees, 0.975) * np.sqrt(variance)) if variance > 1e-24 else 2 * nobody_deviates(min(raters, items))
+    by_unit = sum(c.sign * float((c.sums(off) ** 2).sum()) for c in drawn.across) * float(factor(np.array(drawn.units))) ** 2
+    twice = sum(c.sign * float((c.sums(2 * off) ** 2).sum()) for c in drawn.within)
+    variance = 4 * max(by_user, by_unit, by_user + by_unit - twice)  # alpha moves by twice what D_o moves
+    fewest = min(raters, drawn.units)
+    half = float(stdtrit(max(fewest - 1, 1), 0.975) * np.sqrt(variance)) if variance > 1e-24 else 2 * nobody_deviates(fewest)
     low, high = max(-1.0, value - half), min(1.0, value + half)
     if high - low > WIDEST:
         return None

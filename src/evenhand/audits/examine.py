@@ -9,7 +9,7 @@ import numpy as np
 from evenhand.audits.agreement import agreement
 from evenhand.audits.bootstrap import RESAMPLED_USERS, basic_interval, holding, resampled_means, resampled_sums
 from evenhand.audits.confounds import confounds, group_counts
-from evenhand.audits.findings import GroupFinding, ModelFindings, NullFinding, SupportCurve, UserSpread
+from evenhand.audits.findings import GroupFinding, ModelFindings, NullFinding, SupportCurve
 from evenhand.audits.intervals import (
     BOOTSTRAP_ABOVE,
     BOOTSTRAP_UP_TO,
@@ -23,13 +23,14 @@ from evenhand.audits.intervals import (
     range_rows,
     simultaneous_alpha,
 )
+from evenhand.audits.low_support import low_support
 from evenhand.audits.metrics import ECE_BINS, METRICS, Metric, calibration_gaps, correct
 from evenhand.audits.nulls import against_null
 from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.sample import Means, Sample, arrange, means
 from evenhand.audits.support_curve import support_curve
 from evenhand.audits.twoway import shared_noise
-from evenhand.audits.users import fit_beta_binomial, spread_of_users
+from evenhand.audits.users import as_independent, fit_beta_binomial, independent_pairs, spread_of_users
 from evenhand.core import SMALLEST_CELL, Estimate, EvenhandError, Exclusions, Groups
 
 MIN_USERS = 30
@@ -99,16 +100,28 @@ def examine_model(
     excluded = [
         exclusion(int(u), int(p), min_users, min_pairs) for u, p in zip(accuracy.means.users[:-1], accuracy.means.pairs[:-1], strict=True)
     ]
-    right = sample.right(accuracy.of_user)
+    right, of_pair = sample.right(accuracy.of_user), correct(strict.margin)
+    independent = independent_pairs(sample, of_pair)
     return ModelFindings(
         model=outcomes.model,
         split=outcomes.split,
         overall=accuracy.estimate(len(groups), "all"),
         groups=_group_findings(strict, groups, sample, measured, excluded, resamples, rng),
         gap=group_gap(accuracy.means, groups, compared(accuracy.means, excluded), seed, accuracy.draws),
-        support=_support(sample, accuracy, correct(strict.margin), right, support, support_rule, resamples, seed),
+        support=_support(
+            strict,
+            sample,
+            accuracy,
+            of_pair,
+            as_independent(right, sample.pairs, independent),
+            independent,
+            support,
+            support_rule,
+            resamples,
+            seed,
+        ),
         null=_null(sample, accuracy, compared(accuracy.means, excluded), resamples, seed),
-        spread=_spread(sample, right, seed),
+        spread=spread_of_users(right, sample.pairs, seed, independent),
         confounds=confounds(strict),
         counts=group_counts(outcomes, groups, exclusions),
     )
@@ -218,7 +231,7 @@ def _group_findings(
             GroupFinding(
                 group=name, n_users=users, n_pairs=pairs, accuracy=accuracy.estimate(g, name), margin=measured["margin"].estimate(g, name),
                 log_loss=measured["log_loss"].estimate(g, name), ece=calibration_error(gaps[rows], pairs, name, max(resamples, 200), rng, levels, g),
-                mde=float(MDE_FACTOR * single.se[0]) if users else np.nan, ceiling=_ceiling(strict, groups, g), excluded=excluded[g],
+                mde=float(MDE_FACTOR * single.se[0]) if users else np.nan, ceiling=_ceiling(strict, sample, groups, g), excluded=excluded[g],
                 p_value=float(p_values[g]), notable=bool(notable[g]),
             )
         )  # fmt: skip
@@ -267,18 +280,23 @@ def calibration_error(
     return Estimate(value, float(low), min(1.0, float(high)), len(by_user), pairs, "expected calibration error", group)
 
 
-def _ceiling(strict: Outcomes, groups: Groups, g: int) -> Estimate | None:
+def _ceiling(strict: Outcomes, sample: Sample, groups: Groups, g: int) -> Estimate | None:
     if strict.pair is None or strict.side is None:
         return None
     rows = groups.of_user[strict.user] == g
-    return agreement(strict.user[rows], strict.pair[rows], strict.side[rows], groups.names[g]) if rows.any() else None
+    if not rows.any():
+        return None
+    shared = None if sample.shared is None else sample.shared.take(rows)
+    return agreement(strict.user[rows], strict.pair[rows], strict.side[rows], groups.names[g], shared)
 
 
 def _support(
+    strict: Outcomes,
     sample: Sample,
     accuracy: Measured,
     of_pair: np.ndarray,
     right: np.ndarray,
+    independent: np.ndarray,
     support: np.ndarray | None,
     rule: str,
     resamples: int,
@@ -286,11 +304,12 @@ def _support(
 ) -> SupportCurve | None:
     if support is None:
         return None
-    shrunken = fit_beta_binomial(right, sample.pairs).shrunken(right, sample.pairs)
-    return support_curve(
+    shrunken = fit_beta_binomial(right, independent).shrunken(right, independent)
+    curve = support_curve(
         support[sample.number], accuracy.of_user, shrunken, sample.pairs, rule,
         sample=sample, right=of_pair, resamples=resamples, seed=seed,
     )  # fmt: skip
+    return None if curve is None else replace(curve, low=low_support(strict, support))
 
 
 def _null(sample: Sample, accuracy: Measured, cells: list[int], resamples: int, seed: int) -> tuple[NullFinding, ...]:
@@ -300,7 +319,3 @@ def _null(sample: Sample, accuracy: Measured, cells: list[int], resamples: int, 
     if len(cells) < 2:
         return ()
     return against_null(accuracy.of_user[of >= 0], of[of >= 0], found=accuracy.means, cells=cells, permutations=resamples, seed=seed)
-
-
-def _spread(sample: Sample, right: np.ndarray, seed: int) -> UserSpread | None:
-    return spread_of_users(right, sample.pairs, seed)

@@ -34,6 +34,19 @@ class SupportBin:
 
 
 @dataclass(frozen=True)
+class LowSupport:
+    """Whether the users with the lowest support share a taste of their own ("rare": they agree with each other more than with the others),
+    follow the common one with less care ("careless": the other way round), or neither shows ("unknown").
+    """
+
+    finding: str
+    edge: float  # support at or under which a user's support is low: a quarter of the users
+    among: float  # agreement of two users of low support on a pair both judged, in [0, 1]
+    with_others: float  # of one of them and another user
+    difference: Estimate  # among - with_others; two-way
+
+
+@dataclass(frozen=True)
 class SupportCurve:
     """Panel 1: per-user accuracy against preference support. Flat = even-handed."""
 
@@ -43,6 +56,7 @@ class SupportCurve:
     slope: Estimate  # logit accuracy per 0.1 of support, standard error clustered by user
     correlation: Estimate  # Spearman, per-user accuracy against support, interval from the bootstrap by user
     users: tuple[tuple[float, float], ...] = ()  # at most 2,000 (support, shrunken accuracy) points, no ids
+    low: LowSupport | None = None  # rare taste or carelessness; None where nobody knows which pairs are shared
 
 
 @dataclass(frozen=True)

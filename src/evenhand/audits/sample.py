@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from evenhand.audits.outcomes import Outcomes
-from evenhand.audits.twoway import Clusters, Shared, factor, share_units
+from evenhand.audits.twoway import Clusters, Shared, factor, share_units, within_users
 from evenhand.core import EvenhandError, Groups
 
 DENSE = 30_000_000  # entries of a units x groups table that is summed densely (240 MB), twice as fast as sparsely
@@ -24,7 +24,8 @@ class Sample:
     """n pairs of U users in G groups. Cell G, the last, is all users together, also those in no group.
 
     number int64[U]: the users' own numbers. cell int64[U]: group, -1 = none. pairs int64[U]. user int64[n] in 0..U-1. share float64[n]:
-    a pair's weight within its user, sums to 1 a user. shared: the prompts or responses that several users judged, None if there are none.
+    a pair's weight within its user, sums to 1 a user. shared: the prompts or responses that several users judged, None if there are none. within: which pairs of one
+    user go together, through a prompt or a response.
     """
 
     number: np.ndarray
@@ -34,6 +35,7 @@ class Sample:
     user: np.ndarray
     share: np.ndarray
     shared: Shared | None
+    within: tuple[Clusters, ...] = ()
 
     def user_means(self, value: np.ndarray) -> np.ndarray:
         """float64[U] from value [n]. Shares add up to 1 but for rounding; divided by their sum, a mean of values up to 1 is at most 1."""
@@ -53,7 +55,8 @@ class Sample:
         rows = keep[self.user]
         user = (np.cumsum(keep) - 1)[self.user[rows]]
         shared = None if self.shared is None else self.shared.take(rows)
-        return Sample(self.number[keep], self.cell[keep], self.cells, self.pairs[keep], user, self.share[rows], shared), value[rows]
+        within = () if shared is None else shared.within
+        return Sample(self.number[keep], self.cell[keep], self.cells, self.pairs[keep], user, self.share[rows], shared, within), value[rows]
 
     def counts(self) -> tuple[np.ndarray, np.ndarray]:
         """Users and pairs of each cell, int64[G + 1]."""
@@ -82,7 +85,9 @@ def arrange(outcomes: Outcomes, groups: Groups) -> Sample:
     share = weight / np.bincount(user, weight)[user]
     responses = None if outcomes.chosen is None or outcomes.rejected is None else (outcomes.chosen, outcomes.rejected)
     cell = groups.of_user[number].astype(np.int64)
-    return Sample(number, cell, len(groups), counts[number], user, share, share_units(user, outcomes.prompt, responses))
+    shared = share_units(user, outcomes.prompt, responses)
+    within = within_users(user, outcomes.prompt, responses, shared)
+    return Sample(number, cell, len(groups), counts[number], user, share, shared, within)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from scipy.special import chdtrc, chdtri, gammaln, xlog1py, xlogy
 
 from evenhand.audits.findings import UserMetric, UserSpread
 from evenhand.audits.metrics import USER_METRICS
+from evenhand.audits.sample import Sample
 from evenhand.core import Estimate
 
 GRID = np.linspace(0.0, 1.0, 101)
@@ -94,12 +95,55 @@ def fit_beta_binomial(right: np.ndarray, pairs: np.ndarray) -> BetaBinomial:
     return BetaBinomial(counts.best_mu(tau)[0], tau, float(low), float(high), p_value)
 
 
-def spread_of_users(right: np.ndarray, pairs: np.ndarray, seed: int) -> UserSpread | None:
-    """Panel 5 from each user's right answers float64[users] and pairs int[users]; None for a single user, who has no spread."""
+def independent_pairs(sample: Sample, right: np.ndarray) -> np.ndarray:
+    """As how many independent pairs those of each user count, int[U], 1 to their number. right float64[n], of each pair.
+
+    Pairs of one user on one prompt or with a response in common - one vote is in many pairs - go right or wrong together. With rho how
+    much more alike they are than other pairs of the user (difference of mean products of deviations over their variance) and c_u how many
+    such partners a pair of u has on average, the variance of u's mean is 1 + rho c_u times that of independent pairs (Kish 1965, design
+    effect).
+    """
+    if not sample.within:
+        return sample.pairs
+    n = len(right)
+    off, ones = right - right.mean(), np.ones(n)
+    squares = float(off @ off)
+    if squares == 0:
+        return sample.pairs
+    alike, partners = -squares, -sample.pairs.astype(np.float64)
+    for clusters in sample.within:
+        owner = np.zeros(clusters.many, np.int64)
+        if clusters.of is None:
+            owner = sample.user
+        else:
+            owner[clusters.of] = sample.user if clusters.of.ndim == 1 else sample.user[:, None]
+        alike += clusters.sign * float((clusters.sums(off) ** 2).sum())
+        partners += clusters.sign * np.bincount(owner, clusters.sums(ones) ** 2, minlength=len(sample.pairs))
+    couples = float(partners.sum())
+    others = float((sample.pairs.astype(np.float64) ** 2).sum()) - n - couples
+    apart = float((np.bincount(sample.user, off) ** 2).sum()) - squares - alike
+    rho = (alike / couples - (apart / others if others > 0 else 0.0)) * n / squares if couples > 0 else 0.0
+    effect = 1 + min(max(rho, 0.0), 1.0) * partners / sample.pairs
+    return np.maximum(np.round(sample.pairs / effect), 1).astype(np.int64)
+
+
+def as_independent(right: np.ndarray, pairs: np.ndarray, independent: np.ndarray) -> np.ndarray:
+    """Right answers float64[users] of so many independent pairs, to the nearest half."""
+    return np.where(independent < pairs, np.round(2 * right / pairs * independent) / 2, right)
+
+
+def spread_of_users(right: np.ndarray, pairs: np.ndarray, seed: int, independent: np.ndarray | None = None) -> UserSpread | None:
+    """Panel 5 from each user's right answers float64[users] and pairs int[users]; None for a single user, who has no spread.
+
+    independent: see `independent_pairs`; by so many pairs are users then told apart, default all.
+    """
     if len(pairs) < 2:
         return None
+    total, raw = int(pairs.sum()), right / pairs
+    if independent is not None:
+        right, pairs = as_independent(right, pairs, independent), independent
     fit = fit_beta_binomial(right, pairs)
-    raw, shrunken = right / pairs, fit.shrunken(right, pairs)
+    shrunken = fit.shrunken(right, pairs)
     rng = np.random.default_rng([seed, 30210])
     pooled = float(right.sum() / pairs.sum())
     draws = int(np.clip(2_000_000 // len(pairs), 20, 200))
@@ -110,8 +154,7 @@ def spread_of_users(right: np.ndarray, pairs: np.ndarray, seed: int) -> UserSpre
         UserMetric(name, value := f(raw), float(expected), value - float(expected), f(shrunken))
         for (name, f), expected in zip(USER_METRICS.items(), equal, strict=True)
     )
-    n = int(pairs.sum())
-    tau = Estimate(fit.tau, fit.low, fit.high, len(pairs), n, metric="tau, between-user standard deviation of accuracy")
+    tau = Estimate(fit.tau, fit.low, fit.high, len(pairs), total, metric="tau, between-user standard deviation of accuracy")
     return UserSpread(tuple(GRID.tolist()), density(raw), density(shrunken), tau, fit.p_value, metrics)
 
 

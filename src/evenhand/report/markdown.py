@@ -29,7 +29,8 @@ def markdown(document: Json) -> str:
     if document["simulated"]:
         lines += ["**Users are simulated.**", ""]
     lines += [f"**{text(document['flaw'], 400)}**", ""] if document["flaw"] else []
-    said = [words.outcome(document["requirements"]), " ".join(words.constraint_sentence(c) for c in document["constraints"])]
+    said = [words.outcome(document["requirements"]), *words.trend_sentences(document["model"]["support"])]
+    said.append(" ".join(words.constraint_sentence(c) for c in document["constraints"]))
     lines += [*(f"- {text(f, 900)}" for f in (*words.answers(document), *said) if f), ""]
     lines += _requirements(document["requirements"]) + _groups(document["model"]) + _changes(document["changes"])
     lost = words.left_out_sentence(document["exclusions"])

@@ -20,7 +20,8 @@ STROKE = (
     "“Stands out” allows for the number of groups (Benjamini-Hochberg, 10 %)."
 )
 SHUFFLED = (
-    "Users were shuffled over groups of the same sizes many times. A spread inside the hatched bar is what equal groups would show as well."
+    "Users were shuffled over groups of the same sizes many times, and what users share, prompts or responses, was drawn anew. A spread inside "
+    "the hatched bar is what equal groups would show as well."
 )
 RAW = "Users have few pairs each, so the raw curve is mostly noise; the shrunken one is the beta-binomial estimate."
 
@@ -47,7 +48,8 @@ def support(model: Json) -> Panel:
     wide, narrow = drawn(lambda w: plots.support(curve, model["overall"], w))
     rank = curve["correlation"]
     noise = "" if words.trend(curve) else " The dashed line is drawn through noise: read no trend into it."
-    note = f"A flat line is even-handed.{noise} Rank correlation with support: {plain(rank, 2)}; {people(rank)}. Support: {curve['rule'].rstrip('.')}."
+    told = words.low_support_sentence(curve)
+    note = f"A flat line is even-handed.{noise}{' ' * bool(told)}{told} Rank correlation with support: {plain(rank, 2)}; {people(rank)}. Support: {curve['rule'].rstrip('.')}."
     return Panel(key, name, (Figure(words.support_sentence(curve), wide, narrow, note, table),))
 
 

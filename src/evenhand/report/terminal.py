@@ -59,6 +59,7 @@ def lines(report: Report) -> list[Text]:
     out = [Text(f"{len(names)} of {groups} groups are shown, the worst served first; all are in the report")] if groups > len(names) else []
     told = words.ungrouped_sentence(document["model"]), words.left_out_sentence(document["exclusions"])
     out += [Text(s) for s in told if s]
+    out += _trend(document["model"]["support"])
     out += [_change(change, names) for change in document["changes"]]
     out += [_constraint(c) for c in document["constraints"]]
     order, answered = {"FAIL": 0, "INSUFFICIENT": 1, "PASS": 2}, words.required_gap(document["requirements"])
@@ -76,6 +77,21 @@ def lines(report: Report) -> list[Text]:
 
 def _judged(verdict: str, about: str) -> Text:
     return Text.assemble((verdict, STYLES[verdict]), f"  {ascii_only(about)}")
+
+
+LOW_SUPPORT = {
+    "rare": "they share a taste of their own",
+    "careless": "no taste that they share, but the common one with less care",
+    "unknown": "a rare taste or carelessness, the data cannot tell",
+}
+
+
+def _trend(support: Json | None) -> list[Text]:
+    """Where accuracy goes with support, which way, and what low support is."""
+    if support is None or not words.trend(support):
+        return []
+    told = f": {LOW_SUPPORT[support['low']['finding']]}" if support["low"] else ""
+    return [Text(f"users with low support are served {'worse' if words.trend(support) > 0 else 'better'}{told}")]
 
 
 def exclusions(found: Exclusions, source: str) -> Text:

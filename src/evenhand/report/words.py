@@ -223,7 +223,7 @@ GAP_HIDDEN = "The gap is not shown: one of its groups has fewer than 10 users."
 
 
 def trend(support: Json) -> int:
-    """1: the rarer a taste, the worse its service; -1: the better; 0: no trend. Slope and rank correlation must agree, each interval
+    """1: the lower the support, the worse the service; -1: the better; 0: no trend. Slope and rank correlation must agree, each interval
     without zero: a few users at the ends move the one, ties the other.
     """
     slope, rank = support["slope"], support["correlation"]
@@ -237,11 +237,12 @@ def support_sentence(support: Json) -> str:
     if slope["value"] is None or len(bins) < 2:
         return "Too few users to say how accuracy goes with preference support."
     rare, common = (percent(b["accuracy"]["value"]) for b in (bins[0], bins[-1]))
-    rise = f"from {rare} for the rarest tastes to {common} for the most common"
+    rise = f"from {rare} at the lowest support to {common} at the highest"
     proof = f"{number(slope['value'], 2, signed=True)} logits per 0.1 of support {evidence(slope, lambda v: number(v, 2, signed=True))}"
+    is_rare = support["low"] is not None and support["low"]["finding"] == "rare"  # low support may be carelessness, too
     finding = {
-        1: "The rarer a user’s taste, the worse the service",
-        -1: "Users with rarer tastes are served better",
+        1: "The rarer a user’s taste, the worse the service" if is_rare else "Users with low support are served worse",
+        -1: "Users with rarer tastes are served better" if is_rare else "Users with low support are served better",
         0: "No trend beyond noise",
     }
     said, rank = finding[trend(support)], support["correlation"]
@@ -249,6 +250,36 @@ def support_sentence(support: Json) -> str:
         said = "No trend is shown, since slope and rank correlation disagree"
         proof += f", rank correlation {plain(rank, 2)}"
     return f"{said}: accuracy goes {rise}; {proof}."
+
+
+def low_support_sentence(support: Json) -> str:
+    """Whether low support is a rare taste or carelessness: what the users who have it make of each other. "" where no pairs are known."""
+    low = support["low"]
+    if low is None:
+        return ""
+    difference = low["difference"]
+    if difference["value"] is None:
+        return "Whether low support is a rare taste or careless choice cannot be told: too few users judged the same pairs."
+    proof = evidence(difference, lambda v: points(v, signed=True))
+    size = f"by {points(abs(difference['value']))} points {proof}"
+    if low["finding"] == "rare":
+        return f"Users with low support agree with each other more than with the others, {size}: they share a taste of their own."
+    if low["finding"] == "careless":
+        return (
+            f"Users with low support agree with the others more than with each other, {size}: that is no rare taste that they share, "
+            "but the common one, followed with less care."
+        )
+    return (
+        "Whether low support is a rare taste or careless choice cannot be told: agreement of users with low support among themselves is "
+        f"{points(difference['value'], signed=True)} points from that with the others {proof}."
+    )
+
+
+def trend_sentences(support: Json | None) -> list[str]:
+    """What outputs without panel 1 say of it: where there is a trend, how it goes, and whether it is one of rare tastes."""
+    if support is None or not trend(support):
+        return []
+    return [s for s in (support_sentence(support), low_support_sentence(support)) if s]
 
 
 def null_sentence(null: Json, overall: Json) -> str:
