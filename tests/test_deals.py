@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +247,14 @@ def test_verdicts_over_deals_by_hand() -> None:
     same = over_deals([made_deal(s, 0.5) for s in range(3)], ["ours", "other"], "responses")
     (failed,) = verdicts(*same[:2], [], tolerance=0.1, seed=0)
     assert failed.verdict == "FAIL"
+
+
+@pytest.mark.parametrize(("right", "told"), [(0.5, "no margin differs from 0"), (0.2, "every group lies under 50 %")])
+def test_broken_scores_pass_nothing(right: float, told: str) -> None:
+    some = [made_deal(s, 0.5) for s in range(5)]
+    broken = [replace(d, judged=replace(d.judged, right=np.full((2, 800), right))) for d in some]
+    (found,) = verdicts(*over_deals(broken, ["ours", "other"], "responses")[:2], [], tolerance=0.9, seed=0)
+    assert (found.verdict, told in found.reason) == ("INSUFFICIENT", True)
 
 
 def test_a_saved_model_finds_its_deal_again(worded: PreferenceData, tmp_path: Path) -> None:
