@@ -71,13 +71,13 @@ def rates(repeats: int, seed: int, **world: object) -> tuple[float, float, float
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=400)
     repeats = parser.parse_args().repeats
     start = time.perf_counter()
     print(
         f"Two equal models, {repeats} contests a row; 200 users in two groups, 12 pairs each; sd of the difference by user, unit and deal"
     )
-    print(f"{'world':44} {'some false verdict':>19} {'by user alone':>14} {'coverage':>9} {'deals as they are':>18}")
+    print(f"{'world':56} {'some false verdict':>19} {'by user alone':>14} {'coverage':>9} {'deals as they are':>18}")
     for units, votes, given, prompts in (
         ("30 test prompts, the same in all deals", False, True, 30),
         ("30 of 120 prompts tested in a deal", False, False, 120),

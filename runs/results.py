@@ -188,14 +188,21 @@ def voters(found: dict) -> str:
         "## Real raters: Polis, CREHate, MultiPICo\n",
         "Command: `runs/voters.sh`. Data, none of it shipped: Polis by The Computational Democracy Project (CC BY 4.0), CREHate (Lee et al. 2024, arXiv 2308.16705, "
         "CC BY-SA 4.0), MultiPICo (Casola et al. 2024, ACL, CC BY 4.0), English items. A pair is an item judged one way over one judged the other by the same rater; "
-        f"items are dealt 60/15/25 to training, validation and test in {found['splits']} splits, so every scored item is new; raters with 4 or more training and test pairs. "
-        "Nothing is tuned beyond early stopping. Minority: the fifth of the raters with the lowest item support, unless the "
-        "title names an attribute. Accuracy in %, differences from one reward for all in points with 95 % intervals, clustered by rater over the splits and "
-        "simultaneous over all duels of a set; the correlation is Spearman's, accuracy with support.\n",
+        f"items are dealt 60/15/25 to training, validation and test in {found['deals']} deals, and pairs are drawn inside a part, so every scored item is new; a fifth of the raters is new, too. Raters with 4 or more votes of "
+        "either kind, at most 400 of a set. Nothing is tuned beyond early stopping; entries are fixed settings, chosen on other deals. Minority: the fifth of the raters with the lowest item support, unless the "
+        "title names an attribute; in several deals a rater may be in both groups. Accuracy in %, differences from one reward for all in points with 95 % intervals that are simultaneous over all duels of a set. First interval: raters, items "
+        "and deals were drawn. In brackets behind it: the deals as they are; by run, with the deal as the only unit. The correlation is Spearman's, accuracy with support, clustered by rater.\n",
     ]
     for study in found["studies"]:
         out += [f"### {study['name']}\n", *(voters_table(study) if "entries" in study else [f"Left out: {study['left_out']}."]), ""]
     return "\n".join(out)
+
+
+def three_units(duel: dict) -> str:
+    """One reward minus an entry, by unit → the entry minus one reward: with everything drawn, and the intervals of the other units."""
+    turned = {u: {k: -100 * d[s] for k, s in (("value", "value"), ("low", "high"), ("high", "low"))} for u, d in duel.items()}
+    others = "; ".join(f"{turned[u]['low']:+.1f} to {turned[u]['high']:+.1f}" for u in ("in_these_deals", "by_run"))
+    return f"{points(turned['all'])} ({others})"
 
 
 def voters_table(study: dict) -> list[str]:
@@ -210,10 +217,7 @@ def voters_table(study: dict) -> list[str]:
             rows.append([e["name"], e["failed"]] + [""] * (len(head) - 2))
             continue
         minus = study["plain_minus"].get(e["name"])
-        differences = [
-            "" if minus is None else points({k: -100 * minus[i][s] for k, s in (("value", "value"), ("low", "high"), ("high", "low"))})
-            for i in shown
-        ]
+        differences = ["" if minus is None else three_units({u: minus[u][s] for u in ("all", "in_these_deals", "by_run")}) for s in shown]
         about = e["unfairness"].get("correlation with support")
         correlation = (
             "" if about is None else f"{about['value']['value']:+.2f} [{about['value']['low']:+.2f}, {about['value']['high']:+.2f}]"

@@ -1,10 +1,11 @@
 """Real raters, unseen items: Polis voters, CREHate and MultiPICo raters. Who serves the rare view better, whatever the answer is.
 
 A pair is an item a rater agrees with (Polis), finds not hateful (CREHate) or ironic (MultiPICo) over one that he or she judges the other
-way. In every split the items are dealt 60/15/25 to training, validation and test, and a pair lies within one part, so every scored item
-is new to the model. Usable raters have FEWEST_PAIRS training and test pairs or more in a split; sets with fewer than FEWEST_USERS of them are left
-out. Groups: the lowest fifth of item support on training pairs, and, where raters told it, an attribute. Nothing is tuned beyond
-early stopping and the evidence's own weights. Intervals are clustered by rater over all splits, whose raters are the same people.
+way. In every deal the items are dealt 60/15/25 to training, validation and test and pairs are drawn inside a part, so every scored item
+is new to the model; a fifth of the raters is new, too. Usable raters have FEWEST_VOTES votes of either kind or more; sets with fewer than
+FEWEST_USERS of them are left out, and of more than MOST_USERS so many are drawn. Groups: the lowest fifth of item support on training pairs, and, where raters told it, an attribute.
+Nothing is tuned beyond early stopping and the evidence's own weights; entries and their settings are fixed, and were chosen on other deals
+than these. Intervals draw raters, items and deals.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import csv
 import gzip
 import json
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +34,12 @@ from evenhand.jobs.contest import Contest
 from evenhand.jobs.trials import Bench, Entry, Failure, Trial
 from evenhand.report.standings import StandingsReport
 
-FEWEST_USERS, FEWEST_PAIRS, SPLITS = 100, 4, 2
+FEWEST_USERS, MOST_USERS, FEWEST_VOTES, DEALS = 100, 400, 4, 6
 PLAIN = "one reward for all (BT)"
 METHODS = {
     PLAIN: ("bradley_terry", "linear", {}),
     "ridge, rank 6": ("bradley_terry", "low_rank", {"rank": "6"}),
     "PAFO on ridge, balance 1": ("pafo", "low_rank", {"rank": "6", "balance": "1"}),
-    "lore, K 4": ("lore", None, {"rank": "4"}),
-    "PAFO on lore": ("pafo", "lore", {"rank": "4"}),
-    "PAFO on lore, balance 1": ("pafo", "lore", {"rank": "4", "balance": "1"}),
     "collaborative": ("collaborative", None, {}),
 }
 WIDE = "collaborative"  # on unreduced features, as its page advises; the others on the study's `dim`
@@ -70,10 +70,17 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/out/voters"), help="reports, and finished fits: a study goes on from there")
     parser.add_argument("--cache", type=Path, default=Path("runs/out/vectors"))
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--deals", type=int, default=DEALS)
+    parser.add_argument("--only", default="", help="studies whose names start so")
     args = parser.parse_args()
-    found = [one(study, attribute, args) for study in studies(args.data) for attribute in dict.fromkeys(("", study.attribute))]
+    found = [
+        one(study, attribute, args)
+        for study in studies(args.data)
+        if study.name.startswith(args.only)
+        for attribute in dict.fromkeys(("", study.attribute))
+    ]
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps({"splits": SPLITS, "methods": list(METHODS), "studies": found}) + "\n")
+    args.out.write_text(json.dumps({"deals": args.deals, "methods": list(METHODS), "studies": found}) + "\n")
 
 
 def studies(folder: Path) -> Iterator[Study]:
@@ -134,21 +141,18 @@ def one(study: Study, attribute: str, args: argparse.Namespace) -> dict[str, Any
     reduced = evenhand.Encoding(MiniLM(), dim=study.dim, cache=args.cache)
     whole = evenhand.Encoding(MiniLM(), cache=args.cache, unreduced=True)
     readings = ((reduced, [e for e in entries if e.name != WIDE]), (whole, [e for e in entries if e.name == WIDE]))
-    people = {user: i for i, user in enumerate(sorted({v.user for v in study.votes}))}
-    seeds = range(SPLITS)
+    seeds = range(args.deals)
+    data = table(study)
+    if len(data.users) < FEWEST_USERS:
+        return {"name": name, "left_out": f"{len(data.users)} usable raters, {FEWEST_USERS} needed"}
     trials: list[Trial | Failure] = []
-    for seed in seeds:
-        data = usable(table(study, seed))
-        users = len(np.unique(data.user))
-        if users < FEWEST_USERS:
-            return {"name": name, "left_out": f"{users} usable raters in split {seed}, {FEWEST_USERS} needed"}
-        for encoding, some in readings:
-            bench = Bench(data, encoding, grouping, args.work / "trials", args.jobs)
-            found = bench.run(some, [seed], lambda *a: None, print)
-            trials += [t if isinstance(t, Failure) else spread(t, data.users, people) for t in found]
+    start = time.perf_counter()
+    for encoding, some in readings:
+        bench = Bench(data, encoding, grouping, args.work / "trials", args.jobs)
+        trials += bench.run(some, seeds, lambda *a: None, print)
     report = StandingsReport(Contest(entries, PLAIN, seeds, name, command="runs/voters.sh").standings(data, trials, bench.about()))
     report.save(args.work / name.replace(" ", "-"))
-    print(f"\n{name}\n{report!r}", flush=True)
+    print(f"\n{name}, {time.perf_counter() - start:.0f} s\n{report!r}", flush=True)
     for e in report.findings.entries:
         print(f"  {e.name:24s} {e.failed or ' / '.join(f'{100 * a.value:.1f}' for a in e.held_out)}", flush=True)
     return {"name": name, **told(report.findings)}
@@ -158,43 +162,35 @@ def method(name: str, head: str | None, settings: dict[str, str]) -> Any:
     return dials.method(name, settings, head)
 
 
-def spread(trial: Trial, users: Sequence[str], people: dict[str, int]) -> Trial:
-    """The trial with one place for each person of the whole set, so that splits can be laid side by side."""
-    place = np.array([people[u] for u in users])
-    arrays = {}
-    for key, values in trial.arrays.items():
-        absent = np.nan if values.dtype.kind == "f" else (-1 if key == "group" else 0)
-        arrays[key] = np.full(len(people), absent, values.dtype)
-        arrays[key][place] = values
-    return replace(trial, arrays=arrays)
-
-
-def table(study: Study, seed: int) -> PreferenceData:
-    """The votes as the package reads them, each item in one part."""
-    items = sorted({v.item for v in study.votes})
-    order = np.random.default_rng([seed, 60]).permutation(len(items))
-    edges = round(0.6 * len(order)), round(0.75 * len(order))
-    part = {items[i]: "train" if k < edges[0] else "valid" if k < edges[1] else "test" for k, i in enumerate(order)}
+def table(study: Study) -> PreferenceData:
+    """The votes of usable raters as the package reads them."""
+    said = Counter((v.user, v.vote) for v in study.votes)
+    found = sorted({v.user for v in study.votes if min(said[v.user, 1], said[v.user, -1]) >= FEWEST_VOTES})
+    usable = set(np.random.default_rng(60).permutation(found)[:MOST_USERS].tolist())
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "votes.jsonl"
         with file.open("w") as out:
             for v in study.votes:
-                out.write(json.dumps({"user": v.user, "item": v.item, "vote": v.vote, "split": part[v.item], **v.about}) + "\n")
+                if v.user in usable:
+                    out.write(json.dumps({"user": v.user, "item": v.item, "vote": v.vote, **v.about}) + "\n")
         attributes = (study.attribute,) if study.attribute else ()
-        return evenhand.load(file, source="votes", on_bad="skip", seed=seed, attributes=attributes)
-
-
-def usable(data: PreferenceData) -> PreferenceData:
-    assert data.split is not None
-    enough = np.ones(len(data.users), bool)
-    for part in (0, 2):
-        enough &= np.bincount(data.user[data.split == part], minlength=len(data.users)) >= FEWEST_PAIRS
-    return data.take(enough[data.user])
+        if not usable:
+            raise SystemExit(f"{study.name}: no rater has {FEWEST_VOTES} votes of either kind")
+        return evenhand.load(file, source="votes", on_bad="skip", attributes=attributes)
 
 
 def told(found: Standings) -> dict[str, Any]:
     """What docs/results.md needs."""
-    duels = {d.second: to_json(d.differences) for d in found.duels if d.first == PLAIN}
+    duels = {
+        d.second: {
+            "all": to_json(d.differences),
+            "in_these_deals": to_json(d.in_these_deals),
+            "by_run": to_json(d.by_run),
+            "verdict": d.verdict,
+        }
+        for d in found.duels
+        if d.first == PLAIN
+    }
     entries = [
         {
             "name": e.name,

@@ -95,6 +95,20 @@ def test_numbers_are_those_of_the_scores(issued: CertificateReport, model: Path,
     assert issued.document["d_hat"] == pytest.approx(abs(np.mean(means["majority"]) - np.mean(means["minority"])), abs=6e-5)
 
 
+def test_nobody_chooses_the_order_of_the_bets(issued: CertificateReport, model: Path, data: PreferenceData) -> None:
+    """It follows from the hashes of model and data, which stand in the certificate; no argument and no option moves it."""
+    from hashlib import sha256
+
+    said = issued.document
+    told = f"{said['model']['sha256']} {said['data']['read_sha256']}".encode()
+    assert said["seed"] == int.from_bytes(sha256(told).digest()[:6], "big")
+    with pytest.raises(TypeError, match="seed"):
+        evenhand.certify(model, data, **ASKED, seed=3)
+    for parameter in ("split_seed", "order"):
+        with pytest.raises(TypeError, match=parameter):
+            evenhand.certify(model, data, **ASKED, **{parameter: 3})
+
+
 def test_without_a_certify_part_everything_stays_as_it_was(data: PreferenceData, tmp_path: Path) -> None:
     assert deal_with(0.0) is DEAL
     fitted = evenhand.fit(data, **QUICK)

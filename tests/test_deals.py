@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from evenhand.core import DataError, Estimate, EvenhandError, PreferenceData
 from evenhand.data.pairing import PAIRS_PER_USER
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal, split_pairs
 from evenhand.jobs.deals import DEALS, number_of
+from evenhand.report.markdown import markdown
 
 PARTS = (TRAIN, VALID, TEST)
 
@@ -190,7 +192,7 @@ def test_fit_averages_over_deals_and_keeps_the_first_model(worded: PreferenceDat
     assert sum(e.n_users for e in over.models[0].accuracy[:-1]) == 70
     assert [e.n_pairs for e in over.models[0].by_deal] == pairs
     assert all(r.reason.startswith("Over 2 deals: ") for r in two.report.findings.requirements)
-    assert "Over 2 deals the gap" in two.report.markdown
+    assert "Over 2 deals the gap" in markdown(two.report.document)
     assert {r.verdict for r in one.report.findings.requirements} == {"INSUFFICIENT"}
 
 
@@ -247,13 +249,18 @@ def test_verdicts_over_deals_by_hand() -> None:
     assert failed.verdict == "FAIL"
 
 
+@pytest.mark.parametrize(("right", "told"), [(0.5, "no margin differs from 0"), (0.2, "every group lies under 50 %")])
+def test_broken_scores_pass_nothing(right: float, told: str) -> None:
+    some = [made_deal(s, 0.5) for s in range(5)]
+    broken = [replace(d, judged=replace(d.judged, right=np.full((2, 800), right))) for d in some]
+    (found,) = verdicts(*over_deals(broken, ["ours", "other"], "responses")[:2], [], tolerance=0.9, seed=0)
+    assert (found.verdict, told in found.reason) == ("INSUFFICIENT", True)
+
+
 def test_a_saved_model_finds_its_deal_again(worded: PreferenceData, tmp_path: Path) -> None:
     """`audit` of the file that a model was trained on draws the very pairs of its fit."""
-    words = ["red", "green", "blue", "north", "south", "early", "late", "warm", "cold", "quick"]
-    rows = [r | {"item": f"{words[r['n'] % 10]} {words[r['n'] // 4]} {words[r['n'] % 7]} {r['n']:02}"} for r in votes(tmp_path)]
-    data = evenhand.load(written(tmp_path / "v.jsonl", rows))
-    fitted = evenhand.fit(data, "bradley_terry", head="linear", encoding=evenhand.Encoding(None, dim=8), resamples=20)
+    fitted = evenhand.fit(worded, "bradley_terry", deals=1, **FAST)
     fitted.model.save(tmp_path / "model")
-    again = evenhand.audit(worded, model=tmp_path / "model", resamples=20).findings.model.overall
+    again = evenhand.audit(worded, model=tmp_path / "model", resamples=20, grouping=FAST["grouping"]).findings.model.overall
     assert again == fitted.report.findings.model.overall
     assert again.n_pairs == deal(worded, seed=0)[1].rows(TEST).sum()

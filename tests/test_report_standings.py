@@ -28,6 +28,7 @@ from evenhand.report.standings import words as said
 from evenhand.report.standings.details import _centre, _line
 from evenhand.report.standings.document import publish
 from evenhand.report.standings.reading import foremost, versus
+from evenhand.report.standings.tables import tables
 from evenhand.report.standings.terminal import standings_lines, standings_table
 from evenhand.writing import LIST
 
@@ -95,6 +96,18 @@ def test_who_dominates_whom_is_the_duels_own(reports):
         assert set(e["dominated_by"]) == by
     beats = sum(len(e["dominates"]) for e in document["entries"])
     assert beats == sum(len(e["dominated_by"]) for e in document["entries"]) == sum("dominate" in d.verdict for d in found.duels) > 10
+
+
+def test_one_deal_is_said_to_be_one_and_both_units_stand_beside_each_other(reports, pages):
+    assert "in this one deal" in said.duel_sentence(publish(reports["one_seed"].findings))
+    document = publish(reports["compared"].findings)
+    assert "in this one deal" not in said.duel_sentence(document)
+    assert "in these deals / by run" in pages["compared"]
+    assert "in these deals / by run" not in pages["one_seed"]
+    rows = list(csv.DictReader(io.StringIO(tables(document)["duels.csv"])))
+    for d, row in zip((d for duel in reports["compared"].findings.duels for d in duel.by_run), rows, strict=True):
+        assert float(row["difference_by_run_low"]) == pytest.approx(d.low, abs=1e-6)
+        assert float(row["difference_by_run_low"]) <= float(row["difference_value"]) <= float(row["difference_by_run_high"])
 
 
 def test_a_duel_seen_from_the_other_side_is_its_mirror_image(reports):

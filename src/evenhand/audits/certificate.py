@@ -32,7 +32,7 @@ NOT_CLAIMED = (
     "Other notions, other groups, and single users: rates are means over users, and a small gap of means can hide large ones inside.",
     "Texts written by a policy that was trained on these rewards.",
     "Anything about accuracy: a model that prefers at random has no gap.",
-    "That the gap was certified once only: of many attempts with other seeds, splits or bounds, some succeed by chance.",
+    "That the gap was certified once only: of many attempts with other models, files or bounds, some succeed by chance.",
 )
 NOT_CHECKED = "Not checked: that training did not see these pairs. The file is not the one the model was trained on."
 SEEN = "{seen} of the {users} users have pairs in training, though not these: that a model treats them as it treats new users is assumed."
@@ -80,7 +80,8 @@ class Certificate:
 def certify(rates: Rates, notion: Notion, gamma: float, delta: float, bound: str = "betting", *, seed: int = 0) -> Certificate:
     """The certificate of these rates at gamma in (0, 1] and delta in (0, 1).
 
-    bound: betting (the default: in simulation valid and the tightest), empirical_bernstein or hoeffding.
+    bound: betting (the default: in simulation valid and the tightest), empirical_bernstein or hoeffding. seed: of betting's order, not to
+    be chosen by who certifies (see `jobs.certify.drawn_from`).
     Raises EvenhandError on values outside their ranges and on fewer than two events, TooFewUsers naming the events under 10 users.
     """
     check_request(notion, gamma, delta, bound)

@@ -97,7 +97,7 @@ def verdicts(
     together = _contrast(found, rows)
     alpha = simultaneous_alpha(together.correlation, seed)
     ends = np.cumsum([len(rows) for _, rows in plans])
-    out = []
+    flaw, out = flaw or _flaw(board, found), []
     for e, (cells, own), end in zip(asked, plans, ends, strict=True):
         part = together.rows(slice(end - len(own), end))
         bounded = _bounded(e, cells, part, alpha, found, groups, thin)
@@ -106,6 +106,15 @@ def verdicts(
         reason = told.reason.replace("more users are needed", "more deals are needed" if between else "more users or responses are needed")
         out.append(replace(told, reason=f"Over {found.deals} deals: {reason[0].lower()}{reason[1:]}"))
     return tuple(out)
+
+
+def _flaw(board: Board, found: Levels) -> str:
+    """Why the audited model's scores pass nothing, or ''."""
+    if all((j.right[0] == 0.5).all() for j in board.judged):
+        return "no margin differs from 0"
+    groups = found.value[0, :-1][found.users[:-1] > 0]
+    under = groups if len(groups) else found.value[0, -1:]
+    return "every group lies under 50 %" if (under < 0.5).all() else ""
 
 
 def _rows(e: Expression, found: Levels, groups: Groups, thin: Sequence[str]) -> tuple[list[int], np.ndarray]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from evenhand.cli.inputs import assignments, check_place, read
-from evenhand.cli.options import Bad, Cache, Column, Data, GroupBy, OnBad, Seed, Source, Swap
+from evenhand.cli.options import Bad, Cache, Column, Data, GroupBy, OnBad, Source, Swap
 from evenhand.cli.terminal import progress_bar, say
 
 
@@ -55,7 +55,6 @@ def certify(
     source: Source = None,
     column: Column = None,
     on_bad: Bad = OnBad.error,
-    seed: Seed = 0,
     cache: Cache = None,
 ) -> None:
     """Certify that MODEL's gap between events is at most gamma, on pairs of DATA that its training did not see.
@@ -85,7 +84,6 @@ def certify(
                 mentions=mentions,
                 leave_out=leave_out or (),
                 unseen_only=unseen_users,
-                seed=seed,
                 read=how,
                 cache=cache,
                 progress=progress,

@@ -37,8 +37,7 @@ CHECKED = "Checked: these pairs were dealt from the file the model was trained o
 class Asked:
     """All that a certificate depends on beside model and data; written into it, so that `verify` can ask the same.
 
-    seed: of the order in which the betting bound takes users. split_seed: of the deal of a file the model was not trained on. unseen_only:
-    users without a training pair alone. group_by: attributes; events are then users' groups, unless the data or a file of terms has events.
+    unseen_only: users without a training pair alone. group_by: attributes; events are then users' groups, unless the data or a file of terms has events.
     leave_out: events that are not compared. read: how the file was read, for whoever reads it again.
     """
 
@@ -47,8 +46,6 @@ class Asked:
     delta: float
     decision: str = "soft"
     bound: str = "betting"
-    seed: int = 0
-    split_seed: int = 0
     unseen_only: bool = False
     group_by: tuple[str, ...] = ()
     leave_out: tuple[str, ...] = ()
@@ -90,7 +87,6 @@ def certify(
     mentions: str | Path | None = None,
     leave_out: Sequence[str] = (),
     unseen_only: bool = False,
-    seed: int = 0,
     read: Mapping[str, Any] | None = None,
     cache: Path | None = None,
     progress: Progress = silent,
@@ -108,7 +104,7 @@ def certify(
     must_be_data(data)
     terms = None if mentions is None else read_mentions(mentions)
     asked = Asked(
-        notion, gamma, delta, decision, bound, seed, seed, unseen_only, tuple(group_by), tuple(leave_out),
+        notion, gamma, delta, decision, bound, unseen_only, tuple(group_by), tuple(leave_out),
         None if terms is None else terms.fingerprint, read,
     )  # fmt: skip
     loaded = RewardModel.load(model)
@@ -135,11 +131,22 @@ def identity(loaded: RewardModel, folder: str | Path, data: PreferenceData, aske
     }
 
 
+def drawn_from(known: Json) -> int:
+    """The seed of all that is drawn for a certificate: 48 bits of the SHA-256 over the hashes of model and data.
+
+    The order in which the betting bound takes users, and the deal of a file that the model was not trained on, move the bound by points;
+    nobody who certifies may try several.
+    """
+    told = f"{known['model']['sha256']} {known['data']['read_sha256']}"
+    return int(hashlib.sha256(told.encode()).hexdigest()[:12], 16)
+
+
 def issue(
     loaded: RewardModel, known: Json, data: PreferenceData, asked: Asked, terms: Mentions | None, cache: Path | None, progress: Progress
 ) -> CertificateReport:
     """The certificate from its request alone: the same request over the same model and data gives the same document."""
-    data, split, part, own, seed = _dealt(data, loaded, asked.split_seed)
+    order = drawn_from(known)
+    data, split, part, own, seed = _dealt(data, loaded, order)
     encoding = Encoding(loaded.encoder, loaded.with_prompt, cache=cache)
     grouping = Grouping(asked.group_by)
     ready = prepare(data, split, encoding, grouping, feature_map=loaded.feature_map, seed=seed, progress=progress)
@@ -153,7 +160,7 @@ def issue(
         raise DataError("no user of these pairs is without a training pair", expected="some", remedy="leave --unseen-users out")
     margin = judged(ready, loaded.scorer, _mask(rows, len(data)), "", "").margin
     found = rates.rates(margin, data.user[rows], events.take(rows), asked.notion, DECISIONS[asked.decision])
-    made = certificate.certify(found, asked.notion, asked.gamma, asked.delta, asked.bound, seed=asked.seed)
+    made = certificate.certify(found, asked.notion, asked.gamma, asked.delta, asked.bound, seed=order)
     seen = int((~split.unseen[found.user]).sum()) if own else None
     dealt = {
         "part": SPLITS[part],

@@ -37,8 +37,8 @@ LIMITS: tuple[str, ...] = (
     "Groups named minority and majority by preference support tell rare from common preferences, not demographics; groups by an attribute"
     " hold the users with that value, whatever they prefer.",
     "Pairs outside the data, and users unlike these, are not covered by any interval.",
-    "Where users voted on the same statements, they share them, and the intervals hold for these statements: users were drawn, statements"
-    " were not.",
+    "Where users judged the same prompts or statements, these were drawn, too, but in one deal: what was trained on and what was asked may"
+    " differ in another one, which several deals or seeds show.",
     "A PASS says that the required bounds hold for these users and prompts, not that every user is served alike.",
 )
 

@@ -111,10 +111,12 @@ def fit(
         roles = list(models)[::-1]  # the audited one, what it gains over, and then the others
         found = [deal_of(ready, models, roles, held_to.seed)]
         for seed in range(held_to.seed + 1, held_to.seed + count):
+            progress("deals", len(found), count)
             data, split = deal(whole, seed=seed, shares=shares)
             ready = prepare(data, split, encoding, held_to.grouping, seed=seed, progress=progress)
             again = train_models(ready, method, asked_for, seed, tune_settings, progress)[0]
             found.append(deal_of(ready, again, [r if r in again else list(again)[-1] for r in roles], seed))
+        progress("deals", count, count)
         report = Report(with_deals(report.findings, found, roles, split.unit, held_to))
     elif split.unit == "responses" and deals == 1:
         told = undecided(report.findings.requirements, f"leave --deals 1 out, or ask for --deals {DEALS}")

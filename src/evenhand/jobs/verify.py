@@ -55,15 +55,12 @@ def request(document: Json) -> Asked:
     """What was asked for when the certificate was issued. Raises Refused where a field is missing or of another kind."""
     if document.get("format") != FORMAT:
         raise refused(f"'format' = {document.get('format')!r}", f"'{FORMAT}'")
-    split, data = _taken(document, "split", dict), _taken(document, "data", dict)
-    read, mentions, seed, split_seed = data.get("read"), document.get("mentions"), document.get("seed"), split.get("seed")
+    data = _taken(document, "data", dict)
+    read, mentions = data.get("read"), document.get("mentions")
     if not (read is None or _is_read(read)):
         raise refused("'data.read' of another kind", "how the file was read, or null")
     if not (mentions is None or isinstance(mentions, str)):
         raise refused("'mentions' of another kind", "a SHA-256, or null")
-    for name, value in (("seed", seed), ("split.seed", split_seed)):
-        if value is not None and (type(value) is not int or value < 0):
-            raise refused(f"'{name}' = {value!r}", "a whole number, 0 or more, or null")
     try:
         return Asked(
             _taken(document, "notion", str),
@@ -71,8 +68,6 @@ def request(document: Json) -> Asked:
             _taken(document, "delta", float),
             _taken(document, "decision", str),
             _taken(document, "bound", str),
-            0 if seed is None else seed,
-            0 if split_seed is None else split_seed,
             _taken(document, "unseen_only", bool),
             _names(document, "group_by"),
             _names(document, "leave_out"),

@@ -143,7 +143,11 @@ def numbers_of(said: Json) -> list[tuple[str, str]]:
         ("upper bound, D upper", f"{said['d_upper']:.4f}, from {' and '.join(said['widest'])}"),
         ("accepted, gamma", f"{said['gamma']:g}"),
         ("may be wrong with probability, delta", f"{said['delta']:g}"),
-        ("bound", said["bound"].replace("_", " ") + ("" if said["seed"] is None else f", users in the order of seed {said['seed']}")),
+        (
+            "bound",
+            said["bound"].replace("_", " ")
+            + ("" if said["seed"] is None else ", users in an order drawn from the hashes of model and data"),
+        ),
         ("users", count(said["split"]["users"])),
     ]
 
