@@ -59,7 +59,7 @@ def meaning(document: Json) -> str:
         return "Every entry failed, or none has enough users." if document["entries"] else "There is no entry."
     base = reference(document)
     if front and best["name"] == base:
-        return f"No other entry serves every group at least as well on validation pairs: the reference, {base}, stays."
+        return f"No other entry serves every group at least as well, and one better, on validation pairs: the reference, {base}, stays."
     if not base or best["name"] == base:
         return "No other entry is held against it."
     found = versus(document, best["name"], base)
