@@ -176,19 +176,19 @@ def test_three_groups_are_a_span_not_a_pair():
 
 def test_what_is_short_is_the_larger_part_of_the_variance():
     def ask(by_user: float, by_prompt: float, value: float = 0.08) -> str:
-        return needed(Question(value, 0.05, Parts(by_user, by_prompt), 0.05, 200.0, two_sided=True), 400, 60)
+        return needed(Question(value, 0.05, Parts(by_user, by_prompt), 0.05, 200.0, two_sided=True), 400, 60, "prompt")
 
     assert re.fullmatch(r"about [\d,]+ more users like these would tell, four times in five", ask(9e-4, 0))
     assert "more prompts like these" in ask(1e-5, 9e-4)
     assert "users" not in ask(1e-5, 9e-4)
     assert re.search(r"more users and [\d,]+ more prompts", ask(9e-4, 9e-4))  # either alone leaves the other part
-    assert needed(Question(0.08, 0.05, Parts(np.inf, 0.0), 0.05, 1.0), 1, 0) == ""
+    assert needed(Question(0.08, 0.05, Parts(np.inf, 0.0), 0.05, 1.0), 1, 0, "prompt") == ""
 
 
 def test_the_number_stated_solves_the_stated_chance():
     """The chance that 400 + N users decide, drawn: the truth from the posterior, the later data from the truth."""
     rng, now, value, limit = np.random.default_rng(0), 0.03, 0.09, 0.05
-    told = needed(Question(value, limit, Parts(now**2, 0.0), 0.05, 1e9, two_sided=True), 400, 0)
+    told = needed(Question(value, limit, Parts(now**2, 0.0), 0.05, 1e9, two_sided=True), 400, 0, "prompt")
     more = int(re.search(r"([\d,]+) more users", told).group(1).replace(",", ""))
     truth = rng.normal(value, now, 40_000)
     later = rng.normal(truth, now * np.sqrt(400 / more))
@@ -196,6 +196,17 @@ def test_the_number_stated_solves_the_stated_chance():
     half = 1.96 * now * np.sqrt(400 / (400 + more))
     decided = (np.abs(both) - half > limit) | (np.abs(both) + half <= limit)
     assert decided.mean() == pytest.approx(0.8, abs=0.02)
+
+
+def test_of_very_many_groups_the_ends_of_the_span_decide():
+    """40 groups, more than are compared two by two: the number is still one that a study of that kind can reach."""
+    rng = np.random.default_rng(2)
+    share = np.clip(np.repeat(rng.normal(0.7, 0.005, 40), 40) + rng.normal(0, 0.1, 1600), 0, 1)
+    report = scored(margins(list(share), 20), [f"g{g:02d}" for g in range(40) for _ in range(40)], 20)
+    (found,) = report.findings.requirements
+    assert found.verdict == "INSUFFICIENT"
+    more = int(re.search(r"about ([\d,]+) more users", found.reason).group(1).replace(",", ""))
+    assert 100 < more < 100 * 1600
 
 
 def test_more_prompts_are_asked_for_where_prompts_decide():

@@ -109,6 +109,15 @@ def test_nobody_chooses_the_order_of_the_bets(issued: CertificateReport, model: 
             evenhand.certify(model, data, **ASKED, **{parameter: 3})
 
 
+def test_a_model_that_tells_no_pair_apart_is_not_certified(model: Path, data: PreferenceData, tmp_path: Path) -> None:
+    constant = evenhand.RewardModel.load(model)
+    for parameter in constant.scorer.parameters():
+        parameter.data.zero_()
+    constant.save(tmp_path / "model")
+    with pytest.raises(EvenhandError, match="nothing to certify: every margin is 0"):
+        evenhand.certify(tmp_path / "model", data, **ASKED)
+
+
 def test_without_a_certify_part_everything_stays_as_it_was(data: PreferenceData, tmp_path: Path) -> None:
     assert deal_with(0.0) is DEAL
     fitted = evenhand.fit(data, **QUICK)

@@ -39,7 +39,7 @@ def test_fit_writes_model_and_report(fitted: tuple[Path, subprocess.CompletedPro
     assert {p.name for p in (cwd / "out" / "model").iterdir()} == {"model.json", "model.safetensors"}
     assert "simulated" in done.stdout
     assert "report:" in done.stdout
-    assert len(done.stdout.strip().splitlines()) <= 12
+    assert len(done.stdout.strip().splitlines()) <= 14
 
 
 def test_no_user_id_or_text_leaves(fitted: tuple[Path, subprocess.CompletedProcess[str]], sample_table: Path) -> None:

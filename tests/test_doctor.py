@@ -184,6 +184,23 @@ def test_a_rare_but_certain_mark_is_found_where_it_differs():
     assert (alarm.where_it_differs.value, alarm.where_it_differs.n_pairs) == (1.0, 80)
 
 
+def test_a_certain_mark_too_rare_to_matter_is_no_warning():
+    """In one pair of 100 it is always right: a rule by it reaches 50.5 %."""
+    data = sound(40, 20)
+    texts, rejected = list(data.texts), data.rejected.copy()
+    for i in range(0, len(data), 100):
+        texts.append("# " + texts[rejected[i]])
+        rejected[i] = len(texts) - 1
+    for copies in range(0, len(data), 50):
+        rejected[copies] = rejected[0]
+    diagnosis = examine(PreferenceData(data.users, texts, data.user, data.prompt, data.chosen, rejected))
+    markup = next(f for f in diagnosis.surface if f.feature.startswith("markup"))
+    assert markup.where_it_differs.value == 1.0
+    assert 0.503 < markup.accuracy.value < 0.52
+    assert not markup.flagged
+    assert not [f for f in diagnosis.findings if f.check == "surface feature"]
+
+
 def test_separation_is_the_mean_over_users_with_ties_as_half():
     texts = ["p", "a", "bb", "cc", "dddd"]
     rows = [(0, 0, 2, 1)] * 3 + [(0, 0, 2, 3)] + [(1, 0, 1, 4)] + [(2, 0, 4, 2), (2, 0, 4, 2), (3, 0, 2, 3)]

@@ -170,14 +170,43 @@ def test_training_headline_counts_only_what_is_known():
 
     done = TrainingTrace("bt", 0, (0.7, 0.6, 0.5), (0.7, 0.65, 0.66), 2, 1.5, 100.0)
     teacher = replace(done, method="teacher of the minority", seconds=2.0)
-    assert sentence(done, teacher) == "2 fits took 3.5 s in all; each went on beyond its lowest validation loss."
+    assert sentence(done, teacher) == "2 fits took 3.5 s in all; each went on beyond the epoch that was kept."
     assert sentence(done, replace(done, seconds=float("nan"))).startswith("1 fit took 1.5 s in all, the time of 1 more is not known;")
-    some = "each of the 1 that go by epochs went on beyond its lowest validation loss"
+    some = "each of the 1 that go by epochs went on beyond the epoch that was kept"
     assert sentence(done, replace(done, valid_loss=())) == f"2 fits took 3.0 s in all; {some}."
     at_once = replace(done, method="collaborative", train_loss=(0.6,), valid_loss=(0.7,), best_epoch=1)
     assert sentence(at_once) == "1 fit took 1.5 s in all."  # no epochs, so nothing was still improving
     assert sentence(done, at_once) == f"2 fits took 3.0 s in all; {some}."
     assert sentence(done, replace(done, method="pafo", best_epoch=0)).endswith("; no epoch improved on the start: pafo.")
+
+
+def test_the_epoch_that_was_kept_is_not_called_the_best_where_it_is_not():
+    """A rule may keep an epoch before the lowest validation loss, or the start itself."""
+    fit = TrainingTrace("pafo", 0, (0.7, 0.6, 0.5), (0.7, 0.65, 0.6), 1, 1.0, 100.0)
+
+    def page(trace: TrainingTrace) -> str:
+        return Report(replace(example.realistic(), training=(trace,))).html()
+
+    assert "epoch 1 of 3 was kept, with a validation loss of 0.700; the lowest is 0.600." in page(fit)
+    assert "epoch 3 of 3 was kept, with a validation loss of 0.600 (the lowest)." in page(replace(fit, best_epoch=3))
+    assert "no epoch of 3 improved on the start, which was kept" in page(replace(fit, best_epoch=0))
+
+
+def test_nobody_is_said_to_be_served_well_where_users_cannot_be_told_apart():
+    spread = publish(example.realistic())["model"]["spread"]
+    assert "served worse than by a coin" in words.users_sentence(spread | {"tau_p_value": 0.01})
+    unclear = words.users_sentence(spread | {"tau_p_value": 0.4})
+    assert unclear.startswith("Users cannot be told apart beyond noise")
+    assert "coin" not in unclear
+
+
+def test_of_many_groups_no_extreme_is_picked_for_a_title():
+    change = publish(replace(example.realistic(), changes=(example.change(),)))["changes"][0]
+    two = words.change_sentence(change)
+    assert "the minority gains 3.4 points" in two
+    many = words.change_sentence(change | {"rows": [*change["rows"], *change["rows"][1:]]})
+    assert "minority" not in many
+    assert re.search(r"all users together (gain|lose) ", many)
 
 
 def test_a_method_without_epochs_has_no_curve():

@@ -121,12 +121,45 @@ def test_a_duel_seen_from_the_other_side_is_its_mirror_image(reports):
         assert turned == swapped
 
 
+def test_users_who_change_groups_from_deal_to_deal_are_said_to(reports):
+    """400 users, 352 in one group and 48 in the other, in each seed; where the groups of several seeds hold 370 and 60, that is said."""
+    found = reports["compared"].findings
+    assert said.users_sentence(reports["compared"].document) == ""
+    entries = tuple(
+        replace(e, held_out=tuple(replace(x, n_users=n) for x, n in zip(e.held_out, (370, 60, 400)))) if e.held_out else e
+        for e in found.entries
+    )
+    report = StandingsReport(replace(found, entries=entries))
+    told = said.users_sentence(report.document)
+    assert told.startswith("The groups’ users, 370 + 60, add up to more than 400: each seed deals the data anew")
+    assert told in " ".join(report.html().split())
+    assert told in report.markdown()
+    assert told.replace("’", "'") in printed(report, 400)
+
+
+def test_the_choice_is_told_from_the_front_that_wins_an_area(reports):
+    """Two entries share the front: 10 x 1 and 4 x 4 points over the reference; the staircase wins 10 + 4 * 3 = 22, the choice alone 16."""
+    document = json.loads(json.dumps(reports["compared"].document))
+    front = document["front"]
+    base, chosen = (next(e for e in document["entries"] if e["name"] == front[key]) for key in ("reference", "chosen"))
+    one = next(e for e in document["entries"] if e["held_out"] and e["name"] not in (base["name"], chosen["name"]))
+    for e, gains in ((base, (0, 0)), (one, (0.10, 0.01)), (chosen, (0.04, 0.04))):
+        for split in ("selection", "held_out"):
+            for cell, gain in zip(e[split], gains):
+                cell["value"] = 0.6 + gain
+    front.update(best=[one["name"], chosen["name"]], hypervolume_selection=22.0, hypervolume_held_out=22.0)
+    told = said.front_sentence(document)
+    assert f"that they win together over {base['name']} is 22.0 points² on validation and 22.0 on test pairs" in told
+    assert f"; the choice, {chosen['name']}, alone wins 16.0 and 16.0 (" in told
+
+
 def test_titles_state_what_was_found(reports):
     found, document = reports["compared"].findings, reports["compared"].document
     front = found.front
     title = said.front_sentence(document)
     assert title.startswith(
-        f"On validation pairs {len(front.best)} of 12 entries are not dominated; the area won over {front.reference} is "
+        f"By the estimates on validation pairs {len(front.best)} of 12 entries are on the front: no other one equals or exceeds them in every"
+        f" group; the area that they win together over {front.reference} is "
     )
     assert f"{front.hypervolume_selection:.1f} points² on validation and {front.hypervolume_held_out:.1f} on test pairs" in title
     duel = next(d for d in found.duels if {d.first, d.second} == {front.chosen, front.reference})
@@ -171,7 +204,7 @@ def test_a_difference_within_noise_is_called_so(reports):
 def test_the_frontier_is_drawn_for_both_splits(pages, name):
     figure = re.search(r'id="frontier".*?</section>', pages[name], flags=re.S)[0]
     assert figure.count("<svg") == 2
-    for label in ("validation pairs: chosen here", "test pairs: reported here", "not dominated on validation", "chosen"):
+    for label in ("validation pairs: chosen here", "test pairs: reported here", "on the front of validation", "chosen"):
         assert label in figure
     assert ("area won" in figure.split("<svg")[1]) == (name not in ("three_groups", "many_groups"))
 

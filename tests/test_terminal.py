@@ -123,6 +123,12 @@ def test_small_cells_are_hidden_in_the_terminal_too():
     assert "73.5" not in output(example.one_user())
 
 
+def test_rows_left_out_are_told_by_group_where_enough_of_them_are():
+    lost = Exclusions(480, 385, {"not a number": 95}, {"country=IT": {"not a number": 90}, "country=MT": {"not a number": 5}})
+    said = exclusions(lost, "table.csv").plain
+    assert said == "table.csv: 480 rows in, 385 used; 95 excluded: not a number; excluded by group: country=IT 90"
+
+
 def test_small_groups_are_not_named_with_their_size_in_a_reason():
     reason = "The whole interval lies above 3.0. Left out, too small: tiny (7 users, 30 needed)."
     requirement = replace(example.realistic().requirements[0], reason=reason)

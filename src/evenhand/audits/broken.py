@@ -23,12 +23,8 @@ def broken(outcomes: Outcomes, groups: Groups | None = None, *, min_users: int =
     strict = outcomes.strict()
     if not len(strict):
         return ""
-    tied = np.abs(strict.margin) < TIE
-    if tied.all():
-        return "Every margin is 0. These scores tell no pair apart, and equal service means nothing: are they the right columns?"
-    if tied.mean() >= NEARLY_ALL:
-        share = f"{in_points(float(tied.mean()))} % of all margins are 0 ({int(tied.sum()):,} of {len(tied):,})"
-        return f"{share}. These scores tell nearly no pair apart, and equal service means little: are they the right columns?"
+    if flaw := all_tied(strict.margin):
+        return flaw
     known = groups or Groups((), np.full(int(strict.user.max()) + 1, -1, np.int16), "")
     found = means(arrange(strict, known), [correct(strict.margin)])
     cells = [g for g in range(len(known)) if not exclusion(int(found.users[g]), int(found.pairs[g]), min_users, min_pairs)]
@@ -43,6 +39,17 @@ def broken(outcomes: Outcomes, groups: Groups | None = None, *, min_users: int =
     best = f"accuracy is {in_points(float(c.value.max()))} % at best, with a 95 % interval up to {in_points(float(high.max()))} %"
     proof = f" ({best})" if found.users[cells].min() >= SMALLEST_CELL else ""
     return f"{who} under 50 %, worse than a coin{proof}. Are the columns swapped?"
+
+
+def all_tied(margin: np.ndarray) -> str:
+    """The same for margins float[n], n > 0, that tell no pair apart, or nearly none."""
+    tied = np.abs(margin) < TIE
+    if tied.all():
+        return "Every margin is 0. These scores tell no pair apart, and equal service means nothing: are they the right columns?"
+    if tied.mean() < NEARLY_ALL:
+        return ""
+    share = f"{in_points(float(tied.mean()))} % of all margins are 0 ({int(tied.sum()):,} of {len(tied):,})"
+    return f"{share}. These scores tell nearly no pair apart, and equal service means little: are they the right columns?"
 
 
 def in_short(flaw: str) -> str:

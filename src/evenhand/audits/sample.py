@@ -95,7 +95,8 @@ class Means:
     """Means of C columns (metrics or models) in each of G + 1 cells, with the covariance of their errors, K = C · (G + 1).
 
     value float64[C, G + 1], nan for an empty cell. by_user float64[K, K] clusters by user; by_both by user and shared unit (see
-    `twoway`), None where users share nothing. Entry c · (G + 1) + g is column c in cell g. users, pairs, units int64[G + 1].
+    `twoway`), None where users share nothing. Entry c · (G + 1) + g is column c in cell g. users, pairs, units int64[G + 1]; units
+    counts what users share, and unit is one of them in a word.
     """
 
     value: np.ndarray
@@ -104,6 +105,7 @@ class Means:
     users: np.ndarray
     pairs: np.ndarray
     units: np.ndarray
+    unit: str = "prompt"
 
 
 def means(sample: Sample, columns: Sequence[np.ndarray]) -> Means:
@@ -132,7 +134,7 @@ def means(sample: Sample, columns: Sequence[np.ndarray]) -> Means:
         part, counts = _gram_across(sample, clusters, columns, value, users)
         by_both += clusters.sign * part
         units.append(counts)
-    return Means(value, by_user, by_both, users, pairs, units[0])
+    return Means(value, by_user, by_both, users, pairs, units[0], sample.shared.name.removesuffix("s"))
 
 
 def _at(counts: np.ndarray, cell: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def parts_of(found: Means, row: np.ndarray, variance: float) -> Parts:
 @dataclass(frozen=True)
 class Question:
     """An estimate on either side of a limit. alpha, df: of its two-sided interval. cells: of a gap, the parts of each group's mean, which
-    must be known to the limit within 2.8 standard errors for a PASS; two_sided: a gap, whose size counts.
+    must be known to the limit within 2.8 standard errors for a PASS. two_sided: the size of the estimate counts, whatever its sign.
     """
 
     value: float
@@ -64,30 +64,31 @@ class Question:
         def under(bound: np.ndarray) -> np.ndarray:
             return np.asarray(ndtr((bound - self.value) / moves))
 
-        if not self.two_sided:
-            return np.asarray(1 - under(self.limit + half) + under(self.limit - half))
-        failed = 1 - under(self.limit + half) + under(-self.limit - half)
+        failed, passed = 1 - under(self.limit + half), under(self.limit - half)  # of a floor the other way round
+        if self.two_sided:
+            room = np.maximum(self.limit - half, 0.0)
+            failed, passed = failed + under(-self.limit - half), np.maximum(under(room) - under(-room), 0.0)
         sharp = np.all([MDE_FACTOR * np.sqrt(c.at(users, prompts)) <= self.limit for c in self.cells], axis=0)
-        room = np.maximum(self.limit - half, 0.0)
-        return np.asarray(failed + np.where(sharp, np.maximum(under(room) - under(-room), 0.0), 0.0))
+        return np.asarray(failed + np.where(sharp, passed, 0.0))
 
 
-def needed(asked: Question, users: int, prompts: int) -> str:
+def needed(asked: Question, users: int, shared: int, name: str) -> str:
     """ "about 210 more users like these would tell": of the unit that is short, which is the one with the larger part of the variance, if
-    enough of it would do; else the other one; else both. "" where nothing is known.
+    enough of it would do; else the other one; else both. "" where nothing is known. shared: how many prompts, or what else `name` says,
+    users have in common.
     """
     parts = asked.parts
     if not all(map(math.isfinite, (asked.value, parts.by_user, *(c.by_user for c in asked.cells)))):
         return ""
     one = np.ones(len(FACTORS))
-    plans = [((FACTORS, one), "users"), ((one, FACTORS), "prompts")]
+    plans = [((FACTORS, one), "users"), ((one, FACTORS), "shared")]
     plans = plans[::-1] if parts.by_prompt > parts.by_user else plans
     for (k, m), unit in (*plans[: 2 if parts.by_prompt else 1], ((FACTORS, FACTORS), "")):
         enough = asked.chance(k, m) >= POWER
         if enough.any():
             factor = float(FACTORS[enough.argmax()])
-            counted = {"users": (_about(users, factor, "user"),), "prompts": (_about(prompts, factor, "prompt"),)}
-            told = counted.get(unit, (_about(users, factor, "user"), _about(prompts, factor, "prompt")))
+            counted = {"users": _about(users, factor, "user"), "shared": _about(shared, factor, name)}
+            told = [counted[unit]] if unit else counted.values()
             return f"about {' and '.join(told)} like these would tell, four times in five"
     return ""
 

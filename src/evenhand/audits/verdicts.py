@@ -145,22 +145,31 @@ def _bounded(e: Expression, rows: np.ndarray, own: Contrast, alpha: float, found
     singles = np.eye(found.value.size)[cells]
     errors = contrast(found, singles).se
     mde = float(MDE_FACTOR * errors.max()) if e.quantity == "gap" else 0.0
-    row = _decisive(e, value, half)
+    is_range = e.quantity == "gap" and not e.groups
+    row, variance, df = _decisive(e, rows, own, half, is_range and not is_pairwise(cells))
     asked = Question(
-        float(estimate.value if e.quantity == "gap" and not e.groups else value[row]), e.threshold,
-        parts_of(found, rows[row], float(own.se[row] ** 2)), alpha, float(own.df[row]), e.quantity == "gap" and not e.groups,
-        tuple(parts_of(found, s, float(se**2)) for s, se in zip(singles, errors)) if e.quantity == "gap" else (),
+        float(estimate.value if is_range else row @ np.nan_to_num(found.value).ravel()), e.threshold, parts_of(found, row, variance), alpha, df,
+        is_range, tuple(parts_of(found, s, float(se**2)) for s, se in zip(singles, errors)) if e.quantity == "gap" else (),
     )  # fmt: skip
-    more = needed(asked, users, int(found.units[cells].max()))
+    more = needed(asked, users, int(found.units[cells].max()), found.unit)
     return Bounded(estimate, mde, lacking, more, left_out(e, cells, found.users, groups, thin))
 
 
-def _decisive(e: Expression, value: np.ndarray, half: np.ndarray) -> int:
-    """The row of a requirement whose bound stands nearest to deciding it."""
+def _decisive(e: Expression, rows: np.ndarray, own: Contrast, half: np.ndarray, of_means: bool) -> tuple[np.ndarray, float, float]:
+    """The combination of means whose bound stands nearest to deciding a requirement: coefficients [K], variance, degrees of freedom.
+    of_means: a range of so many groups that its rows are their means (see `intervals.range_rows`).
+    """
+    value = own.value
+    if of_means:
+        high, low = int(value.argmax()), int(value.argmin())
+        return rows[high] - rows[low], float(own.se[[high, low]] @ own.se[[high, low]]), float(own.df[[high, low]].min())
+    at = 0
     if e.quantity == "gap" and not e.groups:
         size = np.abs(value)
-        return int(size.argmax() if size.max() > e.threshold else (size + half).argmax())
-    return int(value.argmin() if value.min() < e.threshold else (value - half).argmin()) if e.quantity == "worst_group" else 0
+        at = int(size.argmax() if size.max() > e.threshold else (size + half).argmax())
+    elif e.quantity == "worst_group":
+        at = int(value.argmin() if value.min() < e.threshold else (value - half).argmin())
+    return rows[at], float(own.se[at] ** 2), float(own.df[at])
 
 
 def left_out(e: Expression, cells: Sequence[int], users: np.ndarray, groups: Groups, thin: Sequence[str]) -> str:

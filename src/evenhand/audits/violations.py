@@ -118,7 +118,7 @@ def _needed(c: Contrast | None, alpha: float, gamma: float, size: Estimate) -> s
         return ""
     furthest = int((np.abs(c.value) if size.value > gamma else np.abs(c.value) + stdtrit(c.df, 1 - alpha / 2) * c.se).argmax())
     parts = Parts(float(c.se[furthest] ** 2), 0.0)
-    return needed(Question(size.value, gamma, parts, alpha, float(c.df[furthest]), two_sided=True), size.n_users, 0)
+    return needed(Question(size.value, gamma, parts, alpha, float(c.df[furthest]), two_sided=True), size.n_users, 0, "prompt")
 
 
 def _thin(found: Rates) -> str:

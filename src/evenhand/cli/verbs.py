@@ -278,9 +278,9 @@ def demo(
     cache: Cache = None,
 ) -> None:
     """The whole main job on the built-in sample. Its users are simulated."""
-    from evenhand.data.simulate import write_sample
+    from evenhand.data.simulate import DEMO_MINORITY, DEMO_USERS, write_sample
 
     say("Built-in sample: texts written for this project; its users are simulated, with a minority of rare taste.")
-    sample = write_sample(out / "sample.jsonl", seed=seed)
+    sample = write_sample(out / "sample.jsonl", seed=seed, users=DEMO_USERS, minority=DEMO_MINORITY)
     with suppress(typer.Exit):  # a demonstration ends well whatever its verdict
-        fit(data=sample, out=out, seed=seed, cache=cache, simulated=True, minority=0.1)
+        fit(data=sample, out=out, seed=seed, cache=cache, simulated=True, minority=DEMO_MINORITY)

@@ -277,7 +277,8 @@ def _surface_findings(surface: Sequence[SurfaceFeature]) -> list[Finding]:
     for feature in dict.fromkeys(f.feature for f in surface if f.flagged):
         flagged = sorted((f for f in surface if f.feature == feature and f.flagged), key=lambda f: -abs(f.accuracy.value - 0.5))
         where = "; ".join(
-            f"'{f.rule}' is right {f.accuracy.value:.1%} of the time in '{f.group}' ({f.accuracy.low:.1%} to {f.accuracy.high:.1%})"
+            f"'{f.rule}' is right {f.accuracy.value:.1%} of the time in '{f.group}' ({f.accuracy.low:.1%} to {f.accuracy.high:.1%};"
+            f" {f.where_it_differs.value:.1%} in the {f.where_it_differs.n_pairs:,} of {f.accuracy.n_pairs:,} pairs in which it differs)"
             for f in flagged[:SHOWN_GROUPS]
         )
         more = f"; {len(flagged) - SHOWN_GROUPS} further groups" if len(flagged) > SHOWN_GROUPS else ""

@@ -18,8 +18,8 @@ LONGEST = 20_000  # characters of a text that are looked at; its length counts w
 FALSE_DISCOVERIES = 0.1  # Benjamini-Hochberg over all (feature, group): the list is exploratory
 MIN_USERS = 10  # clusters needed before a t interval means much
 FAR = 0.1  # accuracy this far from one half matters ...
-FAR_WHERE_IT_DIFFERS = 0.25  # ... or this far on the pairs that differ, if these are
-MIN_DIFFERING = 0.02  # this share of the pairs or more
+FAR_WHERE_IT_DIFFERS = 0.25  # ... or this far on the pairs that differ, if in all
+FAR_ENOUGH = 0.02  # it still moves accuracy by this much: a mark in one pair of a hundred buys a model nothing
 
 WORD = re.compile(r"\w+")
 LIST_MARKER = re.compile(r"^[ \t]*(?:[-*•–]|\d{1,3}[.)])[ \t]", re.MULTILINE)
@@ -159,5 +159,5 @@ def _flag(found: list[SurfaceFeature]) -> tuple[SurfaceFeature, ...]:
 
 
 def _is_far(f: SurfaceFeature) -> bool:
-    often = f.where_it_differs.n_pairs >= MIN_DIFFERING * f.accuracy.n_pairs
-    return abs(f.accuracy.value - 0.5) >= FAR or (often and abs(f.where_it_differs.value - 0.5) >= FAR_WHERE_IT_DIFFERS)
+    far = abs(f.accuracy.value - 0.5)
+    return far >= FAR or (far >= FAR_ENOUGH and abs(f.where_it_differs.value - 0.5) >= FAR_WHERE_IT_DIFFERS)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from evenhand.audits import bounds, certificate, rates
+from evenhand.audits.broken import all_tied, in_short
 from evenhand.audits.certificate import Certificate, check_request, claim, needed, not_claimed
 from evenhand.audits.rates import DECISIONS, Notion
 from evenhand.core import DataError, EvenhandError, Events, PreferenceData, clip
@@ -159,6 +160,10 @@ def issue(
     if not len(rows):
         raise DataError("no user of these pairs is without a training pair", expected="some", remedy="leave --unseen-users out")
     margin = judged(ready, loaded.scorer, _mask(rows, len(data)), "", "").margin
+    if flaw := all_tied(margin):
+        raise DataError(
+            f"there is nothing to certify: {in_short(flaw)}", expected="a model that tells pairs apart", remedy="look at its scores first"
+        )
     found = rates.rates(margin, data.user[rows], events.take(rows), asked.notion, DECISIONS[asked.decision])
     made = certificate.certify(found, asked.notion, asked.gamma, asked.delta, asked.bound, seed=order)
     seen = int((~split.unseen[found.user]).sum()) if own else None

@@ -120,18 +120,19 @@ def _kept_loss(trace: Json) -> float | None:
 
 
 def _training(trace: Json, i: int) -> Figure:
-    losses = list(zip(trace["train_loss"], trace["valid_loss"])) if trace["valid_loss"] else [(v, None) for v in trace["train_loss"]]
-    rows = [(str(epoch), number(a, 4), number(b, 4)) for epoch, (a, b) in enumerate(losses, 1)]
+    by_epoch = list(zip(trace["train_loss"], trace["valid_loss"])) if trace["valid_loss"] else [(v, None) for v in trace["train_loss"]]
+    rows = [(str(epoch), number(a, 4), number(b, 4)) for epoch, (a, b) in enumerate(by_epoch, 1)]
     wide, narrow = drawn(lambda w: plots.training(trace, f"training-{i}", w))
     kept = _kept_loss(trace)
     name, epochs = f"{trace['method']}, seed {trace['seed']}", len(trace["train_loss"])
-    sentence = f"{name}: validation loss is lowest after {trace['best_epoch']} of {epochs} epochs ({number(kept, 3)})."
-    rule = "Kept: the epoch with the lowest validation loss."
+    losses = [v for v in trace["valid_loss"] if v is not None]
+    sentence = f"{name}: epoch {trace['best_epoch']} of {epochs} was kept, with a validation loss of {number(kept, 3)}"
+    sentence += " (the lowest)." if losses and kept == min(losses) else f"; the lowest is {number(min(losses), 3)}." if losses else "."
+    rule = "The method’s own rule decides which epoch is kept."
     if trace["limited"]:
-        sentence = f"{name}: epoch {trace['best_epoch']} of {epochs} was kept, with a validation loss of {number(kept, 3)}."
         rule = "Kept: of the epochs within the constraint the one with the lowest validation loss; without any, the one nearest to it."
     if trace["best_epoch"] == 0:
-        sentence = f"{name}: no epoch of {epochs} improved on the start."
+        sentence = f"{name}: no epoch of {epochs} improved on the start, which was kept."
     return Figure(
         sentence,
         wide,

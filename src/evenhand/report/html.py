@@ -20,7 +20,8 @@ def html(document: dict[str, Any]) -> str:
     """The page of an audit. Every text in it went through Jinja's autoescape; only figures, escaped by svg.py, go in as they are."""
     return render(
         "report.html.j2", document, panels(document), **_requirements(document), summary=title(words.summary(document)), sign=SIGN,
-        answers=[title(a) for a in words.answers(document)], outcome=words.outcome(document["requirements"]), kind="audit report", files="report.json, report.md, junit.xml and CSV files",
+        answers=[_parted(a) for a in words.answers(document)], outcome=words.outcome(document["requirements"]), kind="audit report",
+        files="report.json, report.md, junit.xml and CSV files",
     )  # fmt: skip
 
 
@@ -38,6 +39,12 @@ def render(template: str, document: dict[str, Any], shown: Sequence[Panel], **pa
 def title(sentence: str) -> Markup:
     """A finding with its evidence, "(… 48 users, …)", set lighter than the finding itself."""
     return Markup(re.sub(r"\([^()]*\b(?:users?|pairs?|prompts?)\b[^()]*\)", r"<span>\g<0></span>", str(escape(sentence))))  # noqa: S704
+
+
+def _parted(answer: str) -> tuple[str, Markup]:
+    """The question, which is set bold, and its answer."""
+    question, mark, said = answer.partition("? ")
+    return (question + "?", title(said)) if mark else ("", title(answer))
 
 
 def _safe(panel: Panel) -> dict[str, Any]:

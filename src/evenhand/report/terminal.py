@@ -10,7 +10,7 @@ from rich.text import Text
 
 from evenhand.core import SMALLEST_CELL, Exclusions
 from evenhand.report import words
-from evenhand.report.public import one_line
+from evenhand.report.public import may_be_named, one_line
 from evenhand.report.report import Report
 
 MAX_GROUPS, MAX_REQUIREMENTS = 4, 8  # the others are in the report
@@ -97,7 +97,10 @@ def _trend(support: Json | None) -> list[Text]:
 def exclusions(found: Exclusions, source: str) -> Text:
     """Where every row went."""
     reasons = "".join(f"; {count:,} excluded: {one_line(reason)}" for reason, count in found.reasons.items())
-    return Text(f"{one_line(source)}: {found.rows_in:,} rows in, {found.rows_used:,} used{reasons}")
+    named = {k: sum(v.values()) for k, v in found.by_group.items() if may_be_named(k, v, set(), set())}
+    by_group = ", ".join(f"{one_line(k)} {n:,}" for k, n in sorted(named.items(), key=lambda g: -g[1])[:MAX_GROUPS])
+    told = f"; excluded by group: {by_group}" if by_group else ""
+    return Text(f"{one_line(source)}: {found.rows_in:,} rows in, {found.rows_used:,} used{reasons}{told}")
 
 
 def plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -304,12 +304,12 @@ def users_sentence(spread: Json) -> str:
     tau = spread["tau"]
     if tau["value"] is None:
         return "Too few pairs a user to tell users apart."
+    if spread["tau_p_value"] is None or spread["tau_p_value"] >= 0.05:
+        return f"Users cannot be told apart beyond noise: ±{points(tau['value'])} points {evidence(tau)}."
     below = next((m["shrunken"] for m in spread["metrics"] if m["name"].startswith("share below")), None)
     some = "" if below is None else f"{percent(below)} of users are" if below >= 0.0005 else "none is"
-    coin = some and f"; {some} served worse than by a coin"
-    if spread["tau_p_value"] is not None and spread["tau_p_value"] < 0.05:
-        return f"Single users truly differ, by ±{points(tau['value'])} points {evidence(tau)}{coin}."
-    return f"Users cannot be told apart beyond noise: ±{points(tau['value'])} points {evidence(tau)}{coin}."
+    coin = some and f"; by the shrunken estimates {some} served worse than by a coin"
+    return f"Single users truly differ, by ±{points(tau['value'])} points {evidence(tau)}{coin}."
 
 
 ENOUGH_USERS = 30  # of a bin that a title may name as an extreme
@@ -335,8 +335,10 @@ def confound_sentence(confound: Json) -> str:
 
 
 def change_sentence(change: Json) -> str:
-    """Panel 7: what each group gains, the one that gains least first; "all" stands apart."""
+    """Panel 7: what each of two groups gains, the one that gains most first; of more the extremes would be luck: all users instead."""
     rows = [r for r in change["rows"] if r["group"] != "all" and r["difference"]["value"] is not None]
+    if len(rows) > 2:
+        rows = [r for r in change["rows"] if r["group"] == "all" and r["difference"]["value"] is not None]
     if not rows:
         rows = [r for r in change["rows"] if r["difference"]["value"] is not None]
     if not rows:
@@ -346,8 +348,9 @@ def change_sentence(change: Json) -> str:
     parts = []
     for row in picked:
         d = row["difference"]
-        word = "everybody" if row["group"] == "all" else group_name(row["group"])
-        verb = "gains" if d["value"] >= 0 else "loses"
+        together = row["group"] == "all"
+        word = "all users together" if together else group_name(row["group"])
+        verb = ("gain" if d["value"] >= 0 else "lose") + "s" * (not together)
         noise = "" if is_clear(d) else ", within noise"
         proof = evidence(d, lambda v: points(v, signed=True))
         parts.append(f"{word} {verb} {points(abs(d['value']))} points{noise} {proof}")
@@ -367,10 +370,7 @@ def training_sentence(traces: list[Json]) -> str:
     told += [f"no epoch improved on the start: {', '.join(stuck[:5])}"] if stuck else []
     if not told and watched:
         which = "each" if len(watched) == len(traces) else f"each of the {len(watched)} that go by epochs"
-        went = (
-            "went on beyond the epoch that was kept" if any(t["limited"] for t in watched) else "went on beyond its lowest validation loss"
-        )
-        told = [f"{which} {went}"]
+        told = [f"{which} went on beyond the epoch that was kept"]
     return "; ".join([fits, *told]) + "."
 
 

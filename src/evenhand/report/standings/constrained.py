@@ -113,7 +113,7 @@ def _table(document: Json, fronts: Sequence[Json]) -> Table:
 def _marked(fronts: Sequence[Json], entry: Json) -> Markup:
     """An entry's name with what it is by which decisions."""
     told = []
-    for key, sign in (("chosen", "◆ chosen for the constraint"), ("knee", "knee"), ("best", "not dominated")):
+    for key, sign in (("chosen", "◆ chosen for the constraint"), ("knee", "knee"), ("best", "on the front")):
         found = [f["decision"] for f in fronts if entry["name"] in ([f[key]] if isinstance(f[key], str) else f[key])]
         told += [sign if len(found) == len(fronts) else f"{sign} ({found[0]})"] if found else []
     told += ["■ reference"] if entry["name"] == fronts[0]["reference"] else []

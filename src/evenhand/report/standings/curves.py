@@ -101,8 +101,8 @@ def _key(canvas: Canvas, is_plane: bool) -> None:
     handles = [
         dot("s", INK, "reference"),
         dot("D", ORANGE, "chosen"),
-        dot("o", BLUE, "not dominated on validation"),
-        dot("o", GREY, "dominated"),
+        dot("o", BLUE, "on the front of validation"),
+        dot("o", GREY, "behind it"),
     ]
     if is_plane:
         handles.append(Patch(facecolor=BAND, edgecolor=RULE, hatch="////", linewidth=0, label="area won"))

@@ -20,7 +20,7 @@ def markdown(document: Json) -> str:
     if document["simulated"]:
         lines += ["**Users are simulated.**", ""]
     lines += [f"**{text(said.headline(document))}.** {text(said.meaning(document), 600)}", ""]
-    lines += [text(said.front_sentence(document), 400), ""] if document["front"] else []
+    lines += [text(said.front_sentence(document), 600), ""] if document["front"] else []
     bound = bool(document["constraint_fronts"])
     lines += _entries(document, BOUND_ENTRIES if bound else MOST_ENTRIES)
     lines += _violations(document) if bound else []
@@ -45,9 +45,10 @@ def _entries(document: Json, most: int) -> list[str]:
     everybody = of.whole(document)
     head = ("entry", *(text(g, 40) for _, g in groups), "all users", *(["gap, points"] if has_gap else []), "dominated by")
     left_out = len(document["entries"]) - len(rows)
+    told = said.users_sentence(document)
     lines = table(head, rows, most, "standings.csv")
     about = f"Accuracy on test pairs with 95 % intervals, {people(everybody)}." if everybody else "No entry has numbers."
-    return [*lines, about + (f" {left_out} more in standings.csv." if left_out else ""), ""]
+    return [*lines, about + (f" {left_out} more in standings.csv." if left_out else "") + (f" {text(told, 400)}" if told else ""), ""]
 
 
 def _name(document: Json, entry: Json) -> str:

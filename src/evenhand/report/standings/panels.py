@@ -48,8 +48,9 @@ def standings(document: Json) -> Panel:
         SEEDS
         if len(document["seeds"]) > 1
         else "Intervals say what other users would show. What training again would show takes more seeds.",
+        said.users_sentence(document),
         "Cost: seconds of training over all settings tried and all seeds. Dominated by: entries that are better in some group beyond noise and in "
-        "none worse (who beats whom, below).",
+        "none worse by the estimates (who beats whom, below); the front goes by the estimates alone.",
     ]
     return Panel(key, name, (), tuple(tables), tuple(n for n in notes if n), said.standings_sentence(document))
 
@@ -150,10 +151,10 @@ def front(document: Json) -> Panel:
 PLANE = (
     "Up and to the right is better for both groups. Crosses: 95 % intervals. Steps: the entries that no other one equals or exceeds in both groups on "
     "validation pairs; on test pairs the same entries, and dotted what would have been the front there. Hollow beside filled: what validation promised over "
-    "the reference, and what test pairs gave; the way between is what choosing flattered. The shaded area is won over the reference."
+    "the reference, and what test pairs gave; the way between is what choosing flattered. The shaded area is what all these entries together win over the reference."
 )
 SPACE = (
-    "There are more than two groups, so entries are drawn by all users and by the group each serves worst; entries that are not dominated in all groups "
+    "There are more than two groups, so entries are drawn by all users and by the group each serves worst; entries on the front of all groups "
     "together need not lie on a line here. Crosses: 95 % intervals. Hollow beside filled: what validation promised over the reference, and what test pairs gave."
 )
 
@@ -184,7 +185,7 @@ def _both_splits(document: Json) -> Table:
     places = [*range(len(document["groups"])), len(document["groups"])]
     places = places if len(places) <= MOST_GROUPS + 1 else places[-1:]
     front = document["front"] or {"best": [], "best_held_out": []}
-    columns = ["entry", "not dominated on"]
+    columns = ["entry", "on the front of"]
     columns += [f"{of.group_label(document, c)}, {split}" for c in places for split in ("validation", "test")]
     rows = []
     for e in of.running(document):

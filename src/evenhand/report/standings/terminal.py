@@ -66,6 +66,8 @@ def standings_lines(report: StandingsReport) -> list[Text]:
     if everybody and everybody["n_users"] is not None:
         out.append(Text(f"{everybody['n_users']:,} users, {everybody['n_pairs']:,} pairs, {len(document['seeds'])} seeds"))
     out.append(Text(ascii_only(f"{said.headline(document)}. {said.meaning(document)}")))
+    if told := said.users_sentence(document):
+        out.append(Text(ascii_only(told)))
     if document["duels"]:
         out.append(Text(ascii_only(said.duel_sentence(document))))
     if document["front"]:

@@ -140,7 +140,7 @@ def _key(canvas: Canvas, panes: Sequence[Pane]) -> None:
         )
         for split, colour, face, line in SPLITS
     ]  # fmt: skip
-    shapes = (("D", "chosen for the constraint", 7, 1.0), ("s", "reference", 7, 1.0), ("o", "dominated (small)", 4.5, 0.55))
+    shapes = (("D", "chosen for the constraint", 7, 1.0), ("s", "reference", 7, 1.0), ("o", "behind the front (small)", 4.5, 0.55))
     handles += [
         Line2D([], [], marker=m, color=MUTED, markerfacecolor=PAPER, markeredgewidth=1.5, linestyle="none", markersize=size, label=label, alpha=alpha)
         for m, label, size, alpha in shapes

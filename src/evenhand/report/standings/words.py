@@ -32,8 +32,8 @@ FORMULAS = {
     "trades": "one group’s interval lies above 0 and another’s below",
     "undecided": "none of these: no order of the two is shown, though a single group may differ",
     "chosen": "on validation pairs: no group under the reference, and then the largest mean over groups",
-    "front": "entries that no other one equals or exceeds in every group, by the estimates",
-    "area won": "the area between the front and the reference, in points² (with more groups a volume); on test pairs that of the entries picked on validation pairs",
+    "front": "entries that no other one equals or exceeds in every group, by the estimates alone; who dominates whom goes by intervals",
+    "area won": "the area between the front, all its entries together, and the reference, in points² (with more groups a volume); on test pairs that of the entries picked on validation pairs",
     "knee": "the point of the front farthest above the line between its ends",
 }
 CONSTRAINT_FORMULAS = {
@@ -60,7 +60,7 @@ def meaning(document: Json) -> str:
         return "Every entry failed, or none has enough users." if document["entries"] else "There is no entry."
     base = reference(document)
     if front and best["name"] == base:
-        return f"No other entry serves every group at least as well on validation pairs: the reference, {base}, stays."
+        return f"No other entry serves every group at least as well, and one better, on validation pairs: the reference, {base}, stays."
     if not base or best["name"] == base:
         return "No other entry is held against it."
     found = versus(document, best["name"], base)
@@ -137,12 +137,37 @@ def front_sentence(document: Json) -> str:
     n, best = len(running(document)), len(front["best"])
     verb = "is" if best == 1 else "are"
     dimensions = sum(1 for x in running(document)[0]["held_out"][:-1] if x["value"] is not None)
-    found = f"On validation pairs {best} of {n} entries {verb} not dominated"
+    found = f"By the estimates on validation pairs {best} of {n} entries {verb} on the front: no other one equals or exceeds {'it' if best == 1 else 'them'}"
     if dimensions > 3:  # a volume in many dimensions tells nobody anything; report.json has it
-        return f"{found} in all {dimensions} groups together ({people(everybody)})."
+        return f"{found} in all {dimensions} groups ({people(everybody)})."
     unit, what = ("points²", "area") if dimensions == 2 else ("points³", "volume")
     won = f"{number(front['hypervolume_selection'], 1)} {unit} on validation and {number(front['hypervolume_held_out'], 1)} on test pairs"
-    return f"{found}; the {what} won over {front['reference']} is {won} ({people(everybody)})."
+    chose = ""
+    if dimensions == 2 and front["chosen"] != front["reference"]:
+        alone = [_rectangle(document, split) for split in ("selection", "held_out")]
+        chose = f"; the choice, {front['chosen']}, alone wins {number(alone[0], 1)} and {number(alone[1], 1)}"
+    what = f"the {what} that {'it wins' if best == 1 else 'they win together'} over {front['reference']}"
+    return f"{found} in every group; {what} is {won}{chose if best > 1 else ''} ({people(everybody)})."
+
+
+def _rectangle(document: Json, split: str) -> float:
+    """The area in points² that the choice alone wins over the reference, of two groups."""
+    front = document["front"]
+    best, base = (entry(document, front[key]) or {split: []} for key in ("chosen", "reference"))
+    gains = [100 * (a["value"] - b["value"]) for a, b in zip(best[split][:-1], base[split][:-1]) if None not in (a["value"], b["value"])]
+    return max(gains[0], 0.0) * max(gains[1], 0.0) if len(gains) == 2 else 0.0
+
+
+def users_sentence(document: Json) -> str:
+    """Why users of groups add up to more than all users, "" where they do not."""
+    everybody = whole(document)
+    counted = [e["n_users"] for e in running(document)[0]["held_out"][:-1]] if everybody else []
+    if not everybody or None in (*counted, everybody["n_users"]) or sum(counted) <= everybody["n_users"]:
+        return ""
+    return (
+        f"The groups’ users, {' + '.join(count(n) for n in counted[:4])}{' + …' * (len(counted) > 4)}, add up to more than {count(everybody['n_users'])}: each seed"
+        " deals the data anew, and some users are in one group by one deal and in another by the next."
+    )
 
 
 def violation_of(entry: Json, front: Json) -> Json | None:
@@ -202,7 +227,7 @@ def duel_sentence(document: Json) -> str:
         else "none dominates it"
     )
     duels = len(document["duels"])
-    return f"{best['name']} {wins}; {losses} (intervals hold at once over {count(duels)} duel{'s' * (duels != 1)}; {people(everybody)})."
+    return f"{best['name']} {wins}; {losses} (by intervals that hold at once over {count(duels)} duel{'s' * (duels != 1)}; {people(everybody)})."
 
 
 def _verdict(document: Json, first: str, second: str) -> str:
