@@ -17,7 +17,9 @@ pytestmark = pytest.mark.skipif(not CASES.exists(), reason="the small files are 
 
 BREAD = "How do I start with bread (case 0)?"
 SHORT = "Start small: try bread for ten minutes today. 0"
-LONG = "There is a lot to say about bread. First, read about it. Then make a plan, gather what you need, and practise every day for a month. 0"
+LONG = (
+    "There is a lot to say about bread. First, read about it. Then make a plan, gather what you need, and practise every day for a month. 0"
+)
 UNRATED = "the answer was not rated"
 NO_SIDE = "a vote that neither agrees nor disagrees"
 DICES = {"user": "rater_id", "item": "response", "vote": "Q_overall"}
@@ -99,7 +101,7 @@ def test_multipref_strength_and_expertise() -> None:
 
 def test_community_alignment_is_the_named_response_over_three() -> None:
     data = load(CASES / "community_alignment.csv", attributes=["annotator_country"])
-    first = [t for t in texts(data)[:3]]
+    first = texts(data)[:3]
     assert {t[:3] for t in first} == {("0000", BREAD, SHORT)}
     assert len({t[3] for t in first}) == 3
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from evenhand.encode.encoder import TextEncoder
 
 
-RECORDS = ("report.json", "transfer.json", "certificate.json")  # beside every page
+RECORDS = ("report.json", "transfer.json", "certificate.json", "check.json")  # beside every page
 
 
 def read(

@@ -85,6 +85,7 @@ def load(
             collector.add_pairs(batch)
         else:
             collector.add_judgements(batch)
+    collector.order_by_time()
     data = assemble.pairs(collector) if plan.source.pairing is None else assemble.judged(collector, plan.source.pairing, seed)
     if list_to is not None:
         collector.ledger.write(list_to)
