@@ -109,7 +109,8 @@ class Collector:
         names = dict.fromkeys(name for _, rows in self._parts for name in rows)
         dtypes = {name: next(rows[name].dtype for _, rows in self._parts if name in rows) for name in names}
         found = {
-            name: self.take(name, GAPS.get(name, -1 if np.issubdtype(dtypes[name], np.integer) else np.nan), dtypes[name]) for name in names
+            name: self.take(name, GAPS.get(name, -1 if np.issubdtype(dtypes[name], np.integer) else np.nan), dtypes[name].type)
+            for name in names
         }
         time = found.pop("time")
         if "response" in found:
