@@ -404,3 +404,51 @@ def test_windows_1252_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(json.dumps([{**ROWS[0], "user": "José"}], ensure_ascii=False).encode("cp1252"))
     with pytest.raises(DataError, match="Windows-1252"):
         load(tmp_path / "a.json")
+
+
+# ---- from the command line
+
+
+def test_ratings_are_audited_by_the_reward_of_each_response(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first response has the higher reward: right for users of one country, wrong for the other's."""
+    from typer.testing import CliRunner
+
+    from evenhand.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"who": f"u{u}", "prompt": f"p{p}", "response": f"r{r}", "score": r if u % 2 else 1 - r, "rm": [r / 4], "country": "FR" if u % 2 else "SG"}
+        for u in range(80) for p in range(10) for r in (0, 1)
+    ]  # fmt: skip
+    jsonl(tmp_path / "a.jsonl", rows)
+    done = CliRunner().invoke(app, ["audit", "a.jsonl", "--scores", "rm", "--column", "user=who", "--group-by", "country"])
+    assert done.exit_code == 1, done.output
+    report = json.loads((tmp_path / "audit" / "report.json").read_text())
+    assert {g["group"]: round(g["accuracy"]["value"], 6) for g in report["model"]["groups"]} == {"FR": 1.0, "SG": 0.0}
+
+
+def test_check_writes_a_page_without_texts_or_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from evenhand.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {**ROWS[0], "user": f"secret-{i % 40}", "prompt": f"private {i}", "country": "nan" if i % 40 < 15 else "FR"} for i in range(400)
+    ]
+    rows += [{**ROWS[0], "user": "secret-1", "country": "FR", "chosen": ""}] * 12 + [{**ROWS[0], "user": "SECRET-1", "country": "FR"}]
+    jsonl(tmp_path / "a.jsonl", rows)
+    done = CliRunner().invoke(app, ["check", "a.jsonl", "--group-by", "country", "--on-bad", "skip"])
+    assert done.exit_code == 0, done.output
+    page, said = (tmp_path / "check" / "report.html").read_text(), json.loads((tmp_path / "check" / "check.json").read_text())
+    assert said["verdict"].startswith("Usable, with care")
+    assert said["verdict"] in done.output
+    assert [f["check"] for f in said["first"]][:1] == ["values that look missing"]
+    assert said["exclusions"]["by_group"] == {"country=FR": {"'chosen' is empty": 12}}
+    assert "excluded rows by group: country=FR 12" in done.output
+    for text in (page, json.dumps(said), done.output):
+        assert "secret-" not in text.lower()
+        assert "private" not in text
+    order = [("error", "warning", "note").index(f["severity"]) for f in said["findings"]]
+    assert order == sorted(order)
+    assert page.index("To mend first") < page.index("The rest")
