@@ -101,7 +101,10 @@ def test_numbers_that_can_be_read_two_ways_are_refused(values: list[float]) -> N
         (["left", "right", "right"], ["left text", "right text", "right text"]),
     ],
 )
-@pytest.mark.parametrize("column", ["winner", "preference", "label", "overall_preference", "preferred_response", "choice", "chosen_index"])
+@pytest.mark.parametrize(
+    "column",
+    ["winner", "preference", "label", "overall_preference", "preferred_response", "choice", "chosen_index", "chosen", "preference_score"],
+)
 def test_flat_tables(tmp_path: Path, labelled: list[Any], expected: list[str], column: str) -> None:
     rows = [{column if k == "winner" else k: v for k, v in ab(label, prompt=f"p{i}").items()} for i, label in enumerate(labelled)]
     data = load(jsonl(tmp_path / "a.jsonl", rows))

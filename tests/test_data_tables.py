@@ -18,6 +18,7 @@ from evenhand.data import columns
 from evenhand.data.doctor import examine
 from evenhand.data.load import load
 from evenhand.data.lookalikes import alike, nothing_words
+from evenhand.data.splits import TEST, TRAIN, VALID, split_pairs
 from evenhand.jobs.audit import margins_of
 
 ROWS: list[dict[str, Any]] = [
@@ -256,6 +257,52 @@ def test_turns_without_text(tmp_path: Path) -> None:
         "a response holds no text (tool calls or images alone)": 1, "the responses differ in tool calls or images alone": 1,
     }  # fmt: skip
     assert "; 9 turns with parts that are no text" in data.source
+
+
+def asked(question: str, answer: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+FORMATS: dict[str, Any] = {
+    "table": lambda u, q, c, r: {"user": u, "prompt": q, "chosen": c, "rejected": r},
+    "implicit": lambda u, q, c, r: {"user": u, "chosen": asked(q, c), "rejected": asked(q, r)},
+    "explicit": lambda u, q, c, r: {"user": u, "prompt": asked(q, "")[:1], "chosen": asked(q, c)[1:], "rejected": asked(q, r)[1:]},
+    "repeated": lambda u, q, c, r: {"user": u, "prompt": q, "chosen": asked(q, c), "rejected": asked(q, r)},
+    "strings": lambda u, q, c, r: {"user": u, **{k: f"\n\nHuman: {q}\n\nAssistant: {a}" for k, a in (("chosen", c), ("rejected", r))}},
+    "later turns": lambda u, q, c, r: {
+        "user": u,
+        "chosen": asked(q, c) + asked("and?", "so"),
+        "rejected": asked(q, r) + asked("why?", "so"),
+    },
+    "arena": lambda u, q, c, r: {"judge": u, "conversation_a": asked(q, r), "conversation_b": asked(q, c), "winner": "model_b"},
+    "label": lambda u, q, c, r: {"annotator_id": u, "prompt": q, "response1": c, "response2": r, "preference": -2},
+    "judges": lambda u, q, c, r: {
+        "text": q,
+        "completion_a": c,
+        "completion_b": r,
+        "annotations": [{"evaluator": u, "overall_pref": "A-is-better"}],
+    },
+    "lists": lambda u, q, c, r: {"prompt": q, "response-1": c, "response-2": r, "q.responses": ["response-1"], "q.responses.users": [u]},
+}
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_no_test_prompt_is_in_training(tmp_path: Path, name: str) -> None:
+    """Thirty questions, each with answers that begin alike and differ from user to user: thirty prompts in every format, each in one part."""
+    rows = [
+        FORMATS[name](f"u{u}", f"question {q}?", f"I think so, {u} times {q}", f"I think not, {u} times {q}")
+        for q in range(30)
+        for u in range(8)
+    ]
+    data = load(jsonl(tmp_path / "a.jsonl", rows))
+    assert (len(data), len(data.users), len(np.unique(data.prompt))) == (240, 8, 30)
+    assert {data.texts[p] for p in data.prompt} == {f"question {q}?" for q in range(30)}
+    split = split_pairs(data, seed=0)
+    assert split.unit == "prompts"
+    train, valid, test = ({data.texts[p] for p in data.prompt[split.rows(part)]} for part in (TRAIN, VALID, TEST))
+    assert train
+    assert test
+    assert not test & (train | valid)
 
 
 # ---- what is judged again, votes and numbers in words

@@ -34,19 +34,20 @@ from evenhand.data.sources.trl import LEFT_OUT
 STEMS = ("response", "completion", "answer", "conversation", "output", "reply", "candidate", "generation", "human_ref", "summary", "chat",
          "option", "text", "assistant")  # fmt: skip
 PROMPTS = ("prompt", "instruction", "question", "query", "context", "input", "history", "text", "post", "messages")
+LABELS = (*LABEL_NAMES, "preference_score", "preference_rating", "preference_strength", "chosen")
 TURNS = ("", "first", "second", "third", "fourth", "fifth", "sixth")
 TURN = r"(?P<turn>first|second|third|fourth|fifth|sixth|turn_?\d+)"
 RESPONSE = re.compile(
     rf"(?:{TURN}_(?:turn_)?)?(?:(?P<stem>{'|'.join(STEMS)})s?[ _.-]?(?P<slot>[a-h]|\d|left|right)|(?P<side>left|right)_(?P<of>{'|'.join(STEMS)}))",
     re.I,
 )
-LABEL = re.compile(rf"(?:{TURN}_(?:turn_)?)?(?P<label>{'|'.join(LABEL_NAMES)})", re.I)
+LABEL = re.compile(rf"(?:{TURN}_(?:turn_)?)?(?P<label>{'|'.join(LABELS)})", re.I)
 ONE_HOT = re.compile(r"winner_(?:model_)?(?P<slot>[a-h]|\d|left|right|tie)(?:_?\(?both_?bad\)?)?", re.I)
 PARALLEL = re.compile(r"(?P<question>.+)\.responses")
 SCORED = re.compile(r"(?P<of>.+?)[_.-](?P<slot>[a-h]|\d|left|right)", re.I)
 JUDGES = re.compile(r".*(?:annotations?|judge?ments?|individual_preferences?|evaluations?|votes|preferences|ratings)", re.I)
 MODEL = re.compile(r"model_?(?P<slot>[a-h]|\d|left|right)", re.I)
-OF_JUDGE = ("overall_pref", "overall_preference", *LABEL_NAMES, "selected", "score", "value", "rating", "choices")
+OF_JUDGE = ("overall_pref", "overall_preference", *LABELS, "selected", "score", "value", "rating", "choices")
 ROW_PARTS = ("data", "fields")  # Label Studio and Argilla keep a row's own columns inside
 USERS = ("user", *USUAL_NAMES["user"], "evaluator", "evaluator_id", "judge", "judge_hash", "completed_by", "evaluation_session_id")
 LOOKED_AT = 1000  # rows of each batch that tell which columns are which
@@ -119,7 +120,7 @@ def layout(names: frozenset[str], first: Mapping[str, Any]) -> Layout | None:
     comparisons = []
     for turn in sorted({turn for turn, _ in found}, key=lambda t: (TURNS.index(t) if t in TURNS else 9, t)):
         slots = min(((STEMS.index(stem), group) for (t, stem), group in found.items() if t == turn), key=lambda g: g[0])[1]
-        label = _named(names, LABEL_NAMES, turn)
+        label = _named(names, LABELS, turn)
         label = "" if len(str(first.get(label) or "")) > LONGEST_LABEL else label
         if label or judges or lists or one_hot:
             prompt = _named(names, PROMPTS, turn)
