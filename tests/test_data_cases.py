@@ -10,7 +10,6 @@ import pytest
 
 from evenhand.core import DataError, PreferenceData
 from evenhand.data.load import load
-from evenhand.data.splits import TEST, TRAIN, VALID, split_pairs
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
 pytestmark = pytest.mark.skipif(not CASES.exists(), reason="the small files are not here")
@@ -201,22 +200,3 @@ def test_words_for_nothing_are_missing_when_it_is_said(name: str) -> None:
     assert {"nan"} & {v.lower() for v in as_read}
     assert not {"nan", "n/a", "none", "null"} & {v.lower() for v in told}
     assert [b for b in told if b] == [a for a in as_read if a.lower() not in ("nan", "n/a", "none", "null", "")]
-
-
-FORMATS = ["arena33k.jsonl", "multipref.jsonl", "community_alignment.csv", "argilla_preference.jsonl", "labelstudio_min.json", "hh_strings.jsonl",
-           "hh_diverging.jsonl", "orlhf909_implicit.jsonl", "ultrafeedback_binarized.jsonl", "prism", "few16.csv", "records.json"]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_no_test_prompt_is_in_training(name: str) -> None:
-    """By the words of the question itself, which every file here holds as "(case N)", or as the prompt's name."""
-    data = load(CASES / name)
-    split = split_pairs(data, seed=0)
-    if split.unit != "prompts":
-        pytest.skip("so few prompts that responses are dealt")
-    asked = [{data.texts[p] for p in data.prompt[split.rows(part)]} for part in (TRAIN, VALID, TEST)]
-    assert asked[0]
-    assert asked[2]
-    cases = [{t[t.find("(case") : t.find(")", t.find("(case"))] for t in part} for part in asked]
-    assert not cases[0] & cases[2]
-    assert not cases[1] & cases[2]

@@ -46,6 +46,7 @@ from evenhand.cli.terminal import finish, progress_bar, say
 
 def check(
     data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for the page and check.json.")] = Path("check"),
     source: Source = None,
     column: Column = None,
     on_bad: Bad = OnBad.error,
@@ -57,10 +58,12 @@ def check(
     weigh_strength: WeighStrength = False,
     seed: Seed = 0,
 ) -> None:
-    """Read DATA, say what is in it, and what would mislead an audit: duplicates, contradictions, leakage, surface features."""
+    """Read DATA, say whether it can be used and what to mend first: duplicates, contradictions, leakage, surface features, ids."""
     from evenhand.jobs.check import check as run
+    from evenhand.report.checked import FILES, KIND, CheckReport
     from evenhand.report.terminal import exclusions, plain_table
 
+    check_place(out, FILES, KIND, bad_rows)
     loaded = read(
         data,
         source,
@@ -73,8 +76,9 @@ def check(
         min_strength=min_strength,
         weigh_strength=weigh_strength,
     )
-    told = (plain_table(part.title, part.columns, part.rows) for part in run(loaded, group_by or (), seed).tables())
-    say(exclusions(loaded.exclusions, loaded.source), *told)
+    report = CheckReport(loaded, run(loaded, group_by or (), seed), command())
+    told = (plain_table(part.title, part.columns, part.rows) for part in report.found.tables() if part.rows)
+    say(exclusions(loaded.exclusions, loaded.source), *report.lines(), *told, f"report: {report.save(out)}")
 
 
 def audit(

@@ -14,13 +14,10 @@ from evenhand.data.pairing import Drawn
 from evenhand.data.source import Pairing
 
 TEXT_COLUMNS = ("prompt", "chosen", "rejected")
-CHANGED = "judged again later by the same user"
 
 
 def pairs(c: Collector) -> PreferenceData:
-    """The collected rows are pairs. Where the file has times, the last judgement of a user on a pair counts."""
-    user, line, file = (c.take(n, 0, np.int32, keep=True) for n in ("user", "line", "file"))
-    time = c.take("time", -np.inf, np.float64) if c.has("time") else None
+    """The collected rows are pairs."""
     data = _data(
         c, c.take("user", 0, np.int32), {name: c.take(name, -1, np.int32) for name in TEXT_COLUMNS},
         weight=c.take("weight", 1, np.float32) if c.has("weight") else None,
@@ -28,27 +25,7 @@ def pairs(c: Collector) -> PreferenceData:
         split=c.take("split", -1, np.int8) if c.has("split") else None,
         numbers={name: c.take(name, np.nan, np.float64) for name in c.wanted.numbers},
     )  # fmt: skip
-    data = replace(data, events=told(c, data)) if len(data) else data
-    return data if time is None else _latest(c, data, time, user, line, file)
-
-
-def _latest(c: Collector, data: PreferenceData, time: np.ndarray, user: np.ndarray, line: np.ndarray, file: np.ndarray) -> PreferenceData:
-    """The pairs without those that the same user judged again later. user: numbers of the collector."""
-    low, high = np.minimum(data.chosen, data.rejected), np.maximum(data.chosen, data.rejected)
-    keys = (data.user, data.prompt, low, high)
-    order = np.lexsort((np.arange(len(time)), time, *keys))
-    same = np.all([k[order][1:] == k[order][:-1] for k in keys], axis=0) & (time[order][1:] > time[order][:-1]) & (low[order][1:] >= 0)
-    again = np.zeros(len(data), bool)
-    again[order[:-1][same]] = True
-    _leave_out(c, CHANGED, np.flatnonzero(again), user, line, file)
-    return data.take(~again) if again.any() else data
-
-
-def _leave_out(c: Collector, reason: str, rows: np.ndarray, user: np.ndarray, line: np.ndarray, file: np.ndarray) -> None:
-    for number in np.unique(file[rows]):
-        here = rows[file[rows] == number]
-        c.ledger.exclude(c.files[number], reason, line[here])
-        c.attributes.lose(reason, user[here])
+    return replace(data, events=told(c, data)) if len(data) else data
 
 
 def judged(c: Collector, pairing: Pairing, seed: int) -> PreferenceData:
@@ -61,10 +38,6 @@ def judged(c: Collector, pairing: Pairing, seed: int) -> PreferenceData:
     numbers = {name: c.take(name, np.nan, np.float64) for name in c.wanted.numbers}
     score = c.take("score", np.nan, np.float64)
     line, file = c.take("line", 0, np.int64), c.take("file", 0, np.int32)
-    if c.has("time"):  # of an item judged twice the first row counts: the last judgement is put first
-        latest = np.lexsort((-np.arange(len(score)), -c.take("time", -np.inf, np.float64)))
-        ids, numbers = ({name: values[latest] for name, values in some.items()} for some in (ids, numbers))
-        split, score, line, file = (values[latest] for values in (split, score, line, file))
     rows = Judgements(ids["user"], ids["prompt"], ids["block"], split, ids["response"], score, numbers, pairing)
     drawn = pairing(rows, np.random.default_rng(seed))
     paired = np.zeros(len(c.users.values), bool)
@@ -72,7 +45,11 @@ def judged(c: Collector, pairing: Pairing, seed: int) -> PreferenceData:
 
     def leave_out(of_paired: bool) -> None:
         for reason, left in drawn.left_out.items():
-            _leave_out(c, reason, left[paired[rows.user[left]] == of_paired], rows.user, line, file)
+            left = left[paired[rows.user[left]] == of_paired]
+            for number in np.unique(file[left]):
+                here = left[file[left] == number]
+                c.ledger.exclude(c.files[number], reason, line[here])
+                c.attributes.lose(reason, rows.user[here])
 
     leave_out(False)
     read = c.ledger.exclusions(c.attributes.lost())

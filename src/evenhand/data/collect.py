@@ -24,6 +24,8 @@ TARGET = Fault(
     "mend the row, skip such rows with --on-bad skip, or rename the column if it means something else",
     column="target",
 )
+CHANGED = "judged again later by the same user"
+GAPS = {"weight": 1.0, "tie": 0, "time": -np.inf}  # what stands for a column that a part of the file lacks; else -1, or no number
 SPLIT = Fault("'split' is not a known name", "train, valid, test or certify (or empty)", column="split")
 
 
@@ -91,13 +93,45 @@ class Collector:
         found |= self._place(batch)
         self._finish(batch, marks, read, found)
 
-    def take(self, name: str, default: float, dtype: type, keep: bool = False) -> np.ndarray:
-        """One collected column as one array, and out of the collector unless it is kept; rows of batches without it get the default."""
+    def take(self, name: str, default: float, dtype: type) -> np.ndarray:
+        """One collected column as one array, and out of the collector; rows of batches without it get the default."""
         parts: list[np.ndarray] = [
-            (rows[name] if keep else rows.pop(name)).astype(dtype, copy=False) if name in rows else np.full(n, default, dtype)
-            for n, rows in self._parts
+            rows.pop(name).astype(dtype, copy=False) if name in rows else np.full(n, default, dtype) for n, rows in self._parts
         ]
         return np.concatenate(parts) if parts else np.empty(0, dtype)
+
+    def order_by_time(self) -> None:
+        """Where the file has times: of pairs that a user judged again later the last alone stays; single judgements are put last first,
+        since of an item that is judged twice the first row counts. Judgements of one time, or of none, stay as they are.
+        """
+        if not self.has("time"):
+            return
+        names = dict.fromkeys(name for _, rows in self._parts for name in rows)
+        dtypes = {name: next(rows[name].dtype for _, rows in self._parts if name in rows) for name in names}
+        found = {
+            name: self.take(name, GAPS.get(name, -1 if np.issubdtype(dtypes[name], np.integer) else np.nan), dtypes[name].type)
+            for name in names
+        }
+        time = found.pop("time")
+        if "response" in found:
+            order = np.lexsort((-np.arange(len(time)), -time))
+        else:
+            order = np.flatnonzero(~self._changed(found, time))
+        self._parts = [(len(order), {name: values[order] for name, values in found.items()})]
+
+    def _changed(self, found: Mapping[str, np.ndarray], time: np.ndarray) -> np.ndarray:
+        """bool[n]: pairs that the same user judged again later; they are counted as excluded."""
+        low, high = np.minimum(found["chosen"], found["rejected"]), np.maximum(found["chosen"], found["rejected"])
+        keys = (found["user"], found["prompt"], low, high)
+        order = np.lexsort((time, *keys))
+        same = np.all([k[order][1:] == k[order][:-1] for k in keys], axis=0) & (low[order][1:] >= 0)
+        again = np.zeros(len(time), bool)
+        again[order[:-1][same & (time[order][1:] > time[order][:-1])]] = True
+        for number in np.unique(found["file"][again]):
+            rows = again & (found["file"] == number)
+            self.ledger.exclude(self.files[number], CHANGED, found["line"][rows])
+            self.attributes.lose(CHANGED, found["user"][rows])
+        return again
 
     def has(self, name: str) -> bool:
         return any(name in rows for _, rows in self._parts)

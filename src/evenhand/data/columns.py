@@ -22,9 +22,9 @@ MISSING, EMPTY, NOT_TEXT, NUL, NOT_UNICODE, TOO_LONG, NOT_UTF8 = range(-1, -8, -
 SPLIT_NAMES = {name: i for i, name in enumerate(SPLITS)} | {"validation": 1, "val": 1, "dev": 1}
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 VOTE_WORDS = {
-    **dict.fromkeys(("agree", "agreed", "yes", "true", "like", "up", "upvote", "approve", "1", "+1"), 1.0),
-    **dict.fromkeys(("disagree", "disagreed", "no", "false", "dislike", "down", "downvote", "disapprove", "-1"), -1.0),
-    **dict.fromkeys(("pass", "passed", "unsure", "neither", "neutral", "skip", "maybe", "don't know", "0"), 0.0),
+    **dict.fromkeys(("agree", "agreed", "yes", "true", "like", "up", "upvote", "approve"), 1.0),
+    **dict.fromkeys(("disagree", "disagreed", "no", "false", "dislike", "down", "downvote", "disapprove"), -1.0),
+    **dict.fromkeys(("pass", "passed", "unsure", "neither", "neutral", "skip", "maybe", "don't know"), 0.0),
 }  # fmt: skip
 WHOLE = re.compile(r"(?:0|[1-9]\d*)\.0")  # a number that became a decimal in a table with gaps
 TRUE, FALSE = {"true", "1", "1.0", "yes"}, {"false", "0", "0.0", "no", ""}
@@ -243,8 +243,10 @@ def _vote(value: object) -> float:
         return math.nan
     if isinstance(value, bool):
         return 1.0 if value else -1.0
-    word = _id_text(value)
-    return VOTE_WORDS.get(word.strip().lower(), math.inf) if isinstance(word, str) else math.inf
+    number = _number(value)
+    if not math.isnan(number):
+        return number if number in (1, 0, -1) else math.inf
+    return VOTE_WORDS.get(value.strip().lower(), math.inf) if isinstance(value, str) else math.inf
 
 
 def flags(column: Column) -> np.ndarray:

@@ -13,15 +13,18 @@ import numpy as np
 
 from evenhand.core import SPLITS, Groups, PreferenceData, clip
 from evenhand.data.counts import GroupFacts, count_rows
+from evenhand.data.lookalikes import alike, nothing_words
 from evenhand.data.splits import MIN_PROMPTS, TRAIN
+from evenhand.data.surface import FAR, FAR_WHERE_IT_DIFFERS, SurfaceFeature, TextFacts, separations, text_facts
 from evenhand.data.surface import MIN_USERS as FEWEST
-from evenhand.data.surface import SurfaceFeature, TextFacts, separations, text_facts
 from evenhand.data.votes import has_texts, number_pairs, number_rows
 
 Severity = Literal["note", "warning", "error"]
 
 MIN_USERS, MIN_PAIRS = 30, 200  # what a group needs to bear a verdict
 SHOWN_GROUPS = 3  # groups named in one sentence; the table has all
+MENDED_FIRST = 3  # findings that stand above all others
+LEAKED = 0.01  # share of the scored pairs from which a text of train among them is worth a warning
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Finding:
     sentence: str  # what was found, with counts
     remedy: str  # what to do
     count: int  # rows, users or texts concerned
+    size: float = 0.0  # how large the effect is, from 0 to 1: findings of one severity are in this order
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,24 @@ class Diagnosis:
         """The gravest finding's; "note" when there is none."""
         return self.findings[0].severity if self.findings else "note"
 
+    @property
+    def verdict(self) -> str:
+        """What can be done with the data, in one line."""
+        errors, warnings = (sum(f.severity == s for f in self.findings) for s in ("error", "warning"))
+        if errors:
+            return f"Mend the data first: {_counted(errors, 'error')} and {_counted(warnings, 'warning')} would make an audit say what is not so."
+        if warnings:
+            return f"Usable, with care: {_counted(warnings, 'warning')} to mend or to bear in mind."
+        return "Ready: nothing was found that would mislead an audit."
+
+    @property
+    def first(self) -> tuple[Finding, ...]:
+        """What to mend first: the gravest findings, notes never."""
+        return tuple(f for f in self.findings if f.severity != "note")[:MENDED_FIRST]
+
     def tables(self) -> tuple[Table, ...]:
-        """Findings, counts by group, and the flagged surface features (with no flag: the strongest of each group with users enough for an interval)."""
-        findings = tuple((f.severity, f.check, f.sentence, f.remedy) for f in self.findings)
+        """The findings that are not to be mended first, counts by group, and the flagged surface features (with no flag: the strongest of each group with users enough for an interval)."""
+        findings = tuple((f.severity, f.check, f.sentence, f.remedy) for f in self.findings if f not in self.first)
         counts = tuple(
             (
                 g.group,
@@ -86,7 +105,7 @@ class Diagnosis:
         )
         alone = ("group", "prefer", "right", "95 %", "right where it differs", "users", "pairs")
         return (
-            Table("Findings", ("severity", "check", "found", "to do"), findings),
+            Table("The rest" if self.first else "Findings", ("severity", "check", "found", "to do"), findings),
             Table("Counts by group", columns, counts),
             Table(f"Surface features {'that alone separate chosen from rejected' if flagged else '(none is flagged)'}", alone, surface),
         )
@@ -105,6 +124,8 @@ def examine(data: PreferenceData, groups: Groups | None = None, part: np.ndarray
     surface = separations(data, facts, [(name, users) for name, users in who])
     findings = [
         *_size_findings(data, counted, groups),
+        *_id_findings(data),
+        *_attribute_findings(data),
         *_row_findings(counted, compared),
         *_weight_findings(data),
         *_sharing_findings(data),
@@ -112,7 +133,7 @@ def examine(data: PreferenceData, groups: Groups | None = None, part: np.ndarray
         *_surface_findings(surface),
     ]
     order: tuple[Severity, ...] = ("error", "warning", "note")
-    return Diagnosis(counted, surface, tuple(sorted(findings, key=lambda f: order.index(f.severity))))
+    return Diagnosis(counted, surface, tuple(sorted(findings, key=lambda f: (order.index(f.severity), -f.size))))
 
 
 def _members(data: PreferenceData, groups: Groups | None) -> list[tuple[str, np.ndarray]]:
@@ -155,6 +176,31 @@ def _size_findings(data: PreferenceData, counted: Sequence[GroupFacts], groups: 
     return found
 
 
+def _id_findings(data: PreferenceData) -> list[Finding]:
+    kinds = alike(data.users)
+    if not kinds:
+        return []
+    count = max(kinds.values())
+    told = ", ".join(f"{n:,} in {kind}" for kind, n in kinds.items())
+    sentence = f"User ids differ from another one by nothing a person would see or type: {told}."
+    remedy = (
+        "If they are the same people, write one id for each: else their choices are split between training and test as if of strangers."
+    )
+    return [Finding("warning", "user ids that look alike", sentence, remedy, count, count / max(len(data.users), 1))]
+
+
+def _attribute_findings(data: PreferenceData) -> list[Finding]:
+    found = []
+    for name, values in data.attributes.items():
+        if words := nothing_words(values):
+            told = ", ".join(f"'{clip(word, 20)}' ({n:,} users)" for word, n in words.items())
+            sentence = f"The attribute '{clip(name, 40)}' has values that look like none: {told}."
+            remedy = f"If they mean that nothing is known: --missing {','.join(words)}. Else they are a group like any other."
+            share = sum(words.values()) / max(len(values), 1)
+            found.append(Finding("warning", "values that look missing", sentence, remedy, sum(words.values()), share))
+    return found
+
+
 def _row_findings(counted: Sequence[GroupFacts], compared: float) -> list[Finding]:
     sampled = "" if compared == 1 else f" (lower bound: {compared:.0%} of the similar pairs were compared word by word)"
     checks = (
@@ -172,8 +218,12 @@ def _row_findings(counted: Sequence[GroupFacts], compared: float) -> list[Findin
         count, pairs = getattr(counted[0], field), max(counted[0].pairs, 1)
         if count:
             sentence = f"{count:,} of {pairs:,} pairs ({count / pairs:.1%}) {verb}{_most(counted, field)}."
-            found.append(Finding("warning" if count >= limit * pairs else "note", check, sentence, remedy, count))
+            found.append(Finding("warning" if count >= limit * pairs else "note", check, sentence, remedy, count, count / pairs))
     return found
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def _most(counted: Sequence[GroupFacts], field: str) -> str:
@@ -238,7 +288,7 @@ def _leakage_findings(data: PreferenceData, facts: TextFacts, part: np.ndarray) 
     if copies:
         sentence = f"{copies:,} of {int(scored.sum()):,} scored pairs were judged by the same user in train too."
         remedy = "Put all judgements of a pair by a user into one split: these results are memory, not prediction."
-        found.append(Finding("error", "leakage of judgements", sentence, remedy, copies))
+        found.append(Finding("error", "leakage of judgements", sentence, remedy, copies, copies / max(int(scored.sum()), 1)))
     return found + _leaked_texts("responses", facts.form, [data.chosen, data.rejected], part)
 
 
@@ -261,8 +311,8 @@ def _leaked_texts(kind: str, form: np.ndarray, columns: list[np.ndarray], part: 
     sentence = (
         f"{int(several.sum()):,} distinct {kind} are in two splits ({pairs}); {touched:,} scored pairs ({share:.1%}) have one from train."
     )
-    remedy = f"Split by {kind[:-1]}, or report these pairs apart as seen {kind}: results on them say little about new ones."
-    return [Finding("warning" if share >= 0.01 else "note", f"leakage of {kind}", sentence, remedy, int(several.sum()))]
+    remedy = f"Split by {kind[:-1]}, or report these pairs apart as seen {kind}: results on them say little about new ones (told from {LEAKED:.0%})."
+    return [Finding("warning" if share >= LEAKED else "note", f"leakage of {kind}", sentence, remedy, int(several.sum()), share)]
 
 
 def _strongest(surface: Sequence[SurfaceFeature], group: str) -> list[SurfaceFeature]:
@@ -273,7 +323,10 @@ def _strongest(surface: Sequence[SurfaceFeature], group: str) -> list[SurfaceFea
 
 def _surface_findings(surface: Sequence[SurfaceFeature]) -> list[Finding]:
     found = []
-    remedy = "Compare every model with this rule alone, and read its accuracy where the feature does not differ."
+    remedy = (
+        f"Compare every model with this rule alone, and read its accuracy where the feature does not differ (told from {100 * FAR:.0f} points "
+        f"beyond one half, or {100 * FAR_WHERE_IT_DIFFERS:.0f} where it differs)."
+    )
     for feature in dict.fromkeys(f.feature for f in surface if f.flagged):
         flagged = sorted((f for f in surface if f.feature == feature and f.flagged), key=lambda f: -abs(f.accuracy.value - 0.5))
         where = "; ".join(
@@ -283,5 +336,6 @@ def _surface_findings(surface: Sequence[SurfaceFeature]) -> list[Finding]:
         )
         more = f"; {len(flagged) - SHOWN_GROUPS} further groups" if len(flagged) > SHOWN_GROUPS else ""
         sentence = f"A rule that looks at {feature} alone tells chosen from rejected: {where}{more}."
-        found.append(Finding("warning", "surface feature", sentence, remedy, flagged[0].where_it_differs.n_pairs))
+        size = 2 * max(abs(e.value - 0.5) for f in flagged for e in (f.accuracy, f.where_it_differs))
+        found.append(Finding("warning", "surface feature", sentence, remedy, flagged[0].where_it_differs.n_pairs, size))
     return found

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from evenhand.core import DataError, EvenhandError, PreferenceData
+from evenhand.core import DataError, EvenhandError, PreferenceData, clip
 from evenhand.data import assemble
 from evenhand.data.collect import Collector, Wanted
 from evenhand.data.columns import SPLIT_NAMES
@@ -85,6 +85,7 @@ def load(
             collector.add_pairs(batch)
         else:
             collector.add_judgements(batch)
+    collector.order_by_time()
     data = assemble.pairs(collector) if plan.source.pairing is None else assemble.judged(collector, plan.source.pairing, seed)
     if list_to is not None:
         collector.ledger.write(list_to)
@@ -95,7 +96,9 @@ def load(
             f"no usable pair ({why})", expected="at least one", remedy="mend the rows, or check --source and --column", file=path.name
         )
     told = "".join(f"; {f'{count:,} ' if count else ''}{note}" for note, count in collector.notes.items())
-    kind = f"{path.name} ({plan.files[0].format}, {plan.source.name}{told})"
+    part = clip(plan.files[0].part, 60)
+    name = path.name if table is not None or not part else f"{plan.files[0].name}::{part}"
+    kind = f"{name} ({plan.files[0].format}, {plan.source.name}{told})"
     if min_strength or weigh_strength:
         data = _graded(data, min_strength, weigh_strength)
     return replace(data, exclusions=exclusions, source=kind, fingerprint=fingerprint(plan.path) if table is None else fingerprint_of(table))

@@ -34,21 +34,23 @@ from evenhand.data.sources.trl import LEFT_OUT
 STEMS = ("response", "completion", "answer", "conversation", "output", "reply", "candidate", "generation", "human_ref", "summary", "chat",
          "option", "text", "assistant")  # fmt: skip
 PROMPTS = ("prompt", "instruction", "question", "query", "context", "input", "history", "text", "post", "messages")
+LABELS = (*LABEL_NAMES, "preference_score", "preference_rating", "preference_strength", "chosen")
 TURNS = ("", "first", "second", "third", "fourth", "fifth", "sixth")
 TURN = r"(?P<turn>first|second|third|fourth|fifth|sixth|turn_?\d+)"
 RESPONSE = re.compile(
     rf"(?:{TURN}_(?:turn_)?)?(?:(?P<stem>{'|'.join(STEMS)})s?[ _.-]?(?P<slot>[a-h]|\d|left|right)|(?P<side>left|right)_(?P<of>{'|'.join(STEMS)}))",
     re.I,
 )
-LABEL = re.compile(rf"(?:{TURN}_(?:turn_)?)?(?P<label>{'|'.join(LABEL_NAMES)})", re.I)
+LABEL = re.compile(rf"(?:{TURN}_(?:turn_)?)?(?P<label>{'|'.join(LABELS)})", re.I)
 ONE_HOT = re.compile(r"winner_(?:model_)?(?P<slot>[a-h]|\d|left|right|tie)(?:_?\(?both_?bad\)?)?", re.I)
 PARALLEL = re.compile(r"(?P<question>.+)\.responses")
 SCORED = re.compile(r"(?P<of>.+?)[_.-](?P<slot>[a-h]|\d|left|right)", re.I)
 JUDGES = re.compile(r".*(?:annotations?|judge?ments?|individual_preferences?|evaluations?|votes|preferences|ratings)", re.I)
 MODEL = re.compile(r"model_?(?P<slot>[a-h]|\d|left|right)", re.I)
-OF_JUDGE = ("overall_pref", "overall_preference", *LABEL_NAMES, "selected", "score", "value", "rating", "choices")
+OF_JUDGE = ("overall_pref", "overall_preference", *LABELS, "selected", "score", "value", "rating", "choices")
 ROW_PARTS = ("data", "fields")  # Label Studio and Argilla keep a row's own columns inside
 USERS = ("user", *USUAL_NAMES["user"], "evaluator", "evaluator_id", "judge", "judge_hash", "completed_by", "evaluation_session_id")
+LOOKED_AT = 1000  # rows of each batch that tell which columns are which
 LONGEST_LABEL = 80  # characters; more is a text
 LEFT = {"discarded", "draft", "pending"}
 
@@ -118,7 +120,7 @@ def layout(names: frozenset[str], first: Mapping[str, Any]) -> Layout | None:
     comparisons = []
     for turn in sorted({turn for turn, _ in found}, key=lambda t: (TURNS.index(t) if t in TURNS else 9, t)):
         slots = min(((STEMS.index(stem), group) for (t, stem), group in found.items() if t == turn), key=lambda g: g[0])[1]
-        label = _named(names, LABEL_NAMES, turn)
+        label = _named(names, LABELS, turn)
         label = "" if len(str(first.get(label) or "")) > LONGEST_LABEL else label
         if label or judges or lists or one_hot:
             prompt = _named(names, PROMPTS, turn)
@@ -137,10 +139,11 @@ def _named(names: frozenset[str], usual: Sequence[str], turn: str = "") -> str:
 
 
 def _is_judges(value: Any) -> bool:
+    """A list of judges, as far as one value tells: it may be empty."""
     value = decoded(value)
-    return (
-        isinstance(value, (list, tuple)) and bool(value) and all(isinstance(v, Mapping) and _inside(v, OF_JUDGE) is not None for v in value)
-    )
+    if not isinstance(value, (list, tuple)) or not all(isinstance(v, Mapping) for v in value):
+        return False
+    return not value or any(_inside(v, OF_JUDGE) is not None for v in value)
 
 
 def _inside(value: Any, names: Sequence[str]) -> Any:
@@ -167,8 +170,10 @@ def _opened(record: Mapping[str, Any]) -> Mapping[str, Any]:
 def parse(batches: Iterable[Batch], sides: Sides, seed: int) -> Iterator[Batch]:
     whole = list(batches)
     records = [[_opened(r) for r in batch.records()] for batch in whole]
-    first = next((r for rows in records for r in rows), {})
-    plan = layout(frozenset(n for rows in records for r in rows[:1] for n in r) | {n for b in whole for n in b.columns}, first)
+    first: dict[str, Any] = {}  # of each column a value that tells what it holds
+    for record in (r for rows in records for r in rows[:LOOKED_AT]):
+        first.update({n: v for n, v in record.items() if first.get(n) in (None, "", [])})
+    plan = layout(frozenset(first), first)
     if plan is None:
         raise DataError("the table holds no two responses with a label", expected="such as response_a, response_b, winner",
                         remedy="name the columns: --column response_a=NAME --column response_b=NAME --column label=NAME")  # fmt: skip
@@ -224,7 +229,7 @@ def _left(judge: Mapping[str, Any]) -> bool:
 def _one_hot(comparison: Comparison, record: Mapping[str, Any]) -> Any:
     """The slot whose column is 1; a number of them that is not one names nothing."""
     on = [slot for slot, name in comparison.one_hot if labels.number(record.get(name)) == 1 or str(record.get(name)).lower() == "true"]
-    return f"model_{on[0]}" if len(on) == 1 else "-" if on else None
+    return f"model_{on[0]}" if len(on) == 1 else "several winners" if on else None
 
 
 def _pairs(

@@ -1,0 +1,294 @@
+"""Tables of two responses and a label, on made-up rows: what a label says, who said it, where the response stood, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evenhand.core import DataError, PreferenceData
+from evenhand.data import labels
+from evenhand.data.labels import Choice
+from evenhand.data.load import load
+from evenhand.jobs.audit import margins_of
+
+TIE = -1
+
+
+def jsonl(path: Path, rows: Sequence[Any]) -> Path:
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    return path
+
+
+def ab(label: Any, **more: Any) -> dict[str, Any]:
+    return {"annotator_id": "u", "prompt": "p", "response_a": "left text", "response_b": "right text", "winner": label} | more
+
+
+def won(data: PreferenceData) -> list[str]:
+    """For each pair which text was chosen, or "tie"."""
+    tie = [False] * len(data) if data.tie is None else data.tie.tolist()
+    return ["tie" if t else data.texts[c] for t, c in zip(tie, data.chosen)]
+
+
+# ---- one label
+
+
+@pytest.mark.parametrize(
+    ("label", "slots", "best", "strength"),
+    [
+        ("model_a", "ab", 0, 1), ("model_b", "ab", 1, 1), ("A", "ab", 0, 1), ("b", "ab", 1, 1), ("left", "ab", 0, 1), ("RIGHT", "12", 1, 1),
+        ("response-2", "12", 1, 1), ("Response 1", "12", 0, 1), ("response_b", "ab", 1, 1), ("first", "ab", 0, 1), ("response_0", "01", 0, 1),
+        ("A-is-clearly-better", "ab", 0, 3), ("B-is-slightly-better", "ab", 1, 1), ("A is better than B", "ab", 0, 2), ("B is a bit better", "ab", 1, 1),
+        ("A>>B", "ab", 0, 2), ("A<B", "ab", 1, 1), ("A=B", "ab", TIE, 0), ("A is worse", "ab", 1, 1), ("d", "abcd", 3, 1),
+        ("tie", "ab", TIE, 0), ("tie (bothbad)", "ab", TIE, 0), ("both_bad", "ab", TIE, 0), ("About the same", "ab", TIE, 0), ("no preference", "ab", TIE, 0),
+    ],
+)  # fmt: skip
+def test_words_name_a_response(label: str, slots: str, best: int, strength: float) -> None:
+    assert labels.read(label, list(slots), labels.Scale()) == Choice(best, strength)
+
+
+@pytest.mark.parametrize(("label", "reason"), [("model_c", labels.UNKNOWN), ("gpt-x", labels.UNKNOWN), ("", labels.NO_CHOICE), (None, labels.NO_CHOICE),
+                                               ("unsure", labels.NO_CHOICE), (float("nan"), labels.NO_CHOICE), (True, labels.UNKNOWN)])  # fmt: skip
+def test_labels_that_name_none(label: Any, reason: Any) -> None:
+    assert labels.read(label, ["a", "b"], labels.Scale()) is reason
+
+
+def test_a_model_name_names_its_response() -> None:
+    assert labels.read("gpt-x", ["a", "b"], labels.Scale(), ["llama-y", "gpt-x"]) == Choice(1, 1.0)
+    assert labels.read("gpt-x", ["a", "b"], labels.Scale(), ["gpt-x", "gpt-x"]) is labels.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("values", "slots", "expected"),
+    [
+        ([0, 1], "ab", {0: (0, 1), 1: (1, 1)}),
+        ([1, 2], "ab", {1: (0, 1), 2: (1, 1)}),
+        ([0, 1, 2], "12", {0: (TIE, 0), 1: (0, 1), 2: (1, 1)}),
+        ([-3, -1, 0, 2], "ab", {-3: (0, 3), -1: (0, 1), 0: (TIE, 0), 2: (1, 2)}),
+        ([-1, 1], "12", {-1: (0, 1), 1: (1, 1)}),
+        ([1, 4, 5, 7], "ab", {1: (0, 3), 4: (TIE, 0), 5: (1, 1), 7: (1, 3)}),
+        ([1, 2, 3], "ab", {1: (0, 1), 2: (TIE, 0), 3: (1, 1)}),
+        ([0, 3], "abcd", {0: (0, 1), 3: (3, 1)}),
+        ([1, 4], "abcd", {1: (0, 1), 4: (3, 1)}),
+    ],
+)
+def test_numbers_are_read_by_the_whole_column(values: list[float], slots: str, expected: dict[float, tuple[int, float]]) -> None:
+    scale = labels.scale_of(values, list(slots), [f"response_{s}" for s in slots])
+    assert scale.note
+    assert {v: labels.read(v, list(slots), scale) for v in values} == {v: Choice(*e) for v, e in expected.items()}
+    assert labels.read(str(float(values[0])), list(slots), scale) == Choice(*expected[values[0]])
+
+
+@pytest.mark.parametrize("values", [[0, 1, 2], [1, 6], [1, 2, 3, 4], [0, 0.5, 1], [0, 50, 100], [1, 11]])
+def test_numbers_that_can_be_read_two_ways_are_refused(values: list[float]) -> None:
+    with pytest.raises(DataError, match="more than one way"):
+        labels.scale_of(values, ["a", "b"], ["response_a", "response_b"])
+
+
+# ---- whole tables
+
+
+@pytest.mark.parametrize(
+    ("labelled", "expected"),
+    [
+        (["model_a", "model_b", "tie"], ["left text", "right text", "tie"]),
+        ([0, 1, 1], ["left text", "right text", "right text"]),
+        ([-2, 0, 1], ["left text", "tie", "right text"]),
+        (["left", "right", "right"], ["left text", "right text", "right text"]),
+    ],
+)
+@pytest.mark.parametrize(
+    "column",
+    ["winner", "preference", "label", "overall_preference", "preferred_response", "choice", "chosen_index", "chosen", "preference_score"],
+)
+def test_flat_tables(tmp_path: Path, labelled: list[Any], expected: list[str], column: str) -> None:
+    rows = [{column if k == "winner" else k: v for k, v in ab(label, prompt=f"p{i}").items()} for i, label in enumerate(labelled)]
+    data = load(jsonl(tmp_path / "a.jsonl", rows))
+    assert won(data) == expected
+    assert data.users == ["u"]
+    positions = {"left text": 1, "right text": 2, "tie": 1}
+    assert data.numbers["chosen_position"].tolist() == [positions[e] for e in expected]
+    assert data.numbers["rejected_position"].tolist() == [3 - positions[e] for e in expected]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("completion_a", "completion_b"), ("answer1", "answer2"), ("response-1", "response-2"), ("output_1", "output_2"), ("response_0", "response_1"),
+     ("left_response", "right_response"), ("Response A", "Response B"), ("conversation_a", "conversation_b")],
+)  # fmt: skip
+def test_responses_under_other_names(tmp_path: Path, first: str, second: str) -> None:
+    row = {"worker": "w", "instruction": "p", first: "one", second: "two", "winner": "right"}
+    assert won(load(jsonl(tmp_path / "a.jsonl", [row]))) == ["two"]
+
+
+def test_any_names_with_column(tmp_path: Path) -> None:
+    rows = [{"who": "w", "ask": "p", "x": "one", "y": "two", "pick": "a"}]
+    names = {"user": "who", "prompt": "ask", "response_a": "x", "response_b": "y", "label": "pick"}
+    data = load(jsonl(tmp_path / "a.jsonl", rows), columns=names)
+    assert (won(data), data.users, data.texts[data.prompt[0]]) == (["one"], ["w"], "p")
+
+
+def test_one_hot_winners_from_csv(tmp_path: Path) -> None:
+    rows = [
+        ("u", "p", "one", "two", 1, 0, 0),
+        ("u", "q", "one", "two", 0, 1, 0),
+        ("u", "r", "one", "two", 0, 0, 1),
+        ("u", "s", "one", "two", 1, 1, 0),
+    ]
+    with (tmp_path / "a.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["user", "prompt", "response_a", "response_b", "winner_model_a", "winner_model_b", "winner_tie"])
+        writer.writerows(rows)
+    with pytest.raises(DataError, match="line 5"):
+        load(tmp_path / "a.csv")
+    data = load(tmp_path / "a.csv", on_bad="skip")
+    assert (won(data), data.exclusions.rows_in, sum(data.exclusions.reasons.values())) == (["one", "two", "tie"], 4, 1)
+
+
+def test_k_annotators_of_a_row_are_k_judgements(tmp_path: Path) -> None:
+    judged = [{"evaluator": f"e{i}", "overall_pref": p} for i, p in enumerate(["A-is-better", "Tie", "B-is-clearly-better", None])]
+    row = {"text": "p", "completion_a": "one", "completion_b": "two", "annotations": judged}
+    empty = {**row, "annotations": []}
+    data = load(jsonl(tmp_path / "a.jsonl", [row, empty]))
+    assert won(data) == ["one", "tie", "two"]
+    assert data.users == ["e0", "e1", "e2"]
+    reasons = {"nobody chose ('annotations' is empty, or says skipped or unsure)": 1, "nobody judged the row": 1}
+    assert (data.exclusions.rows_in, data.exclusions.reasons) == (5, reasons)
+
+
+def test_lists_side_by_side_and_drafts(tmp_path: Path) -> None:
+    row = {"prompt": "p", "response-1": "one", "response-2": "two", "q.responses": ["response-1", "response-2", "response-2"],
+           "q.responses.users": ["x", "y", "z"], "q.responses.status": ["submitted", "submitted", "draft"]}  # fmt: skip
+    data = load(jsonl(tmp_path / "a.jsonl", [row]))
+    assert (won(data), data.users) == (["one", "two"], ["x", "y"])
+    assert data.exclusions.reasons == {"the judgement was cancelled, or is a draft": 1}
+
+
+def test_nested_exports_with_cancelled_annotations(tmp_path: Path) -> None:
+    def task(selected: str, who: Any, cancelled: bool = False) -> dict[str, Any]:
+        result = [{"value": {"selected": selected}, "from_name": "comparison", "type": "pairwise"}]
+        annotation = {"id": 7, "completed_by": who, "result": result, "was_cancelled": cancelled}
+        return {"id": 1, "data": {"prompt": "p", "answer1": "one", "answer2": "two"}, "annotations": [annotation], "predictions": []}
+
+    rows = [task("left", {"id": 4, "email": "x@example.org"}), task("right", 5), task("left", 4, cancelled=True)]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    data = load(tmp_path / "a.json")
+    assert (won(data), data.users, data.exclusions.rows_in) == (["one", "two"], ["4", "5"], 3)
+
+
+def test_four_responses_and_a_second_turn_that_continues(tmp_path: Path) -> None:
+    def turn(name: str, best: str) -> dict[str, str]:
+        return {f"{name}_turn_prompt": f"{name}?", f"{name}_turn_preferred_response": best} | {
+            f"{name}_turn_response_{s}": f"{name} {s}" for s in "abcd"
+        }
+
+    rows = [turn("first", "response_c") | turn("second", "b") | {"annotator_id": "1"}]
+    rows += [turn("first", "a") | dict.fromkeys(turn("second", ""), "") | {"annotator_id": "2", "first_turn_response_d": ""}]
+    data = load(jsonl(tmp_path / "a.jsonl", rows))
+    pairs = [
+        (data.users[u], data.texts[p], data.texts[c], data.texts[r])
+        for u, p, c, r in zip(data.user, data.prompt, data.chosen, data.rejected)
+    ]
+    later = "user: first?\n\nassistant: first c\n\nuser: second?"
+    assert pairs == [
+        *(("1", "first?", "first c", f"first {s}") for s in "abd"),
+        *(("1", later, "second b", f"second {s}") for s in "acd"),
+        *(("2", "first?", "first a", f"first {s}") for s in "bc"),
+    ]
+
+
+def test_conversations_share_their_start(tmp_path: Path) -> None:
+    def chat(answer: str) -> list[dict[str, str]]:
+        said = ["hi", "hello", "who?", answer]
+        return [{"role": "assistant" if i % 2 else "user", "content": t} for i, t in enumerate(said)]
+
+    row = {"judge": "j", "conversation_a": chat("me"), "conversation_b": chat("you"), "winner": "model_b"}
+    as_text = row | {"conversation_a": json.dumps(chat("me")), "conversation_b": json.dumps(chat("you"))}
+    for rows in ([row], [as_text]):
+        data = load(jsonl(tmp_path / "a.jsonl", rows))
+        assert (won(data), data.texts[data.rejected[0]], data.texts[data.prompt[0]]) == (
+            ["you"], "me", "user: hi\n\nassistant: hello\n\nuser: who?",
+        )  # fmt: skip
+
+
+def test_equal_responses_are_set_aside_and_unknown_labels_are_bad(tmp_path: Path) -> None:
+    rows = [
+        ab("model_a"),
+        ab("model_b", response_b="left text", prompt="q"),
+        ab("model_x", prompt="r"),
+        ab("model_a", response_b=None, prompt="s"),
+    ]
+    path = jsonl(tmp_path / "a.jsonl", rows)
+    with pytest.raises(DataError, match="line 3, column 'label': 'winner' names none of the responses"):
+        load(path)
+    data = load(path, on_bad="skip")
+    reasons = {"the responses are the same": 1, "'winner' names none of the responses": 1, "a response is missing": 1}
+    assert (len(data), data.exclusions.rows_in, data.exclusions.reasons) == (1, 4, reasons)
+
+
+def test_scores_of_each_response_follow_the_choice(tmp_path: Path) -> None:
+    rows = [ab("model_b", reward_a=0.25, reward_b=1.0), ab("model_a", prompt="q", reward_a=-1.0, reward_b=2.0)]
+    path = jsonl(tmp_path / "a.jsonl", rows)
+    data = load(path, numbers=["reward"], need_texts=False)
+    assert data.numbers["reward_chosen"].tolist() == [1.0, -1.0]
+    assert margins_of(data, ["reward"]).tolist() == [0.75, -3.0]
+    with pytest.raises(DataError, match="ask for 'reward'"):
+        load(path, numbers=["reward_a", "reward_b"])
+
+
+def test_strength_is_kept_and_used_only_when_asked(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", [ab(v, prompt=f"p{v}") for v in (-3, -1, 0, 2)])
+    data = load(path)
+    assert (data.numbers["strength"].tolist(), data.weight, won(data).count("tie")) == ([3, 1, 0, 2], None, 1)
+    assert "a label below 0 = response_a is better" in data.source
+    assert won(load(path, min_strength=2)) == ["left text", "tie", "tie", "right text"]
+    weighed = load(path, weigh_strength=True)
+    assert weighed.weight is not None
+    assert weighed.weight.tolist() == [3, 1, 1, 2]
+
+
+def test_a_changed_choice_counts_once(tmp_path: Path) -> None:
+    rows = [ab("model_a", tstamp=5.0), ab("model_b", tstamp=9.5), ab("model_a", tstamp=1.0), ab("model_a", annotator_id="v", tstamp=2.0)]
+    data = load(jsonl(tmp_path / "a.jsonl", rows))
+    assert sorted(zip((data.users[u] for u in data.user), won(data))) == [("u", "right text"), ("v", "left text")]
+    assert data.exclusions.reasons == {"judged again later by the same user": 2}
+
+
+def test_users_that_nobody_names(tmp_path: Path) -> None:
+    rows = [{k: v for k, v in ab(label, prompt=f"p{i}").items() if k != "annotator_id"} for i, label in enumerate(["model_a", "tie"])]
+    path = jsonl(tmp_path / "a.jsonl", rows)
+    with pytest.raises(DataError, match=r"no column says who chose: 2 judgements \(1 ties\)"):
+        load(path)
+    assert load(path, one_user=True).users == ["everybody"]
+
+
+@pytest.mark.parametrize("unread", ["winner", "preference", "label", "overall_preference", "preferred_answer", "choice"])
+def test_a_label_that_nothing_reads_is_named(tmp_path: Path, unread: str) -> None:
+    row = {"who": "u", "prompt": "p", "first_text": "one", "other_text": "two", unread: "b"}
+    names = {"user": "who", "chosen": "first_text", "rejected": "other_text"}
+    path = jsonl(tmp_path / "a.jsonl", [row])
+    with pytest.raises(DataError, match=f"nothing reads {unread}, which may say who won"):
+        load(path, columns=names)
+    assert len(load(path, columns=names, attributes=[unread])) == 1  # it was asked for as something else
+
+
+def test_hints_are_good_or_absent(tmp_path: Path) -> None:
+    """No label, date, id or number is proposed as a text; a name with a space can be pasted."""
+    row = {
+        "Worker ID": "w",
+        "chosen_at": "2024-05-01",
+        "chosen_id": "a3f0c9d2e1b4",
+        "chosen_n": 3,
+        "Prompt text": "Why?",
+        "best answer": "x",
+    }
+    with pytest.raises(DataError) as caught:
+        load(jsonl(tmp_path / "a.jsonl", [row]))
+    assert "chosen=" not in str(caught.value)
+    named = row | {"The chosen answer": "Because it is so.", "user": "w"}
+    with pytest.raises(DataError, match="--column 'chosen=The chosen answer'"):
+        load(jsonl(tmp_path / "b.jsonl", [named]))
