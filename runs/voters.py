@@ -42,7 +42,6 @@ METHODS = {
     "PAFO on lore, balance 1": ("pafo", "lore", {"rank": "4", "balance": "1"}),
     "collaborative": ("collaborative", None, {}),
 }
-WIDE = "collaborative"  # on unreduced features, as its page advises; the others on the study's `dim`
 
 
 @dataclass(frozen=True)
@@ -131,9 +130,7 @@ def one(study: Study, attribute: str, args: argparse.Namespace) -> dict[str, Any
     name = f"{study.name} by {attribute}" if attribute else study.name
     entries = [Entry(title, method(*how)) for title, how in METHODS.items()]
     grouping = evenhand.Grouping((attribute,) if attribute else ())
-    reduced = evenhand.Encoding(MiniLM(), dim=study.dim, cache=args.cache)
-    whole = evenhand.Encoding(MiniLM(), cache=args.cache, unreduced=True)
-    readings = ((reduced, [e for e in entries if e.name != WIDE]), (whole, [e for e in entries if e.name == WIDE]))
+    encoding = evenhand.Encoding(MiniLM(), dim=study.dim, cache=args.cache)
     people = {user: i for i, user in enumerate(sorted({v.user for v in study.votes}))}
     seeds = range(SPLITS)
     trials: list[Trial | Failure] = []
@@ -142,10 +139,9 @@ def one(study: Study, attribute: str, args: argparse.Namespace) -> dict[str, Any
         users = len(np.unique(data.user))
         if users < FEWEST_USERS:
             return {"name": name, "left_out": f"{users} usable raters in split {seed}, {FEWEST_USERS} needed"}
-        for encoding, some in readings:
-            bench = Bench(data, encoding, grouping, args.work / "trials", args.jobs)
-            found = bench.run(some, [seed], lambda *a: None, print)
-            trials += [t if isinstance(t, Failure) else spread(t, data.users, people) for t in found]
+        bench = Bench(data, encoding, grouping, args.work / "trials", args.jobs)
+        found = bench.run(entries, [seed], lambda *a: None, print)
+        trials += [t if isinstance(t, Failure) else spread(t, data.users, people) for t in found]
     report = StandingsReport(Contest(entries, PLAIN, seeds, name, command="runs/voters.sh").standings(data, trials, bench.about()))
     report.save(args.work / name.replace(" ", "-"))
     print(f"\n{name}\n{report!r}", flush=True)

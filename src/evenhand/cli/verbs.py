@@ -11,6 +11,7 @@ import typer
 
 from evenhand.cli.inputs import assignments, check_place, command, constraints, encoder_named, read
 from evenhand.cli.options import (
+    Assignments,
     Bad,
     BadRows,
     Cache,
@@ -34,7 +35,6 @@ from evenhand.cli.options import (
     Tfidf,
     Threshold,
     Tolerance,
-    Unreduced,
     WithPrompt,
 )  # fmt: skip
 from evenhand.cli.terminal import finish, progress_bar, say
@@ -47,14 +47,13 @@ def check(
     on_bad: Bad = OnBad.error,
     bad_rows: BadRows = None,
     group_by: GroupBy = None,
-    seed: Seed = 0,
 ) -> None:
     """Read DATA, say what is in it, and what would mislead an audit: duplicates, contradictions, leakage, surface features."""
     from evenhand.jobs.check import check as run
     from evenhand.report.terminal import exclusions, plain_table
 
     loaded = read(data, source, column, on_bad, bad_rows, group_by)
-    told = (plain_table(part.title, part.columns, part.rows) for part in run(loaded, group_by or (), seed).tables())
+    told = (plain_table(part.title, part.columns, part.rows) for part in run(loaded, group_by or ()).tables())
     say(exclusions(loaded.exclusions, loaded.source), *told)
 
 
@@ -76,6 +75,7 @@ def audit(
     constraint: Constraint = None,
     tolerance: Tolerance = 0.05,
     require: Require = None,
+    assigned: Assignments = None,
     seed: Seed = 0,
     cache: Cache = None,
 ) -> None:
@@ -94,6 +94,7 @@ def audit(
         tolerance=tolerance,
         require=require or (),
         constraints=constraints(constraint),
+        assignments=assigned,
         seed=seed,
         command=command(),
         cache=cache,
@@ -131,7 +132,7 @@ def fit(
     with_prompt: WithPrompt = False,
     tfidf: Tfidf = True,
     dim: Dim = None,
-    unreduced: Unreduced = False,
+    assigned: Assignments = None,
     seed: Seed = 0,
     cache: Cache = None,
     simulated: Simulated = False,
@@ -156,12 +157,14 @@ def fit(
             tolerance=tolerance,
             require=require or (),
             constraints=constraints(constraint),
-            encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache, unreduced),
+            encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache),
             grouping=Grouping(group_by or (), threshold, minority),
+            assignments=assigned,
             seed=seed,
             simulated=simulated,
             command=command(),
             progress=progress,
+            say=say,
         )
     finish(result.report, result.save(out))
 

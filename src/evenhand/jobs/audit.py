@@ -17,10 +17,11 @@ from evenhand.audits.requirements import parse_requirement
 from evenhand.audits.verdicts import TOLERANCE, check_requirements
 from evenhand.core import DataError, EvenhandError, Exclusions, Groups, PreferenceData
 from evenhand.data.splits import DEAL, MIN_PROMPTS, TEST, TRAIN, VALID, Split, split_pairs
-from evenhand.data.support import Support, choose_support
+from evenhand.data.support import Support
+from evenhand.jobs import assignments
 from evenhand.jobs.compared import examined
 from evenhand.jobs.facts import FORMULAS, LIMITS, facts, joined, model_hash, split_digest
-from evenhand.jobs.grouping import Grouping
+from evenhand.jobs.grouping import Grouping, support_of
 from evenhand.report.report import Report
 
 HALVES = (0.5, 0.0, 0.5)  # of the prompts: support is computed on one half, the model judged on the other
@@ -38,6 +39,7 @@ class Asked:
     simulated: bool = False
     command: str = ""
     constraints: Sequence[tuple[Notion, float]] = ()  # (notion, gamma): largest accepted gap of event rates
+    assignments: str | Path | None = None  # CSV for every user's group and support; private, so only where it is asked for
 
     def __post_init__(self) -> None:
         for notion, gamma in self.constraints:
@@ -46,6 +48,8 @@ class Asked:
                     f"Found constraint {notion}={gamma:g}. Expected: {', '.join(NOTIONS)}, with a gap above 0 and at most 1. "
                     "To do: such as dp=0.05."
                 )
+        if self.assignments is not None:
+            assignments.check_place(Path(self.assignments))
         if not 0 <= self.tolerance <= 1:
             raise EvenhandError(f"tolerance is {self.tolerance}. Expected: a fraction from 0 to 1. To do: 5 points are 0.05.")
 
@@ -53,6 +57,11 @@ class Asked:
         """Read the requirements, so that a typo costs no training."""
         for text in self.require:
             parse_requirement(text, groups)
+
+    def assign(self, data: PreferenceData, groups: Groups, support: Support) -> None:
+        """Write every user's group and support where that was asked for."""
+        if self.assignments is not None:
+            assignments.write(Path(self.assignments), data.users, [assignments.Assignment(self.seed, groups, support.values)])
 
 
 def audit(
@@ -65,7 +74,7 @@ def audit(
 ) -> Report:
     """Audit a saved model's folder, or one or two score columns of the data: margins, or rewards of chosen and rejected.
 
-    Further arguments are the fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated.
+    Further arguments are the fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated, assignments.
     """
     must_be_data(data)
     if isinstance(scores, str):
@@ -94,9 +103,10 @@ def audit_scores(data: PreferenceData, scores: Sequence[str], asked: Asked) -> R
     """
     margin = margins_of(data, scores)
     tested, known, where = _halves(data, asked.seed)
-    support = choose_support(data.take(np.flatnonzero(known)), seed=asked.seed)
+    support = support_of(data, known)
     groups = asked.grouping.groups(data, support)
     asked.check(groups)
+    asked.assign(data, groups, support)
     given = data.split is not None and (data.split >= 0).any()
     rows = np.ones(len(data), bool) if asked.grouping.attributes and not given else tested
     name = " - ".join(scores)
@@ -173,6 +183,7 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
         data, split, Encoding(loaded.encoder, loaded.with_prompt, cache=cache), asked.grouping, feature_map=loaded.feature_map, seed=seed
     )
     asked.check(ready.groups)
+    asked.assign(data, ready.groups, ready.support)
     where = (
         f"{held_out(split)}, the model's own split"
         if own

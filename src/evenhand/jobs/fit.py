@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,14 +58,17 @@ def fit(
     tune_settings: int = 0,
     certify_share: float = 0.0,
     progress: Progress = silent,
+    say: Callable[[str], None] = lambda note: None,
     **asked: Any,
 ) -> Fit:
     """Train `method` (a file of methods/) and compare it on test pairs of seen and unseen users.
 
     settings: dials by name, such as {"alpha": "0.25"}. tune_settings: how many settings of each model to try on validation, 0 = the
     defaults as they are. certify_share: share of the prompts that nothing here looks at, kept for `certify`; 0 keeps none (a split column
-    decides by itself). Further arguments are the fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated.
-    Raises EvenhandError on unknown names and on data without training, validation or test pairs.
+    decides by itself). say: is told, before training, what cannot be said of these data. Further arguments are the fields of `Asked`:
+    grouping, tolerance, require, resamples, seed, simulated, assignments.
+    Raises EvenhandError on unknown names, on data without training, validation or test pairs, and before training where users are in fewer
+    than two groups and the method works on groups.
     """
     must_be_data(data)
     held_to = Asked(**asked)
@@ -76,35 +79,39 @@ def fit(
     if not split.rows(TEST).any():
         raise no_test_pairs()
     ready = prepare(data, split, encoding, held_to.grouping, seed=held_to.seed, progress=progress)
+    held_to.assign(data, ready.groups, ready.support)
+    ready.check_groups({method: chosen}, say)
     held_to.check(ready.groups)
     held_to = _with_own(held_to, chosen)
     check_constraints(ready, list(dict.fromkeys([*_notions(chosen), *(notion for notion, _ in held_to.constraints)])))
     models, traces, chosen = train_models(ready, method, chosen, held_to.seed, tune_settings, progress)
     progress("audit", 0, 1)
+    own = ready.on(chosen)
     scorer = models[list(models)[-1]].scorer
     about = {"method": method, "title": list(models)[-1], "seed": held_to.seed, "data": data.fingerprint, "split": split_digest(split)}
     kept = {"shares": list(shares)} if certify_share else {}  # `audit` and `certify` deal the same split again
     model = RewardModel(
         encoding.encoder,
-        ready.feature_map,
+        own.feature_map,
         dials.base(chosen).head,
         scorer,
         encoding.with_prompt,
         about | kept | {"dials": dict(dials.dials(chosen))},
     )
-    report = _report(ready, models, traces, held_to, {**_about(ready, model), "tuned": _tuned(tune_settings)})
+    report = _report(ready, own, models, traces, held_to, {**_about(own, model), "tuned": _tuned(tune_settings)})
     progress("audit", 1, 1)
     return Fit(model, report)
 
 
 def _report(
-    ready: Prepared, models: Mapping[str, Fitted], traces: Sequence[TrainingTrace], asked: Asked, more: Mapping[str, str]
+    ready: Prepared, own: Prepared, models: Mapping[str, Fitted], traces: Sequence[TrainingTrace], asked: Asked, more: Mapping[str, str]
 ) -> Report:
-    """The last of the models beside the others, on the test pairs."""
+    """The last of the models beside the others, on the test pairs; it reads the features of `own`, the others those of `ready`."""
     test, where = ready.split.rows(TEST), held_out(ready.split)
-    outcomes = {name: judged(ready, fitted.scorer, ready.counted(test), name, where) for name, fitted in models.items()}
     *others, name = models
-    sides = [judged(ready, models[n].scorer, test, n, where) for n in (*others[-1:], name)] if asked.constraints else []
+    reads = dict.fromkeys(others, ready) | {name: own}
+    outcomes = {n: judged(reads[n], fitted.scorer, ready.counted(test), n, where) for n, fitted in models.items()}
+    sides = [judged(reads[n], models[n].scorer, test, n, where) for n in (*others[-1:], name)] if asked.constraints else []
     events = None if ready.events is None else ready.events.take(test)
     game = models[name].constrained
     fitted_to = {n: _game(game, models[name], ready) for n, _ in asked.constraints if game is not None and n == game.notion}
@@ -136,11 +143,11 @@ def _report(
             model=examined(outcomes[name]),
             others=tuple(examined(outcomes[other]) for other in others),
             changes=tuple(changed(other) for other in reversed(others)),
-            cells=tuple(examined(judged(ready, models[name].scorer, rows, name, cell)) for cell, rows in cells if ready.strict(rows).any()),
+            cells=tuple(examined(judged(own, models[name].scorer, rows, name, cell)) for cell, rows in cells if ready.strict(rows).any()),
             training=tuple(traces),
             groups_rule=ready.groups.rule,
             exclusions=left,
-            facts=facts(ready.data, asked.seed, {**more, "stability": stability(ready, models[name].scorer, test, asked.seed).sentence}),
+            facts=facts(ready.data, asked.seed, {**more, "stability": stability(own, models[name].scorer, test, asked.seed).sentence}),
             formulas=FORMULAS,
             limits=LIMITS,
             command=asked.command,

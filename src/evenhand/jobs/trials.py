@@ -30,9 +30,10 @@ from safetensors.numpy import save_file
 
 from evenhand.audits.metrics import correct, log_loss
 from evenhand.audits.rates import DECISIONS, NOTIONS, Notion, matched_gaps, rates
-from evenhand.core import DataError, EvenhandError, Events, Exclusions, PreferenceData, clip
+from evenhand.core import DataError, EvenhandError, Events, Exclusions, Groups, PreferenceData, clip
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, split_pairs
 from evenhand.jobs import dials
+from evenhand.jobs.assignments import Assignment, write
 from evenhand.jobs.audit import no_test_pairs
 from evenhand.jobs.compared import check_constraints
 from evenhand.jobs.facts import data_digest, joined
@@ -107,7 +108,8 @@ class Bench:
                 if place == 0:
                     check(entries, ready, say)
                 step = min(at_once, -(-len(todo) // self.jobs))
-                for part, why in self._train(ready, [todo[i : i + step] for i in range(0, len(todo), step)], seed):
+                alike = [[e for e in todo if e.method.unreduced == wide] for wide in (False, True)]  # a process reads one feature map
+                for part, why in self._train(ready, [some[i : i + step] for some in alike for i in range(0, len(some), step)], seed):
                     failed.update({e.name: why for e in part if why})
                     done += len(part)
                     progress("trials", done, total)
@@ -144,7 +146,7 @@ class Bench:
                     while waiting and len(running) < self.jobs:
                         part, note = waiting.pop(0), Path(notes) / str(len(waiting))
                         process = multiprocessing.Process(
-                            target=_work, args=(ready, part, seed, self._files(part, seed), note), daemon=True
+                            target=_work, args=(ready.on(part[0].method), part, seed, self._files(part, seed), note), daemon=True
                         )
                         process.start()
                         running[process] = (part, note)
@@ -172,7 +174,7 @@ class Bench:
                 self.encoding.with_prompt,
                 self.encoding.tfidf,
                 self.encoding.dim,
-                self.encoding.unreduced,
+                entry.method.unreduced,
             ],
             "grouping": [list(self.grouping.attributes), self.grouping.threshold, self.grouping.minority],
             "method": describe(entry.method),
@@ -218,6 +220,7 @@ class Failure:
 
 def check(entries: Sequence[Entry], ready: Prepared, say: Callable[[str], None]) -> None:
     """What can be known before training: raises EvenhandError where a method lacks groups or events, and tells `say` of lesser limits."""
+    ready.check_groups({e.name: e.method for e in entries}, say)
     train, valid = ready.training()
     if ready.events is not None and is_matched(ready.events):
         matched_gaps(np.zeros(len(ready.data)), ready.data.user, ready.events)  # sets of two users cannot be judged
@@ -359,6 +362,16 @@ def _ended(code: int | None) -> str:
     if code is not None and code < 0:
         return f"signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
     return f"exit code {code}"
+
+
+def assign(file: Path, data: PreferenceData, trials: Sequence[Trial | Failure]) -> None:
+    """Write every user's group and support in each seed of the trials that were not failures."""
+    of_seed = {t.seed: t for t in trials if isinstance(t, Trial)}
+    found = [
+        Assignment(seed, Groups(t.groups, t.arrays["group"], t.rule), np.asarray(t.arrays["support"], np.float64))
+        for seed, t in sorted(of_seed.items())
+    ]
+    write(file, data.users, found)
 
 
 def check_jobs(jobs: int) -> int:
