@@ -20,7 +20,7 @@ from evenhand.data.splits import DEAL, MIN_PROMPTS, TEST, TRAIN, VALID, Split, s
 from evenhand.data.support import Support
 from evenhand.jobs import assignments
 from evenhand.jobs.compared import examined
-from evenhand.jobs.facts import FORMULAS, LIMITS, facts, joined, model_hash, split_digest
+from evenhand.jobs.facts import FORMULAS, LIMITS, facts, joined, limits, model_hash, split_digest
 from evenhand.jobs.grouping import Grouping, support_of
 from evenhand.report.report import Report
 
@@ -203,7 +203,9 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
         "splits": split.rule if own else f"{int(split.history.sum()):,} pairs are read as history, {int(test.sum()):,} are scored.",
         "stability": stability(ready, loaded.scorer, test, seed).sentence,
     }
-    return _report(data, outcomes, outcomes, ready.groups, ready.support, left, more, replace(asked, seed=seed), limited)
+    return _report(
+        data, outcomes, outcomes, ready.groups, ready.support, left, more, replace(asked, seed=seed), limited, limits(loaded.reads_prompts)
+    )
 
 
 def readable(split: Split) -> np.ndarray:
@@ -227,6 +229,7 @@ def _report(
     more: dict[str, str],
     asked: Asked,
     constraints: tuple[ConstraintFindings, ...],
+    limits: tuple[str, ...] = LIMITS,
 ) -> Report:
     """The report of one model without a model to compare it with; `curve` are the outcomes that support may be held against."""
     exclusions = joined(data, left)
@@ -253,7 +256,7 @@ def _report(
             exclusions=exclusions,
             facts=facts(data, asked.seed, more),
             formulas=FORMULAS,
-            limits=LIMITS,
+            limits=limits,
             command=asked.command,
             constraints=constraints,
         )

@@ -20,12 +20,13 @@ from evenhand.jobs import dials
 from evenhand.jobs.audit import Asked, must_be_data, no_test_pairs
 from evenhand.jobs.compared import check_constraints
 from evenhand.jobs.compared import examined as examined_constraints
-from evenhand.jobs.facts import FORMULAS, LIMITS, facts, joined, model_hash, split_digest
+from evenhand.jobs.facts import FORMULAS, facts, joined, limits, model_hash, split_digest
 from evenhand.jobs.prepare import Encoding, Prepared, Progress, held_out, judged, prepare, silent, stability
 from evenhand.jobs.trained import train_models
 from evenhand.methods.faro import Faro
 from evenhand.methods.penalty import Penalty
 from evenhand.report.report import Report
+from evenhand.serve.reads import what_is_read
 from evenhand.serve.reward_model import RewardModel
 from evenhand.training.loop import Constrained, Fitted
 
@@ -149,7 +150,7 @@ def _report(
             exclusions=left,
             facts=facts(ready.data, asked.seed, {**more, "stability": stability(own, models[name].scorer, test, asked.seed).sentence}),
             formulas=FORMULAS,
-            limits=LIMITS,
+            limits=limits(own.with_prompt),
             command=asked.command,
             constraints=examined_constraints(asked, sides[0] if others else None, sides[-1], events, fitted_to) if sides else (),
         )
@@ -190,6 +191,7 @@ def _about(ready: Prepared, model: RewardModel) -> dict[str, str]:
         "model sha256": model_hash(model.scorer, model.feature_map),
         "encoder": "none" if encoder is None else f"{encoder.name}, fingerprint {encoder.fingerprint[:16]}",
         "features": f"{ready.feature_map.dim} dimensions of {seen:,} distinct responses; the encoder cuts {cut:,} of them",
+        "reads": what_is_read(model.with_prompt),
         "dials": ", ".join(f"{n}={v}" for n, v in model.facts["dials"].items()),
         "splits": ready.split.rule,
     }

@@ -105,6 +105,7 @@ class Prepared:
     feature_map: FeatureMap
     features: torch.Tensor  # float32[responses, dim]
     events: Events | None = None  # what constraints compare: the data's own groups of pairs, else the users' groups by attributes
+    with_prompt: bool = False
     tfidf: bool = True  # whether feature maps look at words beside the encoder's vectors
     seed: int = 0
 
@@ -269,7 +270,9 @@ def prepare(
     support = support_of(data, split.history, seen)
     groups = grouping.groups(data, support, seen)
     events = grouping.events(data, groups)
-    return Prepared(data, split, support, groups, responses, feature_map, torch.from_numpy(features), events, encoding.tfidf, seed)
+    return Prepared(
+        data, split, support, groups, responses, feature_map, torch.from_numpy(features), events, encoding.with_prompt, encoding.tfidf, seed
+    )
 
 
 def judged(ready: Prepared, scorer: Any, rows: np.ndarray, model: str, split: str) -> Outcomes:

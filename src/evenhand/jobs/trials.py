@@ -42,6 +42,7 @@ from evenhand.jobs.prepare import Encoding, Prepared, Progress, prepare
 from evenhand.methods.faro import Faro
 from evenhand.methods.pafo import Pafo
 from evenhand.methods.penalty import Penalty
+from evenhand.serve.reads import what_is_read
 from evenhand.training.calibration import Calibration, calibrate
 from evenhand.training.groups import require_groups
 from evenhand.training.scoring import margins
@@ -129,7 +130,8 @@ class Bench:
     def about(self) -> dict[str, str]:
         """Facts for the report."""
         encoder = self.encoding.encoder
-        return {"encoder": "none" if encoder is None else f"{encoder.name}, fingerprint {encoder.fingerprint[:16]}"}
+        name = "none" if encoder is None else f"{encoder.name}, fingerprint {encoder.fingerprint[:16]}"
+        return {"encoder": name, "reads": what_is_read(self.encoding.with_prompt)}
 
     def _ready(self, seed: int, progress: Progress) -> Prepared:
         split = split_pairs(self.data, seed=seed)
