@@ -300,3 +300,22 @@ def test_numbering_survives_huge_products():
     number, count = number_rows(big, big, big)
     assert count == 3
     np.testing.assert_array_equal(number, [0, 2, 2, 1])
+
+
+def test_the_whole_file_decides_the_rule_and_the_known_pairs_the_values():
+    """Two halves of shared pairs, of which the users of one deal know few: alone they would go by items."""
+    rng = np.random.default_rng(0)
+    data = table([(u, p, *rng.permutation([2 * p + 50, 2 * p + 51])) for u in range(12) for p in range(20)])
+    known = data.prompt < 6
+    assert "(S1)" not in choose_support(data.take(known)).rule
+    found = choose_support(data, known=known)
+    assert found.rule.endswith("Chosen because 100% of users share at least 9 pairs with 4 others.")
+    np.testing.assert_array_equal(found.values, pair_support(data.take(known)).values)
+    drawn = data.take(known)  # other pairs than the file's own, of the same users
+    np.testing.assert_array_equal(choose_support(drawn, whole=data).values, found.values)
+    assert choose_support(drawn, whole=data).rule == found.rule
+    # Users differ in how many pairs they share, not in how often others agree: nobody is rarer than anybody
+    alike = table([(u, p, 2 * p + 50, 2 * p + 51) for u in range(12) for p in range(10 + u)])
+    counted = pair_support(alike)
+    assert len(set(counted.pairs)) > 1
+    assert len(set(counted.values)) == 1

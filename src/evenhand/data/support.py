@@ -169,12 +169,18 @@ Directions = Callable[[PreferenceData], np.ndarray]  # pairs → each user's mea
 
 
 def choose_support(
-    data: PreferenceData, directions: Directions | None = None, *, known: np.ndarray | None = None, pool: np.ndarray | None = None
+    data: PreferenceData,
+    directions: Directions | None = None,
+    *,
+    known: np.ndarray | None = None,
+    pool: np.ndarray | None = None,
+    whole: PreferenceData | None = None,
 ) -> Support:
     """S1 where it can be had, else the best fallback; the rule sentence says which and why.
 
-    The rule is chosen on all pairs of `data`, so that one file has one rule, however and by whomever its pairs are dealt. It looks at who
-    judged what, and at what was chosen only to tell votes and clusters. Values come from the pairs `known` alone (default: all):
+    The rule is chosen on all pairs of the file, so that it has one rule, however and by whomever its pairs are dealt: on `whole`, where
+    dealing drew other pairs than the file's own, else on `data`. It looks at who judged what, and at what was chosen only to tell votes
+    and clusters. Values come from the pairs of `data` that are `known` alone (default: all):
 
     1. Votes on single items (nearly every item of a user is always chosen or always rejected): item support, since both items of
        a pair then lean the same way and S1 overstates how common or rare a taste is.
@@ -188,7 +194,7 @@ def choose_support(
     joins the nearest one. So under the rule nobody outside the pool moves anybody else's support.
     """
     some = data if known is None else data.take(np.flatnonzero(known))
-    measure, reason = _choose(data, directions)
+    measure, reason = _choose(data if whole is None else whole, directions)
     if measure is not None:
         support = measure(some, pool=pool)
     else:

@@ -82,9 +82,14 @@ class WordDirections:
         return np.asarray(signs @ self.features) / np.maximum(np.bincount(pairs.user, minlength=len(some.users)), 1)[:, None]
 
 
-def support_of(data: PreferenceData, known: np.ndarray | None = None, pool: np.ndarray | None = None) -> Support:
-    """Every user's support from the pairs `known` bool[n], by the one rule that the file has in every verb. pool: see `choose_support`."""
-    return choose_support(data, WordDirections(data), known=known, pool=pool)
+def support_of(
+    data: PreferenceData, known: np.ndarray | None = None, pool: np.ndarray | None = None, whole: PreferenceData | None = None
+) -> Support:
+    """Every user's support from the pairs `known` bool[n], by the one rule that the file has in every verb.
+
+    whole: the file's data, where `data` holds other pairs of the same users and texts. pool: see `choose_support`.
+    """
+    return choose_support(data, WordDirections(data if whole is None else whole), known=known, pool=pool, whole=whole)
 
 
 def check_parted(groups: Groups, seen: np.ndarray, needing: Sequence[str], say: Callable[[str], None]) -> None:

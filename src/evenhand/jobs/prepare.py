@@ -255,10 +255,14 @@ def prepare(
     grouping: Grouping,
     *,
     feature_map: FeatureMap | None = None,
+    whole: PreferenceData | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Prepared:
-    """Encode, fit the feature map unless one is given, and compute support and groups on what may enter a history alone."""
+    """Encode, fit the feature map unless one is given, and compute support and groups on what may enter a history alone.
+
+    whole: the file's own pairs, where `data` was drawn anew for this split; they decide by which rule support is measured.
+    """
     responses = encode_responses(data, encoding.encoder, encoding.with_prompt, encoding.cache, progress)
     if feature_map is None:
         feature_map = fit_features(split, responses, encoding.dim, encoding.tfidf, seed)
@@ -267,7 +271,7 @@ def prepare(
         found = "the texts carry no features: TF-IDF keeps words of three or more training responses, and there are none"
         raise DataError(found, expected="texts that share words, or an encoder", remedy="use --encoder minilm")
     seen = None if split.unseen.all() else ~split.unseen
-    support = support_of(data, split.history, seen)
+    support = support_of(data, split.history, seen, whole)
     groups = grouping.groups(data, support, seen)
     events = grouping.events(data, groups)
     return Prepared(
