@@ -42,7 +42,6 @@ METHODS = {
     "PAFO on ridge, balance 1": ("pafo", "low_rank", {"rank": "6", "balance": "1"}),
     "collaborative": ("collaborative", None, {}),
 }
-WIDE = "collaborative"  # on unreduced features, as its page advises; the others on the study's `dim`
 
 
 @dataclass(frozen=True)
@@ -138,18 +137,14 @@ def one(study: Study, attribute: str, args: argparse.Namespace) -> dict[str, Any
     name = f"{study.name} by {attribute}" if attribute else study.name
     entries = [Entry(title, method(*how)) for title, how in METHODS.items()]
     grouping = evenhand.Grouping((attribute,) if attribute else ())
-    reduced = evenhand.Encoding(MiniLM(), dim=study.dim, cache=args.cache)
-    whole = evenhand.Encoding(MiniLM(), cache=args.cache, unreduced=True)
-    readings = ((reduced, [e for e in entries if e.name != WIDE]), (whole, [e for e in entries if e.name == WIDE]))
+    encoding = evenhand.Encoding(MiniLM(), dim=study.dim, cache=args.cache)
     seeds = range(args.deals)
     data = table(study)
     if len(data.users) < FEWEST_USERS:
         return {"name": name, "left_out": f"{len(data.users)} usable raters, {FEWEST_USERS} needed"}
-    trials: list[Trial | Failure] = []
     start = time.perf_counter()
-    for encoding, some in readings:
-        bench = Bench(data, encoding, grouping, args.work / "trials", args.jobs)
-        trials += bench.run(some, seeds, lambda *a: None, print)
+    bench = Bench(data, encoding, grouping, args.work / "trials", args.jobs)
+    trials: list[Trial | Failure] = list(bench.run(entries, seeds, lambda *a: None, print))
     report = StandingsReport(Contest(entries, PLAIN, seeds, name, command="runs/voters.sh").standings(data, trials, bench.about()))
     report.save(args.work / name.replace(" ", "-"))
     print(f"\n{name}, {time.perf_counter() - start:.0f} s\n{report!r}", flush=True)

@@ -277,7 +277,7 @@ def test_from_votes_to_a_saved_model_and_scores(tmp_path: Path) -> None:
                 part = ("train", "train", "valid", "test")[i // 2 % 4]
                 out.write(json.dumps({"user": f"u{u}", "item": texts[i], "vote": 1 if likes else -1, "split": part}) + "\n")
     data = load(file, source="votes", on_bad="skip", seed=0)
-    result = fit_job(data, "collaborative", encoding=Encoding(None, unreduced=True), resamples=200)
+    result = fit_job(data, "collaborative", encoding=Encoding(None), resamples=200)
     result.save(tmp_path / "out")
     assert result.report.findings.model.overall.value > 0.75
     known, asked = tmp_path / "known.jsonl", tmp_path / "asked.jsonl"

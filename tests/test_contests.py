@@ -15,11 +15,15 @@ import evenhand
 from evenhand.audits.findings import to_json
 from evenhand.core import EvenhandError, PreferenceData
 from evenhand.data.simulate import simulated_users
+from evenhand.data.splits import TEST, split_pairs
 from evenhand.jobs import trials
 from evenhand.jobs.compare import EVERYTHING
+from evenhand.jobs.prepare import Prepared, judged, prepare
 from evenhand.jobs.trained import PERSONALISED, PLAIN
 from evenhand.jobs.trials import Bench, Entry, Failure, Trial
 from evenhand.methods.bradley_terry import BradleyTerry
+from evenhand.methods.collaborative import CollaborativeMethod
+from evenhand.models.linear import Linear
 from evenhand.report.standings import StandingsReport
 
 TFIDF = evenhand.Encoding(None, dim=32)
@@ -231,3 +235,31 @@ def test_everything_names_files_that_exist(data: PreferenceData) -> None:
 
     for name in EVERYTHING:
         assert trials.describe(dials.method(name, {}))
+
+
+def test_a_method_reads_its_own_features_wherever_it_is_trained(tmp_path: Path) -> None:
+    """Collaborative filtering reads unreduced features, the others reduced ones: in a contest and in a fit alike, and saved with the model."""
+    data = simulated_users(seed=3, users=40, minority=0.2, pairs_per_user=20)
+    grouping = evenhand.Grouping(("taste",))
+    ready = prepare(data, split_pairs(data, seed=0), TFIDF, grouping)
+    assert (ready.feature_map.recipe.letters, ready.unreduced.feature_map.recipe.letters) == (False, True)
+    assert ready.feature_map.dim == 32 < ready.unreduced.feature_map.dim
+    rows, reduced = ready.split.rows(TEST), replace(quick(), head=Linear())
+
+    def accuracy(some: Prepared, method: Any) -> np.ndarray:
+        right = judged(some, method.fit(*some.training(), 0).scorer, rows, "", "").margin > 0
+        return np.bincount(data.user[rows], right, 40)[data.user[rows]] / np.bincount(data.user[rows], minlength=40)[data.user[rows]]
+
+    expected = {"wide": accuracy(ready.unreduced, CollaborativeMethod()), "one": accuracy(ready, reduced)}
+    entries = [Entry("one", reduced), Entry("wide", CollaborativeMethod()), Entry("two", reduced)]
+    bench = Bench(data, TFIDF, grouping, tmp_path / "trials", 2)
+    found = {t.entry: t for t in bench.run(entries, [0], lambda *a: None, lambda note: None, at_once=32)}
+    for name, entry in (("one", "one"), ("wide", "wide"), ("one", "two")):
+        trial = found[entry]
+        assert isinstance(trial, Trial)
+        np.testing.assert_allclose(trial.arrays["test.accuracy"][data.user[rows]], expected[name])
+    fitted = evenhand.fit(data, "collaborative", encoding=TFIDF, grouping=grouping, resamples=20, settings={"max_epochs": "2"})
+    assert fitted.report.findings.model.overall.value == pytest.approx(np.nanmean(found["wide"].arrays["test.accuracy"]))
+    assert fitted.report.findings.others[0].overall.value == pytest.approx(np.nanmean(found["one"].arrays["test.accuracy"]))
+    fitted.model.save(tmp_path / "model")
+    assert evenhand.RewardModel.load(tmp_path / "model").feature_map.recipe == ready.unreduced.feature_map.recipe

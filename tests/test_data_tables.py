@@ -487,7 +487,7 @@ def test_check_writes_a_page_without_texts_or_ids(tmp_path: Path, monkeypatch: p
     jsonl(tmp_path / "a.jsonl", rows)
     done = CliRunner().invoke(app, ["check", "a.jsonl", "--group-by", "country", "--on-bad", "skip"])
     assert done.exit_code == 0, done.output
-    page, said = (tmp_path / "check" / "report.html").read_text(), json.loads((tmp_path / "check" / "check.json").read_text())
+    page, said = (tmp_path / "check" / "check.html").read_text(), json.loads((tmp_path / "check" / "check.json").read_text())
     assert said["verdict"].startswith("Usable, with care")
     assert said["verdict"] in done.output
     assert [f["check"] for f in said["first"]][:1] == ["values that look missing"]

@@ -44,7 +44,10 @@ def test_equal_users_stay_together_and_the_cut_is_the_nearest():
 def test_a_minority_of_more_than_one_half_is_refused(q):
     groups = by_quantile(support([0.3] * 41 + [0.6] * 19), q)
     np.testing.assert_array_equal(groups.of_user, np.zeros(60))
-    assert "Nobody is in the minority: the 41 of 60 users with the lowest support are equal and more than one half" in groups.rule
+    assert (
+        "Nobody is in the minority: the 41 of 60 users with the lowest support are equal (0.300; of the others it is up to 0.600)"
+        in groups.rule
+    )
     assert (by_quantile(support([0.3] * 30 + [0.6] * 30), q).of_user == 1).sum() == 30  # one half is not more than one half
     # The cut at 4 of 6 is the nearer one to 60 %, but 2 of 6 is the nearest that leaves a minority
     assert (by_quantile(support([0.1, 0.1, 0.2, 0.2, 0.3, 0.3]), 0.6).of_user == 1).sum() == 2
@@ -79,7 +82,7 @@ def test_unknown_support_is_in_no_group():
 
 
 @pytest.mark.parametrize(
-    ("values", "why"), [([0.4] * 5, "all users have the same support"), ([np.nan] * 5, "no users have a known support")]
+    ("values", "why"), [([0.4] * 5, "all 5 users have the same support, 0.400"), ([np.nan] * 5, "no users have a known support")]
 )
 def test_no_minority_where_nobody_differs(values, why):
     groups = by_quantile(support(values))

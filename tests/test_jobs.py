@@ -48,6 +48,8 @@ def test_report_covers_every_pair_and_four_cells(result: Fit, data: PreferenceDa
         "one reward for all (Bradley-Terry)", "personalised Bradley-Terry", "PAFO: teacher of majority", "PAFO: teacher of minority", "PAFO"
     ]  # fmt: skip
     assert found.facts["stability"].startswith("Scores of 64 pairs moved by at most")
+    assert "same reward under every prompt" in found.facts["reads"]
+    assert any("same reward under every prompt" in limit for limit in found.limits)
 
 
 def test_same_seed_same_report(result: Fit, data: PreferenceData) -> None:

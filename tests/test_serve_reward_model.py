@@ -126,6 +126,19 @@ def test_with_prompt_survives_saving(tmp_path: Path) -> None:
     assert RewardModel.load(tmp_path / "m", encoder=model.encoder).with_prompt
 
 
+@pytest.mark.parametrize("with_prompt", [False, True])
+def test_whether_prompts_count_is_said_wherever_the_model_is_met(with_prompt: bool, tmp_path: Path) -> None:
+    model = model_of(with_prompt=with_prompt)
+    one, other = (model.score(HISTORY, [p], TEXTS[:1])[0] for p in PROMPTS[:2])
+    assert model.reads_prompts == (one != other)
+    model.save(tmp_path / "m")
+    loaded = RewardModel.load(tmp_path / "m", encoder=model.encoder)
+    assert loaded.reads_prompts == with_prompt
+    said = "reads prompt and response together" if with_prompt else "a response has the same reward under every prompt"
+    for text in (repr(loaded), loaded._repr_html_(), (tmp_path / "m" / "model.json").read_text()):
+        assert said in text
+
+
 def test_a_model_on_word_counts_alone_needs_no_encoder(tmp_path: Path) -> None:
     model = model_of(encoder=None)
     model.save(tmp_path / "m")
@@ -193,7 +206,9 @@ def test_odd_texts_are_scored() -> None:
 
 
 def test_one_word_about_a_model_shows_no_array() -> None:
-    assert repr(model_of()) == "RewardModel(LowRank(rank=4), letters, 12 features, bradley_terry)"
+    assert repr(model_of()).startswith(
+        "RewardModel(LowRank(rank=4), letters, 12 features, bradley_terry). The model reads the response alone"
+    )
 
 
 # ---- the real encoder, and a trained model

@@ -158,15 +158,15 @@ def test_a_pool_leaves_seen_users_untouched_by_new_ones():
 
 @pytest.mark.parametrize("style", ["pairs", "votes", "items", "alone"])
 def test_what_unseen_users_choose_moves_no_seen_users_support_or_group(style):
-    """Half the users are unseen, and are enough to turn each rule of choose_support if they had a say."""
+    """Half the users are unseen and choose otherwise each time; the rule is the file's."""
     rng = np.random.default_rng(0)
     seen = np.arange(40) < 20
     supports, rules = [], []
-    for unseen_style in ("pairs", "votes", "items", "alone"):
-        rows = np.concatenate([choices(style, range(20), np.random.default_rng(1)), choices(unseen_style, range(20, 40), rng)])
+    for _ in range(4):
+        rows = np.concatenate([choices(style, range(20), np.random.default_rng(1)), choices(style, range(20, 40), rng)])
         directions = np.where(np.arange(40)[:, None] % 4 < 3, [1.0, 0.0], [0.0, 1.0]) + 0.01 * np.random.default_rng(2).normal(size=(40, 2))
-        directions[20:] = rng.normal(size=(20, 2))
-        found = choose_support(table(rows, 40), directions, pool=seen)
+        directions[20:] += 0.2 * rng.normal(size=(20, 2))
+        found = choose_support(table(rows, 40), lambda some, d=directions: d, pool=seen)
         supports.append(found.values[seen])
         rules.append(found.rule.partition(" Chosen")[0].partition(", silhouette")[0])
         groups = by_quantile(found, 0.3, pool=seen).of_user[seen]
@@ -181,7 +181,7 @@ def test_what_unseen_users_choose_moves_no_seen_users_support_or_group(style):
 def choices(style: str, users: range, rng: np.random.Generator) -> np.ndarray:
     """Shared pairs, votes on shared items, pairs drawn from shared items, or pairs nobody shares."""
     if style == "pairs":
-        rows = [(u, p, *rng.permutation([2 * p + 20, 2 * p + 21])) for u in users for p in range(8)]
+        rows = [(u, p, *rng.permutation([2 * p + 20, 2 * p + 21])) for u in users for p in range(10)]
     elif style == "votes":
         like = rng.random((40, 12)) < 0.5
         rows = [(u, -1, 50 + a, 50 + b) for u in users for a in range(12) for b in range(12) if like[u, a] and not like[u, b]]
@@ -237,7 +237,7 @@ def test_clusters_are_found_where_there_are_some():
 
 def test_choice_takes_pairs_when_users_share_them():
     rng = np.random.default_rng(0)
-    rows = [(u, p, *rng.permutation([2 * p + 20, 2 * p + 21])) for u in range(10) for p in range(8)]
+    rows = [(u, p, *rng.permutation([2 * p + 20, 2 * p + 21])) for u in range(10) for p in range(9)]
     chosen = choose_support(table(rows))
     assert "(S1)" in chosen.rule
     assert "100% of users" in chosen.rule
@@ -277,9 +277,10 @@ def test_choice_falls_back_to_items_then_clusters_then_says_what_is_missing():
     alone = table([(u, 0, 2 * (10 * u + i) + 1, 2 * (10 * u + i) + 2) for u in range(30) for i in range(10)])
     unknown = choose_support(alone)
     assert not unknown.known.any()
-    assert "0% of users have a value; give user attributes" in unknown.rule
+    assert "0% of users can have a value; give user attributes" in unknown.rule
+    assert choose_support(alone, lambda some: np.ones((30, 2))).rule == unknown.rule  # one cluster says nothing
     directions = np.where(np.arange(30)[:, None] < 24, [1.0, 0.0], [0.0, 1.0]) + 0.01 * rng.normal(size=(30, 2))
-    clustered = choose_support(alone, directions)
+    clustered = choose_support(alone, lambda some: directions)
     np.testing.assert_allclose(clustered.values, [23.5 / 30] * 24 + [5.5 / 30] * 6)
     assert "(S2)" in clustered.rule
 
@@ -299,3 +300,22 @@ def test_numbering_survives_huge_products():
     number, count = number_rows(big, big, big)
     assert count == 3
     np.testing.assert_array_equal(number, [0, 2, 2, 1])
+
+
+def test_the_whole_file_decides_the_rule_and_the_known_pairs_the_values():
+    """Two halves of shared pairs, of which the users of one deal know few: alone they would go by items."""
+    rng = np.random.default_rng(0)
+    data = table([(u, p, *rng.permutation([2 * p + 50, 2 * p + 51])) for u in range(12) for p in range(20)])
+    known = data.prompt < 6
+    assert "(S1)" not in choose_support(data.take(known)).rule
+    found = choose_support(data, known=known)
+    assert found.rule.endswith("Chosen because 100% of users share at least 9 pairs with 4 others.")
+    np.testing.assert_array_equal(found.values, pair_support(data.take(known)).values)
+    drawn = data.take(known)  # other pairs than the file's own, of the same users
+    np.testing.assert_array_equal(choose_support(drawn, whole=data).values, found.values)
+    assert choose_support(drawn, whole=data).rule == found.rule
+    # Users differ in how many pairs they share, not in how often others agree: nobody is rarer than anybody
+    alike = table([(u, p, 2 * p + 50, 2 * p + 51) for u in range(12) for p in range(10 + u)])
+    counted = pair_support(alike)
+    assert len(set(counted.pairs)) > 1
+    assert len(set(counted.values)) == 1

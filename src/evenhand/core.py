@@ -335,6 +335,9 @@ class Method(Protocol):
     """A training rule. It sees index pairs, margins and groups; never text, never the metrics it is judged by."""
 
     needs_groups: ClassVar[bool]  # True: it cannot be fitted unless every group has training and validation pairs
+    unreduced: ClassVar[
+        bool
+    ]  # True: it reads texts' features as they are and finds its own ridge weight; False: reduced to few coordinates
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Any:
         """A trained Scorer; the same seed gives the same one."""

@@ -9,6 +9,7 @@ import typer
 
 from evenhand.cli.inputs import assignments, check_place, command, encoder_named, listed, read
 from evenhand.cli.options import (
+    Assignments,
     Bad,
     BadRows,
     Cache,
@@ -30,7 +31,6 @@ from evenhand.cli.options import (
     Source,
     Tfidf,
     Threshold,
-    Unreduced,
     WithPrompt,
 )  # fmt: skip
 from evenhand.cli.terminal import finish_standings, progress_bar, say
@@ -67,7 +67,7 @@ def compare(
     with_prompt: WithPrompt = False,
     tfidf: Tfidf = True,
     dim: Dim = None,
-    unreduced: Unreduced = False,
+    assigned: Assignments = None,
     seed: Seed = 0,
     cache: Cache = None,
     jobs: Jobs = 0,
@@ -90,12 +90,13 @@ def compare(
             tune_settings=tune,
             out=out,
             head=head,
-            encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache, unreduced),
+            encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache),
             grouping=Grouping(group_by or (), threshold, minority),
             seed=seed,
             jobs=jobs,
             simulated=simulated,
             command=command(),
+            assignments=assigned,
             progress=progress,
             say=say,
         )
@@ -128,7 +129,6 @@ def sweep(
     with_prompt: WithPrompt = False,
     tfidf: Tfidf = True,
     dim: Dim = None,
-    unreduced: Unreduced = False,
     seed: Seed = 0,
     cache: Cache = None,
     jobs: Jobs = 0,
@@ -152,7 +152,7 @@ def sweep(
             settings=assignments(setting, "--set", "rank=6"),
             out=out,
             head=head,
-            encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache, unreduced),
+            encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache),
             grouping=Grouping(group_by or (), threshold, minority),
             seed=seed,
             jobs=jobs,

@@ -53,9 +53,10 @@ Encoder = Annotated[str, typer.Option(help="minilm (embedded), none (TF-IDF alon
 Chunked = Annotated[bool, typer.Option("--chunked", help="Pool long responses over chunks instead of cutting them.")]
 WithPrompt = Annotated[bool, typer.Option("--with-prompt", help="Encode prompt and response together.")]
 Tfidf = Annotated[bool, typer.Option(help="Put TF-IDF beside the encoder: style tells users apart too.")]
-Dim = Annotated[int | None, typer.Option(help="Coordinates of the features; default by the number of responses.", show_default=False)]
-Unreduced = Annotated[
-    bool, typer.Option("--unreduced", help="Encoder, words and letters side by side as they are: for --method collaborative.")
+Dim = Annotated[int | None, typer.Option(help="Coordinates of reduced features; default by the number of responses.", show_default=False)]
+Assignments = Annotated[
+    Path | None,
+    typer.Option("--assignments", help="CSV for every user's id, group and support: private, so only where you ask.", show_default=False),
 ]
 Simulated = Annotated[bool, typer.Option("--simulated", help="Say in the report that the users are simulated.")]
 Seeds = Annotated[int, typer.Option(min=1, help="How many seeds, from --seed upwards: each deals the data and trains anew.")]

@@ -11,6 +11,7 @@ import typer
 
 from evenhand.cli.inputs import assignments, check_place, command, constraints, encoder_named, read
 from evenhand.cli.options import (
+    Assignments,
     Bad,
     BadRows,
     Cache,
@@ -37,7 +38,6 @@ from evenhand.cli.options import (
     Tfidf,
     Threshold,
     Tolerance,
-    Unreduced,
     WeighStrength,
     WithPrompt,
 )  # fmt: skip
@@ -56,7 +56,6 @@ def check(
     missing: Missing = None,
     min_strength: MinStrength = 0.0,
     weigh_strength: WeighStrength = False,
-    seed: Seed = 0,
 ) -> None:
     """Read DATA, say whether it can be used and what to mend first: duplicates, contradictions, leakage, surface features, ids."""
     from evenhand.jobs.check import check as run
@@ -76,7 +75,7 @@ def check(
         min_strength=min_strength,
         weigh_strength=weigh_strength,
     )
-    report = CheckReport(loaded, run(loaded, group_by or (), seed), command())
+    report = CheckReport(loaded, run(loaded, group_by or ()), command())
     told = (plain_table(part.title, part.columns, part.rows) for part in report.found.tables() if part.rows)
     say(exclusions(loaded.exclusions, loaded.source), *report.lines(), *told, f"report: {report.save(out)}")
 
@@ -103,6 +102,7 @@ def audit(
     constraint: Constraint = None,
     tolerance: Tolerance = 0.05,
     require: Require = None,
+    assigned: Assignments = None,
     seed: Seed = 0,
     cache: Cache = None,
 ) -> None:
@@ -137,6 +137,7 @@ def audit(
         tolerance=tolerance,
         require=require or (),
         constraints=constraints(constraint),
+        assignments=assigned,
         seed=seed,
         command=command(),
         cache=cache,
@@ -186,7 +187,7 @@ def fit(
     with_prompt: WithPrompt = False,
     tfidf: Tfidf = True,
     dim: Dim = None,
-    unreduced: Unreduced = False,
+    assigned: Assignments = None,
     seed: Seed = 0,
     cache: Cache = None,
     simulated: Simulated = False,
@@ -228,13 +229,15 @@ def fit(
             tolerance=tolerance,
             require=require or (),
             constraints=constraints(constraint),
-            encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache, unreduced),
+            encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache),
             grouping=Grouping(group_by or (), threshold, minority),
+            assignments=assigned,
             seed=seed,
             simulated=simulated,
             command=command(),
             progress=progress,
             keep=lambda trained: trained.save(out / "model"),
+            say=say,
         )
     finish(result.report, result.report.save(out))
 

@@ -28,9 +28,14 @@ def by_quantile(support: Support, q: float = 0.2, *, pool: np.ndarray | None = N
     cuts = np.flatnonzero(np.diff(values)) + 1  # a cut before cuts[i] leaves cuts[i] users below
     starts = cuts[2 * cuts <= len(values)]
     if len(starts) == 0:
-        why = f"no {users} have a known support" if len(values) == 0 else f"all {users} have the same support"
+        why = f"no {users} have a known support: too few pairs or items are shared"
+        if len(values):
+            why = f"all {len(values)} {users} have the same support, {values[0]:.3f}"
         if len(cuts):
-            why = f"the {cuts[0]} of {len(values)} {users} with the lowest support are equal and more than one half"
+            rest = f"of the others it is up to {values[-1]:.3f}"
+            why = (
+                f"the {cuts[0]} of {len(values)} {users} with the lowest support are equal ({values[0]:.3f}; {rest}) and more than one half"
+            )
         return _two_groups(support, -np.inf, f"Nobody is in the minority: {why}.")
     below = int(starts[np.argmin(np.abs(starts - q * len(values)))])
     lowest = f"the {below} of {len(values)} {users} with the lowest support"
@@ -43,7 +48,22 @@ def by_threshold(support: Support, threshold: float) -> Groups:
     """Two groups, majority and minority: the minority has support under the threshold, in [0, 1]; unknown support is in no group (-1)."""
     if not 0 <= threshold <= 1:
         raise DataError(f"support threshold {threshold}", expected="a number from 0 to 1", remedy="support is a share, so 0.4 means 40 %")
-    return _two_groups(support, threshold, f"Minority: users with support under {threshold:g}.")
+    values = support.values[support.known]
+    if len(values) == 0:
+        return _two_groups(
+            support, threshold, "Nobody is in the minority: no users have a known support: too few pairs or items are shared."
+        )
+    if values.min() >= threshold:
+        return _two_groups(support, threshold, f"Nobody is in the minority: support lies from {_range(values)}, never under {threshold:g}.")
+    if values.max() < threshold:
+        return _two_groups(
+            support, threshold, f"Everybody is in the minority: support lies from {_range(values)}, always under {threshold:g}."
+        )
+    return _two_groups(support, threshold, f"Minority: users with support under {threshold:g} (of all users from {_range(values)}).")
+
+
+def _range(values: np.ndarray) -> str:
+    return f"{values.min():.3f} to {values.max():.3f}"
 
 
 def _two_groups(support: Support, threshold: float, rule: str) -> Groups:

@@ -84,16 +84,11 @@ class ItemVotes:
     repeated: np.ndarray  # bool[m]: the item stands in two or more of the user's pairs
     mixed: np.ndarray  # int64[users]: items chosen in some of the user's pairs and rejected in others
 
-    def single_item(self, pool: np.ndarray | None = None) -> bool:
-        """Pairs look made of votes on single items: a user's items are on one side throughout, and items of both sides come back.
-
-        pool bool[users]: who is looked at, default everyone.
-        """
-        ours = slice(None) if pool is None else pool[self.votes.user]
-        up, repeated = self.votes.up[ours], self.repeated[ours]
+    def single_item(self) -> bool:
+        """Pairs look made of votes on single items: a user's items are on one side throughout, and items of both sides come back."""
+        up, repeated = self.votes.up, self.repeated
         both_sides = up.any() and not up.all() and repeated[up].mean() >= 0.1 and repeated[~up].mean() >= 0.1
-        mixed = self.mixed if pool is None else self.mixed[pool]
-        return bool(both_sides) and mixed.sum() <= 0.01 * repeated.sum()
+        return bool(both_sides) and self.mixed.sum() <= 0.01 * repeated.sum()
 
 
 def item_votes(data: PreferenceData, pairs: Votes) -> ItemVotes:

@@ -18,10 +18,11 @@ from evenhand.audits.requirements import parse_requirement
 from evenhand.audits.verdicts import TOLERANCE, check_requirements
 from evenhand.core import DataError, EvenhandError, Exclusions, Groups, PreferenceData
 from evenhand.data.splits import DEAL, MIN_PROMPTS, TEST, TRAIN, VALID, Split, deal
-from evenhand.data.support import Support, choose_support
+from evenhand.data.support import Support
+from evenhand.jobs import assignments
 from evenhand.jobs.compared import examined
-from evenhand.jobs.facts import FORMULAS, LIMITS, facts, joined, model_hash, split_digest
-from evenhand.jobs.grouping import Grouping
+from evenhand.jobs.facts import FORMULAS, LIMITS, facts, joined, limits, model_hash, split_digest
+from evenhand.jobs.grouping import Grouping, support_of
 from evenhand.report.report import Report
 
 HALVES = (0.5, 0.0, 0.5)  # of the prompts: support is computed on one half, the model judged on the other
@@ -39,6 +40,7 @@ class Asked:
     simulated: bool = False
     command: str = ""
     constraints: Sequence[tuple[Notion, float]] = ()  # (notion, gamma): largest accepted gap of event rates
+    assignments: str | Path | None = None  # CSV for every user's group and support; private, so only where it is asked for
 
     def __post_init__(self) -> None:
         for notion, gamma in self.constraints:
@@ -47,6 +49,8 @@ class Asked:
                     f"Found constraint {notion}={gamma:g}. Expected: {', '.join(NOTIONS)}, with a gap above 0 and at most 1. "
                     "To do: such as dp=0.05."
                 )
+        if self.assignments is not None:
+            assignments.check_place(Path(self.assignments))
         if not 0 <= self.tolerance <= 1:
             raise EvenhandError(f"tolerance is {self.tolerance}. Expected: a fraction from 0 to 1. To do: 5 points are 0.05.")
 
@@ -54,6 +58,11 @@ class Asked:
         """Read the requirements, so that a typo costs no training."""
         for text in self.require:
             parse_requirement(text, groups)
+
+    def assign(self, data: PreferenceData, groups: Groups, support: Support) -> None:
+        """Write every user's group and support where that was asked for."""
+        if self.assignments is not None:
+            assignments.write(Path(self.assignments), data.users, [assignments.Assignment(self.seed, groups, support.values)])
 
 
 def audit(
@@ -66,7 +75,7 @@ def audit(
 ) -> Report:
     """Audit a saved model's folder, or one or two score columns of the data: margins, or rewards of chosen and rejected.
 
-    Further arguments are the fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated.
+    Further arguments are the fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated, assignments.
     """
     must_be_data(data)
     if isinstance(scores, str):
@@ -94,9 +103,10 @@ def audit_scores(data: PreferenceData, scores: Sequence[str], asked: Asked) -> R
     support curve alone is drawn from halves. Raises DataError when a column was not loaded (`numbers=`).
     """
     dealt, tested, known, where = _halves(data, asked.seed)
-    support = choose_support(dealt.take(np.flatnonzero(known)), seed=asked.seed)
+    support = support_of(dealt, known, whole=data)
     groups = asked.grouping.groups(data, support)
     asked.check(groups)
+    asked.assign(data, groups, support)
     given = data.split is not None and (data.split >= 0).any()
     whole = bool(asked.grouping.attributes) and not given
 
@@ -161,7 +171,8 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
     loaded = RewardModel.load(model)
     own = loaded.facts.get("data") == data.fingerprint
     seed = int(loaded.facts["seed"]) if own else asked.seed
-    data, split = deal(data, seed=seed, shares=loaded.facts.get("shares", DEAL) if own else DEAL)
+    whole = data
+    data, split = deal(whole, seed=seed, shares=loaded.facts.get("shares", DEAL) if own else DEAL)
     if own and loaded.facts.get("split") != split_digest(split):
         expected = (
             "the same columns, source, --on-bad, --swap and split column as in `evenhand fit`, so that training pairs can be left out"
@@ -174,10 +185,10 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
     test = split.rows(TEST)
     if not test.any():
         raise no_test_pairs()
-    ready = prepare(
-        data, split, Encoding(loaded.encoder, loaded.with_prompt, cache=cache), asked.grouping, feature_map=loaded.feature_map, seed=seed
-    )
+    encoding = Encoding(loaded.encoder, loaded.with_prompt, cache=cache)
+    ready = prepare(data, split, encoding, asked.grouping, feature_map=loaded.feature_map, seed=seed, whole=whole)
     asked.check(ready.groups)
+    asked.assign(data, ready.groups, ready.support)
     where = (
         f"{held_out(split)}, the model's own split"
         if own
@@ -197,7 +208,9 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
         "splits": split.rule if own else f"{int(split.history.sum()):,} pairs are read as history, {int(test.sum()):,} are scored.",
         "stability": stability(ready, loaded.scorer, test, seed).sentence,
     }
-    return _report(data, outcomes, outcomes, ready.groups, ready.support, left, more, replace(asked, seed=seed), limited)
+    return _report(
+        data, outcomes, outcomes, ready.groups, ready.support, left, more, replace(asked, seed=seed), limited, limits(loaded.reads_prompts)
+    )
 
 
 def readable(split: Split) -> np.ndarray:
@@ -221,6 +234,7 @@ def _report(
     more: dict[str, str],
     asked: Asked,
     constraints: tuple[ConstraintFindings, ...],
+    limits: tuple[str, ...] = LIMITS,
 ) -> Report:
     """The report of one model without a model to compare it with; `curve` are the outcomes that support may be held against."""
     exclusions = joined(data, left)
@@ -247,7 +261,7 @@ def _report(
             exclusions=exclusions,
             facts=facts(data, asked.seed, more),
             formulas=FORMULAS,
-            limits=LIMITS,
+            limits=limits,
             command=asked.command,
             constraints=constraints,
             flaw=broken(outcomes, groups),

@@ -147,10 +147,11 @@ def issue(
 ) -> CertificateReport:
     """The certificate from its request alone: the same request over the same model and data gives the same document."""
     order = drawn_from(known)
-    data, split, part, own, seed = _dealt(data, loaded, order)
+    whole = data
+    data, split, part, own, seed = _dealt(whole, loaded, order)
     encoding = Encoding(loaded.encoder, loaded.with_prompt, cache=cache)
     grouping = Grouping(asked.group_by)
-    ready = prepare(data, split, encoding, grouping, feature_map=loaded.feature_map, seed=seed, progress=progress)
+    ready = prepare(data, split, encoding, grouping, feature_map=loaded.feature_map, seed=seed, progress=progress, whole=whole)
     events = events_of(ready, asked.notion, terms, asked.leave_out)
     rows = np.flatnonzero(ready.strict(split.rows(part)) & (~asked.unseen_only | split.unseen[data.user]))
     if asked.unseen_only and not own:

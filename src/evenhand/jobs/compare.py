@@ -8,12 +8,13 @@ from pathlib import Path
 from evenhand.core import EvenhandError, PreferenceData
 from evenhand.encode.minilm import MiniLM
 from evenhand.jobs import dials
+from evenhand.jobs.assignments import check_place
 from evenhand.jobs.audit import must_be_data
 from evenhand.jobs.contest import Contest, check_tolerance
 from evenhand.jobs.grouping import Grouping
 from evenhand.jobs.prepare import Encoding, Progress, silent
 from evenhand.jobs.trained import PERSONALISED, PLAIN, TITLES
-from evenhand.jobs.trials import Bench, Entry, check_jobs
+from evenhand.jobs.trials import Bench, Entry, assign, check_jobs
 from evenhand.report.standings import StandingsReport
 
 EVERYTHING = (
@@ -38,6 +39,7 @@ def compare(
     jobs: int = 0,
     simulated: bool = False,
     command: str = "",
+    assignments: str | Path | None = None,
     progress: Progress = silent,
     say: Callable[[str], None] = lambda note: None,
 ) -> StandingsReport:
@@ -46,7 +48,8 @@ def compare(
     methods: names as in `fit`; "pafo:lore" is PAFO on LoRe's head. tune_settings: how many settings of each, references too, validation
     chooses among in every seed; the first is the default. head: of methods that have none of their own. out: folder whose subfolder
     `trials` keeps every finished fit, so that the same call goes on where it was stopped. jobs: processes at once, 0 = one a core. say: is
-    told, before training, what a method cannot do on these data. tolerance: where pairs are in events, the violation of a constraint that the
+    told, before training, what a method cannot do on these data. assignments: CSV for every user's group and support in each seed; private.
+    tolerance: where pairs are in events, the violation of a constraint that the
     choice must be within, in (0, 1]; None = the gamma of the constrained entries if they share one, else 0.05.
     Raises EvenhandError, before any training, on unknown names and on data without groups, or events, for a method that needs them.
     """
@@ -56,6 +59,8 @@ def compare(
             f"seeds={seeds}, tune={tune_settings}. Expected: at least one seed, and a budget of 0 or more. To do: correct it."
         )
     check_tolerance(tolerance)
+    if assignments is not None:
+        check_place(Path(assignments))
     budget = max(tune_settings, 1)
     plain, personalised = dials.method("bradley_terry", {}, "linear"), dials.method("bradley_terry", {}, head)
     references = [Entry(PLAIN, plain, budget)] + ([] if personalised == plain else [Entry(PERSONALISED, personalised, budget)])
@@ -68,6 +73,8 @@ def compare(
     bench = Bench(data, encoding or Encoding(MiniLM()), grouping or Grouping(), Path(out) / "trials", check_jobs(jobs))
     numbers = range(seed, seed + seeds)
     trials = list(bench.run(entries, numbers, progress, say))
+    if assignments is not None:
+        assign(Path(assignments), data, trials)
     contest = Contest(
         entries, references[-1].name, numbers, f"{len(entries)} methods on {data.source}",
         simulated=simulated, resamples=resamples, command=command, tolerance=tolerance,

@@ -15,6 +15,7 @@ import evenhand.methods
 import evenhand.models
 from evenhand.core import EvenhandError, clip
 from evenhand.methods.bradley_terry import BradleyTerry
+from evenhand.methods.pafo import Pafo
 
 
 def found_in(package: ModuleType) -> dict[str, Any]:
@@ -56,6 +57,11 @@ def base(method: Any) -> BradleyTerry:
     """What gives a method its head and schedule: itself, or the Bradley-Terry it starts from."""
     found: BradleyTerry = method if isinstance(method, BradleyTerry) else method.base
     return found
+
+
+def works_on_groups(method: Any) -> bool:
+    """Whether it does nothing of its own without two groups: PAFO is self-distillation then."""
+    return method.needs_groups or isinstance(method, Pafo)
 
 
 def turned(method: Any, dial: str, text: str) -> Any:

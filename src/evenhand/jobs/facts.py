@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from evenhand.core import Events, Exclusions, PreferenceData
+from evenhand.serve.reads import BLIND
 
 FORMULAS: Mapping[str, str] = {
     "margin": "m = r(u, x, chosen) - r(u, x, rejected)",
@@ -41,6 +42,11 @@ LIMITS: tuple[str, ...] = (
     " differ in another one, which several deals or seeds show.",
     "A PASS says that the required bounds hold for these users and prompts, not that every user is served alike.",
 )
+
+
+def limits(reads_prompts: bool) -> tuple[str, ...]:
+    """What every report says of itself; of a model that is blind to prompts that, too."""
+    return LIMITS if reads_prompts else (*LIMITS, BLIND)
 
 
 def facts(data: PreferenceData, seed: int, more: Mapping[str, str]) -> dict[str, str]:

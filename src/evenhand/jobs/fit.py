@@ -23,12 +23,13 @@ from evenhand.jobs.audit import Asked, must_be_data, no_test_pairs
 from evenhand.jobs.compared import check_constraints
 from evenhand.jobs.compared import examined as examined_constraints
 from evenhand.jobs.deals import DEALS, deal_of, number_of
-from evenhand.jobs.facts import FORMULAS, LIMITS, facts, joined, model_hash, split_digest
+from evenhand.jobs.facts import FORMULAS, facts, joined, limits, model_hash, split_digest
 from evenhand.jobs.prepare import Encoding, Prepared, Progress, held_out, judged, prepare, silent, stability
 from evenhand.jobs.trained import train_models
 from evenhand.methods.faro import Faro
 from evenhand.methods.penalty import Penalty
 from evenhand.report.report import Report
+from evenhand.serve.reads import what_is_read
 from evenhand.serve.reward_model import RewardModel
 from evenhand.training.loop import Constrained, Fitted
 
@@ -63,6 +64,7 @@ def fit(
     deals: int | None = None,
     progress: Progress = silent,
     keep: Callable[[RewardModel], object] | None = None,
+    say: Callable[[str], None] = lambda note: None,
     **asked: Any,
 ) -> Fit:
     """Train `method` (a file of methods/) and compare it on test pairs of seen and unseen users.
@@ -72,8 +74,10 @@ def fit(
     decides by itself). deals: in how many deals of prompts and users, with seeds from `seed` on, to train and judge: verdicts then hold over
     deals; the model and the rest of the report are the first deal's. None = 5 where responses are dealt, as with votes, else 1. keep: is given
     the model as soon as it is trained, before it is judged, so that whatever happens then does not lose it:
-    keep=lambda model: model.save("out/model"). Further arguments are the fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated.
-    Raises EvenhandError on unknown names and on data without training, validation or test pairs.
+    keep=lambda model: model.save("out/model"). say: is told, before training, what cannot be said of these data. Further arguments are the
+    fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated, assignments.
+    Raises EvenhandError on unknown names, on data without training, validation or test pairs, and before training where users are in fewer
+    than two groups and the method works on groups.
     """
     must_be_data(data)
     held_to = Asked(**asked)
@@ -84,19 +88,22 @@ def fit(
     data, split = deal(whole, seed=held_to.seed, shares=shares)
     if not split.rows(TEST).any():
         raise no_test_pairs()
-    ready = prepare(data, split, encoding, held_to.grouping, seed=held_to.seed, progress=progress)
+    ready = prepare(data, split, encoding, held_to.grouping, seed=held_to.seed, progress=progress, whole=whole)
+    held_to.assign(data, ready.groups, ready.support)
+    ready.check_groups({method: chosen}, say)
     held_to.check(ready.groups)
     held_to = _with_own(held_to, chosen)
     check_constraints(ready, list(dict.fromkeys([*_notions(chosen), *(notion for notion, _ in held_to.constraints)])))
     count = number_of(deals, split.unit, constrained=bool(held_to.constraints), certify_share=certify_share)
     asked_for = chosen
     models, traces, chosen = train_models(ready, method, chosen, held_to.seed, tune_settings, progress)
+    own = ready.on(chosen)
     scorer = models[list(models)[-1]].scorer
     about = {"method": method, "title": list(models)[-1], "seed": held_to.seed, "data": data.fingerprint, "split": split_digest(split)}
     kept = {"shares": list(shares)} if certify_share else {}  # `audit` and `certify` deal the same split again
     model = RewardModel(
         encoding.encoder,
-        ready.feature_map,
+        own.feature_map,
         dials.base(chosen).head,
         scorer,
         encoding.with_prompt,
@@ -105,7 +112,7 @@ def fit(
     if keep is not None:
         keep(model)
     progress("audit", 0, 1)
-    report = _report(ready, models, traces, held_to, {**_about(ready, model), "tuned": _tuned(tune_settings)})
+    report = _report(ready, own, models, traces, held_to, {**_about(own, model), "tuned": _tuned(tune_settings)})
     progress("audit", 1, 1)
     if count > 1:
         roles = list(models)[::-1]  # the audited one, what it gains over, and then the others
@@ -113,7 +120,7 @@ def fit(
         for seed in range(held_to.seed + 1, held_to.seed + count):
             progress("deals", len(found), count)
             data, split = deal(whole, seed=seed, shares=shares)
-            ready = prepare(data, split, encoding, held_to.grouping, seed=seed, progress=progress)
+            ready = prepare(data, split, encoding, held_to.grouping, seed=seed, progress=progress, whole=whole)
             again = train_models(ready, method, asked_for, seed, tune_settings, progress)[0]
             found.append(deal_of(ready, again, [r if r in again else list(again)[-1] for r in roles], seed))
         progress("deals", count, count)
@@ -138,13 +145,14 @@ def with_deals(found: FairnessReport, deals: Sequence[Deal], roles: Sequence[str
 
 
 def _report(
-    ready: Prepared, models: Mapping[str, Fitted], traces: Sequence[TrainingTrace], asked: Asked, more: Mapping[str, str]
+    ready: Prepared, own: Prepared, models: Mapping[str, Fitted], traces: Sequence[TrainingTrace], asked: Asked, more: Mapping[str, str]
 ) -> Report:
-    """The last of the models beside the others, on the test pairs."""
+    """The last of the models beside the others, on the test pairs; it reads the features of `own`, the others those of `ready`."""
     test, where = ready.split.rows(TEST), held_out(ready.split)
-    outcomes = {name: judged(ready, fitted.scorer, ready.counted(test), name, where) for name, fitted in models.items()}
     *others, name = models
-    sides = [judged(ready, models[n].scorer, test, n, where) for n in (*others[-1:], name)] if asked.constraints else []
+    reads = dict.fromkeys(others, ready) | {name: own}
+    outcomes = {n: judged(reads[n], fitted.scorer, ready.counted(test), n, where) for n, fitted in models.items()}
+    sides = [judged(reads[n], models[n].scorer, test, n, where) for n in (*others[-1:], name)] if asked.constraints else []
     events = None if ready.events is None else ready.events.take(test)
     game = models[name].constrained
     fitted_to = {n: _game(game, models[name], ready) for n, _ in asked.constraints if game is not None and n == game.notion}
@@ -176,13 +184,13 @@ def _report(
             model=examined(outcomes[name]),
             others=tuple(examined(outcomes[other]) for other in others),
             changes=tuple(changed(other) for other in reversed(others)),
-            cells=tuple(examined(judged(ready, models[name].scorer, rows, name, cell)) for cell, rows in cells if ready.strict(rows).any()),
+            cells=tuple(examined(judged(own, models[name].scorer, rows, name, cell)) for cell, rows in cells if ready.strict(rows).any()),
             training=tuple(traces),
             groups_rule=ready.groups.rule,
             exclusions=left,
-            facts=facts(ready.data, asked.seed, {**more, "stability": stability(ready, models[name].scorer, test, asked.seed).sentence}),
+            facts=facts(ready.data, asked.seed, {**more, "stability": stability(own, models[name].scorer, test, asked.seed).sentence}),
             formulas=FORMULAS,
-            limits=LIMITS,
+            limits=limits(own.with_prompt),
             command=asked.command,
             constraints=examined_constraints(asked, sides[0] if others else None, sides[-1], events, fitted_to) if sides else (),
             flaw=broken(outcomes[name], ready.groups),
@@ -224,6 +232,7 @@ def _about(ready: Prepared, model: RewardModel) -> dict[str, str]:
         "model sha256": model_hash(model.scorer, model.feature_map),
         "encoder": "none" if encoder is None else f"{encoder.name}, fingerprint {encoder.fingerprint[:16]}",
         "features": f"{ready.feature_map.dim} dimensions of {seen:,} distinct responses; the encoder cuts {cut:,} of them",
+        "reads": what_is_read(model.with_prompt),
         "dials": ", ".join(f"{n}={v}" for n, v in model.facts["dials"].items()),
         "splits": ready.split.rule,
     }

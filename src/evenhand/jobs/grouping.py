@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from scipy.sparse import csr_array
 
-from evenhand.core import EvenhandError, Events, Groups, PreferenceData
+from evenhand.core import DataError, EvenhandError, Events, Groups, PreferenceData
 from evenhand.data.events import from_groups
 from evenhand.data.groups import by_attribute, by_quantile, by_threshold, intersection
-from evenhand.data.support import Support
+from evenhand.data.support import Support, choose_support
+from evenhand.data.votes import has_texts
+from evenhand.encode.projection import FeatureMap, Recipe
+
+DIRECTIONS = Recipe(
+    dim=32, standardise=False
+)  # of users' mean directions in words; z-scores would drown the few words that tell tastes apart
 
 
 @dataclass(frozen=True)
@@ -42,3 +50,63 @@ class Grouping:
         if self.attributes:
             return from_groups(data, groups)
         return own if own is not None and own.twin is not None else None
+
+
+@dataclass(frozen=True)
+class WordDirections:
+    """Each user's mean difference of chosen and rejected responses in words (TF-IDF, reduced), where users share neither pairs nor items.
+
+    Words alone, and the words of the whole file: every verb has them, whatever encoder and feature map a model reads, so that all find the
+    same clusters in the same pairs. On DSP (120 users, three draws) they tell the four tastes apart no worse than fit's own features do: mean
+    adjusted Rand index at 10 pairs a user .47, at 20 .68; with the encoder's vectors in 16 dimensions .31 and .39, in 128 none and .70.
+    """
+
+    data: PreferenceData
+
+    @cached_property
+    def features(self) -> np.ndarray:
+        """float32[texts, d]; 0 for texts that are no response."""
+        texts, known = self.data.texts, has_texts(self.data)
+        rows = np.unique(np.concatenate([self.data.chosen[known], self.data.rejected[known]]))
+        out = np.zeros((len(texts), DIRECTIONS.dim), np.float32)
+        if len(rows):
+            responses = [texts[r] for r in rows]
+            out[rows] = FeatureMap.fit(responses, None, recipe=DIRECTIONS).apply(responses, None)
+        return out
+
+    def __call__(self, some: PreferenceData) -> np.ndarray:
+        """float[users, d] over the pairs of `some`, rows of the data with the same texts; 0 without any."""
+        pairs = some.take(has_texts(some) if some.tie is None else has_texts(some) & ~some.tie)
+        shape, ones = (len(some.users), len(self.features)), np.ones(len(pairs), np.float32)
+        signs = csr_array((ones, (pairs.user, pairs.chosen)), shape) - csr_array((ones, (pairs.user, pairs.rejected)), shape)
+        return np.asarray(signs @ self.features) / np.maximum(np.bincount(pairs.user, minlength=len(some.users)), 1)[:, None]
+
+
+def support_of(
+    data: PreferenceData, known: np.ndarray | None = None, pool: np.ndarray | None = None, whole: PreferenceData | None = None
+) -> Support:
+    """Every user's support from the pairs `known` bool[n], by the one rule that the file has in every verb.
+
+    whole: the file's data, where `data` holds other pairs of the same users and texts. pool: see `choose_support`.
+    """
+    return choose_support(data, WordDirections(data if whole is None else whole), known=known, pool=pool, whole=whole)
+
+
+def check_parted(groups: Groups, seen: np.ndarray, needing: Sequence[str], say: Callable[[str], None]) -> None:
+    """Before any training: where users seen in training are in fewer than two groups, DataError if a method needs groups, else `say` it.
+
+    seen bool[users]: those with training pairs. needing: names of the methods asked for that work on groups.
+    """
+    present = np.unique(groups.of_user[seen])
+    if (present >= 0).sum() > 1:
+        return
+    found = "no user is in a group" if present.max(initial=-1) < 0 else f"all users are in one group, '{groups.names[present[-1]]}'"
+    choices = "another share of the users (--minority 0.4), a support rate (--threshold 0.5) or an attribute (--group-by COLUMN)"
+    rule = groups.rule.rstrip(".")
+    if needing:
+        raise DataError(
+            f"{found}. {rule}",
+            expected=f"two groups or more, for {', '.join(needing)}",
+            remedy=f"choose {choices}; --assignments FILE writes every user's support; or --method bradley_terry, which needs no groups",
+        )
+    say(f"{found[0].upper()}{found[1:]}, so that no group can be compared with another. {rule}. For groups, choose {choices}.")

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
 
 from evenhand.audits.outcomes import Outcomes, outcomes_of
 from evenhand.audits.stability import Stability, check_stability
 from evenhand.core import DataError, EvenhandError, Events, Groups, History, Oriented, Pairs, PreferenceData
 from evenhand.data.matched import tied_texts
 from evenhand.data.splits import MIN_PROMPTS, TEST, TRAIN, VALID, Split
-from evenhand.data.support import Support, choose_support
+from evenhand.data.support import Support
 from evenhand.encode.cache import encode_cached
 from evenhand.encode.encoder import TextEncoder, truncated
 from evenhand.encode.projection import FeatureMap, Recipe
-from evenhand.jobs.grouping import Grouping
+from evenhand.jobs import dials
+from evenhand.jobs.grouping import Grouping, check_parted, support_of
 from evenhand.serve.reward_model import item_text
 from evenhand.training.scoring import margins, rewards
 
@@ -70,16 +71,24 @@ def encode_responses(
     return Responses(texts, rows[: len(data)], rows[len(data) :], vectors, truncated(encoder, texts))
 
 
-def fit_features(split: Split, responses: Responses, dim: int | None, tfidf: bool, seed: int, *, unreduced: bool = False) -> FeatureMap:
-    """The feature map of the responses that occur in training pairs; dim None = one coordinate for every 6 of them, 16 to 256.
+def fit_features(split: Split, responses: Responses, dim: int | None, tfidf: bool, seed: int) -> FeatureMap:
+    """The feature map of the responses that occur in training pairs; dim None = one coordinate for every 6 of them, 16 to 256."""
+    rows = _trained(split, responses)
+    return _fit_map(rows, responses, Recipe(dim=int(np.clip(len(rows) // 6, 16, 256)) if dim is None else dim), tfidf, seed)
 
-    unreduced: by the recipe of that name; dim None = as many coordinates as tell the responses apart, 512 at most.
-    """
+
+def fit_unreduced(split: Split, responses: Responses, tfidf: bool, seed: int) -> FeatureMap:
+    """The same responses by the recipe of that name, with as many coordinates as tell them apart, 512 at most."""
+    rows = _trained(split, responses)
+    return _fit_map(rows, responses, Recipe.unreduced(int(np.clip(len(rows) - 1, 16, 512))), tfidf, seed)
+
+
+def _trained(split: Split, responses: Responses) -> np.ndarray:
     train = split.rows(TRAIN)
-    rows = np.unique(np.concatenate([responses.chosen[train], responses.rejected[train]]))
-    if dim is None:
-        dim = int(np.clip(len(rows) - 1, 16, 512) if unreduced else np.clip(len(rows) // 6, 16, 256))
-    recipe = Recipe.unreduced(dim) if unreduced else Recipe(dim=dim)
+    return np.unique(np.concatenate([responses.chosen[train], responses.rejected[train]]))
+
+
+def _fit_map(rows: np.ndarray, responses: Responses, recipe: Recipe, tfidf: bool, seed: int) -> FeatureMap:
     vectors = None if responses.vectors is None else responses.vectors[rows]
     return FeatureMap.fit([responses.texts[r] for r in rows], vectors, tfidf=tfidf, seed=seed, recipe=recipe)
 
@@ -96,6 +105,28 @@ class Prepared:
     feature_map: FeatureMap
     features: torch.Tensor  # float32[responses, dim]
     events: Events | None = None  # what constraints compare: the data's own groups of pairs, else the users' groups by attributes
+    with_prompt: bool = False
+    tfidf: bool = True  # whether feature maps look at words beside the encoder's vectors
+    seed: int = 0
+
+    def on(self, method: Any) -> Prepared:
+        """The same pairs, groups and support with the features that the method reads."""
+        return self.unreduced if method.unreduced else self
+
+    @cached_property
+    def unreduced(self) -> Prepared:
+        feature_map = fit_unreduced(self.split, self.responses, self.tfidf, self.seed)
+        features = feature_map.apply(self.responses.texts, self.responses.vectors)
+        return replace(self, feature_map=feature_map, features=torch.from_numpy(features))
+
+    @property
+    def seen(self) -> np.ndarray:
+        """bool[users]: those with training pairs."""
+        return np.bincount(self.data.user[self.split.rows(TRAIN)], minlength=len(self.data.users)) > 0
+
+    def check_groups(self, methods: Mapping[str, Any], say: Callable[[str], None]) -> None:
+        """Before training: `grouping.check_parted` for methods by name, of which those that work on groups need two."""
+        check_parted(self.groups, self.seen, [name for name, method in methods.items() if dials.works_on_groups(method)], say)
 
     def strict(self, rows: np.ndarray) -> np.ndarray:
         """`rows` without ties: nobody can be right about these."""
@@ -196,19 +227,12 @@ def held_out(split: Split) -> str:
     return f"test: held-out {unit}, {users}" if seen == 0 else f"test: {seen:.0%} of the pairs on {unit} that training saw, {users}"
 
 
-def directions(data: PreferenceData, responses: Responses, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Each user's mean difference of chosen and rejected features over `rows`, float[users, d]; 0 without pairs."""
-    user, shape = data.user[rows], (len(data.users), len(features))
-    ones = np.ones(len(rows), np.float32)
-    signs = csr_array((ones, (user, responses.chosen[rows])), shape) - csr_array((ones, (user, responses.rejected[rows])), shape)
-    return np.asarray(signs @ features) / np.maximum(np.bincount(user, minlength=len(data.users)), 1)[:, None]
-
-
 @dataclass(frozen=True)
 class Encoding:
     """How texts become features. dim: coordinates; None = by the number of distinct training responses, since more overfit on few.
 
-    unreduced: encoder, words and letters side by side as they are, for methods that find their own ridge weight (`collaborative`).
+    Methods that find their own ridge weight (`unreduced`, a constant of their class) read encoder, words and letters side by side as they
+    are, whatever `dim`.
     """
 
     encoder: TextEncoder | None  # None = TF-IDF alone
@@ -216,7 +240,6 @@ class Encoding:
     tfidf: bool = True
     dim: int | None = None
     cache: Path | None = None  # None = the user's cache folder
-    unreduced: bool = False
 
     def __post_init__(self) -> None:
         if self.dim is not None and self.dim < 1:
@@ -232,23 +255,28 @@ def prepare(
     grouping: Grouping,
     *,
     feature_map: FeatureMap | None = None,
+    whole: PreferenceData | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Prepared:
-    """Encode, fit the feature map unless one is given, and compute support and groups on what may enter a history alone."""
+    """Encode, fit the feature map unless one is given, and compute support and groups on what may enter a history alone.
+
+    whole: the file's own pairs, where `data` was drawn anew for this split; they decide by which rule support is measured.
+    """
     responses = encode_responses(data, encoding.encoder, encoding.with_prompt, encoding.cache, progress)
     if feature_map is None:
-        feature_map = fit_features(split, responses, encoding.dim, encoding.tfidf, seed, unreduced=encoding.unreduced)
+        feature_map = fit_features(split, responses, encoding.dim, encoding.tfidf, seed)
     features = feature_map.apply(responses.texts, responses.vectors)
     if not features.any():
         found = "the texts carry no features: TF-IDF keeps words of three or more training responses, and there are none"
         raise DataError(found, expected="texts that share words, or an encoder", remedy="use --encoder minilm")
-    known = np.flatnonzero(split.history)
     seen = None if split.unseen.all() else ~split.unseen
-    support = choose_support(data.take(known), directions(data, responses, features, known), seed=seed, pool=seen)
+    support = support_of(data, split.history, seen, whole)
     groups = grouping.groups(data, support, seen)
     events = grouping.events(data, groups)
-    return Prepared(data, split, support, groups, responses, feature_map, torch.from_numpy(features), events)
+    return Prepared(
+        data, split, support, groups, responses, feature_map, torch.from_numpy(features), events, encoding.with_prompt, encoding.tfidf, seed
+    )
 
 
 def judged(ready: Prepared, scorer: Any, rows: np.ndarray, model: str, split: str) -> Outcomes:

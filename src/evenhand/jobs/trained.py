@@ -41,6 +41,7 @@ def train_models(ready: Prepared, name: str, method: Any, seed: int, settings: i
         method = best.method
     else:
         title = TITLES.get(name, name.replace("_", " "))
+        train, valid = ready.on(method).training()
         best, tried = tune(method if isinstance(method, BradleyTerry) else replace(method, base=best.method), train, valid, seed, settings)
         method, models[title] = best.method, best.fitted
         trials += [

@@ -32,9 +32,10 @@ from safetensors.numpy import save
 
 from evenhand.audits.metrics import correct, log_loss
 from evenhand.audits.rates import DECISIONS, NOTIONS, Notion, matched_gaps, rates
-from evenhand.core import DataError, EvenhandError, Events, Exclusions, PreferenceData, clip
+from evenhand.core import DataError, EvenhandError, Events, Exclusions, Groups, PreferenceData, clip
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal
 from evenhand.jobs import dials
+from evenhand.jobs.assignments import Assignment, write
 from evenhand.jobs.audit import no_test_pairs
 from evenhand.jobs.compared import check_constraints
 from evenhand.jobs.facts import data_digest, joined
@@ -43,6 +44,7 @@ from evenhand.jobs.prepare import Encoding, Prepared, Progress, prepare
 from evenhand.methods.faro import Faro
 from evenhand.methods.pafo import Pafo
 from evenhand.methods.penalty import Penalty
+from evenhand.serve.reads import what_is_read
 from evenhand.training.calibration import Calibration, calibrate
 from evenhand.training.groups import require_groups
 from evenhand.training.scoring import margins
@@ -111,7 +113,8 @@ class Bench:
                 if place == 0:
                     check(entries, ready, say)
                 step = min(at_once, -(-len(todo) // self.jobs))
-                for part, why in self._train(ready, [todo[i : i + step] for i in range(0, len(todo), step)], seed):
+                alike = [[e for e in todo if e.method.unreduced == wide] for wide in (False, True)]  # a process reads one feature map
+                for part, why in self._train(ready, [some[i : i + step] for some in alike for i in range(0, len(some), step)], seed):
                     failed.update({e.name: why for e in part if why})
                     done += len(part)
                     progress("trials", done, total)
@@ -131,13 +134,14 @@ class Bench:
     def about(self) -> dict[str, str]:
         """Facts for the report."""
         encoder = self.encoding.encoder
-        return {"encoder": "none" if encoder is None else f"{encoder.name}, fingerprint {encoder.fingerprint[:16]}"}
+        name = "none" if encoder is None else f"{encoder.name}, fingerprint {encoder.fingerprint[:16]}"
+        return {"encoder": name, "reads": what_is_read(self.encoding.with_prompt)}
 
     def _ready(self, seed: int, progress: Progress) -> Prepared:
         data, split = deal(self.data, seed=seed)
         if not split.rows(TEST).any():
             raise no_test_pairs()
-        return prepare(data, split, self.encoding, self.grouping, seed=seed, progress=progress)
+        return prepare(data, split, self.encoding, self.grouping, seed=seed, progress=progress, whole=self.data)
 
     def _train(self, ready: Prepared, parts: Sequence[Sequence[Entry]], seed: int) -> Iterator[tuple[Sequence[Entry], str]]:
         """Each part in a process of its own, `jobs` at once → (part, why it failed) as they end. Leaving early ends them all."""
@@ -146,7 +150,8 @@ class Bench:
             while waiting or running:
                 while waiting and len(running) < self.jobs:
                     part, (note, told) = waiting.pop(0), multiprocessing.Pipe(duplex=False)
-                    process = multiprocessing.Process(target=_work, args=(ready, part, seed, self._files(part, seed), told), daemon=True)
+                    work = (ready.on(part[0].method), part, seed, self._files(part, seed), told)
+                    process = multiprocessing.Process(target=_work, args=work, daemon=True)
                     process.start()
                     told.close()
                     running[process] = (part, note)
@@ -174,7 +179,7 @@ class Bench:
                 self.encoding.with_prompt,
                 self.encoding.tfidf,
                 self.encoding.dim,
-                self.encoding.unreduced,
+                entry.method.unreduced,
             ],
             "grouping": [list(self.grouping.attributes), self.grouping.threshold, self.grouping.minority],
             "method": describe(entry.method),
@@ -220,6 +225,7 @@ class Failure:
 
 def check(entries: Sequence[Entry], ready: Prepared, say: Callable[[str], None]) -> None:
     """What can be known before training: raises EvenhandError where a method lacks groups or events, and tells `say` of lesser limits."""
+    ready.check_groups({e.name: e.method for e in entries}, say)
     train, valid = ready.training()
     if ready.events is not None and is_matched(ready.events):
         matched_gaps(np.zeros(len(ready.data)), ready.data.user, ready.events)  # sets of two users cannot be judged
@@ -382,6 +388,16 @@ def _ended(code: int | None) -> str:
     if code is not None and code < 0:
         return f"signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
     return f"exit code {code}"
+
+
+def assign(file: Path, data: PreferenceData, trials: Sequence[Trial | Failure]) -> None:
+    """Write every user's group and support in each seed of the trials that were not failures."""
+    of_seed = {t.seed: t for t in trials if isinstance(t, Trial)}
+    found = [
+        Assignment(seed, Groups(t.groups, t.arrays["group"], t.rule), np.asarray(t.arrays["support"], np.float64))
+        for seed, t in sorted(of_seed.items())
+    ]
+    write(file, data.users, found)
 
 
 def check_jobs(jobs: int) -> int:

@@ -13,7 +13,7 @@ Rubin & Wu 1998, "parameter expansion") with Gaussian priors on an item's mean a
 is that of MacKay 1992 (Bayesian interpolation). Differs from Agarwal & Chen: the regression comes after the factors instead of inside
 each EM step; users have no features, so their prior mean is 0; a user keeps a taste of his or her own in feature space (tau).
 
-Features: `--unreduced`, encoder, words and letters side by side as they are. One ridge weight on these was no worse than a weight by evidence
+Features: unreduced, encoder, words and letters side by side as they are. One ridge weight on these was no worse than a weight by evidence
 for each of the three kernels (three Polis conversations, validation statements, split seeds 105-107). Against them a z-scored map cut to a
 sixth of the number of items, as the default map is, lost 6.1 points (minority 13.5) on one German conversation, 6.0 (2.1) on another and
 7.1 (9.2) on an English one (validation, seed 105), and won 2.9 (1.5) on a fourth. Letters gave 0.8 to 2.3 of these points. Reading votes
@@ -54,6 +54,7 @@ class CollaborativeMethod:
     """base: head (rank) and, for other heads, schedule. own >= 0: variance of a user's own taste, in votes at an item of mean norm."""
 
     needs_groups: ClassVar[bool] = False
+    unreduced: ClassVar[bool] = True
     base: BradleyTerry = field(default_factory=lambda: BradleyTerry(head=Collaborative()))
     own: float = 0.05
 

@@ -55,6 +55,7 @@ class Faro:
     """
 
     needs_groups: ClassVar[bool] = False
+    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     notion: Notion = dp
     gamma: float = 0.05

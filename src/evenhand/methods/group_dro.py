@@ -32,6 +32,7 @@ class GroupDRO:
     """eta >= 0: step of the groups' weights; 0.01 is the paper's. With few batches it hardly moves them: then 0.1 or 1; too large, q jumps."""
 
     needs_groups: ClassVar[bool] = True
+    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     eta: float = 0.01
 

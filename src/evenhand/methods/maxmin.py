@@ -31,6 +31,7 @@ class MaxMin:
     """memory in [0, 1): share of the running mean that a new batch leaves. 0.9 looks back some ten batches: steadier, but late to react."""
 
     needs_groups: ClassVar[bool] = True
+    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     memory: float = 0.0
 

@@ -35,6 +35,7 @@ class MGDA:
     *smaller* gradient, which is the one already served well: in a made-up world that lost 9 points of the minority's accuracy."""
 
     needs_groups: ClassVar[bool] = True
+    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     normalise: bool = True
 

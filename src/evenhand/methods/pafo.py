@@ -64,6 +64,7 @@ class Pafo:
     """
 
     needs_groups: ClassVar[bool] = False
+    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     alpha: float = 0.0
     distil: Distil = soft

@@ -33,6 +33,7 @@ class Reweight:
     """power in [0, 1]: exponent of the inverse frequency. 1 can make a handful of users the loudest; then try 0.5."""
 
     needs_groups: ClassVar[bool] = True
+    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     power: float = 1.0
 

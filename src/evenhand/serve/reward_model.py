@@ -16,13 +16,14 @@ from evenhand.core import DataError, EvenhandError, Head, History, Scorer, clip
 from evenhand.encode.encoder import TextEncoder
 from evenhand.encode.projection import FeatureMap
 from evenhand.serve.encoder_record import encoder_of, record_of
+from evenhand.serve.reads import what_is_read
 from evenhand.serve.saved import DESCRIPTION, SavedModel, load_model, save_model
 
 Choice = Sequence[str] | Mapping[str, str]  # (prompt, chosen, rejected), or a dict with these three keys
 
 
 def item_text(prompt: str, response: str, with_prompt: bool) -> str:
-    """The text that is encoded for a response. Alone by default: what a prompt adds to both responses of a pair cancels in the margin."""
+    """The text that is encoded for a response; alone by default (docs/encoders.md, "What a model reads")."""
     return f"{prompt}\n\n{response}" if with_prompt else response
 
 
@@ -33,8 +34,9 @@ class RewardModel:
     encoder: None where the feature map works on TF-IDF alone. head: the frozen dataclass of models/ that built `scorer`.
     with_prompt: whether prompt and response are encoded together. facts: how it was trained, plain JSON values.
 
-    A reward depends on the user's history, the prompt and the response alone: not on what else is scored in the same call, nor on
-    the order of the history. Rewards of different prompts are not comparable unless `with_prompt` was trained; margins are.
+    A reward depends on the user's history and the response alone, and where `reads_prompts` on the prompt: not on what else is scored in
+    the same call, nor on the order of the history. Rewards of different prompts are not comparable unless `with_prompt` was trained;
+    margins are.
     """
 
     encoder: TextEncoder | None
@@ -48,9 +50,14 @@ class RewardModel:
         if (self.encoder is None) != (self.feature_map.of_vector is None):
             raise ValueError("an encoder goes with a feature map that was fitted on its vectors, and only with one")
 
+    @property
+    def reads_prompts(self) -> bool:
+        """False: a response has the same reward under every prompt."""
+        return self.with_prompt
+
     @classmethod
     def load(cls, folder: str | Path, encoder: TextEncoder | None = None) -> RewardModel:
-        """The model that `save` wrote. encoder: given only if the one the model was trained on lies elsewhere now.
+        """The model that `save` wrote; `reads_prompts` says whether prompts count. encoder: given only if the one the model was trained on lies elsewhere now.
 
         Raises DataError if anything in the folder changed, or if the encoder at hand is not the one the model was trained on.
         """
@@ -69,7 +76,8 @@ class RewardModel:
     def save(self, folder: str | Path) -> None:
         """Write a folder that `load` reads: all of it or nothing. An older model there is replaced; anything else there is an error."""
         encoder = {**record_of(self.encoder), "with_prompt": self.with_prompt}
-        save_model(folder, SavedModel(self.head, self.feature_map.dim, self.scorer, self.feature_map.state(), encoder, self.facts))
+        facts = {**self.facts, "reads": what_is_read(self.with_prompt)}
+        save_model(folder, SavedModel(self.head, self.feature_map.dim, self.scorer, self.feature_map.state(), encoder, facts))
 
     def score(self, history: Sequence[Choice], prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         """Rewards float32[n] of responses[i] to prompts[i] for one user. An empty history gives the reward for everybody.
@@ -123,7 +131,7 @@ class RewardModel:
     def __repr__(self) -> str:
         encoder = "no encoder" if self.encoder is None else self.encoder.name
         method = f", {self.facts['method']}" if "method" in self.facts else ""
-        return f"RewardModel({self.head}, {encoder}, {self.feature_map.dim} features{method})"
+        return f"RewardModel({self.head}, {encoder}, {self.feature_map.dim} features{method}). {what_is_read(self.with_prompt)}"
 
     def _repr_html_(self) -> str:
         return f"<code>{escape(repr(self))}</code>"

@@ -1,0 +1,10 @@
+"""What a model's rewards depend on beside the user, in words for reports, saved models and whoever loads one."""
+
+from __future__ import annotations
+
+BLIND = "The model reads the response alone: a response has the same reward under every prompt, so whether it answers the prompt does not count."
+TOGETHER = "The model reads prompt and response together, as one text."
+
+
+def what_is_read(with_prompt: bool) -> str:
+    return TOGETHER if with_prompt else BLIND
