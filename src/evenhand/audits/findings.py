@@ -244,6 +244,7 @@ class TrainingTrace:
     pairs_per_second: float
     settings: Mapping[str, Any] = field(default_factory=dict)
     limited: bool = False  # an epoch within the constraints goes before one with a lower validation loss
+    by_group: bool = False  # kept by the groups' validation losses, not by the lowest mean over users
 
 
 @dataclass(frozen=True)
@@ -281,6 +282,7 @@ class FairnessReport:
     limits: tuple[str, ...]  # panel 10: what this report does not show
     command: str  # reproduces it
     constraints: tuple[ConstraintFindings, ...] = ()  # each is a line of the verdict strip, too
+    kept: str = ""  # where validation chose between models: which, among what, and why
 
     @property
     def judged(self) -> tuple[Requirement, ...]:

@@ -22,7 +22,7 @@ from evenhand.jobs.compared import check_constraints
 from evenhand.jobs.compared import examined as examined_constraints
 from evenhand.jobs.facts import FORMULAS, LIMITS, facts, joined, model_hash, split_digest
 from evenhand.jobs.prepare import Encoding, Prepared, Progress, held_out, judged, prepare, silent, stability
-from evenhand.jobs.trained import train_models
+from evenhand.jobs.trained import Model, asked, train_models
 from evenhand.methods.faro import Faro
 from evenhand.methods.penalty import Penalty
 from evenhand.report.report import Report
@@ -36,6 +36,7 @@ class Fit:
 
     model: RewardModel
     report: Report
+    kept: str = ""  # where validation chose between models: which, among what, and why
 
     def save(self, folder: str | Path) -> Path:
         """Write FOLDER/model and the report beside it; returns the path of the HTML report."""
@@ -50,7 +51,7 @@ class Fit:
 
 def fit(
     data: PreferenceData,
-    method: str = "pafo",
+    method: str = "auto",
     *,
     settings: Mapping[str, str] | None = None,
     head: str | None = None,
@@ -58,18 +59,20 @@ def fit(
     tune_settings: int = 0,
     certify_share: float = 0.0,
     progress: Progress = silent,
-    **asked: Any,
+    **wanted: Any,
 ) -> Fit:
-    """Train `method` (a file of methods/) and compare it on test pairs of seen and unseen users.
+    """Train `method` (a file of methods/, or "auto") and compare it on test pairs of seen and unseen users.
 
+    auto: plain and personalised Bradley-Terry, the collaborative head and PAFO are trained, and validation chooses the simplest of them
+    within one standard error of the best (`training/choosing.py`).
     settings: dials by name, such as {"alpha": "0.25"}. tune_settings: how many settings of each model to try on validation, 0 = the
     defaults as they are. certify_share: share of the prompts that nothing here looks at, kept for `certify`; 0 keeps none (a split column
     decides by itself). Further arguments are the fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated.
     Raises EvenhandError on unknown names and on data without training, validation or test pairs.
     """
     must_be_data(data)
-    held_to = Asked(**asked)
-    chosen = dials.method(method, settings or {}, head)
+    held_to = Asked(**wanted)
+    chosen = asked(method, dict(settings or {}), head)
     encoding = encoding or Encoding(MiniLM())
     shares = deal_with(certify_share)
     split = split_pairs(data, seed=held_to.seed, shares=shares)
@@ -79,35 +82,38 @@ def fit(
     held_to.check(ready.groups)
     held_to = _with_own(held_to, chosen)
     check_constraints(ready, list(dict.fromkeys([*_notions(chosen), *(notion for notion, _ in held_to.constraints)])))
-    models, traces, chosen = train_models(ready, method, chosen, held_to.seed, tune_settings, progress)
+    trained = train_models(ready, method, chosen, held_to.seed, tune_settings, progress)
     progress("audit", 0, 1)
-    scorer = models[list(models)[-1]].scorer
-    about = {"method": method, "title": list(models)[-1], "seed": held_to.seed, "data": data.fingerprint, "split": split_digest(split)}
-    kept = {"shares": list(shares)} if certify_share else {}  # `audit` and `certify` deal the same split again
+    last = trained.models[-1]
+    about = {"method": last.name, "title": last.title, "seed": held_to.seed, "data": data.fingerprint, "split": split_digest(split)}
+    shared = {"shares": list(shares)} if certify_share else {}  # `audit` and `certify` deal the same split again
     model = RewardModel(
         encoding.encoder,
-        ready.feature_map,
-        dials.base(chosen).head,
-        scorer,
+        last.ready.feature_map,
+        dials.base(last.method).head,
+        last.fitted.scorer,
         encoding.with_prompt,
-        about | kept | {"dials": dict(dials.dials(chosen))},
+        about | shared | {"dials": dict(dials.dials(last.method))},
     )
-    report = _report(ready, models, traces, held_to, {**_about(ready, model), "tuned": _tuned(tune_settings)})
+    models = {m.title: m for m in trained.models}
+    more = {**_about(last.ready, model), "tuned": _tuned(tune_settings)}
+    report = _report(ready, models, trained.traces, held_to, more, trained.kept)
     progress("audit", 1, 1)
-    return Fit(model, report)
+    return Fit(model, report, trained.kept)
 
 
 def _report(
-    ready: Prepared, models: Mapping[str, Fitted], traces: Sequence[TrainingTrace], asked: Asked, more: Mapping[str, str]
+    ready: Prepared, models: Mapping[str, Model], traces: Sequence[TrainingTrace], asked: Asked, more: Mapping[str, str], kept: str
 ) -> Report:
     """The last of the models beside the others, on the test pairs."""
     test, where = ready.split.rows(TEST), held_out(ready.split)
-    outcomes = {name: judged(ready, fitted.scorer, ready.counted(test), name, where) for name, fitted in models.items()}
+    outcomes = {n: judged(m.ready, m.fitted.scorer, ready.counted(test), n, where) for n, m in models.items()}
     *others, name = models
-    sides = [judged(ready, models[n].scorer, test, n, where) for n in (*others[-1:], name)] if asked.constraints else []
+    own, last = models[name].ready, models[name].fitted
+    sides = [judged(models[n].ready, models[n].fitted.scorer, test, n, where) for n in (*others[-1:], name)] if asked.constraints else []
     events = None if ready.events is None else ready.events.take(test)
-    game = models[name].constrained
-    fitted_to = {n: _game(game, models[name], ready) for n, _ in asked.constraints if game is not None and n == game.notion}
+    game = last.constrained
+    fitted_to = {n: _game(game, last, ready) for n, _ in asked.constraints if game is not None and n == game.notion}
     before = outcomes[others[-1]] if others else None
     left = joined(ready.data, ready.split.exclusions)
 
@@ -136,15 +142,16 @@ def _report(
             model=examined(outcomes[name]),
             others=tuple(examined(outcomes[other]) for other in others),
             changes=tuple(changed(other) for other in reversed(others)),
-            cells=tuple(examined(judged(ready, models[name].scorer, rows, name, cell)) for cell, rows in cells if ready.strict(rows).any()),
+            cells=tuple(examined(judged(own, last.scorer, rows, name, cell)) for cell, rows in cells if ready.strict(rows).any()),
             training=tuple(traces),
             groups_rule=ready.groups.rule,
             exclusions=left,
-            facts=facts(ready.data, asked.seed, {**more, "stability": stability(ready, models[name].scorer, test, asked.seed).sentence}),
+            facts=facts(ready.data, asked.seed, {**more, "stability": stability(own, last.scorer, test, asked.seed).sentence}),
             formulas=FORMULAS,
             limits=LIMITS,
             command=asked.command,
             constraints=examined_constraints(asked, sides[0] if others else None, sides[-1], events, fitted_to) if sides else (),
+            kept=kept,
         )
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,18 @@ class Prepared:
     feature_map: FeatureMap
     features: torch.Tensor  # float32[responses, dim]
     events: Events | None = None  # what constraints compare: the data's own groups of pairs, else the users' groups by attributes
+    tfidf: bool = True  # whether feature maps look at words beside the encoder's vectors
+    seed: int = 0
+
+    def on(self, method: Any) -> Prepared:
+        """The same pairs, groups and support with the features that the method reads."""
+        return self.unreduced if method.unreduced else self
+
+    @cached_property
+    def unreduced(self) -> Prepared:
+        feature_map = fit_features(self.split, self.responses, None, self.tfidf, self.seed, unreduced=True)
+        features = feature_map.apply(self.responses.texts, self.responses.vectors)
+        return replace(self, feature_map=feature_map, features=torch.from_numpy(features))
 
     def strict(self, rows: np.ndarray) -> np.ndarray:
         """`rows` without ties: nobody can be right about these."""
@@ -248,7 +261,7 @@ def prepare(
     support = choose_support(data.take(known), directions(data, responses, features, known), seed=seed, pool=seen)
     groups = grouping.groups(data, support, seen)
     events = grouping.events(data, groups)
-    return Prepared(data, split, support, groups, responses, feature_map, torch.from_numpy(features), events)
+    return Prepared(data, split, support, groups, responses, feature_map, torch.from_numpy(features), events, encoding.tfidf, seed)
 
 
 def judged(ready: Prepared, scorer: Any, rows: np.ndarray, model: str, split: str) -> Outcomes:

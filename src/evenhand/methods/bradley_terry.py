@@ -24,6 +24,7 @@ class BradleyTerry:
     """head: how a user enters the reward; LoRe's served both groups of the DSP study better than the ridge solve (docs/results.md)."""
 
     needs_groups: ClassVar[bool] = False
+    unreduced: ClassVar[bool] = False
     head: Head = field(default_factory=Lore)
     schedule: Schedule = field(default_factory=Schedule)
 

@@ -30,6 +30,7 @@ class PRlhfMethod:
     """base: head and schedule. generic in [0, 1]: share of the generic loss; 0 is Bradley-Terry, 1 is one reward for all."""
 
     needs_groups: ClassVar[bool] = False
+    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     generic: float = 0.5
 

@@ -30,6 +30,7 @@ class Penalty:
     """notion: dp, eo or cf. weight >= 0: of the violation beside the loss; 0 is Bradley-Terry on batches that hold every event."""
 
     needs_groups: ClassVar[bool] = False
+    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     notion: Notion = dp
     weight: float = 0.3

@@ -30,6 +30,7 @@ class PrefMethod:
     """base: head and schedule. ridge > 0: how far a user's direction is pulled to 0 before the decomposition, per pair and coordinate."""
 
     needs_groups: ClassVar[bool] = False
+    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     ridge: float = 1.0
 

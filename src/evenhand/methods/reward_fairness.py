@@ -31,6 +31,7 @@ class RewardFairness:
     """alpha >= 0: strength of the regularisation, 0.1 as published; large values flatten all margins. gamma: exponent of the coefficient."""
 
     needs_groups: ClassVar[bool] = False
+    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     alpha: float = 0.1
     gamma: float = 0.0

@@ -28,6 +28,7 @@ class Reweighing:
     """base: trained on the weighted pairs, and stopped by validation pairs as they are."""
 
     needs_groups: ClassVar[bool] = False
+    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:

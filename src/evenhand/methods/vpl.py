@@ -31,6 +31,7 @@ class VplMethod:
     """base: head and schedule. kl >= 0: w, weight of the penalty. anneal: batches until it counts in full."""
 
     needs_groups: ClassVar[bool] = False
+    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     kl: float = 3e-6
     anneal: int = 1000

@@ -132,9 +132,11 @@ def _training(trace: Json, i: int) -> Figure:
     name, epochs = f"{trace['method']}, seed {trace['seed']}", len(trace["train_loss"])
     sentence = f"{name}: validation loss is lowest after {trace['best_epoch']} of {epochs} epochs ({number(kept, 3)})."
     rule = "Kept: the epoch with the lowest validation loss."
-    if trace["limited"]:
+    if trace["limited"] or trace["by_group"]:
         sentence = f"{name}: epoch {trace['best_epoch']} of {epochs} was kept, with a validation loss of {number(kept, 3)}."
         rule = "Kept: of the epochs within the constraint the one with the lowest validation loss; without any, the one nearest to it."
+    if trace["by_group"]:
+        rule = "Kept: by the validation losses of the groups, as far as their sizes let them tell epochs apart; the curve is the mean over users."
     if trace["best_epoch"] == 0:
         sentence = f"{name}: no epoch of {epochs} improved on the start."
     return Figure(

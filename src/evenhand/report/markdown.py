@@ -30,6 +30,7 @@ def markdown(document: Json) -> str:
         lines += ["**Users are simulated.**", ""]
     findings = [words.gap_sentence(document["model"]), *(words.constraint_sentence(c) for c in document["constraints"])]
     lines += [" ".join([text(words.outcome(document["requirements"])), *(text(f, 400) for f in findings)]), ""]
+    lines += [text(document["kept"], 600), ""] if document["kept"] else []
     lines += _requirements(document["requirements"]) + _groups(document["model"]) + _changes(document["changes"])
     lines += [f"To reproduce: {code(document['command'])}"] if document["command"] else []
     return "\n".join(lines).rstrip() + "\n"

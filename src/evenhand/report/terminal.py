@@ -58,6 +58,7 @@ def lines(report: Report) -> list[Text]:
     names, groups = _groups(document["model"]), len(document["model"]["groups"])
     out = [Text(f"{len(names)} of {groups} groups, the worst served; all are in the report")] if groups > len(names) else []
     out += [Text(s) for s in (words.ungrouped_sentence(document["model"]),) if s]
+    out += [Text(ascii_only(document["kept"]))] if document["kept"] else []
     out += [_change(change, names) for change in document["changes"]]
     out += [_constraint(c) for c in document["constraints"]]
     order = {"FAIL": 0, "INSUFFICIENT": 1, "PASS": 2}

@@ -287,7 +287,7 @@ def training_sentence(traces: list[Json]) -> str:
         return f"{fits}; still improving in the last epoch: {', '.join(cut[:5])}."
     if len(watched) < len(traces):
         return f"{fits}."
-    if any(t["limited"] for t in traces):
+    if any(t["limited"] or t["by_group"] for t in traces):
         return f"{fits}; every one went on beyond the epoch that was kept."
     return f"{fits}; every one passed its lowest validation loss before it stopped."
 
