@@ -31,17 +31,20 @@ from evenhand.data.splits import TEST, split_pairs
 from evenhand.encode.minilm import MiniLM
 from evenhand.jobs import dials
 from evenhand.jobs.prepare import Encoding, prepare
+from evenhand.training.choosing import changes, simplest
 from evenhand.training.scoring import best_unit, bt, margins
 
 DEALS, USERS, ITEMS, QUERIES, PAIRS = 6, 150, 600, 160, 60
 SAMPLES = ((60, 30, 0.2), (150, 30, 0.1))
 CONVERSATIONS = ("brexit-consensus", "canadian-electoral-reform", "scoop-hivemind.ubi", "scoop-hivemind.affordable-housing")
+MODELS = ("plain", "personalised", "collaborative", "pafo")  # the simpler first, as `auto` has them
 Deal = tuple[str, int, PreferenceData]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with the folders dsp, polis, crehate")
+    parser.add_argument("--out", type=Path, default=Path("runs/results/no_harm.json"))
     parser.add_argument("--work", type=Path, default=Path("runs/out/no_harm"), help="finished deals: a study goes on from there")
     parser.add_argument("--cache", type=Path, default=Path("runs/out/vectors"))
     args = parser.parse_args()
@@ -52,6 +55,9 @@ def main() -> None:
             start = time.perf_counter()
             np.savez(file, **fitted(data, seed, args.cache))
             print(f"{name} {seed}: {time.perf_counter() - start:.0f} s", flush=True)
+    found = [(file.stem, dict(np.load(file))) for file in sorted(args.work.glob("*.npz"))]
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps({"deals": [judged(name, deal) for name, deal in found]}) + "\n")
 
 
 def deals(folder: Path) -> Iterator[Deal]:
@@ -172,6 +178,50 @@ def by_user(values: torch.Tensor, pairs: Pairs) -> np.ndarray:
     n = len(pairs.history)
     weight = torch.zeros(n).index_add(0, pairs.user, pairs.weight)
     return (torch.zeros(n).index_add(0, pairs.user, values * pairs.weight) / weight).numpy()
+
+
+def judged(name: str, deal: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What every way to choose keeps, and its test accuracy by group minus that of the two baselines, paired by user: mean, standard error."""
+    group, kept = deal["group"], {"auto": auto(deal), "PAFO, guarded": guarded(deal), "PAFO, its student always": "pafo"}
+    kept |= {name: name for name in ("personalised", "collaborative")}
+    minus: dict[str, Any] = {}
+    for how, model in kept.items():
+        for baseline in ("plain", "personalised"):
+            d = 100 * (deal[f"{model} test accuracy"] - deal[f"{baseline} test accuracy"])
+            minus.setdefault(how, {})[baseline] = [told(d[group == g]) for g in (0, 1)]
+    level = {m: [float(np.nanmean(100 * deal[f"{m} test accuracy"][group == g])) for g in (0, 1)] for m in MODELS}
+    kind, _, seed = name.rpartition("-")
+    return {
+        "kind": kind,
+        "seed": int(seed),
+        "kept": kept,
+        "minus": minus,
+        "accuracy": level,
+        "seconds": {m: float(deal[f"{m} seconds"]) for m in MODELS},
+    }
+
+
+def losses(deal: dict[str, np.ndarray], models: tuple[str, ...]) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Validation losses by user of the models, and the users' groups: what `training/choosing.py` is given."""
+    known = ~np.isnan(deal["plain valid loss"])
+    return [torch.from_numpy(deal[f"{m} valid loss"][known]) for m in models], torch.from_numpy(deal["group"][known].astype(np.int64))
+
+
+def auto(deal: dict[str, np.ndarray]) -> str:
+    found, group = losses(deal, MODELS)
+    found[-1] = found[1] if guarded(deal) == "personalised" else found[-1]
+    return MODELS[simplest(found, group)]
+
+
+def guarded(deal: dict[str, np.ndarray]) -> str:
+    (student, pooled), group = losses(deal, ("pafo", "personalised"))
+    return "personalised" if any(c.is_shown for c in changes(student, pooled, group)) else "pafo"
+
+
+def told(d: np.ndarray) -> list[float]:
+    """Mean over users, standard error, users."""
+    d = d[~np.isnan(d)]
+    return [float(d.mean()), float(d.std(ddof=1)) / len(d) ** 0.5, len(d)]
 
 
 if __name__ == "__main__":

@@ -46,13 +46,16 @@ def test_changes_are_paired_by_user() -> None:
     for found, values in ((everybody, d), (majority, d[:30]), (minority, d[30:])):
         assert found.mean == pytest.approx(values.mean(), abs=1e-6)
         assert found.error == pytest.approx(values.std(ddof=1) / len(values) ** 0.5, rel=1e-4)
+    assert minority.is_worse(1)
+    assert not majority.is_worse(1)
     assert minority.is_shown
-    assert not majority.is_shown
 
 
 def test_a_single_user_shows_nothing_and_rounding_is_no_change() -> None:
     old = torch.full((5,), 0.5)
-    assert not any(c.is_shown for c in changes(old + torch.tensor([0, 0, 0, 0, 9.0]), old, torch.tensor([0, 0, 0, 0, 1]))[1:])
+    change = torch.tensor([-0.1, -0.2, -0.1, -0.2, 0.5])
+    assert not any(c.is_shown for c in changes(old + change, old, torch.tensor([0, 0, 0, 0, 1])))
+    assert not any(c.is_shown for c in changes(old + 1e-7, old, torch.zeros(5, dtype=torch.long)))
     assert not any(c.is_worse(1) for c in changes(old + 1e-7, old, torch.zeros(5, dtype=torch.long)))
 
 

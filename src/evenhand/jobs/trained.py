@@ -170,7 +170,7 @@ def _choose(ready: Prepared, auto: Auto, seed: int, settings: int, progress: Pro
 def _fell_back(ready: Prepared, student: str, found: Sequence[Change]) -> str:
     worse = [f"{'everybody' if c.group < 0 else ready.groups.names[c.group]} ({c.mean:+.3f} ± {c.error:.3f})" for c in found if c.is_shown]
     return (
-        f"{student}: the student was not kept, since validation pairs show it worse than the pooled model for {' and '.join(worse)} (change of "
+        f"{student}: the student was not kept: on validation pairs it is worse than the pooled model for {' and '.join(worse)} (change of "
         "the loss with its standard error, paired by user). The model here is the pooled one: Bradley-Terry on the same head."
     )
 

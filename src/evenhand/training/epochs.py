@@ -29,13 +29,21 @@ def mean_rise(margin: Tensor, kept: Tensor, valid: Pairs) -> Tensor:
 
 def worst_rise(margin: Tensor, kept: Tensor, valid: Pairs) -> Tensor:
     """By the worst-off group: how much higher the largest of the groups' losses is, each group's change shrunk → rise float[r]."""
-    change, group = user_means(bt(margin) - bt(kept), valid), group_of_users(valid)
-    means, variances, members = _by_group(change, group)
-    weight = torch.eye(len(members)) - _shares(group, members)[None]
-    moved = change.mean(-1, keepdim=True) + shrunk(means @ weight.T, variances @ weight.square().T)
+    group = group_of_users(valid)
+    moved, members = group_changes(user_means(bt(margin) - bt(kept), valid), group)
     before = _by_group(user_means(bt(kept), valid), group)[0]
     inside = members >= 0
     return (before + moved)[..., inside].amax(-1) - before[..., inside].amax(-1)
+
+
+def group_changes(change: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
+    """Each group's d + c max(0, 1 - var(c) / c^2), c its own mean change less d: float[…, g], and the groups' numbers int64[g].
+
+    changes float[…, users], groups int64[users], -1 = none. A group that cannot be told from everybody has everybody's change.
+    """
+    means, variances, members = _by_group(change, group)
+    weight = torch.eye(len(members)) - _shares(group, members)[None]
+    return change.mean(-1, keepdim=True) + shrunk(means @ weight.T, variances @ weight.square().T), members
 
 
 def shrunk(value: Tensor, variance: Tensor) -> Tensor:
