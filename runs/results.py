@@ -151,8 +151,12 @@ def dsp_compare(found: dict) -> str:
         "",
     ]
     for subject in dict.fromkeys((best, "pafo", "pafo on lore")):
-        out += [f"### {subject} minus every other entry, test pairs\n", "Simultaneous 95 % intervals over all duels of a column (max-t).\n"]
-        out += [*table(["other", *(f"{SHORT[c]}: {g}" for c in ("test", "new28") for g in ("majority", "minority")), "verdict, seen users", "verdict, new users"],
+        out += [
+            f"### {subject} minus every other entry, test pairs\n",
+            "Simultaneous 95 % intervals over all duels of a column (max-t), clustered by user, on which the verdicts rest; *by run*: a single 95 % t interval with the run "
+            "as the unit. A verdict whose interval by run holds 0 is one about these runs alone.\n",
+        ]
+        out += [*table(["other", *(f"{SHORT[c]}: {g}{unit}" for unit in ("", ", by run") for c in ("test", "new28") for g in ("majority", "minority")), "verdict, seen users", "verdict, new users"],
                        duel_rows(found, subject)), ""]  # fmt: skip
     return "\n".join(out)
 
@@ -180,6 +184,9 @@ def duel_rows(found: dict, subject: str) -> list[list[str]]:
                 low, high = sorted((sign * e["low"], sign * e["high"]))
                 told.append(points({"value": 100 * sign * e["value"], "low": 100 * low, "high": 100 * high}))
             verdicts.append(duel["verdict"] if sign == 1 else MIRROR.get(duel["verdict"], duel["verdict"]))
+        for cell in ("test", "new28"):  # the run as the unit: users of a run share a model and its queries
+            runs = found["cells"][cell]["by_run"]
+            told += [over_runs([a[g] - b[g] for a, b in zip(runs[subject], runs[other])]) for g in (0, 1)]
         rows.append([other, *told, *verdicts])
     return rows
 
