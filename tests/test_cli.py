@@ -25,7 +25,9 @@ def run(*arguments: object, cwd: Path, **environment: str) -> subprocess.Complet
 def fitted(sample_table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A whole fit on features that need no encoder, so that it takes seconds."""
     cwd = tmp_path_factory.mktemp("fit")
-    return cwd, run("fit", sample_table, "--out", "out", "--encoder", "none", "--simulated", "--tolerance", "0.3", cwd=cwd)
+    return cwd, run(
+        "fit", sample_table, "--method", "pafo", "--out", "out", "--encoder", "none", "--simulated", "--tolerance", "0.3", cwd=cwd
+    )
 
 
 def test_fit_writes_model_and_report(fitted: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -33,7 +35,10 @@ def test_fit_writes_model_and_report(fitted: tuple[Path, subprocess.CompletedPro
     assert done.returncode in (0, 1, 3), done.stderr
     report = json.loads((cwd / "out" / "report.json").read_text())
     assert {0: "PASS", 1: "FAIL", 3: "INSUFFICIENT"}[done.returncode] == report["verdict"]
-    assert {m["model"] for m in report["others"]} == {"one reward for all (Bradley-Terry)", "personalised Bradley-Terry"}
+    assert {m["model"] for m in report["others"]} == {
+        "one reward for all (Bradley-Terry, linear)",
+        "personalised Bradley-Terry (LoRe's head)",
+    }
     assert report["model"]["overall"]["value"] > 0.55
     assert (cwd / "out" / "report.html").stat().st_size < 2e6
     assert {p.name for p in (cwd / "out" / "model").iterdir()} == {"model.json", "model.safetensors"}
@@ -100,14 +105,14 @@ def test_check_prints_counts(sample_table: Path, tmp_path: Path) -> None:
         (("check", "{data}", "--column", "user=usr"), "nearest match 'user'"),
         (("check", "{data}", "--source", "tabel"), "table"),
         (("fit", "{data}", "--method", "pafoo"), "did you mean 'pafo'"),
-        (("fit", "{data}", "--set", "alpah=1"), "did you mean 'alpha'"),
+        (("fit", "{data}", "--method", "pafo", "--set", "alpah=1"), "did you mean 'alpha'"),
         (("fit", "{data}", "--set", "alpha"), "--set alpha=0.25"),
-        (("fit", "{data}", "--set", "alpha=2"), "from 0 to 1"),
-        (("fit", "{data}", "--head", "low_rnk"), "did you mean 'low_rank'"),
+        (("fit", "{data}", "--method", "pafo", "--set", "alpha=2"), "from 0 to 1"),
+        (("fit", "{data}", "--method", "pafo", "--head", "low_rnk"), "did you mean 'low_rank'"),
         (("audit", "{data}"), "neither a model nor scores"),
         (("fit", "{data}", "--tolerance", "5"), "5 points are 0.05"),
         (("fit", "{data}", "--minority", "2"), "under 1"),
-        (("fit", "{data}", "--set", "batch_users=0"), "1 or more"),
+        (("fit", "{data}", "--method", "pafo", "--set", "batch_users=0"), "1 or more"),
         (("audit", "{data}", "--scores", "reward"), "reward"),
         (("audit", "{data}", "--model", "nowhere"), "nowhere"),
         (("fit", "{data}", "--group-by", "tast"), "taste"),

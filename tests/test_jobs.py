@@ -26,7 +26,7 @@ def data() -> PreferenceData:
 
 @pytest.fixture(scope="module")
 def result(data: PreferenceData) -> Fit:
-    return evenhand.fit(data, encoding=TFIDF, seed=1)
+    return evenhand.fit(data, "pafo", encoding=TFIDF, seed=1)
 
 
 def test_personalisation_serves_the_rare_taste_better_than_one_reward(result: Fit) -> None:
@@ -42,10 +42,10 @@ def test_report_covers_every_pair_and_four_cells(result: Fit, data: PreferenceDa
     found = result.report.findings
     assert {c.split for c in found.cells} == {f"{a} user, {b} prompt" for a in ("seen", "unseen") for b in ("seen", "unseen")}
     assert found.exclusions.rows_in == len(data)
-    assert found.changes[0].before == "personalised Bradley-Terry"
+    assert found.changes[0].before == "personalised Bradley-Terry (LoRe's head)"
     assert found.facts["model sha256"]
     assert [t.method for t in found.training] == [
-        "one reward for all (Bradley-Terry)", "personalised Bradley-Terry", "PAFO: teacher of majority", "PAFO: teacher of minority", "PAFO"
+        "one reward for all (Bradley-Terry, linear)", "personalised Bradley-Terry (LoRe's head)", "PAFO (LoRe's head): teacher of majority", "PAFO (LoRe's head): teacher of minority", "PAFO (LoRe's head)"
     ]  # fmt: skip
     assert found.facts["stability"].startswith("Scores of 64 pairs moved by at most")
     assert "same reward under every prompt" in found.facts["reads"]
@@ -53,7 +53,7 @@ def test_report_covers_every_pair_and_four_cells(result: Fit, data: PreferenceDa
 
 
 def test_same_seed_same_report(result: Fit, data: PreferenceData) -> None:
-    again = evenhand.fit(data, encoding=TFIDF, seed=1)
+    again = evenhand.fit(data, "pafo", encoding=TFIDF, seed=1)
     assert to_json(again.report.findings.model) == to_json(result.report.findings.model)
     assert again.report.findings.facts["model sha256"] == result.report.findings.facts["model sha256"]
 
@@ -86,28 +86,28 @@ def test_a_split_column_is_honoured(data: PreferenceData) -> None:
 def test_every_model_is_tuned_within_the_same_budget(data: PreferenceData) -> None:
     found = evenhand.fit(data, "bradley_terry", settings={"max_epochs": "4"}, encoding=TFIDF, tune_settings=3).report.findings
     names = [t.method for t in found.training]
-    assert names.count("personalised Bradley-Terry") == 3
+    assert names.count("personalised Bradley-Terry (LoRe's head)") == 3
     assert {(t.settings["weight_decay"], t.settings["dropout"]) for t in found.training[1:]} == {(1.0, 0.4), (3.0, 0.5), (0.3, 0.3)}
     assert found.facts["tuned"].startswith("3 settings")
 
 
 def test_one_reward_for_all_is_called_by_its_name(data: PreferenceData) -> None:
     found = evenhand.fit(data, "bradley_terry", head="linear", settings={"max_epochs": "2"}, encoding=TFIDF).report.findings
-    assert found.model.model == "one reward for all (Bradley-Terry)"
+    assert found.model.model == "one reward for all (Bradley-Terry, linear)"
     assert found.others == ()
 
 
 def test_a_typo_in_a_requirement_costs_no_training(data: PreferenceData) -> None:
     stages: list[str] = []
     with pytest.raises(EvenhandError, match="minority"):
-        evenhand.fit(data, encoding=TFIDF, require=["gain(minorty)>=0"], progress=lambda what, done, total: stages.append(what))
+        evenhand.fit(data, "pafo", encoding=TFIDF, require=["gain(minorty)>=0"], progress=lambda what, done, total: stages.append(what))
     assert "train" not in stages
 
 
 @pytest.mark.parametrize("wrong", [{"tolerance": 5.0}, {"grouping": lambda: evenhand.Grouping(minority=1.2)}])
 def test_shares_out_of_range_are_refused(wrong: dict[str, object], data: PreferenceData) -> None:
     with pytest.raises(EvenhandError, match="Expected"):
-        evenhand.fit(data, encoding=TFIDF, **{k: v() if callable(v) else v for k, v in wrong.items()})
+        evenhand.fit(data, "pafo", encoding=TFIDF, **{k: v() if callable(v) else v for k, v in wrong.items()})
 
 
 def noisy_truth(seed: int) -> PreferenceData:
@@ -267,6 +267,13 @@ def test_a_user_model_is_a_method_too(name: str, kind: str, head: str) -> None:
 
 def test_a_user_model_stands_beside_the_default_one(data: PreferenceData) -> None:
     found = evenhand.fit(data, "pal", settings={"max_epochs": "2"}, encoding=TFIDF).report.findings
-    assert [m.model for m in (*found.others, found.model)] == ["one reward for all (Bradley-Terry)", "personalised Bradley-Terry", "pal"]
+    assert [m.model for m in (*found.others, found.model)] == [
+        "one reward for all (Bradley-Terry, linear)",
+        "personalised Bradley-Terry (LoRe's head)",
+        "PAL, redesigned",
+    ]
     itself = evenhand.fit(data, "lore", settings={"max_epochs": "2"}, encoding=TFIDF).report.findings  # the default head by its name
-    assert [m.model for m in (*itself.others, itself.model)] == ["one reward for all (Bradley-Terry)", "personalised Bradley-Terry"]
+    assert [m.model for m in (*itself.others, itself.model)] == [
+        "one reward for all (Bradley-Terry, linear)",
+        "personalised Bradley-Terry (LoRe's head)",
+    ]

@@ -259,6 +259,7 @@ class TrainingTrace:
     pairs_per_second: float
     settings: Mapping[str, Any] = field(default_factory=dict)
     limited: bool = False  # an epoch within the constraints goes before one with a lower validation loss
+    by_group: bool = False  # kept by the groups' validation losses, not by the lowest mean over users
 
 
 @dataclass(frozen=True)
@@ -298,6 +299,7 @@ class FairnessReport:
     constraints: tuple[ConstraintFindings, ...] = ()  # each is a line of the verdict strip, too
     deals: OverDeals | None = None  # what several deals of the data say of the method; all else is about the first deal's model
     flaw: str = ""  # why no verdict may rest on these scores; said before everything else
+    kept: str = ""  # where validation chose between models: which, among what, and why
 
     @property
     def judged(self) -> tuple[Requirement, ...]:

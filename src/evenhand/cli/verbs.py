@@ -148,8 +148,11 @@ def audit(
 def fit(
     data: Data,
     method: Annotated[
-        str, typer.Option(help="A file of methods/ or a user model of models/: pafo, bradley_terry, group_dro, lore, vpl, …")
-    ] = "pafo",
+        str,
+        typer.Option(
+            help="auto lets validation choose among bradley_terry, lore, collaborative and pafo; or name one, or group_dro, vpl, …"
+        ),
+    ] = "auto",
     head: Head = None,
     setting: Annotated[list[str] | None, typer.Option("--set", help="A dial: alpha=0.25. May be repeated.", show_default=False)] = None,
     tune: Annotated[int, typer.Option(min=0, help="Settings of each model to try on validation, at most 8; 0 = the defaults.")] = 0,

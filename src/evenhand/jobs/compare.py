@@ -13,7 +13,7 @@ from evenhand.jobs.audit import must_be_data
 from evenhand.jobs.contest import Contest, check_tolerance
 from evenhand.jobs.grouping import Grouping
 from evenhand.jobs.prepare import Encoding, Progress, silent
-from evenhand.jobs.trained import PERSONALISED, PLAIN, TITLES
+from evenhand.jobs.trained import references, title
 from evenhand.jobs.trials import Bench, Entry, assign, check_jobs
 from evenhand.report.standings import StandingsReport
 
@@ -45,7 +45,7 @@ def compare(
 ) -> StandingsReport:
     """Train every method and both references (plain and personalised Bradley-Terry) in `seeds` seeds, and say who serves whom best.
 
-    methods: names as in `fit`; "pafo:lore" is PAFO on LoRe's head. tune_settings: how many settings of each, references too, validation
+    methods: names as in `fit`; "pafo:lore" is PAFO on LoRe's head. One that is a reference itself has no row of its own, which say is told. tune_settings: how many settings of each, references too, validation
     chooses among in every seed; the first is the default. head: of methods that have none of their own. out: folder whose subfolder
     `trials` keeps every finished fit, so that the same call goes on where it was stopped. jobs: processes at once, 0 = one a core. say: is
     told, before training, what a method cannot do on these data. assignments: CSV for every user's group and support in each seed; private.
@@ -62,22 +62,28 @@ def compare(
     if assignments is not None:
         check_place(Path(assignments))
     budget = max(tune_settings, 1)
-    plain, personalised = dials.method("bradley_terry", {}, "linear"), dials.method("bradley_terry", {}, head)
-    references = [Entry(PLAIN, plain, budget)] + ([] if personalised == plain else [Entry(PERSONALISED, personalised, budget)])
-    entries = list(references)
+    schedule, own = dials.base(dials.method("bradley_terry", {})).schedule, dials.method("bradley_terry", {}, head).head
+    entries = [Entry(title("bradley_terry", m), m, budget) for m in references(schedule, own)]
+    reference, told = (
+        entries[-1].name,
+        f"{budget} settings of each entry tried on validation in every seed" if budget > 1 else "defaults, no search",
+    )
     for text in dict.fromkeys(methods):
         name, _, own_head = text.partition(":")
         method = dials.method(name, {}, own_head or head)
-        if method not in [e.method for e in entries]:  # bradley_terry is a reference already
-            entries.append(Entry(TITLES.get(name, name) + (f" on {own_head}" if own_head else ""), method, budget))
+        same = next((e.name for e in entries if e.method == method), None)
+        if same is None:
+            entries.append(Entry(title(name, method), method, budget))
+        else:
+            told += f"; {text} is the row '{same}'"
+            say(f"{text} is {same}, which has a row already.")
     bench = Bench(data, encoding or Encoding(MiniLM()), grouping or Grouping(), Path(out) / "trials", check_jobs(jobs))
     numbers = range(seed, seed + seeds)
     trials = list(bench.run(entries, numbers, progress, say))
     if assignments is not None:
         assign(Path(assignments), data, trials)
     contest = Contest(
-        entries, references[-1].name, numbers, f"{len(entries)} methods on {data.source}",
+        entries, reference, numbers, f"{len(entries)} methods on {data.source}",
         simulated=simulated, resamples=resamples, command=command, tolerance=tolerance,
     )  # fmt: skip
-    told = f"{budget} settings of each entry tried on validation in every seed" if budget > 1 else "defaults, no search"
     return StandingsReport(contest.standings(data, trials, bench.about() | {"tuned": told}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from evenhand.audits.ranking import Judged
 from evenhand.core import EvenhandError
 from evenhand.data.splits import TEST
 from evenhand.jobs.prepare import Prepared, judged
-from evenhand.training.loop import Fitted
+from evenhand.jobs.trained import Model
 
 DEALS = 5  # of votes and ratings on few prompts, where one deal of the responses decides too much
 MOST_DEALS = 50
@@ -37,15 +37,15 @@ def number_of(deals: int | None, unit: str, *, constrained: bool, certify_share:
     return deals
 
 
-def deal_of(ready: Prepared, models: Mapping[str, Fitted], roles: Sequence[str], seed: int) -> Deal:
-    """The test pairs of one deal under the models that play these roles, the audited one first."""
+def deal_of(ready: Prepared, models: Sequence[Model], seed: int) -> Deal:
+    """The test pairs of one deal under the models, the audited one first."""
     rows = np.flatnonzero(ready.strict(ready.counted(ready.split.rows(TEST))))
     mask = np.zeros(len(ready.data), bool)
     mask[rows] = True
     data = ready.data
     user = data.user[rows].astype(np.int64)
     weight = np.ones(len(rows)) if data.weight is None else data.weight[rows].astype(np.float64)
-    right = np.stack([correct(judged(ready, models[r].scorer, mask, r, "").margin) for r in roles])
+    right = np.stack([correct(judged(m.ready, m.fitted.scorer, mask, m.title, "").margin) for m in models])
     share = weight / np.bincount(user, weight)[user]
     return Deal(
         seed,

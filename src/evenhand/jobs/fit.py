@@ -25,7 +25,7 @@ from evenhand.jobs.compared import examined as examined_constraints
 from evenhand.jobs.deals import DEALS, deal_of, number_of
 from evenhand.jobs.facts import FORMULAS, facts, joined, limits, model_hash, split_digest
 from evenhand.jobs.prepare import Encoding, Prepared, Progress, held_out, judged, prepare, silent, stability
-from evenhand.jobs.trained import train_models
+from evenhand.jobs.trained import Model, asked, train_models
 from evenhand.methods.faro import Faro
 from evenhand.methods.penalty import Penalty
 from evenhand.report.report import Report
@@ -40,6 +40,7 @@ class Fit:
 
     model: RewardModel
     report: Report
+    kept: str = ""  # where validation chose between models: which, among what, and why
 
     def save(self, folder: str | Path) -> Path:
         """Write FOLDER/model and the report beside it; returns the path of the HTML report."""
@@ -54,7 +55,7 @@ class Fit:
 
 def fit(
     data: PreferenceData,
-    method: str = "pafo",
+    method: str = "auto",
     *,
     settings: Mapping[str, str] | None = None,
     head: str | None = None,
@@ -65,10 +66,12 @@ def fit(
     progress: Progress = silent,
     keep: Callable[[RewardModel], object] | None = None,
     say: Callable[[str], None] = lambda note: None,
-    **asked: Any,
+    **wanted: Any,
 ) -> Fit:
-    """Train `method` (a file of methods/) and compare it on test pairs of seen and unseen users.
+    """Train `method` (a file of methods/, or "auto") and compare it on test pairs of seen and unseen users.
 
+    auto: plain and personalised Bradley-Terry, the collaborative head and PAFO are trained, and validation chooses the simplest of them
+    within one standard error of the best (`training/choosing.py`).
     settings: dials by name, such as {"alpha": "0.25"}. tune_settings: how many settings of each model to try on validation, 0 = the
     defaults as they are. certify_share: share of the prompts that nothing here looks at, kept for `certify`; 0 keeps none (a split column
     decides by itself). deals: in how many deals of prompts and users, with seeds from `seed` on, to train and judge: verdicts then hold over
@@ -80,8 +83,8 @@ def fit(
     than two groups and the method works on groups.
     """
     must_be_data(data)
-    held_to = Asked(**asked)
-    chosen = dials.method(method, settings or {}, head)
+    held_to = Asked(**wanted)
+    chosen = asked(method, dict(settings or {}), head)
     encoding = encoding or Encoding(MiniLM())
     shares = deal_with(certify_share)
     whole = data
@@ -95,40 +98,43 @@ def fit(
     held_to = _with_own(held_to, chosen)
     check_constraints(ready, list(dict.fromkeys([*_notions(chosen), *(notion for notion, _ in held_to.constraints)])))
     count = number_of(deals, split.unit, constrained=bool(held_to.constraints), certify_share=certify_share)
-    asked_for = chosen
-    models, traces, chosen = train_models(ready, method, chosen, held_to.seed, tune_settings, progress)
-    own = ready.on(chosen)
-    scorer = models[list(models)[-1]].scorer
-    about = {"method": method, "title": list(models)[-1], "seed": held_to.seed, "data": data.fingerprint, "split": split_digest(split)}
-    kept = {"shares": list(shares)} if certify_share else {}  # `audit` and `certify` deal the same split again
+    trained = train_models(ready, method, chosen, held_to.seed, tune_settings, progress)
+    last = trained.models[-1]
+    about = {"method": last.name, "title": last.title, "seed": held_to.seed, "data": data.fingerprint, "split": split_digest(split)}
+    shared = {"shares": list(shares)} if certify_share else {}  # `audit` and `certify` deal the same split again
     model = RewardModel(
         encoding.encoder,
-        own.feature_map,
-        dials.base(chosen).head,
-        scorer,
+        last.ready.feature_map,
+        dials.base(last.method).head,
+        last.fitted.scorer,
         encoding.with_prompt,
-        about | kept | {"dials": dict(dials.dials(chosen))},
+        about | shared | {"dials": dict(dials.dials(last.method))},
     )
     if keep is not None:
         keep(model)
     progress("audit", 0, 1)
-    report = _report(ready, own, models, traces, held_to, {**_about(own, model), "tuned": _tuned(tune_settings)})
+    models = {m.title: m for m in trained.models}
+    more = {**_about(last.ready, model), "tuned": _tuned(tune_settings)}
+    report = _report(ready, models, trained.traces, held_to, more, trained.kept)
     progress("audit", 1, 1)
     if count > 1:
         roles = list(models)[::-1]  # the audited one, what it gains over, and then the others
-        found = [deal_of(ready, models, roles, held_to.seed)]
+        found, titles = [deal_of(ready, [models[r] for r in roles], held_to.seed)], {roles[0]}
         for seed in range(held_to.seed + 1, held_to.seed + count):
             progress("deals", len(found), count)
             data, split = deal(whole, seed=seed, shares=shares)
             ready = prepare(data, split, encoding, held_to.grouping, seed=seed, progress=progress, whole=whole)
-            again = train_models(ready, method, asked_for, seed, tune_settings, progress)[0]
-            found.append(deal_of(ready, again, [r if r in again else list(again)[-1] for r in roles], seed))
+            again = {m.title: m for m in train_models(ready, method, chosen, seed, tune_settings, progress).models}
+            kept = list(again)[-1]  # what validation chose may differ from deal to deal
+            titles.add(kept)
+            found.append(deal_of(ready, [again[kept], *(again.get(r, again[kept]) for r in roles[1:])], seed))
         progress("deals", count, count)
-        report = Report(with_deals(report.findings, found, roles, split.unit, held_to))
+        names = [roles[0] if len(titles) == 1 else f"{method}, as chosen in each deal", *roles[1:]]
+        report = Report(with_deals(report.findings, found, names, split.unit, held_to))
     elif split.unit == "responses" and deals == 1:
         told = undecided(report.findings.requirements, f"leave --deals 1 out, or ask for --deals {DEALS}")
         report = Report(replace(report.findings, requirements=told))
-    return Fit(model, report)
+    return Fit(model, report, trained.kept)
 
 
 def with_deals(found: FairnessReport, deals: Sequence[Deal], roles: Sequence[str], unit: str, asked: Asked) -> FairnessReport:
@@ -145,17 +151,17 @@ def with_deals(found: FairnessReport, deals: Sequence[Deal], roles: Sequence[str
 
 
 def _report(
-    ready: Prepared, own: Prepared, models: Mapping[str, Fitted], traces: Sequence[TrainingTrace], asked: Asked, more: Mapping[str, str]
+    ready: Prepared, models: Mapping[str, Model], traces: Sequence[TrainingTrace], asked: Asked, more: Mapping[str, str], kept: str
 ) -> Report:
     """The last of the models beside the others, on the test pairs; it reads the features of `own`, the others those of `ready`."""
     test, where = ready.split.rows(TEST), held_out(ready.split)
+    outcomes = {n: judged(m.ready, m.fitted.scorer, ready.counted(test), n, where) for n, m in models.items()}
     *others, name = models
-    reads = dict.fromkeys(others, ready) | {name: own}
-    outcomes = {n: judged(reads[n], fitted.scorer, ready.counted(test), n, where) for n, fitted in models.items()}
-    sides = [judged(reads[n], models[n].scorer, test, n, where) for n in (*others[-1:], name)] if asked.constraints else []
+    own, last = models[name].ready, models[name].fitted
+    sides = [judged(models[n].ready, models[n].fitted.scorer, test, n, where) for n in (*others[-1:], name)] if asked.constraints else []
     events = None if ready.events is None else ready.events.take(test)
-    game = models[name].constrained
-    fitted_to = {n: _game(game, models[name], ready) for n, _ in asked.constraints if game is not None and n == game.notion}
+    game = last.constrained
+    fitted_to = {n: _game(game, last, ready) for n, _ in asked.constraints if game is not None and n == game.notion}
     before = outcomes[others[-1]] if others else None
     left = joined(ready.data, ready.split.exclusions)
 
@@ -184,16 +190,17 @@ def _report(
             model=examined(outcomes[name]),
             others=tuple(examined(outcomes[other]) for other in others),
             changes=tuple(changed(other) for other in reversed(others)),
-            cells=tuple(examined(judged(own, models[name].scorer, rows, name, cell)) for cell, rows in cells if ready.strict(rows).any()),
+            cells=tuple(examined(judged(own, last.scorer, rows, name, cell)) for cell, rows in cells if ready.strict(rows).any()),
             training=tuple(traces),
             groups_rule=ready.groups.rule,
             exclusions=left,
-            facts=facts(ready.data, asked.seed, {**more, "stability": stability(own, models[name].scorer, test, asked.seed).sentence}),
+            facts=facts(ready.data, asked.seed, {**more, "stability": stability(own, last.scorer, test, asked.seed).sentence}),
             formulas=FORMULAS,
             limits=limits(own.with_prompt),
             command=asked.command,
             constraints=examined_constraints(asked, sides[0] if others else None, sides[-1], events, fitted_to) if sides else (),
             flaw=broken(outcomes[name], ready.groups),
+            kept=kept,
         )
     )
 

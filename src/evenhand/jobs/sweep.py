@@ -13,7 +13,7 @@ from evenhand.jobs.audit import must_be_data
 from evenhand.jobs.contest import Contest, check_tolerance
 from evenhand.jobs.grouping import Grouping
 from evenhand.jobs.prepare import Encoding, Progress, silent
-from evenhand.jobs.trained import PERSONALISED, PLAIN, TITLES
+from evenhand.jobs.trained import references, title
 from evenhand.jobs.trials import Bench, Entry, check_jobs
 from evenhand.report.standings import StandingsReport
 
@@ -54,10 +54,8 @@ def sweep(
     if len(grid) > LARGEST_GRID:
         raise EvenhandError(f"The grid has {len(grid)} settings. Expected: {LARGEST_GRID} at most. To do: fewer values.")
     fixed = dials.method(method, settings or {}, head)
-    entries = [Entry(PLAIN, dials.method("bradley_terry", {}, "linear"))]
-    personalised = dials.method("bradley_terry", {}, head)
-    if personalised != entries[0].method:
-        entries.append(Entry(PERSONALISED, personalised))
+    base = dials.base(dials.method("bradley_terry", {}, head))
+    entries = [Entry(title("bradley_terry", m), m) for m in references(base.schedule, base.head)]
     reference = entries[-1].name
     for values in grid:
         turned = fixed
@@ -69,8 +67,8 @@ def sweep(
     bench = Bench(data, encoding or Encoding(MiniLM()), grouping or Grouping(), Path(out) / "trials", check_jobs(jobs))
     numbers = range(seed, seed + seeds)
     trials = list(bench.run(entries, numbers, progress, say, at_once=STACK))
-    title = f"{TITLES.get(method, method)} over {', '.join(over)} on {data.source}"
+    named = f"{title(method, fixed)} over {', '.join(over)} on {data.source}"
     contest = Contest(
-        entries, reference, numbers, title, tuple(over), simulated=simulated, resamples=resamples, command=command, tolerance=tolerance
+        entries, reference, numbers, named, tuple(over), simulated=simulated, resamples=resamples, command=command, tolerance=tolerance
     )
     return StandingsReport(contest.standings(data, trials, bench.about()))

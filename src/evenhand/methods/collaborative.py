@@ -42,7 +42,7 @@ from evenhand.core import EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.collaborative import Collaborative, CollaborativeScorer, votes
 from evenhand.training.loop import Fitted, Trace
-from evenhand.training.scoring import bt, margins, mean_over_users
+from evenhand.training.scoring import best_unit, bt, margins, mean_over_users
 
 ITERATIONS = 40  # of EM
 PULL = 2.0  # an item's loadings are drawn to 0 as by this many votes
@@ -178,12 +178,6 @@ def regress(features: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> np
     shrunk = power[:, None] * best / (1 + power[:, None] * best)
     out: np.ndarray = right.T @ (shrunk * along / size.clip(1e-12)[:, None])
     return out
-
-
-def best_unit(margin: Tensor, pairs: Pairs) -> float:
-    """The factor in [0.1, 10] under which margins have the lowest Bradley-Terry loss, averaged over users."""
-    grid = torch.logspace(-1, 1, 81)
-    return float(grid[torch.stack([mean_over_users(bt(unit * margin), pairs) for unit in grid]).argmin()])
 
 
 def inverse_softplus(value: float) -> Tensor:

@@ -30,7 +30,7 @@ from evenhand.core import EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo, target_margins
 from evenhand.training.constraints import Decision, Meter, Notion, cf, check, dealt, dp, eo, groups_of, hard, measured, soft
-from evenhand.training.loop import ROUNDING, Constrained, Fitted, PairLosses, ValidLosses, minimise_all, weighted_mean
+from evenhand.training.loop import ROUNDING, Constrained, Fitted, PairLosses, Rise, minimise_all, weighted_mean
 from evenhand.training.multipliers import Additive, SwapRegret
 from evenhand.training.scoring import bt, only_present
 from evenhand.training.stack import alike
@@ -132,7 +132,7 @@ def _game(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, se
     on_train, on_valid = Meter(watched, layout), Meter(judged, layout)
     measured("faro", on_train)
     log = [Constrained(m.notion.__name__, m.gamma, matrix, m.dual.__name__, "swap-regret" if m.swap else "additive") for m in methods]
-    pair_losses, valid_losses = _objective(methods, start, train, valid, seed)
+    pair_losses, rise = _objective(methods, start, train, valid, seed)
 
     def losses(margin: Tensor, rows: Tensor, which: Tensor) -> Tensor:
         return torch.stack([margin, pair_losses(margin, rows, which)], -1)
@@ -166,12 +166,12 @@ def _game(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, se
     schedule = replace(own, lr=first.game_lr, patience=patience, max_epochs=LONGER * own.max_epochs)
     fitted = minimise_all(
         [start.scorer] * len(methods), train, losses, valid, seed, schedule,
-        valid_losses=valid_losses, combine=lagrangian, strata=layout.cell(train.oriented), excess=excess,
+        rise=rise, combine=lagrangian, strata=layout.cell(train.oriented), excess=excess,
     )  # fmt: skip
     return [replace(f, parts={**start.parts, "pooled": start}, constrained=c) for f, c in zip(fitted, log, strict=True)]
 
 
-def _objective(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, seed: int) -> tuple[PairLosses, ValidLosses | None]:
+def _objective(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, seed: int) -> tuple[PairLosses, Rise | None]:
     """The loss under the constraints and what picks the epoch (None: the default): Bradley-Terry's, or those of PAFO's student."""
     if not methods[0].distilled:
         return lambda m, rows, which: bt(m), None

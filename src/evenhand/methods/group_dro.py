@@ -22,7 +22,8 @@ from torch import Tensor
 
 from evenhand.core import EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.training.groups import group_losses, require_groups, worst_group
+from evenhand.training.epochs import worst_rise
+from evenhand.training.groups import group_losses, require_groups
 from evenhand.training.loop import Combine, Fitted, minimise
 from evenhand.training.scoring import bt
 
@@ -41,12 +42,12 @@ class GroupDRO:
             raise EvenhandError(f"group_dro: eta is {self.eta}. Expected: a number of at least 0. To do: pass eta=0.01 or leave it out.")
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
-        """The epoch in which the worst group's validation loss is lowest."""
+        """The epoch in which the worst group's validation loss is lowest, as far as it can be told (`training/epochs.py`)."""
         require_groups("group_dro", train, valid)
         scorer = self.base.head.build(train.items.shape[1], seed)
         return minimise(
             scorer, train, lambda m, rows: bt(m), valid, seed, self.base.schedule,
-            valid_loss=lambda m: worst_group(bt(m), valid), combine=robust(train.group.unique(), self.eta),
+            rise=lambda m, kept, which: worst_rise(m, kept, valid), combine=robust(train.group.unique(), self.eta),
         )  # fmt: skip
 
     def variants(self) -> Iterator[GroupDRO]:

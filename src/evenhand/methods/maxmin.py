@@ -21,7 +21,8 @@ from torch import Tensor
 
 from evenhand.core import EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.training.groups import group_losses, require_groups, worst_group
+from evenhand.training.epochs import worst_rise
+from evenhand.training.groups import group_losses, require_groups
 from evenhand.training.loop import Combine, Fitted, minimise
 from evenhand.training.scoring import bt
 
@@ -40,12 +41,12 @@ class MaxMin:
             raise EvenhandError(f"maxmin: memory is {self.memory}. Expected: from 0 to below 1. To do: pass memory=0.5 or leave it out.")
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
-        """The epoch in which the worst group's validation loss is lowest."""
+        """The epoch in which the worst group's validation loss is lowest, as far as it can be told (`training/epochs.py`)."""
         require_groups("maxmin", train, valid)
         scorer = self.base.head.build(train.items.shape[1], seed)
         return minimise(
             scorer, train, lambda m, rows: bt(m), valid, seed, self.base.schedule,
-            valid_loss=lambda m: worst_group(bt(m), valid), combine=worst(train.group.unique(), self.memory),
+            rise=lambda m, kept, which: worst_rise(m, kept, valid), combine=worst(train.group.unique(), self.memory),
         )  # fmt: skip
 
     def variants(self) -> Iterator[MaxMin]:

@@ -24,9 +24,10 @@ from torch import Tensor
 
 from evenhand.core import Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
+from evenhand.training.epochs import mean_rise
 from evenhand.training.groups import group_losses, require_groups
 from evenhand.training.loop import Combine, Fitted, minimise
-from evenhand.training.scoring import bt, mean_over_groups
+from evenhand.training.scoring import bt
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,12 @@ class MGDA:
     normalise: bool = True
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
-        """The epoch with the lowest validation loss, averaged over groups."""
+        """The epoch kept by the mean over groups of the validation losses (`training/epochs.py`)."""
         require_groups("mgda", train, valid)
         scorer = self.base.head.build(train.items.shape[1], seed)
         return minimise(
             scorer, train, lambda m, rows: bt(m), valid, seed, self.base.schedule,
-            valid_loss=lambda m: mean_over_groups(bt(m), valid), combine=common_descent(train.group.unique(), self.normalise),
+            rise=lambda m, kept, which: mean_rise(m, kept, valid), combine=common_descent(train.group.unique(), self.normalise),
         )  # fmt: skip
 
     def variants(self) -> Iterator[MGDA]:

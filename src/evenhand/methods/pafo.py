@@ -9,7 +9,8 @@ The student reads the history alone: a group label is needed neither at inferenc
 Differs from the paper: its text is public as an abstract, captions and reviews only, so the following is our reading. Teachers start
 from the pooled model (`warm_start`): a minority teacher from scratch is too weak on little data. m* is computed with the user's other
 pairs as history, never the pair itself. `soft` replaces mse as default, and `balance` > 0 weighs a user in the distillation
-term by the frequency of his or her group to the power -balance; `distil=mse, balance=0` is the plain reading.
+term by the frequency of his or her group to the power -balance; `distil=mse, balance=0, guarded=false` is the plain reading. `guarded`: the
+paper keeps its student whatever validation says.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from evenhand.core import EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.training.loop import Fitted, PairLosses, ValidLosses, minimise, minimise_all
-from evenhand.training.scoring import bt, cross_margins, mean_over_groups, mean_over_users
+from evenhand.training.choosing import guard
+from evenhand.training.epochs import mean_rise
+from evenhand.training.loop import Fitted, PairLosses, Rise, minimise, minimise_all
+from evenhand.training.scoring import bt, cross_margins, mean_over_users
 from evenhand.training.stack import alike
 
 Distil = Callable[[Tensor, Tensor], Tensor]  # (m [n], m* [n]) → one loss a pair [n], >= 0
@@ -72,6 +75,7 @@ class Pafo:
     temperature: float = 1.0
     warm_start: bool = True
     teacher_lr: float = 1e-3
+    guarded: bool = True
 
     def __post_init__(self) -> None:
         for name, value in (("alpha", self.alpha), ("balance", self.balance)):
@@ -82,7 +86,7 @@ class Pafo:
                 raise EvenhandError(f"pafo: {name} is {value}. Expected: a number above 0. To do: leave {name} out.")
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
-        """The student; `parts` holds the pooled model and one teacher a group."""
+        """The student, or the pooled model where the guard says so; `parts` holds both and one teacher a group."""
         return self.fit_all([self], train, valid, seed)[0]
 
     @staticmethod
@@ -103,7 +107,15 @@ class Pafo:
         for places in alike(methods, lambda m: (m.base.without_decay(), m.distil)):
             some = Pafo.students([methods[p] for p in places], [targets[p] for p in places], train, valid, seed)
             students.update(zip(places, some, strict=True))
-        return [replace(students[p], parts=parts[p]) for p in range(len(methods))]
+        return [m.kept(parts[p] | {"student": students[p]}, valid) for p, m in enumerate(methods)]
+
+    def kept(self, parts: Mapping[str, Fitted], valid: Pairs) -> Fitted:
+        """The student of `parts`, or its pooled model: a Pareto improvement is the promise, so a group shown to be worse off breaks it."""
+        student, pooled = parts["student"], parts["pooled"]
+        if not self.guarded:
+            return replace(student, parts=parts)
+        found = guard(student.scorer, pooled.scorer, valid)
+        return replace(student if found.kept else pooled, parts=parts, guard=found)
 
     def teachers(self, pooled: Fitted, train: Pairs, valid: Pairs, seed: int) -> dict[int, Fitted]:
         """Stage 1: one specialised model a group, stopped early on that group's validation pairs; without any, the pooled model."""
@@ -125,20 +137,20 @@ class Pafo:
     @staticmethod
     def students(methods: Sequence[Pafo], targets: Sequence[Tensor], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
         """Stage 2 of settings that share head, distil and all of the schedule but the weight decay, as one stack."""
-        losses, valid_losses = Pafo.objective(methods, targets, train, valid)
+        losses, rise = Pafo.objective(methods, targets, train, valid)
         scorers = [m.base.head.build(train.items.shape[1], seed) for m in methods]
         decay = torch.tensor([m.base.schedule.weight_decay for m in methods], dtype=torch.float64)
         schedule = methods[0].base.schedule
-        return minimise_all(scorers, train, losses, valid, seed, schedule, weight_decay=decay, valid_losses=valid_losses)
+        return minimise_all(scorers, train, losses, valid, seed, schedule, weight_decay=decay, rise=rise)
 
     @staticmethod
-    def objective(methods: Sequence[Pafo], targets: Sequence[Tensor], train: Pairs, valid: Pairs) -> tuple[PairLosses, ValidLosses]:
-        """Stage 2's loss of each training pair, and the validation loss that picks the epoch, of settings with one distil."""
+    def objective(methods: Sequence[Pafo], targets: Sequence[Tensor], train: Pairs, valid: Pairs) -> tuple[PairLosses, Rise | None]:
+        """Stage 2's loss of each training pair, and what picks the epoch if not the mean over users alone, of settings with one distil."""
         first = methods[0]
         alpha, T = (torch.tensor([[value] for value in values]) for values in zip(*((m.alpha, m.temperature) for m in methods)))
         weights = {balance: group_weights(train, balance) for balance in {m.balance for m in methods}}
         weight, target = torch.stack([weights[m.balance] for m in methods]), torch.stack(list(targets))
-        # A balanced student is also picked by both groups alike: the plain mean would pick the majority's epoch.
+        # A balanced student is also picked by both groups alike, as far as they can tell: the plain mean would pick the majority's epoch.
         grouped = bool((valid.group >= 0).any())
         by_group = torch.tensor([m.balance > 0 and m.alpha < 1 and grouped for m in methods])
 
@@ -146,12 +158,11 @@ class Pafo:
             a, t = alpha[which], T[which]
             return a * bt(m) + (1 - a) * weight[which][:, rows] * first.distil(m / t, target[which][:, rows] / t) * t**2
 
-        def valid_losses(m: Tensor, which: Tensor) -> Tensor:
-            loss, balanced = bt(m), by_group[which]
-            out = mean_over_users(loss, valid)
-            return torch.where(balanced, mean_over_groups(loss, valid), out) if bool(balanced.any()) else out
+        def rise(m: Tensor, kept: Tensor, which: Tensor) -> Tensor:
+            plain = mean_over_users(bt(m), valid) - mean_over_users(bt(kept), valid)
+            return torch.where(by_group[which], mean_rise(m, kept, valid), plain)
 
-        return losses, valid_losses
+        return losses, rise if bool(by_group.any()) else None
 
     def variants(self) -> Iterator[Pafo]:
         """Itself, then other strengths: what `tune` tries."""

@@ -7,14 +7,13 @@ pre-processing method of the fairness literature (Kamiran & Calders 2012, Knowl.
 Bradley-Terry itself, and what lies between gives up less of the majority.
 
 Differs from the paper: Kamiran & Calders weigh cells of (group, label); pairs have no label to balance, since swapping the two responses
-swaps it. The epoch is picked by the mean over groups, the same target as the weights.
+swaps it. The epoch is picked by the mean over groups, the same target as the weights, as far as small groups can tell epochs apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -22,9 +21,10 @@ import torch
 from evenhand.core import EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import group_weights
+from evenhand.training.epochs import mean_rise
 from evenhand.training.groups import require_groups
 from evenhand.training.loop import Fitted, minimise_all
-from evenhand.training.scoring import bt, mean_over_groups, mean_over_users
+from evenhand.training.scoring import bt
 from evenhand.training.stack import alike
 
 
@@ -42,7 +42,7 @@ class Reweight:
             raise EvenhandError(f"reweight: power is {self.power}. Expected: a number from 0 to 1. To do: pass power=0.5 or leave it out.")
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
-        """The epoch with the lowest validation loss, averaged over groups (over users at power 0)."""
+        """The epoch kept by the mean over groups of the validation losses (`training/epochs.py`); at power 0 by the mean over users."""
         return self.fit_all([self], train, valid, seed)[0]
 
     @staticmethod
@@ -57,7 +57,6 @@ class Reweight:
     @staticmethod
     def _stack(some: Sequence[Reweight], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
         weight = torch.stack([group_weights(train, m.power) for m in some])
-        judge = partial(mean_over_groups if some[0].power > 0 else mean_over_users, pairs=valid)
         return minimise_all(
             [m.base.head.build(train.items.shape[1], seed) for m in some],
             train,
@@ -66,7 +65,7 @@ class Reweight:
             seed,
             some[0].base.schedule,
             weight_decay=torch.tensor([m.base.schedule.weight_decay for m in some], dtype=torch.float64),
-            valid_losses=lambda m, which: judge(bt(m)),
+            rise=(lambda m, kept, which: mean_rise(m, kept, valid)) if some[0].power > 0 else None,
         )
 
     def variants(self) -> Iterator[Reweight]:

@@ -131,6 +131,8 @@ def _training(trace: Json, i: int) -> Figure:
     rule = "The method’s own rule decides which epoch is kept."
     if trace["limited"]:
         rule = "Kept: of the epochs within the constraint the one with the lowest validation loss; without any, the one nearest to it."
+    if trace["by_group"]:
+        rule = "Kept: by the validation losses of the groups, as far as their sizes let them tell epochs apart; the curve is the mean over users."
     if trace["best_epoch"] == 0:
         sentence = f"{name}: no epoch of {epochs} improved on the start, which was kept."
     return Figure(

@@ -29,7 +29,7 @@ def markdown(document: Json) -> str:
     if document["simulated"]:
         lines += ["**Users are simulated.**", ""]
     lines += [f"**{text(document['flaw'], 400)}**", ""] if document["flaw"] else []
-    said = [words.outcome(document["requirements"]), *words.trend_sentences(document["model"]["support"])]
+    said = [words.outcome(document["requirements"]), *words.trend_sentences(document["model"]["support"]), document["kept"]]
     said.append(" ".join(words.constraint_sentence(c) for c in document["constraints"]))
     lines += [*(f"- {text(f, 900)}" for f in (*words.answers(document), *said) if f), ""]
     lines += _requirements(document["requirements"]) + _groups(document["model"]) + _changes(document["changes"])

@@ -60,6 +60,7 @@ def lines(report: Report) -> list[Text]:
     told = words.ungrouped_sentence(document["model"]), words.left_out_sentence(document["exclusions"])
     out += [Text(s) for s in told if s]
     out += _trend(document["model"]["support"])
+    out += [Text(ascii_only(document["kept"]))] if document["kept"] else []
     out += [_change(change, names) for change in document["changes"]]
     out += [_constraint(c) for c in document["constraints"]]
     order, answered = {"FAIL": 0, "INSUFFICIENT": 1, "PASS": 2}, words.required_gap(document["requirements"])

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from evenhand.core import EvenhandError, Pairs
 from evenhand.training.loop import weighted_mean
-from evenhand.training.scoring import mean_over_users
 
 
 def require_groups(method: str, train: Pairs, valid: Pairs) -> None:
@@ -33,8 +32,3 @@ def group_losses(losses: Tensor, batch: Pairs, names: Tensor) -> tuple[Tensor, T
     present = torch.isin(names, batch.group).nonzero()[:, 0]
     members = [(batch.group == g).nonzero()[:, 0] for g in names[present]]
     return torch.stack([weighted_mean(losses[rows], batch.take(rows)) for rows in members]), present
-
-
-def worst_group(values: Tensor, pairs: Pairs) -> Tensor:
-    """The largest over groups of the mean over users, scalar: the validation loss of methods that serve the worst-off group."""
-    return torch.stack([mean_over_users(values[pairs.group == g], pairs.of(g)) for g in pairs.groups()]).max()

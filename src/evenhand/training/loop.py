@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from evenhand.core import EvenhandError, History, Pairs
+from evenhand.training.choosing import Guard
 from evenhand.training.episodes import dropout_mask, episodes
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, mean_over_users, only_present
@@ -23,6 +24,7 @@ from evenhand.training.stack import One, Stack
 PairLoss = Callable[[Tensor, Tensor], Tensor]  # (margins [n], rows of train [n]) → one loss a pair [n]
 PairLosses = Callable[[Tensor, Tensor, Tensor], Tensor]  # (margins [r, n], rows [n], numbers of the replicas [r]) → losses [r, n]
 ValidLosses = Callable[[Tensor, Tensor], Tensor]  # (margins [r, n] of valid, numbers of the replicas) → [r]
+Rise = Callable[[Tensor, Tensor, Tensor], Tensor]  # (margins [r, n] of valid in an epoch, in the one kept, numbers of the replicas) → [r]
 Combine = Callable[[Tensor, Pairs, Sequence[Tensor]], Tensor]  # (losses [n] of a batch's pairs, these pairs, parameters) → scalar
 CombineAll = Callable[[Tensor, Pairs, Tensor], Tensor]  # (losses [r, n] of a batch's pairs, these pairs, numbers of the replicas) → [r]
 Excess = Callable[[Callable[[Pairs], Tensor], Tensor], Tensor]  # (what scores pairs → margins [r, n], numbers of the replicas) → [r], >= 0
@@ -42,6 +44,7 @@ class Trace:
     valid_loss: list[float] = field(default_factory=list)
     excess: list[float] = field(default_factory=list)  # beyond the constraints, where there are any
     best_epoch: int = 0
+    by_group: bool = False  # the epoch was kept by `rise`, not by valid_loss alone
     seconds: float = 0.0
     pairs_per_second: float = 0.0
 
@@ -84,6 +87,7 @@ class Fitted:
     trace: Trace
     parts: Mapping[str, Fitted] = field(default_factory=dict)  # other models trained on the way, such as teachers
     constrained: Constrained | None = None  # of a fit under constraints
+    guard: Guard | None = None  # of a method that falls back on another model where a group would lose
 
 
 def minimise(
@@ -95,6 +99,7 @@ def minimise(
     schedule: Schedule,
     *,
     valid_loss: Callable[[Tensor], Tensor] | None = None,
+    rise: Rise | None = None,
     combine: Combine = weighted_mean,
     read: Read | None = None,
     strata: Tensor | None = None,
@@ -104,7 +109,10 @@ def minimise(
 
     loss(margins, rows) gives one loss a pair of `train`. combine(losses, batch, parameters) makes of them the scalar whose gradient is
     taken, for methods that treat a batch as a whole (groups, evenness); it may look at gradients of `parameters` to find its weights.
-    valid_loss(margins of valid) → scalar, default the Bradley-Terry loss averaged over users. read: how users are read while training,
+    valid_loss(margins of valid) → scalar, default the Bradley-Terry loss averaged over users. rise: where an
+    epoch is kept by something else, such as groups (`training/epochs.py`): it is kept where its rise over the one kept so far is below 0, and
+    training stops when neither anything was kept nor valid_loss reached a new low for `patience` epochs: a small group's loss may first get
+    worse, while the model learns what everybody shares. read: how users are read while training,
     where that differs from inference (a sampled latent and its penalty); default scorer.users and no penalty. strata int64[n]: what
     every batch must hold (see `episodes`). excess: how far an epoch's model is outside its constraints; an epoch with less of it is
     better whatever its loss, and the untrained model is no candidate. Deterministic for a seed on one thread.
@@ -119,7 +127,7 @@ def minimise(
         return (combine(loss(margin, rows), batch, parameters) + penalty)[None]
 
     decay = torch.tensor([schedule.weight_decay], dtype=torch.float64)
-    return _descend(model, train, objective, valid, lambda m: judge(m[0])[None], seed, schedule, decay, strata, excess)[0]
+    return _descend(model, train, objective, valid, lambda m: judge(m[0])[None], seed, schedule, decay, rise, strata, excess)[0]
 
 
 def minimise_all(
@@ -132,6 +140,7 @@ def minimise_all(
     *,
     weight_decay: Tensor | None = None,
     valid_losses: ValidLosses | None = None,
+    rise: Rise | None = None,
     combine: CombineAll = lambda losses, batch, which: weighted_mean(losses, batch),
     strata: Tensor | None = None,
     excess: Excess | None = None,
@@ -140,7 +149,7 @@ def minimise_all(
 
     losses(margins [r, n], rows [n], which [r]) gives losses [r, n] of the replicas numbered `which` (places in `scorers`): those that
     stopped are left out. valid_losses(margins [r, n], which) → [r]. weight_decay float[replicas], default the schedule's. Every replica
-    stops by itself and returns its own best epoch. combine, strata, excess: as in `minimise`, over replicas. Scorers must work under torch.func.vmap: no step may depend on a value.
+    stops by itself and returns its own best epoch. rise, combine, strata, excess: as in `minimise`, over replicas. Scorers must work under torch.func.vmap: no step may depend on a value.
     """
     judge = valid_losses or (lambda m, which: mean_over_users(bt(m), valid))
     if len(scorers) == 1:  # without vmap's cost; the batch axis is put on and taken off
@@ -149,7 +158,7 @@ def minimise_all(
         return [
             minimise(
                 scorers[0], train, lambda m, rows: losses(m[None], rows, alone)[0], valid, seed, replace(schedule, weight_decay=own),
-                valid_loss=lambda m: judge(m[None], alone)[0],
+                valid_loss=lambda m: judge(m[None], alone)[0], rise=rise,
                 combine=lambda losses, batch, parameters: combine(losses[None], batch, alone)[0], strata=strata, excess=excess,
             )
         ]  # fmt: skip
@@ -160,7 +169,7 @@ def minimise_all(
         margin = model.call(lambda s, h: _margins(s, s.users(h), batch.user, chosen, rejected), history)
         return combine(losses(margin, rows, model.which), batch, model.which)
 
-    return _descend(model, train, objective, valid, lambda m: judge(m, model.which), seed, schedule, decay, strata, excess)
+    return _descend(model, train, objective, valid, lambda m: judge(m, model.which), seed, schedule, decay, rise, strata, excess)
 
 
 def _margins(scorer: Any, states: Tensor, user: Tensor, chosen: Tensor, rejected: Tensor) -> Tensor:
@@ -179,6 +188,7 @@ def _descend(
     seed: int,
     schedule: Schedule,
     weight_decay: Tensor,  # float64[replicas]
+    rise: Rise | None,
     strata: Tensor | None,
     excess: Excess | None,
 ) -> list[Fitted]:
@@ -189,8 +199,10 @@ def _descend(
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(list(model.parameters.values()), lr=schedule.lr)
     judged = only_present(valid)
-    traces = [Trace() for _ in weight_decay]
-    best_loss, best = judge(model.judged(judged)), {name: v.clone() for name, v in model.values().items()}
+    traces = [Trace(by_group=rise is not None) for _ in weight_decay]
+    kept, best = model.judged(judged), {name: v.clone() for name, v in model.values().items()}  # margins and parameters
+    best_loss = judge(kept)  # of the epoch kept, without `rise`; with it the lowest so far
+    lowest = [0] * len(traces)  # the epoch of that loss
     least = torch.full_like(best_loss, 0.0 if excess is None else float("inf"))  # excess of the best epoch
     for epoch in range(1, schedule.max_epochs + 1):
         start, total, scored = time.perf_counter(), torch.zeros(len(model.which)), 0
@@ -203,10 +215,15 @@ def _descend(
             optimiser.step()
             total += value.detach() * len(rows)
             scored += len(rows)
-        found = judge(model.judged(judged))
+        margin = model.judged(judged)
+        found = judge(margin)
         beyond = torch.zeros_like(found) if excess is None else excess(model.judged, model.which)
-        better = (beyond < least[model.which]) | ((beyond == least[model.which]) & (found < best_loss[model.which]))
-        best_loss[model.which[better]], least[model.which[better]] = found[better], beyond[better]
+        lower = found < best_loss[model.which]
+        preferred = lower if rise is None else rise(margin, kept[model.which], model.which) < 0
+        better = (beyond < least[model.which]) | ((beyond == least[model.which]) & preferred)
+        low = better if rise is None else lower
+        best_loss[model.which[low]] = found[low]
+        least[model.which[better]], kept[model.which[better]] = beyond[better], margin[better]
         for name, v in model.values().items():
             best[name][model.which[better]] = v[better]
         share, goes_on = (time.perf_counter() - start) / len(model.which), []
@@ -218,7 +235,8 @@ def _descend(
                 trace.excess.append(float(beyond[place]))
             trace.seconds += share
             trace.best_epoch = epoch if bool(better[place]) else trace.best_epoch
-            if epoch - trace.best_epoch < schedule.patience:
+            lowest[number] = epoch if bool(low[place]) else lowest[number]
+            if epoch - max(trace.best_epoch, lowest[number]) < schedule.patience:
                 goes_on.append(place)
         if not goes_on:
             break

@@ -1,4 +1,4 @@
-"""Margins without gradient, in slices of bounded memory; the Bradley-Terry loss; means over users and over groups."""
+"""Margins without gradient, in slices of bounded memory; the Bradley-Terry loss; means over users."""
 
 from __future__ import annotations
 
@@ -86,15 +86,21 @@ def cross_margins(scorer: Scorer, train: Pairs, seed: int) -> Tensor:
     return out
 
 
-def mean_over_users(values: Tensor, pairs: Pairs) -> Tensor:
-    """Mean over users of each user's weighted mean, values float[…, n] → float[…]: a user with many pairs counts once."""
+def user_means(values: Tensor, pairs: Pairs) -> Tensor:
+    """Each user's weighted mean, values float[…, n] → float[…, users with weight], in the order of their numbers."""
     n = len(pairs.history)
     weight = values.new_zeros(n).index_add(0, pairs.user, pairs.weight)
     sums = values.new_zeros(*values.shape[:-1], n).index_add(-1, pairs.user, values * pairs.weight)
     present = weight > 0
-    return (sums[..., present] / weight[present]).mean(-1)
+    return sums[..., present] / weight[present]
 
 
-def mean_over_groups(values: Tensor, pairs: Pairs) -> Tensor:
-    """Mean over groups of the mean over users, values float[…, n] → float[…]: a small group counts as much as a large one."""
-    return torch.stack([mean_over_users(values[..., pairs.group == g], pairs.of(g)) for g in pairs.groups()]).mean(0)
+def mean_over_users(values: Tensor, pairs: Pairs) -> Tensor:
+    """Mean over users of each user's weighted mean, values float[…, n] → float[…]: a user with many pairs counts once."""
+    return user_means(values, pairs).mean(-1)
+
+
+def best_unit(margin: Tensor, pairs: Pairs) -> float:
+    """The factor in [0.1, 10] under which margins have the lowest Bradley-Terry loss, averaged over users."""
+    grid = torch.logspace(-1, 1, 81)
+    return float(grid[torch.stack([mean_over_users(bt(unit * margin), pairs) for unit in grid]).argmin()])
