@@ -1,14 +1,14 @@
-"""The forward pass of a small BERT encoder, without padding and without gradients.
+"""The forward pass of a small BERT encoder, without masks and without gradients.
 
-Texts of a batch are laid end to end: every dense layer sees one matrix [tokens, hidden], and only attention looks at texts, one run
-of equally long texts at a time. So there is no padding to mask, and no arithmetic is spent on it.
+Texts of a batch are laid end to end, and rows of zeros fill it up: every dense layer sees one matrix [rows, hidden], and only attention
+looks at texts, one at a time. The number of rows is the caller's. It must not follow from what else is in the batch: a matrix product of
+few rows adds up in another order than one of many, and the last bits of a text's vector would tell which texts it was encoded with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 from safetensors.torch import load
@@ -38,28 +38,30 @@ class Bert:
     layers: tuple[Layer, ...]
     heads: int
 
-    def mean_states(self, texts: Sequence[Sequence[int]]) -> Tensor:
-        """Mean over each text's last hidden states, float32[texts, hidden]. `texts` are token ids, best sorted by length."""
+    def mean_states(self, texts: Sequence[Sequence[int]], rows: int) -> Tensor:
+        """Mean over each text's last hidden states, float32[texts, hidden]. `texts` are token ids, at most `rows` together."""
         lengths = [len(ids) for ids in texts]
-        ids = torch.tensor([i for t in texts for i in t])
-        places = torch.cat([torch.arange(n) for n in lengths])
+        fill = [0] * (rows - sum(lengths))
+        ids = torch.tensor([*(i for t in texts for i in t), *fill])
+        places = torch.tensor([*(i for n in lengths for i in range(n)), *fill])
         x = _norm(self.words[ids] + self.positions[places], self.norm)
-        runs = [(n, len(list(same))) for n, same in groupby(lengths)]
         for layer in self.layers:
-            x = self._layer(x, layer, runs)
-        return torch.stack([part.float().mean(0) for part in x.split(lengths)])
+            x = self._layer(x, layer, lengths)
+        return torch.stack([part.float().mean(0) for part in x[: sum(lengths)].split(lengths)])
 
-    def _layer(self, x: Tensor, layer: Layer, runs: Sequence[tuple[int, int]]) -> Tensor:
-        x = _norm(x + linear(self._attend(linear(x, *layer.qkv), runs), *layer.attended), layer.attended_norm)
+    def _layer(self, x: Tensor, layer: Layer, lengths: Sequence[int]) -> Tensor:
+        x = _norm(x + linear(self._attend(linear(x, *layer.qkv), lengths), *layer.attended), layer.attended_norm)
         return _norm(x + linear(gelu(linear(x, *layer.up)), *layer.down), layer.down_norm)
 
-    def _attend(self, qkv: Tensor, runs: Sequence[tuple[int, int]]) -> Tensor:
-        """Self-attention within each text. qkv [tokens, 3 * hidden] → [tokens, hidden]; runs: (length, how many texts of it in a row)."""
-        parts = []
-        for block, (length, texts) in zip(qkv.split([length * texts for length, texts in runs]), runs):
-            q, k, v = block.view(texts, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each [texts, heads, length, hidden / heads]
-            parts.append(scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(texts * length, -1))
-        return torch.cat(parts)
+    def _attend(self, qkv: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Self-attention within each text. qkv [rows, 3 * hidden] → [rows, hidden], 0 in the rows behind the last text."""
+        parts, start = [], 0
+        heads = qkv.view(1, len(qkv), 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [3, 1, heads, rows, hidden / heads]
+        for length in lengths:
+            q, k, v = heads[:, :, :, start : start + length].unbind()
+            parts.append(scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).reshape(length, -1))
+            start += length
+        return torch.cat([*parts, qkv.new_zeros(len(qkv) - start, qkv.shape[1] // 3)])
 
 
 def _norm(x: Tensor, scale_shift: Dense) -> Tensor:

@@ -1,12 +1,14 @@
 """A cache of text vectors on disk, addressed by content: a text is encoded once, whatever the run, the method or the file it came in.
 
-    <cache>/vectors-1/<first 32 digits of the encoder's fingerprint>/<time>-<process>-<random>.safetensors
+    <cache>/vectors-2/<first 32 digits of the encoder's fingerprint>/<time>-<process>-<random>.safetensors
         keys    uint8[n, 32]    SHA-256 over (encoder fingerprint, text): the text itself is never stored
         vectors float32[n, d]
         sums    uint32[n]       CRC-32 over key and vector
 
 Shards are only ever added, each by one atomic rename, a few seconds of encoding apart: a process killed at any point loses those few
 seconds and nothing else, and any number of processes may share a folder. A damaged shard is dropped and its texts encoded again.
+How many texts go into a shard follows from measured time, and that decides no bit of a vector: an encoder's vectors are those of their
+texts, whatever they are encoded with.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def encode_cached(texts: Sequence[str], encoder: TextEncoder, folder: Path | Non
         rows[i] = row = distinct.setdefault(_key(encoder.fingerprint, text), len(distinct))
         if row == len(wording):
             wording.append(text)
-    shards = (cache_folder() if folder is None else Path(folder)) / "vectors-1" / encoder.fingerprint[:32]
+    shards = (cache_folder() if folder is None else Path(folder)) / "vectors-2" / encoder.fingerprint[:32]
     vectors = np.empty((len(wording), encoder.dim), dtype=np.float32)
     missing = np.flatnonzero(~_read_all(shards, distinct, vectors))
     if progress is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Protocol
 
@@ -55,21 +55,25 @@ def windows(length: int, limit: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(edges)]
 
 
-def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Rows sorted by length, longest first, in batches of at most `budget` tokens (a longer text goes alone).
+def token_batches(lengths: Sequence[int], rows: int) -> list[list[int]]:
+    """Texts packed into batches of at most `rows` tokens: the longest first, each into the first batch with room for it.
 
-    Longest first, so that a machine short of memory fails at once and not after an hour.
+    First-fit decreasing (Johnson 1973) leaves little room empty. No length may be over `rows`.
     """
-    batch: list[int] = []
-    total = 0
-    for row in sorted(range(len(lengths)), key=lambda r: -lengths[r]):
-        if batch and total + lengths[row] > budget:
-            yield batch
-            batch, total = [], 0
-        batch.append(row)
-        total += lengths[row]
-    if batch:
-        yield batch
+    batches: list[list[int]] = []
+    room: list[int] = []
+    opened = 0  # batches before it are full: no text is shorter than the shortest
+    shortest = min(lengths, default=0)
+    for text in sorted(range(len(lengths)), key=lambda t: -lengths[t]):
+        while opened < len(room) and room[opened] < shortest:
+            opened += 1
+        place = next((b for b in range(opened, len(room)) if room[b] >= lengths[text]), len(room))
+        if place == len(room):
+            batches.append([])
+            room.append(rows)
+        batches[place].append(text)
+        room[place] -= lengths[text]
+    return batches
 
 
 def printable(text: str) -> str:

@@ -62,7 +62,8 @@ class SentenceEncoder:
         return np.array([len(self._offsets(printable(text))) + self._specials for text in texts], dtype=np.int64)
 
     def _encoded(self, texts: Sequence[str]) -> np.ndarray:
-        return np.asarray(self._model.encode(list(texts), show_progress_bar=False, convert_to_numpy=True), dtype=np.float32)
+        """One text a batch: in a batch of several the padding, and with it the last bits of a vector, would follow from the other texts."""
+        return np.asarray(self._model.encode(list(texts), batch_size=1, show_progress_bar=False, convert_to_numpy=True), dtype=np.float32)
 
     def _pooled(self, texts: Sequence[str]) -> np.ndarray:
         """Token-weighted means over windows. The mean keeps the windows' mean length, so that a normalised model stays normalised."""
