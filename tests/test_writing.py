@@ -333,6 +333,7 @@ ROW = {"user": "u", "prompt": "p", "chosen": "a", "rejected": "b", "reward": 1.0
         ("fit pairs.jsonl --out .", "model/model.safetensors"),
         ("fit pairs.jsonl --out .", "model"),
         ("compare pairs.jsonl --out .", "standings.csv"),
+        ("compare pairs.jsonl --encoder none --methods lore --out .", "trials"),
         ("sweep pairs.jsonl --over alpha=0,1 --out .", "violations.csv"),
         ("transfer {0} --out .", "transfer.json"),
         ("certify nowhere pairs.jsonl --gamma 0.1 --out .", "certificate.md"),
@@ -351,7 +352,7 @@ def test_no_verb_replaces_what_it_did_not_write(
     assert content(tmp_path) == before
     told = capsys.readouterr().err
     assert Path(name).name in told
-    assert "lost" in told or "would replace the data" in told or "not a saved model" in told
+    assert "File exists" in told if name == "trials" else "lost" in told or "would replace the data" in told or "not a saved model" in told
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

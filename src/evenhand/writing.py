@@ -15,6 +15,7 @@ After each of them every file is the old one or the new one, and the same call c
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -126,7 +127,11 @@ def sync(folder: Path) -> None:
     """Makes names in a folder durable; a no-op where folders cannot be opened (Windows)."""
     with _opened(folder) as handle:
         if handle is not None:
-            os.fsync(handle)
+            try:
+                os.fsync(handle)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # some file systems sync files alone
+                    raise
 
 
 @contextmanager

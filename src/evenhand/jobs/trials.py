@@ -102,6 +102,7 @@ class Bench:
         Before any training, say is told what a method cannot do here, and one that cannot be fitted at all raises EvenhandError.
         """
         total = len(entries) * len(seeds)
+        self.folder.mkdir(parents=True, exist_ok=True)  # an error now, if a file of this name lies there, and not after training
         for place, seed in enumerate(seeds):
             known = {e.name: self._read(e, seed) for e in entries}
             todo = [e for e in entries if known[e.name] is None]
