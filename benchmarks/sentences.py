@@ -8,6 +8,8 @@ that finds some prompts (or statements) much harder than others. A fourth one tr
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from evenhand.audits.comparison import compare
@@ -85,7 +87,7 @@ def on_votes(
 
 def said(o: Outcomes, support: np.ndarray, groups: Groups, seed: int, resamples: int) -> dict[str, float]:
     """What a report would state of groups and of support, 1 or 0 each; all of it false but for the majority's reward."""
-    found = to_json(examine_model(o, groups, support, "known", resamples=resamples, seed=seed))
+    found = to_json(examine_model(replace(o, length_difference=None), groups, support, "known", resamples=resamples, seed=seed))
     curve = found["support"]
     return {
         "trend": float(trend(curve) != 0),
@@ -98,7 +100,7 @@ def said(o: Outcomes, support: np.ndarray, groups: Groups, seed: int, resamples:
     }
 
 
-def rates(world: str, votes: bool, users: int, units: int, repeats: int, seed: int, resamples: int = 400) -> dict[str, float]:
+def rates(world: str, votes: bool, users: int, units: int, repeats: int, seed: int, resamples: int = 200) -> dict[str, float]:
     """Share of repeats with each statement."""
     rng = np.random.default_rng([seed, users, votes])
     draw = on_votes if votes else on_prompts

@@ -24,7 +24,7 @@ FORMULAS: Mapping[str, str] = {
     "ECE": "sum over 5 bins of confidence max(sigma(m), 1 - sigma(m)) of |mean over users of (correct - confidence)|;"
     " the same as 10 equal-width bins of sigma(m) with each pair in both orders",
     "interval": "95 %, clustered by user: bootstrap by user for 51 to 20,000 users, Student t (users - 1 df) for fewer or more;"
-    " t, two-way by user and prompt, where prompts repeat over users; ECE: bootstrap by user; bins of support and of confounds: t over their users",
+    " t, two-way by user and prompt (or response), where users share them; ECE: bootstrap by user, with the error that shared prompts add",
     "gap": "two groups: majority minus minority, signed (groups of other names: the one with more users minus the other);"
     " more groups: best-served minus worst-served",
     "requirement on the gap": "best-served minus worst-served group, whichever it is; the bounds of all requirements hold at once (max-t)",
@@ -40,6 +40,9 @@ LIMITS: tuple[str, ...] = (
     "Pairs outside the data, and users unlike these, are not covered by any interval.",
     "Where users judged the same prompts or statements, these were drawn, too, but in one deal: what was trained on and what was asked may"
     " differ in another one, which several deals or seeds show.",
+    "Constraints and certificates are clustered by user alone: their bounds hold for these prompts or statements; all other intervals count"
+    " prompts or statements that users share as drawn, too.",
+    "Low support is a rare taste only where the report says so; carelessness and tastes that nobody shares look alike.",
     "A PASS says that the required bounds hold for these users and prompts, not that every user is served alike.",
 )
 
