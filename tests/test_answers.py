@@ -18,8 +18,9 @@ from evenhand.audits.constraints import examine_constraints
 from evenhand.audits.examine import examine_model
 from evenhand.audits.shortfall import Parts, Question, needed
 from evenhand.cli.terminal import finish
-from evenhand.core import Events, Groups, PreferenceData
+from evenhand.core import Events, Exclusions, Groups, PreferenceData
 from evenhand.jobs.audit import Asked, audit_scores
+from evenhand.jobs.facts import joined
 from evenhand.jobs.grouping import Grouping
 from evenhand.report import words
 from evenhand.report.report import Report
@@ -169,6 +170,22 @@ def test_three_groups_are_a_span_not_a_pair():
     report = scored(margins(share, 20), ["a"] * 60 + ["b"] * 60 + ["c"] * 60, 20)
     assert "Accuracy spans 20.0 points" in words.answers(report.document)[0]
     assert "from “c” (60 users, 1,200 pairs) to “a”" in words.answers(report.document)[0]
+
+
+def test_pairs_are_not_called_rows():
+    """A file of 20 votes makes 40 pairs: what a split leaves out are pairs, not rows of the file."""
+    votes = PreferenceData(
+        ("u",), ("a", "b"), *(np.zeros(0, np.int32) for _ in range(4)), exclusions=Exclusions(20, 20), source="votes.csv"
+    )
+    lost = joined(votes, Exclusions(40, 30, {"unseen user on a validation prompt": 10}))
+    assert (lost.unit, lost.rows_in, lost.rows_used) == ("pairs", 40, 30)
+    same = joined(replace(votes, exclusions=Exclusions(42, 40, {"empty": 2})), Exclusions(40, 30, {"unseen user": 10}))
+    assert (same.unit, same.rows_in, same.reasons) == ("rows", 42, {"empty": 2, "unseen user": 10})
+    report = Report(replace(scored(np.ones(1600), HALF, 8).findings, exclusions=lost))
+    for said in (report.html(), report.markdown()):
+        assert "10 of 40 pairs were left out: 10 unseen user on a validation prompt." in said
+        assert "40 rows" not in said
+    assert report.tables()["exclusions.csv"].splitlines()[:3] == ["group,reason,pairs", ",pairs in,40", ",pairs used,30"]
 
 
 # --- how much more would tell ---
