@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
+from scipy.stats import norm
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 from worlds import history_of, two_tastes
@@ -424,3 +426,46 @@ def test_gpo_without_history_is_linear_and_a_split_by_memory_changes_nothing(mon
         whole = scorer.users(train.history)
         monkeypatch.setattr("evenhand.models.gpo.AT_ONCE", 17 * 17 * 7)
         torch.testing.assert_close(scorer.users(train.history), whole, atol=1e-5, rtol=1e-5)
+
+
+# ---- the papers' own forms, from their formulas
+
+
+def test_vpl_with_perceptrons_is_its_formula() -> None:
+    """One user, three pairs, in plain numpy: encoder on both responses side by side, softmax attention, perceptron on (phi, z)."""
+    scorer = Vpl(latent=2, perceptron=5).build(4, 0)
+    g = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in scorer.parameters():
+            p += 0.3 * torch.randn(p.shape, generator=g)
+    items = torch.randn(7, 4, generator=g)
+    history = history_of(items, torch.zeros(3, dtype=torch.long), torch.tensor([0, 2, 4]), torch.tensor([1, 3, 5]), 1)
+    v, x = {n: p.detach().double().numpy() for n, p in scorer.named_parameters()}, items.double().numpy()
+    e = [relu(relu(np.concatenate([x[i], x[i + 1]]) @ v["A"] + v["a"]) @ v["B"] + v["b"]) for i in (0, 2, 4)]
+    share = np.exp([one @ v["q"] / 5**0.5 for one in e])
+    z = (share / share.sum()) @ np.array(e) @ v["M"]
+    reward = [relu(relu(np.concatenate([one, z]) @ v["C"] + v["c"]) @ v["D"] + v["d"]) @ v["w"] for one in x]
+    state = scorer.users(history)
+    np.testing.assert_allclose(state.detach()[0], z, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(scorer.score(state.expand(7, -1), items).detach(), reward, rtol=1e-4, atol=1e-5)
+
+
+def relu(x: np.ndarray) -> np.ndarray:
+    return np.maximum(x, 0)
+
+
+def test_pal_with_a_perceptron_is_its_formula() -> None:
+    """Rewards are minus squared distances from F gelu(G phi) to the user's mixture, and cosines to it by angle, up to what a user's items share."""
+    items = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    state = torch.tensor([[0.2, 0.3, 0.5]])
+    for head in (Pal(prototypes=3, rank=2, hidden=5), PalAngle(prototypes=3, rank=2, hidden=5)):
+        scorer = head.build(4, 0)
+        v = {n: p.detach().double().numpy() for n, p in scorer.named_parameters()}
+        inside = items.double().numpy() @ v["hidden.0.weight"].T + v["hidden.0.bias"]
+        place = inside * norm.cdf(inside) @ v["F"]  # gelu(x) = x Phi(x)
+        mixture = np.array([0.2, 0.3, 0.5])
+        expected = -((place - mixture @ v["P"]) ** 2).sum(1)
+        if isinstance(head, PalAngle):
+            unit = [m / np.linalg.norm(m, axis=1, keepdims=True) for m in (place, v["P"])]
+            expected = np.log1p(np.exp(v["raw_c"])) * unit[0] @ unit[1].T @ mixture
+        np.testing.assert_allclose(scorer.score(state.expand(6, -1), items).detach(), expected, rtol=1e-4, atol=1e-5)

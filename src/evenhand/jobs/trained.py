@@ -14,6 +14,9 @@ from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
 from evenhand.models.linear import Linear
 from evenhand.models.lore import Lore
+from evenhand.models.pal import Pal
+from evenhand.models.pal_angle import PalAngle
+from evenhand.models.vpl import Vpl
 from evenhand.training.choosing import Change, simplest, user_losses
 from evenhand.training.epochs import group_of_users
 from evenhand.training.loop import Fitted
@@ -77,6 +80,9 @@ def title(name: str, method: Any) -> str:
     parts = [] if head == name else [HEADS.get(head, f"{head} head")]
     parts += ["unreduced features"] if method.unreduced else []
     called = "Bradley-Terry" if name == "bradley_terry" else TITLES.get(name, name)
+    own = dials.base(method).head
+    if (isinstance(own, Vpl) and own.perceptron) or (isinstance(own, (Pal, PalAngle)) and own.hidden):
+        called = called.replace("redesigned", "with perceptrons")
     return f"{called} ({', '.join(parts)})" if parts else called
 
 

@@ -19,16 +19,21 @@ from torch.nn.functional import normalize, softplus
 
 from evenhand.core import History
 from evenhand.models.lore import mixture_of
+from evenhand.models.pal import hidden_layer
 
 
 @dataclass(frozen=True)
 class PalAngle:
-    """prototypes: directions that are mixed. rank: coordinates of the space they lie in. steps: of the fit of a user's weights."""
+    """prototypes: directions that are mixed. rank: coordinates of the space they lie in. steps: of the fit of a user's weights.
+
+    hidden: width of the paper's perceptron in place of F, 0 = linear.
+    """
 
     reads_new_users: ClassVar[bool] = True
     prototypes: int = 8
     rank: int = 12
     steps: int = 20
+    hidden: int = 0
 
     def build(self, dim: int, seed: int) -> PalAngleScorer:
         """An untrained scorer for features of `dim` coordinates."""
@@ -41,14 +46,15 @@ class PalAngleScorer(nn.Module):
     def __init__(self, dim: int, head: PalAngle, generator: torch.Generator):
         super().__init__()
         self.steps = head.steps
-        self.F = nn.Parameter(torch.randn(dim, head.rank, generator=generator) / dim**0.5)
+        self.hidden = hidden_layer(dim, head.hidden, generator)
+        self.F = nn.Parameter(torch.randn(head.hidden or dim, head.rank, generator=generator) / (head.hidden or dim) ** 0.5)
         self.P = nn.Parameter(torch.randn(head.prototypes, head.rank, generator=generator) / head.rank**0.5)
         self.raw_c = nn.Parameter(torch.tensor(2.0))  # cosines are small: margins of a few units need a factor
         self.raw_tau = nn.Parameter(torch.tensor(0.5))
 
     def parts(self, items: Tensor) -> Tensor:
         """float[n, K]: c cos(F phi, p_k)."""
-        return softplus(self.raw_c) * normalize(items @ self.F, dim=1) @ normalize(self.P, dim=1).T
+        return softplus(self.raw_c) * normalize(self.hidden(items) @ self.F, dim=1) @ normalize(self.P, dim=1).T
 
     def users(self, history: History) -> Tensor:
         """w_u, float[users, K], each row on the simplex."""

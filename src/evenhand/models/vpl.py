@@ -9,6 +9,12 @@ training: methods/vpl.py. Without a history mu = 0, the mean of the prior, and t
 Differs from the paper: its pair encoder reads both responses side by side and its reward is a perceptron on (phi, z); here the
 encoder reads their difference without biases, so that the mirrored history has the mirrored latent, and the reward is linear in z, so
 that z = 0 is one reward for all. exp(k) is a learned entry of value 0 beside the pairs: a short history moves z less than a long one.
+
+perceptron > 0 is the paper's own form, its width that of all layers (go with --set dropout=0 --set weight_decay=0 for the unregularised one):
+
+    r(u, x, y) = w . f(f([phi; z])),      z = mu_u = M sum_i a_i e_i,      e_i = f(f([phi+_i; phi-_i])),      a = softmax(q . e_i / sqrt(h))
+
+with f an affine layer and a rectifier. Left of the paper's is one head of attention with a learned query, where its own has several over all pairs.
 """
 
 from __future__ import annotations
@@ -19,20 +25,27 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from evenhand.core import History
+from evenhand.core import EvenhandError, History
 
 
 @dataclass(frozen=True)
 class Vpl:
-    """latent: coordinates of z. hidden: width of the pair encoder."""
+    """latent: coordinates of z. hidden: width of the pair encoder. perceptron: width of the paper's own form, 0 = the linear redesign."""
 
     reads_new_users: ClassVar[bool] = True
     latent: int = 12
     hidden: int = 32
+    perceptron: int = 0
 
-    def build(self, dim: int, seed: int) -> VplScorer:
+    def __post_init__(self) -> None:
+        if min(self.latent, self.hidden) < 1 or self.perceptron < 0:
+            found = f"latent={self.latent}, hidden={self.hidden}, perceptron={self.perceptron}"
+            raise EvenhandError(f"vpl: {found}. Expected: 1 or more, and 0 or more for perceptron. To do: leave them out.")
+
+    def build(self, dim: int, seed: int) -> VplScorer | PerceptronVplScorer:
         """An untrained scorer for features of `dim` coordinates."""
-        return VplScorer(dim, self, torch.Generator().manual_seed(seed))
+        kind = PerceptronVplScorer if self.perceptron else VplScorer
+        return kind(dim, self, torch.Generator().manual_seed(seed))
 
 
 class VplScorer(nn.Module):
@@ -64,3 +77,36 @@ class VplScorer(nn.Module):
     def score(self, state: Tensor, items: Tensor) -> Tensor:
         """Rewards float[n] of items [n, d] under z [n, latent]."""
         return items @ self.b + ((items @ self.V) * state).sum(-1)
+
+
+class PerceptronVplScorer(nn.Module):
+    """Parameters: weights and biases of the encoder's two layers (A, B) and the reward's two (C, D); q, w float[h]; M float[h, latent]."""
+
+    def __init__(self, dim: int, head: Vpl, generator: torch.Generator):
+        super().__init__()
+        h = head.perceptron
+
+        def layer(rows: int, columns: int) -> tuple[nn.Parameter, nn.Parameter]:
+            return nn.Parameter(torch.randn(rows, columns, generator=generator) * (2 / rows) ** 0.5), nn.Parameter(torch.zeros(columns))
+
+        (self.A, self.a), (self.B, self.b) = layer(2 * dim, h), layer(h, h)
+        (self.C, self.c), (self.D, self.d) = layer(dim + head.latent, h), layer(h, h)
+        self.q = nn.Parameter(torch.zeros(h))
+        self.M = nn.Parameter(torch.randn(h, head.latent, generator=generator) / h**0.5)
+        self.w = nn.Parameter(torch.randn(h, generator=generator) / h**0.5)
+
+    def users(self, history: History) -> Tensor:
+        """mu_u, float[users, latent]; 0 without a history."""
+        both = torch.cat([history.items[history.chosen], history.items[history.rejected]], dim=1)
+        e = torch.relu(torch.relu(both @ self.A + self.a) @ self.B + self.b)
+        owner, n = history.owner(), len(history)
+        logit = e @ self.q / e.shape[1] ** 0.5
+        top = logit.detach().new_full((n,), -torch.inf).scatter_reduce(0, owner, logit.detach(), "amax")
+        weight = torch.exp(logit - top[owner])  # the largest of a user's is 1; the shift cancels
+        share = weight / weight.new_zeros(n).index_add(0, owner, weight)[owner]
+        return e.new_zeros(n, e.shape[1]).index_add(0, owner, share[:, None] * e) @ self.M
+
+    def score(self, state: Tensor, items: Tensor) -> Tensor:
+        """Rewards float[n] of items [n, d] under z [n, latent]."""
+        inside = torch.relu(torch.cat([items, state], dim=1) @ self.C + self.c)
+        return torch.relu(inside @ self.D + self.d) @ self.w
