@@ -180,6 +180,22 @@ def test_nested_exports_with_cancelled_annotations(tmp_path: Path) -> None:
     assert (won(data), data.users, data.exclusions.rows_in) == (["one", "two"], ["4", "5"], 3)
 
 
+@pytest.mark.parametrize(
+    "judged",
+    [
+        {"preference": [{"value": "response-1", "user_id": "x"}, {"value": "response-2", "user_id": "y", "status": "submitted"}]},
+        [
+            {"user_id": "x", "values": {"preference": {"value": "response-1"}}},
+            {"user_id": "y", "values": {"preference": {"value": "response-2"}}},
+        ],
+    ],
+)
+def test_records_of_an_annotation_server(tmp_path: Path, judged: Any) -> None:
+    row = {"id": "r", "status": "completed", "fields": {"prompt": "p", "response-1": "one", "response-2": "two"}, "responses": judged}
+    data = load(jsonl(tmp_path / "a.jsonl", [row]))
+    assert (won(data), data.users, data.texts[data.prompt[0]]) == (["one", "two"], ["x", "y"], "p")
+
+
 def test_four_responses_and_a_second_turn_that_continues(tmp_path: Path) -> None:
     def turn(name: str, best: str) -> dict[str, str]:
         return {f"{name}_turn_prompt": f"{name}?", f"{name}_turn_preferred_response": best} | {

@@ -235,6 +235,12 @@ def test_a_prompt_never_ends_inside_a_turn(tmp_path: Path) -> None:
     assert [p[1:] for p in pairs(data)] == [("ok?", c, r) for c, r in answers]
 
 
+def test_the_last_turn_is_never_in_the_prompt(tmp_path: Path) -> None:
+    """One conversation is the start of the other: what it ends with is its response all the same."""
+    found = read(tmp_path, chosen=turns("hi", "yes"), rejected=turns("hi", "yes", "and?", "no"))
+    assert found == ("hi", "yes", "assistant: yes\n\nuser: and?\n\nassistant: no")
+
+
 CALL = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": {"x": 1}}}]}
 OTHER_CALL = {**CALL, "tool_calls": [{"function": {"name": "g", "arguments": {}}}]}
 

@@ -41,11 +41,14 @@ RESPONSE = re.compile(
     rf"(?:{TURN}_(?:turn_)?)?(?:(?P<stem>{'|'.join(STEMS)})s?[ _.-]?(?P<slot>[a-h]|\d|left|right)|(?P<side>left|right)_(?P<of>{'|'.join(STEMS)}))",
     re.I,
 )
-LABEL = re.compile(rf"(?:{TURN}_(?:turn_)?)?(?P<label>{'|'.join(LABELS)})", re.I)
+LABEL = re.compile(rf"(?:{TURN}_(?:turn_)?)?(?:{'|'.join(LABELS)})", re.I)
 ONE_HOT = re.compile(r"winner_(?:model_)?(?P<slot>[a-h]|\d|left|right|tie)(?:_?\(?both_?bad\)?)?", re.I)
-PARALLEL = re.compile(r"(?P<question>.+)\.responses")
+PARALLEL = re.compile(r".+\.responses")
 SCORED = re.compile(r"(?P<of>.+?)[_.-](?P<slot>[a-h]|\d|left|right)", re.I)
-JUDGES = re.compile(r".*(?:annotations?|judge?ments?|individual_preferences?|evaluations?|votes|preferences|ratings)", re.I)
+JUDGES = re.compile(
+    r".*(?:annotations?|annotators|judge?ments?|judges|individual_preferences?|evaluations?|raters|votes|preferences|ratings|responses)",
+    re.I,
+)
 MODEL = re.compile(r"model_?(?P<slot>[a-h]|\d|left|right)", re.I)
 OF_JUDGE = ("overall_pref", "overall_preference", *LABELS, "selected", "score", "value", "rating", "choices")
 ROW_PARTS = ("data", "fields")  # Label Studio and Argilla keep a row's own columns inside
@@ -164,6 +167,8 @@ def _inside(value: Any, names: Sequence[str]) -> Any:
 def _opened(record: Mapping[str, Any]) -> Mapping[str, Any]:
     """A row with the columns that an export keeps inside `data` or `fields`."""
     inner = [record[part] for part in ROW_PARTS if isinstance(record.get(part), Mapping)]
+    if isinstance(record.get("responses"), Mapping):  # Argilla's own records: question → judges
+        inner.append({f"{question} annotations": judges for question, judges in record["responses"].items()})
     return {**record, **{k: v for part in inner for k, v in part.items()}} if inner else record
 
 
