@@ -18,11 +18,11 @@ import report_example as example
 
 from evenhand.audits.findings import Change, FairnessReport, GroupCounts, Requirement, TrainingTrace
 from evenhand.core import Estimate, EvenhandError, Exclusions
+from evenhand.data.csv_cells import neutral
 from evenhand.report import plots, words
 from evenhand.report.html import _bar
 from evenhand.report.public import one_line, publish
 from evenhand.report.report import Report
-from evenhand.report.tables import neutral
 
 ALL = (
     example.realistic, example.insufficient, example.one_user, example.many_groups, example.undefined, example.bare, example.constrained,
