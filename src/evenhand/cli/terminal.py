@@ -65,10 +65,12 @@ def progress_bar() -> Iterator[Any]:
 
 def finish(report: Report, path: Path) -> None:
     """Print the ten lines, and end with the exit code of the verdict."""
+    from evenhand.jobs.score_facts import EQUAL_SCORES, SEVERAL_SCORES
     from evenhand.report.terminal import lines, table
 
+    odd = [told for name in (EQUAL_SCORES, SEVERAL_SCORES) if (told := report.findings.facts.get(name))]
     simulated = ["Users are simulated: these figures say nothing about people."] if report.findings.simulated else []
-    say(*simulated, table(report), *lines(report), f"report: {path}")
+    say(*simulated, *odd, table(report), *lines(report), f"report: {path}")
     raise typer.Exit(report.exit_code)
 
 

@@ -21,6 +21,7 @@ from evenhand.data.support import Support, choose_support
 from evenhand.jobs.compared import examined
 from evenhand.jobs.facts import FORMULAS, LIMITS, facts, joined, model_hash, split_digest
 from evenhand.jobs.grouping import Grouping
+from evenhand.jobs.score_facts import score_facts
 from evenhand.report.report import Report
 
 HALVES = (0.5, 0.0, 0.5)  # of the prompts: support is computed on one half, the model judged on the other
@@ -105,6 +106,7 @@ def audit_scores(data: PreferenceData, scores: Sequence[str], asked: Asked) -> R
     )
     left = Exclusions(len(data), int(rows.sum()), {"serve for support, or in no scored part": int((~rows).sum())} if not rows.all() else {})
     more = {"scores": ", ".join(scores), "support from": f"{int(known.sum()):,} pairs, none of which is in the support curve"}
+    more |= score_facts(data, scores, margin)
     curve = outcomes if rows is tested else outcomes.take(np.flatnonzero(tested[rows]))
     events = asked.grouping.events(data, groups) if asked.constraints else None
     limited = examined(asked, None, outcomes, None if events is None else events.take(rows))

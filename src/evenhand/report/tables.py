@@ -111,7 +111,7 @@ def _confounds(model: Json) -> list[list[Any]]:
 
 
 def _counts(model: Json) -> list[list[Any]]:
-    columns = ["group", "pairs", "truncated", "identical_after_truncation", "dropped", "tied", "no_preference"]
+    columns = ["group", "pairs", "truncated", "identical_after_truncation", "hardly_read", "dropped", "tied", "no_preference"]
     return [columns, *([c[k] for k in columns] for c in model["counts"])]
 
 
