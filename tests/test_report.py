@@ -19,11 +19,11 @@ import report_example as example
 
 from evenhand.audits.findings import FairnessReport, GroupCounts, LowSupport, Requirement, TrainingTrace
 from evenhand.core import Estimate, EvenhandError, Exclusions
+from evenhand.data.csv_cells import neutral
 from evenhand.report import plots, terminal, words
 from evenhand.report.html import _bar
 from evenhand.report.public import one_line, publish
 from evenhand.report.report import FILES, Report
-from evenhand.report.tables import neutral
 from evenhand.writing import LIST
 
 ALL = (
@@ -227,16 +227,16 @@ def test_settings_of_a_fit_are_shown_where_they_are_given():
 
 
 def test_what_was_not_measured_is_told_from_zero():
-    counts = (GroupCounts("minority", 1_440), GroupCounts("majority", 10_560, 0, 0, 7, 17))
+    counts = (GroupCounts("minority", 1_440), GroupCounts("majority", 10_560, 0, 0, 7, 17, hardly_read=5))
     model = replace(example.model(), counts=counts, confounds=())
     report = Report(replace(example.realistic(), model=model))
     page = " ".join(report.html().split())
-    minority = '<th scope="row">minority</th><td>1,440</td>' + "<td>not measured</td>" * 3 + "<td>0</td><td>0</td>"
+    minority = '<th scope="row">minority</th><td>1,440</td>' + "<td>not measured</td>" * 4 + "<td>0</td><td>0</td>"
     assert minority in page
-    assert '<th scope="row">majority</th><td>10,560</td><td>0</td><td>0</td><td>7</td><td>17</td><td>0</td>' in page
+    assert '<th scope="row">majority</th><td>10,560</td><td>0</td><td>0</td><td>5</td><td>7</td><td>17</td><td>0</td>' in page
     assert "418 of 12,418 rows were left out: 211 chosen equals rejected, " in page
     assert "No nuisance was measured" in page
-    assert report.tables()["counts.csv"].splitlines()[1:] == ["minority,1440,,,,0,0", "majority,10560,0,0,7,17,0"]
+    assert report.tables()["counts.csv"].splitlines()[1:] == ["minority,1440,,,,,0,0", "majority,10560,0,0,5,7,17,0"]
     assert json.loads(report.json())["model"]["counts"][0]["truncated"] is None
 
 

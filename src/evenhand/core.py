@@ -6,6 +6,7 @@ checker only. All are frozen: a room hands on a new object instead of changing o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,6 +17,9 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Controls, marks of direction, line separators of Unicode, and lone surrogates, which no output can encode.
+OBEYED = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+
 SPLITS = ("train", "valid", "test", "certify")  # the values of PreferenceData.split, by number; -1 = in no split
 
 Verdict = Literal["PASS", "FAIL", "INSUFFICIENT"]
@@ -23,7 +27,13 @@ SMALLEST_CELL = 10  # users: a group of fewer is printed nowhere, lest a number 
 
 
 class EvenhandError(Exception):
-    """Something the user can mend. The message says what was found, what was expected and what to do; exit code 2."""
+    """Something the user can mend. The message says what was found, what was expected and what to do; exit code 2.
+
+    Messages repeat names out of files: what a terminal would obey shows as \\x1b and the like.
+    """
+
+    def __init__(self, message: str = "", *more: object):
+        super().__init__(visible(message), *more)
 
 
 class DataError(EvenhandError):
@@ -36,6 +46,15 @@ class DataError(EvenhandError):
         shown = f" (value: {clip(value)})" if value else ""
         super().__init__(f"{place + ': ' if place else ''}{found}{shown}. Expected: {expected}. To do: {remedy}.")
         self.file, self.line, self.column, self.value = file, line, column, value
+
+
+def visible(text: str) -> str:
+    """The text with everything that a terminal obeys, or that turns the direction of writing, shown as an escape; line breaks and tabs stay.
+
+    >>> visible("a\\x1b[2Jb")
+    'a\\\\x1b[2Jb'
+    """
+    return OBEYED.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
 
 
 def clip(value: object, length: int = 80) -> str:

@@ -89,9 +89,10 @@ def group_counts(outcomes: Outcomes, groups: Groups, exclusions: Exclusions | No
         return [None] * size if rows is None else count(rows)
 
     truncated, identical = if_measured(outcomes.truncated), if_measured(outcomes.identical)
+    hardly = if_measured(outcomes.hardly_read)
     pairs, tied, undecided = count(np.ones(len(of), bool)), count(strict & (np.abs(outcomes.margin) < TIE)), count(~strict)
     rows = [
-        GroupCounts(name, pairs[g], truncated[g], identical[g], dropped.get(name), tied[g], undecided[g])
+        GroupCounts(name, pairs[g], truncated[g], identical[g], dropped.get(name), tied[g], undecided[g], hardly[g])
         for g, name in enumerate([*groups.names, NO_GROUP])
     ]
     return tuple(r for r in rows if r.group in groups.names or r.pairs)

@@ -134,6 +134,7 @@ class GroupCounts:
     dropped: int | None = None  # rows of the file left out on reading
     tied: int = 0  # |margin| < 1e-6: count half
     no_preference: int = 0  # the annotator had none: left out of every metric
+    hardly_read: int | None = None  # a fifth or more of a text's pieces are unknown to the encoder
 
 
 @dataclass(frozen=True)

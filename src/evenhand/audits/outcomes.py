@@ -21,7 +21,7 @@ class Outcomes:
     weight float[n] > 0 (within a user); tie bool[n]: the annotator had no strict preference (left out of every metric, counted).
     pair int64[n] names the unordered pair of responses and side bool[n] which of the two was chosen (for agreement between annotators).
     length_difference float[n]: characters of chosen minus rejected. truncated, identical bool[n]: a text was cut, both texts are equal
-    after cutting; None = not measured. labels: nuisance → its value for each pair (language, position), for panel 6.
+    after cutting; hardly_read bool[n]: much of a text is unknown to the encoder; None = not measured. labels: nuisance → its value for each pair (language, position), for panel 6.
     """
 
     model: str
@@ -38,6 +38,7 @@ class Outcomes:
     length_difference: np.ndarray | None = None
     truncated: np.ndarray | None = None
     identical: np.ndarray | None = None
+    hardly_read: np.ndarray | None = None
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ import typer
 from evenhand.cli.certificates import certify, verify
 from evenhand.cli.contests import compare, sweep
 from evenhand.cli.policies import transfer
+from evenhand.cli.terminal import tell
 from evenhand.cli.verbs import audit, check, demo, fit, score
 
 app = typer.Typer(
@@ -84,5 +85,5 @@ def main() -> None:
 
 
 def fail(code: int, told: str) -> None:
-    print(told, file=sys.stderr)
+    tell(told)
     sys.exit(code)

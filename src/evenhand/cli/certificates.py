@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 
 from evenhand.cli.inputs import assignments, check_place, read
 from evenhand.cli.options import Bad, Cache, Column, Data, GroupBy, OnBad, Source, Swap
-from evenhand.cli.terminal import progress_bar, say
+from evenhand.cli.terminal import progress_bar, say, tell
 
 
 class Notion(StrEnum):
@@ -89,7 +88,7 @@ def certify(
                 progress=progress,
             )
     except TooFewUsers as error:
-        print(f"INSUFFICIENT: {error}", file=sys.stderr)
+        tell(f"INSUFFICIENT: {error}")
         raise typer.Exit(NOT_ENOUGH) from None
     path = report.save(out)
     told = [plain_table("Events", *event_rows(report.document)), f"{report.headline}. {meaning(report.document)}"]
@@ -124,6 +123,6 @@ def verify(
         with progress_bar() as progress:
             report = run(certificate, model, loaded, mentions=mentions, cache=cache, progress=progress)
     except Refused as error:
-        print(error, file=sys.stderr)
+        tell(str(error))
         raise typer.Exit(1) from None
     say(f"VERIFIED: every field is as computed again. {report.headline}", report.document["claim"], report.document["split"]["checked"])

@@ -11,23 +11,38 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from evenhand.core import visible
+
 if TYPE_CHECKING:
     from evenhand.report.report import Report
     from evenhand.report.standings import StandingsReport
 
 
 def say(*parts: Any) -> None:
-    """Print on stdout. If whoever read it has gone (`| head`), the rest is dropped, and the exit code still is the verdict's."""
+    """Print on stdout. If whoever read it has gone (`| head`), the rest is dropped, and the exit code still is the verdict's.
+
+    Names of columns, groups and files are others' words: whatever they hold, no control character and no markup of theirs is obeyed.
+    """
     from rich.console import Console
+    from rich.segment import Segment
 
     class Patient(Console):
         def on_broken_pipe(self) -> None:  # rich would exit with 1, which is a FAIL here
             self.quiet = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    console = Patient(soft_wrap=True)
+        def render(self, *args: Any, **more: Any) -> Iterator[Segment]:  # everything that is printed passes here, before its style
+            for segment in super().render(*args, **more):
+                yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+    console = Patient(soft_wrap=True, markup=False, highlight=False, emoji=False)
     for part in parts:
-        console.print(part, markup=False, highlight=False)
+        console.print(part)
+
+
+def tell(text: str) -> None:
+    """Print on stderr, likewise."""
+    print(visible(text), file=sys.stderr)
 
 
 @contextmanager
@@ -36,7 +51,7 @@ def progress_bar() -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description:8}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         stages: dict[str, Any] = {}
 
@@ -52,11 +67,13 @@ def finish(report: Report, path: Path) -> None:
     """Print the ten lines, and end with the exit code of the verdict."""
     from rich.text import Text
 
+    from evenhand.jobs.score_facts import EQUAL_SCORES, SEVERAL_SCORES
     from evenhand.report.terminal import lines, table
 
+    odd = [told for name in (EQUAL_SCORES, SEVERAL_SCORES) if (told := report.findings.facts.get(name))]
     simulated = ["Users are simulated: these figures say nothing about people."] if report.findings.simulated else []
     flaw = [Text(report.document["flaw"], style="bold red")] if report.document["flaw"] else []
-    say(*flaw, *simulated, table(report), *lines(report), f"report: {path}")
+    say(*flaw, *simulated, *odd, table(report), *lines(report), f"report: {path}")
     raise typer.Exit(report.exit_code)
 
 

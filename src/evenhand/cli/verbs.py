@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +40,7 @@ from evenhand.cli.options import (
     WeighStrength,
     WithPrompt,
 )  # fmt: skip
-from evenhand.cli.terminal import finish, progress_bar, say
+from evenhand.cli.terminal import finish, progress_bar, say, tell
 
 
 def check(
@@ -279,7 +278,7 @@ def score(
         told += f"\n{scored.left_out:,} pairs of the history were not read, since they are scored themselves"
     say(told)
     if known is not None and not scored.known:
-        print("warning: no user of the data has a history left, so everybody got the reward for everybody.", file=sys.stderr)
+        tell("warning: no user of the data has a history left, so everybody got the reward for everybody.")
 
 
 def demo(

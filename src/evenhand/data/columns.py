@@ -109,10 +109,12 @@ def _user_text(value: object) -> object:
 
 
 def _id_text(value: object) -> object:
-    """An id as text: 7 and 7.0 are "7" (a table with gaps turns whole numbers into floats); nan is a gap."""
+    """An id as text: 7 and 7.0 are "7" (a table with gaps turns whole numbers into floats); nan is a gap, and infinity is no id."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
+        if math.isinf(value):  # 1e400 in JSON: every number too large would be one id
+            return value
         return None if math.isnan(value) else str(int(value)) if value.is_integer() else repr(value)
     return str(value) if isinstance(value, int) and abs(value) < 10**40 else value
 

@@ -17,11 +17,12 @@ from evenhand.data.lookalikes import alike, nothing_words
 from evenhand.data.splits import MIN_PROMPTS, TRAIN
 from evenhand.data.surface import FAR, FAR_WHERE_IT_DIFFERS, SurfaceFeature, TextFacts, separations, text_facts
 from evenhand.data.surface import MIN_USERS as FEWEST
-from evenhand.data.votes import has_texts, number_pairs, number_rows
+from evenhand.data.votes import has_texts, is_strict, number_pairs, number_rows
 
 Severity = Literal["note", "warning", "error"]
 
 MIN_USERS, MIN_PAIRS = 30, 200  # what a group needs to bear a verdict
+COPIED = 10  # judgements that two users hardly share by chance, all of them and no others
 SHOWN_GROUPS = 3  # groups named in one sentence; the table has all
 MENDED_FIRST = 3  # findings that stand above all others
 LEAKED = 0.01  # share of the scored pairs from which a text of train among them is worth a warning
@@ -129,6 +130,7 @@ def examine(data: PreferenceData, groups: Groups | None = None, part: np.ndarray
         *_row_findings(counted, compared),
         *_weight_findings(data),
         *_sharing_findings(data),
+        *_copied_users(data),
         *([] if part is None else _leakage_findings(data, facts, part)),
         *_surface_findings(surface),
     ]
@@ -273,6 +275,25 @@ def _sharing_findings(data: PreferenceData) -> list[Finding]:
             "note", "few pairs shared", sentence, "Preference support rests on these alone unless clusters or an attribute are given.", rows
         )
     ]
+
+
+def _copied_users(data: PreferenceData) -> list[Finding]:
+    """Users of `COPIED` judgements or more who made exactly those of another: one person under two ids, or rows that were copied."""
+    known = data.take(has_texts(data))
+    if not len(known):
+        return []
+    number = number_pairs(known)[0]
+    direction = np.where(is_strict(known), (known.chosen > known.rejected).astype(np.int64), 2)
+    judgement = 3 * number + direction
+    order = np.lexsort((judgement, known.user))
+    users, starts, sizes = np.unique(known.user[order], return_index=True, return_counts=True)
+    rows = [judgement[order[a : a + n]].tobytes() for a, n in zip(starts.tolist(), sizes.tolist()) if n >= COPIED]
+    copies = len(rows) - len(set(rows))
+    if not copies:
+        return []
+    sentence = f"{copies:,} of {len(users):,} users made exactly the judgements of another user, {COPIED} or more of them."
+    remedy = "See whether one person stands under two ids, or rows were copied: intervals take users as independent."
+    return [Finding("warning", "users with identical rows", sentence, remedy, copies)]
 
 
 def _leakage_findings(data: PreferenceData, facts: TextFacts, part: np.ndarray) -> list[Finding]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from evenhand.core import DataError, Exclusions
+from evenhand.data.csv_cells import neutral
 from evenhand.data.rows import Fault
 from evenhand.writing import check, write
 
@@ -64,7 +65,7 @@ class Ledger:
             parts = [(reason, lines) for f, reason, lines in self._rows if f == file]
             lines = np.concatenate([ls for _, ls in parts])
             which = np.repeat(np.arange(len(parts)), [len(ls) for _, ls in parts])
-            writer.writerows((file, int(lines[i]), parts[which[i]][0]) for i in np.argsort(lines, kind="stable"))
+            writer.writerows((neutral(file), int(lines[i]), parts[which[i]][0]) for i in np.argsort(lines, kind="stable"))
         write(path.parent, {path.name: stream.getvalue().encode()}, KIND)
 
 

@@ -12,7 +12,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,8 +21,8 @@ import pyarrow.parquet as pq
 
 from evenhand.core import DataError
 from evenhand.data.reading_tables import LOOKED_AT, database, document, is_document, of_records, sheet
-from evenhand.data.reading_text import Keep, delimited, jsonl
-from evenhand.data.rows import BATCH_ROWS, Batch
+from evenhand.data.reading_text import Keep, delimited, jsonl, jsonl_head
+from evenhand.data.rows import BATCH_ROWS, Batch, plain
 
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 MAGIC = (
@@ -131,11 +130,11 @@ def _unreadable(file: Input, error: Exception) -> DataError:
     return DataError(found, expected=f"a whole {kind}{file.format} file", remedy="write or download it again", file=file.name)
 
 
-def read(file: Input, keep: Keep) -> Iterator[Batch]:
-    """The rows of one file; `keep` picks columns by their name in the file."""
+def read(file: Input, keep: Keep, rows: int = BATCH_ROWS) -> Iterator[Batch]:
+    """The rows of one file, up to `rows` of a table at a time; `keep` picks columns by their name in the file."""
     if file.rows is not None:
         yield from (
-            _numbered(file.rows.to_batches(), file.name, [n for n in file.rows.schema.names if keep(n)])
+            _numbered(file.rows.to_batches(), file.name, [n for n in file.rows.schema.names if keep(n)], rows)
             if isinstance(file.rows, pa.Table)
             else of_records(file.rows, file.name, keep)
         )
@@ -149,43 +148,43 @@ def read(file: Input, keep: Keep) -> Iterator[Batch]:
     readers = {"JSONL": jsonl, "JSON": document, "CSV": delimited, "TSV": _tabs, "Parquet": _parquet, "Arrow": _arrow}
     try:
         with _opened(file) as stream:
-            yield from readers[file.format](stream, file.name, keep)
+            yield from readers[file.format](stream, file.name, keep, rows)
     except (OSError, pa.ArrowException, EOFError) as error:
         raise _unreadable(file, error) from error
 
 
-def _tabs(stream: IO[bytes], file: str, keep: Keep) -> Iterator[Batch]:
-    return delimited(stream, file, keep, "\t")
+def _tabs(stream: IO[bytes], file: str, keep: Keep, rows: int) -> Iterator[Batch]:
+    return delimited(stream, file, keep, rows, "\t")
 
 
-def _parquet(stream: Any, file: str, keep: Keep) -> Iterator[Batch]:
+def _parquet(stream: Any, file: str, keep: Keep, rows: int) -> Iterator[Batch]:
     """Parquet needs random access: a compressed one is unpacked into a temporary file first."""
     if stream.seekable():
-        yield from _parquet_rows(stream, file, keep)
+        yield from _parquet_rows(stream, file, keep, rows)
         return
     with tempfile.TemporaryFile() as unpacked:
         shutil.copyfileobj(stream, unpacked)
         unpacked.seek(0)
-        yield from _parquet_rows(unpacked, file, keep)
+        yield from _parquet_rows(unpacked, file, keep, rows)
 
 
-def _parquet_rows(stream: Any, file: str, keep: Keep) -> Iterator[Batch]:
+def _parquet_rows(stream: Any, file: str, keep: Keep, rows: int) -> Iterator[Batch]:
     schema = pq.read_schema(stream)
     stream.seek(0)
     names = [n for n in schema.names if keep(n)]
     texts = [n for n in names if pa.types.is_string(schema.field(n).type) or pa.types.is_large_string(schema.field(n).type)]
     # Texts stay dictionary codes: repeated ones are decoded once. Buffered and not pre-buffered, no row group is in memory whole.
     table = pq.ParquetFile(stream, read_dictionary=texts, pre_buffer=False, buffer_size=2**20)
-    yield from _numbered(table.iter_batches(BATCH_ROWS, columns=names), file, names)
+    yield from _numbered(table.iter_batches(rows, columns=names), file, names, rows)
 
 
-def _arrow(stream: Any, file: str, keep: Keep) -> Iterator[Batch]:
+def _arrow(stream: Any, file: str, keep: Keep, rows: int) -> Iterator[Batch]:
     """An IPC stream, or an IPC file: the same stream behind eight bytes of magic."""
     head = stream.read(8)
     source = stream if head.startswith(b"ARROW1") else _Prefixed(head, stream)
     with pa.ipc.open_stream(source) as batches:
         names = [n for n in batches.schema.names if keep(n)]
-        yield from _numbered(batches, file, names)
+        yield from _numbered(batches, file, names, rows)
 
 
 class _Prefixed:
@@ -204,11 +203,11 @@ class _Prefixed:
         self.closed = True
 
 
-def _numbered(batches: Any, file: str, names: Sequence[str]) -> Iterator[Batch]:
+def _numbered(batches: Any, file: str, names: Sequence[str], rows: int) -> Iterator[Batch]:
     done = 0
     for batch in batches:
-        for start in range(0, batch.num_rows, BATCH_ROWS):
-            part = batch.slice(start, BATCH_ROWS)
+        for start in range(0, batch.num_rows, rows):
+            part = batch.slice(start, rows)
             line = np.arange(done + 1, done + part.num_rows + 1)
             done += part.num_rows
             yield Batch(file, line, {n: _sound(part.column(n)) for n in names})
@@ -236,21 +235,18 @@ def _sound(column: pa.Array) -> pa.Array:
 
 def head(file: Input) -> tuple[list[str], dict[str, Any]]:
     """The column names (JSONL: of the objects in the first block) and the first whole row, to tell what the file is."""
-    if file.format in {"Parquet", "Arrow"} or isinstance(file.rows, pa.Table):
-        return _arrow_head(file)
-    for batch in read(file, lambda name: True):
-        if len(batch) or batch.columns:
-            rows = [dict(zip(batch.columns, values)) for values in islice(zip(*batch.columns.values()), 1)]
-            return list(batch.columns), rows[0] if rows else {}
-    return [], {}
-
-
-def _arrow_head(file: Input) -> tuple[list[str], dict[str, Any]]:
-    batch = next(read(file, lambda name: True), None)
-    if batch is None:
-        return [], {}
-    first = {n: c[:1].to_pylist() for n, c in batch.columns.items()}
-    return list(batch.columns), {n: v[0] for n, v in first.items() if v}
+    if file.format == "JSONL" and file.rows is None:
+        try:
+            with _opened(file) as stream:
+                return jsonl_head(stream, file.name)
+        except (OSError, pa.ArrowException, EOFError) as error:
+            raise _unreadable(file, error) from error
+    names: list[str] = []
+    for batch in read(file, lambda name: True, 1):
+        names = list(batch.columns)
+        if len(batch):
+            return names, {name: plain(column)[0] for name, column in batch.columns.items() if len(column)}
+    return names, {}
 
 
 def shards(folder: Path) -> list[Input]:

@@ -40,8 +40,8 @@ def is_document(start: bytes) -> bool:
     return not rest.strip() and isinstance(found, dict) and _oriented(found) is not None
 
 
-def document(stream: IO[bytes], file: str, keep: Any) -> Iterator[Batch]:
-    """A JSON array of objects, or a table in one of pandas' orients. The file is read whole."""
+def document(stream: IO[bytes], file: str, keep: Any, rows: int = 0) -> Iterator[Batch]:
+    """A JSON array of objects, or a table in one of pandas' orients. The file is read whole, whatever `rows` says."""
     try:
         found = json.loads(without_bom(stream.read(), file).decode("utf-8"), object_pairs_hook=_object)
     except UnicodeDecodeError as error:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import IO, Any
 
 import numpy as np
@@ -39,9 +41,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
-    keys = [k for k, _ in pairs]
     repeating = _Repeating(found)
-    repeating.twice = frozenset(k for k in keys if keys.count(k) > 1)
+    repeating.twice = frozenset(k for k, times in Counter(k for k, _ in pairs).items() if times > 1)
     return repeating
 
 
@@ -90,8 +91,26 @@ def without_bom(block: bytes, file: str) -> bytes:
     return block.removeprefix(b"\xef\xbb\xbf")
 
 
-def jsonl(stream: IO[bytes], file: str, keep: Keep) -> Iterator[Batch]:
-    """One JSON object a line. Empty lines are no rows."""
+def jsonl(stream: IO[bytes], file: str, keep: Keep, rows: int = BATCH_ROWS) -> Iterator[Batch]:
+    """One JSON object a line. Empty lines are no rows. A batch is what one block of the file holds, whatever `rows` says."""
+    for records, bad in _objects(stream, file, keep):
+        yield batch_of(file, records, bad, keep)
+
+
+def jsonl_head(stream: IO[bytes], file: str) -> tuple[list[str], dict[str, Any]]:
+    """The keys of the objects in the first block that has any, and the first of these objects with them.
+
+    No column is made: objects with keys of their own would fill a table of all rows by all keys.
+    """
+    for records, _ in _objects(stream, file, lambda name: True):
+        if records:
+            names = dict.fromkeys(name for _, record in records for name in record)
+            return list(names), {**dict.fromkeys(names), **records[0][1]}
+    return [], {}
+
+
+def _objects(stream: IO[bytes], file: str, keep: Keep) -> Iterator[tuple[list[tuple[int, dict[str, Any]]], list[BadRow]]]:
+    """(line, object) of each good row, and the bad rows, block by block."""
     line = 1
     for block, whole in _blocks(stream):
         if line == 1:
@@ -104,17 +123,17 @@ def jsonl(stream: IO[bytes], file: str, keep: Keep) -> Iterator[Batch]:
                     file=file,
                 )
         if not whole:
-            yield batch_of(file, [], [BadRow(line, LONG_LINE, block.decode("utf-8", "replace"))])
+            yield [], [BadRow(line, LONG_LINE, block.decode("utf-8", "replace"))]
             line += 1
             continue
         lines = block.split(b"\n")
         if not lines[-1]:
             lines.pop()
-        yield _slow_jsonl(lines, line, file, keep)
+        yield _parsed(lines, line, keep)
         line += len(lines)
 
 
-def _slow_jsonl(lines: list[bytes], first: int, file: str, keep: Keep) -> Batch:
+def _parsed(lines: list[bytes], first: int, keep: Keep) -> tuple[list[tuple[int, dict[str, Any]]], list[BadRow]]:
     rows: list[tuple[int, dict[str, Any]]] = []
     bad: list[BadRow] = []
     for number, raw in enumerate(lines, first):
@@ -125,17 +144,22 @@ def _slow_jsonl(lines: list[bytes], first: int, file: str, keep: Keep) -> Batch:
             bad.append(BadRow(number, found, raw[:100].decode("utf-8", "replace")))
         else:
             rows.append((number, found))
-    return batch_of(file, rows, bad, keep)
+    return rows, bad
 
 
-def delimited(stream: IO[bytes], file: str, keep: Keep, delimiter: str = ",") -> Iterator[Batch]:
-    """CSV with a header line (RFC 4180; a line break inside quotes is part of the field). Every value is a text."""
+def delimited(stream: IO[bytes], file: str, keep: Keep, rows: int = BATCH_ROWS, delimiter: str = ",") -> Iterator[Batch]:
+    """CSV with a header line (RFC 4180; a line break inside quotes is part of the field). Every value is a text.
+
+    Semicolons or tabs stand between the fields where they cut the header into more of them than `delimiter` does.
+    """
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")
-    reader = csv.reader(iter(lambda: text.readline(LINE_LIMIT), ""), delimiter=delimiter)
     before = csv.field_size_limit(FIELD_LIMIT)  # a global of the csv module: put back below
     try:
-        header = _header(next(reader, []), file, delimiter)
-        yield from _csv_rows(reader, header, file, keep)
+        first = text.readline(LINE_LIMIT)
+        delimiter = max((delimiter, ",", ";", "\t"), key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
+        reader = csv.reader(chain([first] if first else [], iter(lambda: text.readline(LINE_LIMIT), "")), delimiter=delimiter)
+        header = _header(next(reader, []), file)
+        yield from _csv_rows(reader, header, file, keep, rows)
     except csv.Error as error:
         raise DataError(
             f"the header cannot be read ({error})", expected="a header line", remedy="check the file", file=file, line=1
@@ -144,11 +168,11 @@ def delimited(stream: IO[bytes], file: str, keep: Keep, delimiter: str = ",") ->
         csv.field_size_limit(before)
 
 
-def _header(names: list[str], file: str, delimiter: str) -> list[str]:
+def _header(names: list[str], file: str) -> list[str]:
     if names:
         without_bom(names[0].encode("utf-8", "surrogateescape"), file)
         names = [names[0].removeprefix("\ufeff"), *names[1:]]
-    if repeated := sorted({n for n in names if names.count(n) > 1}):
+    if repeated := sorted(n for n, times in Counter(names).items() if times > 1):
         raise DataError(
             "a column name occurs twice in the header",
             expected="every name once",
@@ -157,18 +181,10 @@ def _header(names: list[str], file: str, delimiter: str) -> list[str]:
             line=1,
             value=repeated[0],
         )
-    if delimiter == "," and len(names) == 1 and ";" in names[0]:
-        raise DataError(
-            "the header has no comma, but semicolons",
-            expected="commas between the fields",
-            remedy="save the table with commas",
-            file=file,
-            line=1,
-        )
     return names
 
 
-def _csv_rows(reader: Any, header: list[str], file: str, keep: Keep) -> Iterator[Batch]:
+def _csv_rows(reader: Any, header: list[str], file: str, keep: Keep, most: int) -> Iterator[Batch]:
     wanted = [(i, n) for i, n in enumerate(header) if keep(n)]
     done, size = False, 0
     while not done:
@@ -176,7 +192,7 @@ def _csv_rows(reader: Any, header: list[str], file: str, keep: Keep) -> Iterator
         lines: list[int] = []
         bad: list[BadRow] = []
         size = 0
-        while len(rows) + len(bad) < BATCH_ROWS and size < BLOCK_BYTES:
+        while len(rows) + len(bad) < most and size < BLOCK_BYTES:
             line = reader.line_num + 1
             try:
                 row = next(reader)

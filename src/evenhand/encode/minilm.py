@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 MAX_TOKENS = 256  # the model was trained on at most this; positions beyond are untrained
+UNKNOWN = 100  # the piece [UNK]
 SHORT = 64  # texts of up to so many tokens share a batch; a longer one is a batch of its own, which costs 8 % of its time at most
 ROWS = 256  # of every shared batch, whatever is in it; more are no faster, and a single short text would cost more
 SLAB = 1024  # texts tokenized at a time, which bounds memory
@@ -64,6 +65,11 @@ class MiniLM:
         """Word pieces of each whole text, the two special ones included, int64[n]."""
         counts = [len(pieces) + 2 for start in range(0, len(texts), SLAB) for pieces in self._pieces(texts[start : start + SLAB])]
         return np.asarray(counts, dtype=np.int64)
+
+    def unknown(self, texts: Sequence[str]) -> np.ndarray:
+        """Share of each whole text's word pieces that are [UNK], float64[n]; 0 for a text without any."""
+        slabs = (self._pieces(texts[start : start + SLAB]) for start in range(0, len(texts), SLAB))
+        return np.array([pieces.count(UNKNOWN) / max(len(pieces), 1) for slab in slabs for pieces in slab], dtype=np.float64)
 
     def _encode_slab(self, texts: Sequence[str], done: int, total: int, progress: Progress | None) -> np.ndarray:
         import torch

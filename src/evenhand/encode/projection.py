@@ -134,6 +134,14 @@ class FeatureMap:
         words = None if settings["tfidf"] is None else HashedTfidf(arrays["buckets"], arrays["idf"], **settings["tfidf"])
         told = settings.get("letters")  # not in models of before there were letters
         letters = None if told is None else HashedTfidf(arrays["letter_buckets"], arrays["letter_idf"], **told)
+        needed = {"shift"} | ({"buckets", "idf", "of_tfidf"} if words else set())
+        needed |= {"letter_buckets", "letter_idf", "of_letters"} if letters else set()
+        if arrays.keys() - {"of_vector"} != needed:
+            raise ValueError(f"arrays {', '.join(sorted(arrays))}; expected {', '.join(sorted(needed))}, and perhaps of_vector")
+        types = {"buckets": "int32", "letter_buckets": "int32", "of_tfidf": "float16", "of_letters": "float16"}
+        for name, array in arrays.items():
+            if array.dtype != np.dtype(types.get(name, "float32")):
+                raise ValueError(f"{name} is {array.dtype}, expected {types.get(name, 'float32')}")
         loaded = cls(
             of_vector=arrays.get("of_vector"), tfidf=words, of_tfidf=None if words is None else arrays["of_tfidf"],
             shift=arrays["shift"], recipe=Recipe(**settings["recipe"]), letters=letters,
@@ -149,9 +157,15 @@ class FeatureMap:
                 matrix.ndim != 2 or matrix.shape[1] != loaded.dim or (expected is not None and len(matrix) != expected)
             ):
                 raise ValueError(f"{name} has shape {matrix.shape}, expected [{'any' if expected is None else expected}, {loaded.dim}]")
-        for terms in (words, letters):
-            if terms is not None and len(terms.idf) != len(terms):
-                raise ValueError(f"idf has {len(terms.idf)} numbers, expected {len(terms)}")
+        for terms, of_letters in ((words, False), (letters, True)):
+            if terms is None:
+                continue
+            if terms.idf.shape != terms.buckets.shape or terms.buckets.ndim != 1:
+                raise ValueError(f"idf has shape {terms.idf.shape}, buckets {terms.buckets.shape}; expected one number a bucket")
+            if len(terms) and (terms.buckets[0] < 0 or terms.buckets[-1] >= terms.space or (np.diff(terms.buckets) <= 0).any()):
+                raise ValueError(f"buckets are not ascending numbers under {terms.space}")
+            if terms.letters != of_letters:
+                raise ValueError("TF-IDF of words and of letters have changed places")
         return loaded
 
 

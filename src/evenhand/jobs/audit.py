@@ -23,6 +23,7 @@ from evenhand.jobs import assignments
 from evenhand.jobs.compared import examined
 from evenhand.jobs.facts import FORMULAS, LIMITS, facts, joined, limits, model_hash, split_digest
 from evenhand.jobs.grouping import Grouping, support_of
+from evenhand.jobs.score_facts import score_facts
 from evenhand.report.report import Report
 
 HALVES = (0.5, 0.0, 0.5)  # of the prompts: support is computed on one half, the model judged on the other
@@ -119,6 +120,7 @@ def audit_scores(data: PreferenceData, scores: Sequence[str], asked: Asked) -> R
     outcomes = judged(data, rows, "all rows") if whole else curve
     left = Exclusions(len(used), int(rows.sum()), {"serve for support, or in no scored part": int((~rows).sum())} if not rows.all() else {})
     more = {"scores": ", ".join(scores), "support from": f"{int(known.sum()):,} pairs, none of which is in the support curve"}
+    more |= score_facts(used, scores, margins_of(used, scores))
     events = asked.grouping.events(used, groups) if asked.constraints else None
     limited = examined(asked, None, outcomes, None if events is None else events.take(rows))
     return _report(used, outcomes, curve, groups, support, left, more, asked, limited)

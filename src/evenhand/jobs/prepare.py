@@ -20,6 +20,7 @@ from evenhand.data.support import Support
 from evenhand.encode.cache import encode_cached
 from evenhand.encode.encoder import TextEncoder, truncated
 from evenhand.encode.projection import FeatureMap, Recipe
+from evenhand.encode.unknown import hardly_read
 from evenhand.jobs import dials
 from evenhand.jobs.grouping import Grouping, check_parted, support_of
 from evenhand.serve.reward_model import item_text
@@ -38,7 +39,7 @@ class Responses:
 
     chosen, rejected int64[n]: each pair's rows in `texts`. vectors float32[responses, dim], None without an encoder.
     cut bool[responses]: the encoder does
-    not see the text whole.
+    not see the text whole. hardly_read bool[responses]: a fifth or more of the text is unknown to it; None = not measured.
     """
 
     texts: list[str]
@@ -46,6 +47,7 @@ class Responses:
     rejected: np.ndarray
     vectors: np.ndarray | None
     cut: np.ndarray
+    hardly_read: np.ndarray | None = None
 
 
 def encode_responses(
@@ -68,7 +70,7 @@ def encode_responses(
     if encoder is None:
         return Responses(texts, rows[: len(data)], rows[len(data) :], None, np.zeros(len(texts), bool))
     vectors = encode_cached(texts, encoder, cache, lambda done, total: progress("encode", done, total))
-    return Responses(texts, rows[: len(data)], rows[len(data) :], vectors, truncated(encoder, texts))
+    return Responses(texts, rows[: len(data)], rows[len(data) :], vectors, truncated(encoder, texts), hardly_read(encoder, texts))
 
 
 def fit_features(split: Split, responses: Responses, dim: int | None, tfidf: bool, seed: int) -> FeatureMap:
@@ -284,7 +286,13 @@ def judged(ready: Prepared, scorer: Any, rows: np.ndarray, model: str, split: st
     pairs = ready.pairs(rows, ready.split.history)
     out = outcomes_of(ready.data.take(rows), margins(scorer, pairs).numpy(), model=model, split=split)
     cut, chosen, rejected = ready.responses.cut, ready.responses.chosen[rows], ready.responses.rejected[rows]
-    return replace(out, truncated=cut[chosen] | cut[rejected], identical=same_vectors(ready.responses, chosen, rejected))
+    hardly = ready.responses.hardly_read
+    return replace(
+        out,
+        truncated=cut[chosen] | cut[rejected],
+        identical=same_vectors(ready.responses, chosen, rejected),
+        hardly_read=None if hardly is None else hardly[chosen] | hardly[rejected],
+    )
 
 
 def same_vectors(responses: Responses, chosen: np.ndarray, rejected: np.ndarray) -> np.ndarray:

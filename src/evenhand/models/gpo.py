@@ -19,7 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from evenhand.core import History
+from evenhand.core import EvenhandError, History
 
 AT_ONCE = 2**22  # entries of the attention matrices held at once without a gradient: 16 MB
 
@@ -32,6 +32,13 @@ class Gpo:
     rank: int = 16
     heads: int = 2
     layers: int = 2
+
+    def __post_init__(self) -> None:
+        if min(self.rank, self.heads, self.layers) < 1 or self.rank % self.heads:
+            raise EvenhandError(
+                f"gpo: rank={self.rank}, heads={self.heads}, layers={self.layers}. Expected: 1 or more, and rank divisible by heads. "
+                "To do: correct it."
+            )
 
     def build(self, dim: int, seed: int) -> GpoScorer:
         """An untrained scorer for features of `dim` coordinates."""

@@ -11,7 +11,7 @@ from evenhand.report.words import count, difference, number, share
 Json = dict[str, Any]
 
 
-COUNTED = ("pairs", "truncated", "identical_after_truncation", "dropped", "tied", "no_preference")
+COUNTED = ("pairs", "truncated", "identical_after_truncation", "hardly_read", "dropped", "tied", "no_preference")
 
 
 def confounds(model: Json, lost: Json) -> Panel:

@@ -8,10 +8,10 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from evenhand.data.csv_cells import neutral
 from evenhand.report.words import settings
 
 Json = dict[str, Any]
-FORMULA = "=+-@＝＋－＠\t\r"  # what a spreadsheet may take for the start of a formula, full-width forms included
 ESTIMATE = ("value", "low", "high", "n_users", "n_pairs")
 
 
@@ -34,17 +34,6 @@ def tables(document: Json) -> dict[str, str]:
         "exclusions.csv": exclusions(document["exclusions"]),
     }
     return {name: as_csv(rows) for name, rows in files.items()}
-
-
-def neutral(cell: Any) -> Any:
-    """A cell that no spreadsheet runs: text that starts like a formula gets a leading apostrophe. Numbers stay numbers.
-
-    >>> neutral("=1+1"), neutral(-0.5)
-    ("'=1+1", -0.5)
-    """
-    if isinstance(cell, str) and cell.lstrip(" \u00a0'\"").startswith(tuple(FORMULA)):
-        return "'" + cell
-    return cell
 
 
 def as_csv(rows: Iterable[Sequence[Any]]) -> str:
@@ -122,7 +111,7 @@ def _confounds(model: Json) -> list[list[Any]]:
 
 
 def _counts(model: Json) -> list[list[Any]]:
-    columns = ["group", "pairs", "truncated", "identical_after_truncation", "dropped", "tied", "no_preference"]
+    columns = ["group", "pairs", "truncated", "identical_after_truncation", "hardly_read", "dropped", "tied", "no_preference"]
     return [columns, *([c[k] for k in columns] for c in model["counts"])]
 
 

@@ -71,6 +71,13 @@ class RewardModel:
             expected = f"{saved.dim} as the head takes"
             raise DataError(f"{feature_map.dim} features", expected=expected, remedy="save the model again", file=str(file))
         found = encoder_of(saved.encoder, encoder, file)
+        takes = 0 if feature_map.of_vector is None else len(feature_map.of_vector)
+        gives = 0 if found is None else found.dim
+        if takes != gives:
+            raise DataError(
+                f"The feature map takes vectors of {takes} coordinates", expected=f"{gives}, as the encoder gives",
+                remedy="save the model again", file=str(file),
+            )  # fmt: skip
         return cls(found, feature_map, saved.head, saved.scorer, saved.encoder["with_prompt"], saved.facts)
 
     def save(self, folder: str | Path) -> None:

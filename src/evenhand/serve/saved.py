@@ -1,7 +1,8 @@
 """A trained model on disk: a folder with model.safetensors (every array) and model.json (everything else). Never pickle.
 
 model.json says which head to build and from which settings, which encoder gave the features (with the SHA-256 of its weights), how the
-features were scaled, every array's name, shape and type, and the SHA-256 of both files. No user's id and no user's text is in
+features were scaled, every array's name, shape and type, and the SHA-256 of both files: checksums
+against damage, and no signature, since whoever changes a file can compute them again. No user's id and no user's text is in
 either.
 
 A reader sees the old model or the new one, never half of one: new arrays are put beside the old ones under a temporary name, then the
@@ -22,16 +23,18 @@ from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import safetensors.torch
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 import evenhand.models
 from evenhand.core import DataError, Head, clip
+from evenhand.serve.description import LARGEST, LONGEST_LOOP, check
 from evenhand.writing import alone, part, stage, sync
 
 FORMAT = 1  # raised when a model.json of today could be misread by yesterday's code
@@ -206,13 +209,14 @@ def _finish(place: Path) -> None:
 
 def _read_description(file: Path) -> dict[str, Any]:
     said = _parse(_read(file), file)
-    if said.get("format") != FORMAT:
+    if said.get("format") != FORMAT or said["format"] is True:
         raise DataError(
             f"Format version {clip(said.get('format'))}", expected=f"version {FORMAT}, the one that evenhand {version('evenhand')} reads",
             remedy="upgrade evenhand, or save the model again with this version", file=str(file),
         )  # fmt: skip
     if said.get("description_sha256") != _digest(said):
         raise DataError("Changed after it was saved (its SHA-256 differs)", expected="the file as saved", remedy=AGAIN, file=str(file))
+    check(said, file, AGAIN)
     return said
 
 
@@ -221,6 +225,7 @@ def _parse(data: bytes, file: Path) -> dict[str, Any]:
         said = json.loads(data.decode(), parse_constant=_no_constant)
         if not isinstance(said, dict):
             raise ValueError(f"a JSON {type(said).__name__}")
+        _digest(said)  # as deep as it can be read, it may be too deep to be written
     except (ValueError, RecursionError) as error:  # ValueError: also bad UTF-8 and bad JSON
         problem = f"Damaged or cut off ({clip(str(error))})"
         raise DataError(problem, expected="a JSON object", remedy=AGAIN, file=str(file)) from error
@@ -256,6 +261,8 @@ def _read_arrays(file: Path, said: Mapping[str, Any]) -> dict[str, Tensor]:
         if found.get(name) != said["arrays"].get(name):
             expected = f"{_shown(said['arrays'].get(name))}, as {DESCRIPTION} says"
             raise DataError(f"Array {clip(name)} is {_shown(found.get(name))}", expected=expected, remedy=AGAIN, file=str(file))
+        if not torch.isfinite(arrays[name]).all():
+            raise DataError(f"Array {clip(name)} holds NaN or infinite values", expected="finite weights", remedy=AGAIN, file=str(file))
     return arrays
 
 
@@ -272,8 +279,24 @@ def _head(said: Mapping[str, Any], file: Path) -> Head:
     for name in said["settings"]:
         if name not in settings:
             _unknown(f"setting of {said['name']}", name, settings, file)
-    head: Head = kind(**said["settings"])
+    try:
+        head: Head = TypeAdapter(kind).validate_json(json.dumps(said["settings"]), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        _impossible(".".join(map(str, first["loc"])), first["input"], first["msg"], file)
+    for name, value in vars(head).items():
+        most = LONGEST_LOOP if name in ("steps", "layers") else LARGEST
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 <= value <= most:
+            _impossible(name, value, f"at most {most:,}, and not negative", file)
+        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+            _impossible(name, value, "1 or more", file)
     return head
+
+
+def _impossible(name: str, value: object, expected: str, file: Path) -> NoReturn:
+    raise DataError(
+        f"Setting '{clip(name)}' of the head has no possible value", expected=expected, remedy=AGAIN, file=str(file), value=clip(value)
+    )
 
 
 def _unknown(what: str, name: str, known: Any, file: Path) -> None:
@@ -286,13 +309,23 @@ def _unknown(what: str, name: str, known: Any, file: Path) -> None:
 
 def _scorer(head: Head, dim: int, arrays: Mapping[str, Tensor], place: Path) -> nn.Module:
     """The head built for `dim` features, holding `arrays`; every name and shape must be the built one's."""
-    scorer: nn.Module = head.build(dim, 0)
-    wanted = {n: list(t.shape) for n, t in scorer.state_dict().items()}
+    try:
+        with torch.device("meta"):  # shapes alone: no memory is taken for what a description merely claims
+            built = head.build(dim, 0)
+    except (RuntimeError, ValueError, ArithmeticError, OverflowError) as error:
+        problem = f"{clip(str(head))} cannot be built on {dim} features"
+        raise DataError(problem, expected="settings as saved", remedy=AGAIN, file=str(place / DESCRIPTION)) from error
+    wanted = {n: list(t.shape) for n, t in built.state_dict().items()}
     found = {n: list(t.shape) for n, t in arrays.items()}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             problem = f"Array scorer.{clip(name)} has shape {found.get(name, 'none: it is missing')}"
             expected = f"{wanted.get(name, 'no such array')} for {head} on {dim} features"
             raise DataError(problem, expected=expected, remedy=AGAIN, file=str(place / ARRAYS))
+    for name, tensor in built.state_dict().items():
+        if arrays[name].dtype != tensor.dtype:
+            problem, expected = f"Array scorer.{clip(name)} is {_type_name(arrays[name])}", _type_name(tensor)
+            raise DataError(problem, expected=expected, remedy=AGAIN, file=str(place / ARRAYS))
+    scorer: nn.Module = head.build(dim, 0)
     scorer.load_state_dict(dict(arrays))
     return scorer.eval()
