@@ -1,9 +1,17 @@
 """Errors of pairs that share a user, a prompt or a response: against the sum over all couples of pairs, spelled out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from evenhand.audits.comparison import compare
+from evenhand.audits.examine import examine_model
+from evenhand.audits.metrics import correct
+from evenhand.audits.outcomes import Outcomes
+from evenhand.audits.sample import arrange, means
 from evenhand.audits.twoway import Clusters, Shared, covariance, share_prompts, share_responses, share_units, shared_noise
+from evenhand.core import Groups
 
 RNG = np.random.default_rng(0)
 N = 60
@@ -79,3 +87,52 @@ def test_noise_of_shared_units_has_their_covariance_and_never_less_than_none():
     values, vectors = np.linalg.eigh(both - by_user)
     assert np.cov(draws.T) == pytest.approx(vectors @ np.diag(np.maximum(values, 0)) @ vectors.T, abs=0.05)
     assert shared_noise(both, both, 5, 30, np.random.default_rng(1)) == pytest.approx(np.zeros((5, 2)))
+
+
+def random_reward(rng: np.random.Generator, users: int = 200, prompts: int = 60, each: int = 20) -> tuple[Outcomes, Groups, np.ndarray]:
+    """A reward drawn at random once for all, users of four levels of support: over prompts everybody is served alike, on these not."""
+    support = rng.beta(4, 2.5, users)
+    groups = Groups(tuple("abcd"), np.digitize(support, np.quantile(support, [0.25, 0.5, 0.75])).astype(np.int16), "by support")
+    user = np.repeat(np.arange(users), each).astype(np.int32)
+    prompt = np.argsort(rng.random((users, prompts)), axis=1)[:, :each].ravel().astype(np.int32)
+    right = (rng.random(len(user)) < support[user]) == (rng.random(prompts) < 0.5)[prompt]
+    margin = np.where(right, 1.0, -1.0) * np.abs(rng.normal(1, 0.3, len(user)))
+    return Outcomes("m", "t", user, margin, prompt=prompt, length_difference=rng.normal(0, 120, prompts)[prompt]), groups, support
+
+
+def test_bins_confounds_and_calibration_errors_count_shared_prompts():
+    o, groups, support = random_reward(np.random.default_rng(5))
+    found, alone = (examine_model(x, groups, support, resamples=200) for x in (o, replace(o, prompt=None)))
+    for pick in (
+        lambda f: [e for _, e in f.confounds[0].bins],
+        lambda f: [g.ece for g in f.groups],
+        lambda f: [b.accuracy for b in f.support.bins],
+    ):
+        assert [e.value for e in pick(found)] == pytest.approx([e.value for e in pick(alone)])
+        assert np.mean([e.high - e.low for e in pick(found)]) > 1.1 * np.mean([e.high - e.low for e in pick(alone)])
+
+
+def test_the_gap_of_many_groups_is_not_said_to_move_between_two_random_rewards():
+    rng = np.random.default_rng(6)
+    moved = []
+    for seed in range(30):
+        o, groups, _ = random_reward(rng, 120, 40, 15)
+        other = replace(o, model="n", margin=o.margin * np.where(rng.random(40) < 0.5, 1, -1)[o.prompt])
+        change = compare(o, other, groups, resamples=200, seed=seed).gap_change
+        moved.append(change.low > 0 or change.high < 0)
+    assert np.mean(moved) <= 0.06  # by users alone 13 %
+
+
+def test_means_on_shared_responses_have_the_covariance_of_dyads():
+    shared = share_responses(USER, FIRST, SECOND)
+    o = Outcomes("m", "t", USER.astype(np.int32), INFLUENCE[:, 0], chosen=FIRST, rejected=SECOND)
+    sample = arrange(o, Groups(("a",), np.where(np.arange(8) < 5, 0, -1).astype(np.int16), ""))
+    y = correct(o.margin)
+    found = means(sample, [y])
+    share = 1 / np.bincount(USER)[USER]
+    psi = np.stack([np.where(USER < 5, share * (y - found.value[0, 0]) / 5, 0.0), share * (y - found.value[0, 1]) / 8], axis=1)
+    assert found.by_both[1, 1] == pytest.approx(covariance(psi, USER, shared)[1][1, 1])
+    rows = USER < 5
+    own = covariance(psi[rows], USER[rows], share_responses(USER[rows], FIRST[rows], SECOND[rows]))[1]
+    assert found.by_both[0, 0] == pytest.approx(own[0, 0])
+    assert found.units.tolist() == [len(np.unique([FIRST[rows], SECOND[rows]])), 7]

@@ -124,7 +124,7 @@ def independent_pairs(sample: Sample, right: np.ndarray) -> np.ndarray:
     apart = float((np.bincount(sample.user, off) ** 2).sum()) - squares - alike
     rho = (alike / couples - (apart / others if others > 0 else 0.0)) * n / squares if couples > 0 else 0.0
     effect = 1 + min(max(rho, 0.0), 1.0) * partners / sample.pairs
-    return np.maximum(np.round(sample.pairs / effect), 1).astype(np.int64)
+    return np.maximum(np.floor(sample.pairs / effect), 1).astype(np.int64)
 
 
 def as_independent(right: np.ndarray, pairs: np.ndarray, independent: np.ndarray) -> np.ndarray:
