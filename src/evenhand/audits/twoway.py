@@ -76,21 +76,43 @@ def share_units(user: np.ndarray, prompt: np.ndarray | None, responses: tuple[np
 
 def share_prompts(user: np.ndarray, prompt: np.ndarray) -> Shared | None:
     """user int[n] in 0..U-1, prompt int[n]; a pair without a prompt (-1) is its own. None where no two users have a prompt in common."""
-    of, many = numbered(_own(prompt))
-    visit, visits = numbered(of * (int(user.max()) + 1) + user)
-    if visits == many:
-        return None
-    return Shared("prompts", (Clusters(of, many, 1.0),), (Clusters(None if visits == len(of) else visit, visits, 1.0),))
+    return _if_shared(_by_prompts(user, prompt))
 
 
 def share_responses(user: np.ndarray, first: np.ndarray, second: np.ndarray) -> Shared | None:
     """first, second int[n]: the two responses of each pair, whichever was chosen. None where no two users have a response in common."""
+    return _if_shared(_by_responses(user, first, second))
+
+
+def within_users(
+    user: np.ndarray, prompt: np.ndarray | None, responses: tuple[np.ndarray, np.ndarray] | None, shared: Shared | None
+) -> tuple[Clusters, ...]:
+    """Which pairs of one user go together, through a prompt or a response; () where all stand alone, or nothing is known. shared: what
+    `share_units` found.
+    """
+    found = [shared] if shared else []
+    if not shared and prompt is not None:
+        found.append(_by_prompts(user, prompt))
+    if not shared and responses is not None:
+        found.append(_by_responses(user, *responses))
+    return next((f.within for f in found if f.within[0].of is not None and f.within[0].many < f.within[0].of.size), ())
+
+
+def _if_shared(found: Shared) -> Shared | None:
+    return found if found.within[0].many > found.units else None
+
+
+def _by_prompts(user: np.ndarray, prompt: np.ndarray) -> Shared:
+    of, many = numbered(_own(prompt))
+    visit, visits = numbered(of * (int(user.max()) + 1) + user)
+    return Shared("prompts", (Clusters(of, many, 1.0),), (Clusters(None if visits == len(of) else visit, visits, 1.0),))
+
+
+def _by_responses(user: np.ndarray, first: np.ndarray, second: np.ndarray) -> Shared:
     n = len(user)
     of, many = numbered(np.concatenate([first, second]))
     users = int(user.max()) + 1
     item, items = numbered(of * users + np.concatenate([user, user]))
-    if items == many:
-        return None
     low, high = np.minimum(of[:n], of[n:]), np.maximum(of[:n], of[n:])
     dyad, dyads = numbered(low * many + high)
     both, boths = numbered(dyad * users + user)
