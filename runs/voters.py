@@ -38,8 +38,6 @@ FEWEST_USERS, MOST_USERS, FEWEST_VOTES, DEALS = 100, 400, 4, 6
 PLAIN = "one reward for all (BT)"
 METHODS = {
     PLAIN: ("bradley_terry", "linear", {}),
-    "ridge, rank 6": ("bradley_terry", "low_rank", {"rank": "6"}),
-    "PAFO on ridge, balance 1": ("pafo", "low_rank", {"rank": "6", "balance": "1"}),
     "collaborative": ("collaborative", None, {}),
 }
 
