@@ -13,6 +13,7 @@ import evenhand
 from evenhand.core import EvenhandError, History
 from evenhand.data.simulate import simulated_users
 from evenhand.jobs import dials
+from evenhand.jobs.compare import rows
 from evenhand.jobs.trained import PERSONALISED, PLAIN, asked, title
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
@@ -118,6 +119,20 @@ def test_titles_name_head_and_features() -> None:
         ("collaborative", None): "collaborative (unreduced features)",
     }
     assert {how: title(how[0], dials.method(how[0], {}, how[1])) for how in names} == names
+
+
+def test_the_references_are_the_same_everywhere_and_no_method_merges_with_one_unsaid() -> None:
+    said: list[str] = []
+    for head in (None, "low_rank"):
+        entries, reference, told = rows(["lore", "pafo", "pafo:low_rank", "bradley_terry"], head, 1, said.append)
+        names = [e.name for e in entries]
+        assert names[:2] == [PLAIN, PERSONALISED]
+        assert reference == PERSONALISED
+        assert len(set(names)) == len(names)
+        assert ("Bradley-Terry (ridge head)" in names) is (head is not None)
+        assert f"lore is the row '{PERSONALISED}'" in told
+    assert said[0] == f"lore is {PERSONALISED}, which has a row already."
+    assert {e.name for e in entries} >= {"PAFO (ridge head)"}
 
 
 def test_auto_takes_no_dials() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import evenhand.models
 from evenhand.core import EvenhandError, PreferenceData
 from evenhand.encode.minilm import MiniLM
 from evenhand.jobs import dials
@@ -62,21 +63,7 @@ def compare(
     if assignments is not None:
         check_place(Path(assignments))
     budget = max(tune_settings, 1)
-    schedule, own = dials.base(dials.method("bradley_terry", {})).schedule, dials.method("bradley_terry", {}, head).head
-    entries = [Entry(title("bradley_terry", m), m, budget) for m in references(schedule, own)]
-    reference, told = (
-        entries[-1].name,
-        f"{budget} settings of each entry tried on validation in every seed" if budget > 1 else "defaults, no search",
-    )
-    for text in dict.fromkeys(methods):
-        name, _, own_head = text.partition(":")
-        method = dials.method(name, {}, own_head or head)
-        same = next((e.name for e in entries if e.method == method), None)
-        if same is None:
-            entries.append(Entry(title(name, method), method, budget))
-        else:
-            told += f"; {text} is the row '{same}'"
-            say(f"{text} is {same}, which has a row already.")
+    entries, reference, told = rows(methods, head, budget, say)
     bench = Bench(data, encoding or Encoding(MiniLM()), grouping or Grouping(), Path(out) / "trials", check_jobs(jobs))
     numbers = range(seed, seed + seeds)
     trials = list(bench.run(entries, numbers, progress, say))
@@ -87,3 +74,23 @@ def compare(
         simulated=simulated, resamples=resamples, command=command, tolerance=tolerance,
     )  # fmt: skip
     return StandingsReport(contest.standings(data, trials, bench.about() | {"tuned": told}))
+
+
+def rows(methods: Sequence[str], head: str | None, budget: int, say: Callable[[str], None]) -> tuple[list[Entry], str, str]:
+    """(the entries, the fixed references first; the reference's name; a sentence on budget and on methods that are a reference already)."""
+    base, known = dials.base(dials.method("bradley_terry", {}, head)), dials.found_in(evenhand.models)
+    entries = [Entry(title("bradley_terry", m), m, budget) for m in references(base.schedule, base.head)]
+    reference, told = (
+        entries[-1].name,
+        f"{budget} settings of each entry tried on validation in every seed" if budget > 1 else "defaults, no search",
+    )
+    for text in dict.fromkeys(methods):
+        name, _, own_head = text.partition(":")
+        method = dials.method(name, {}, own_head or (None if name in known else head))
+        same = next((e.name for e in entries if e.method == method), None)
+        if same is None:
+            entries.append(Entry(title(name, method), method, budget))
+        else:
+            told += f"; {text} is the row '{same}'"
+            say(f"{text} is {same}, which has a row already.")
+    return entries, reference, told

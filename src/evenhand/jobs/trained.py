@@ -79,7 +79,7 @@ def title(name: str, method: Any) -> str:
         return PLAIN if isinstance(method.head, Linear) else PERSONALISED
     parts = [] if head == name else [HEADS.get(head, f"{head} head")]
     parts += ["unreduced features"] if method.unreduced else []
-    called = "Bradley-Terry" if name == "bradley_terry" else TITLES.get(name, name)
+    called = "Bradley-Terry" if isinstance(method, BradleyTerry) and head != name else TITLES.get(name, name)
     own = dials.base(method).head
     if (isinstance(own, Vpl) and own.perceptron) or (isinstance(own, (Pal, PalAngle)) and own.hidden):
         called = called.replace("redesigned", "with perceptrons")
