@@ -130,7 +130,7 @@ def one(study: Study, attribute: str, args: argparse.Namespace) -> dict[str, Any
     name = f"{study.name} by {attribute}" if attribute else study.name
     entries = [Entry(title, method(*how)) for title, how in METHODS.items()]
     grouping = evenhand.Grouping((attribute,) if attribute else ())
-    encoding = evenhand.Encoding(MiniLM(chunked=False), dim=study.dim, cache=args.cache)
+    encoding = evenhand.Encoding(MiniLM(), dim=study.dim, cache=args.cache)
     people = {user: i for i, user in enumerate(sorted({v.user for v in study.votes}))}
     seeds = range(SPLITS)
     trials: list[Trial | Failure] = []
