@@ -49,7 +49,7 @@ def main() -> int:
     options = arguments.parse_args()
     torch.set_num_threads(options.threads)
 
-    ours = MiniLM()
+    ours = MiniLM(chunked=False)
     theirs = SentenceTransformer(str(ours._folder), device="cpu", local_files_only=True)
     encoders = {"sentence-transformers": lambda texts: theirs.encode(texts), "evenhand": ours.encode}
     texts = sample_texts(options.texts)

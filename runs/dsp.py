@@ -92,7 +92,7 @@ def arguments(about: str) -> argparse.Namespace:
 def in_processes(args: argparse.Namespace, one_run: Callable[..., Any], runs: Sequence[Any]) -> list[Any]:
     """one_run(texts, vectors, run) of every run, in order, `args.jobs` at a time, each in a process of its own."""
     texts = responses(args.data)
-    vectors = encode_cached(texts, MiniLM(), args.cache)
+    vectors = encode_cached(texts, MiniLM(chunked=False), args.cache)
     with ProcessPoolExecutor(args.jobs) as pool:
         return list(pool.map(partial(one_run, texts, vectors), runs))
 

@@ -152,7 +152,7 @@ def run(data: PreferenceData, items: Items, seed: int, args: argparse.Namespace)
     if file.exists():
         return
     data = replace(data, split=np.repeat(dealt(items, seed), 2))
-    encoding = Encoding(MiniLM(), with_prompt=True, dim=DIM, cache=args.cache)
+    encoding = Encoding(MiniLM(chunked=False), with_prompt=True, dim=DIM, cache=args.cache)
     ready = prepare(data, split_pairs(data, seed=seed), encoding, evenhand.Grouping(), seed=seed)
     train, valid = ready.training()
     place = {text: row for row, text in enumerate(ready.responses.texts)}

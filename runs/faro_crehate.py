@@ -133,7 +133,7 @@ def ready_for(study: str, seed: int, args: argparse.Namespace) -> Prepared:
         groups = replace(groups, names=tuple(groups.names[g] for g in kept), of_user=place[groups.of_user].astype(np.int16))
         data = replace(data, events=from_groups(data, groups))
     split = split_pairs(data, seed=seed)
-    return prepare(data, split, Encoding(MiniLM(), dim=DIM, cache=args.cache), evenhand.Grouping(), seed=seed)
+    return prepare(data, split, Encoding(MiniLM(chunked=False), dim=DIM, cache=args.cache), evenhand.Grouping(), seed=seed)
 
 
 # --- one run ---

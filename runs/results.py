@@ -42,6 +42,7 @@ def main() -> None:
         "voters": voters,
         "faro_crehate": faro_crehate,
         "faro_bbq": faro_bbq,
+        "reads": reads,
         "benchmarks": benchmarks,
     }
     for name, section in sections.items():
@@ -275,6 +276,39 @@ def voters_table(study: dict) -> list[str]:
         f"Raters: {people}.\n",
         *table(head, rows),
     ]
+
+
+def reads(found: dict) -> str:
+    """Section on what the reward of a response is read from."""
+    out = [
+        "## What a reward reads: the response cut or whole, alone or with its prompt\n",
+        "Command: `runs/reads.sh`. The same pairs, users, deals and groups under every reading; personalised Bradley-Terry with LoRe's head, defaults, no search. DSP: four "
+        f"rotations of the minority domain x {found['seeds']} seeds. Others: {found['seeds']} deals or seeds each; prompts are the sample's own, CREHate's one question, and for English MultiPICo the post "
+        "that a reply answers. Test accuracy in %, differences from the cut response in points with 95 % t intervals, paired by user over all runs, and by run (the unit that shares a model).\n",
+    ]
+    for study, told in found["studies"].items():
+        rows = []
+        for reading, groups in told["readings"].items():
+            values = [f"{g['accuracy']['value']:.1f}" for g in groups.values()]
+            minus = [points(g["difference"]) if any(g["by_run"]) else "the same" for g in groups.values()]
+            by_run = [", ".join(f"{d:+.1f}" for d in g["by_run"]) for g in groups.values()]
+            rows.append([reading, *values, *minus, *by_run])
+        names = list(next(iter(told["readings"].values())))
+        head = ["reads", *names, *(f"{n}, minus cut" for n in names), *(f"{n}, by run" for n in names)]
+        users = ", ".join(f"{g['accuracy']['users']} {n}" for n, g in next(iter(told["readings"].values())).items())
+        out += [f"### {study}\n", f"{told['runs']} runs; users of all runs: {users}.\n", *table(head, rows), ""]
+    rows = [[reading, *(f"{run[reading]:.1f}" for run in found["which answers"])] for reading in found["which answers"][0]]
+    out += [
+        "### Which of two responses answers the query\n",
+        "Two DSP responses of one domain: one to the query, one to another query. One reward for everybody, trained to prefer the first; test accuracy in % on new queries. "
+        "A reward of the response alone gives both the same chance; one that reads prompt and response together is right in about four of five.\n",
+        *table(["reads", *(f"seed {s}" for s in range(found["seeds"]))], rows),
+        "",
+        "### Cost of encoding\n",
+        *table(["reads", "CPU seconds a thousand texts"], [[reading, f"{value:.1f}"] for reading, value in found["seconds"].items()]),
+        "",
+    ]
+    return "\n".join(out)
 
 
 NOTIONS = {"dp": "Δ_dp", "eo": "Δ_eo", "cf": "Δ_cf"}

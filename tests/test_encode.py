@@ -27,7 +27,7 @@ BF16 = 1e-2  # bound on a coordinate of a unit vector in bfloat16 against float3
 
 @pytest.fixture(scope="module")
 def minilm() -> MiniLM:
-    return MiniLM()
+    return MiniLM(chunked=False)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def vectors(minilm: MiniLM) -> np.ndarray:
 @pytest.fixture(scope="module")
 def sentence(minilm: MiniLM) -> SentenceEncoder:
     """The same model through sentence-transformers: the oracle."""
-    return SentenceEncoder(str(minilm._folder))
+    return SentenceEncoder(str(minilm._folder), chunked=False)
 
 
 def test_agrees_with_sentence_transformers(vectors: np.ndarray, sentence: SentenceEncoder) -> None:
@@ -124,7 +124,7 @@ def test_fingerprints_tell_encoders_apart(minilm: MiniLM, sentence: SentenceEnco
     prints = [e.fingerprint for e in (minilm, MiniLM(chunked=True), sentence, SentenceEncoder(sentence.model, chunked=True))]
     assert len(set(prints)) == 4
     assert all(len(p) == 64 for p in prints)
-    assert MiniLM().fingerprint == minilm.fingerprint
+    assert MiniLM().fingerprint == MiniLM(chunked=True).fingerprint  # nothing is cut unless that is asked for
 
 
 def test_nothing_to_encode(minilm: MiniLM) -> None:
@@ -158,8 +158,8 @@ def test_models_not_on_disk_are_named(tmp_path) -> None:
 
 
 def test_encoders_by_name(minilm: MiniLM) -> None:
-    assert text_encoder() == minilm
-    assert text_encoder("all-MiniLM-L6-v2", chunked=True) == MiniLM(chunked=True)
+    assert text_encoder() == MiniLM(chunked=True)
+    assert text_encoder("all-MiniLM-L6-v2", chunked=False) == minilm
     assert text_encoder("some/folder") == SentenceEncoder("some/folder")
 
 

@@ -259,3 +259,17 @@ def test_with_the_embedded_encoder_a_saved_model_stands_on_its_own(taste: Any, t
     np.testing.assert_allclose(loaded.score(histories["tea"], [""] * 3, responses), before, atol=tolerance)
     alone = [loaded.score(histories["tea"], [""], [r])[0] for r in responses]
     np.testing.assert_allclose(alone, before, atol=tolerance)
+
+
+def test_a_model_that_was_trained_on_cut_texts_reads_them_cut_ever_after(taste: Any, tmp_path: Path) -> None:
+    """As the default was before texts were read whole: the saved record decides, and not today's default."""
+    model, histories = taste
+    cut = replace(model, encoder=MiniLM(chunked=False))
+    cut.save(tmp_path / "m")
+    loaded = RewardModel.load(tmp_path / "m")
+    assert loaded.encoder == MiniLM(chunked=False) != MiniLM()
+    ends = ["Let us speak of wet shoes. " * 60 + tail for tail in ("", "Let us speak of green leaves. " * 60)]
+    scored = [m.score(histories["rain"], ["", ""], ends) for m in (cut, loaded, model)]
+    np.testing.assert_array_equal(scored[0], scored[1])
+    assert scored[1][0] == scored[1][1]  # what follows after 256 tokens is not seen
+    assert scored[2][0] > scored[2][1] + 0.1

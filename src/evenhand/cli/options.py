@@ -50,8 +50,8 @@ Head = Annotated[
     str | None, typer.Option(help="How a user enters the reward: lore (default), low_rank, attention, linear, …", show_default=False)
 ]
 Encoder = Annotated[str, typer.Option(help="minilm (embedded), none (TF-IDF alone), or a sentence-transformers name or folder.")]
-Chunked = Annotated[bool, typer.Option("--chunked", help="Pool long responses over chunks instead of cutting them.")]
-WithPrompt = Annotated[bool, typer.Option("--with-prompt", help="Encode prompt and response together.")]
+Chunked = Annotated[bool, typer.Option("--chunked/--cut", help="Read long texts whole, in windows, or cut them after the encoder's limit.")]
+WithPrompt = Annotated[bool, typer.Option("--with-prompt", help="Encode prompt and response together; without it prompts do not count.")]
 Tfidf = Annotated[bool, typer.Option(help="Put TF-IDF beside the encoder: style tells users apart too.")]
 Dim = Annotated[int | None, typer.Option(help="Coordinates of reduced features; default by the number of responses.", show_default=False)]
 Assignments = Annotated[

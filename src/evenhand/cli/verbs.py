@@ -185,7 +185,7 @@ def fit(
     tolerance: Tolerance = 0.05,
     require: Require = None,
     encoder: Encoder = "minilm",
-    chunked: Chunked = False,
+    chunked: Chunked = True,
     with_prompt: WithPrompt = False,
     tfidf: Tfidf = True,
     dim: Dim = None,

@@ -8,7 +8,7 @@ from evenhand.encode.minilm import MiniLM
 __all__ = ["TextEncoder", "text_encoder"]
 
 
-def text_encoder(model: str = MiniLM.name, *, chunked: bool = False) -> TextEncoder:
+def text_encoder(model: str = MiniLM.name, *, chunked: bool = True) -> TextEncoder:
     """The embedded encoder, or any sentence-transformers model by name or folder."""
     if model == MiniLM.name:
         return MiniLM(chunked=chunked)

@@ -37,11 +37,12 @@ SLAB = 1024  # texts tokenized at a time, which bounds memory
 class MiniLM:
     """all-MiniLM-L6-v2: mean of the last hidden states in float32, L2-normalised. Runs in bfloat16 where that is faster, else float32.
 
-    chunked: texts over 256 tokens are cut into windows of near-equal size, and the mean runs over the tokens of all windows.
+    chunked: texts over 256 tokens are cut into windows of near-equal size, and the mean runs over the tokens of all windows; else the first
+    256 tokens are read and no more.
     folder: where the model lies; by default inside the installed package. Weights are read, and checked, on first use.
     """
 
-    chunked: bool = False
+    chunked: bool = True
     folder: Path | None = None
 
     name = "all-MiniLM-L6-v2"

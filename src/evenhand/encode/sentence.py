@@ -28,7 +28,7 @@ class SentenceEncoder:
     """
 
     model: str
-    chunked: bool = False
+    chunked: bool = True
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-BLIND = "The model reads the response alone: a response has the same reward under every prompt, so whether it answers the prompt does not count."
+BLIND = "The model reads the response alone: a response has the same reward under every prompt, so whether it answers the prompt does not count; a fit with --with-prompt reads both."
 TOGETHER = "The model reads prompt and response together, as one text."
 
 
