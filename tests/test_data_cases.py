@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from evenhand.core import DataError, PreferenceData
@@ -200,3 +203,10 @@ def test_words_for_nothing_are_missing_when_it_is_said(name: str) -> None:
     assert {"nan"} & {v.lower() for v in as_read}
     assert not {"nan", "n/a", "none", "null"} & {v.lower() for v in told}
     assert [b for b in told if b] == [a for a in as_read if a.lower() not in ("nan", "n/a", "none", "null", "")]
+
+
+@pytest.mark.parametrize("name", ["arena33k.jsonl", "multipref.jsonl", "argilla_preference.jsonl", "ultrafeedback_binarized.jsonl"])
+def test_nested_columns_of_parquet_are_the_same_pairs(tmp_path: Path, name: str) -> None:
+    table = pa.Table.from_pylist([json.loads(line) for line in (CASES / name).read_text().splitlines()])
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert texts(load(tmp_path / "a.parquet")) == texts(load(CASES / name))
