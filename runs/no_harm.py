@@ -152,17 +152,18 @@ def fitted(data: PreferenceData, seed: int, cache: Path) -> dict[str, np.ndarray
     """Of every model each user's validation loss and accuracy and test accuracy, float[users] with nan; and the users' groups."""
     split = split_pairs(data, seed=seed)
     out: dict[str, np.ndarray] = {}
-    for unreduced in (False, True):
-        ready = prepare(data, split, Encoding(MiniLM(), cache=cache, unreduced=unreduced), evenhand.Grouping(), seed=seed)
+    reduced = prepare(data, split, Encoding(MiniLM(), cache=cache), evenhand.Grouping(), seed=seed)
+    collaborative = dials.method("collaborative", {})
+    for ready in (reduced, reduced.on(collaborative)):
         train, valid = ready.training()
         test = ready.pairs(ready.strict(split.rows(TEST)), split.history)
         out["group"], out["unseen"] = ready.groups.of_user, split.unseen
-        if unreduced:
-            models = {"collaborative": dials.method("collaborative", {}).fit(train, valid, seed)}
-        else:
+        if ready is reduced:
             pafo = dials.method("pafo", {}).fit(train, valid, seed)
             plain = dials.method("bradley_terry", {}, "linear").fit(train, valid, seed)
             models = {"plain": plain, "personalised": pafo.parts["pooled"], "pafo": pafo.parts.get("student", pafo)}
+        else:
+            models = {"collaborative": collaborative.fit(train, valid, seed)}
         for name, model in models.items():
             out[f"{name} seconds"] = np.array(model.trace.seconds)
             for part, pairs in (("valid", valid), ("test", test)):
