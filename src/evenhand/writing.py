@@ -46,8 +46,9 @@ def check(folder: Path, names: Sequence[str], kind: str) -> None:
             )
 
 
-def write(folder: Path, files: Mapping[str, bytes], kind: str, names: Sequence[str] = ()) -> None:
-    """Write every file, name → bytes. names: all that such a set may hold; what an older set left under these is taken away.
+def write(folder: Path, files: Mapping[str, bytes], kind: str, names: Sequence[str] = (), *, private: bool = False) -> None:
+    """Write every file, name → bytes. names: all that such a set may hold; what an older set left under these is taken away. private: their
+    owner alone may read them.
 
     Raises DataError if a file would be lost (see `check`) or the folder cannot be written to.
     """
@@ -57,7 +58,7 @@ def write(folder: Path, files: Mapping[str, bytes], kind: str, names: Sequence[s
         with alone(folder):
             check(folder, every, kind)
             try:
-                _write(folder, files, kind, every)
+                _write(folder, files, kind, every, private)
             finally:
                 for name in (*every, LIST):
                     part(folder / name).unlink(missing_ok=True)
@@ -67,9 +68,9 @@ def write(folder: Path, files: Mapping[str, bytes], kind: str, names: Sequence[s
         raise DataError(found, expected=expected, remedy="make room, or choose another place", file=str(place)) from error
 
 
-def _write(folder: Path, files: Mapping[str, bytes], kind: str, names: Sequence[str]) -> None:
+def _write(folder: Path, files: Mapping[str, bytes], kind: str, names: Sequence[str], private: bool) -> None:
     for name, content in files.items():
-        stage(folder / name, content)
+        stage(folder / name, content, private)
     written = {name: entry for name, entry in _list(folder).items() if (folder / name).exists()}
     left = [name for name in names if name in written and name not in files]
     new = {name: _digest(content) for name, content in files.items()}
@@ -83,14 +84,18 @@ def _write(folder: Path, files: Mapping[str, bytes], kind: str, names: Sequence[
     _save_list(folder, kept | {name: (kind, [digest]) for name, digest in new.items()})
 
 
-def stage(path: Path, content: bytes) -> None:
+def stage(path: Path, content: bytes, private: bool = False) -> None:
     """The bytes on the disk, under the temporary name of `path`."""
     staged = part(path)
     staged.unlink(missing_ok=True)
-    with staged.open("xb") as stream:
+    with open(staged, "xb", opener=_for_owner if private else None) as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def part(path: Path) -> Path:
