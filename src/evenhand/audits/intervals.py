@@ -51,7 +51,9 @@ def contrast(means: Means, coefficients: np.ndarray, bounded: bool = True) -> Co
     """Linear combinations coefficients [m, K] of the means; all cells they touch must hold users.
 
     Degrees of freedom: Welch-Satterthwaite over cells of (users - 1). With shared prompts or responses the variance is the
-    larger of the user-clustered and the two-way one, the latter with at most (units - 1) degrees. bounded: the values lie in an interval of length 1;
+    larger of the user-clustered and the two-way one, the latter with at most (units - 1) degrees; the
+    correlation is that of the user-clustered errors, which shared units mostly raise: estimated from few units, it made joint bounds too narrow.
+    bounded: the values lie in an interval of length 1;
     see `_unseen` for what then stands in for a cell whose users are all equal.
     """
     touched = (coefficients != 0).reshape(len(coefficients), -1, len(means.users)).any(axis=1)  # [m, cells]
@@ -69,7 +71,6 @@ def contrast(means: Means, coefficients: np.ndarray, bounded: bool = True) -> Co
         fewest = np.where(touched, means.units, np.iinfo(np.int64).max).min(axis=1) - 1
         df = np.where(wider, np.minimum(df, np.maximum(fewest, 1)), df)
         variance = np.where(wider, np.diag(both), variance)
-        covariance = both
     value = coefficients @ np.nan_to_num(means.value).ravel()
     return Contrast(value, np.sqrt(variance), df, _correlation(covariance), touched @ means.users, touched @ means.pairs)
 
