@@ -83,6 +83,8 @@ def _marked(text: str) -> list[Turn]:
 
 
 def _turn(message: Mapping[str, Any]) -> Turn | None:
+    if len(message) == 2 and type(message.get("content")) is str and type(message.get("role")) is str:  # nearly all of them
+        return Turn(ROLES.get(message["role"].lower(), message["role"]), message["content"])
     role = message.get("role", message.get("from"))
     has_calls = any(message.get(k) for k in ("tool_calls", "function_call"))
     if not isinstance(role, str) or not (has_calls or "content" in message or "value" in message):

@@ -99,23 +99,19 @@ def guessed(names: Iterable[str], first: Mapping[str, Any], file: str, need_text
             if source.recognises(names_, first):
                 return source
     needed = [c for c in ("user", "prompt", "chosen", "rejected") if need_texts or c not in TEXTS]
-    if not any(_nearest(c, sorted(have), first) or c in have for c in ("chosen", "rejected")) and (
-        item := _nearest("item", sorted(have), first)
-    ):
-        votes = [
-            n for n in sorted(have) if isinstance(first.get(n), (str, bool)) and np.isfinite(columns.votes([first[n]])[0]) and n != item
-        ]
-        if votes:  # one response a row, and a word on it
-            return _raise(missing_column("user", {*have} - {item, votes[0]}, file, "the columns of a known source, such as user, item, vote", "user",
-                                         ("user",), first, {"item": item, "vote": votes[0]}))  # fmt: skip
+    known = "the columns of a known source, such as user, prompt, chosen, rejected"
+    if votes := {} if any(_nearest(c, sorted(have), first) or c in have for c in ("chosen", "rejected")) else _votes(have, first):
+        raise missing_column("user", have - set(votes.values()), file, f"{known}; or user, item, vote", "user", ("user",), first, votes)
     missing = next((c for c in ("user", "chosen", "rejected") if c not in have and (need_texts or c not in TEXTS)), "prompt")
-    raise missing_column(
-        missing, have, file, "the columns of a known source, such as user, prompt, chosen, rejected", missing, needed, first
-    )
+    raise missing_column(missing, have, file, known, missing, needed, first)
 
 
-def _raise(error: DataError) -> Source:
-    raise error
+def _votes(names: frozenset[str], first: Mapping[str, Any]) -> dict[str, str]:
+    """item and vote of a table with one text a row and a word on it; empty when it is none."""
+    item = _nearest("item", sorted(names), first)
+    words = (n for n in sorted(names - {item}) if isinstance(first.get(n), (str, bool)) and np.isfinite(columns.votes([first[n]])[0]))
+    vote = next(words, "")
+    return {"item": item, "vote": vote} if item and vote else {}
 
 
 def is_label(name: str) -> bool:

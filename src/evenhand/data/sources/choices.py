@@ -25,7 +25,7 @@ from typing import Any
 
 from evenhand.core import DataError
 from evenhand.data import labels
-from evenhand.data.conversations import as_text, decoded, split, turns
+from evenhand.data.conversations import as_text, decoded, is_marked, split
 from evenhand.data.labels import Choice, Scale
 from evenhand.data.rows import BadRow, Batch, Fault, batch_of
 from evenhand.data.source import LABEL_NAMES, TIME_NAMES, USUAL_NAMES, Sides, Source
@@ -308,7 +308,11 @@ def _pair(prompt: Any, chosen: Any, rejected: Any) -> tuple[dict[str, Any] | Fau
         chosen, rejected = ([{"role": r, "content": t or ""} for q, a in zip(prompt, said) for r, t in (("user", q), ("assistant", a))]
                             for said in (chosen, rejected))  # fmt: skip
         prompt = None
-    told = split(prompt, chosen, rejected, prompt is not None) if turns(chosen) or prompt is not None else None
+    told = (
+        split(prompt, chosen, rejected, prompt is not None)
+        if prompt is not None or not isinstance(chosen, str) or is_marked(chosen)
+        else None
+    )
     if told is None:
         texts = "", as_text(chosen), as_text(rejected)
     elif told.fault:
