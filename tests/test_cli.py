@@ -26,7 +26,7 @@ def fitted(sample_table: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     """A whole fit on features that need no encoder, so that it takes seconds."""
     cwd = tmp_path_factory.mktemp("fit")
     return cwd, run(
-        "fit", sample_table, "--method", "pafo", "--out", "out", "--encoder", "none", "--simulated", "--tolerance", "0.3", cwd=cwd
+        "fit", sample_table, "--out", "out", "--method", "pafo", "--encoder", "none", "--simulated", "--tolerance", "0.3", cwd=cwd
     )
 
 
