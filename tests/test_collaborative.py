@@ -224,7 +224,12 @@ def test_a_fit_is_repeated_bit_for_bit_and_another_seed_is_another_fit(world: Wo
 def test_swap_save_and_groups(world: World, fitted: CollaborativeScorer, tmp_path: Path) -> None:
     test = world.test
     assert torch.equal(margins(fitted, replace(test, chosen=test.rejected, rejected=test.chosen)), -margins(fitted, test))
-    save_model(tmp_path / "m", SavedModel(Collaborative(RANK), DIM, fitted, ({}, {}), {"kind": "none", "with_prompt": False}, {}))
+    save_model(
+        tmp_path / "m",
+        SavedModel(
+            Collaborative(RANK), DIM, fitted, ({}, {"recipe": {"dim": DIM}, "tfidf": None}), {"kind": "none", "with_prompt": False}, {}
+        ),
+    )
     assert torch.equal(margins(load_model(tmp_path / "m").scorer, test), margins(fitted, test))
     regrouped = [replace(p, group=torch.zeros_like(p.group)) for p in (world.train, world.valid)]
     other = CollaborativeMethod(BradleyTerry(head=Collaborative(RANK))).fit(*regrouped, 0).scorer

@@ -151,7 +151,17 @@ class TestEveryMethod:
         train, valid, test = world
         head = method.base.head if "base" in vars(method) else method.head
         scorer = method.fit(train, valid, 0).scorer
-        save_model(tmp_path / "m", SavedModel(head, train.items.shape[1], scorer, ({}, {}), {"kind": "none", "with_prompt": False}, {}))
+        save_model(
+            tmp_path / "m",
+            SavedModel(
+                head,
+                train.items.shape[1],
+                scorer,
+                ({}, {"recipe": {"dim": train.items.shape[1]}, "tfidf": None}),
+                {"kind": "none", "with_prompt": False},
+                {},
+            ),
+        )
         assert torch.equal(margins(load_model(tmp_path / "m").scorer, test), margins(scorer, test))
 
     def test_a_new_user_needs_no_retraining(self, method: Any) -> None:

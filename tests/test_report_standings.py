@@ -378,7 +378,7 @@ def test_panels_stand_in_the_order_of_decisions(pages):
     keys = ("choice", "standings", "frontier", "duels", "users", "cells", "dials", "data")
     places = [pages["swept"].index(f'<section id="{key}"') for key in keys]
     assert places == sorted(places)
-    assert "Where every row went" in pages["swept"]
+    assert "Where all rows went" in pages["swept"]
     assert "evenhand sweep choices.parquet" in pages["swept"]
     assert "9c1f9c1f" in pages["swept"]
 

@@ -76,8 +76,9 @@ class TestEveryHead:
         assert together.shape == (len(TEXTS),)
         assert together.std() > 0.01
         alone = [model.score(HISTORY, [p], [t])[0] for p, t in zip(prompts, TEXTS)]
-        np.testing.assert_allclose(alone, together, atol=1e-5)
-        np.testing.assert_allclose(model.score(HISTORY[::-1], prompts[::-1], TEXTS[::-1])[::-1], together, atol=1e-5)
+        near = 1e-5 * max(1.0, float(np.abs(together).max()))  # rewards of tens, as these untrained heads may give, have float32's digits
+        np.testing.assert_allclose(alone, together, atol=near)
+        np.testing.assert_allclose(model.score(HISTORY[::-1], prompts[::-1], TEXTS[::-1])[::-1], together, atol=near)
 
     def test_many_users_at_once_are_one_after_the_other(self, model: RewardModel) -> None:
         histories = [HISTORY, [], HISTORY[:1]]

@@ -170,7 +170,9 @@ def test_a_report_ended_at_every_step(old: dict[str, bytes], tmp_path: Path) -> 
 def saved(seed: int) -> SavedModel:
     head = LowRank(2)
     torch.manual_seed(seed)
-    return SavedModel(head, 4, head.build(4, seed), ({}, {}), {"kind": "none", "with_prompt": False}, {"seed": seed})
+    return SavedModel(
+        head, 4, head.build(4, seed), ({}, {"recipe": {"dim": 4}, "tfidf": None}), {"kind": "none", "with_prompt": False}, {"seed": seed}
+    )
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["first", "over an older one"])

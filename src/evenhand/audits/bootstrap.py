@@ -27,10 +27,11 @@ def resampled_sums(values: np.ndarray, resamples: int, rng: np.random.Generator)
     columns = np.concatenate([values, np.ones((users, 1))], axis=1)
     centre = columns.mean(axis=0)  # float32 keeps 7 digits: sum deviations, not levels
     centre[-1] = 0.0
-    narrow = (columns - centre).astype(np.float32)
+    # A product may round a column by its place; equal columns, such as one model twice, are multiplied once and stay equal.
+    narrow, place = np.unique((columns - centre).astype(np.float32), axis=1, return_inverse=True)
     step = max(1, CHUNK // max(users, 1))
     parts = [user_weights(min(step, resamples - at), users, rng) @ narrow for at in range(0, resamples, step)]
-    sums = np.concatenate(parts).astype(np.float64)
+    sums = np.concatenate(parts)[:, place.ravel()].astype(np.float64)
     return sums + sums[:, -1:] * centre
 
 

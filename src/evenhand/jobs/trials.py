@@ -102,7 +102,8 @@ class Bench:
         Before any training, say is told what a method cannot do here, and one that cannot be fitted at all raises EvenhandError.
         """
         total = len(entries) * len(seeds)
-        self.folder.mkdir(parents=True, exist_ok=True)  # an error now, if a file of this name lies there, and not after training
+        if self.folder.exists() and not self.folder.is_dir():  # an error now, and not after training
+            raise FileExistsError(17, "File exists", str(self.folder))
         for place, seed in enumerate(seeds):
             known = {e.name: self._read(e, seed) for e in entries}
             todo = [e for e in entries if known[e.name] is None]
@@ -113,6 +114,9 @@ class Bench:
                 ready = self._ready(seed, progress)
                 if place == 0:
                     check(entries, ready, say)
+                    self.folder.mkdir(
+                        parents=True, exist_ok=True
+                    )  # an error now, if a file of this name lies there, and not after training
                 step = min(at_once, -(-len(todo) // self.jobs))
                 alike = [[e for e in todo if e.method.unreduced == wide] for wide in (False, True)]  # a process reads one feature map
                 for part, why in self._train(ready, [some[i : i + step] for some in alike for i in range(0, len(some), step)], seed):

@@ -275,10 +275,10 @@ def _head(said: Mapping[str, Any], file: Path) -> Head:
     if said["name"] not in known:
         _unknown("head", said["name"], known, file)
     kind = known[said["name"]]
-    settings = [f.name for f in fields(kind)]
+    defaults = {f.name: f.default for f in fields(kind)}
     for name in said["settings"]:
-        if name not in settings:
-            _unknown(f"setting of {said['name']}", name, settings, file)
+        if name not in defaults:
+            _unknown(f"setting of {said['name']}", name, defaults, file)
     try:
         head: Head = TypeAdapter(kind).validate_json(json.dumps(said["settings"]), strict=True)
     except ValidationError as error:
@@ -288,7 +288,7 @@ def _head(said: Mapping[str, Any], file: Path) -> Head:
         most = LONGEST_LOOP if name in ("steps", "layers") else LARGEST
         if isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 <= value <= most:
             _impossible(name, value, f"at most {most:,}, and not negative", file)
-        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+        if isinstance(value, int) and not isinstance(value, bool) and value < 1 and value != defaults[name]:  # 0 may mean: none
             _impossible(name, value, "1 or more", file)
     return head
 
