@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import os
 import signal
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -19,6 +22,26 @@ EVENHAND = str(Path(sys.executable).with_name("evenhand"))
 def run(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "EVENHAND_CACHE": str(cwd / "cache"), "COLUMNS": "200", **environment}
     return subprocess.run([EVENHAND, *map(str, arguments)], cwd=cwd, env=env, capture_output=True, text=True)
+
+
+def inside(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which has torch loaded already: that a process of its own ends alike is shown by the tests that start one."""
+    from evenhand.cli import main
+
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    env = {"EVENHAND_CACHE": str(cwd / "cache"), "COLUMNS": "200"}
+    with (
+        contextlib.chdir(cwd),
+        mock.patch.dict(os.environ, env),
+        mock.patch.object(sys, "argv", ["evenhand", *map(str, arguments)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +81,7 @@ def test_no_user_id_or_text_leaves(fitted: tuple[Path, subprocess.CompletedProce
 
 def test_saved_model_is_audited_on_its_own_test_split(fitted: tuple[Path, subprocess.CompletedProcess[str]], sample_table: Path) -> None:
     cwd, _ = fitted
-    done = run("audit", sample_table, "--model", "out/model", "--out", "again", cwd=cwd)
+    done = inside("audit", sample_table, "--model", "out/model", "--out", "again", cwd=cwd)
     assert done.returncode in (0, 1, 3), done.stderr
     first, again = (json.loads((cwd / name / "report.json").read_text()) for name in ("out", "again"))
     assert again["model"]["overall"] == pytest.approx(first["model"]["overall"])
@@ -73,7 +96,7 @@ def test_scores_of_a_saved_model_give_its_audit(fitted: tuple[Path, subprocess.C
     asked.write_text("\n".join(lines[1::2]) + "\n")
     accuracy = {}
     for name, extra in {"read": ("--history", known), "generic": ()}.items():
-        done = run("score", "out/model", asked, *extra, "--out", f"{name}.csv", cwd=cwd)
+        done = inside("score", "out/model", asked, *extra, "--out", f"{name}.csv", cwd=cwd)
         assert done.returncode == 0, done.stderr
         with (cwd / f"{name}.csv").open() as stream:
             rewards = list(csv.DictReader(stream))
@@ -81,7 +104,7 @@ def test_scores_of_a_saved_model_give_its_audit(fitted: tuple[Path, subprocess.C
         table.write_text(
             "".join(json.dumps({**json.loads(line), **r}, default=float) + "\n" for line, r in zip(lines[1::2], map(floats, rewards)))
         )
-        done = run("audit", table, "--scores", "reward_chosen,reward_rejected", "--out", f"audit-{name}", cwd=cwd)
+        done = inside("audit", table, "--scores", "reward_chosen,reward_rejected", "--out", f"audit-{name}", cwd=cwd)
         assert done.returncode in (0, 1, 3), done.stderr
         accuracy[name] = json.loads((cwd / f"audit-{name}" / "report.json").read_text())["model"]["overall"]["value"]
     assert accuracy["read"] > accuracy["generic"] + 0.02
@@ -92,7 +115,7 @@ def floats(row: dict[str, str]) -> dict[str, float]:
 
 
 def test_check_prints_counts(sample_table: Path, tmp_path: Path) -> None:
-    done = run("check", sample_table, cwd=tmp_path)
+    done = inside("check", sample_table, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "3,200 rows in, 3,200 used" in done.stdout
     assert "majority" in done.stdout
@@ -118,28 +141,12 @@ def test_check_prints_counts(sample_table: Path, tmp_path: Path) -> None:
         (("fit", "{data}", "--group-by", "tast"), "taste"),
     ],
 )
-def test_errors_say_what_to_do(
-    arguments: tuple[str, ...],
-    said: str,
-    sample_table: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    """In this process: that a real one ends with the same code is shown by the tests around it."""
-    from evenhand.cli import main
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("EVENHAND_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(sys, "argv", ["evenhand", *(a.format(data=sample_table) for a in arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    told = capfd.readouterr().err
-    assert ended.value.code == 2
-    assert said in told
-    assert "Traceback" not in told
-    assert "To do" in told
+def test_errors_say_what_to_do(arguments: tuple[str, ...], said: str, sample_table: Path, tmp_path: Path) -> None:
+    done = inside(*(a.format(data=sample_table) for a in arguments), cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "To do" in done.stderr
 
 
 def test_unknown_verb_is_a_usage_error(tmp_path: Path) -> None:
@@ -149,7 +156,7 @@ def test_unknown_verb_is_a_usage_error(tmp_path: Path) -> None:
 def test_interrupt_ends_with_130_and_the_run_goes_on(sample_table: Path, tmp_path: Path) -> None:
     """Ctrl-C while texts are encoded: exit 130, and the next run starts with the vectors already there."""
     env = {**os.environ, "EVENHAND_CACHE": str(tmp_path / "cache")}
-    command = [EVENHAND, "fit", str(sample_table), "--out", "out"]
+    command = [EVENHAND, "fit", str(sample_table), "--out", "out", "--method", "bradley_terry", "--head", "linear"]
     process = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not list((tmp_path / "cache").rglob("*.safetensors")) and time.monotonic() < deadline:
@@ -184,15 +191,15 @@ def test_a_closed_pipe_is_no_verdict(sample_table: Path, tmp_path: Path) -> None
 
 def test_a_place_that_cannot_be_written_is_told_before_the_work(sample_table: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    done = run("fit", sample_table, "--out", "file", cwd=tmp_path)
+    done = inside("fit", sample_table, "--out", "file", cwd=tmp_path)
     assert (done.returncode, (tmp_path / "file").read_text()) == (2, "mine")
     assert "--out is a file" in done.stderr
     assert "encode" not in done.stderr
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "report.md").write_text("mine")
-    done = run("audit", sample_table, "--model", "x", "--out", "folder", cwd=tmp_path)
+    done = inside("audit", sample_table, "--model", "x", "--out", "folder", cwd=tmp_path)
     assert (done.returncode, (tmp_path / "folder" / "report.md").read_text()) == (2, "mine")
-    done = run("score", "x", sample_table, "--out", "folder", cwd=tmp_path)
+    done = inside("score", "x", sample_table, "--out", "folder", cwd=tmp_path)
     assert done.returncode == 2
     assert "--out is a folder" in done.stderr
 

@@ -195,11 +195,15 @@ def test_a_reference_that_failed_leaves_the_others_comparable(data: PreferenceDa
 
 
 def test_sweep_trains_what_single_fits_train(data: PreferenceData, tmp_path: Path) -> None:
-    found = evenhand.sweep(data, {"alpha": ["0", "0.5"], "balance": ["0", "1"]}, seeds=1, out=tmp_path / "sweep", **FAST).findings
+    short = {"max_epochs": "20"}  # long enough for replicas to part
+    grid = {"alpha": ["0", "0.5"], "balance": ["0", "1"]}
+    found = evenhand.sweep(data, grid, settings=short, seeds=1, out=tmp_path / "sweep", **FAST).findings
     assert [e.name for e in found.entries[2:]] == [f"alpha={a} balance={b}" for a in ("0", "0.5") for b in ("0", "1")]
     assert found.swept == ("alpha", "balance")
     assert found.entries[3].settings["balance"] == "1.0"
-    alone = evenhand.fit(data, "pafo", settings={"alpha": "0.5", "balance": "1"}, encoding=TFIDF, grouping=FAST["grouping"]).report.findings
+    alone = evenhand.fit(
+        data, "pafo", settings=short | {"alpha": "0.5", "balance": "1"}, encoding=TFIDF, grouping=FAST["grouping"]
+    ).report.findings
     assert found.entries[5].held_out[-1].value == pytest.approx(alone.model.overall.value, abs=2e-3)  # rounding may turn a pair or two
 
 
