@@ -112,7 +112,7 @@ def test_audit_of_scores(model: str, data: str, run: Callable[..., int], tmp_pat
 def test_check_fit_and_what_follows(data: str, run: Callable[..., int], tmp_path: Path) -> None:
     file = table(tmp_path / "t.jsonl", DATA[data]())
     run("check", file, "--group-by", "side")
-    code = run("fit", file, "--set", "max_epochs=2", "--encoder", "none", "--out", "out", "--group-by", "side")
+    code = run("fit", file, "--method", "pafo", "--set", "max_epochs=2", "--encoder", "none", "--out", "out", "--group-by", "side")
     if code == 2:
         assert not (tmp_path / "out" / "report.html").exists()
         return

@@ -148,6 +148,7 @@ def test_names_in_files_reach_the_terminal_as_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, text: str
 ) -> None:
     """In column names, attribute values and file names, on both streams, of a verb that succeeds and of one that fails."""
+    monkeypatch.chdir(tmp_path)
     path = lines(tmp_path / f"{text.replace('/', '')}.jsonl", [pair(i, **{text: text if i % 9 < 5 else "b"}) for i in range(200)])
     for arguments in (["check", str(path), "--group-by", text], ["check", str(path), "--group-by", f"{text} not there"]):
         monkeypatch.setattr(sys, "argv", ["evenhand", *arguments])
