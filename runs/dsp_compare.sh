@@ -4,5 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 data=${1:-../shared/data/dsp}
 if [ ! -e "$data/domain_specific_preference.test.jsonl.gz" ]; then echo "skipped: no DSP data in $data"; exit 0; fi
-OMP_NUM_THREADS=1 .venv/bin/python runs/dsp_compare.py --data "$data" --out runs/results/dsp_compare.json --seeds 2
+OMP_NUM_THREADS=1 .venv/bin/python runs/dsp_compare.py --data "$data" --out runs/results/dsp_compare.json --seeds 1
 .venv/bin/python runs/results.py
