@@ -63,7 +63,7 @@ def test_what_cannot_be_read_is_said(data: PreferenceData, compared: tuple[Stand
     with pytest.raises(KeyboardInterrupt):
         evenhand.compare(data, ["p_rlhf"], seeds=1, out=tmp_path, say=said.append, progress=stop_after(1, before), **FAST)
     assert said  # before the first fit had ended
-    assert said[0].startswith("p_rlhf: knows users by number")
+    assert said[0].startswith("P-RLHF: knows users by number")
 
 
 def test_the_same_figures_as_a_fit_of_its_own(data: PreferenceData, tmp_path: Path) -> None:
