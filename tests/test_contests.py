@@ -43,7 +43,7 @@ def compared(data: PreferenceData, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_every_entry_is_judged_on_the_same_pairs(compared: tuple[StandingsReport, Path]) -> None:
     found = compared[0].findings
-    assert [e.name for e in found.entries] == [PLAIN, PERSONALISED, "PAFO (LoRe's head)", "p_rlhf", "reweight (LoRe's head)"]
+    assert [e.name for e in found.entries] == [PLAIN, PERSONALISED, "PAFO (LoRe's head)", "P-RLHF", "re-weighting (LoRe's head)"]
     assert len({(e.held_out[-1].n_users, e.held_out[-1].n_pairs) for e in found.entries}) == 1
     assert all(e.tried == 2 and e.seeds == 2 and not e.failed for e in found.entries)
     assert len(found.duels) == 10
@@ -56,14 +56,14 @@ def test_every_entry_is_judged_on_the_same_pairs(compared: tuple[StandingsReport
 
 def test_what_cannot_be_read_is_said(data: PreferenceData, compared: tuple[StandingsReport, Path], tmp_path: Path) -> None:
     notes = {e.name: e.note for e in compared[0].findings.entries}
-    assert "reward for everybody" in notes["p_rlhf"]
+    assert "reward for everybody" in notes["P-RLHF"]
     assert not notes["PAFO (LoRe's head)"]
     said: list[str] = []
     before: list[int] = []
     with pytest.raises(KeyboardInterrupt):
         evenhand.compare(data, ["p_rlhf"], seeds=1, out=tmp_path, say=said.append, progress=stop_after(1, before), **FAST)
     assert said  # before the first fit had ended
-    assert said[0].startswith("p_rlhf: knows users by number")
+    assert said[0].startswith("P-RLHF: knows users by number")
 
 
 def test_the_same_figures_as_a_fit_of_its_own(data: PreferenceData, tmp_path: Path) -> None:

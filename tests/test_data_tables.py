@@ -505,3 +505,7 @@ def test_check_writes_a_page_without_texts_or_ids(tmp_path: Path, monkeypatch: p
     order = [("error", "warning", "note").index(f["severity"]) for f in said["findings"]]
     assert order == sorted(order)
     assert page.index("To mend first") < page.index("The rest")
+    counts = next(t for t in said["tables"] if t["title"] == "Counts by group")
+    assert counts["columns"][:3] == ["group", "users", "pairs"]
+    assert counts["rows"][0][:3] == ["all", "41", "401"]
+    assert '<th scope="row">all</th><td>41</td><td>401</td>' in page

@@ -326,8 +326,9 @@ def test_no_surface_feature_is_shown_of_a_few_users(users, shown):
     assert "none is flagged" in surface.title
 
 
-def test_groups_without_any_user_are_one_note():
+def test_groups_without_any_user_are_one_warning():
     data = sound(12)
     nobody = examine(data, Groups(("majority", "minority"), np.full(12, -1, dtype=np.int16), ""))
     assert not [f for f in nobody.findings if f.check in ("empty group", "small group")]
-    assert (found(nobody, "no group").severity, found(nobody, "no group").count) == ("note", 12)
+    assert (found(nobody, "no group").severity, found(nobody, "no group").count) == ("warning", 12)
+    assert nobody.verdict.startswith("Usable, with care: 1 warning")

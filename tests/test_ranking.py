@@ -56,6 +56,7 @@ def test_a_user_may_change_groups_between_seeds_and_be_missing_from_one() -> Non
     found = levels(board(p, np.array([[0, 0, 1], [1, 0, 1]])))
     assert found.value[0] == pytest.approx([(1.0 + 0.5) / 2, (0.0 + 0.2 + 0.4) / 3, (1 + 0.5 + 0 + 0.2 + 0.4) / 5])
     assert found.users.tolist() == [2, 2, 3]
+    assert found.users_in([0, 1]) == 3  # who is in both is one user
     assert found.pairs.tolist() == [20, 30, 50]
 
 

@@ -591,3 +591,20 @@ def test_page_is_silent_fits_and_keeps_labels_inside(browser, folder, name, widt
                 return b.left < box.left - 2 || b.right > box.right + 2 || b.top < box.top - 2 || b.bottom > box.bottom + 2; }).map(t => t.textContent)
         })"""
         assert browser.evaluate(script) == []
+
+
+def test_figures_leave_out_the_brackets_that_they_have_no_room_for():
+    from evenhand.report.standings.reading import labels
+
+    assert labels(["PAFO (LoRe's head)", "P-RLHF", "VPL (ridge head)", "VPL (linear)"]) == {
+        "PAFO (LoRe's head)": "PAFO", "P-RLHF": "P-RLHF", "VPL (ridge head)": "VPL (ridge head)", "VPL (linear)": "VPL (linear)",
+    }  # fmt: skip
+
+
+def test_the_terminal_marks_a_reference_that_was_chosen(reports):
+    from evenhand.report.standings.terminal import _mark
+
+    document = reports["compared"].document
+    front = {**document["front"], "chosen": document["front"]["reference"]}
+    reference = next(e for e in document["entries"] if e["name"] == front["reference"])
+    assert _mark({**document, "front": front}, reference) == "*="

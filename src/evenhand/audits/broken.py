@@ -45,11 +45,11 @@ def all_tied(margin: np.ndarray) -> str:
     """The same for margins float[n], n > 0, that tell no pair apart, or nearly none."""
     tied = np.abs(margin) < TIE
     if tied.all():
-        return "Every margin is 0. These scores tell no pair apart, and equal service means nothing: are they the right columns?"
+        return "Every margin is 0. These scores tell no pair apart, and equal service means nothing: are these the right scores, or did a model learn nothing?"
     if tied.mean() < NEARLY_ALL:
         return ""
     share = f"{in_points(float(tied.mean()))} % of all margins are 0 ({int(tied.sum()):,} of {len(tied):,})"
-    return f"{share}. These scores tell nearly no pair apart, and equal service means little: are they the right columns?"
+    return f"{share}. These scores tell nearly no pair apart, and equal service means little: are these the right scores, or did a model learn nothing?"
 
 
 def in_short(flaw: str) -> str:

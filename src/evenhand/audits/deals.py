@@ -74,7 +74,7 @@ def _difference(found: Levels, entry: np.ndarray, cells: Sequence[int], names: S
     row = found.row(entry, cells[0]) - found.row(entry, cells[1])
     variance, df = found.error(row, cells)
     value, half = float(row @ found.value.ravel()), float(stdtrit(df, (1 + LEVEL) / 2) * np.sqrt(variance))
-    users, pairs = int(found.users[list(cells)].sum()), int(found.pairs[list(cells)].sum())
+    users, pairs = found.users_in(cells), int(found.pairs[list(cells)].sum())
     return Estimate(
         value, max(-1.0, value - half), min(1.0, value + half), users, pairs, "gap", f"{names[cells[0]]} minus {names[cells[1]]}"
     )
@@ -151,7 +151,7 @@ def _contrast(found: Levels, rows: np.ndarray) -> Contrast:
 
 
 def _bounded(e: Expression, cells: list[int], own: Contrast, alpha: float, found: Levels, groups: Groups, thin: Sequence[str]) -> Bounded:
-    users, pairs, label = int(found.users[cells].sum()), int(found.pairs[cells].sum()), ", ".join(e.groups)
+    users, pairs, label = found.users_in(cells), int(found.pairs[cells].sum()), ", ".join(e.groups)
     if not len(own.value):
         why = "a group has no user" if e.groups else "fewer than two groups have users"
         return Bounded(Estimate(np.nan, np.nan, np.nan, users, pairs, e.quantity, label), np.nan, why)

@@ -162,7 +162,7 @@ def _size_findings(data: PreferenceData, counted: Sequence[GroupFacts], groups: 
     named = counted[1 : 1 + len(groups or ())]
     if named and not any(g.users for g in named):
         remedy = "Give an attribute (--group-by), or data in which users judge the same pairs or items."
-        found.append(Finding("note", "no group", f"None of the {everyone.users:,} users is in any group.", remedy, everyone.users))
+        found.append(Finding("warning", "no group", f"None of the {everyone.users:,} users is in any group.", remedy, everyone.users))
         named = ()
     for g in named:
         if g.users < MIN_USERS or g.pairs < MIN_PAIRS:

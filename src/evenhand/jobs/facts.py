@@ -57,7 +57,7 @@ def facts(data: PreferenceData, seed: int, more: Mapping[str, str]) -> dict[str,
     return {
         "data": data.source,
         "data sha256": data.fingerprint,
-        "rows": rows_read(data),
+        "rows read": rows_read(data),
         **more,
         "seed": str(seed),
         "versions": ", ".join(f"{name} {version(name)}" for name in ("evenhand", "torch", "numpy", "scipy", "scikit-learn")),
@@ -120,7 +120,7 @@ def rows_read(data: PreferenceData) -> str:
     """Where every row of the file went, one sentence."""
     read = data.exclusions
     reasons = "".join(f"; {count:,} excluded: {reason}" for reason, count in read.reasons.items())
-    return f"{read.rows_in:,} rows in, {read.rows_used:,} used{reasons}; {len(data):,} pairs from them"
+    return f"{read.rows_in:,} rows in, {read.rows_used:,} read{reasons}; {len(data):,} pairs from them"
 
 
 def joined(data: PreferenceData, split: Exclusions) -> Exclusions:

@@ -25,9 +25,14 @@ from evenhand.training.tune import Trial, tune
 PLAIN, PERSONALISED = "one reward for all (Bradley-Terry, linear)", "personalised Bradley-Terry (LoRe's head)"
 TITLES = {
     "pafo": "PAFO", "faro": "Faro", "vpl": "VPL, redesigned", "pal": "PAL, redesigned", "pal_angle": "PAL by angle, redesigned",
-    "collaborative": "collaborative",
+    "collaborative": "collaborative", "reweight": "re-weighting", "group_dro": "group DRO", "maxmin": "max-min", "mgda": "MGDA",
+    "reward_fairness": "reward fairness", "p_rlhf": "P-RLHF", "p_rlhf_cluster": "P-RLHF by cluster", "pref": "PReF", "gpo": "GPO",
+    "low_rank": "Bradley-Terry (ridge head)", "attention": "Bradley-Terry (attention head)",
 }  # fmt: skip
-HEADS = {"lore": "LoRe's head", "low_rank": "ridge head", "linear": "linear"}
+HEADS = {
+    "lore": "LoRe's head", "low_rank": "ridge head", "linear": "linear", "vpl": "VPL's head", "p_rlhf": "P-RLHF's head",
+    "p_rlhf_cluster": "P-RLHF's head by cluster", "pal": "PAL's head", "pal_angle": "PAL's head by angle", "pref": "PReF's head", "gpo": "GPO's head",
+}  # fmt: skip
 AUTO = "auto"
 CANDIDATES = ("plain", "lore", "collaborative", "pafo")  # of `auto`, the simpler first
 
@@ -170,7 +175,7 @@ def _choose(ready: Prepared, auto: Auto, seed: int, settings: int, progress: Pro
     return Trained(
         (*others, kept), traces,
         f"Chosen by validation among {len(models)} models, {tried}: {kept.title}: {why}. "
-        f"Validation loss, mean over users, paired by user: {told}.{missing}",
+        f"Validation loss, mean over users, each model's margins in their best unit: {told}.{missing}",
     )  # fmt: skip
 
 

@@ -98,5 +98,5 @@ class CheckReport:
 
 
 def _table(table: Json) -> Table:
-    words = {i for i, cell in enumerate(table["rows"][0]) if " " in cell and not cell[:1].isdigit()} | {0, 1}
+    words = {0} | {i for i, cell in enumerate(table["rows"][0]) if not cell[:1].isdigit()}
     return listed(one_line(table["title"]), table["columns"], table["rows"], "check.json", text=tuple(words))

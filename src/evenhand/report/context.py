@@ -75,7 +75,7 @@ def _change(change: Json, i: int) -> Figure:
     )
     columns = ("group", f"before: {change['before']}", f"after: {change['after']}", "difference, points", "users", "pairs")
     table = listed(
-        "Paired by pair, clustered by user",
+        "Paired by pair, with 95 % intervals",
         columns,
         [gaps, *rows],
         "changes.csv",
@@ -128,7 +128,7 @@ def _training(trace: Json, i: int) -> Figure:
     losses = [v for v in trace["valid_loss"] if v is not None]
     sentence = f"{name}: epoch {trace['best_epoch']} of {epochs} was kept, with a validation loss of {number(kept, 3)}"
     sentence += " (the lowest)." if losses and kept == min(losses) else f"; the lowest is {number(min(losses), 3)}." if losses else "."
-    rule = "The method’s own rule decides which epoch is kept."
+    rule = "" if losses and kept == min(losses) else "The method’s own rule decides which epoch is kept."
     if trace["limited"]:
         rule = "Kept: of the epochs within the constraint the one with the lowest validation loss; without any, the one nearest to it."
     if trace["by_group"]:

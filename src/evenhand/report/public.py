@@ -79,7 +79,7 @@ def printable(value: Any) -> Any:
                 name += TWIN
             out[name] = printable(v)
         return out
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [printable(v) for v in value]
     if isinstance(value, np.generic):  # numpy numbers are welcome in findings; JSON knows only Python's own
         value = value.item()
@@ -139,7 +139,7 @@ def _suppress_constraint(constraint: Json, requirement: Json) -> None:
 
 def suppress_estimates(value: Any) -> None:
     """Every estimate over too few users, wherever it stands."""
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         for v in value:
             suppress_estimates(v)
     elif isinstance(value, dict):

@@ -49,8 +49,14 @@ def support(model: Json) -> Panel:
     rank = curve["correlation"]
     noise = "" if words.trend(curve) else " The dashed line is drawn through noise: read no trend into it."
     told = words.low_support_sentence(curve)
-    note = f"A flat line is even-handed.{noise}{' ' * bool(told)}{told} Rank correlation with support: {plain(rank, 2)}; {people(rank)}. Support: {curve['rule'].rstrip('.')}."
+    note = f"A flat line is even-handed.{noise}{' ' * bool(told)}{told} Rank correlation with support: {plain(rank, 2)}; {people(rank)}. {_rule(curve)}."
     return Panel(key, name, (Figure(words.support_sentence(curve), wide, narrow, note, table),))
+
+
+def _rule(curve: Json) -> str:
+    """How support was measured, without a full stop."""
+    rule: str = curve["rule"].rstrip(".")
+    return rule if rule.startswith("Support") else f"Support: {rule}"
 
 
 def groups(document: Json) -> Panel:
@@ -75,8 +81,11 @@ def groups(document: Json) -> Panel:
         for g in shown
     ]
     grey = [i for i, g in enumerate(shown) if g["excluded"]]
-    table = listed("Each group, with 95 % intervals clustered by user", columns, rows, "groups.csv", grey)
-    notes = (f"Groups: {document['groups_rule'].rstrip('.')}." if document["groups_rule"] else "", words.ungrouped_sentence(model))
+    table = listed("Each group, with 95 % intervals", columns, rows, "groups.csv", grey)
+    rule, curve = document["groups_rule"].rstrip("."), model["support"]
+    if curve is not None and curve["rule"]:  # the panel of support has said how it is measured
+        rule = rule.removesuffix(curve["rule"].rstrip(".")).rstrip(". ")
+    notes = (f"Groups: {rule}." if rule else "", words.ungrouped_sentence(model))
     ceiling = OWN_AGREEMENT if any(g["ceiling"] for g in model["groups"]) else ""
     return Panel(key, name, (), (table, *_comparisons(document)), tuple(n for n in (*notes, ceiling) if n), words.gap_sentence(model))
 

@@ -42,7 +42,8 @@ def users(document: Json) -> Panel:
     )
     if not axes or not rows:
         return Panel(key, name, (), tuple(tables), (note,), said.unfairness_sentence(best, reference, DRAWN))
-    wide, narrow = drawn(lambda w: strips("unfairness", [e["name"] for e in rows], axes, w))
+    label = of.labels([e["name"] for e in of.running(document)])
+    wide, narrow = drawn(lambda w: strips("unfairness", [label[e["name"]] for e in rows], axes, w))
     figure = Figure(said.unfairness_sentence(best, reference, DRAWN), wide, narrow, note, tables[0])
     return Panel(key, name, (figure,), tuple(tables[1:]))
 
@@ -93,11 +94,13 @@ def cells(document: Json) -> Panel:
             100, " %", False,
         )
         for c in drawn_groups
+        if any(e["cells"][p][c]["value"] is not None for e in rows for p in parts if p in e["cells"])
     ]  # fmt: skip
     table = _cells(document, ran, parts, groups)
-    is_drawable = any(x["value"] is not None for a in axes for s in a.series for x in s.estimates)
-    wide, narrow = drawn(lambda w: strips("cells", [e["name"] for e in rows], axes, w)) if is_drawable else ("", "")
+    label = of.labels([e["name"] for e in of.running(document)])
+    wide, narrow = drawn(lambda w: strips("cells", [label[e["name"]] for e in rows], axes, w)) if axes else ("", "")
     note = "These are different people, so a difference between the two is also one of tastes and luck; compare entries within a column."
+    note += " A group with too few users of either kind is not drawn." if len(axes) < len(drawn_groups) else ""
     return Panel(key, name, (Figure(said.cell_sentence(best), wide, narrow, note, table),))
 
 

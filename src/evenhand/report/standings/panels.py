@@ -36,9 +36,7 @@ def standings(document: Json) -> Panel:
     if not document["entries"]:
         return Panel(key, name, empty="Nothing was compared.")
     entries = document["entries"]
-    tables = [
-        _standings(document, of.foremost(document, MOST_OPEN), f"Test pairs, 95 % intervals clustered by user ({_evidence(document)})")
-    ]
+    tables = [_standings(document, of.foremost(document, MOST_OPEN), f"Test pairs, with 95 % intervals ({_evidence(document)})")]
     if len(entries) > MOST_OPEN:
         tables.append(_standings(document, entries, f"All {len(entries)} entries"))
     if len(document["groups"]) > MOST_GROUPS:
@@ -47,7 +45,7 @@ def standings(document: Json) -> Panel:
         f"Groups: {document['groups_rule'].rstrip('.')}." if document["groups_rule"] else "",
         SEEDS
         if len(document["seeds"]) > 1
-        else "Intervals say what other users would show. What training again would show takes more seeds.",
+        else "Intervals say what other users, and other prompts or responses that they share, would show. What another deal would show takes more seeds.",
         said.users_sentence(document),
         "Cost: seconds of training over all settings tried and all seeds. Dominated by: entries that are better in some group beyond noise and in "
         "none worse by the estimates (who beats whom, below); the front goes by the estimates alone.",
@@ -56,8 +54,8 @@ def standings(document: Json) -> Panel:
 
 
 SEEDS = (
-    "Intervals say what other users would show; sd, the standard deviation over seeds, says what training again would. Calibrated: log-loss "
-    "with a slope a rater, fitted on validation pairs and shrunk to the pool's (empirical Bayes); choices stay as they are."
+    "Intervals say what other users, other prompts or responses that they share, and other deals would show; sd is the standard deviation over "
+    "seeds. Calibrated: log-loss with a slope a rater, fitted on validation pairs and shrunk to the pool's (empirical Bayes); choices stay as they are."
 )
 
 
@@ -168,13 +166,13 @@ def _places(document: Json) -> list[Place]:
         ends = (groups[0], groups[1]) if len(groups) == 2 else (estimates[-1], min(known, key=lambda x: x["value"])) if known else None
         return ends if ends and None not in (ends[0]["value"], ends[1]["value"]) else None
 
-    out = []
+    out, label = [], of.labels([e["name"] for e in of.running(document)])
     for e in of.running(document):
         selection, held_out = at(e["selection"]), at(e["held_out"])
         if selection and held_out:
             out.append(
                 Place(
-                    e["name"], selection, held_out, e["name"] in front["best"], e["name"] in front["best_held_out"],
+                    label[e["name"]], selection, held_out, e["name"] in front["best"], e["name"] in front["best_held_out"],
                     e["name"] == front["reference"], e["name"] == front["chosen"], e["name"] == front["knee"],
                 )
             )  # fmt: skip
@@ -212,7 +210,9 @@ def duels(document: Json) -> Panel:
     verdicts = {(d["first"], d["second"]): d["verdict"] for d in document["duels"]}
     verdicts |= {(b, a): of.MIRROR.get(v, "") for (a, b), v in verdicts.items()}
     places = [ran.index(r) for r in rows], [ran.index(c) for c in columns]
-    wide, narrow = drawn(lambda w: matrix(ran, *places, verdicts, best["name"] if best else "", w))
+    label = of.labels(ran)
+    told = {(label[a], label[b]): v for (a, b), v in verdicts.items()}
+    wide, narrow = drawn(lambda w: matrix([label[n] for n in ran], *places, told, label[best["name"]] if best else "", w))
     note = "Read: the row against the column of that number. "
     if not is_whole:
         note += f"Columns: {', '.join(f'{ran.index(c) + 1} {c}' for c in centre)}; drawn: {len(rows)} of {len(ran)} entries; all duels are in duels.csv. "
@@ -268,9 +268,10 @@ def _gains(document: Json, reference: str, others: Sequence[Json]) -> Figure:
     axes = [
         Strip(f"{g if g != 'all' else 'all users'}, points", [Series("", [by.get((n, g), NOTHING) for n in names])], 100, "", True) for g in groups
     ]  # fmt: skip
-    wide, narrow = drawn(lambda w: strips("gains", names, axes, w))
+    label = of.labels([e["name"] for e in of.running(document)])
+    wide, narrow = drawn(lambda w: strips("gains", [label[n] for n in names], axes, w))
     rows = [
-        (n, *(shown(by.get((n, g)), "points") for g in groups), *counts(found[n][-1] if len(groups) == 1 else _widest(found[n]))) for n in names
+        (n, *(shown(by.get((n, g)), "points") for g in groups), *counts(found[n][-1] if len(groups) == 1 else _widest(found[n], of.whole(document)))) for n in names
     ]  # fmt: skip
     columns = ("entry", *(f"{g if g != 'all' else 'all users'}, points" for g in groups), "users", "pairs")
     note = "Right of the line is better than the reference. Intervals hold for all duels and groups at once, so they are wider than single ones."
@@ -291,7 +292,9 @@ def _shown_groups(document: Json, reference: str) -> list[str]:
     return [g for _, g in groups if g in few]
 
 
-def _widest(differences: Sequence[Json]) -> Json:
-    """The users and pairs of all groups together."""
+def _widest(differences: Sequence[Json], everybody: Json | None) -> Json:
+    """The users and pairs of all groups together; who is in one group by one deal and in another by the next counts once."""
     known = [d for d in differences if d["n_users"] is not None]
-    return {"n_users": sum(d["n_users"] for d in known), "n_pairs": sum(d["n_pairs"] for d in known)}
+    users = sum(d["n_users"] for d in known)
+    there = everybody["n_users"] if everybody and everybody["n_users"] is not None else users
+    return {"n_users": min(users, there), "n_pairs": sum(d["n_pairs"] for d in known)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 Json = dict[str, Any]
@@ -19,6 +20,12 @@ MIRROR = dict(zip(SIGNS, reversed(SIGNS))) | {"trades": "trades", "undecided": "
 
 def entry(document: Json, name: str) -> Json | None:
     return next((e for e in document["entries"] if e["name"] == name), None)
+
+
+def labels(names: Sequence[str]) -> dict[str, str]:
+    """Names for a figure: without head and features, which stand in brackets, where that still tells them apart."""
+    bare = {n: n.partition(" (")[0] for n in names}
+    return {n: b if list(bare.values()).count(b) == 1 else n for n, b in bare.items()}
 
 
 def running(document: Json) -> list[Json]:

@@ -53,9 +53,9 @@ def standings_table(report: StandingsReport) -> Table:
 
 def _mark(document: Json, entry: Json) -> str:
     front = document["front"]
-    if front and entry["name"] == front["chosen"]:
-        return "*"
-    return "=" if entry["name"] == of.reference(document) else " "
+    signs = "*" if front and entry["name"] == front["chosen"] else ""
+    signs += "=" if entry["name"] == of.reference(document) else ""
+    return signs or " "
 
 
 def standings_lines(report: StandingsReport) -> list[Text]:
