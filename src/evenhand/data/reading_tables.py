@@ -106,7 +106,7 @@ def sheet(path: Path, part: str, keep: Any) -> Iterator[Batch]:
     try:
         if part and part not in book.sheetnames:
             raise _no_part(path, "sheet", part, book.sheetnames)
-        filled = [
+        sheets = [
             s.title for s in book.worksheets if any(c is not None for cells in islice(s.iter_rows(values_only=True), 9) for c in cells)
         ]
         if not part and len(sheets) > 1:
