@@ -185,7 +185,7 @@ def _few(check: str, few: Sequence[GroupFacts], of: int) -> Finding:
     more = f"; {len(few) - SHOWN_GROUPS} further groups" if len(few) > SHOWN_GROUPS else ""
     sentence = f"Group {told[0]}." if len(few) == 1 else f"{len(few)} of {of} groups are too small: {'; '.join(told)}{more}."
     remedy = f"{'It needs' if len(few) == 1 else 'Each needs'} {MIN_USERS} users and {MIN_PAIRS} pairs to bear a verdict: merge with another, or bring more data."
-    return Finding("warning", check, sentence, remedy, len(few), len(few) / of)
+    return Finding("warning", check, sentence, remedy, len(few))
 
 
 def _id_findings(data: PreferenceData) -> list[Finding]:
