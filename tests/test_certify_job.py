@@ -395,7 +395,12 @@ def test_command_line_certifies_verifies_and_refuses(tmp_path: Path, monkeypatch
     assert code == 0, told
     assert "VERIFIED" in told
     document = json.loads((tmp_path / "certificate" / "certificate.json").read_text())
-    for change in ({"gamma": 0.8}, {"data": {**document["data"], "read": {"source": 3}}}):
+    known = document["data"]["read"]
+    assert run(*ask, "--gamma", "0.9", "--missing", "nobody,none", "--out", "third")[0] == 0
+    third = json.loads((tmp_path / "third" / "certificate.json").read_text())
+    assert third["data"]["read"] == {**known, "missing": ["nobody", "none"]}
+    assert run("verify", "third/certificate.json", "out/model", "choices.jsonl")[0] == 0
+    for change in ({"gamma": 0.8}, *({"data": {**document["data"], "read": r}} for r in ({"source": 3}, {**known, "missing": [1]}))):
         put(sealed({**document, **change}), tmp_path)
         code, told = run("verify", "certificate.json", "out/model", "choices.jsonl")
         assert code == 1

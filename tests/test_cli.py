@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import inspect
 import io
 import json
 import os
@@ -217,3 +218,14 @@ def test_the_recorded_command_names_no_home_folder(fitted: tuple[Path, subproces
     command = json.loads((cwd / "out" / "report.json").read_text())["command"]
     assert command.startswith("evenhand fit choices.jsonl --out out")
     assert str(sample_table.parent) not in (cwd / "out" / "report.html").read_text()
+
+
+def test_every_verb_that_reads_data_reads_it_alike() -> None:
+    from evenhand.cli import verbs
+    from evenhand.cli.certificates import certify
+    from evenhand.cli.contests import compare, sweep
+
+    for verb in (verbs.check, verbs.audit, verbs.fit, verbs.score, compare, sweep, certify):
+        options = set(inspect.signature(verb).parameters)
+        assert {"data", "source", "column", "on_bad", "one_user", "min_strength", "weigh_strength"} <= options
+        assert verb is verbs.score or {"group_by", "missing", "bad_rows"} <= options

@@ -14,6 +14,7 @@ from evenhand.core import DataError, PreferenceData
 from evenhand.data import labels
 from evenhand.data.labels import Choice
 from evenhand.data.load import load
+from evenhand.data.written import decoded
 from evenhand.jobs.audit import margins_of
 
 TIE = -1
@@ -83,7 +84,7 @@ def test_numbers_are_read_by_the_whole_column(values: list[float], slots: str, e
     assert labels.read(str(float(values[0])), list(slots), scale) == Choice(*expected[values[0]])
 
 
-@pytest.mark.parametrize("values", [[0, 1, 2], [1, 6], [1, 2, 3, 4], [0, 0.5, 1], [0, 50, 100], [1, 11]])
+@pytest.mark.parametrize("values", [[0, 1, 2], [1, 6], [1, 2, 3, 4], [0, 0.5, 1], [0, 50, 100], [1, 11], [1, 1.25, 2]])
 def test_numbers_that_can_be_read_two_ways_are_refused(values: list[float]) -> None:
     with pytest.raises(DataError, match="more than one way"):
         labels.scale_of(values, ["a", "b"], ["response_a", "response_b"])
@@ -292,6 +293,13 @@ def test_a_label_that_nothing_reads_is_named(tmp_path: Path, unread: str) -> Non
     assert len(load(path, columns=names, attributes=[unread])) == 1  # it was asked for as something else
 
 
+def test_a_label_beside_columns_of_these_names_is_told(tmp_path: Path) -> None:
+    row = {"user": "u", "prompt": "p", "chosen": "one", "rejected": "two", "label": "x", "winner": "b"}
+    path = jsonl(tmp_path / "a.jsonl", [row])
+    assert load(path).source == "a.jsonl (JSONL, table; chosen and rejected say who won; not read: label, winner)"
+    assert "not read: winner)" in load(path, attributes=["label"]).source
+
+
 def test_hints_are_good_or_absent(tmp_path: Path) -> None:
     """No label, date, id or number is proposed as a text; a name with a space can be pasted."""
     row = {
@@ -308,3 +316,87 @@ def test_hints_are_good_or_absent(tmp_path: Path) -> None:
     named = row | {"The chosen answer": "Because it is so.", "user": "w"}
     with pytest.raises(DataError, match="--column 'chosen=The chosen answer'"):
         load(jsonl(tmp_path / "b.jsonl", [named]))
+
+
+LEFT = [{"role": "user", "content": "it's 'p'?"}, {"role": "assistant", "content": "one"}]
+RIGHT = [{"role": "user", "content": "it's 'p'?"}, {"role": "assistant", "content": 'two "2"'}]
+
+
+@pytest.mark.parametrize("between", [None, ", ", "\n "])  # as JSON, as Python prints it, as NumPy does
+def test_lists_in_cells_however_they_were_printed(tmp_path: Path, between: str | None) -> None:
+    one, two = (json.dumps(said) if between is None else f"[{between.join(map(repr, said))}]" for said in (LEFT, RIGHT))
+    data = load(jsonl(tmp_path / "a.jsonl", [{"judge": "j", "conversation_a": one, "conversation_b": two, "winner": "model_b"}]))
+    assert (won(data), data.texts[data.rejected[0]], data.texts[data.prompt[0]]) == (['two "2"'], "one", "it's 'p'?")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("['a' 'b']", ["a", "b"]),  # two texts, not one
+        ('["a", null]', ["a", None]),
+        ("[{'n': nan, 'l': array(['x'], dtype=object)}]", [{"n": None, "l": ["x"]}]),
+        ("['unended", "['unended"),
+        ("[__import__('os').getpid()]", "[__import__('os').getpid()]"),
+        ("[1] a footnote", "[1] a footnote"),
+        ("[" * 5000, "[" * 5000),
+        ("['" + "[" * 5000 + "'] and on", "['" + "[" * 5000 + "'] and on"),
+    ],
+)
+def test_what_is_a_list_in_a_cell(text: str, expected: Any) -> None:
+    assert decoded(text) == expected
+
+
+def test_of_several_questions_the_one_on_the_whole_counts(tmp_path: Path) -> None:
+    """Other questions stand before it, with answers that could be read as a choice, too."""
+    texts = {"prompt": "p", "response-1": "one", "response-2": "two"}
+    said = {"clarity": {"value": 1}, "preference": {"value": "response-2"}}
+    asked = [
+        {"fields": texts, "responses": [{"user_id": "x", "values": said}]},
+        {"fields": texts, "responses": {q: [{"user_id": "x", **v}] for q, v in said.items()}},
+        {**texts, **{f"{q}.responses": [v["value"]] for q, v in said.items()}, **{f"{q}.responses.users": ["x"] for q in said}},
+        {**texts, "preference": {"user_id": ["x"], "value": ["response-2"], "status": ["submitted"]}},
+        {**texts, "preference": [{"user_id": "x", "value": "response-2", "status": "submitted"}]},
+        {"data": texts, "annotations": [{"completed_by": "x", "result": [{"value": {"rating": 1}}, {"value": {"selected": "right"}}]}]},
+        {"fields": texts, "responses": [{"user_id": "x", "values": {"preference": {"value": [
+            {"value": "response-1", "rank": 2}, {"value": "response-2", "rank": 1}]}}}]},
+    ]  # fmt: skip
+    for i, row in enumerate(asked):
+        data = load(jsonl(tmp_path / f"{i}.jsonl", [row]))
+        assert (i, won(data), data.users) == (i, ["two"], ["x"])
+
+
+def test_the_label_of_community_posts_says_whether_the_first_is_preferred(tmp_path: Path) -> None:
+    rows = [{"history": f"h{i}", "human_ref_A": "one", "human_ref_B": "two", "labels": i} for i in (0, 1)]
+    assert won(load(jsonl(tmp_path / "a.jsonl", rows), one_user=True)) == ["two", "one"]
+
+
+def test_the_middle_between_two_numbers_is_a_tie(tmp_path: Path) -> None:
+    rows = [ab(v, prompt=f"p{v}") for v in (1, 2, 1.5)]
+    data = load(jsonl(tmp_path / "a.jsonl", rows))
+    assert (won(data), data.numbers["strength"].tolist()) == (["left text", "right text", "tie"], [1, 1, 0])
+
+
+def test_a_label_may_be_the_response_itself(tmp_path: Path) -> None:
+    long = "a long response " * 9
+    rows = [ab(v, prompt=v[:9], response_a=long) for v in ("right text", long)]
+    assert won(load(jsonl(tmp_path / "a.jsonl", rows))) == ["right text", long]
+
+
+TABLES_OF_OTHER_NAMES: list[tuple[dict[str, Any], str]] = [
+    ({"rater": "u", "prompt": "p", "reply": "a text", "stars": 4}, "--column user=rater --column response=reply --column score=stars."),
+    ({"user": "u", "statement": "a text", "vote": 1}, "--column item=statement."),
+    ({"user": "u", "statement": "a text", "answer": "yes"}, "--column item=statement --column vote=answer."),
+    ({"user": "u", "prompt": "p q", "completion": "a text", "label": True}, "--column item=completion --column vote=label."),
+    ({"rater_id": "u", "response": "a text", "item_id": "1", "Q1_harm": "No", "Q_overall": "Yes"},
+     "--column user=rater_id --column item=response --column vote=Q_overall."),
+    ({"user": "u", "query": "p q", "winning_answer": "a text", "losing_answer": "b text", "chosen_date": "2024-05-01"},
+     "--column chosen=winning_answer --column prompt=query --column rejected=losing_answer."),
+    ({"worker": "u", "prompt": "p q", "text_1": "a text", "text_2": "b text", "gewinner": "1"}, "--column user=worker --column label=NAME."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "remedy"), TABLES_OF_OTHER_NAMES)
+def test_a_table_of_other_names_is_told_what_it_may_be(tmp_path: Path, row: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(DataError) as caught:
+        load(jsonl(tmp_path / "a.jsonl", [row]))
+    assert f"To do: name the column with {remedy}" in str(caught.value)

@@ -19,6 +19,7 @@ import pytest
 
 from evenhand.core import DataError, EvenhandError, PreferenceData
 from evenhand.data import rows as limits
+from evenhand.data.columns import MISSING, Store
 from evenhand.data.load import load
 from evenhand.data.reading import fingerprint
 from evenhand.data.reading_text import NO_OBJECT
@@ -701,3 +702,19 @@ def test_the_field_limit_of_the_csv_module_is_put_back(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("user,prompt,chosen,rejected\nann,p,a,b\n")
     load(tmp_path / "a.csv")
     assert csv.field_size_limit(before) == 54_321
+
+
+def test_a_dictionary_that_batches_share_is_looked_up_once_and_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ "7.0" is the user 7, and the text "7.0": one dictionary, looked up once for each."""
+    looked_up: list[int] = []
+    plainly = Store._numbers
+    monkeypatch.setattr(Store, "_numbers", lambda self, values, how: looked_up.append(len(values)) or plainly(self, values, how))
+    column = pa.array(["7.0", "8", None, "7.0"]).dictionary_encode()
+    texts, users = Store(), Store()
+    for store, of_users, expected in ((texts, False, ["7.0", "8", "7.0"]), (users, True, ["7", "8", "7"])) * 2:
+        ids = store.ids(column, of_users=of_users)
+        assert ids[2] == MISSING
+        assert [store.values[i] for i in ids[[0, 1, 3]]] == expected
+    other = pa.array(["8", "9", "8"]).dictionary_encode()  # as long as the first
+    assert [texts.values[i] for i in texts.ids(other)] == ["8", "9", "8"]
+    assert looked_up == [2, 2, 2]

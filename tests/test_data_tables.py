@@ -110,7 +110,10 @@ def test_excel_sheets(tmp_path: Path) -> None:
     check(load(f"{path}::pairs", attributes=["country"], numbers=["score"]))
     with pytest.raises(DataError, match="there is no sheet 'pear'"):
         load(f"{path}::pear")
+    with pytest.raises(DataError, match=r"holds 2 sheets \(notes, pairs\)"):
+        load(path)
     del book["notes"]
+    book.create_sheet("Sheet2", 0)  # empty
     book.save(path)
     check(load(path, attributes=["country"], numbers=["score"]))
 

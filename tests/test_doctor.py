@@ -106,7 +106,7 @@ def test_repetitions_ties_and_contradictions_are_counted_by_group():
     assert "most in group 'a' (28.6%)" in found(diagnosis, "duplicates").sentence
     assert found(diagnosis, "chosen = rejected").count == 1
     assert "in no metric" in found(diagnosis, "ties").remedy  # as docs/statistics.md has it
-    assert [f.check for f in diagnosis.findings if f.check == "small group"] == ["small group"] * 2
+    assert [f.sentence[:27] for f in diagnosis.findings if f.check == "small group"] == ["2 of 2 groups are too small"]
 
 
 def test_near_identical_needs_almost_all_words_of_a_long_text():

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from evenhand.cli.inputs import assignments, check_place, read
-from evenhand.cli.options import Bad, Cache, Column, Data, GroupBy, OnBad, Source, Swap
+from evenhand.cli.inputs import check_place
+from evenhand.cli.options import Cache, Data, Swap
+from evenhand.cli.reading import Reading, reads
 from evenhand.cli.terminal import progress_bar, say, tell
 
 
@@ -37,7 +38,9 @@ MentionsFile = Annotated[
 NOT_ENOUGH = 3  # exit code of an event with too few users, as of INSUFFICIENT
 
 
+@reads
 def certify(
+    *,
     model: Model,
     data: Data,
     gamma: Annotated[float, typer.Option(help="Largest accepted gap, above 0 and at most 1.", show_default=False)],
@@ -45,15 +48,12 @@ def certify(
     delta: Annotated[float, typer.Option(help="Probability with which the statement may be wrong.")] = 0.05,
     decision: Annotated[Decision, typer.Option(help="soft: probabilities; hard: choices.")] = Decision.soft,
     bound: Annotated[Bound, typer.Option(help="Bound on means over users.")] = Bound.betting,
-    group_by: GroupBy = None,
+    reading: Reading,
     mentions: MentionsFile = None,
     swap: Swap = None,
     leave_out: Annotated[list[str] | None, typer.Option(help="An event that is not compared. May be repeated.", show_default=False)] = None,
     unseen_users: Annotated[bool, typer.Option("--unseen-users", help="Users without a training pair alone.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for certificate.json and the page beside it.")] = Path("certificate"),
-    source: Source = None,
-    column: Column = None,
-    on_bad: Bad = OnBad.error,
     cache: Cache = None,
 ) -> None:
     """Certify that MODEL's gap between events is at most gamma, on pairs of DATA that its training did not see.
@@ -66,9 +66,8 @@ def certify(
     from evenhand.report.terminal import plain_table
 
     check_request(notion.value, gamma, delta, bound.value)
-    check_place(out, FILES, KIND)
-    loaded = read(data, source, column, on_bad, None, group_by, swap=swap)
-    how = {"source": source, "columns": assignments(column, "--column", "user=annotator_id"), "on_bad": on_bad.value}
+    check_place(out, FILES, KIND, reading.bad_rows)
+    loaded = reading.load(data, swap=swap)
     try:
         with progress_bar() as progress:
             report = run(
@@ -79,11 +78,11 @@ def certify(
                 delta,
                 decision=decision.value,
                 bound=bound.value,
-                group_by=group_by or (),
+                group_by=reading.group_by or (),
                 mentions=mentions,
                 leave_out=leave_out or (),
                 unseen_only=unseen_users,
-                read=how,
+                read=reading.how(),
                 cache=cache,
                 progress=progress,
             )

@@ -7,36 +7,33 @@ from typing import Annotated
 
 import typer
 
-from evenhand.cli.inputs import assignments, check_place, command, encoder_named, listed, read
+from evenhand.cli.inputs import assignments, check_place, command, encoder_named, listed
 from evenhand.cli.options import (
     Assignments,
-    Bad,
-    BadRows,
     Cache,
     Chunked,
-    Column,
     Data,
     Dim,
     Encoder,
-    GroupBy,
     Head,
     Jobs,
     LeaveOut,
     Mentions,
     Minority,
-    OnBad,
     Seed,
     Seeds,
     Simulated,
-    Source,
     Tfidf,
     Threshold,
     WithPrompt,
 )  # fmt: skip
+from evenhand.cli.reading import Reading, reads
 from evenhand.cli.terminal import finish_standings, progress_bar, say
 
 
+@reads
 def compare(
+    *,
     data: Data,
     methods: Annotated[
         str | None,
@@ -53,11 +50,7 @@ def compare(
         Path, typer.Option(help="Folder for the report, and for finished fits: the same command goes on where it stopped.")
     ] = Path("compare"),
     head: Head = None,
-    source: Source = None,
-    column: Column = None,
-    on_bad: Bad = OnBad.error,
-    bad_rows: BadRows = None,
-    group_by: GroupBy = None,
+    reading: Reading,
     minority: Minority = 0.2,
     threshold: Threshold = None,
     mentions: Mentions = None,
@@ -80,8 +73,8 @@ def compare(
     from evenhand.jobs.prepare import Encoding
     from evenhand.report.standings import FILES, KIND
 
-    check_place(out, FILES, KIND, bad_rows)
-    loaded = read(data, source, column, on_bad, bad_rows, group_by, mentions=mentions, leave_out=leave_out)
+    check_place(out, FILES, KIND, reading.bad_rows)
+    loaded = reading.load(data, mentions=mentions, leave_out=leave_out)
     with progress_bar() as progress:
         report = run(
             loaded,
@@ -91,7 +84,7 @@ def compare(
             out=out,
             head=head,
             encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache),
-            grouping=Grouping(group_by or (), threshold, minority),
+            grouping=Grouping(reading.group_by or (), threshold, minority),
             seed=seed,
             jobs=jobs,
             simulated=simulated,
@@ -103,7 +96,9 @@ def compare(
     finish_standings(report, report.save(out))
 
 
+@reads
 def sweep(
+    *,
     data: Data,
     over: Annotated[list[str], typer.Option(help="A dial and its values: alpha=0.1,0.5. Repeated: every combination.", show_default=False)],
     method: Annotated[str, typer.Option(help="A file of methods/ or a user model of models/.")] = "pafo",
@@ -115,11 +110,7 @@ def sweep(
         Path, typer.Option(help="Folder for the report, and for finished fits: the same command goes on where it stopped.")
     ] = Path("sweep"),
     head: Head = None,
-    source: Source = None,
-    column: Column = None,
-    on_bad: Bad = OnBad.error,
-    bad_rows: BadRows = None,
-    group_by: GroupBy = None,
+    reading: Reading,
     minority: Minority = 0.2,
     threshold: Threshold = None,
     mentions: Mentions = None,
@@ -140,9 +131,9 @@ def sweep(
     from evenhand.jobs.sweep import sweep as run
     from evenhand.report.standings import FILES, KIND
 
-    check_place(out, FILES, KIND, bad_rows)
+    check_place(out, FILES, KIND, reading.bad_rows)
     grid = {dial: listed(values, "--over", "alpha=0.1,0.5") for dial, values in assignments(over, "--over", "alpha=0.1,0.5").items()}
-    loaded = read(data, source, column, on_bad, bad_rows, group_by, mentions=mentions, leave_out=leave_out)
+    loaded = reading.load(data, mentions=mentions, leave_out=leave_out)
     with progress_bar() as progress:
         report = run(
             loaded,
@@ -153,7 +144,7 @@ def sweep(
             out=out,
             head=head,
             encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache),
-            grouping=Grouping(group_by or (), threshold, minority),
+            grouping=Grouping(reading.group_by or (), threshold, minority),
             seed=seed,
             jobs=jobs,
             simulated=simulated,

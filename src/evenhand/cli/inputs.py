@@ -9,51 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evenhand.cli.options import OnBad
-
 if TYPE_CHECKING:
-    from evenhand.core import PreferenceData
     from evenhand.encode.encoder import TextEncoder
-
-
-def read(
-    data: Path,
-    source: str | None,
-    column: list[str] | None,
-    on_bad: OnBad,
-    bad_rows: Path | None,
-    attributes: list[str] | None,
-    numbers: list[str] | None = None,
-    *,
-    mentions: Path | None = None,
-    swap: Path | None = None,
-    leave_out: list[str] | None = None,
-    one_user: bool = False,
-    missing: str | None = None,
-    min_strength: float = 0,
-    weigh_strength: bool = False,
-) -> PreferenceData:
-    from evenhand.data.load import load
-
-    loaded = load(
-        data,
-        source=source,
-        columns=assignments(column, "--column", "user=annotator_id"),
-        on_bad=on_bad.value,
-        bad_rows_to=bad_rows,
-        attributes=attributes or (),
-        numbers=numbers or (),
-        need_texts=not numbers,
-        one_user=one_user,
-        missing=listed(missing, "--missing", "nan,N/A") if missing else (),
-        min_strength=min_strength,
-        weigh_strength=weigh_strength,
-    )
-    if mentions is None and swap is None and not leave_out:
-        return loaded
-    from evenhand.jobs.compared import with_events
-
-    return with_events(loaded, mentions, swap, leave_out or ())
 
 
 def constraints(given: list[str] | None) -> list[tuple[Any, float]]:

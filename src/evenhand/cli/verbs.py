@@ -3,96 +3,65 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from evenhand.cli.inputs import assignments, check_place, command, constraints, encoder_named, read
+from evenhand.cli.inputs import assignments, check_place, command, constraints, encoder_named
 from evenhand.cli.options import (
     Assignments,
-    Bad,
-    BadRows,
     Cache,
     Chunked,
-    Column,
     Constraint,
     Data,
     Dim,
     Encoder,
-    GroupBy,
     Head,
     LeaveOut,
     Mentions,
     Minority,
-    MinStrength,
-    Missing,
-    OnBad,
-    OneUser,
     Require,
     Seed,
     Simulated,
-    Source,
     Swap,
     Tfidf,
     Threshold,
     Tolerance,
-    WeighStrength,
     WithPrompt,
 )  # fmt: skip
+from evenhand.cli.reading import Reading, Rows, reads
 from evenhand.cli.terminal import finish, progress_bar, say, tell
 
 
+@reads
 def check(
+    *,
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder for the page and check.json.")] = Path("check"),
-    source: Source = None,
-    column: Column = None,
-    on_bad: Bad = OnBad.error,
-    bad_rows: BadRows = None,
-    group_by: GroupBy = None,
-    one_user: OneUser = False,
-    missing: Missing = None,
-    min_strength: MinStrength = 0.0,
-    weigh_strength: WeighStrength = False,
+    reading: Reading,
 ) -> None:
     """Read DATA, say whether it can be used and what to mend first: duplicates, contradictions, leakage, surface features, ids."""
     from evenhand.jobs.check import check as run
     from evenhand.report.checked import FILES, KIND, CheckReport
     from evenhand.report.terminal import exclusions, plain_table
 
-    check_place(out, FILES, KIND, bad_rows)
-    loaded = read(
-        data,
-        source,
-        column,
-        on_bad,
-        bad_rows,
-        group_by,
-        one_user=one_user,
-        missing=missing,
-        min_strength=min_strength,
-        weigh_strength=weigh_strength,
-    )
-    report = CheckReport(loaded, run(loaded, group_by or ()), command())
+    check_place(out, FILES, KIND, reading.bad_rows)
+    loaded = reading.load(data)
+    report = CheckReport(loaded, run(loaded, reading.group_by or ()), command())
     told = (plain_table(part.title, part.columns, part.rows) for part in report.found.tables() if part.rows)
     say(exclusions(loaded.exclusions, loaded.source), *report.lines(), *told, f"report: {report.save(out)}")
 
 
+@reads
 def audit(
+    *,
     data: Data,
     model: Annotated[Path | None, typer.Option(help="Folder of a model saved by `evenhand fit`.", show_default=False)] = None,
     scores: Annotated[str | None, typer.Option(help="Column of margins, or two: CHOSEN,REJECTED rewards.", show_default=False)] = None,
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("audit"),
-    source: Source = None,
-    column: Column = None,
-    on_bad: Bad = OnBad.error,
-    bad_rows: BadRows = None,
-    group_by: GroupBy = None,
-    one_user: OneUser = False,
-    missing: Missing = None,
-    min_strength: MinStrength = 0.0,
-    weigh_strength: WeighStrength = False,
+    reading: Reading,
     minority: Minority = 0.2,
     threshold: Threshold = None,
     mentions: Mentions = None,
@@ -110,29 +79,20 @@ def audit(
     from evenhand.jobs.grouping import Grouping
     from evenhand.report.report import FILES, KIND
 
-    check_place(out, FILES, KIND, bad_rows)
+    check_place(out, FILES, KIND, reading.bad_rows)
     columns = None if scores is None else [name.strip() for name in scores.split(",")]
-    loaded = read(
+    loaded = reading.load(
         data,
-        source,
-        column,
-        on_bad,
-        bad_rows,
-        group_by,
         columns,
         mentions=mentions,
         swap=swap,
         leave_out=leave_out,
-        one_user=one_user,
-        missing=missing,
-        min_strength=min_strength,
-        weigh_strength=weigh_strength,
     )
     report = run(
         loaded,
         model=model,
         scores=columns,
-        grouping=Grouping(group_by or (), threshold, minority),
+        grouping=Grouping(reading.group_by or (), threshold, minority),
         tolerance=tolerance,
         require=require or (),
         constraints=constraints(constraint),
@@ -144,7 +104,9 @@ def audit(
     finish(report, report.save(out))
 
 
+@reads
 def fit(
+    *,
     data: Data,
     method: Annotated[
         str,
@@ -167,15 +129,7 @@ def fit(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the model and the report.")] = Path("out"),
-    source: Source = None,
-    column: Column = None,
-    on_bad: Bad = OnBad.error,
-    bad_rows: BadRows = None,
-    group_by: GroupBy = None,
-    one_user: OneUser = False,
-    missing: Missing = None,
-    min_strength: MinStrength = 0.0,
-    weigh_strength: WeighStrength = False,
+    reading: Reading,
     minority: Minority = 0.2,
     threshold: Threshold = None,
     mentions: Mentions = None,
@@ -201,22 +155,13 @@ def fit(
     from evenhand.report.report import FILES, KIND
     from evenhand.serve.saved import check_replaceable
 
-    check_place(out, FILES, KIND, bad_rows)
+    check_place(out, FILES, KIND, reading.bad_rows)
     check_replaceable(out / "model")
-    loaded = read(
+    loaded = reading.load(
         data,
-        source,
-        column,
-        on_bad,
-        bad_rows,
-        group_by,
         mentions=mentions,
         swap=swap,
         leave_out=leave_out,
-        one_user=one_user,
-        missing=missing,
-        min_strength=min_strength,
-        weigh_strength=weigh_strength,
     )
     check_replaceable(out / "model")  # again: a list of bad rows may have been put there
     with progress_bar() as progress:
@@ -232,7 +177,7 @@ def fit(
             require=require or (),
             constraints=constraints(constraint),
             encoding=Encoding(encoder_named(encoder, chunked), with_prompt, tfidf, dim, cache),
-            grouping=Grouping(group_by or (), threshold, minority),
+            grouping=Grouping(reading.group_by or (), threshold, minority),
             assignments=assigned,
             seed=seed,
             simulated=simulated,
@@ -244,19 +189,19 @@ def fit(
     finish(result.report, result.report.save(out))
 
 
+@reads
 def score(
+    *,
     model: Annotated[Path, typer.Argument(help="Folder of a saved model.", show_default=False)],
     data: Data,
     history: Annotated[
         Path | None, typer.Option(help="Earlier pairs of the users; without it everybody gets the generic reward.", show_default=False)
     ] = None,
     out: Annotated[Path, typer.Option(help="CSV: pair (from 0), reward_chosen, reward_rejected.")] = Path("scores.csv"),
-    source: Source = None,
-    column: Column = None,
+    reading: Rows,
     history_column: Annotated[
         list[str] | None, typer.Option(help="As --column, for the history; default: the same names.", show_default=False)
     ] = None,
-    on_bad: Bad = OnBad.error,
     cache: Cache = None,
 ) -> None:
     """Score the pairs of DATA with a saved model, each user read from his or her pairs in --history."""
@@ -268,8 +213,8 @@ def score(
     if out.is_dir():
         raise DataError("--out is a folder", expected="a file", remedy="name a CSV file", file=out.name)
     check(out.parent, [out.name], KIND)
-    loaded = read(data, source, column, on_bad, None, None)
-    known = None if history is None else read(history, source, history_column or column, on_bad, None, None)
+    loaded = reading.load(data)
+    known = None if history is None else replace(reading, column=history_column or reading.column).load(history)
     with progress_bar() as progress:
         scored = run(model, loaded, known, cache=cache, progress=progress)
     scored.save(out)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -55,6 +56,7 @@ class Store:
         self.values: list[str] = []
         self._number: dict[str, int] = {}
         self._blank: list[int] = []  # numbers of values that are empty or white space
+        self._recent: deque[tuple[pa.Array, Callable[[object], object], np.ndarray]] = deque(maxlen=3)  # dictionaries of the last columns
 
     def __len__(self) -> int:
         return len(self.values)
@@ -68,11 +70,20 @@ class Store:
         if isinstance(column, list):
             ids = np.array(self._numbers(column, as_text), np.int32)
         else:
-            codes, values = _distinct(column)
-            ids = np.array([*self._numbers(values, as_text), MISSING], np.int32)[codes]
+            codes, values = _coded(column)
+            ids = self._of_dictionary(values, as_text)[codes]
         if self._blank and not allow_empty:
             ids[np.isin(ids, self._blank)] = EMPTY
         return ids
+
+    def _of_dictionary(self, values: pa.Array, as_text: Callable[[object], object]) -> np.ndarray:
+        """int32[n + 1]: the number of each value, and of none. Batches of one part of a file share their dictionary: it is looked up once."""
+        for known, how, numbers in self._recent:
+            if how is as_text and len(known) == len(values) and known.equals(values):
+                return numbers
+        numbers = np.array([*self._numbers(_python(values), as_text), MISSING], np.int32)
+        self._recent.append((values, as_text, numbers))
+        return numbers
 
     def _numbers(self, values: Sequence[Any], as_text: Callable[[object], object]) -> list[int]:
         """Known texts are looked up all at once; the rest, one by one."""
@@ -134,10 +145,16 @@ def _wrong(text: str) -> int:
 
 def _distinct(column: pa.Array) -> tuple[np.ndarray, Sequence[Any]]:
     """Codes int64[n] into the distinct values (-1 = null), and these values."""
+    codes, values = _coded(column)
+    return codes, _python(values)
+
+
+def _coded(column: pa.Array) -> tuple[np.ndarray, pa.Array]:
+    """The same, the values still Arrow's."""
     if pa.types.is_nested(column.type):  # lists and structs are no texts: one value stands for all of them
-        return np.where(column.is_null().to_numpy(zero_copy_only=False), -1, 0), [()]
+        return np.where(column.is_null().to_numpy(zero_copy_only=False), -1, 0), pa.array([[]], pa.list_(pa.null()))
     if pa.types.is_null(column.type):
-        return np.full(len(column), -1), []
+        return np.full(len(column), -1), column[:0]
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     values = encoded.dictionary
@@ -147,7 +164,7 @@ def _distinct(column: pa.Array) -> tuple[np.ndarray, Sequence[Any]]:
         place = np.cumsum(used) - 1
         values = values.take(pa.array(np.flatnonzero(used[:-1])))
         codes = np.where(codes < 0, -1, place[codes])
-    return codes, _python(values)
+    return codes, values
 
 
 def _python(values: pa.Array) -> list[Any]:

@@ -1,19 +1,19 @@
 """What people call a conversation → turns; and a pair of conversations → the prompt that both share and what is left of each.
 
-A conversation is a list of messages (role and content, or from and value), such a list as JSON in a cell, or a text with turn markers
+A conversation is a list of messages (role and content, or from and value), such a list in a cell (`written`), or a text with turn markers
 ("\\n\\nHuman: … \\n\\nAssistant: …", "<|user|> …", ChatML). The prompt ends at the last turn that both share, never inside a turn; the last
 turn of either is always part of the response. Turns and parts without text (tool calls, images) are left out and counted.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from evenhand.data.rows import Fault
+from evenhand.data.written import decoded, is_written
 
 LIST = (list, tuple)
 ROLES = {"human": "user", "prompter": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant", "ai": "assistant"}
@@ -46,8 +46,8 @@ class Pair:
 
 
 def is_marked(value: object) -> bool:
-    """A text that begins with a turn marker, or with a list of messages as JSON."""
-    return isinstance(value, str) and (MARKER.match(value) is not None or value.lstrip().startswith("[{"))
+    """A text that begins with a turn marker, or a list of messages in a cell."""
+    return isinstance(value, str) and (MARKER.match(value) is not None or is_written(value))
 
 
 def turns(value: Any) -> list[Turn] | None:
@@ -56,22 +56,12 @@ def turns(value: Any) -> list[Turn] | None:
         if MARKER.match(value):
             return _marked(value)
         value = decoded(value)
+    value = [value] if isinstance(value, Mapping) and "from" in value else value  # one message alone
     if not isinstance(value, LIST) or not value:
         return None
     found = [_turn(m) if isinstance(m, Mapping) else None for m in value]
     whole = [t for t in found if t is not None]
     return whole if len(whole) == len(found) else None
-
-
-def decoded(value: Any) -> Any:
-    """A list that was written into a cell as JSON; anything else as it is."""
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            found = json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-        return found if isinstance(found, list) else value
-    return value
 
 
 def _marked(text: str) -> list[Turn]:
@@ -124,6 +114,8 @@ def split(prompt: Any, chosen: Any, rejected: Any, explicit: bool) -> Pair:
     """The pair behind three values. explicit: `prompt` was given; else it is what both conversations share from the start."""
     ours, theirs = turns(chosen), turns(rejected)
     asked = _asked(prompt) if explicit else []
+    if isinstance(prompt, str) and MARKER.match(prompt):  # what follows a marker begins after its white space
+        chosen, rejected = (v.strip() if isinstance(v, str) else v for v in (chosen, rejected))
     left_out = sum(t.rest is not None for said in (asked, ours or (), theirs or ()) for t in said)
     if ours is None or theirs is None:
         if explicit:

@@ -164,11 +164,10 @@ def _size_findings(data: PreferenceData, counted: Sequence[GroupFacts], groups: 
         remedy = "Give an attribute (--group-by), or data in which users judge the same pairs or items."
         found.append(Finding("warning", "no group", f"None of the {everyone.users:,} users is in any group.", remedy, everyone.users))
         named = ()
-    for g in named:
-        if g.users < MIN_USERS or g.pairs < MIN_PAIRS:
-            sentence = f"Group '{g.group}' has {g.users:,} users and {g.pairs:,} pairs."
-            remedy = f"It needs {MIN_USERS} users and {MIN_PAIRS} pairs to bear a verdict: merge it with another, or bring more data."
-            found.append(Finding("warning", "empty group" if g.pairs == 0 else "small group", sentence, remedy, g.pairs))
+    small = sorted((g for g in named if g.users < MIN_USERS or g.pairs < MIN_PAIRS), key=lambda g: (g.users, g.pairs))
+    for check, few in (("empty group", [g for g in small if not g.pairs]), ("small group", [g for g in small if g.pairs])):
+        if few:
+            found.append(_few(check, few, len(named)))
     prompts = len(np.unique(data.prompt[data.prompt >= 0]))
     if prompts < MIN_PROMPTS:
         sentence = f"There are {prompts} distinct prompts." if prompts else "There is no prompt column."
@@ -176,6 +175,17 @@ def _size_findings(data: PreferenceData, counted: Sequence[GroupFacts], groups: 
             Finding("note", "few prompts", sentence, "Splits are made by prompt or by response, whichever keeps more pairs.", prompts)
         )
     return found
+
+
+def _few(check: str, few: Sequence[GroupFacts], of: int) -> Finding:
+    """Groups that bear no verdict, in one finding: many of them would hide all else."""
+    told = [
+        f"'{g.group}' {'has ' * (len(few) == 1)}{_counted(g.users, 'user')} and {_counted(g.pairs, 'pair')}" for g in few[:SHOWN_GROUPS]
+    ]
+    more = f"; {len(few) - SHOWN_GROUPS} further groups" if len(few) > SHOWN_GROUPS else ""
+    sentence = f"Group {told[0]}." if len(few) == 1 else f"{len(few)} of {of} groups are too small: {'; '.join(told)}{more}."
+    remedy = f"{'It needs' if len(few) == 1 else 'Each needs'} {MIN_USERS} users and {MIN_PAIRS} pairs to bear a verdict: merge with another, or bring more data."
+    return Finding("warning", check, sentence, remedy, len(few))
 
 
 def _id_findings(data: PreferenceData) -> list[Finding]:
@@ -225,7 +235,7 @@ def _row_findings(counted: Sequence[GroupFacts], compared: float) -> list[Findin
 
 
 def _counted(n: int, noun: str) -> str:
-    return f"{n} {noun}{'s' * (n != 1)}"
+    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def _most(counted: Sequence[GroupFacts], field: str) -> str:

@@ -59,11 +59,12 @@ class Scale:
     base: float | None = 0.0
     middle: float = 0.0
     slots: tuple[float, ...] = ()  # where the labels are the responses' own numbers
+    step: float = 1.0  # of a scale around the middle, the distance that is strength 1
     note: str = ""
 
     def choice(self, value: float) -> Choice | None:
         if self.base is None:
-            return TIE if value == self.middle else Choice(int(value > self.middle), abs(value - self.middle))
+            return TIE if value == self.middle else Choice(int(value > self.middle), abs(value - self.middle) / self.step)
         if value in self.slots:
             return Choice(self.slots.index(value), 1.0)
         return (
@@ -85,6 +86,12 @@ def scale_of(values: Iterable[float], slots: Sequence[str], names: Sequence[str]
         return Scale()
     low, high, k = found[0], found[-1], len(slots)
     whole = all(v == int(v) for v in found)
+    if (
+        k == 2 and names[0].lower().startswith("human_ref") and set(found) <= {0.0, 1.0}
+    ):  # SHP: the label says whether the first is preferred
+        return Scale(0.0, slots=(1.0, 0.0), note=f"label 1 = {names[0]}, 0 = {names[1]}")
+    if k == 2 and 1.5 in found and set(found) <= {1.0, 1.5, 2.0}:  # 0, 0.5 and 1 may be what the first response won, too
+        return Scale(None, 1.5, step=0.5, note=f"label 1 = {names[0]}, 2 = {names[1]}, 1.5 = tie")
     own = tuple(float(s) for s in slots) if all(s.isdigit() for s in slots) else ()
     if own and set(found) <= {*own, 0.0} and high > 0 and not (0.0 in found and set(found) <= {0.0, 1.0}):
         return Scale(0.0, slots=own, note=f"labels are the numbers of the responses ({', '.join(names)})")
@@ -116,8 +123,9 @@ def number(value: object) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def read(value: object, slots: Sequence[str], scale: Scale, models: Sequence[object] = ()) -> Choice | Fault:
-    """What one label says. slots: letters, numbers or sides of the responses in order; models: who wrote them, where the row says it."""
+def read(value: object, slots: Sequence[str], scale: Scale, *named: Sequence[object]) -> Choice | Fault:
+    """What one label says. slots: letters, numbers or sides of the responses in order; named: what else names them in order, where the
+    row says it: who wrote them, or the texts themselves."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NO_CHOICE
     if (as_number := number(value)) is not None:
@@ -125,8 +133,9 @@ def read(value: object, slots: Sequence[str], scale: Scale, models: Sequence[obj
         return found if found is not None and found.best < len(slots) else UNKNOWN
     if not isinstance(value, str):
         return UNKNOWN
-    if value in models and list(models).count(value) == 1:
-        return Choice(list(models).index(value), 1.0)
+    for those in named:
+        if list(those).count(value) == 1:
+            return Choice(list(those).index(value), 1.0)
     words = WORDS.findall(value.lower())
     if not words or words[0] in NONE or {"no", "choice"} <= set(words):
         return NO_CHOICE

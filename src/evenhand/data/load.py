@@ -18,7 +18,7 @@ from evenhand.data.columns import SPLIT_NAMES
 from evenhand.data.ledger import check_place
 from evenhand.data.reading import Input, fingerprint, fingerprint_of, read
 from evenhand.data.reading_tables import held
-from evenhand.data.resolve import Asked, Plan, check_columns, check_labels, resolve, resolve_file
+from evenhand.data.resolve import Asked, Plan, check_columns, resolve, resolve_file, unread_labels
 from evenhand.data.rows import Batch
 from evenhand.data.source import Sides
 
@@ -72,13 +72,15 @@ def load(
     cells = [column for name in numbers for column in of_each.get(name) or (name,)]
     check_columns(plan, attributes, cells, need_texts)
     numbers = [n for name in numbers for n in ((f"{name}_chosen", f"{name}_rejected") if of_each.get(name) else (name,))]
-    check_labels(plan, [*attributes, *cells])
+    unread = unread_labels(plan, [*attributes, *cells])
     expected = {c for c in plan.source.required if need_texts or c in plan.names}
     expected |= {"target"} & plan.names & set(plan.source.optional)  # a pair whose orientation nobody told would get one by chance
     wanted = Wanted(
         tuple(dict.fromkeys([*plan.source.numbers, *numbers])), frozenset(expected), not need_texts, on_bad == "error", plan.renames
     )
     collector = Collector(wanted, tuple(dict.fromkeys([*plan.source.attributes, *attributes])), missing)
+    if unread:
+        collector.notes[f"chosen and rejected say who won; not read: {', '.join(clip(n, 40) for n in unread[:4])}"] = 0
     for batch in plan.source.parse(_batches(plan, [*attributes, *cells], one_user), _sides(plan.sides), seed):
         collector.notes.update(batch.notes)
         if plan.source.pairing is None:

@@ -91,7 +91,7 @@ def of_records(records: Iterable[Any], file: str, keep: Any) -> Iterator[Batch]:
 
 
 def sheet(path: Path, part: str, keep: Any) -> Iterator[Batch]:
-    """The rows of a sheet of an Excel file below its header; part: its name, "" = the only one, or the first."""
+    """The rows of a sheet of an Excel file below its header; part: its name, "" = the only one that is not empty."""
     try:
         import openpyxl
     except ImportError as error:
@@ -106,7 +106,14 @@ def sheet(path: Path, part: str, keep: Any) -> Iterator[Batch]:
     try:
         if part and part not in book.sheetnames:
             raise _no_part(path, "sheet", part, book.sheetnames)
-        rows = enumerate((book[part] if part else book.worksheets[0]).iter_rows(values_only=True), 1)
+        sheets = [
+            s.title for s in book.worksheets if any(c is not None for cells in islice(s.iter_rows(values_only=True), 9) for c in cells)
+        ]
+        if not part and len(sheets) > 1:
+            raise DataError(f"the spreadsheet holds {len(sheets)} sheets ({', '.join(sheets)})", expected="one sheet",
+                            remedy=f"name it: '{path.name}::SHEET'", file=path.name)  # fmt: skip
+        part = part or (sheets or book.sheetnames)[0]
+        rows = enumerate(book[part].iter_rows(values_only=True), 1)
         header = next((cells for _, cells in rows if any(c is not None for c in cells)), ())
         names = [None if c is None else str(c) for c in header]
         if repeated := sorted({n for n in names if n is not None and names.count(n) > 1}):

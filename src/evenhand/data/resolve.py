@@ -176,17 +176,21 @@ def check_columns(plan: Plan, attributes: Sequence[str], numbers: Sequence[str],
             raise missing_column(name, plan.names, plan.files[0].name, columns, name if name in known else "", needed)
 
 
-def check_labels(plan: Plan, asked: Sequence[str]) -> None:
-    """Raises DataError where two columns were named as chosen and rejected beside a label that nothing would read.
+def unread_labels(plan: Plan, asked: Sequence[str]) -> list[str]:
+    """Columns beside chosen and rejected that may say who won, and that nothing reads. asked: further columns that are read.
 
-    asked: further columns that are read. A table of two responses and a label gives wrong pairs, and without a word, when it is read so.
+    Raises DataError where two columns were named as chosen and rejected beside such a label: of a table of two responses and a label
+    this gives wrong pairs without a word. Where the file itself calls them so, they are what they are called, and the label is told.
     """
     named = {c for c in ("chosen", "rejected") if c in plan.renames}
     unread = [n for n in sorted(plan.names) if is_label(n) and n not in (*plan.renames.values(), *asked)]
-    if plan.source.name in ("table", "trl") and named and unread:
+    if plan.source.name not in ("table", "trl"):
+        return []
+    if named and unread:
         raise DataError(
             f"chosen and rejected were named, but nothing reads {', '.join(unread)}, which may say who won",
             expected="a table of pairs, or two responses and a label (source choices)",
             remedy="leave chosen and rejected out: such tables are told from their columns; or drop the column if it says something else",
             file=plan.files[0].name,
         )  # fmt: skip
+    return unread

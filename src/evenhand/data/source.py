@@ -25,10 +25,14 @@ USUAL_NAMES = {  # what others call these columns, the surest first
              "participant", "labeler_id", "labeler", "labeller", "judge_id", "judge", "evaluator", "voter_id", "voter-id", "person", "respondent"),
     "prompt": ("question", "instruction", "query", "input", "context", "post"),
     "chosen": ("response_chosen", "chosen_response", "preferred", "winner", "winning_response", "accepted", "better"),
-    "item": ("statement", "comment", "response", "text", "reply", "answer", "comment_body", "comment-body"),
+    "item": ("statement", "comment", "response", "text", "reply", "answer", "completion", "output", "comment_body", "comment-body"),
     "rejected": ("response_rejected", "rejected_response", "dispreferred", "loser", "losing_response", "worse"),
 }  # fmt: skip
 
+STARTS = {"chosen": ("chosen", "winning", "preferred", "better", "accepted"),
+          "rejected": ("rejected", "losing", "dispreferred", "non_preferred", "worse")}  # fmt: skip
+SCORES = ("score", "rating", "stars", "grade", "points", "rank_score", "overall_score", "overall_rating")
+SLOT = re.compile(r"(?:[ab012]|left|right)$")
 TIME_NAMES = ("time", "timestamp", "tstamp", "updated_at", "created_at", "submitted_at")
 LONGEST_ID = 80
 NO_PROSE = re.compile(r"[-+\d.,:TZ/ ]*|[0-9a-fA-F-]{8,}|[A-Z]\w{2} [A-Z]\w{2} \d.*")  # numbers, dates, hashes and UUIDs
@@ -100,18 +104,64 @@ def guessed(names: Iterable[str], first: Mapping[str, Any], file: str, need_text
                 return source
     needed = [c for c in ("user", "prompt", "chosen", "rejected") if need_texts or c not in TEXTS]
     known = "the columns of a known source, such as user, prompt, chosen, rejected"
-    if votes := {} if any(_nearest(c, sorted(have), first) or c in have for c in ("chosen", "rejected")) else _votes(have, first):
-        raise missing_column("user", have - set(votes.values()), file, f"{known}; or user, item, vote", "user", ("user",), first, votes)
+    if not any(_nearest(c, sorted(have), first) or c in have for c in ("chosen", "rejected")):
+        if roles := _votes(have, first) or _ratings(have, first):
+            raise _unnamed(roles, have, file, f"{known}; or {', '.join(roles)}")
+        if two := _two_texts(have, first):
+            roles = {"user": _nearest("user", sorted(have), first), "label": ""}
+            raise _unnamed(roles, have, file, f"a column that says which of {two[0]} and {two[1]} was chosen, such as winner or preference")
     missing = next((c for c in ("user", "chosen", "rejected") if c not in have and (need_texts or c not in TEXTS)), "prompt")
     raise missing_column(missing, have, file, known, missing, needed, first)
 
 
 def _votes(names: frozenset[str], first: Mapping[str, Any]) -> dict[str, str]:
-    """item and vote of a table with one text a row and a word on it; empty when it is none."""
-    item = _nearest("item", sorted(names), first)
-    words = (n for n in sorted(names - {item}) if isinstance(first.get(n), (str, bool)) and np.isfinite(columns.votes([first[n]])[0]))
-    vote = next(words, "")
-    return {"item": item, "vote": vote} if item and vote else {}
+    """user, item and vote of a table with one text a row and a vote on it; empty when it is none."""
+    item = "item" if "item" in names else _nearest("item", sorted(names), first)
+    words = (
+        n
+        for n in names - {item}
+        if (is_label(n) or isinstance(first.get(n), (str, bool))) and np.isfinite(columns.votes([first.get(n)])[0])
+    )
+    said = (n for n in words if re.fullmatch(r".*([_-]id|timestamp|date)|id|age|turn|phase", n, re.I) is None)
+    vote = min(
+        said, key=lambda n: (not is_label(n), "overall" not in n.lower(), len(n), n), default=""
+    )  # of several questions the one on the whole
+    return {"user": _user(names, first), "item": item, "vote": vote} if item and vote else {}
+
+
+def _ratings(names: frozenset[str], first: Mapping[str, Any]) -> dict[str, str]:
+    """user, prompt, response and score of a table with one text a row and a number for it; empty when it is none."""
+    spelt = {n.lower(): n for n in sorted(names)}
+    score = next((spelt[n] for n in SCORES if n in spelt and np.isfinite(columns.numbers([first.get(spelt[n])])[0])), "")
+    prompt = "prompt" if "prompt" in names else _nearest("prompt", sorted(names), first)
+    response = _nearest("item", sorted(names - {prompt}), first)
+    return {"user": _user(names, first), "prompt": prompt, "response": response, "score": score} if prompt and response and score else {}
+
+
+def _user(names: frozenset[str], first: Mapping[str, Any]) -> str:
+    return "user" if "user" in names else _nearest("user", sorted(names), first)
+
+
+def _two_texts(names: frozenset[str], first: Mapping[str, Any]) -> tuple[str, ...]:
+    """The two columns of texts that differ in a letter or number at the end; () = there are none."""
+    texts = [n for n in sorted(names) if _may_be("chosen", n, first.get(n), sorted(names))]
+    found = ([n for n in texts if n.lower() in (f"{stem}{slot}" for slot in slots)] for stem in dict.fromkeys(re.sub(SLOT, "", n.lower()) for n in texts)
+             for slots in (("a", "b"), ("1", "2"), ("0", "1"), ("left", "right")))  # fmt: skip
+    return next((tuple(two) for two in found if len(two) == 2), ())
+
+
+def _unnamed(roles: Mapping[str, str], have: frozenset[str], file: str, expected: str) -> DataError:
+    """The error of a table whose columns have other names. roles: canonical → the column that is probably meant, "" = not known."""
+    renames = {c: n or "NAME" for c, n in roles.items() if c != n and c not in have}
+    missing = next(iter(renames), "user")
+    near = f"; nearest match '{roles[missing]}'" if roles[missing] else ""
+    remedy = "name the column with " + " ".join(f"--column {shlex.quote(f'{c}={n}')}" for c, n in renames.items())
+    return DataError(f"there is no column '{missing}'{near} (columns: {_shown(have)})", expected=expected, remedy=remedy, file=file, line=1)
+
+
+def _shown(have: Iterable[str]) -> str:
+    names = sorted(have)
+    return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
 
 
 def is_label(name: str) -> bool:
@@ -152,9 +202,10 @@ def missing_column(
                 if pairs
                 else "bring a table with a user, a prompt and two responses a row"
             )
-    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     nearest = f"; nearest match '{near}'" if near else ""
-    return DataError(f"there is no column '{name}'{nearest} (columns: {shown})", expected=expected, remedy=remedy, file=file, line=1)
+    return DataError(
+        f"there is no column '{name}'{nearest} (columns: {_shown(names)})", expected=expected, remedy=remedy, file=file, line=1
+    )
 
 
 def _nearest(name: str, names: Sequence[str], first: Mapping[str, Any] | None = None) -> str:
@@ -165,7 +216,8 @@ def _nearest(name: str, names: Sequence[str], first: Mapping[str, Any] | None = 
     usual = [n for n in USUAL_NAMES.get(name, ()) if n in spelt]
     parts = [n for n in sorted(spelt) if name in re.split(r"[^a-z]+", n)]
     loose = difflib.get_close_matches(name, spelt, 1, 0.5) if name not in USUAL_NAMES else []
-    found = [*near, *usual, *parts, *loose]
+    begun = [n for start in STARTS.get(name, ()) for n in sorted(spelt) if n.startswith(f"{start}_")]
+    found = [*near, *usual, *parts, *begun, *loose]
     return spelt[found[0]] if found else ""
 
 
@@ -176,7 +228,12 @@ def _may_be(role: str, name: str, value: Any, names: Sequence[str]) -> bool:
     if role == "user":
         return not isinstance(value, (float, bool, list, dict)) and (not isinstance(value, str) or len(value) <= LONGEST_ID)
     opposite = {"winner": "loser", "preferred": "dispreferred", "better": "worse", "chosen_response": "rejected_response"}
-    if is_label(name) and not (isinstance(value, str) and " " in value.strip()) and opposite.get(name.lower()) not in names:
+    if (
+        is_label(name)
+        and not isinstance(value, list)
+        and not (isinstance(value, str) and " " in value.strip())
+        and opposite.get(name.lower()) not in names
+    ):
         return False
     if isinstance(value, list):
         return all(isinstance(v, (str, dict)) for v in value) and bool(value)

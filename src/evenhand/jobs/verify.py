@@ -15,6 +15,8 @@ from evenhand.jobs.sealed import Json, Refused, compare, read_document, refused
 from evenhand.report.certificate import CertificateReport
 from evenhand.serve.reward_model import RewardModel
 
+ASKED = {"one_user": bool, "min_strength": float, "weigh_strength": bool, "missing": list}
+
 
 def verify(
     certificate: str | Path,
@@ -97,8 +99,12 @@ def _names(document: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _is_read(value: Any) -> bool:
-    """{source: name or null, columns: {name: name}, on_bad: name}: what `load` is given."""
-    if not isinstance(value, dict) or set(value) != {"source", "columns", "on_bad"}:
+    """{source: name or null, columns: {name: name}, on_bad: name} and what else of `ASKED` was asked for: what `load` is given."""
+    if not isinstance(value, dict) or not {"source", "columns", "on_bad"} <= set(value) <= {"source", "columns", "on_bad", *ASKED}:
+        return False
+    if not all(type(value[name]) is kind for name, kind in ASKED.items() if name in value):
+        return False
+    if not all(isinstance(word, str) for word in value.get("missing", ())):
         return False
     source, columns, on_bad = value["source"], value["columns"], value["on_bad"]
     plain = (source is None or isinstance(source, str)) and isinstance(on_bad, str) and isinstance(columns, dict)

@@ -25,11 +25,12 @@ from typing import Any
 
 from evenhand.core import DataError
 from evenhand.data import labels
-from evenhand.data.conversations import as_text, decoded, is_marked, split
+from evenhand.data.conversations import as_text, is_marked, split
 from evenhand.data.labels import Choice, Scale
 from evenhand.data.rows import BadRow, Batch, Fault, batch_of
-from evenhand.data.source import LABEL_NAMES, TIME_NAMES, USUAL_NAMES, Sides, Source
+from evenhand.data.source import LABEL_NAMES, TIME_NAMES, USUAL_NAMES, Sides, Source, is_label
 from evenhand.data.sources.trl import LEFT_OUT
+from evenhand.data.written import decoded
 
 STEMS = ("response", "completion", "answer", "conversation", "output", "reply", "candidate", "generation", "human_ref", "summary", "chat",
          "option", "text", "assistant")  # fmt: skip
@@ -46,7 +47,7 @@ ONE_HOT = re.compile(r"winner_(?:model_)?(?P<slot>[a-h]|\d|left|right|tie)(?:_?\
 PARALLEL = re.compile(r".+\.responses")
 SCORED = re.compile(r"(?P<of>.+?)[_.-](?P<slot>[a-h]|\d|left|right)", re.I)
 JUDGES = re.compile(
-    r".*(?:annotations?|annotators|judge?ments?|judges|individual_preferences?|evaluations?|raters|votes|preferences|ratings|responses)",
+    rf".*(?:annotations?|annotators|judge?ments?|judges|individual_preferences?|evaluations?|raters|votes|preferences|ratings|responses|{'|'.join(LABEL_NAMES)})",
     re.I,
 )
 MODEL = re.compile(r"model_?(?P<slot>[a-h]|\d|left|right)", re.I)
@@ -56,6 +57,7 @@ USERS = ("user", *USUAL_NAMES["user"], "evaluator", "evaluator_id", "judge", "ju
 LOOKED_AT = 1000  # rows of each batch that tell which columns are which
 LONGEST_LABEL = 80  # characters; more is a text
 LEFT = {"discarded", "draft", "pending"}
+QUESTION = " annotations"  # after the name of a question whose answers a record keeps by question
 
 PATTERN = "|".join(
     f"(?:{p})"
@@ -118,13 +120,18 @@ def layout(names: frozenset[str], first: Mapping[str, Any]) -> Layout | None:
             groups.setdefault(((match["turn"] or "").lower(), stem), {}).setdefault(slot, name)
     found = {key: slots for key, slots in groups.items() if len(slots) > 1}
     judges = tuple(n for n in sorted(names) if JUDGES.fullmatch(n) and _is_judges(first.get(n)))
-    lists = next((n for n in sorted(names) if PARALLEL.fullmatch(n) and f"{n}.users" in names), "")
+    judges = tuple(n for n in judges if is_label(n.removesuffix(QUESTION)))[:1] or judges  # of several questions the one on the whole
+    asked = [n for n in sorted(names) if PARALLEL.fullmatch(n) and f"{n}.users" in names]
+    lists = min(asked, key=lambda n: (not is_label(n.removesuffix(".responses")), "overall" not in n), default="")
     one_hot = tuple((m["slot"].lower(), n) for n in sorted(names) if (m := ONE_HOT.fullmatch(n)))
     comparisons = []
     for turn in sorted({turn for turn, _ in found}, key=lambda t: (TURNS.index(t) if t in TURNS else 9, t)):
         slots = min(((STEMS.index(stem), group) for (t, stem), group in found.items() if t == turn), key=lambda g: g[0])[1]
         label = _named(names, LABELS, turn)
-        label = "" if len(str(first.get(label) or "")) > LONGEST_LABEL else label
+        label = "" if isinstance(decoded(first.get(label)), (list, dict)) else label
+        label = (
+            "" if len(str(first.get(label) or "")) > LONGEST_LABEL and first[label] not in [first.get(n) for n in slots.values()] else label
+        )
         if label or judges or lists or one_hot:
             prompt = _named(names, PROMPTS, turn)
             comparisons.append(Comparison(turn, tuple(slots), tuple(slots.values()), prompt, label, () if label else one_hot))
@@ -143,32 +150,58 @@ def _named(names: frozenset[str], usual: Sequence[str], turn: str = "") -> str:
 
 def _is_judges(value: Any) -> bool:
     """A list of judges, as far as one value tells: it may be empty."""
-    value = decoded(value)
+    value = _each(value)
     if not isinstance(value, (list, tuple)) or not all(isinstance(v, Mapping) for v in value):
         return False
     return not value or any(_inside(v, OF_JUDGE) is not None for v in value)
 
 
+def _each(value: Any) -> Any:
+    """A list of objects, also where it is kept as an object of lists of one length."""
+    if not isinstance(value, Mapping) or not value or not all(isinstance(v, list) for v in value.values()):
+        return decoded(value)
+    rows = [dict(zip(value, row)) for row in zip(*value.values())]
+    whole = len({len(v) for v in value.values()}) == 1 and not any(isinstance(v, (Mapping, list)) for row in rows for v in row.values())
+    return rows if whole else value
+
+
 def _inside(value: Any, names: Sequence[str]) -> Any:
-    """The first value under one of these names, however deep; None = there is none."""
-    if isinstance(value, Mapping):
-        for name in names:
-            here = value.get(name)
-            if isinstance(here, (list, tuple)) and len(here) == 1 and isinstance(here[0], (str, int, float)):
-                return here[0]
-            if here is not None and not isinstance(here, (Mapping, list, tuple)):
-                return here
-            if isinstance(here, Mapping) and names is USERS:
-                return here.get("id", here.get("email"))
-    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-    return next((found for v in inside if isinstance(v, (Mapping, list, tuple)) and (found := _inside(v, names)) is not None), None)
+    """The value under the first of these names, however deep; None = there is none. What lies under a name counts as its."""
+    return min(_leaves(value, names, len(names)), key=lambda leaf: leaf[0], default=(0, None))[1]
+
+
+def _leaves(value: Any, names: Sequence[str], under: int) -> Iterator[tuple[int, Any]]:
+    """(the first of the names on the way, value) of everything that has one of the names. A ranking says its first, or that two are."""
+    if not isinstance(value, Mapping):
+        for v in value if isinstance(value, (list, tuple)) else ():
+            yield from _leaves(v, names, under)
+        return
+    for name, here in value.items():
+        rank = min(under, names.index(name)) if name in names else under
+        if name in names and isinstance(here, Mapping) and names is USERS:
+            yield rank, here.get("id", here.get("email"))
+        elif name in names and isinstance(here, list) and len(here) == 1 and isinstance(here[0], (str, int, float)):
+            yield rank, here[0]
+        elif (
+            name in names
+            and isinstance(here, list)
+            and here
+            and all(isinstance(v, Mapping) and {"rank", "value"} <= v.keys() for v in here)
+        ):
+            best = min(v["rank"] for v in here)
+            first = [v["value"] for v in here if v["rank"] == best]
+            yield rank, first[0] if len(first) == 1 else "tie"
+        elif isinstance(here, (Mapping, list, tuple)):
+            yield from _leaves(here, names, rank)
+        elif name in names and here is not None:
+            yield rank, here
 
 
 def _opened(record: Mapping[str, Any]) -> Mapping[str, Any]:
     """A row with the columns that an export keeps inside `data` or `fields`."""
     inner = [record[part] for part in ROW_PARTS if isinstance(record.get(part), Mapping)]
     if isinstance(record.get("responses"), Mapping):  # Argilla's own records: question → judges
-        inner.append({f"{question} annotations": judges for question, judges in record["responses"].items()})
+        inner.append({f"{question}{QUESTION}": judges for question, judges in record["responses"].items()})
     return {**record, **{k: v for part in inner for k, v in part.items()}} if inner else record
 
 
@@ -213,7 +246,7 @@ def _judgements(plan: Layout, comparison: Comparison, record: Mapping[str, Any])
     user, time = record.get(plan.user), record.get(plan.time)
     user = user.get("id", user.get("email")) if isinstance(user, Mapping) else user
     for name in plan.judges:
-        for judge in (j for j in decoded(record.get(name)) or () if isinstance(j, Mapping)):
+        for judge in (j for j in _each(record.get(name)) or () if isinstance(j, Mapping)):
             own, when = _inside(judge, USERS), next((judge[t] for t in TIME_NAMES if judge.get(t)), time)
             yield Judgement(_inside(judge, OF_JUDGE), user if own is None else own, when, _left(judge), name)
     if plan.lists:
@@ -256,7 +289,7 @@ def _pairs(
                 bad.append(BadRow(line, NO_JUDGE))
             for judgement in judged:
                 models = [record.get(plan.models.get(slot, "")) for slot in comparison.slots]
-                found = labels.read(judgement.label, comparison.slots, scales[comparison], [m for m in models if m])
+                found = labels.read(judgement.label, comparison.slots, scales[comparison], models, given)
                 if judgement.left or isinstance(found, Fault):
                     fault = found if isinstance(found, Fault) and not judgement.left else WITHDRAWN
                     column = f"'{comparison.label or plan.lists or next(iter(plan.judges), 'winner')}'"
