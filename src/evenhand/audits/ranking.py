@@ -70,18 +70,27 @@ class Board:
 @dataclass(frozen=True)
 class Levels:
     """value float[entries, cells]: mean accuracy by group, all users last. Covariances of their errors float[k, k], k = entries x cells:
-    by_user clustered by user, by_both also by what users share, by_deal what deals differ by (0 with one). users, units (shared ones, 0 =
-    none), pairs int[cells]; deals: how many.
+    by_user clustered by user, by_both also by what users share, by_deal what deals differ by (0 with one). seen bool[cells, users]: who has
+    pairs there in any deal; units (shared ones, 0 = none), pairs int[cells]; deals: how many.
     """
 
     value: np.ndarray
     by_user: np.ndarray
     by_both: np.ndarray
     by_deal: np.ndarray
-    users: np.ndarray
+    seen: np.ndarray
     units: np.ndarray
     pairs: np.ndarray
     deals: int
+
+    @property
+    def users(self) -> np.ndarray:
+        """int[cells]."""
+        return np.asarray(self.seen.sum(axis=1))
+
+    def together(self, cells: Sequence[int]) -> int:
+        """Users of any of the cells: one who changes groups from deal to deal is one user."""
+        return int(self.seen[list(cells)].any(axis=0).sum())
 
     def row(self, coefficients: np.ndarray, cell: int) -> np.ndarray:
         """float[k] from coefficients [entries] of one cell's means."""
@@ -113,7 +122,7 @@ class Levels:
 
     def _within(self, row: np.ndarray, cells: Sequence[int]) -> tuple[float, float]:
         """Of users and units. Users who all agree leave the rule of three, 3/n, as the interval's half width."""
-        users, units = int(self.users[cells].sum()) - len(cells) + 1, int(self.units[cells].min())
+        users, units = self.together(cells) - len(cells) + 1, int(self.units[cells].min())
         alone, both = float(row @ self.by_user @ row), float(row @ self.by_both @ row)
         if max(alone, both) < 1e-24:
             return (1.5 / max(users, 1)) ** 2, float(max(users - 1, 1))
@@ -149,7 +158,7 @@ def levels(board: Board) -> Levels:
     user, seed, prompt, first, second = (a[kept] for a in (user, seed, prompt, first, second))
     if not len(kept):
         nothing = np.zeros((value.size, value.size))
-        return Levels(value, nothing, nothing, nothing, (counts > 0).sum(axis=1), np.zeros(len(cells), int), pairs, deals)
+        return Levels(value, nothing, nothing, nothing, counts > 0, np.zeros(len(cells), int), pairs, deals)
     shared = share_units(numbered(user)[0], None if (prompt < 0).all() else prompt, (first, second) if (first >= 0).all() else None)
     by_user, by_both = covariance(influence, numbered(user)[0], shared)
     units = np.zeros(len(cells), int)
@@ -160,7 +169,7 @@ def levels(board: Board) -> Levels:
         sums = np.zeros((deals, value.size))
         np.add.at(sums, seed, influence)
         by_deal = sums.T @ sums * deals / (deals - 1)
-    return Levels(value, by_user, by_both, by_deal, (counts > 0).sum(axis=1), units, pairs, deals)
+    return Levels(value, by_user, by_both, by_deal, counts > 0, units, pairs, deals)
 
 
 def _alone(accuracy: np.ndarray) -> Judged:
@@ -322,7 +331,7 @@ def _gap(board: Board, found: Levels, entry: int, reference: int) -> Unfairness:
         variance, df = found.error(row.ravel(), [0, 1])
         half = float(stdtrit(df, (1 + LEVEL) / 2) * np.sqrt(variance))
         return Estimate(
-            value, value - half, value + half, int(found.users[:2].sum()), int(found.pairs[:2].sum()), "gap",
+            value, value - half, value + half, found.together([0, 1]), int(found.pairs[:2].sum()), "gap",
             f"{board.groups[0]} minus {board.groups[1]}",
         )  # fmt: skip
 
