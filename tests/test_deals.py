@@ -179,9 +179,11 @@ def worded(tmp_path_factory: pytest.TempPathFactory) -> PreferenceData:
 FAST = {"encoding": evenhand.Encoding(None, dim=8), "resamples": 20, "head": "linear", "grouping": evenhand.Grouping(("g",))}
 
 
-def test_fit_averages_over_deals_and_keeps_the_first_model(worded: PreferenceData) -> None:
+def test_fit_averages_over_deals_and_keeps_the_first_model(worded: PreferenceData, tmp_path: Path) -> None:
     one = evenhand.fit(worded, "bradley_terry", deals=1, **FAST)
-    two = evenhand.fit(worded, "bradley_terry", deals=2, **FAST)
+    two = evenhand.fit(worded, "bradley_terry", deals=2, assignments=tmp_path / "who.csv", **FAST)
+    assigned = [(r["user"], r["evenhand_seed"]) for r in csv.DictReader((tmp_path / "who.csv").open())]
+    assert assigned == [(user, seed) for seed in "01" for user in worded.users]  # verdicts rest on the groups of both
     assert two.report.findings.facts["model sha256"] == one.report.findings.facts["model sha256"]
     assert two.report.findings.model == one.report.findings.model
     over = two.report.findings.deals
@@ -304,9 +306,11 @@ def test_one_tiny_group_hides_no_gap_over_deals() -> None:
 
 
 def test_a_saved_model_finds_its_deal_again(worded: PreferenceData, tmp_path: Path) -> None:
-    """`audit` of the file that a model was trained on draws the very pairs of its fit."""
-    fitted = evenhand.fit(worded, "bradley_terry", deals=1, **FAST)
+    """`audit` of the file that a model was trained on draws the very pairs of its fit, and says whose deal the groups are."""
+    fitted = evenhand.fit(worded, "bradley_terry", deals=1, seed=3, **FAST)
     fitted.model.save(tmp_path / "model")
-    again = evenhand.audit(worded, model=tmp_path / "model", resamples=20, grouping=FAST["grouping"]).findings.model.overall
+    asked = {"resamples": 20, "grouping": FAST["grouping"], "assignments": tmp_path / "who.csv"}
+    again = evenhand.audit(worded, model=tmp_path / "model", **asked).findings.model.overall
     assert again == fitted.report.findings.model.overall
-    assert again.n_pairs == deal(worded, seed=0)[1].rows(TEST).sum()
+    assert again.n_pairs == deal(worded, seed=3)[1].rows(TEST).sum()
+    assert {r["evenhand_seed"] for r in csv.DictReader((tmp_path / "who.csv").open())} == {"3"}
