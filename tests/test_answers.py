@@ -16,6 +16,7 @@ from evenhand.audits import Outcomes, check_requirements
 from evenhand.audits.broken import broken
 from evenhand.audits.constraints import examine_constraints
 from evenhand.audits.examine import examine_model
+from evenhand.audits.findings import Requirement
 from evenhand.audits.shortfall import Parts, Question, needed
 from evenhand.cli.terminal import finish
 from evenhand.core import Events, Exclusions, Groups, PreferenceData
@@ -200,6 +201,19 @@ def test_what_is_short_is_the_larger_part_of_the_variance():
     assert "users" not in ask(1e-5, 9e-4)
     assert re.search(r"more users and [\d,]+ more prompts", ask(9e-4, 9e-4))  # either alone leaves the other part
     assert needed(Question(0.08, 0.05, Parts(np.inf, 0.0), 0.05, 1.0), 1, 0, "prompt") == ""
+
+
+def test_what_nobody_deviates_from_is_known_as_fast_as_users_come():
+    """All pairs right: the bound is 1 - .025^(1/n), which falls with n, not its root. With the users asked for it decides, with few less not."""
+
+    def told(minority: int) -> Requirement:
+        return scored(np.ones(25 * minority), ["a"] * 4 * minority + ["b"] * minority, 5).findings.requirements[0]
+
+    asked = re.search(r"about ([\d,]+) more users", told(40).reason)
+    assert asked
+    enough = (200 + int(asked[1].replace(",", ""))) // 5
+    assert enough < 120
+    assert [told(n).verdict for n in (enough * 9 // 10, enough + 5)] == ["INSUFFICIENT", "PASS"]
 
 
 def test_the_number_stated_solves_the_stated_chance():

@@ -178,6 +178,16 @@ def test_a_file_is_refused_in_one_right_sentence(name: str, asked: dict[str, Any
     assert misleading not in str(caught.value)
 
 
+@pytest.mark.parametrize(("header", "remedy"), [("user,response,vote", "item=response"), ("user,item,stance", "vote=stance")])
+def test_of_votes_the_column_that_is_missing_is_named(tmp_path: Path, header: str, remedy: str) -> None:
+    """Users are there: nothing tells to name them, nor to name a column as it is named."""
+    (tmp_path / "v.csv").write_text(f"{header}\nu1,we should build a park,agree\nu2,we should not,disagree\n")
+    with pytest.raises(DataError) as caught:
+        load(tmp_path / "v.csv")
+    assert f"there is no column '{remedy.split('=')[0]}'; nearest match '{remedy.split('=')[1]}'" in str(caught.value)
+    assert str(caught.value).endswith(f"name the column with --column {remedy}.")
+
+
 @pytest.mark.parametrize(("name", "pairs", "tied"), [("arena55k.csv", 20, 6), ("helpsteer3.jsonl", 28, 4), ("shp.jsonl", 12, 0)])
 def test_a_file_without_users_is_one_users(name: str, pairs: int, tied: int) -> None:
     data = load(CASES / name, one_user=True)

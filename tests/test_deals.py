@@ -13,13 +13,14 @@ from scipy import stats
 
 import evenhand
 from evenhand.audits.deals import Deal, over_deals, undecided, verdicts
-from evenhand.audits.findings import Requirement
-from evenhand.audits.ranking import Judged
+from evenhand.audits.findings import Requirement, to_json
+from evenhand.audits.ranking import Judged, unfairness
 from evenhand.core import DataError, Estimate, EvenhandError, PreferenceData
 from evenhand.data.pairing import PAIRS_PER_USER
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal, split_pairs
 from evenhand.jobs.deals import DEALS, number_of
 from evenhand.report.markdown import markdown
+from evenhand.report.words import deals_sentence
 
 PARTS = (TRAIN, VALID, TEST)
 
@@ -178,9 +179,11 @@ def worded(tmp_path_factory: pytest.TempPathFactory) -> PreferenceData:
 FAST = {"encoding": evenhand.Encoding(None, dim=8), "resamples": 20, "head": "linear", "grouping": evenhand.Grouping(("g",))}
 
 
-def test_fit_averages_over_deals_and_keeps_the_first_model(worded: PreferenceData) -> None:
+def test_fit_averages_over_deals_and_keeps_the_first_model(worded: PreferenceData, tmp_path: Path) -> None:
     one = evenhand.fit(worded, "bradley_terry", deals=1, **FAST)
-    two = evenhand.fit(worded, "bradley_terry", deals=2, **FAST)
+    two = evenhand.fit(worded, "bradley_terry", deals=2, assignments=tmp_path / "who.csv", **FAST)
+    assigned = [(r["user"], r["evenhand_seed"]) for r in csv.DictReader((tmp_path / "who.csv").open())]
+    assert assigned == [(user, seed) for seed in "01" for user in worded.users]  # verdicts rest on the groups of both
     assert two.report.findings.facts["model sha256"] == one.report.findings.facts["model sha256"]
     assert two.report.findings.model == one.report.findings.model
     over = two.report.findings.deals
@@ -257,10 +260,57 @@ def test_broken_scores_pass_nothing(right: float, told: str) -> None:
     assert (found.verdict, told in found.reason) == ("INSUFFICIENT", True)
 
 
+def test_a_user_who_changes_groups_is_one_user() -> None:
+    """80 users, of whom ten are in the majority of one deal and in the minority of the other: 50 and 40 users in the groups, 80 in all."""
+    some = [made_deal(s, 0.5) for s in range(2)]
+    moved = replace(some[1], group=(np.arange(80) >= 50).astype(int))
+    board, found, over = over_deals([some[0], moved], ["ours", "other"], "responses")
+    (decided,) = verdicts(board, found, [], tolerance=0.1, seed=0)
+    assert found.users.tolist() == [50, 40, 80]
+    assert over.models[0].gap is not None
+    assert over.models[0].gap.n_users == decided.estimate.n_users == 80
+    (row, *_) = unfairness(board, found, 0, resamples=10, seed=0)["ours"]
+    assert (row.name, row.value.n_users) == ("gap", 80)
+
+
+def test_a_gap_between_three_groups_over_deals() -> None:
+    """Right in all, half and none of the pairs: best minus worst is 1, by every deal and over all; the verdict has the same gap."""
+    right = np.repeat([1.0, 0.5, 0.0], 40)
+
+    def three(seed: int) -> Deal:
+        user, own = np.repeat(np.arange(120), 10), np.arange(1200) + 3000 * seed
+        of = (np.tile(np.arange(10), 120) < 10 * right[user]).astype(float)
+        judged = Judged(user, np.full(1200, -1), own, own + 1200, np.full(1200, 0.1), np.stack([np.full(1200, 0.5), of]))
+        return Deal(seed, judged, ("a", "b", "c"), np.repeat([0, 1, 2], 40))
+
+    *_, over = over_deals([three(s) for s in range(2)], ["flat", "uneven"], "responses")
+    flat, uneven = (m.gap for m in over.models)
+    assert flat is not None
+    assert uneven is not None
+    assert (flat.value, uneven.value, uneven.group) == (0, pytest.approx(1), "a minus c (best minus worst)")
+    assert [e.value for e in over.models[1].by_deal] == pytest.approx([1, 1])
+    assert 0.8 < uneven.low < uneven.high <= 1.0
+    told = to_json(over)
+    assert "Over 2 deals the gap (" in deals_sentence(told, "flat")
+    assert "Over 2 deals of flat, the gap (" in deals_sentence(told, "another one, which the first deal chose")
+
+
+def test_one_tiny_group_hides_no_gap_over_deals() -> None:
+    """A second group too small for a verdict, but not to be shown, is compared with the first; the group of one user is left out."""
+    some = [made_deal(s, 0.5) for s in range(2)]
+    group = np.where(np.arange(80) == 79, 2, np.where(np.arange(80) >= 60, 1, 0))
+    deals = [replace(d, names=("a", "b", "one"), group=group) for d in some]
+    (found,) = verdicts(*over_deals(deals, ["ours", "other"], "responses")[:2], [], tolerance=0.1, seed=0)
+    assert found.estimate.group == "a minus b"
+    assert "1 group of fewer than 10 users" in found.reason
+
+
 def test_a_saved_model_finds_its_deal_again(worded: PreferenceData, tmp_path: Path) -> None:
-    """`audit` of the file that a model was trained on draws the very pairs of its fit."""
-    fitted = evenhand.fit(worded, "bradley_terry", deals=1, **FAST)
+    """`audit` of the file that a model was trained on draws the very pairs of its fit, and says whose deal the groups are."""
+    fitted = evenhand.fit(worded, "bradley_terry", deals=1, seed=3, **FAST)
     fitted.model.save(tmp_path / "model")
-    again = evenhand.audit(worded, model=tmp_path / "model", resamples=20, grouping=FAST["grouping"]).findings.model.overall
+    asked = {"resamples": 20, "grouping": FAST["grouping"], "assignments": tmp_path / "who.csv"}
+    again = evenhand.audit(worded, model=tmp_path / "model", **asked).findings.model.overall
     assert again == fitted.report.findings.model.overall
-    assert again.n_pairs == deal(worded, seed=0)[1].rows(TEST).sum()
+    assert again.n_pairs == deal(worded, seed=3)[1].rows(TEST).sum()
+    assert {r["evenhand_seed"] for r in csv.DictReader((tmp_path / "who.csv").open())} == {"3"}

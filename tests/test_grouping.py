@@ -216,6 +216,14 @@ def test_assignments_hold_every_users_group_and_support_where_they_are_asked_for
     assert list(csv.DictReader(fit_file.open())) == rows
 
 
+def test_no_id_or_group_of_assignments_is_run_by_a_spreadsheet(tmp_path: Path) -> None:
+    data = shared_pairs()
+    named = replace(data, users=("=1+1", *data.users[1:]), attributes={"country": ["@SUM(A1)"] * 20 + ["FR"] * 20})
+    evenhand.audit(named, scores="margin", resamples=20, grouping=evenhand.Grouping(("country",)), assignments=tmp_path / "who.csv")
+    row = next(csv.DictReader((tmp_path / "who.csv").open()))
+    assert (row["user"], row["evenhand_group"]) == ("'=1+1", "'@SUM(A1)")
+
+
 def test_comparisons_write_the_groups_of_every_seed(tmp_path: Path) -> None:
     data, file = shared_pairs(), tmp_path / "who.csv"
     asked = {"methods": [], "seeds": 2, "seed": 3, "tune_settings": 0, "encoding": WORDS, "resamples": 20, "head": "linear", "jobs": 2}

@@ -77,6 +77,13 @@ def test_users_in_no_group_are_named():
     assert "Fewer than 10 of 16 users are in no group, or in one too small to be shown" in output(example.insufficient(), 200)
 
 
+def test_a_gain_without_groups_is_that_of_all_users():
+    found = fitted()
+    everybody = tuple(replace(c, rows=tuple(r for r in c.rows if r.group == "all")) for c in found.changes)
+    told = next(line for line in output(replace(found, changes=everybody)).splitlines() if line.startswith("gain over"))
+    assert told.startswith("gain over personalised Bradley-Terry: all ")
+
+
 def test_a_minus_sign_is_one_that_every_terminal_has():
     requirement = replace(fitted().requirements[0], reason="The whole interval, −2.7 to −0.1 points, lies under 0.0.")
     assert "interval, -2.7 to -0.1 points" in output(replace(fitted(), requirements=(requirement,)), 200)

@@ -28,7 +28,7 @@ def compare(before: Outcomes, after: Outcomes, groups: Groups, *, resamples: int
     joint = means(sample, columns)
     single = [means(sample, [c]) for c in columns]
     excluded = [exclusion(int(u), int(p), MIN_USERS, MIN_PAIRS) for u, p in zip(joint.users[:-1], joint.pairs[:-1], strict=True)]
-    cells = compared(joint, excluded)
+    cells = compared(joint.users, excluded)
     gaps = [group_gap(found, groups, cells, seed) or _no_gap(joint) for found in single]
     rows = [_row(joint, single, len(groups), "all")] + [_row(joint, single, g, n) for g, n in enumerate(groups.names) if joint.users[g]]
     change = _gap_change(sample, joint, columns, groups, cells, resamples, seed)
@@ -102,7 +102,7 @@ def _gap_change(
 
 def _gap_contrast(joint: Means, groups: Groups, cells: list[int], of_before: float, of_after: float) -> Estimate:
     """of_after · (gap after) - of_before · (gap before) of two groups, each gap signed: a contrast of four paired means."""
-    first, second = ordered(groups, joint, cells)
+    first, second = ordered(groups, joint.users, cells)
     row, size = np.zeros((1, joint.value.size)), len(joint.users)
     row[0, [first, second]] = -of_before, of_before
     row[0, [size + first, size + second]] = of_after, -of_after
@@ -114,7 +114,7 @@ def _size_change(joint: Means, groups: Groups, cells: list[int], change: Estimat
     """Change of the gap's size, whichever group leads. More than two groups: their gap has no sign, so the change itself."""
     if len(cells) != 2:
         return change
-    first, second = ordered(groups, joint, cells)
+    first, second = ordered(groups, joint.users, cells)
     before, after = np.sign(joint.value[:, first] - joint.value[:, second])
     return _gap_contrast(joint, groups, cells, float(before or after or 1.0), float(after or before or 1.0))
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from evenhand.audits.dealt import DealtModel, OverDeals
-from evenhand.audits.examine import MIN_PAIRS, MIN_USERS, exclusion
+from evenhand.audits.examine import MIN_PAIRS, MIN_USERS, compared, exclusion, ordered
 from evenhand.audits.findings import Requirement
 from evenhand.audits.intervals import LEVEL, MDE_FACTOR, Contrast, is_pairwise, pairwise, range_bounds, range_rows, simultaneous_alpha
 from evenhand.audits.ranking import Board, Judged, Levels, levels
@@ -49,18 +49,20 @@ def board_of(deals: Sequence[Deal], models: Sequence[str]) -> Board:
 def over_deals(deals: Sequence[Deal], models: Sequence[str], unit: str) -> tuple[Board, Levels, OverDeals]:
     """models: their names in the order of `Judged.right`, the audited one first."""
     board = board_of(deals, models)
-    found, single = levels(board), [levels(board_of([d], models)) for d in deals]
+    found, single = levels(board), [(levels(b), b) for b in (board_of([d], models) for d in deals)]
     names, one = (*board.groups, "all"), np.eye(len(models))
     large = [g for g in range(len(board.groups)) if not exclusion(int(found.users[g]), int(found.pairs[g]), MIN_USERS, MIN_PAIRS)]
+    if len(large) == 2:
+        large = list(ordered(Groups(board.groups, board.group[0], ""), found.users, large))
+    first = deals[0].seed
 
     def told(e: int) -> DealtModel:
-        two = large if len(large) == 2 else []
-        gap = _difference(found, one[e], two, names) if two else None
+        gap = _gap(found, one[e], large, names, first) if len(large) > 1 else None
         by_deal = tuple(
-            _difference(s, one[e], [b.groups.index(names[g]) for g in two], names)
-            if two and all(names[g] in b.groups for g in two)
-            else s.estimate(one[e], len(b.groups), "accuracy", "all")
-            for s, b in zip(single, (board_of([d], models) for d in deals), strict=True)
+            s.estimate(one[e], len(b.groups), "accuracy", "all")
+            if gap is None
+            else _gap(s, one[e], [b.groups.index(names[g]) for g in large if names[g] in b.groups], (*b.groups, "all"), first)
+            for s, b in single
         )
         accuracy = tuple(found.estimate(one[e], c, "accuracy", name) for c, name in enumerate(names))
         gain = tuple(found.estimate(one[0] - one[e], c, "gain", name) for c, name in enumerate(names)) if e else ()
@@ -69,15 +71,23 @@ def over_deals(deals: Sequence[Deal], models: Sequence[str], unit: str) -> tuple
     return board, found, OverDeals(tuple(d.seed for d in deals), unit, tuple(told(e) for e in range(len(models))))
 
 
-def _difference(found: Levels, entry: np.ndarray, cells: Sequence[int], names: Sequence[str]) -> Estimate:
-    """First cell minus second of one entry."""
-    row = found.row(entry, cells[0]) - found.row(entry, cells[1])
-    variance, df = found.error(row, cells)
-    value, half = float(row @ found.value.ravel()), float(stdtrit(df, (1 + LEVEL) / 2) * np.sqrt(variance))
-    users, pairs = found.users_in(cells), int(found.pairs[list(cells)].sum())
-    return Estimate(
-        value, max(-1.0, value - half), min(1.0, value + half), users, pairs, "gap", f"{names[cells[0]]} minus {names[cells[1]]}"
-    )
+def _gap(found: Levels, entry: np.ndarray, cells: Sequence[int], names: Sequence[str], seed: int) -> Estimate:
+    """Of one entry: of two cells the first minus the second; of more best minus worst, with simultaneous bounds; unknown for fewer."""
+    cells = [c for c in cells if found.users[c]]
+    users, pairs = found.users_in(cells), int(found.pairs[cells].sum())
+    if len(cells) < 2:
+        return Estimate(np.nan, np.nan, np.nan, users, pairs, "gap", "fewer than two groups")
+    if len(cells) == 2:
+        row = found.row(entry, cells[0]) - found.row(entry, cells[1])
+        variance, df = found.error(row, cells)
+        value, half = float(row @ found.value.ravel()), float(stdtrit(df, (1 + LEVEL) / 2) * np.sqrt(variance))
+        label = f"{names[cells[0]]} minus {names[cells[1]]}"
+        return Estimate(value, max(-1.0, value - half), min(1.0, value + half), users, pairs, "gap", label)
+    rows = np.kron(entry, range_rows(cells, len(found.users)))
+    own = _contrast(found, rows)
+    value, low, high = range_bounds(own, simultaneous_alpha(own.correlation, seed), not is_pairwise(cells))
+    order = sorted(cells, key=lambda c: float(entry @ found.value[:, c]))
+    return Estimate(value, low, high, users, pairs, "gap", f"{names[order[-1]]} minus {names[order[0]]} (best minus worst)")
 
 
 def verdicts(
@@ -125,9 +135,8 @@ def _rows(e: Expression, found: Levels, groups: Groups, thin: Sequence[str]) -> 
     elif e.quantity in ("accuracy", "gain"):
         cells = [len(groups)]
     else:
-        cells = [g for g in range(len(groups)) if not thin[g]]
-        if len(cells) < (2 if e.quantity == "gap" else 1):
-            cells = [g for g in range(len(groups)) if found.users[g]]
+        large = [g for g in range(len(groups)) if not thin[g]]
+        cells = large if e.quantity == "worst_group" and len(large) == 1 else compared(found.users, thin[:-1])
     if any(found.users[g] == 0 for g in cells) or (e.quantity == "gap" and len(cells) < 2) or not cells:
         return cells, np.zeros((0, k))
     if e.quantity == "gap":
@@ -143,11 +152,12 @@ def _contrast(found: Levels, rows: np.ndarray) -> Contrast:
     touched = (rows != 0).reshape(len(rows), -1, len(found.users)).any(axis=1)
     errors = [found.error(row, np.flatnonzero(cells).tolist()) for row, cells in zip(rows, touched, strict=True)]
     variance, df = (np.array([e[i] for e in errors]) for i in (0, 1))
+    users = np.array([found.users_in(np.flatnonzero(cells).tolist()) for cells in touched])
     covariance = rows @ (found.by_both + found.by_deal) @ rows.T
     scale = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
     correlation = np.clip(covariance / np.outer(scale, scale), -1.0, 1.0)
     np.fill_diagonal(correlation, 1.0)
-    return Contrast(rows @ found.value.ravel(), np.sqrt(variance), df, correlation, touched @ found.users, touched @ found.pairs)
+    return Contrast(rows @ found.value.ravel(), np.sqrt(variance), df, correlation, users, touched @ found.pairs)
 
 
 def _bounded(e: Expression, cells: list[int], own: Contrast, alpha: float, found: Levels, groups: Groups, thin: Sequence[str]) -> Bounded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -107,7 +108,7 @@ def examine_model(
         split=outcomes.split,
         overall=accuracy.estimate(len(groups), "all"),
         groups=_group_findings(strict, groups, sample, measured, excluded, resamples, rng),
-        gap=group_gap(accuracy.means, groups, compared(accuracy.means, excluded), seed, accuracy.draws),
+        gap=group_gap(accuracy.means, groups, compared(accuracy.means.users, excluded), seed, accuracy.draws),
         support=_support(
             strict,
             sample,
@@ -120,7 +121,7 @@ def examine_model(
             resamples,
             seed,
         ),
-        null=_null(sample, accuracy, compared(accuracy.means, excluded), resamples, seed),
+        null=_null(sample, accuracy, compared(accuracy.means.users, excluded), resamples, seed),
         spread=spread_of_users(right, sample.pairs, seed, independent),
         confounds=confounds(strict),
         counts=group_counts(outcomes, groups, exclusions),
@@ -161,16 +162,16 @@ def exclusion(users: int, pairs: int, min_users: int, min_pairs: int) -> str:
     return "; ".join(reasons)
 
 
-def compared(found: Means, excluded: list[str]) -> list[int]:
-    """The groups that gap and null compare: those large enough for a verdict; under two of these, those that may be shown; under two of
+def compared(users: np.ndarray, excluded: Sequence[str]) -> list[int]:
+    """users int[groups + 1]. The groups that gap and null compare: those large enough for a verdict; under two of these, those that may be shown; under two of
     these, too, all that have users. One tiny group thus never hides the gap between others.
     """
-    tiers = [g for g, reason in enumerate(excluded) if not reason], _of_size(found, SMALLEST_CELL)
-    return next((cells for cells in tiers if len(cells) >= 2), _of_size(found, 1))
+    tiers = [g for g, reason in enumerate(excluded) if not reason], _of_size(users, SMALLEST_CELL)
+    return next((cells for cells in tiers if len(cells) >= 2), _of_size(users, 1))
 
 
-def _of_size(found: Means, least: int) -> list[int]:
-    return [g for g, users in enumerate(found.users[:-1]) if users >= least]
+def _of_size(users: np.ndarray, least: int) -> list[int]:
+    return [g for g, n in enumerate(users[:-1]) if n >= least]
 
 
 def group_gap(found: Means, groups: Groups, cells: list[int], seed: int, draws: dict[int, np.ndarray] | None = None) -> Estimate | None:
@@ -187,7 +188,7 @@ def group_gap(found: Means, groups: Groups, cells: list[int], seed: int, draws: 
         return Estimate(
             value, low, high, users, pairs, "accuracy gap", f"{groups.names[order[-1]]} minus {groups.names[order[0]]} (best minus worst)"
         )
-    first, second = ordered(groups, found, cells)
+    first, second = ordered(groups, found.users, cells)
     row = np.zeros((1, found.value.size))
     row[0, first], row[0, second] = 1.0, -1.0
     gap = estimate(contrast(found, row), 0, "accuracy gap", f"{groups.names[first]} minus {groups.names[second]}", -1.0, 1.0)
@@ -197,11 +198,11 @@ def group_gap(found: Means, groups: Groups, cells: list[int], seed: int, draws: 
     return gap
 
 
-def ordered(groups: Groups, found: Means, cells: list[int]) -> tuple[int, int]:
+def ordered(groups: Groups, users: np.ndarray, cells: Sequence[int]) -> tuple[int, int]:
     """(majority, minority) of two groups: by name, else by number of users."""
     a, b = cells
     names = groups.names[a].casefold(), groups.names[b].casefold()
-    if names == ("minority", "majority") or ("majority" not in names and "minority" not in names and found.users[a] < found.users[b]):
+    if names == ("minority", "majority") or ("majority" not in names and "minority" not in names and users[a] < users[b]):
         return b, a
     return a, b
 

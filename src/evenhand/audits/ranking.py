@@ -123,7 +123,7 @@ class Levels:
 
     def _within(self, row: np.ndarray, cells: Sequence[int]) -> tuple[float, float]:
         """Of users and units. Users who all agree leave the rule of three, 3/n, as the interval's half width."""
-        users, units = int(self.users[cells].sum()) - len(cells) + 1, int(self.units[cells].min())
+        users, units = self.users_in(cells) - len(cells) + 1, int(self.units[cells].min())
         alone, both = float(row @ self.by_user @ row), float(row @ self.by_both @ row)
         if max(alone, both) < 1e-24:
             return (1.5 / max(users, 1)) ** 2, float(max(users - 1, 1))

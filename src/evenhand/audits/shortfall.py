@@ -23,22 +23,32 @@ FACTORS = np.geomspace(1.02, 1000.0, 700)
 
 @dataclass(frozen=True)
 class Parts:
-    """Variance of an estimate: the part that falls with users, and the part that falls with prompts alone."""
+    """Variance of an estimate: the part that falls with users, and the part that falls with prompts alone. unseen: what is assumed where all
+    users of a group agree (`intervals._unseen`); a bound of the form 3/n, so it falls with the square of their number.
+    """
 
     by_user: float
     by_prompt: float
+    unseen: float = 0.0
 
     def at(self, users: np.ndarray | float, prompts: np.ndarray | float) -> np.ndarray:
         """With so many times the users and prompts."""
-        return np.asarray(self.by_user / users + self.by_prompt / prompts)
+        return np.asarray(self.by_user / users + self.by_prompt / prompts + self.unseen / np.square(users))
+
+    def moves(self, users: np.ndarray | float, prompts: np.ndarray | float) -> np.ndarray:
+        """Variance of the later estimate about the one so far. What nobody deviates from is taken to stay so."""
+        return np.asarray(self.by_user * (1 - 1 / users) + self.by_prompt * (1 - 1 / prompts))
 
 
 def parts_of(found: Means, row: np.ndarray, variance: float) -> Parts:
     """Of a combination of means with coefficients `row` [K] and the variance that its interval is made of."""
-    if found.by_both is None:
+    if not math.isfinite(variance):
         return Parts(variance, 0.0)
-    prompts = max(float(row @ (found.by_both - found.by_user) @ row), 0.0)
-    return Parts(max(variance - prompts, 0.0), min(prompts, variance))
+    alone = max(float(row @ found.by_user @ row), 0.0)
+    both = alone if found.by_both is None else max(float(row @ found.by_both @ row), alone)
+    unseen = max(variance - both, 0.0)
+    prompts = min(both - alone, variance)
+    return Parts(max(variance - unseen - prompts, 0.0), prompts, unseen)
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ class Question:
         """That so many times the users and prompts decide, in [0, 1]."""
         variance = self.parts.at(users, prompts)
         half = stdtrit(self.df * np.maximum(users, prompts), 1 - self.alpha / 2) * np.sqrt(variance)
-        moves = np.sqrt(np.maximum(self.parts.by_user + self.parts.by_prompt - variance, 1e-18))
+        moves = np.sqrt(np.maximum(self.parts.moves(users, prompts), 1e-18))
 
         def under(bound: np.ndarray) -> np.ndarray:
             return np.asarray(ndtr((bound - self.value) / moves))

@@ -109,7 +109,7 @@ def _cells(e: Expression, found: Means, groups: Groups, thin: list[str]) -> list
     if e.quantity in ("accuracy", "gain"):
         return [len(groups)]
     large = [g for g in range(len(groups)) if not thin[g]]
-    return large if e.quantity == "worst_group" and len(large) == 1 else compared(found, thin[:-1])
+    return large if e.quantity == "worst_group" and len(large) == 1 else compared(found.users, thin[:-1])
 
 
 def _rows(e: Expression, found: Means, groups: Groups, thin: list[str]) -> np.ndarray:

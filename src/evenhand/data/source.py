@@ -182,10 +182,10 @@ def missing_column(
 
     canonical: the column it would be, "" = none: such a column cannot be renamed. needed: all canonical columns, so that the remedy
     names the further ones that are missing. first: a row, so that nothing is proposed that cannot be what is missing. known: further
-    renames of the remedy.
+    renames of the remedy, and perhaps its own.
     """
     names = sorted(have)
-    near = _nearest(name, names, first)
+    near = (known or {}).get(name) or _nearest(name, names, first)
     if not canonical:
         remedy = f"ask for '{near}', or for another column of the file" if near else "ask for a column of the file"
     else:
@@ -193,7 +193,7 @@ def missing_column(
         for other in (c for c in needed if c not in have and c != canonical):
             if also := _nearest(other, [n for n in names if n not in {*needed, *renames.values()}], first):
                 renames[other] = also
-        renames |= known or {}
+        renames |= {c: n for c, n in (known or {}).items() if c != n}
         remedy = "name the column with " + " ".join(f"--column {shlex.quote(f'{c}={n}')}" for c, n in renames.items())
         if canonical == "user" and not near and needed:
             pairs = all(c in have or c in renames for c in ("chosen", "rejected") if c in needed)

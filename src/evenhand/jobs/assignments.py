@@ -12,6 +12,7 @@ import numpy as np
 
 from evenhand import writing
 from evenhand.core import Groups
+from evenhand.data.csv_cells import neutral
 
 KIND, COLUMNS = "assignments", ("user", "evenhand_seed", "evenhand_group", "evenhand_support")
 
@@ -26,7 +27,12 @@ class Assignment:
 
     def rows(self, users: Sequence[str]) -> Iterator[tuple[str, int, str, str]]:
         for user, group, value in zip(users, self.groups.of_user.tolist(), self.support.tolist(), strict=True):
-            yield user, self.seed, self.groups.names[group] if group >= 0 else "", "" if np.isnan(value) else f"{value:.6f}"
+            yield (
+                neutral(user),
+                self.seed,
+                neutral(self.groups.names[group]) if group >= 0 else "",
+                "" if np.isnan(value) else f"{value:.6f}",
+            )
 
 
 def check_place(file: Path) -> None:

@@ -20,6 +20,7 @@ from evenhand.core import DataError, EvenhandError, Exclusions, Groups, Preferen
 from evenhand.data.splits import DEAL, MIN_PROMPTS, TEST, TRAIN, VALID, Split, deal
 from evenhand.data.support import Support
 from evenhand.jobs import assignments
+from evenhand.jobs.assignments import Assignment
 from evenhand.jobs.compared import examined
 from evenhand.jobs.facts import FORMULAS, LIMITS, facts, joined, limits, model_hash, split_digest
 from evenhand.jobs.grouping import Grouping, support_of
@@ -52,6 +53,8 @@ class Asked:
                 )
         if self.assignments is not None:
             assignments.check_place(Path(self.assignments))
+        if self.seed < 0:
+            raise EvenhandError(f"seed is {self.seed}. Expected: 0 or more. To do: 0 is usual.")
         if not 0 <= self.tolerance <= 1:
             raise EvenhandError(f"tolerance is {self.tolerance}. Expected: a fraction from 0 to 1. To do: 5 points are 0.05.")
 
@@ -60,10 +63,10 @@ class Asked:
         for text in self.require:
             parse_requirement(text, groups)
 
-    def assign(self, data: PreferenceData, groups: Groups, support: Support) -> None:
-        """Write every user's group and support where that was asked for."""
+    def assign(self, data: PreferenceData, *deals: Assignment) -> None:
+        """Write every user's group and support in each deal where that was asked for."""
         if self.assignments is not None:
-            assignments.write(Path(self.assignments), data.users, [assignments.Assignment(self.seed, groups, support.values)])
+            assignments.write(Path(self.assignments), data.users, deals)
 
 
 def audit(
@@ -107,7 +110,7 @@ def audit_scores(data: PreferenceData, scores: Sequence[str], asked: Asked) -> R
     support = support_of(dealt, known, whole=data)
     groups = asked.grouping.groups(data, support)
     asked.check(groups)
-    asked.assign(data, groups, support)
+    asked.assign(data, Assignment(asked.seed, groups, support.values))
     given = data.split is not None and (data.split >= 0).any()
     whole = bool(asked.grouping.attributes) and not given
 
@@ -190,7 +193,7 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
     encoding = Encoding(loaded.encoder, loaded.with_prompt, cache=cache)
     ready = prepare(data, split, encoding, asked.grouping, feature_map=loaded.feature_map, seed=seed, whole=whole)
     asked.check(ready.groups)
-    asked.assign(data, ready.groups, ready.support)
+    asked.assign(data, Assignment(seed, ready.groups, ready.support.values))
     where = (
         f"{held_out(split)}, the model's own split"
         if own

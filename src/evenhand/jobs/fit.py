@@ -19,6 +19,7 @@ from evenhand.core import PreferenceData
 from evenhand.data.splits import CELLS, TEST, deal, deal_with
 from evenhand.encode.minilm import MiniLM
 from evenhand.jobs import dials
+from evenhand.jobs.assignments import Assignment
 from evenhand.jobs.audit import Asked, must_be_data, no_test_pairs
 from evenhand.jobs.compared import check_constraints
 from evenhand.jobs.compared import examined as examined_constraints
@@ -92,7 +93,8 @@ def fit(
     if not split.rows(TEST).any():
         raise no_test_pairs()
     ready = prepare(data, split, encoding, held_to.grouping, seed=held_to.seed, progress=progress, whole=whole)
-    held_to.assign(data, ready.groups, ready.support)
+    assigned = [Assignment(held_to.seed, ready.groups, ready.support.values)]
+    held_to.assign(data, *assigned)
     ready.check_groups({method: chosen}, say)
     held_to.check(ready.groups)
     held_to = _with_own(held_to, chosen)
@@ -127,8 +129,10 @@ def fit(
             again = {m.title: m for m in train_models(ready, method, chosen, seed, tune_settings, progress).models}
             kept = list(again)[-1]  # what validation chose may differ from deal to deal
             titles.add(kept)
+            assigned.append(Assignment(seed, ready.groups, ready.support.values))
             found.append(deal_of(ready, [again[kept], *(again.get(r, again[kept]) for r in roles[1:])], seed))
         progress("deals", count, count)
+        held_to.assign(data, *assigned)
         names = [roles[0] if len(titles) == 1 else f"{method}, as chosen in each deal", *roles[1:]]
         report = Report(with_deals(report.findings, found, names, split.unit, held_to))
     elif split.unit == "responses" and deals == 1:

@@ -15,7 +15,7 @@ READ = (
 )
 
 
-def deals(found: Json) -> Panel:
+def deals(found: Json, saved: str) -> Panel:
     """Accuracy and gap of each model over all deals, and the audited one's gain."""
     rows, groups = [], found["models"][0]["accuracy"]
     for m in found["models"]:
@@ -29,4 +29,4 @@ def deals(found: Json) -> Panel:
     show = difference if what == "gap" else share
     single = [(m["model"], *(show(e) for e in m["by_deal"])) for m in found["models"]]
     each = listed(f"By deal: {what}", ("model", *(f"seed {s}" for s in found["seeds"])), single, "report.json", (), (0,))
-    return Panel("deals", "Over deals", tables=(over, each), notes=(READ.format(unit=found["unit"]),), finding=deals_sentence(found))
+    return Panel("deals", "Over deals", tables=(over, each), notes=(READ.format(unit=found["unit"]),), finding=deals_sentence(found, saved))

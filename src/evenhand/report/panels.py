@@ -22,7 +22,7 @@ def panels(document: Json) -> tuple[Panel, ...]:
         served.users(model),
         context.confounds(model, document["exclusions"]),
         context.changes(document["changes"]),
-        *([dealt.deals(document["deals"])] if document["deals"] else []),
+        *([dealt.deals(document["deals"], document["model"]["model"])] if document["deals"] else []),
         *([constrained.constraints(constraints)] if constraints else []),
         context.training(document["training"], constrained.training(constraints)),
         context.data(document),

@@ -124,9 +124,10 @@ def _groups(model: Json) -> list[str]:
 
 
 def _change(change: Json, names: Sequence[str]) -> Text:
-    """The gain of each printed group."""
+    """The gain of each printed group, or of all users where none has any."""
     of = {r["group"]: r["difference"] for r in change["rows"]}
-    gains = ", ".join(f"{clip(n, LONGEST_GROUP)} {difference(of[n])}" for n in names or ("all",) if n in of)
+    known = [n for n in names if n in of] or ["all"]
+    gains = ", ".join(f"{clip(n, LONGEST_GROUP)} {difference(of[n])}" for n in known)
     return Text(f"gain over {clip(change['before'], LONGEST_NAME)}: {gains}")
 
 

@@ -164,7 +164,9 @@ def answers(document: Json) -> list[str]:
     gap = (deals["models"][0] if deals else document["model"])["gap"]
     known = gap is not None and gap["value"] is not None
     served = "Yes" if known and is_clear(gap) else "Not clearly" if known else "Not known"
-    out = [f"Is somebody served worse? {served}. {deals_sentence(deals) if deals else gap_sentence(document['model'])}"]
+    out = [
+        f"Is somebody served worse? {served}. {deals_sentence(deals, document['model']['model']) if deals else gap_sentence(document['model'])}"
+    ]
     if required:
         said = {"PASS": "No", "FAIL": "Yes", "INSUFFICIENT": "Not decided"}[required["verdict"]]
         out.append(f"By more than {points(required['tolerance'])} points? {said}. {required['reason']}")
@@ -205,8 +207,8 @@ def gap_sentence(model: Json) -> str:
     return capital(span) + ("" if clear else ", within what noise alone can do") + told + "."
 
 
-def deals_sentence(found: Json) -> str:
-    """What all deals say of the audited model, in one sentence."""
+def deals_sentence(found: Json, saved: str) -> str:
+    """What all deals say of the audited model, in one sentence; saved: the first deal's model, where the others may have chosen another."""
     first = found["models"][0]
     by_deal = [e["value"] for e in first["by_deal"] if e["value"] is not None]
     what = first["gap"] or first["accuracy"][-1]
@@ -216,7 +218,9 @@ def deals_sentence(found: Json) -> str:
     signed = bool(first["gap"])
     low, high = (points(f(by_deal), signed) for f in (min, max))
     interval = f"95 % {points(what['low'], signed)} to {points(what['high'], signed)}"
-    return f"Over {len(by_deal)} deals the {name} is {points(what['value'], signed)} points ({interval}; {people(what)}); single deals say {low} to {high}."
+    whose = f" of {first['model']}," if first["model"] != saved else ""
+    value = f"{points(what['value'], signed)} points" if signed else percent(what["value"])
+    return f"Over {len(by_deal)} deals{whose} the {name} is {value} ({interval}; {people(what)}); single deals say {low} to {high}."
 
 
 GAP_HIDDEN = "The gap is not shown: one of its groups has fewer than 10 users."
