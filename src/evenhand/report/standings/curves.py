@@ -13,7 +13,7 @@ from evenhand.report.svg import BAND, BLUE, GREY, INK, MUTED, ORANGE, PAPER, RUL
 Json = dict[str, Any]
 MOST_NAMED = 14  # entries whose front is named in the figure; of more, only the reference, the choice and the knee
 SHORT_NAME = 16  # characters; longer names of dominated entries, such as a sweep's settings, would cover the points
-LONGEST_NAME, SHORT = 26, 12  # characters in the figure; the tables have all
+LONGEST_NAME = 26  # characters in the figure; the tables have all
 EDGE = 62  # pixels left of the frontier's axes
 MOST_CROSSES = 24  # entries, or values of a dial, that all have their intervals drawn
 
@@ -42,11 +42,17 @@ class Place:
     def is_special(self) -> bool:
         return self.is_reference or self.is_chosen or self.is_knee
 
-    def label(self, longest: int) -> str:
+    @property
+    def what(self) -> str:
+        """ "reference, chosen", or "" for an entry like all others."""
+        told = (("reference", self.is_reference), ("chosen", self.is_chosen), ("knee", self.is_knee))
+        return ", ".join(word for word, is_so in told if is_so)
+
+    @property
+    def label(self) -> str:
         """The name, clipped, and what the entry is."""
-        said = [word for word, told in (("reference", self.is_reference), ("chosen", self.is_chosen), ("knee", self.is_knee)) if told]
-        name = self.name if len(self.name) <= longest else self.name[: longest - 1] + "…"
-        return f"{name} ({', '.join(said)})" if said else name
+        name = self.name if len(self.name) <= LONGEST_NAME else self.name[: LONGEST_NAME - 1] + "…"
+        return f"{name} ({self.what})" if self.what else name
 
     @property
     def look(self) -> tuple[str, str, float]:
@@ -208,14 +214,14 @@ def _names(canvas: Canvas, axes: Any, places: Sequence[Place], split: str, size:
     shown = [p for p in places if p.is_special or (are_few and (p.is_best or len(p.name) <= SHORT_NAME))]
     for p in sorted(shown, key=lambda p: (not p.is_special, not p.is_best)):
         x, y = pixel(p)
-        label, is_out = p.label(LONGEST_NAME), not (0 <= x <= size[0] and 0 <= y <= size[1])
+        label, is_out = p.label, not (0 <= x <= size[0] and 0 <= y <= size[1])
         if is_out:
-            label = f"{'←' if x < 0 else '→' if x > size[0] else ''}{'↓' if y < 0 else '↑' if y > size[1] else ''} {p.label(LONGEST_NAME)}"
+            label = f"{'←' if x < 0 else '→' if x > size[0] else ''}{'↓' if y < 0 else '↑' if y > size[1] else ''} {p.label}"
             x, y = min(max(x, 2), size[0] - 2), min(max(y, 2), size[1] - 2)
         each = 6.2 if p.is_chosen else 5.6
         box = _free(x, y, each * _columns(label), 13.0, taken, size)
-        if box is None and p.is_special:  # shorter, and over other points if need be, but never over another name
-            label = p.label(SHORT)
+        if box is None and p.is_special:  # what it is alone, and over other points if need be, but never over another name
+            label = p.what
             box = _free(x, y, each * _columns(label), 13.0, taken[len(places) :], size)
         if box is None:
             continue
