@@ -391,7 +391,8 @@ TABLES_OF_OTHER_NAMES: list[tuple[dict[str, Any], str]] = [
      "--column user=rater_id --column item=response --column vote=Q_overall."),
     ({"user": "u", "query": "p q", "winning_answer": "a text", "losing_answer": "b text", "chosen_date": "2024-05-01"},
      "--column chosen=winning_answer --column prompt=query --column rejected=losing_answer."),
-    ({"worker": "u", "prompt": "p q", "text_1": "a text", "text_2": "b text", "gewinner": "1"}, "--column user=worker --column label=NAME."),
+    ({"worker": "u", "prompt": "p q", "text_1": "a text", "text_2": "b text", "gewinner": "1"}, 
+     "--column user=worker --column response_a=text_1 --column response_b=text_2 --column label=NAME."),
 ]  # fmt: skip
 
 
@@ -400,3 +401,9 @@ def test_a_table_of_other_names_is_told_what_it_may_be(tmp_path: Path, row: dict
     with pytest.raises(DataError) as caught:
         load(jsonl(tmp_path / "a.jsonl", [row]))
     assert f"To do: name the column with {remedy}" in str(caught.value)
+
+
+def test_one_hot_columns_of_two_kinds_of_ties(tmp_path: Path) -> None:
+    kinds = ["winner_model_a", "winner_model_b", "winner_tie", "winner_tie (bothbad)", "winner_bothbad"]
+    rows = [{"user": "u", "prompt": on, "response_a": "one", "response_b": "two", **{k: k == on for k in kinds}} for on in kinds]
+    assert won(load(jsonl(tmp_path / "a.jsonl", rows))) == ["one", "two", "tie", "tie", "tie"]
