@@ -335,6 +335,7 @@ def test_lists_in_cells_however_they_were_printed(tmp_path: Path, between: str |
         ("['a' 'b']", ["a", "b"]),  # two texts, not one
         ('["a", null]', ["a", None]),
         ("[{'n': nan, 'l': array(['x'], dtype=object)}]", [{"n": None, "l": ["x"]}]),
+        ("[array(['x'], dtype=object), array([1], dtype=object)]", [["x"], [1]]),
         ("['unended", "['unended"),
         ("[__import__('os').getpid()]", "[__import__('os').getpid()]"),
         ("[1] a footnote", "[1] a footnote"),
@@ -354,6 +355,7 @@ def test_of_several_questions_the_one_on_the_whole_counts(tmp_path: Path) -> Non
         {"fields": texts, "responses": [{"user_id": "x", "values": said}]},
         {"fields": texts, "responses": {q: [{"user_id": "x", **v}] for q, v in said.items()}},
         {**texts, **{f"{q}.responses": [v["value"]] for q, v in said.items()}, **{f"{q}.responses.users": ["x"] for q in said}},
+        {"fields": texts, "responses": {q: [{"user_id": "x", "value": "response-2"}] for q in ("preference", "safety_preference")}},
         {**texts, "preference": {"user_id": ["x"], "value": ["response-2"], "status": ["submitted"]}},
         {**texts, "preference": [{"user_id": "x", "value": "response-2", "status": "submitted"}]},
         {"data": texts, "annotations": [{"completed_by": "x", "result": [{"value": {"rating": 1}}, {"value": {"selected": "right"}}]}]},
