@@ -335,6 +335,7 @@ def test_lists_in_cells_however_they_were_printed(tmp_path: Path, between: str |
         ("['a' 'b']", ["a", "b"]),  # two texts, not one
         ('["a", null]', ["a", None]),
         ("[{'n': nan, 'l': array(['x'], dtype=object)}]", [{"n": None, "l": ["x"]}]),
+        ("[array(['x'], dtype=object), array([1], dtype=object)]", [["x"], [1]]),
         ("['unended", "['unended"),
         ("[__import__('os').getpid()]", "[__import__('os').getpid()]"),
         ("[1] a footnote", "[1] a footnote"),
@@ -354,6 +355,7 @@ def test_of_several_questions_the_one_on_the_whole_counts(tmp_path: Path) -> Non
         {"fields": texts, "responses": [{"user_id": "x", "values": said}]},
         {"fields": texts, "responses": {q: [{"user_id": "x", **v}] for q, v in said.items()}},
         {**texts, **{f"{q}.responses": [v["value"]] for q, v in said.items()}, **{f"{q}.responses.users": ["x"] for q in said}},
+        {"fields": texts, "responses": {q: [{"user_id": "x", "value": "response-2"}] for q in ("preference", "safety_preference")}},
         {**texts, "preference": {"user_id": ["x"], "value": ["response-2"], "status": ["submitted"]}},
         {**texts, "preference": [{"user_id": "x", "value": "response-2", "status": "submitted"}]},
         {"data": texts, "annotations": [{"completed_by": "x", "result": [{"value": {"rating": 1}}, {"value": {"selected": "right"}}]}]},
@@ -391,7 +393,8 @@ TABLES_OF_OTHER_NAMES: list[tuple[dict[str, Any], str]] = [
      "--column user=rater_id --column item=response --column vote=Q_overall."),
     ({"user": "u", "query": "p q", "winning_answer": "a text", "losing_answer": "b text", "chosen_date": "2024-05-01"},
      "--column chosen=winning_answer --column prompt=query --column rejected=losing_answer."),
-    ({"worker": "u", "prompt": "p q", "text_1": "a text", "text_2": "b text", "gewinner": "1"}, "--column user=worker --column label=NAME."),
+    ({"worker": "u", "prompt": "p q", "text_1": "a text", "text_2": "b text", "gewinner": "1"}, 
+     "--column user=worker --column response_a=text_1 --column response_b=text_2 --column label=NAME."),
 ]  # fmt: skip
 
 
@@ -400,3 +403,9 @@ def test_a_table_of_other_names_is_told_what_it_may_be(tmp_path: Path, row: dict
     with pytest.raises(DataError) as caught:
         load(jsonl(tmp_path / "a.jsonl", [row]))
     assert f"To do: name the column with {remedy}" in str(caught.value)
+
+
+def test_one_hot_columns_of_two_kinds_of_ties(tmp_path: Path) -> None:
+    kinds = ["winner_model_a", "winner_model_b", "winner_tie", "winner_tie (bothbad)", "winner_bothbad"]
+    rows = [{"user": "u", "prompt": on, "response_a": "one", "response_b": "two", **{k: k == on for k in kinds}} for on in kinds]
+    assert won(load(jsonl(tmp_path / "a.jsonl", rows))) == ["one", "two", "tie", "tie", "tie"]

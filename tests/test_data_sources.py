@@ -531,3 +531,37 @@ def test_the_published_personalllm_rows() -> None:
     data = load(SHARED / "personalllm_sample" / "rows.jsonl.gz")
     assert len(data) >= 14
     assert set(data.users) == {"0", "1", "2", "3", "4"} & set(data.users)
+
+
+ONE, TWO = [{"role": "assistant", "content": "one"}], [{"role": "assistant", "content": "two"}]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chosen", "rejected"),
+    [
+        ({"messages": [{"role": "user", "content": "p?"}], "tools": []}, ONE, TWO),  # messages in an object of their own
+        ("<|im_start|>user\np?<|im_end|>\n<|im_start|>assistant\n", "one<|im_end|>", "two<|im_end|>\n"),
+        ("\n\nHuman: p?\n\nAssistant:", " one", " two"),
+        ([], [{"role": "user", "content": "p?"}, *ONE], [{"role": "user", "content": "p?"}, *TWO]),
+        ([{"from": "human", "value": "p?"}], {"from": "gpt", "value": "one"}, {"from": "gpt", "value": "two"}),
+        ("[{'role': 'user', 'content': 'p?'}]", repr(ONE), repr(TWO)),
+    ],
+)
+def test_prompts_and_answers_in_other_clothes_are_the_same_pair(tmp_path: Path, prompt: Any, chosen: Any, rejected: Any) -> None:
+    data = load(jsonl(tmp_path / "a.jsonl", [{"user": "u", "prompt": prompt, "chosen": chosen, "rejected": rejected}]))
+    assert (triples(data), prompts(data)) == ([("u", "one", "two")], {"p?"})
+
+
+def test_a_prompt_that_is_no_conversation_is_a_bad_row(tmp_path: Path) -> None:
+    row = {"user": "u", "prompt": {"id": 7}, "chosen": ONE, "rejected": TWO}
+    with pytest.raises(DataError, match="line 1, column 'prompt'"):
+        load(jsonl(tmp_path / "a.jsonl", [row]))
+
+
+def test_a_vote_that_is_missing_is_told_under_its_own_name(tmp_path: Path) -> None:
+    rows = [{"user": "u", "item": f"i{i}", "opinion": v} for i, v in enumerate(("yes", "no", ""))]
+    path = jsonl(tmp_path / "a.jsonl", rows)
+    with pytest.raises(DataError, match="line 3, column 'opinion': 'opinion' is missing"):
+        load(path, columns={"vote": "opinion"})
+    data = load(path, columns={"vote": "opinion"}, on_bad="skip")
+    assert (len(data), data.exclusions.reasons) == (1, {"'vote' is missing": 1})

@@ -268,6 +268,8 @@ def test_users_groups_and_weights_that_bear_nothing_are_named():
     data = sound(30)
     nobody = examine(data, Groups(("everyone", "nobody"), np.zeros(30, dtype=np.int16), ""))
     assert found(nobody, "empty group").sentence == "Group 'nobody' has 0 users and 0 pairs."
+    halves = examine(data, Groups(("a", "b"), (np.arange(30) % 2).astype(np.int16), ""))
+    assert found(halves, "small group").count == 2  # 15 users each, whatever their pairs
     singles = table([(u, 0, 1, 2) for u in range(5)] + [(5, 0, 1, 2), (5, 0, 2, 3)], ["p", "a", "b", "c"])
     assert found(examine(singles), "users with one pair").sentence.startswith("5 of 6 users (83.3%)")
     for weight, severity in (

@@ -115,7 +115,9 @@ def split(prompt: Any, chosen: Any, rejected: Any, explicit: bool) -> Pair:
     ours, theirs = turns(chosen), turns(rejected)
     asked = _asked(prompt) if explicit else []
     if isinstance(prompt, str) and MARKER.match(prompt):  # what follows a marker begins after its white space
-        chosen, rejected = (v.strip() if isinstance(v, str) else v for v in (chosen, rejected))
+        chosen, rejected = (CLOSING.sub("", v).strip() if isinstance(v, str) else v for v in (chosen, rejected))
+    if prompt and not asked and not isinstance(prompt, str):  # no conversation at all: the checks find it
+        return Pair(prompt, as_text(chosen), as_text(rejected))
     left_out = sum(t.rest is not None for said in (asked, ours or (), theirs or ()) for t in said)
     if ours is None or theirs is None:
         if explicit:
@@ -136,6 +138,7 @@ def split(prompt: Any, chosen: Any, rejected: Any, explicit: bool) -> Pair:
 
 def _asked(prompt: Any) -> list[Turn]:
     prompt = prompt[0] if isinstance(prompt, LIST) and len(prompt) == 1 and isinstance(prompt[0], str) else prompt
+    prompt = prompt.get("messages", prompt) if isinstance(prompt, Mapping) else prompt
     said = turns(prompt)
     return said if said is not None else [Turn("user", prompt)] if isinstance(prompt, str) and prompt else []
 

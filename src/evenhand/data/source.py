@@ -108,7 +108,8 @@ def guessed(names: Iterable[str], first: Mapping[str, Any], file: str, need_text
         if roles := _votes(have, first) or _ratings(have, first):
             raise _unnamed(roles, have, file, f"{known}; or {', '.join(roles)}")
         if two := _two_texts(have, first):
-            roles = {"user": _nearest("user", sorted(have), first), "label": ""}
+            label = min((n for n in have if is_label(n)), key=lambda n: (n not in LABEL_NAMES, len(n), n), default="")
+            roles = {"user": _user(have, first), "response_a": two[0], "response_b": two[1], "label": label}
             raise _unnamed(roles, have, file, f"a column that says which of {two[0]} and {two[1]} was chosen, such as winner or preference")
     missing = next((c for c in ("user", "chosen", "rejected") if c not in have and (need_texts or c not in TEXTS)), "prompt")
     raise missing_column(missing, have, file, known, missing, needed, first)

@@ -43,7 +43,7 @@ RESPONSE = re.compile(
     re.I,
 )
 LABEL = re.compile(rf"(?:{TURN}_(?:turn_)?)?(?:{'|'.join(LABELS)})", re.I)
-ONE_HOT = re.compile(r"winner_(?:model_)?(?P<slot>[a-h]|\d|left|right|tie)(?:_?\(?both_?bad\)?)?", re.I)
+ONE_HOT = re.compile(r"winner_(?:model_)?(?P<slot>[a-h]|\d|left|right|tie|both_?bad)(?:[ _]?\(?both_?bad\)?)?", re.I)
 PARALLEL = re.compile(r".+\.responses")
 SCORED = re.compile(r"(?P<of>.+?)[_.-](?P<slot>[a-h]|\d|left|right)", re.I)
 JUDGES = re.compile(

@@ -19,6 +19,7 @@ from evenhand.data.rows import Batch, Fault, without
 from evenhand.data.source import TIME_NAMES, Sides, Source
 
 UNKNOWN_VOTE = Fault("'vote' is no vote", "1, agree, yes or true; -1, disagree, no or false; 0, pass or unsure", column="vote")
+NO_VOTE = Fault("'vote' is missing", "a vote in every row", column="vote")
 ALIASES = {"user": ("voter-id", "voter_id"), "item": ("comment-id", "comment_id"), "time": TIME_NAMES}
 
 
@@ -31,7 +32,8 @@ def parse(batches: Iterable[Batch], sides: Sides, seed: int) -> Iterator[Batch]:
     for batch in batches:
         vote = columns.votes(batch.columns.get("vote", [None] * len(batch)))
         moved = {{"item": "response"}.get(n, n): c for n, c in batch.columns.items()} | {"score": pa.array(vote)}
-        yield without(replace(batch, columns=moved), np.isinf(vote), UNKNOWN_VOTE)
+        read = without(replace(batch, columns=moved), np.isinf(vote), UNKNOWN_VOTE)
+        yield without(read, np.isnan(vote[~np.isinf(vote)]), NO_VOTE)
 
 
 SAMPLE = (
