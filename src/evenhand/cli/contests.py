@@ -80,7 +80,7 @@ def compare(
     from evenhand.jobs.prepare import Encoding
     from evenhand.report.standings import FILES, KIND
 
-    check_place(out, FILES, KIND, bad_rows)
+    check_place(out, FILES, KIND, bad_rows, assigned)
     loaded = read(data, source, column, on_bad, bad_rows, group_by, mentions=mentions, leave_out=leave_out)
     with progress_bar() as progress:
         report = run(

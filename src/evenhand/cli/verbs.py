@@ -110,7 +110,7 @@ def audit(
     from evenhand.jobs.grouping import Grouping
     from evenhand.report.report import FILES, KIND
 
-    check_place(out, FILES, KIND, bad_rows)
+    check_place(out, FILES, KIND, bad_rows, assigned)
     columns = None if scores is None else [name.strip() for name in scores.split(",")]
     loaded = read(
         data,
@@ -201,7 +201,7 @@ def fit(
     from evenhand.report.report import FILES, KIND
     from evenhand.serve.saved import check_replaceable
 
-    check_place(out, FILES, KIND, bad_rows)
+    check_place(out, FILES, KIND, bad_rows, assigned)
     check_replaceable(out / "model")
     loaded = read(
         data,
@@ -218,7 +218,6 @@ def fit(
         min_strength=min_strength,
         weigh_strength=weigh_strength,
     )
-    check_replaceable(out / "model")  # again: a list of bad rows may have been put there
     with progress_bar() as progress:
         result = run(
             loaded,
