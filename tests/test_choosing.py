@@ -14,7 +14,7 @@ from evenhand.core import EvenhandError, History
 from evenhand.data.simulate import simulated_users
 from evenhand.jobs import dials
 from evenhand.jobs.compare import rows
-from evenhand.jobs.trained import PERSONALISED, PLAIN, asked, title
+from evenhand.jobs.trained import PERSONALISED, PLAIN, asked, choice, title
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
 from evenhand.report.terminal import lines
@@ -104,6 +104,22 @@ def test_the_simplest_within_one_standard_error() -> None:
     few = torch.where(GROUP == 1, 0.04, -0.012)  # everybody is served alike in the mean, the minority is not
     assert simplest([best + wave + few, best], GROUP) == 1
     assert simplest([best, best + wave], GROUP) == 0
+
+
+def test_why_a_model_was_chosen_is_so() -> None:
+    """The second is worse for everybody by half a thousandth and better for the minority by .04: it is the lowest, and simpler than nothing."""
+    best = torch.linspace(0.4, 0.8, 40)
+    wave = 0.05 * torch.where(torch.arange(40) % 2 > 0, 1.0, -1.0)
+    unequal = best + wave + torch.where(GROUP == 1, 0.04, -0.014)
+    assert unequal.mean() < best.mean()
+    place, why = choice(["plain", "pafo"], [unequal, best], GROUP)
+    assert (place, why.partition(".")[0]) == (
+        1,
+        "pafo: its loss is the lowest, groups counted apart as far as they can be told from everybody",
+    )
+    place, why = choice(["plain", "pafo"], [best + wave + 0.006, best], GROUP)
+    assert (place, why.startswith("plain: simpler than pafo, and within one standard error")) == (0, True)
+    assert choice(["plain", "pafo"], [best + wave + 0.1, best], GROUP)[1].startswith("pafo: its loss is the lowest. Validation loss")
 
 
 def test_titles_name_head_and_features() -> None:

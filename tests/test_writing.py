@@ -365,12 +365,26 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(leaving.value.code or 0)
 
 
-def test_bad_rows_do_not_take_a_name_of_the_report(
-    sample_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+@pytest.mark.parametrize("option", ["--bad-rows", "--assignments"])
+@pytest.mark.parametrize(
+    ("verb", "file"),
+    [
+        ("audit --scores x", "audit/users.csv"),
+        ("compare --methods lore", "compare/report.md"),
+        ("fit", "out/report.json"),
+        ("fit", "out/model"),
+        ("fit", "out/model/who.csv"),
+        ("fit", "out/model/deep/who.csv"),
+    ],
+)
+def test_lists_do_not_take_the_place_of_report_or_model(
+    option: str, verb: str, file: str, sample_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
+    """Said before the work: found out after it, the report, or the trained model itself, would be lost."""
     monkeypatch.chdir(tmp_path)
-    assert run(monkeypatch, "audit", str(sample_table), "--scores", "x", "--bad-rows", "audit/users.csv") == 2
-    assert "choose another --bad-rows" in capsys.readouterr().err
+    name, *more = verb.split()
+    assert run(monkeypatch, name, str(sample_table), *more, option, file) == 2
+    assert f"choose another {option}" in capsys.readouterr().err
     assert content(tmp_path) == {}
 
 

@@ -73,7 +73,7 @@ def compare(
     from evenhand.jobs.prepare import Encoding
     from evenhand.report.standings import FILES, KIND
 
-    check_place(out, FILES, KIND, reading.bad_rows)
+    check_place(out, FILES, KIND, reading.bad_rows, assigned)
     loaded = reading.load(data, mentions=mentions, leave_out=leave_out)
     with progress_bar() as progress:
         report = run(

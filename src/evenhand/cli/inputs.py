@@ -19,8 +19,8 @@ def constraints(given: list[str] | None) -> list[tuple[Any, float]]:
     return [(notion, decimals(gamma, "--constraint", f"{notion}=0.05")[0]) for notion, gamma in pairs.items()]
 
 
-def check_place(out: Path, names: Sequence[str], kind: str, bad_rows: Path | None = None) -> None:
-    """Whether all files of a report will find their place, asked before the work and not after it. bad_rows: a list written before them."""
+def check_place(out: Path, names: Sequence[str], kind: str, bad_rows: Path | None = None, assigned: Path | None = None) -> None:
+    """Whether all files of a report will find their place, asked before the work and not after it. bad_rows, assigned: written before them."""
     from evenhand.core import DataError
     from evenhand.writing import check
 
@@ -30,10 +30,14 @@ def check_place(out: Path, names: Sequence[str], kind: str, bad_rows: Path | Non
     if not os.access(out, os.W_OK):
         raise PermissionError(13, "Permission denied", str(out))
     check(out, names, kind)
-    if bad_rows is not None and bad_rows.name in names and bad_rows.parent.resolve() == out.resolve():
-        raise DataError(
-            "the report has a file of this name", expected="another name", remedy="choose another --bad-rows", file=bad_rows.name
-        )
+    for option, file in (("--bad-rows", bad_rows), ("--assignments", assigned)):
+        if file is None:
+            continue
+        remedy = f"choose another {option}"
+        if file.name in names and file.parent.resolve() == out.resolve():
+            raise DataError("the report has a file of this name", expected="another name", remedy=remedy, file=file.name)
+        if file.resolve().is_relative_to((out / "model").resolve()):
+            raise DataError("the place is a model's, whose folder holds nothing else", expected="another", remedy=remedy, file=file.name)
 
 
 def assignments(given: list[str] | None, option: str, example: str) -> dict[str, str]:

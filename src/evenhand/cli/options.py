@@ -64,7 +64,7 @@ Assignments = Annotated[
 Simulated = Annotated[bool, typer.Option("--simulated", help="Say in the report that the users are simulated.")]
 Seeds = Annotated[int, typer.Option(min=1, help="How many seeds, from --seed upwards: each deals the data and trains anew.")]
 Jobs = Annotated[int, typer.Option(min=0, help="Processes at once, one thread each; 0 = one a core.")]
-OneUser = Annotated[bool, typer.Option("--one-user", help="All rows are one user's, where DATA does not say whose they are.")]
+OneUser = Annotated[bool, typer.Option("--one-user", "--user-all", help="All rows are one user's, where DATA does not say whose they are.")]
 Missing = Annotated[str | None, typer.Option(help="Attribute values that stand for none: nan,N/A,None.", show_default=False)]
 MinStrength = Annotated[float, typer.Option(help="Graded choices weaker than this are ties: 1 slightly, 2 better, 3 much better.")]
 WeighStrength = Annotated[bool, typer.Option("--weigh-strength", help="Let the strength of a graded choice be the weight of its pair.")]

@@ -79,7 +79,7 @@ def audit(
     from evenhand.jobs.grouping import Grouping
     from evenhand.report.report import FILES, KIND
 
-    check_place(out, FILES, KIND, reading.bad_rows)
+    check_place(out, FILES, KIND, reading.bad_rows, assigned)
     columns = None if scores is None else [name.strip() for name in scores.split(",")]
     loaded = reading.load(
         data,
@@ -155,7 +155,7 @@ def fit(
     from evenhand.report.report import FILES, KIND
     from evenhand.serve.saved import check_replaceable
 
-    check_place(out, FILES, KIND, reading.bad_rows)
+    check_place(out, FILES, KIND, reading.bad_rows, assigned)
     check_replaceable(out / "model")
     loaded = reading.load(
         data,
@@ -163,7 +163,6 @@ def fit(
         swap=swap,
         leave_out=leave_out,
     )
-    check_replaceable(out / "model")  # again: a list of bad rows may have been put there
     with progress_bar() as progress:
         result = run(
             loaded,

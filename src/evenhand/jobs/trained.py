@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from torch import Tensor
+
 from evenhand.audits.findings import TrainingTrace
 from evenhand.core import EvenhandError, Pairs
 from evenhand.jobs import dials
@@ -17,7 +19,7 @@ from evenhand.models.lore import Lore
 from evenhand.models.pal import Pal
 from evenhand.models.pal_angle import PalAngle
 from evenhand.models.vpl import Vpl
-from evenhand.training.choosing import Change, simplest, user_losses
+from evenhand.training.choosing import Change, lowest, simplest, user_losses
 from evenhand.training.epochs import group_of_users
 from evenhand.training.loop import Fitted
 from evenhand.training.tune import Trial, tune
@@ -160,23 +162,32 @@ def _choose(ready: Prepared, auto: Auto, seed: int, settings: int, progress: Pro
     models, traces = _train(ready, todo, seed, settings, progress)
     valid = [m.ready.training()[1] for m in models]
     losses, group = [user_losses(m.fitted.scorer, v) for m, v in zip(models, valid)], group_of_users(valid[0])
-    place = simplest(losses, group)
-    best = min(models, key=lambda m: float(losses[models.index(m)].mean()))
+    names = [f"{m.title}{', its pooled model' if _refused(m) else ''}" for m in models]
+    place, why = choice(names, losses, group)
     kept = models[place]
     others = [m for m in models if m.name in ("plain", "lore") and m is not kept]
-    told = "; ".join(f"{m.title} {float(loss.mean()):.3f}" for m, loss in zip(models, losses))
-    why = (
-        "its loss is the lowest"
-        if kept is best
-        else f"simpler than {best.title}, and within one standard error of it for everybody and each group"
-    )
     tried = f"{settings} settings each" if settings > 1 else "one setting each"
     missing = "" if grouped else " PAFO was left out: nobody, or everybody, is in one group."
-    return Trained(
-        (*others, kept), traces,
-        f"Chosen by validation among {len(models)} models, {tried}: {kept.title}: {why}. "
-        f"Validation loss, mean over users, each model's margins in their best unit: {told}.{missing}",
-    )  # fmt: skip
+    return Trained((*others, kept), traces, f"Chosen by validation among {len(models)} models, {tried}: {why}{missing}")
+
+
+def choice(names: Sequence[str], losses: Sequence[Tensor], group: Tensor) -> tuple[int, str]:
+    """Of models in order of complexity the place of the one that is kept, by their users' losses (see `choosing.simplest`), and why."""
+    place, best = simplest(losses, group), lowest(losses, group)
+    means = [float(loss.mean()) for loss in losses]
+    if place != best:
+        why = f"simpler than {names[best]}, and within one standard error of it for everybody and each group"
+    else:
+        apart = ", groups counted apart as far as they can be told from everybody" if means[best] > min(means) else ""
+        why = f"its loss is the lowest{apart}"
+    told = "; ".join(f"{name} {mean:.3f}" for name, mean in zip(names, means))
+    return place, f"{names[place]}: {why}. Validation loss, mean over users, each model's margins in their best unit: {told}."
+
+
+def _refused(model: Model) -> bool:
+    """Whether it is a method's fallback, its own model having been given up."""
+    guard = model.fitted.guard
+    return guard is not None and not guard.kept
 
 
 def _fell_back(ready: Prepared, student: str, found: Sequence[Change]) -> str:

@@ -76,11 +76,16 @@ def guard(new: Any, old: Any, valid: Pairs) -> Guard:
     return Guard(not any(c.is_shown for c in found), found)
 
 
-def simplest(losses: Sequence[Tensor], group: Tensor) -> int:
-    """Of models in order of complexity, by their users' losses float[users]: the simplest within one standard error of the best.
+def lowest(losses: Sequence[Tensor], group: Tensor) -> int:
+    """The model with the lowest mean over users of losses float[users], with what groups add to it as far as they can tell (`epochs.py`)."""
+    return min(range(len(losses)), key=lambda k: grouped_mean(losses[k] - losses[0], group))
 
-    The best has the lowest mean over users, with what groups add to it as far as they can tell (`epochs.py`). The one-standard-error rule
+
+def simplest(losses: Sequence[Tensor], group: Tensor) -> int:
+    """Of models in order of complexity, by their users' losses float[users]: the simplest within one standard error of the `lowest`.
+
+    The one-standard-error rule
     of Breiman et al. 1984 (Classification and regression trees, section 3.4.3), here on paired changes, for everybody and each group.
     """
-    best = min(range(len(losses)), key=lambda k: grouped_mean(losses[k] - losses[0], group))
+    best = lowest(losses, group)
     return next(k for k in range(best + 1) if not any(c.is_worse(1) for c in changes(losses[k], losses[best], group)))
