@@ -10,6 +10,7 @@ from scipy import stats
 
 from evenhand.audits.ranking import Board, Judged, correlation, dominance, duels, front, knee, levels, over_seeds, unfairness
 from evenhand.core import Estimate
+from evenhand.jobs.contest import traded
 
 
 def board(accuracy: np.ndarray, group: np.ndarray | None = None, names: tuple[str, ...] = ("a", "b", "c")) -> Board:
@@ -129,6 +130,11 @@ def test_the_deal_is_a_unit_by_hand() -> None:
     half = stats.t.ppf(0.975, (deal + user) ** 2 / (deal**2 / 2 + user**2 / 49)) * np.sqrt(deal + user)
     assert (everything.low, everything.high) == pytest.approx((-half, half))
     assert fixed.high - fixed.low < 0.15
+
+
+def test_a_tiny_group_neither_decides_nor_hides_a_choice() -> None:
+    assert traded(np.array([40, 1, 12, 0])).tolist() == [0, 2]
+    assert traded(np.array([40, 3, 0])).tolist() == [0, 1]
 
 
 def test_one_deal_says_nothing_of_another() -> None:

@@ -15,7 +15,7 @@ from evenhand.audits.intervals import MOST_CONTRASTS, mean_of_users
 from evenhand.audits.ranking import Board, Judged, Levels, duels, front, levels, over_seeds, unfairness
 from evenhand.audits.rates import DECISIONS, NOTIONS, Notion
 from evenhand.audits.standings import ConstraintFront, EventCount, Front, Standing, Standings, Violated
-from evenhand.core import Estimate, EvenhandError, PreferenceData
+from evenhand.core import SMALLEST_CELL, Estimate, EvenhandError, PreferenceData
 from evenhand.jobs.facts import LIMITS, facts
 from evenhand.jobs.trials import Entry, Failure, Trial, cannot, notion_of
 from evenhand.methods.faro import Faro
@@ -172,10 +172,18 @@ class Contest:
 
     def front(self, names: Sequence[str], selection: Levels, held_out: Levels) -> Front | None:
         """Panel 8; None with fewer than two groups to trade between, or without a reference."""
-        cells = np.flatnonzero((selection.users[:-1] > 0) & (held_out.users[:-1] > 0))
+        cells = traded(np.minimum(selection.users[:-1], held_out.users[:-1]))
         if len(cells) < 2 or self.reference not in names:
             return None
         return front(names, selection.value[:, cells], held_out.value[:, cells], self.reference)
+
+
+def traded(fewest: np.ndarray) -> np.ndarray:
+    """Numbers of the groups that a choice trades between, from their users int[groups]: those that may be shown, so that a group of a few users
+    decides nothing and hides nothing; under two of these, all that have users.
+    """
+    shown = np.flatnonzero(fewest >= SMALLEST_CELL)
+    return shown if len(shown) >= 2 else np.flatnonzero(fewest > 0)
 
 
 @dataclass

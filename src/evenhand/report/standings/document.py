@@ -29,7 +29,7 @@ def publish(found: Standings) -> Json:
         entry["name"] = names[record.name]
         _suppress_entry(entry, small)
     if found.front:
-        document["front"] = _front(found.front, names, bool(hidden))
+        document["front"] = _front(found.front, names, bool(hidden) and len(found.groups) - len(hidden) < 2)
     few = {c.notion for c in found.events if is_small(c.selection_users) or is_small(c.held_out_users)}
     document["constraint_fronts"] = [_constraint_front(f, names, f.notion in few) for f in found.constraint_fronts]
     for entry in document["entries"]:
