@@ -82,10 +82,10 @@ def groups(document: Json) -> Panel:
     ]
     grey = [i for i, g in enumerate(shown) if g["excluded"]]
     table = listed("Each group, with 95 % intervals", columns, rows, "groups.csv", grey)
-    rule, curve = document["groups_rule"].rstrip("."), model["support"]
-    if curve is not None and curve["rule"]:  # the panel of support has said how it is measured
-        rule = rule.removesuffix(curve["rule"].rstrip(".")).rstrip(". ")
-    notes = (f"Groups: {rule}." if rule else "", words.ungrouped_sentence(model))
+    rule, curve = document["groups_rule"], model["support"]
+    if curve is not None and rule.endswith(f" {curve['rule']}"):  # the panel of support has said how it is measured
+        rule = rule.removesuffix(curve["rule"])
+    notes = (f"Groups: {rule.rstrip('. ')}." if rule else "", words.ungrouped_sentence(model))
     ceiling = OWN_AGREEMENT if any(g["ceiling"] for g in model["groups"]) else ""
     return Panel(key, name, (), (table, *_comparisons(document)), tuple(n for n in (*notes, ceiling) if n), words.gap_sentence(model))
 
