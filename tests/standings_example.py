@@ -202,7 +202,7 @@ def many_groups(k: int = 30) -> Standings:
     return standings(truth, [f"region {g:02d}" for g in range(k)], [12 + g for g in range(k)], seeds=2)
 
 
-def large_sweep(n: int = 80) -> Standings:
+def large_sweep(n: int = 62) -> Standings:
     alphas = tuple(f"{a:.4f}" for a in np.linspace(0.01, 0.99, n))
     return swept(alphas, ("0.5",))
 
