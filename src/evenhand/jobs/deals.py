@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from evenhand.audits.metrics import correct
 from evenhand.audits.ranking import Judged
 from evenhand.core import EvenhandError
 from evenhand.data.splits import TEST
-from evenhand.jobs.prepare import Prepared, judged
+from evenhand.jobs.assignments import Assignment
+from evenhand.jobs.prepare import Prepared, Progress, judged
 from evenhand.jobs.trained import Model
 
 DEALS = 5  # of votes and ratings on few prompts, where one deal of the responses decides too much
@@ -35,6 +36,29 @@ def number_of(deals: int | None, unit: str, *, constrained: bool, certify_share:
     if deals > 1 and unit == "given":
         raise EvenhandError("Found --deals and a split column. Expected: one of them. To do: leave --deals out, or the column.")
     return deals
+
+
+Another = Callable[[int], tuple[Prepared, Sequence[Model]]]  # a seed → its deal, with the models trained on it, the one kept last
+
+
+def in_deals(
+    method: str, ready: Prepared, models: Sequence[Model], seeds: Sequence[int], another: Another, progress: Progress
+) -> tuple[list[Deal], list[str], list[Assignment]]:
+    """The first deal, whose models are trained, and one of each further seed; what the models are called over all of them, the audited one
+    first; every deal's groups. What validation keeps may differ from deal to deal: then the method is judged, and bears its own name.
+    """
+    roles, known = [m.title for m in reversed(models)], {m.title: m for m in models}
+    found, kept = [deal_of(ready, [known[r] for r in roles], seeds[0])], {roles[0]}
+    groups = [Assignment(seeds[0], ready.groups, ready.support.values)]
+    for seed in seeds[1:]:
+        progress("deals", len(found), len(seeds))
+        ready, trained = another(seed)
+        again, last = {m.title: m for m in trained}, trained[-1]
+        kept.add(last.title)
+        found.append(deal_of(ready, [last, *(again.get(r, last) for r in roles[1:])], seed))
+        groups.append(Assignment(seed, ready.groups, ready.support.values))
+    progress("deals", len(seeds), len(seeds))
+    return found, [roles[0] if len(kept) == 1 else f"{method}, as chosen in each deal", *roles[1:]], groups
 
 
 def deal_of(ready: Prepared, models: Sequence[Model], seed: int) -> Deal:

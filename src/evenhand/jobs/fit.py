@@ -23,7 +23,7 @@ from evenhand.jobs.assignments import Assignment
 from evenhand.jobs.audit import Asked, must_be_data, no_test_pairs
 from evenhand.jobs.compared import check_constraints
 from evenhand.jobs.compared import examined as examined_constraints
-from evenhand.jobs.deals import DEALS, deal_of, number_of
+from evenhand.jobs.deals import DEALS, in_deals, number_of
 from evenhand.jobs.facts import FORMULAS, facts, joined, limits, model_hash, split_digest
 from evenhand.jobs.prepare import Encoding, Prepared, Progress, held_out, judged, prepare, silent, stability
 from evenhand.jobs.trained import Model, asked, train_models
@@ -93,8 +93,7 @@ def fit(
     if not split.rows(TEST).any():
         raise no_test_pairs()
     ready = prepare(data, split, encoding, held_to.grouping, seed=held_to.seed, progress=progress, whole=whole)
-    assigned = [Assignment(held_to.seed, ready.groups, ready.support.values)]
-    held_to.assign(data, *assigned)
+    held_to.assign(data, Assignment(held_to.seed, ready.groups, ready.support.values))
     ready.check_groups({method: chosen}, say)
     held_to.check(ready.groups)
     held_to = _with_own(held_to, chosen)
@@ -119,21 +118,16 @@ def fit(
     more = {**_about(last.ready, model), "tuned": _tuned(tune_settings)}
     report = _report(ready, models, trained.traces, held_to, more, trained.kept)
     progress("audit", 1, 1)
+
+    def another(seed: int) -> tuple[Prepared, Sequence[Model]]:
+        data, split = deal(whole, seed=seed, shares=shares)
+        ready = prepare(data, split, encoding, held_to.grouping, seed=seed, progress=progress, whole=whole)
+        return ready, train_models(ready, method, chosen, seed, tune_settings, progress).models
+
     if count > 1:
-        roles = list(models)[::-1]  # the audited one, what it gains over, and then the others
-        found, titles = [deal_of(ready, [models[r] for r in roles], held_to.seed)], {roles[0]}
-        for seed in range(held_to.seed + 1, held_to.seed + count):
-            progress("deals", len(found), count)
-            data, split = deal(whole, seed=seed, shares=shares)
-            ready = prepare(data, split, encoding, held_to.grouping, seed=seed, progress=progress, whole=whole)
-            again = {m.title: m for m in train_models(ready, method, chosen, seed, tune_settings, progress).models}
-            kept = list(again)[-1]  # what validation chose may differ from deal to deal
-            titles.add(kept)
-            assigned.append(Assignment(seed, ready.groups, ready.support.values))
-            found.append(deal_of(ready, [again[kept], *(again.get(r, again[kept]) for r in roles[1:])], seed))
-        progress("deals", count, count)
-        held_to.assign(data, *assigned)
-        names = [roles[0] if len(titles) == 1 else f"{method}, as chosen in each deal", *roles[1:]]
+        seeds = range(held_to.seed, held_to.seed + count)
+        found, names, groups = in_deals(method, ready, trained.models, seeds, another, progress)
+        held_to.assign(data, *groups)
         report = Report(with_deals(report.findings, found, names, split.unit, held_to))
     elif split.unit == "responses" and deals == 1:
         told = undecided(report.findings.requirements, f"leave --deals 1 out, or ask for --deals {DEALS}")
