@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from evenhand.core import History, Pairs
 from evenhand.methods.pafo import Pafo, group_weights, mse
+from evenhand.training.epochs import mean_rise
 from evenhand.training.loop import Fitted, minimise
-from evenhand.training.scoring import bt, cross_margins, margins, mean_over_groups, mean_over_users, rewards
+from evenhand.training.scoring import bt, cross_margins, margins, rewards
 
 FOLDS = 4  # as cross_margins
 
@@ -108,6 +109,6 @@ def score_level(method: Pafo, target: Tensor, train: Pairs, valid: Pairs, seed: 
         off = (torch.stack(taught.last, dim=1) - target[rows]).square().mean(1)
         return method.alpha * bt(m) + (1 - method.alpha) * weight[rows] * off
 
-    mean = mean_over_groups if method.balance > 0 else mean_over_users
-    fitted = minimise(taught, train, loss, valid, seed, method.base.schedule, valid_loss=lambda m: mean(bt(m), valid), read=read)
+    rise = (lambda m, kept, which: mean_rise(m, kept, valid)) if method.balance > 0 else None
+    fitted = minimise(taught, train, loss, valid, seed, method.base.schedule, rise=rise, read=read)
     return replace(fitted, scorer=fitted.scorer.scorer)

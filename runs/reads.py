@@ -28,7 +28,7 @@ from torch import Tensor
 from evenhand.core import History, Pairs, PreferenceData
 from evenhand.data.simulate import simulated_users
 from evenhand.data.sources.crehate import PROMPT
-from evenhand.data.splits import TEST, TRAIN, split_pairs
+from evenhand.data.splits import TEST, TRAIN, deal
 from evenhand.encode.cache import encode_cached
 from evenhand.encode.minilm import MiniLM
 from evenhand.encode.projection import FeatureMap
@@ -103,11 +103,11 @@ def worlds(folder: Path, cache: Path) -> Iterator[World]:
         for study in voters.studies(folder):
             if study.name == "crehate":
                 asked = {v.item: PROMPT for v in study.votes}
-                yield of_data("CREHate", seed, voters.usable(voters.table(study, seed)), Grouping(), cache, asked)
+                yield of_data("CREHate", seed, voters.table(study), Grouping(), cache, asked)
             elif study.name.startswith("multipico"):
                 with gzip.open(folder / "multipico" / "items.jsonl.gz", "rt") as lines:
                     post = {f"{r['reply']}\n{r['post']}": r["post"] for r in map(json.loads, lines)}
-                yield of_data("MultiPICo", seed, voters.usable(voters.table(study, seed)), Grouping(), cache, post)
+                yield of_data("MultiPICo", seed, voters.table(study), Grouping(), cache, post)
 
 
 def dsp_texts(folder: Path) -> tuple[list[str], list[str]]:
@@ -119,7 +119,9 @@ def dsp_texts(folder: Path) -> tuple[list[str], list[str]]:
 
 def of_data(study: str, seed: int, data: PreferenceData, grouping: Grouping, cache: Path, asked: dict[str, str] | None = None) -> World:
     """A data set as `fit` deals it. asked: the prompt of each item, where the data has none; it may stand at the end of the item's text."""
-    ready = prepare(data, split_pairs(data, seed=seed), Encoding(None, cache=cache, dim=16), grouping, seed=seed)
+    whole = data
+    data, split = deal(whole, seed=seed)
+    ready = prepare(data, split, Encoding(None, cache=cache, dim=16), grouping, seed=seed, whole=whole)
     responses, prompt = list(ready.responses.texts), np.zeros(len(ready.responses.texts), np.int64)
     for side in (ready.responses.chosen, ready.responses.rejected):
         prompt[side] = data.prompt
