@@ -215,7 +215,7 @@ def prepared(name: str, place: Path, encoder: str, users: int) -> Verb:
         rows = [json.loads(line) for line in data.read_text().splitlines()]
         data.write_text("".join(json.dumps(r | {"score": len(r["rejected"]) - len(r["chosen"])}) + "\n" for r in rows))
     commands = {
-        "fit": ["fit", data.name, "--method", "pafo", "--encoder", encoder, "--set", "max_epochs=3", "--out", "out"],
+        "fit": ["fit", data.name, "--method", "pafo", "--group-by", "taste", "--encoder", encoder, "--set", "max_epochs=3", "--out", "out"],
         "audit": ["audit", data.name, "--scores", "score", "--group-by", "taste", "--out", "out"],
         "compare": [
             "compare",
