@@ -60,8 +60,8 @@ def rates(folder: Path) -> dict[str, float]:
 def checked(path: Path) -> tuple[float, float]:
     """CPU seconds and gigabytes of `check`, the page included."""
     from evenhand.data.load import load
-    from evenhand.jobs.check import check
     from evenhand.report.checked import CheckReport
+    from evenhand.workflows.check import check
 
     start = time.process_time()
     data = load(path, attributes=["country"])

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from evenhand.audits.comparison import compare
+from evenhand.audits.changes import compare
 from evenhand.audits.examine import examine_model
 from evenhand.audits.findings import to_json
 from evenhand.audits.low_support import low_support

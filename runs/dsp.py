@@ -47,7 +47,7 @@ CONTROLS = (
     "self-distillation",
     "self-distillation b.5",
 )
-BASE = BradleyTerry(head=LowRank())  # the ridge head, on which the study of PAFO's dials was made
+BASE = BradleyTerry(head=LowRank())  # the ridge head, on which the study of PAFO's hyperparameters was made
 SETTINGS = {
     "PAFO mse a.1 b0 (plain reading)": Pafo(BASE, alpha=0.1, distil=mse, balance=0.0),
     "PAFO soft a.1 b0": Pafo(BASE, alpha=0.1, balance=0.0),

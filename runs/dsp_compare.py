@@ -4,7 +4,7 @@ Same worlds, features and histories as runs/dsp.py. In every run each entry trie
 (`training.tune`), and keeps the one that harms no group against its default and gains most on the groups' mean. Group-aware methods run
 on two heads, the ridge solve and LoRe's. Controls: self-distillation of the tuned personalised model, at PAFO's default strength without
 balance. Users of P-RLHF are known by number: unseen users get its generic reward. Intervals are clustered by user over all runs, and those of
-differences hold at once over all duels of a cell (max-t). The entry chosen on validation is reported on test pairs.
+differences hold at once over all pairwise comparisons of a cell (max-t). The entry chosen on validation is reported on test pairs.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from dsp import CELLS, DOMAINS, MINORITY, USERS, arguments, in_processes, per_user, sets_of
 
-from evenhand.audits.ranking import Board, duels, front, levels, unfairness
-from evenhand.jobs.dials import base, dials, method
+from evenhand.audits.ranking import Board, front, levels, pairwise, unfairness
 from evenhand.methods.pafo import Pafo
 from evenhand.training.scoring import cross_margins, margins
 from evenhand.training.tune import tune
+from evenhand.workflows.hyperparameters import base, hyperparameters, method
 
 BUDGET = 3
 PERSONALISED = "personalised BT"
@@ -67,12 +67,12 @@ def one_run(texts: list[str], vectors: np.ndarray, run: tuple[int, int]) -> dict
         start = time.process_time()
         best, _ = tune(method(name, {}, head), train, valid, seed, BUDGET)
         tuned[title] = best
-        keep(title, best.fitted.scorer, dialled(best.method), start)
+        keep(title, best.fitted.scorer, set(best.method), start)
     for title, of in CONTROLS.items():
         start = time.process_time()
         teacher = tuned[of]
         student = Pafo(base=base(teacher.method), alpha=0.0, balance=0.0)
-        keep(title, student.student(cross_margins(teacher.fitted.scorer, train, seed), train, valid, seed).scorer, dialled(student), start)
+        keep(title, student.student(cross_margins(teacher.fitted.scorer, train, seed), train, valid, seed).scorer, set(student), start)
     FINISHED.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".part")
     partial.write_text(json.dumps({n: {k: v.tolist() if k in CELLS else v for k, v in told.items()} for n, told in found.items()}))
@@ -81,13 +81,13 @@ def one_run(texts: list[str], vectors: np.ndarray, run: tuple[int, int]) -> dict
     return found
 
 
-def dialled(chosen: Any) -> str:
-    """A method's dials in one line."""
-    return ", ".join(f"{name}={value}" for name, value in dials(chosen))
+def set(chosen: Any) -> str:
+    """A method's hyperparameters in one line."""
+    return ", ".join(f"{name}={value}" for name, value in hyperparameters(chosen))
 
 
 def summary(results: list[dict[str, dict[str, Any]]], seeds: int) -> dict[str, Any]:
-    """Levels, duels and the front over all runs."""
+    """Levels, pairwise and the front over all runs."""
     names = tuple(results[0])
     few = round(USERS * MINORITY)
     group = np.tile(np.r_[np.ones(few, int), np.zeros(USERS - few, int)], len(results))[None]
@@ -103,7 +103,7 @@ def summary(results: list[dict[str, dict[str, Any]]], seeds: int) -> dict[str, A
             for i, n in enumerate(names)
         }
         by_run = {n: [[100 * float(r[n][cell][s].mean()) for s in (slice(few, None), slice(0, few))] for r in results] for n in names}
-        out["cells"][cell] = {"levels": rows, "by_run": by_run, "duels": [asdict(d) for d in duels(board, found[cell], 0)]}
+        out["cells"][cell] = {"levels": rows, "by_run": by_run, "pairwise": [asdict(d) for d in pairwise(board, found[cell], 0)]}
         if cell == "test":
             uneven = unfairness(board, found[cell], names.index(PERSONALISED), resamples=300, seed=0)
             out["unfairness"] = {n: [asdict(u) for u in uneven[n]] for n in names}

@@ -37,13 +37,13 @@ from torch import Tensor
 from evenhand.audits.support_curve import support_curve
 from evenhand.core import Estimate, History, Pairs, PreferenceData
 from evenhand.data.support import Support, choose_support
-from evenhand.jobs.dials import dials, method
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
 from evenhand.training.loop import Fitted
 from evenhand.training.scoring import margins
+from evenhand.workflows.hyperparameters import hyperparameters, method
 
-# The models: title → (method, dials set, head; None = the method's own). PAFO first: the pooled model it trains may be one of the others.
+# The models: title → (method, hyperparameters set, head; None = the method's own). PAFO first: the pooled model it trains may be one of the others.
 MODELS: dict[str, tuple[str, dict[str, str], str | None]] = {
     "PAFO": ("pafo", {}, None),
     "personalised BT": ("bradley_terry", {}, None),
@@ -89,9 +89,13 @@ def main() -> None:
 
 
 def built(title: str) -> dict[str, str]:
-    """A model's dials by name."""
+    """A model's hyperparameters by name."""
     name, settings, head = MODELS[title]
-    return {"method": name, "head": head or "its own", **{dial: str(value) for dial, value in dials(method(name, settings, head))}}
+    return {
+        "method": name,
+        "head": head or "its own",
+        **{hyperparameter: str(value) for hyperparameter, value in hyperparameters(method(name, settings, head))},
+    }
 
 
 # --- one run ---
@@ -145,7 +149,7 @@ def one_couple(texts: list[str], vectors: np.ndarray, run: tuple[tuple[int, int]
 
 
 def trained(titles: Iterable[str], sets: Mapping[str, Pairs], seed: int) -> dict[str, Fitted]:
-    """The models fitted. A Bradley-Terry model that PAFO has trained on its way, with the same dials and seed, is not trained twice."""
+    """The models fitted. A Bradley-Terry model that PAFO has trained on its way, with the same hyperparameters and seed, is not trained twice."""
     out: dict[str, Fitted] = {}
     pooled: dict[BradleyTerry, Fitted] = {}
     for title in titles:

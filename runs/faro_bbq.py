@@ -28,7 +28,6 @@ from evenhand.core import SPLITS, Events, Pairs, PreferenceData, Scorer
 from evenhand.data.bbq_items import Items, read_items
 from evenhand.data.splits import TEST, TRAIN, split_pairs
 from evenhand.encode.minilm import MiniLM
-from evenhand.jobs.prepare import Encoding, Prepared, prepare
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.faro import Faro, cf, dp, eo
 from evenhand.methods.penalty import Penalty
@@ -39,6 +38,7 @@ from evenhand.training import offsets
 from evenhand.training.constraints import Meter, soft
 from evenhand.training.loop import Fitted
 from evenhand.training.scoring import bt, margins, mean_over_users
+from evenhand.workflows.prepare import Encoding, Prepared, prepare
 
 DIM = 64
 GAMMA = 0.05

@@ -34,7 +34,6 @@ from evenhand.data.mentions import read_mentions
 from evenhand.data.splits import TEST, TRAIN, VALID, split_pairs
 from evenhand.data.swaps import read_swaps, with_swaps
 from evenhand.encode.minilm import MiniLM
-from evenhand.jobs.prepare import Encoding, Prepared, prepare
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.faro import Faro, cf, dp, eo, hard
 from evenhand.methods.penalty import Penalty
@@ -45,6 +44,7 @@ from evenhand.training import offsets
 from evenhand.training.constraints import Meter, groups_of, soft
 from evenhand.training.loop import Fitted
 from evenhand.training.scoring import bt, margins, mean_over_users
+from evenhand.workflows.prepare import Encoding, Prepared, prepare
 
 HERE = Path(__file__).parent
 DIM = 64

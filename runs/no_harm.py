@@ -29,10 +29,10 @@ from evenhand.core import Pairs, PreferenceData
 from evenhand.data.simulate import write_sample
 from evenhand.data.splits import TEST, split_pairs
 from evenhand.encode.minilm import MiniLM
-from evenhand.jobs import dials
-from evenhand.jobs.prepare import Encoding, prepare
 from evenhand.training.choosing import changes, simplest
 from evenhand.training.scoring import best_unit, bt, margins
+from evenhand.workflows import hyperparameters
+from evenhand.workflows.prepare import Encoding, prepare
 
 DEALS, USERS, ITEMS, QUERIES, PAIRS = 6, 150, 600, 160, 60
 SAMPLES = ((60, 30, 0.2), (150, 30, 0.1))
@@ -153,14 +153,14 @@ def fitted(data: PreferenceData, seed: int, cache: Path) -> dict[str, np.ndarray
     split = split_pairs(data, seed=seed)
     out: dict[str, np.ndarray] = {}
     reduced = prepare(data, split, Encoding(MiniLM(), cache=cache), evenhand.Grouping(), seed=seed)
-    collaborative = dials.method("collaborative", {})
+    collaborative = hyperparameters.method("collaborative", {})
     for ready in (reduced, reduced.on(collaborative)):
         train, valid = ready.training()
         test = ready.pairs(ready.strict(split.rows(TEST)), split.history)
         out["group"], out["unseen"] = ready.groups.of_user, split.unseen
         if ready is reduced:
-            pafo = dials.method("pafo", {}).fit(train, valid, seed)
-            plain = dials.method("bradley_terry", {}, "linear").fit(train, valid, seed)
+            pafo = hyperparameters.method("pafo", {}).fit(train, valid, seed)
+            plain = hyperparameters.method("bradley_terry", {}, "linear").fit(train, valid, seed)
             models = {"plain": plain, "personalised": pafo.parts["pooled"], "pafo": pafo.parts.get("student", pafo)}
         else:
             models = {"collaborative": collaborative.fit(train, valid, seed)}

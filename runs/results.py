@@ -154,11 +154,11 @@ def dsp_compare(found: dict) -> str:
     for subject in dict.fromkeys((best, "pafo", "pafo on lore")):
         out += [
             f"### {subject} minus every other entry, test pairs\n",
-            "Simultaneous 95 % intervals over all duels of a column (max-t), clustered by user, on which the verdicts rest; *by run*: a single 95 % t interval with the run "
+            "Simultaneous 95 % intervals over all pairwise comparisons of a column (max-t), clustered by user, on which the verdicts rest; *by run*: a single 95 % t interval with the run "
             "as the unit. A verdict whose interval by run holds 0 is one about these runs alone.\n",
         ]
         out += [*table(["other", *(f"{SHORT[c]}: {g}{unit}" for unit in ("", ", by run") for c in ("test", "new28") for g in ("majority", "minority")), "verdict, seen users", "verdict, new users"],
-                       duel_rows(found, subject)), ""]  # fmt: skip
+                       pairwise_rows(found, subject)), ""]  # fmt: skip
     return "\n".join(out)
 
 
@@ -171,20 +171,20 @@ def uneven(metric: dict, name: str) -> str:
     return f"{level} ({scale * d['value']:+.{digits}f} [{scale * d['low']:+.{digits}f}, {scale * d['high']:+.{digits}f}])"
 
 
-def duel_rows(found: dict, subject: str) -> list[list[str]]:
-    """The subject against every other entry, whichever of the two a duel names first."""
+def pairwise_rows(found: dict, subject: str) -> list[list[str]]:
+    """The subject against every other entry, whichever of the two a pairwise comparison names first."""
     rows = []
     for other in found["entries"]:
         if other == subject:
             continue
         told, verdicts = [], []
         for cell in ("test", "new28"):
-            duel = next(d for d in found["cells"][cell]["duels"] if {d["first"], d["second"]} == {subject, other})
-            sign = 1 if duel["first"] == subject else -1
-            for e in duel["differences"]:
+            pair = next(d for d in found["cells"][cell]["pairwise"] if {d["first"], d["second"]} == {subject, other})
+            sign = 1 if pair["first"] == subject else -1
+            for e in pair["differences"]:
                 low, high = sorted((sign * e["low"], sign * e["high"]))
                 told.append(points({"value": 100 * sign * e["value"], "low": 100 * low, "high": 100 * high}))
-            verdicts.append(duel["verdict"] if sign == 1 else MIRROR.get(duel["verdict"], duel["verdict"]))
+            verdicts.append(pair["verdict"] if sign == 1 else MIRROR.get(pair["verdict"], pair["verdict"]))
         for cell in ("test", "new28"):  # the run as the unit: users of a run share a model and its queries
             runs = found["cells"][cell]["by_run"]
             told += [over_runs([a[g] - b[g] for a, b in zip(runs[subject], runs[other])]) for g in (0, 1)]
@@ -237,7 +237,7 @@ def voters(found: dict) -> str:
         "CC BY-SA 4.0), MultiPICo (Casola et al. 2024, ACL, CC BY 4.0), English items. A pair is an item judged one way over one judged the other by the same rater; "
         f"items are dealt 60/15/25 to training, validation and test in {found['deals']} deals, and pairs are drawn inside a part, so every scored item is new; a fifth of the raters is new, too. Raters with 4 or more votes of "
         "either kind, at most 400 of a set. Nothing is tuned beyond early stopping; entries are fixed settings, chosen on other deals; of four the two that stand here were kept after two of these six deals had been seen, which decided nothing, to make six deals affordable. Minority: the fifth of the raters with the lowest item support, unless the "
-        "title names an attribute; in several deals a rater may be in both groups. Accuracy in %, differences from one reward for all in points with 95 % intervals that are simultaneous over all duels of a set. First interval: raters, items "
+        "title names an attribute; in several deals a rater may be in both groups. Accuracy in %, differences from one reward for all in points with 95 % intervals that are simultaneous over all pairwise comparisons of a set. First interval: raters, items "
         "and deals were drawn. In brackets behind it: the deals as they are; by run, with the deal as the only unit. The correlation is Spearman's, accuracy with support, clustered by rater.\n",
     ]
     for study in found["studies"]:
@@ -245,9 +245,9 @@ def voters(found: dict) -> str:
     return "\n".join(out)
 
 
-def three_units(duel: dict) -> str:
+def three_units(pair: dict) -> str:
     """One reward minus an entry, by unit → the entry minus one reward: with everything drawn, and the intervals of the other units."""
-    turned = {u: {k: -100 * d[s] for k, s in (("value", "value"), ("low", "high"), ("high", "low"))} for u, d in duel.items()}
+    turned = {u: {k: -100 * d[s] for k, s in (("value", "value"), ("low", "high"), ("high", "low"))} for u, d in pair.items()}
     others = "; ".join(f"{turned[u]['low']:+.1f} to {turned[u]['high']:+.1f}" for u in ("in_these_deals", "by_run"))
     return f"{points(turned['all'])} ({others})"
 
@@ -483,11 +483,11 @@ def dsp_experiments(found: dict) -> str:
 
 
 def settings(models: dict[str, dict[str, str]]) -> dict[str, str]:
-    """Each model's dials in words, and under "all" those that every model has alike."""
+    """Each model's hyperparameters in words, and under "all" those that every model has alike."""
     first = next(iter(models.values()))
-    alike = {k: v for k, v in first.items() if all(dials.get(k) == v for dials in models.values())}
-    own = {title: {k: v for k, v in dials.items() if k not in alike} for title, dials in models.items()}
-    return {title: ", ".join(f"{k} {v}" for k, v in dials.items()) for title, dials in {**own, "all": alike}.items()}
+    alike = {k: v for k, v in first.items() if all(hyperparameters.get(k) == v for hyperparameters in models.values())}
+    own = {title: {k: v for k, v in hyperparameters.items() if k not in alike} for title, hyperparameters in models.items()}
+    return {title: ", ".join(f"{k} {v}" for k, v in hyperparameters.items()) for title, hyperparameters in {**own, "all": alike}.items()}
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:

@@ -26,13 +26,13 @@ import numpy as np
 
 import evenhand
 from evenhand.audits.findings import to_json
-from evenhand.audits.standings import Standings
+from evenhand.audits.results import Comparison
 from evenhand.core import PreferenceData
 from evenhand.encode.minilm import MiniLM
-from evenhand.jobs import dials
-from evenhand.jobs.contest import Contest
-from evenhand.jobs.trials import Bench, Entry, Failure, Trial
-from evenhand.report.standings import StandingsReport
+from evenhand.report.comparison import ComparisonReport
+from evenhand.workflows import hyperparameters
+from evenhand.workflows.comparing import Comparing
+from evenhand.workflows.trials import Bench, Entry, Failure, Trial
 
 FEWEST_USERS, MOST_USERS, FEWEST_VOTES, DEALS = 100, 400, 4, 6
 PLAIN = "one reward for all (BT)"
@@ -143,7 +143,7 @@ def one(study: Study, attribute: str, args: argparse.Namespace) -> dict[str, Any
     start = time.perf_counter()
     bench = Bench(data, encoding, grouping, args.work / "trials", args.jobs)
     trials: list[Trial | Failure] = list(bench.run(entries, seeds, lambda *a: None, print))
-    report = StandingsReport(Contest(entries, PLAIN, seeds, name, command="runs/voters.sh").standings(data, trials, bench.about()))
+    report = ComparisonReport(Comparing(entries, PLAIN, seeds, name, command="runs/voters.sh").results(data, trials, bench.about()))
     report.save(args.work / name.replace(" ", "-"))
     print(f"\n{name}, {time.perf_counter() - start:.0f} s\n{report!r}", flush=True)
     for e in report.findings.entries:
@@ -152,7 +152,7 @@ def one(study: Study, attribute: str, args: argparse.Namespace) -> dict[str, Any
 
 
 def method(name: str, head: str | None, settings: dict[str, str]) -> Any:
-    return dials.method(name, settings, head)
+    return hyperparameters.method(name, settings, head)
 
 
 def table(study: Study) -> PreferenceData:
@@ -172,16 +172,16 @@ def table(study: Study) -> PreferenceData:
         return evenhand.load(file, source="votes", on_bad="skip", attributes=attributes)
 
 
-def told(found: Standings) -> dict[str, Any]:
+def told(found: Comparison) -> dict[str, Any]:
     """What docs/results.md needs."""
-    duels = {
+    pairwise = {
         d.second: {
             "all": to_json(d.differences),
             "in_these_deals": to_json(d.in_these_deals),
             "by_run": to_json(d.by_run),
             "verdict": d.verdict,
         }
-        for d in found.duels
+        for d in found.pairwise
         if d.first == PLAIN
     }
     entries = [
@@ -193,7 +193,7 @@ def told(found: Standings) -> dict[str, Any]:
         }
         for e in found.entries
     ]
-    return {"groups": list(found.groups), "entries": entries, "plain_minus": duels, "front": to_json(found.front)}
+    return {"groups": list(found.groups), "entries": entries, "plain_minus": pairwise, "front": to_json(found.front)}
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ from evenhand.audits.findings import Requirement
 from evenhand.audits.shortfall import Parts, Question, needed
 from evenhand.cli.terminal import finish
 from evenhand.core import Events, Exclusions, Groups, PreferenceData
-from evenhand.jobs.audit import Asked, audit_scores
-from evenhand.jobs.facts import joined
-from evenhand.jobs.grouping import Grouping
 from evenhand.report import words
 from evenhand.report.report import Report
+from evenhand.workflows.audit import Asked, audit_scores
+from evenhand.workflows.facts import joined
+from evenhand.workflows.grouping import Grouping
 
 
 def scored(margin: np.ndarray, group: list[str], pairs: int) -> Report:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenhand.audits import Outcomes, check_requirements, check_stability, compare, examine_model, outcomes_of
-from evenhand.audits.comparison import levelling_down
+from evenhand.audits.changes import levelling_down
 from evenhand.audits.confounds import dropped_rows
 from evenhand.audits.examine import group_gap
 from evenhand.audits.findings import to_json

@@ -12,14 +12,14 @@ from worlds import two_tastes
 import evenhand
 from evenhand.core import EvenhandError, History
 from evenhand.data.simulate import simulated_users
-from evenhand.jobs import dials
-from evenhand.jobs.compare import rows
-from evenhand.jobs.trained import PERSONALISED, PLAIN, asked, choice, title
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
 from evenhand.report.terminal import lines
 from evenhand.training.choosing import changes, guard, simplest, user_losses
 from evenhand.training.schedule import Schedule
+from evenhand.workflows import hyperparameters
+from evenhand.workflows.compare import rows
+from evenhand.workflows.trained import PERSONALISED, PLAIN, asked, choice, title
 
 GROUP = torch.tensor([0] * 30 + [1] * 10)
 
@@ -134,7 +134,7 @@ def test_titles_name_head_and_features() -> None:
         ("pal", None): "PAL, redesigned",
         ("collaborative", None): "collaborative (unreduced features)",
     }
-    assert {how: title(how[0], dials.method(how[0], {}, how[1])) for how in names} == names
+    assert {how: title(how[0], hyperparameters.method(how[0], {}, how[1])) for how in names} == names
 
 
 def test_the_references_are_the_same_everywhere_and_no_method_merges_with_one_unsaid() -> None:
@@ -151,7 +151,7 @@ def test_the_references_are_the_same_everywhere_and_no_method_merges_with_one_un
     assert {e.name for e in entries} >= {"PAFO (ridge head)"}
 
 
-def test_auto_takes_no_dials() -> None:
+def test_auto_takes_no_hyperparameters() -> None:
     with pytest.raises(EvenhandError, match="name the method they belong to"):
         asked("auto", {"alpha": "0.5"}, None)
 

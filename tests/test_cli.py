@@ -225,7 +225,7 @@ def test_the_recorded_command_names_no_home_folder(fitted: tuple[Path, subproces
 def test_every_verb_that_reads_data_reads_it_alike() -> None:
     from evenhand.cli import verbs
     from evenhand.cli.certificates import certify
-    from evenhand.cli.contests import compare, sweep
+    from evenhand.cli.comparisons import compare, sweep
 
     for verb in (verbs.check, verbs.audit, verbs.fit, verbs.score, compare, sweep, certify):
         options = set(inspect.signature(verb).parameters)

@@ -15,10 +15,6 @@ from worlds import history_of, two_tastes
 
 from evenhand.core import EvenhandError, Pairs
 from evenhand.data.load import load
-from evenhand.jobs import dials
-from evenhand.jobs.fit import fit as fit_job
-from evenhand.jobs.prepare import Encoding
-from evenhand.jobs.score import score as score_job
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.collaborative import CollaborativeMethod, best_unit, factorise, inverse_softplus, regress
 from evenhand.models.collaborative import Collaborative, CollaborativeScorer, votes
@@ -28,6 +24,10 @@ from evenhand.serve.saved import SavedModel, load_model, save_model
 from evenhand.training.loop import minimise
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, margins
+from evenhand.workflows import hyperparameters
+from evenhand.workflows.fit import fit as fit_job
+from evenhand.workflows.prepare import Encoding
+from evenhand.workflows.score import score as score_job
 
 DIM, RANK = 24, 2
 
@@ -257,8 +257,8 @@ def test_gradients_can_go_on_from_the_fit(world: World, fitted: CollaborativeSco
     assert min(on.trace.valid_loss) < 0.69
 
 
-def test_dials_and_what_is_refused(world: World) -> None:
-    method = dials.method("collaborative", {"rank": "3", "own": "0.2"})
+def test_hyperparameters_and_what_is_refused(world: World) -> None:
+    method = hyperparameters.method("collaborative", {"rank": "3", "own": "0.2"})
     assert method == CollaborativeMethod(BradleyTerry(head=Collaborative(3)), own=0.2)
     assert len({str(m) for m in CollaborativeMethod().variants()}) == 8
     for wrong in (lambda: CollaborativeMethod(own=-1), lambda: Collaborative(rank=0), lambda: Collaborative(steps=0)):

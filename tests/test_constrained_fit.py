@@ -21,9 +21,9 @@ from evenhand.cli import app
 from evenhand.core import EvenhandError, PreferenceData
 from evenhand.data.events import from_groups
 from evenhand.data.groups import by_attribute
-from evenhand.jobs.compared import with_events
 from evenhand.training.loop import Constrained, Fitted, Trace
 from evenhand.training.tune import Trial, choose
+from evenhand.workflows.compared import with_events
 
 CLUBS = {"harbour": ["harbour club"], "meadow": ["meadow club"]}
 SUBJECTS = ("choir", "ferry", "market", "garden", "library", "bakery", "bridge", "museum", "cinema", "station")

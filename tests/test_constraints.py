@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evenhand.audits.comparison import compare
+from evenhand.audits.changes import compare
 from evenhand.audits.constraints import examine_constraints
 from evenhand.audits.examine import examine_model
 from evenhand.audits.findings import ConstraintFindings, FittedConstraints, to_json

@@ -136,7 +136,7 @@ def test_check_fit_and_what_follows(data: str, run: Callable[..., int], tmp_path
 
 
 @pytest.mark.parametrize("data", ["one user", "perfect", "all tied", "one pair a user"])
-def test_contests(data: str, run: Callable[..., int], tmp_path: Path) -> None:
+def test_comparisons(data: str, run: Callable[..., int], tmp_path: Path) -> None:
     file = table(tmp_path / "t.jsonl", DATA[data]())
     more = "--encoder", "none", "--seeds", "1", "--jobs", "1"
     for verb in (("compare", "--methods", "bradley_terry", "--tune", "0"), ("sweep", "--over", "alpha=0,1", "--set", "max_epochs=1")):

@@ -15,7 +15,7 @@ from evenhand.data import labels
 from evenhand.data.labels import Choice
 from evenhand.data.load import load
 from evenhand.data.written import decoded
-from evenhand.jobs.audit import margins_of
+from evenhand.workflows.audit import margins_of
 
 TIE = -1
 

@@ -19,7 +19,7 @@ from evenhand.data.doctor import examine
 from evenhand.data.load import load
 from evenhand.data.lookalikes import alike, nothing_words
 from evenhand.data.splits import TEST, TRAIN, VALID, split_pairs
-from evenhand.jobs.audit import margins_of
+from evenhand.workflows.audit import margins_of
 
 ROWS: list[dict[str, Any]] = [
     {"user": "ann", "prompt": "p1", "chosen": "a", "rejected": "b", "country": "FR", "score": 0.5},

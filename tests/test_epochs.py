@@ -14,7 +14,6 @@ import evenhand
 from evenhand.core import Pairs
 from evenhand.data.simulate import write_sample
 from evenhand.data.splits import split_pairs
-from evenhand.jobs.prepare import Encoding, prepare
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
 from evenhand.models.linear import Linear
@@ -22,6 +21,7 @@ from evenhand.training.epochs import mean_rise, shrunk, worst_rise
 from evenhand.training.loop import minimise
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, margins, mean_over_users
+from evenhand.workflows.prepare import Encoding, prepare
 
 
 def validation(n_users: int, minority: float, pairs: int = 4) -> Pairs:

@@ -456,7 +456,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
-def test_dials_out_of_range_are_refused(name: str, value: float) -> None:
+def test_hyperparameters_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(EvenhandError, match=f"faro: {name} is"):
         Faro(**{name: value})  # type: ignore[arg-type]
 

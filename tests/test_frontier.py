@@ -11,32 +11,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import comparison_example as example
 import numpy as np
 import pytest
-import standings_example as example
 from safetensors.numpy import load_file
-from test_report_standings import plain, printed, row_of
+from test_report_comparison import plain, printed, row_of
 
 import evenhand
 import evenhand.methods
 from evenhand.audits.frontier import RateBoard, averaged, cells, constraint_front, counted, expected, noise, resampled, size, violated
 from evenhand.audits.rates import hard, rates
 from evenhand.audits.rates import violation as of_rates
-from evenhand.audits.standings import Violated
+from evenhand.audits.results import Violated
 from evenhand.core import Estimate, EvenhandError, Events, Exclusions, PreferenceData
-from evenhand.jobs import dials, trials
-from evenhand.jobs.contest import Contest
-from evenhand.jobs.trained import PLAIN
-from evenhand.jobs.trials import Bench, Entry, Trial
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.faro import Faro
 from evenhand.methods.penalty import Penalty
+from evenhand.report.comparison import ComparisonReport
+from evenhand.report.comparison import words as said
+from evenhand.report.comparison.constrained import _pane, constraints
+from evenhand.report.comparison.document import publish
+from evenhand.report.comparison.tradeoff import outside, window
 from evenhand.report.public import one_line
-from evenhand.report.standings import StandingsReport
-from evenhand.report.standings import words as said
-from evenhand.report.standings.constrained import _pane, constraints
-from evenhand.report.standings.document import publish
-from evenhand.report.standings.tradeoff import outside, window
+from evenhand.workflows import hyperparameters, trials
+from evenhand.workflows.comparing import Comparing
+from evenhand.workflows.trained import PLAIN
+from evenhand.workflows.trials import Bench, Entry, Trial
 
 NAN = float("nan")
 
@@ -190,11 +190,11 @@ def test_a_coin_with_no_violation_wins_one_whole_axis_only() -> None:
 
 
 @pytest.fixture(scope="module")
-def methods() -> StandingsReport:
-    return StandingsReport(example.bound(is_sweep=False))
+def methods() -> ComparisonReport:
+    return ComparisonReport(example.bound(is_sweep=False))
 
 
-def test_titles_say_what_the_numbers_say(methods: StandingsReport) -> None:
+def test_titles_say_what_the_numbers_say(methods: ComparisonReport) -> None:
     document, found = methods.document, methods.findings
     soft, hard = document["constraint_fronts"]
     assert (soft["chosen"], hard["chosen"], hard["nearest"]) == ("Faro", "", "Faro")
@@ -213,7 +213,7 @@ def test_titles_say_what_the_numbers_say(methods: StandingsReport) -> None:
     assert "is itself the most accurate entry within" in said.constraint_front_sentence(kept, kept["constraint_fronts"][0])
 
 
-def test_table_figure_csv_and_short_forms_hold_the_same_numbers(methods: StandingsReport) -> None:
+def test_table_figure_csv_and_short_forms_hold_the_same_numbers(methods: ComparisonReport) -> None:
     page, found = methods.html(), methods.findings
     rows = list(csv.DictReader(io.StringIO(methods.tables()["violations.csv"])))
     assert len(rows) == 6 * 2
@@ -239,7 +239,7 @@ def test_table_figure_csv_and_short_forms_hold_the_same_numbers(methods: Standin
 
 
 def test_curves_are_joined_in_the_order_of_gamma_on_both_splits() -> None:
-    report = StandingsReport(example.bound())
+    report = ComparisonReport(example.bound())
     document = report.document
     front = document["constraint_fronts"][0]
     assert front["lines"] == [[f"gamma={g}" for g in ("0.02", "0.05", "0.1", "0.2", "1")]]
@@ -252,7 +252,7 @@ def test_curves_are_joined_in_the_order_of_gamma_on_both_splits() -> None:
 
 
 def test_an_entry_far_away_is_named_and_does_not_flatten_the_others() -> None:
-    document = StandingsReport(example.bound()).document
+    document = ComparisonReport(example.bound()).document
     pane = _pane(document, document["constraint_fronts"][0])
     far = replace(pane.spots[0], name="far", accuracy={k: v | {"value": 0.2} for k, v in pane.spots[0].accuracy.items()}, is_best=False)
     ((_, (low, _)),) = window([replace(pane, spots=[*pane.spots, far])])
@@ -263,7 +263,7 @@ def test_an_entry_far_away_is_named_and_does_not_flatten_the_others() -> None:
 
 def test_an_event_of_few_users_hides_every_violation() -> None:
     found = example.bound(fewest=7)
-    report = StandingsReport(found)
+    report = ComparisonReport(found)
     for text in (report.html(), report.json(), report.markdown(), printed(report), *report.tables().values()):
         for e in found.entries:
             for v in e.violations:
@@ -281,7 +281,7 @@ def test_names_of_events_stay_texts() -> None:
     found = example.bound()
     texts = ["<script>alert(1)</script>", "a\u202eb", "$x^2$ | `code`"]
     events = tuple(replace(c, event=t) for c, t in zip(found.events, texts, strict=True))
-    report = StandingsReport(replace(found, events=events, events_rule=texts[0] + texts[1]))
+    report = ComparisonReport(replace(found, events=events, events_rule=texts[0] + texts[1]))
     page = report.html()
     assert "<script" not in page
     assert "\u202e" not in page
@@ -290,11 +290,11 @@ def test_names_of_events_stay_texts() -> None:
 
 
 def test_without_events_there_is_no_such_panel() -> None:
-    document = StandingsReport(example.one_seed()).document
+    document = ComparisonReport(example.one_seed()).document
     assert document["constraint_fronts"] == document["events"] == []
     assert all(e["violations"] == [] and e["cost"] is None for e in document["entries"])
     assert not set(document["formulas"]) & {"violation", "event rate"}
-    assert "violations.csv" not in StandingsReport(example.one_seed()).tables()
+    assert "violations.csv" not in ComparisonReport(example.one_seed()).tables()
 
 
 # --- from training to the page ---
@@ -346,16 +346,16 @@ def interrupted(data: PreferenceData, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module")
-def swept(data: PreferenceData, interrupted: tuple[Path, dict[Path, int]]) -> tuple[StandingsReport, Path]:
+def swept(data: PreferenceData, interrupted: tuple[Path, dict[Path, int]]) -> tuple[ComparisonReport, Path]:
     return _sweep(data, interrupted[0]), interrupted[0]
 
 
-def _sweep(data: PreferenceData, out: Path, gammas: str = "1,0.4,0.2,0.05", **more: Any) -> StandingsReport:
+def _sweep(data: PreferenceData, out: Path, gammas: str = "1,0.4,0.2,0.05", **more: Any) -> ComparisonReport:
     asked: Mapping[str, Any] = {"seeds": 2, "head": "linear", "settings": {"step": "0.05", "bound": "3"}, **FAST}
     return evenhand.sweep(data, {"gamma": gammas.split(",")}, "faro", out=out, **(asked | more))
 
 
-def test_the_violation_falls_as_gamma_falls(swept: tuple[StandingsReport, Path]) -> None:
+def test_the_violation_falls_as_gamma_falls(swept: tuple[ComparisonReport, Path]) -> None:
     found = swept[0].findings
     assert [e.name for e in found.entries] == [PLAIN, "gamma=1", "gamma=0.4", "gamma=0.2", "gamma=0.05"]
     soft = {e.name: e.violations[0] for e in found.entries}
@@ -376,7 +376,7 @@ def test_the_violation_falls_as_gamma_falls(swept: tuple[StandingsReport, Path])
     assert "γ 0.05" in page
 
 
-def test_gamma_one_is_bradley_terry_exactly(swept: tuple[StandingsReport, Path]) -> None:
+def test_gamma_one_is_bradley_terry_exactly(swept: tuple[ComparisonReport, Path]) -> None:
     plain_one, same = swept[0].findings.entries[:2]
     assert [(v.selection, v.held_out, v.pooled) for v in same.violations] == [
         (v.selection, v.held_out, v.pooled) for v in plain_one.violations
@@ -387,11 +387,11 @@ def test_gamma_one_is_bradley_terry_exactly(swept: tuple[StandingsReport, Path])
     assert same.cost.value == 0
 
 
-def test_trials_hold_each_users_rates(data: PreferenceData, swept: tuple[StandingsReport, Path]) -> None:
+def test_trials_hold_each_users_rates(data: PreferenceData, swept: tuple[ComparisonReport, Path]) -> None:
     report, out = swept
     bench = Bench(data, FAST["encoding"], FAST["grouping"], out / "trials", 1)
     assert bench._read(Entry("x", BradleyTerry()), 0) is None  # its head is another
-    found = [bench._read(Entry("x", dials.method("bradley_terry", {}, "linear")), s) for s in (0, 1)]
+    found = [bench._read(Entry("x", hyperparameters.method("bradley_terry", {}, "linear")), s) for s in (0, 1)]
     sizes = []
     for t in found:
         assert t is not None
@@ -407,7 +407,7 @@ def test_trials_hold_each_users_rates(data: PreferenceData, swept: tuple[Standin
 
 
 def test_an_interrupted_sweep_goes_on_where_it_stopped(
-    interrupted: tuple[Path, dict[Path, int]], swept: tuple[StandingsReport, Path]
+    interrupted: tuple[Path, dict[Path, int]], swept: tuple[ComparisonReport, Path]
 ) -> None:
     out, before = interrupted
     assert len(before) == 5  # all of the first seed
@@ -416,7 +416,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(
     assert all(e.seeds == 2 for e in swept[0].findings.entries)
 
 
-def test_a_replica_is_what_it_would_be_alone(data: PreferenceData, swept: tuple[StandingsReport, Path], tmp_path: Path) -> None:
+def test_a_replica_is_what_it_would_be_alone(data: PreferenceData, swept: tuple[ComparisonReport, Path], tmp_path: Path) -> None:
     _sweep(data, tmp_path, "0.05", seeds=1)
     files = sorted((tmp_path / "trials").glob("*.safetensors"))
     assert len(files) == 2
@@ -442,10 +442,10 @@ def test_other_events_are_other_trials(data: PreferenceData, tmp_path: Path) -> 
     assert len({bench._file(entry, 0), *others}) == 5
 
 
-@pytest.mark.parametrize("name", sorted(dials.found_in(evenhand.methods)))
-def test_no_two_dials_of_a_method_have_one_name(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(hyperparameters.found_in(evenhand.methods)))
+def test_no_two_hyperparameters_of_a_method_have_one_name(name: str) -> None:
     """A trial file is named by them, and --set finds them by name."""
-    names = [dial for dial, _ in dials.dials(dials.method(name, {}))]
+    names = [hyperparameter for hyperparameter, _ in hyperparameters.hyperparameters(hyperparameters.method(name, {}))]
     assert len(names) == len(set(names))
 
 
@@ -493,9 +493,9 @@ def test_rates_by_hand() -> None:
     assert alone == {}
 
 
-def test_too_many_comparisons_that_nobody_asked_for_are_left_out(data: PreferenceData, swept: tuple[StandingsReport, Path]) -> None:
+def test_too_many_comparisons_that_nobody_asked_for_are_left_out(data: PreferenceData, swept: tuple[ComparisonReport, Path]) -> None:
     bench = Bench(data, FAST["encoding"], FAST["grouping"], swept[1] / "trials", 1)
-    entries = [Entry(PLAIN, dials.method("bradley_terry", {}, "linear"))]
+    entries = [Entry(PLAIN, hyperparameters.method("bradley_terry", {}, "linear"))]
     (trial,) = bench.run(entries, [0], lambda *a: None, lambda note: None)
     assert isinstance(trial, Trial)
     names = tuple(f"event {i}" for i in range(30))  # 435 comparisons, 870 for equalized odds
@@ -503,11 +503,11 @@ def test_too_many_comparisons_that_nobody_asked_for_are_left_out(data: Preferenc
     for cell, notion, k in (("valid", "dp", 30), ("test", "dp", 30), ("valid", "eo", 60), ("test", "eo", 60)):
         arrays |= {f"{cell}.{notion}.{d}": rng.random((48, k)) for d in ("soft", "hard")} | {f"{cell}.{notion}.pairs": np.full(k, 48)}
     many = replace(trial, events=names, arrays=arrays)
-    told = Contest(entries, PLAIN, [0], "x", resamples=50).standings(data, [many], {})
+    told = Comparing(entries, PLAIN, [0], "x", resamples=50).results(data, [many], {})
     assert told.constraint_fronts == told.entries[0].violations == ()
     assert sum("would compare 435 pairs of events" in limit for limit in told.limits) == 1
     asked = [*entries, Entry("Faro", Faro())]
-    told = Contest(asked, PLAIN, [0], "x", resamples=50).standings(data, [many, replace(many, entry="Faro")], {})
+    told = Comparing(asked, PLAIN, [0], "x", resamples=50).results(data, [many, replace(many, entry="Faro")], {})
     assert {f.notion for f in told.constraint_fronts} == {"dp"}
 
 

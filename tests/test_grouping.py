@@ -15,9 +15,9 @@ import evenhand
 from evenhand.core import DataError, PreferenceData
 from evenhand.data.pairing import Judgements
 from evenhand.data.sources.ratings import SOURCE as RATINGS
-from evenhand.jobs.trials import Bench, Entry, Trial
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.linear import Linear
+from evenhand.workflows.trials import Bench, Entry, Trial
 
 WORDS = evenhand.Encoding(None, dim=16)
 QUICK = {"max_epochs": "2"}
@@ -128,7 +128,7 @@ def test_one_file_has_one_support_rule_in_every_verb(made_up, measure: str, tmp_
 
 
 def test_words_alone_tell_tastes_apart_where_nothing_is_shared() -> None:
-    groups = evenhand.Grouping().groups(alone(), evenhand.jobs.grouping.support_of(alone()))
+    groups = evenhand.Grouping().groups(alone(), evenhand.workflows.grouping.support_of(alone()))
     np.testing.assert_array_equal(groups.of_user, np.arange(60) % 5 == 0)
 
 

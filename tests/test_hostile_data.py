@@ -12,9 +12,9 @@ from evenhand.core import PreferenceData
 from evenhand.data.load import load
 from evenhand.encode.minilm import MiniLM
 from evenhand.encode.unknown import hardly_read
-from evenhand.jobs.audit import audit
-from evenhand.jobs.check import check
-from evenhand.jobs.grouping import Grouping
+from evenhand.workflows.audit import audit
+from evenhand.workflows.check import check
+from evenhand.workflows.grouping import Grouping
 
 CHINESE = "我认为政府应该提高税收以改善公共服务"  # 14 of its 18 characters are no piece of the vocabulary
 

@@ -371,7 +371,7 @@ def test_a_group_without_validation_pairs_keeps_the_pooled_teacher(world: Any) -
 
 
 @pytest.mark.parametrize("wrong", [{"alpha": 1.5}, {"balance": -0.1}, {"temperature": 0.0}, {"teacher_lr": float("nan")}])
-def test_dials_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+def test_hyperparameters_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(EvenhandError, match=next(iter(wrong))):
         Pafo(BASE, **wrong)
 

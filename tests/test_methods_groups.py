@@ -269,7 +269,7 @@ def test_regularisation_evens_margins_out_and_the_published_coefficient_does_the
     train, _, _ = two_tastes(n_users=40, pairs=16)
     base = BradleyTerry(Linear(), Schedule(lr=0.05, weight_decay=0.0, dropout=0.0, batch_users=100, max_epochs=150, context=(0.0, 0.0)))
     forced = {"plain": (0.0, 0.0), "penalty": (2.0, 0.0), "divided": (0.0, -1.0), "published": (0.0, 1.0)}
-    even = {name: evenness(RewardFairness(base, *dials), train) for name, dials in forced.items()}
+    even = {name: evenness(RewardFairness(base, *hyperparameters), train) for name, hyperparameters in forced.items()}
     assert even["penalty"] > even["plain"] + 0.005
     assert even["divided"] > even["plain"] + 0.005
     assert even["published"] < even["plain"] - 0.005
@@ -355,7 +355,7 @@ def test_missing_groups_are_named_before_training(kind: Any, world: Any, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("kind", "dial", "value"),
+    ("kind", "hyperparameter", "value"),
     [
         (Reweight, "power", 1.5),
         (Reweight, "power", -0.1),
@@ -367,9 +367,9 @@ def test_missing_groups_are_named_before_training(kind: Any, world: Any, monkeyp
         (RewardFairness, "gamma", float("nan")),
     ],
 )
-def test_dials_out_of_range_are_named(kind: Any, dial: str, value: float) -> None:
-    with pytest.raises(EvenhandError, match=f"{dial} is"):
-        kind(**{dial: value})
+def test_hyperparameters_out_of_range_are_named(kind: Any, hyperparameter: str, value: float) -> None:
+    with pytest.raises(EvenhandError, match=f"{hyperparameter} is"):
+        kind(**{hyperparameter: value})
 
 
 @pytest.mark.parametrize("kind", [*GROUP_AWARE, RewardFairness])

@@ -15,7 +15,6 @@ from torch.nn.functional import cosine_similarity, normalize
 from worlds import history_of, two_tastes
 
 from evenhand.core import EvenhandError, History, Pairs
-from evenhand.jobs import dials
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.p_rlhf import PRlhfMethod, nobody
 from evenhand.methods.pref import PrefMethod, start_at, tastes
@@ -33,6 +32,7 @@ from evenhand.models.vpl import Vpl
 from evenhand.training.loop import minimise
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, margins
+from evenhand.workflows import hyperparameters
 
 DIM = 8
 SCHEDULE = Schedule(max_epochs=50, lr=1e-2, weight_decay=0.05, dropout=0.05)
@@ -100,14 +100,14 @@ def built(head: Any, dim: int = DIM, seed: int = 1) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("method", "head", "dial", "value"),
+    ("method", "head", "hyperparameter", "value"),
     [("p_rlhf", "p_rlhf", "generic", 0.25), ("p_rlhf", "p_rlhf_cluster", "clusters", 5), ("p_rlhf", "p_rlhf", "seats", 20000),
      ("vpl", "vpl", "kl", 1e-4), ("pref", "pref", "rank", 6), ("bradley_terry", "lore", "rank", 3), ("bradley_terry", "pal", "prototypes", 4),
      ("bradley_terry", "pal_angle", "steps", 10), ("bradley_terry", "gpo", "layers", 1)],
 )  # fmt: skip
-def test_found_by_name_with_their_dials(method: str, head: str, dial: str, value: float) -> None:
-    built = dials.method(method, {dial: str(value)}, head)
-    assert dict(dials.dials(built))[dial] == value
+def test_found_by_name_with_their_hyperparameters(method: str, head: str, hyperparameter: str, value: float) -> None:
+    built = hyperparameters.method(method, {hyperparameter: str(value)}, head)
+    assert dict(hyperparameters.hyperparameters(built))[hyperparameter] == value
     assert next(built.variants()) == built
     assert len({str(v) for v in built.variants()}) == len(list(built.variants()))
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evenhand.audits.ranking import Board, Judged, correlation, dominance, duels, front, knee, levels, over_seeds, unfairness
+from evenhand.audits.ranking import Board, Judged, correlation, dominance, front, knee, levels, over_seeds, pairwise, unfairness
 from evenhand.core import Estimate
-from evenhand.jobs.contest import traded
+from evenhand.workflows.comparing import traded
 
 
 def board(accuracy: np.ndarray, group: np.ndarray | None = None, names: tuple[str, ...] = ("a", "b", "c")) -> Board:
@@ -22,7 +22,7 @@ def board(accuracy: np.ndarray, group: np.ndarray | None = None, names: tuple[st
     return Board(names[:entries], known, accuracy, group, np.tile(np.linspace(0.2, 0.9, users), (seeds, 1)), pairs)
 
 
-def pairwise(e: np.ndarray, a: int, b: int) -> np.ndarray:
+def contrast(e: np.ndarray, a: int, b: int) -> np.ndarray:
     row = np.zeros(len(e))
     row[a], row[b] = 1, -1
     return row
@@ -72,14 +72,14 @@ def test_coverage_of_ratio_intervals_with_two_seeds_and_moving_groups() -> None:
     assert 0.92 <= held / 400 <= 0.98
 
 
-def test_intervals_of_duels_hold_at_once() -> None:
-    """Eight equal entries, 28 duels: alone, 5 % of each would be wrong and most boards would name a winner."""
+def test_intervals_of_pairwise_comparisons_hold_at_once() -> None:
+    """Eight equal entries, 28 pairwise: alone, 5 % of each would be wrong and most boards would name a winner."""
     rng, wrong, alone = np.random.default_rng(4), 0, 0
     for trial in range(200):
         b = board(rng.uniform(size=(8, 1, 40)), names=tuple("abcdefgh"))
         found = levels(b)
-        wrong += any(d.verdict != "undecided" for d in duels(b, found, trial))
-        single = [found.estimate(pairwise(np.zeros(8), i, j), 0, "", "") for i in range(8) for j in range(i)]
+        wrong += any(d.verdict != "undecided" for d in pairwise(b, found, trial))
+        single = [found.estimate(contrast(np.zeros(8), i, j), 0, "", "") for i in range(8) for j in range(i)]
         alone += any(e.low > 0 or e.high < 0 for e in single)
     assert wrong / 200 <= 0.09
     assert alone / 200 > 0.3
@@ -90,7 +90,7 @@ def test_a_clear_winner_is_named_in_both_directions() -> None:
     base = rng.uniform(0.4, 0.6, size=(1, 80))
     group = np.repeat([[0, 1]], 40, axis=1).reshape(1, 80)
     b = board(np.stack([base + 0.1, base, base + np.where(group, -0.1, 0.1)]) + rng.normal(0, 0.01, (3, 1, 80)), group)
-    said = {(d.first, d.second): d.verdict for d in duels(b, levels(b), 0)}
+    said = {(d.first, d.second): d.verdict for d in pairwise(b, levels(b), 0)}
     assert said == {("a", "b"): "dominates clearly", ("a", "c"): "dominates", ("b", "c"): "trades"} or said == {
         ("a", "b"): "dominates clearly", ("a", "c"): "undecided", ("b", "c"): "trades"
     }  # fmt: skip
@@ -107,12 +107,12 @@ def shared(rng: np.random.Generator, users: int = 60, prompts: int = 30, deals: 
 
 
 def test_prompts_that_users_share_are_no_evidence_of_dominance() -> None:
-    """30 test prompts for all: by user alone every sixth contest of equal models has a winner."""
+    """30 test prompts for all: by user alone every sixth comparison of equal models has a winner."""
     rng, wrong, alone = np.random.default_rng(7), 0, 0
     for trial in range(150):
         b = shared(rng)
-        wrong += duels(b, levels(b), trial)[0].verdict != "undecided"
-        alone += duels(b, levels(replace(b, judged=())), trial)[0].verdict != "undecided"
+        wrong += pairwise(b, levels(b), trial)[0].verdict != "undecided"
+        alone += pairwise(b, levels(replace(b, judged=())), trial)[0].verdict != "undecided"
     assert wrong / 150 <= 0.09
     assert alone / 150 > 0.12
 
@@ -139,9 +139,9 @@ def test_a_tiny_group_neither_decides_nor_hides_a_choice() -> None:
 
 def test_one_deal_says_nothing_of_another() -> None:
     b = board(np.random.default_rng(8).uniform(size=(2, 1, 40)))
-    (duel,) = duels(b, levels(b), 0)
-    assert duel.differences == duel.in_these_deals
-    assert (duel.by_run[0].low, duel.by_run[0].high) == (-1.0, 1.0)
+    (pair,) = pairwise(b, levels(b), 0)
+    assert pair.differences == pair.in_these_deals
+    assert (pair.by_run[0].low, pair.by_run[0].high) == (-1.0, 1.0)
 
 
 def test_intervals_hold_where_deals_differ() -> None:

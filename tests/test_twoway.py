@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evenhand.audits.comparison import compare
+from evenhand.audits.changes import compare
 from evenhand.audits.examine import examine_model
 from evenhand.audits.metrics import correct
 from evenhand.audits.outcomes import Outcomes

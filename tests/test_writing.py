@@ -18,10 +18,10 @@ import torch
 
 import evenhand.cli
 from evenhand.core import DataError
-from evenhand.jobs import fit as jobs_fit
 from evenhand.models.low_rank import LowRank
 from evenhand.report.report import FILES, KIND, Report
 from evenhand.serve.saved import SavedModel, load_model, save_model
+from evenhand.workflows import fit as jobs_fit
 from evenhand.writing import LIST, check, part, write
 
 OLD, NEW = {"a.csv": b"1", "b.csv": b"old", "gone.csv": b"2"}, {"a.csv": b"1", "b.csv": b"new" * 10_000, "c.csv": b"3"}
@@ -283,7 +283,7 @@ def test_two_processes_write_one_after_the_other(tmp_path: Path) -> None:
 WORKERS = """
 import multiprocessing, os, sys, time
 from pathlib import Path
-from evenhand.jobs.trials import _work
+from evenhand.workflows.trials import _work
 class Busy:
     def __init__(self, place): self.place = place
     def training(self):
@@ -334,7 +334,7 @@ ROW = {"user": "u", "prompt": "p", "chosen": "a", "rejected": "b", "reward": 1.0
         ("fit pairs.jsonl --out .", "training.csv"),
         ("fit pairs.jsonl --out .", "model/model.safetensors"),
         ("fit pairs.jsonl --out .", "model"),
-        ("compare pairs.jsonl --out .", "standings.csv"),
+        ("compare pairs.jsonl --out .", "results.csv"),
         ("compare pairs.jsonl --encoder none --methods lore --out .", "trials"),
         ("sweep pairs.jsonl --over alpha=0,1 --out .", "violations.csv"),
         ("transfer {0} --out .", "transfer.json"),

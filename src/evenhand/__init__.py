@@ -17,25 +17,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evenhand.core import DataError, EvenhandError, PreferenceData
     from evenhand.data.load import load
-    from evenhand.jobs.audit import audit
-    from evenhand.jobs.certify import certify
-    from evenhand.jobs.check import check
-    from evenhand.jobs.compare import compare
-    from evenhand.jobs.compared import with_events
-    from evenhand.jobs.fit import Fit, fit
-    from evenhand.jobs.grouping import Grouping
-    from evenhand.jobs.prepare import Encoding
-    from evenhand.jobs.sweep import sweep
-    from evenhand.jobs.transfer import transfer
-    from evenhand.jobs.verify import verify
     from evenhand.report.certificate import CertificateReport
+    from evenhand.report.comparison import ComparisonReport
     from evenhand.report.report import Report
-    from evenhand.report.standings import StandingsReport
     from evenhand.report.transfer import TransferReport
     from evenhand.serve.reward_model import RewardModel
+    from evenhand.workflows.audit import audit
+    from evenhand.workflows.certify import certify
+    from evenhand.workflows.check import check
+    from evenhand.workflows.compare import compare
+    from evenhand.workflows.compared import with_events
+    from evenhand.workflows.fit import Fit, fit
+    from evenhand.workflows.grouping import Grouping
+    from evenhand.workflows.prepare import Encoding
+    from evenhand.workflows.sweep import sweep
+    from evenhand.workflows.transfer import transfer
+    from evenhand.workflows.verify import verify
 
 __all__ = [
     "CertificateReport",
+    "ComparisonReport",
     "DataError",
     "Encoding",
     "EvenhandError",
@@ -44,7 +45,6 @@ __all__ = [
     "PreferenceData",
     "Report",
     "RewardModel",
-    "StandingsReport",
     "TransferReport",
     "audit",
     "certify",
@@ -61,25 +61,25 @@ __all__ = [
 _HOMES = {
     "CertificateReport": "report.certificate",
     "DataError": "core",
-    "Encoding": "jobs.prepare",
+    "Encoding": "workflows.prepare",
     "EvenhandError": "core",
-    "Fit": "jobs.fit",
-    "Grouping": "jobs.grouping",
+    "Fit": "workflows.fit",
+    "Grouping": "workflows.grouping",
     "PreferenceData": "core",
     "Report": "report.report",
     "RewardModel": "serve.reward_model",
-    "StandingsReport": "report.standings",
+    "ComparisonReport": "report.comparison",
     "TransferReport": "report.transfer",
-    "audit": "jobs.audit",
-    "certify": "jobs.certify",
-    "check": "jobs.check",
-    "compare": "jobs.compare",
-    "fit": "jobs.fit",
+    "audit": "workflows.audit",
+    "certify": "workflows.certify",
+    "check": "workflows.check",
+    "compare": "workflows.compare",
+    "fit": "workflows.fit",
     "load": "data.load",
-    "sweep": "jobs.sweep",
-    "transfer": "jobs.transfer",
-    "verify": "jobs.verify",
-    "with_events": "jobs.compared",
+    "sweep": "workflows.sweep",
+    "transfer": "workflows.transfer",
+    "verify": "workflows.verify",
+    "with_events": "workflows.compared",
 }
 
 

@@ -1,6 +1,6 @@
 """Statistics of an audit: margins in, findings out. Knows no model and no text."""
 
-from evenhand.audits.comparison import compare
+from evenhand.audits.changes import compare
 from evenhand.audits.examine import examine_model
 from evenhand.audits.outcomes import Outcomes, outcomes_of
 from evenhand.audits.stability import Stability, check_stability

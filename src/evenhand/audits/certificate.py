@@ -81,7 +81,7 @@ def certify(rates: Rates, notion: Notion, gamma: float, delta: float, bound: str
     """The certificate of these rates at gamma in (0, 1] and delta in (0, 1).
 
     bound: betting (the default: in simulation valid and the tightest), empirical_bernstein or hoeffding. seed: of betting's order, not to
-    be chosen by who certifies (see `jobs.certify.drawn_from`).
+    be chosen by who certifies (see `workflows.certify.drawn_from`).
     Raises EvenhandError on values outside their ranges and on fewer than two events, TooFewUsers naming the events under 10 users.
     """
     check_request(notion, gamma, delta, bound)

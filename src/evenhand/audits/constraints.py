@@ -9,7 +9,7 @@ import numpy as np
 
 from evenhand.audits.bootstrap import RESAMPLED_USERS, basic_interval, resampled_means
 from evenhand.audits.broken import broken, in_short
-from evenhand.audits.comparison import levelling_down, same_pairs
+from evenhand.audits.changes import levelling_down, same_pairs
 from evenhand.audits.examine import MIN_USERS, calibration_error
 from evenhand.audits.findings import ConstraintFindings, FittedConstraints, GroupCost, Paired, ViolationFinding
 from evenhand.audits.intervals import contrast, estimate, in_points

@@ -19,7 +19,7 @@ import numpy as np
 from evenhand.audits.bootstrap import RESAMPLED_USERS, basic_interval, holding, resampled_sums
 from evenhand.audits.ranking import knee
 from evenhand.audits.rates import Notion, Rates, rates, soft
-from evenhand.audits.standings import ConstraintFront, EventCount, Violated
+from evenhand.audits.results import ConstraintFront, EventCount, Violated
 from evenhand.audits.violations import violations
 from evenhand.core import Estimate, Events
 

@@ -25,7 +25,7 @@ from scipy.stats import rankdata
 from evenhand.audits.bootstrap import RESAMPLED_USERS, holding
 from evenhand.audits.intervals import LEVEL, simultaneous_alpha
 from evenhand.audits.metrics import USER_METRICS
-from evenhand.audits.standings import Front, Unfairness, Versus
+from evenhand.audits.results import Front, Pairwise, Unfairness
 from evenhand.audits.twoway import covariance, numbered, share_units
 from evenhand.core import Estimate
 
@@ -190,7 +190,7 @@ def over_seeds(board: Board) -> np.ndarray:
     return stacked.std(axis=0, ddof=1) if len(stacked) > 1 else np.full(stacked.shape[1:], np.nan)
 
 
-def duels(board: Board, found: Levels, seed: int) -> tuple[Versus, ...]:
+def pairwise(board: Board, found: Levels, seed: int) -> tuple[Pairwise, ...]:
     """Every two entries: first minus second in every group, simultaneous over all of these (max-t), and who dominates whom."""
     cells = [g for g in range(len(board.groups)) if found.users[g]] or [len(board.groups)]
     names = (*board.groups, "all")
@@ -211,7 +211,7 @@ def duels(board: Board, found: Levels, seed: int) -> tuple[Versus, ...]:
         told = [(difference(a, b), c, "difference of accuracy", names[c]) for c in cells]
         differences = tuple(found.estimate(*about, alpha) for about in told)
         out.append(
-            Versus(
+            Pairwise(
                 board.names[a],
                 board.names[b],
                 differences,

@@ -61,7 +61,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Versus:
+class Pairwise:
     """Two rewards at one beta: measured, largest over prompts, beside what e = `Transfer.epsilon` allows. loss: J_r(pi_r) - J_r(pi_r').
 
     gap: under the other reward's policy. gap_bound: what the gap under this reward's cannot exceed then, at most 1.
@@ -89,7 +89,7 @@ class Transfer:
     reference: Policy
     gibbs: tuple[Policy, ...]  # beta falling: from the reference to ever sharper policies
     best_of: tuple[Policy, ...]  # n rising
-    versus: tuple[Versus, ...]  # as gibbs; () without a second reward
+    versus: tuple[Pairwise, ...]  # as gibbs; () without a second reward
     epsilon: float  # half the largest range of r - r' within a prompt; nan without a second reward
     n_prompts: int
     n_candidates: int
@@ -151,7 +151,7 @@ def measure(
 
     own = tuple(gibbs(c.reward, beta) for beta in sorted(set(betas), reverse=True))
     epsilon = nan
-    versus: tuple[Versus, ...] = ()
+    versus: tuple[Pairwise, ...] = ()
     if c.other is not None:
         other = c.other
         epsilon = float(policies.half_range(c, c.reward - other).max())
@@ -223,12 +223,12 @@ def _alpha(means: Means, size: int, seed: int) -> float:
     return simultaneous_alpha(all_pairs.correlation, seed)
 
 
-def _versus(c: Candidates, other: np.ndarray, epsilon: float, beta: float, policy: Policy) -> Versus:
+def _versus(c: Candidates, other: np.ndarray, epsilon: float, beta: float, policy: Policy) -> Pairwise:
     """policy: the other reward's, at the same beta."""
     mine, theirs = policies.gibbs(c, c.reward, beta), policies.gibbs(c, other, beta)
     reach = epsilon / beta
     loss = 0.0 if beta == inf else beta * float(policies.divergence(c, theirs, mine).max())
-    return Versus(
+    return Pairwise(
         beta, policy.gap, min(1.0, policy.gap.value + 2 * float(np.tanh(reach / 2))) if policy.most else nan,
         float(np.abs(mine - theirs).max()), 2 * reach, float(policies.distance(c, mine, theirs).max()), float(np.tanh(reach / 2)),
         loss, 0.0 if beta == inf else epsilon * reach / 2,

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from evenhand.audits.broken import broken, in_short
-from evenhand.audits.comparison import same_pairs
+from evenhand.audits.changes import same_pairs
 from evenhand.audits.examine import MIN_PAIRS, MIN_USERS, compared, exclusion
 from evenhand.audits.findings import Requirement
 from evenhand.audits.intervals import (

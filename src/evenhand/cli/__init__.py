@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from evenhand.cli.certificates import certify, verify
-from evenhand.cli.contests import compare, sweep
+from evenhand.cli.comparisons import compare, sweep
 from evenhand.cli.policies import transfer
 from evenhand.cli.terminal import tell
 from evenhand.cli.verbs import audit, check, demo, fit, score

@@ -61,9 +61,9 @@ def certify(
     Exit codes: 0 certified, 1 not certified, 2 usage or data error, 3 too few users in an event.
     """
     from evenhand.audits.certificate import TooFewUsers, check_request
-    from evenhand.jobs.certify import certify as run
     from evenhand.report.certificate import FILES, KIND, event_rows, meaning
     from evenhand.report.terminal import plain_table
+    from evenhand.workflows.certify import certify as run
 
     check_request(notion.value, gamma, delta, bound.value)
     check_place(out, FILES, KIND, reading.bad_rows)
@@ -110,10 +110,10 @@ def verify(
     DATA is read as the certificate says. Exit codes: 0 verified (certified or not: every field is right), 1 refused, 2 usage or data error.
     """
     from evenhand.data.load import load
-    from evenhand.jobs.compared import with_events
-    from evenhand.jobs.sealed import Refused, read_document
-    from evenhand.jobs.verify import request
-    from evenhand.jobs.verify import verify as run
+    from evenhand.workflows.compared import with_events
+    from evenhand.workflows.sealed import Refused, read_document
+    from evenhand.workflows.verify import request
+    from evenhand.workflows.verify import verify as run
 
     try:
         asked = request(read_document(certificate))

@@ -1,4 +1,4 @@
-"""From what was typed to what the jobs take; errors before the work and not after it."""
+"""From what was typed to what the workflows take; errors before the work and not after it."""
 
 from __future__ import annotations
 

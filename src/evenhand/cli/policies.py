@@ -31,9 +31,9 @@ def transfer(
     seed: Seed = 0,
 ) -> None:
     """Measure how far groups lie apart once a policy follows the reward: exact Gibbs and best-of-n over given candidates, beside bounds."""
-    from evenhand.jobs.transfer import transfer as run
     from evenhand.report.transfer import FILES, KIND
     from evenhand.report.transfer.terminal import transfer_lines, transfer_table
+    from evenhand.workflows.transfer import transfer as run
 
     check_place(out, FILES, KIND)
     report = run(

@@ -14,8 +14,8 @@ import typer
 from evenhand.core import visible
 
 if TYPE_CHECKING:
+    from evenhand.report.comparison import ComparisonReport
     from evenhand.report.report import Report
-    from evenhand.report.standings import StandingsReport
 
 
 def say(*parts: Any) -> None:
@@ -67,8 +67,8 @@ def finish(report: Report, path: Path) -> None:
     """Print the ten lines, and end with the exit code of the verdict."""
     from rich.text import Text
 
-    from evenhand.jobs.score_facts import EQUAL_SCORES, SEVERAL_SCORES
     from evenhand.report.terminal import lines, table
+    from evenhand.workflows.score_facts import EQUAL_SCORES, SEVERAL_SCORES
 
     odd = [told for name in (EQUAL_SCORES, SEVERAL_SCORES) if (told := report.findings.facts.get(name))]
     simulated = ["Users are simulated: these figures say nothing about people."] if report.findings.simulated else []
@@ -77,9 +77,9 @@ def finish(report: Report, path: Path) -> None:
     raise typer.Exit(report.exit_code)
 
 
-def finish_standings(report: StandingsReport, path: Path) -> None:
+def finish_comparison(report: ComparisonReport, path: Path) -> None:
     """Print the table and who won. There is no requirement here, so the exit code is 0."""
-    from evenhand.report.standings.terminal import standings_lines, standings_table
+    from evenhand.report.comparison.terminal import results_lines, results_table
 
     simulated = ["Users are simulated: these figures say nothing about people."] if report.findings.simulated else []
-    say(*simulated, standings_table(report), *standings_lines(report), f"report: {path}")
+    say(*simulated, results_table(report), *results_lines(report), f"report: {path}")

@@ -43,9 +43,9 @@ def check(
     reading: Reading,
 ) -> None:
     """Read DATA, say whether it can be used and what to mend first: duplicates, contradictions, leakage, surface features, ids."""
-    from evenhand.jobs.check import check as run
     from evenhand.report.checked import FILES, KIND, CheckReport
     from evenhand.report.terminal import exclusions, plain_table
+    from evenhand.workflows.check import check as run
 
     check_place(out, FILES, KIND, reading.bad_rows)
     loaded = reading.load(data)
@@ -75,9 +75,9 @@ def audit(
     cache: Cache = None,
 ) -> None:
     """Audit a reward model: a saved one (--model), or any that left its scores in DATA (--scores)."""
-    from evenhand.jobs.audit import audit as run
-    from evenhand.jobs.grouping import Grouping
     from evenhand.report.report import FILES, KIND
+    from evenhand.workflows.audit import audit as run
+    from evenhand.workflows.grouping import Grouping
 
     check_place(out, FILES, KIND, reading.bad_rows, assigned)
     columns = None if scores is None else [name.strip() for name in scores.split(",")]
@@ -115,7 +115,9 @@ def fit(
         ),
     ] = "auto",
     head: Head = None,
-    setting: Annotated[list[str] | None, typer.Option("--set", help="A dial: alpha=0.25. May be repeated.", show_default=False)] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="A hyperparameter: alpha=0.25. May be repeated.", show_default=False)
+    ] = None,
     tune: Annotated[int, typer.Option(min=0, help="Settings of each model to try on validation, at most 8; 0 = the defaults.")] = 0,
     certify_share: Annotated[
         float, typer.Option(help="Share of the prompts that nothing looks at, kept for `evenhand certify`; 0.25 is usual.")
@@ -149,11 +151,11 @@ def fit(
     simulated: Simulated = False,
 ) -> None:
     """Train a reward model, judge it on held-out users and prompts, and write model and report."""
-    from evenhand.jobs.fit import fit as run
-    from evenhand.jobs.grouping import Grouping
-    from evenhand.jobs.prepare import Encoding
     from evenhand.report.report import FILES, KIND
     from evenhand.serve.saved import check_replaceable
+    from evenhand.workflows.fit import fit as run
+    from evenhand.workflows.grouping import Grouping
+    from evenhand.workflows.prepare import Encoding
 
     check_place(out, FILES, KIND, reading.bad_rows, assigned)
     check_replaceable(out / "model")
@@ -205,8 +207,8 @@ def score(
 ) -> None:
     """Score the pairs of DATA with a saved model, each user read from his or her pairs in --history."""
     from evenhand.core import DataError
-    from evenhand.jobs.score import KIND
-    from evenhand.jobs.score import score as run
+    from evenhand.workflows.score import KIND
+    from evenhand.workflows.score import score as run
     from evenhand.writing import check
 
     if out.is_dir():

@@ -59,6 +59,6 @@ def seat_of(history: History, seats: int) -> tuple[Tensor, Tensor]:
     if len(history) and int(history.row.max()) >= seats:
         raise EvenhandError(
             f"p_rlhf has {seats} seats for training users and found user number {int(history.row.max())}. "
-            "Expected: a seat for each. To do: set the dial seats to the number of users, such as --set seats=20000."
+            "Expected: a seat for each. To do: set the hyperparameter seats to the number of users, such as --set seats=20000."
         )
     return history.row.clamp_min(0), history.row >= 0

@@ -1,0 +1,318 @@
+"""From checked pairs to what methods and audits take: features of distinct responses, splits, support, groups, index pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from evenhand.audits.outcomes import Outcomes, outcomes_of
+from evenhand.audits.stability import Stability, check_stability
+from evenhand.core import DataError, EvenhandError, Events, Groups, History, Oriented, Pairs, PreferenceData
+from evenhand.data.matched import tied_texts
+from evenhand.data.splits import MIN_PROMPTS, TEST, TRAIN, VALID, Split
+from evenhand.data.support import Support
+from evenhand.encode.cache import encode_cached
+from evenhand.encode.encoder import TextEncoder, truncated
+from evenhand.encode.projection import FeatureMap, Recipe
+from evenhand.encode.unknown import hardly_read
+from evenhand.serve.reward_model import item_text
+from evenhand.training.scoring import margins, rewards
+from evenhand.workflows import hyperparameters
+from evenhand.workflows.grouping import Grouping, check_parted, support_of
+
+Progress = Callable[[str, int, int], None]  # (what is being done, done, in all)
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """The progress of a caller who does not want any."""
+
+
+@dataclass(frozen=True)
+class Responses:
+    """What the encoder is given: the distinct responses (with `with_prompt`, the distinct prompts and responses together).
+
+    chosen, rejected int64[n]: each pair's rows in `texts`. vectors float32[responses, dim], None without an encoder.
+    cut bool[responses]: the encoder does
+    not see the text whole. hardly_read bool[responses]: a fifth or more of the text is unknown to it; None = not measured.
+    """
+
+    texts: list[str]
+    chosen: np.ndarray
+    rejected: np.ndarray
+    vectors: np.ndarray | None
+    cut: np.ndarray
+    hardly_read: np.ndarray | None = None
+
+
+def encode_responses(
+    data: PreferenceData, encoder: TextEncoder | None, with_prompt: bool, cache: Path | None, progress: Progress = silent
+) -> Responses:
+    """Every distinct response once, from the cache where it was seen before."""
+    if len(data) == 0 or (data.chosen < 0).any():
+        found = "the data has no texts" if len(data) else "the data has no pairs"
+        raise DataError(
+            found, expected="chosen and rejected texts", remedy="bring a table with texts, or audit score columns with --scores"
+        )
+    if with_prompt and (data.prompt < 0).any():
+        raise DataError(
+            "the data has no prompts", expected="a prompt for each pair", remedy="leave --with-prompt out, or name the prompt column"
+        )
+    prompt = data.prompt if with_prompt else np.zeros_like(data.prompt)
+    keys = np.concatenate([prompt.astype(np.int64) * len(data.texts) + side for side in (data.chosen, data.rejected)])
+    distinct, rows = np.unique(keys, return_inverse=True)
+    texts = [item_text(data.texts[k // len(data.texts)], data.texts[k % len(data.texts)], with_prompt) for k in distinct.tolist()]
+    if encoder is None:
+        return Responses(texts, rows[: len(data)], rows[len(data) :], None, np.zeros(len(texts), bool))
+    vectors = encode_cached(texts, encoder, cache, lambda done, total: progress("encode", done, total))
+    return Responses(texts, rows[: len(data)], rows[len(data) :], vectors, truncated(encoder, texts), hardly_read(encoder, texts))
+
+
+def fit_features(split: Split, responses: Responses, dim: int | None, tfidf: bool, seed: int) -> FeatureMap:
+    """The feature map of the responses that occur in training pairs; dim None = one coordinate for every 6 of them, 16 to 256."""
+    rows = _trained(split, responses)
+    return _fit_map(rows, responses, Recipe(dim=int(np.clip(len(rows) // 6, 16, 256)) if dim is None else dim), tfidf, seed)
+
+
+def fit_unreduced(split: Split, responses: Responses, tfidf: bool, seed: int) -> FeatureMap:
+    """The same responses by the recipe of that name, with as many coordinates as tell them apart, 512 at most."""
+    rows = _trained(split, responses)
+    return _fit_map(rows, responses, Recipe.unreduced(int(np.clip(len(rows) - 1, 16, 512))), tfidf, seed)
+
+
+def _trained(split: Split, responses: Responses) -> np.ndarray:
+    train = split.rows(TRAIN)
+    return np.unique(np.concatenate([responses.chosen[train], responses.rejected[train]]))
+
+
+def _fit_map(rows: np.ndarray, responses: Responses, recipe: Recipe, tfidf: bool, seed: int) -> FeatureMap:
+    vectors = None if responses.vectors is None else responses.vectors[rows]
+    return FeatureMap.fit([responses.texts[r] for r in rows], vectors, tfidf=tfidf, seed=seed, recipe=recipe)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One data set ready for training and audits."""
+
+    data: PreferenceData
+    split: Split
+    support: Support
+    groups: Groups
+    responses: Responses
+    feature_map: FeatureMap
+    features: torch.Tensor  # float32[responses, dim]
+    events: Events | None = None  # what constraints compare: the data's own groups of pairs, else the users' groups by attributes
+    with_prompt: bool = False
+    tfidf: bool = True  # whether feature maps look at words beside the encoder's vectors
+    seed: int = 0
+
+    def on(self, method: Any) -> Prepared:
+        """The same pairs, groups and support with the features that the method reads."""
+        return self.unreduced if method.unreduced else self
+
+    @cached_property
+    def unreduced(self) -> Prepared:
+        feature_map = fit_unreduced(self.split, self.responses, self.tfidf, self.seed)
+        features = feature_map.apply(self.responses.texts, self.responses.vectors)
+        return replace(self, feature_map=feature_map, features=torch.from_numpy(features))
+
+    @property
+    def seen(self) -> np.ndarray:
+        """bool[users]: those with training pairs."""
+        return np.bincount(self.data.user[self.split.rows(TRAIN)], minlength=len(self.data.users)) > 0
+
+    def check_groups(self, methods: Mapping[str, Any], say: Callable[[str], None]) -> None:
+        """Before training: `grouping.check_parted` for methods by name, of which those that work on groups need two."""
+        check_parted(self.groups, self.seen, [name for name, method in methods.items() if hyperparameters.works_on_groups(method)], say)
+
+    def strict(self, rows: np.ndarray) -> np.ndarray:
+        """`rows` without ties: nobody can be right about these."""
+        return rows if self.data.tie is None else rows & ~self.data.tie
+
+    def counted(self, rows: np.ndarray) -> np.ndarray:
+        """`rows` without counterfactual copies: what they are right about, their originals are."""
+        return rows if self.events is None or self.events.copy is None else rows & ~self.events.copy
+
+    def pairs(self, rows: np.ndarray, history: np.ndarray) -> Pairs:
+        """The pairs at mask `rows`, every user's history being his or her pairs at mask `history`."""
+        data = self.data
+        weight = np.ones(len(data), np.float32) if data.weight is None else data.weight
+        return Pairs(
+            self.history(history),
+            torch.from_numpy(data.user[rows].astype(np.int64)),
+            torch.from_numpy(self.responses.chosen[rows]),
+            torch.from_numpy(self.responses.rejected[rows]),
+            torch.from_numpy(weight[rows].astype(np.float32)),
+            torch.from_numpy(self.groups.of_user[data.user[rows]].astype(np.int64)),
+            self.blocks(rows),
+            self.oriented(rows),
+        )
+
+    def oriented(self, rows: np.ndarray) -> Oriented | None:
+        """The events of the pairs at mask `rows` as training takes them."""
+        if self.events is None:
+            return None
+        some = self.events.take(rows)
+        twin = np.full(len(some.first), -1, np.int64) if some.twin is None else some.twin.astype(np.int64)
+        return Oriented(torch.from_numpy(some.of_pair.astype(np.int64)), torch.from_numpy(some.first), torch.from_numpy(twin))
+
+    def blocks(self, rows: np.ndarray) -> torch.Tensor | None:
+        """What two pairs of a user at mask `rows` may share: a prompt, int64[n], else responses, int64[n, 2]; None where they share none.
+
+        Of a matched set, the copies count as the original: whoever knows the choice on one knows it on the others.
+        """
+        data = self.data
+        if data.events is None or data.events.twin is None:
+            prompt, sides, count = data.prompt, (self.responses.chosen, self.responses.rejected), len(self.responses.texts)
+        else:
+            tied = np.append(tied_texts(data, np.arange(len(data.texts))), -1)
+            prompt, sides, count = tied[data.prompt], (tied[data.chosen], tied[data.rejected]), len(data.texts)
+        if self.by_prompt:
+            return torch.from_numpy(prompt[rows].astype(np.int64))
+        judged = np.stack([side[rows] for side in sides], axis=1).astype(np.int64)
+        different = np.unique(data.user[rows].astype(np.int64)[:, None] * count + judged)
+        return torch.from_numpy(judged) if len(different) < judged.size else None
+
+    @property
+    def by_prompt(self) -> bool:
+        """Whether prompts tell pairs apart: then context and target pairs of a user share none. A topic that everybody votes on does not."""
+        return self.split.unit == "prompts" or (self.split.unit == "given" and len(np.unique(self.data.prompt)) >= MIN_PROMPTS)
+
+    def history(self, rows: np.ndarray) -> History:
+        """Every user's pairs at mask `rows`, in the order of the data."""
+        data = self.data
+        order = np.flatnonzero(self.strict(rows))
+        order = order[np.argsort(data.user[order], kind="stable")]
+        offsets = np.zeros(len(data.users) + 1, np.int64)
+        offsets[1:] = np.cumsum(np.bincount(data.user[order], minlength=len(data.users)))
+        row = np.where(self.split.unseen, -1, np.arange(len(data.users)))
+        return History(
+            self.features,
+            torch.from_numpy(offsets),
+            torch.from_numpy(self.responses.chosen[order]),
+            torch.from_numpy(self.responses.rejected[order]),
+            torch.from_numpy(row),
+        )
+
+    def training(self) -> tuple[Pairs, Pairs]:
+        """Train and validation pairs; a validation pair is judged with the user's training pairs as history.
+
+        Counterfactual copies weigh nothing and are in no history: nobody judged them, and constraints alone look at them.
+        """
+        train = self.strict(self.split.rows(TRAIN))
+        valid = self.strict(self.split.rows(VALID))
+        for name, rows in (("training", train), ("validation", valid)):
+            if not rows.any():
+                remedy = "bring more prompts or users, or give a split column"
+                raise DataError(f"there are no {name} pairs with a strict preference", expected="at least one", remedy=remedy)
+        known = self.counted(train)
+        return self._originals(self.pairs(train, known), train), self._originals(self.pairs(valid, known), valid)
+
+    def _originals(self, pairs: Pairs, rows: np.ndarray) -> Pairs:
+        """The pairs with weight 0 for copies."""
+        if self.events is None or self.events.copy is None:
+            return pairs
+        return replace(pairs, weight=torch.where(torch.from_numpy(self.events.copy[rows]), 0.0, pairs.weight))
+
+
+def held_out(split: Split) -> str:
+    """What the test pairs are, for the report: on held-out prompts, unless a given split says otherwise."""
+    unit = "responses" if split.unit == "responses" else "prompts"
+    cells = split.cell[split.rows(TEST)]
+    seen = float(np.isin(cells, (0, 2)).mean()) if len(cells) else 0.0
+    users = "seen and unseen users" if (cells >= 2).any() and (cells < 2).any() else "unseen users" if (cells >= 2).any() else "seen users"
+    return f"test: held-out {unit}, {users}" if seen == 0 else f"test: {seen:.0%} of the pairs on {unit} that training saw, {users}"
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How texts become features. dim: coordinates; None = by the number of distinct training responses, since more overfit on few.
+
+    Methods that find their own ridge weight (`unreduced`, a constant of their class) read encoder, words and letters side by side as they
+    are, whatever `dim`.
+    """
+
+    encoder: TextEncoder | None  # None = TF-IDF alone
+    with_prompt: bool = False
+    tfidf: bool = True
+    dim: int | None = None
+    cache: Path | None = None  # None = the user's cache folder
+
+    def __post_init__(self) -> None:
+        if self.dim is not None and self.dim < 1:
+            raise EvenhandError(f"dim is {self.dim}. Expected: 1 or more. To do: leave it out, and it follows the number of responses.")
+        if self.encoder is None and not self.tfidf:
+            raise EvenhandError("Found neither an encoder nor TF-IDF. Expected: one of them at least. To do: leave --no-tfidf out.")
+
+
+def prepare(
+    data: PreferenceData,
+    split: Split,
+    encoding: Encoding,
+    grouping: Grouping,
+    *,
+    feature_map: FeatureMap | None = None,
+    whole: PreferenceData | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Prepared:
+    """Encode, fit the feature map unless one is given, and compute support and groups on what may enter a history alone.
+
+    whole: the file's own pairs, where `data` was drawn anew for this split; they decide by which rule support is measured.
+    """
+    responses = encode_responses(data, encoding.encoder, encoding.with_prompt, encoding.cache, progress)
+    if feature_map is None:
+        feature_map = fit_features(split, responses, encoding.dim, encoding.tfidf, seed)
+    features = feature_map.apply(responses.texts, responses.vectors)
+    if not features.any():
+        found = "the texts carry no features: TF-IDF keeps words of three or more training responses, and there are none"
+        raise DataError(found, expected="texts that share words, or an encoder", remedy="use --encoder minilm")
+    seen = None if split.unseen.all() else ~split.unseen
+    support = support_of(data, split.history, seen, whole)
+    groups = grouping.groups(data, support, seen)
+    events = grouping.events(data, groups)
+    return Prepared(
+        data, split, support, groups, responses, feature_map, torch.from_numpy(features), events, encoding.with_prompt, encoding.tfidf, seed
+    )
+
+
+def judged(ready: Prepared, scorer: Any, rows: np.ndarray, model: str, split: str) -> Outcomes:
+    """The model's margins on the pairs at mask `rows`, each user read from the pairs that may enter a history."""
+    pairs = ready.pairs(rows, ready.split.history)
+    out = outcomes_of(ready.data.take(rows), margins(scorer, pairs).numpy(), model=model, split=split)
+    cut, chosen, rejected = ready.responses.cut, ready.responses.chosen[rows], ready.responses.rejected[rows]
+    hardly = ready.responses.hardly_read
+    return replace(
+        out,
+        truncated=cut[chosen] | cut[rejected],
+        identical=same_vectors(ready.responses, chosen, rejected),
+        hardly_read=None if hardly is None else hardly[chosen] | hardly[rejected],
+    )
+
+
+def same_vectors(responses: Responses, chosen: np.ndarray, rejected: np.ndarray) -> np.ndarray:
+    """Pairs of different texts that the encoder cannot tell apart since it sees the start only, bool[n]."""
+    out = responses.cut[chosen] & responses.cut[rejected]
+    if responses.vectors is not None:
+        both = np.flatnonzero(out)
+        out[both] = [np.array_equal(responses.vectors[c], responses.vectors[r]) for c, r in zip(chosen[both], rejected[both])]
+    return out
+
+
+def stability(ready: Prepared, scorer: Any, rows: np.ndarray, seed: int) -> Stability:
+    """Whether a pair's scores depend on the pairs scored beside it, on a sample of the pairs at mask `rows`."""
+    pairs = ready.pairs(rows, ready.split.history)
+    length = np.fromiter(map(len, ready.responses.texts), np.int64)
+    longer = np.maximum(length[pairs.chosen.numpy()], length[pairs.rejected.numpy()])
+
+    def score(picked: np.ndarray) -> np.ndarray:
+        some = pairs.take(torch.from_numpy(picked))
+        users, number = some.user.unique(return_inverse=True)
+        return rewards(scorer, replace(some, history=some.history.take(users), user=number)).numpy()
+
+    return check_stability(score, longer, rows=64, seed=seed)

@@ -1,0 +1,105 @@
+"""Score pairs with a saved model."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from evenhand.core import History, Pairs, PreferenceData
+from evenhand.data.votes import number_rows
+from evenhand.serve.reward_model import RewardModel
+from evenhand.training.scoring import rewards
+from evenhand.workflows.prepare import Progress, encode_responses, silent
+from evenhand.writing import write
+
+KIND = "scores"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """rewards float32[n, 2] of chosen and rejected, in the order of the pairs read. known: users of the data with a history.
+
+    left_out: pairs of the history that were not read, since the same user's same pair is scored.
+    """
+
+    rewards: np.ndarray
+    users: int
+    known: int
+    left_out: int
+
+    def save(self, file: Path) -> None:
+        """CSV with the columns pair, reward_chosen, reward_rejected: all rows or no file. Raises DataError where anything but older scores would be
+        lost.
+        """
+        stream = io.StringIO()
+        writer = csv.writer(stream)
+        writer.writerow(("pair", "reward_chosen", "reward_rejected"))
+        writer.writerows((i, f"{a:.9g}", f"{b:.9g}") for i, (a, b) in enumerate(self.rewards.tolist()))
+        write(file.parent, {file.name: stream.getvalue().encode()}, KIND)
+
+
+def score(
+    model: str | Path,
+    data: PreferenceData,
+    history: PreferenceData | None = None,
+    *,
+    cache: Path | None = None,
+    progress: Progress = silent,
+) -> Scored:
+    """Score the pairs of `data`, each user read from his or her pairs in `history`, matched by user id.
+
+    A user without any gets the reward for everybody. A pair that is scored is never read: it would give its own answer away.
+    """
+    loaded = RewardModel.load(model)
+    responses = encode_responses(data, loaded.encoder, loaded.with_prompt, cache, progress)
+    items = torch.from_numpy(loaded.feature_map.apply(responses.texts, responses.vectors))
+    known, left_out = _history(loaded, items, data, history, cache, progress)
+    user = torch.from_numpy(data.user.astype(np.int64))
+    chosen, rejected = torch.from_numpy(responses.chosen), torch.from_numpy(responses.rejected)
+    pairs = Pairs(known, user, chosen, rejected, torch.ones(len(user)), torch.full_like(user, -1))
+    found = int(((known.offsets[1:] > known.offsets[:-1])[user.unique()]).sum())
+    return Scored(rewards(loaded.scorer, pairs).numpy(), len(user.unique()), found, left_out)
+
+
+def _history(
+    loaded: RewardModel, items: torch.Tensor, data: PreferenceData, history: PreferenceData | None, cache: Path | None, progress: Progress
+) -> tuple[History, int]:
+    """The history of every user of `data` over items = those of the data and then those of the history; and the pairs left out."""
+    users = len(data.users)
+    nobody = torch.full((users,), -1)
+    if history is None:
+        none = torch.zeros(0, dtype=torch.long)
+        return History(items, torch.zeros(users + 1, dtype=torch.long), none, none, nobody), 0
+    responses = encode_responses(history, loaded.encoder, loaded.with_prompt, cache, progress)
+    number = {name: i for i, name in enumerate(data.users)}
+    user = np.array([number.get(name, -1) for name in history.users], np.int64)[history.user]
+    same = _scored_too(data, history, user)
+    wanted = (user >= 0) & (True if history.tie is None else ~history.tie)
+    rows = np.flatnonzero(wanted & ~same)
+    rows = rows[np.argsort(user[rows], kind="stable")]
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(user[rows], minlength=users))])
+    both = torch.cat([items, torch.from_numpy(loaded.feature_map.apply(responses.texts, responses.vectors))])
+    chosen, rejected = torch.from_numpy(responses.chosen[rows] + len(items)), torch.from_numpy(responses.rejected[rows] + len(items))
+    return History(both, torch.from_numpy(offsets), chosen, rejected, nobody), int((wanted & same).sum())
+
+
+def _scored_too(data: PreferenceData, history: PreferenceData, user: np.ndarray) -> np.ndarray:
+    """Which pairs of `history` the same user has in `data`, in either order, bool[m]. user int64[m]: the user's number in `data`."""
+    number = {text: i for i, text in enumerate(data.texts)}
+    of = np.array([number.get(text, -1) for text in history.texts], np.int64)
+    columns = []
+    for own, other in (
+        (data.user, user),
+        (data.prompt, of[history.prompt]),
+        (data.chosen, of[history.chosen]),
+        (data.rejected, of[history.rejected]),
+    ):
+        columns.append(np.concatenate([own.astype(np.int64), other]) + 1)
+    first, second = np.minimum(columns[2], columns[3]), np.maximum(columns[2], columns[3])
+    which, _ = number_rows(columns[0], columns[1], first, second)
+    return np.isin(which[len(data) :], which[: len(data)])

@@ -1,0 +1,412 @@
+"""Many fits on one data set, each a process of its own that leaves its figures in a file: one that dies takes no other with it, and what
+is on disk is not computed again.
+
+A trial file (safetensors) holds, for each user, accuracy and log-loss on validation and test pairs, the user's group and support in that
+seed, and how many pairs there were; of each pair whether it was right, whose it is and what it is on; where pairs are in events (see `core.Events`) also each user's mean in every event. It holds neither
+texts nor ids: users and texts are numbers of the data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from evenhand.audits.metrics import correct, log_loss
+from evenhand.audits.rates import DECISIONS, NOTIONS, Notion, matched_gaps, rates
+from evenhand.core import DataError, EvenhandError, Events, Exclusions, Groups, PreferenceData, clip
+from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal
+from evenhand.methods.faro import Faro
+from evenhand.methods.pafo import Pafo
+from evenhand.methods.penalty import Penalty
+from evenhand.serve.reads import what_is_read
+from evenhand.training.calibration import Calibration, calibrate
+from evenhand.training.groups import require_groups
+from evenhand.training.scoring import margins
+from evenhand.training.tune import fit_all, tune
+from evenhand.workflows import hyperparameters
+from evenhand.workflows.assignments import Assignment, write
+from evenhand.workflows.audit import no_test_pairs
+from evenhand.workflows.compared import check_constraints
+from evenhand.workflows.facts import data_digest, joined
+from evenhand.workflows.grouping import Grouping
+from evenhand.workflows.prepare import Encoding, Prepared, Progress, prepare
+from evenhand.writing import put
+
+FORMAT = "evenhand trial 2"
+CELLS = {"valid": VALID, "test": TEST}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a comparison: a method, and how many of its settings validation may choose among (1 = as it is)."""
+
+    name: str
+    method: Any
+    budget: int = 1
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An entry's figures in one seed; arrays have one place a user of the data, nan or 0 where he or she has no such pair."""
+
+    entry: str
+    seed: int
+    settings: Mapping[str, str]
+    tried: int
+    seconds: float
+    groups: tuple[str, ...]
+    rule: str  # how groups came about in this seed, a sentence
+    split: str  # how pairs were dealt in this seed, a sentence
+    exclusions: Exclusions
+    # group, support, unseen; of each cell accuracy, log_loss, calibrated (log-loss), pairs, of each pair pair_user, pair_prompt, pair_chosen,
+    # pair_rejected (numbers of texts), pair_share, pair_right, and where there are events those of `_rates`
+    arrays: Mapping[str, np.ndarray]
+    events: tuple[str, ...] = ()  # groups of pairs that constraints compare
+    events_rule: str = ""  # how they came about, a sentence
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all trials share: the data, how it is read, and where trial files lie."""
+
+    data: PreferenceData
+    encoding: Encoding
+    grouping: Grouping
+    folder: Path
+    jobs: int  # processes at once
+
+    def run(
+        self, entries: Sequence[Entry], seeds: Sequence[int], progress: Progress, say: Callable[[str], None], *, at_once: int = 1
+    ) -> Iterator[Trial | Failure]:
+        """Every entry in every seed, from disk where it was computed before. at_once: entries trained as one stack in one process.
+
+        Before any training, say is told what a method cannot do here, and one that cannot be fitted at all raises EvenhandError.
+        """
+        total = len(entries) * len(seeds)
+        if self.folder.exists() and not self.folder.is_dir():  # an error now, and not after training
+            raise FileExistsError(17, "File exists", str(self.folder))
+        for place, seed in enumerate(seeds):
+            known = {e.name: self._read(e, seed) for e in entries}
+            todo = [e for e in entries if known[e.name] is None]
+            failed: dict[str, str] = {}
+            done = place * len(entries) + len(entries) - len(todo)
+            progress("trials", done, total)
+            if todo:
+                ready = self._ready(seed, progress)
+                if place == 0:
+                    check(entries, ready, say)
+                    self.folder.mkdir(
+                        parents=True, exist_ok=True
+                    )  # an error now, if a file of this name lies there, and not after training
+                step = min(at_once, -(-len(todo) // self.jobs))
+                alike = [[e for e in todo if e.method.unreduced == wide] for wide in (False, True)]  # a process reads one feature map
+                for part, why in self._train(ready, [some[i : i + step] for some in alike for i in range(0, len(some), step)], seed):
+                    failed.update({e.name: why for e in part if why})
+                    done += len(part)
+                    progress("trials", done, total)
+            for e in entries:
+                found = known[e.name] or self._read(e, seed)
+                yield found if found is not None else Failure(e.name, seed, failed.get(e.name) or "it left no figures")
+
+    @cached_property
+    def digest(self) -> str:
+        return data_digest(self.data)
+
+    @property
+    def has_events(self) -> bool:
+        """Whether trials hold rates of events: the data's own, or users' groups by attributes (see `Prepared.events`)."""
+        return self.data.events is not None or bool(self.grouping.attributes)
+
+    def about(self) -> dict[str, str]:
+        """Facts for the report."""
+        encoder = self.encoding.encoder
+        name = "none" if encoder is None else f"{encoder.name}, fingerprint {encoder.fingerprint[:16]}"
+        return {"encoder": name, "reads": what_is_read(self.encoding.with_prompt)}
+
+    def _ready(self, seed: int, progress: Progress) -> Prepared:
+        data, split = deal(self.data, seed=seed)
+        if not split.rows(TEST).any():
+            raise no_test_pairs()
+        return prepare(data, split, self.encoding, self.grouping, seed=seed, progress=progress, whole=self.data)
+
+    def _train(self, ready: Prepared, parts: Sequence[Sequence[Entry]], seed: int) -> Iterator[tuple[Sequence[Entry], str]]:
+        """Each part in a process of its own, `jobs` at once → (part, why it failed) as they end. Leaving early ends them all."""
+        waiting, running = list(parts), dict[multiprocessing.Process, tuple[Sequence[Entry], Connection]]()
+        try:
+            while waiting or running:
+                while waiting and len(running) < self.jobs:
+                    part, (note, told) = waiting.pop(0), multiprocessing.Pipe(duplex=False)
+                    work = (ready.on(part[0].method), part, seed, self._files(part, seed), told)
+                    process = multiprocessing.Process(target=_work, args=work, daemon=True)
+                    process.start()
+                    told.close()
+                    running[process] = (part, note)
+                multiprocessing.connection.wait([p.sentinel for p in running])
+                for process in [p for p in running if p.exitcode is not None]:
+                    part, note = running.pop(process)
+                    why = _read_note(note)
+                    yield part, why or (f"its process ended with {_ended(process.exitcode)}" if process.exitcode else "")
+        finally:
+            for process in running:
+                process.terminate()
+                process.join()
+
+    def _files(self, part: Sequence[Entry], seed: int) -> list[Path]:
+        return [self._file(e, seed) for e in part]
+
+    def _file(self, entry: Entry, seed: int) -> Path:
+        """Named by all that its figures depend on."""
+        encoder = self.encoding.encoder
+        told = {
+            "format": [FORMAT, version("evenhand")],
+            "data": self.digest,
+            "encoding": [
+                encoder and encoder.fingerprint,
+                self.encoding.with_prompt,
+                self.encoding.tfidf,
+                self.encoding.dim,
+                entry.method.unreduced,
+            ],
+            "grouping": [list(self.grouping.attributes), self.grouping.threshold, self.grouping.minority],
+            "method": describe(entry.method),
+            "budget": entry.budget,
+            "seed": seed,
+        }
+        if self.has_events:
+            told["rates"] = sorted(DECISIONS)
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
+        return self.folder / f"{digest}.safetensors"
+
+    def _read(self, entry: Entry, seed: int) -> Trial | None:
+        """A trial from disk, under whatever name it was made; None where there is none or the file is damaged (it is then made again)."""
+        file = self._file(entry, seed)
+        if not file.exists():
+            return None
+        try:
+            with safe_open(file, framework="np") as opened:
+                about = json.loads(opened.metadata()["trial"])
+                arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
+            return Trial(
+                **{
+                    **about,
+                    "entry": entry.name,
+                    "groups": tuple(about["groups"]),
+                    "events": tuple(about.get("events", ())),
+                    "exclusions": Exclusions(**about["exclusions"]),
+                    "arrays": arrays,
+                }
+            )
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            return None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An entry that has no figures in a seed, and why."""
+
+    entry: str
+    seed: int
+    why: str
+
+
+def check(entries: Sequence[Entry], ready: Prepared, say: Callable[[str], None]) -> None:
+    """What can be known before training: raises EvenhandError where a method lacks groups or events, and tells `say` of lesser limits."""
+    ready.check_groups({e.name: e.method for e in entries}, say)
+    train, valid = ready.training()
+    if ready.events is not None and is_matched(ready.events):
+        matched_gaps(np.zeros(len(ready.data)), ready.data.user, ready.events)  # sets of two users cannot be judged
+    for e in entries:
+        if e.method.needs_groups:
+            require_groups(e.name, train, valid)
+        try:
+            check_constraints(ready, [] if (notion := notion_of(e.method)) is None else [notion])
+        except EvenhandError as error:
+            raise EvenhandError(f"{e.name}: {error}") from None
+        note = cannot(e.method, new_users=bool(ready.split.unseen.any()), groups=len(set(train.groups())))
+        if note:
+            say(f"{e.name}: {note}")
+
+
+def notion_of(method: Any) -> Notion | None:
+    """The constraint that a method holds its model to."""
+    if not isinstance(method, Faro | Penalty):
+        return None
+    return next(n for n in NOTIONS if n == method.notion.__name__)
+
+
+def cannot(method: Any, *, new_users: bool, groups: int) -> str:
+    """What a method cannot do on such data; empty if nothing."""
+    parts = []
+    if new_users and not hyperparameters.base(method).head.reads_new_users:
+        parts.append("knows users by number, so users who were not in training get the reward for everybody")
+    if isinstance(method, Pafo) and groups < 2:
+        parts.append("without two groups it is self-distillation")
+    return "; ".join(parts)
+
+
+def describe(method: Any) -> list[Any]:
+    """All that makes a method what it is, in JSON: its class, its hyperparameters, and the classes of what it is built from."""
+    return [type(method).__name__, type(hyperparameters.base(method).head).__name__, settings(method)]
+
+
+def settings(method: Any) -> dict[str, str]:
+    """Every hyperparameter's value; no two hyperparameters of a method have one name."""
+    return {name: str(value) for name, value in hyperparameters.hyperparameters(method)}
+
+
+def is_matched(events: Events) -> bool:
+    """Whether two pairs are matched."""
+    twins = np.zeros(0) if events.twin is None else events.twin[events.twin >= 0]
+    return len(np.unique(twins)) < len(twins)
+
+
+def _work(ready: Prepared, part: Sequence[Entry], seed: int, files: Sequence[Path], note: Connection) -> None:
+    """A process's whole life: train, judge, write one file an entry; or leave a note why not. It ends when its parent does."""
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends its children itself
+    torch.set_num_threads(1)
+    try:
+        train, valid = ready.training()
+        start = time.perf_counter()
+        if part[0].budget > 1:
+            best, tried = tune(part[0].method, train, valid, seed, part[0].budget)
+            found = [(best.method, best.fitted, len(tried))]
+        else:
+            fitted = fit_all([e.method for e in part], train, valid, seed)
+            found = [(e.method, f, 1) for e, f in zip(part, fitted, strict=True)]
+        seconds = (time.perf_counter() - start) / len(part)
+        for entry, (method, fitted_one, tries), file in zip(part, found, files, strict=True):
+            _write(_judged(ready, fitted_one.scorer, entry.name, seed, settings(method), tries, seconds), file)
+    except Exception as error:
+        told = str(error) if isinstance(error, EvenhandError) else f"{type(error).__name__}: {error}"
+        note.send(" ".join(clip(told, 300).split()) or type(error).__name__)
+        if os.environ.get("EVENHAND_DEBUG"):
+            raise
+
+
+def _end_with(parent: Any) -> None:
+    """End this process as soon as `parent` has ended, however that came about: nobody would take its figures, and it holds a core."""
+    parent.join()
+    os._exit(1)
+
+
+def _read_note(note: Connection) -> str:
+    """What a process that has ended left; '' where it left nothing."""
+    try:
+        return str(note.recv()) if note.poll() else ""
+    except EOFError:
+        return ""
+    finally:
+        note.close()
+
+
+def _judged(ready: Prepared, scorer: Any, entry: str, seed: int, told: Mapping[str, str], tried: int, seconds: float) -> Trial:
+    split: Split = ready.split
+    users = len(ready.data.users)
+    arrays: dict[str, np.ndarray] = {
+        "group": ready.groups.of_user.astype(np.int16),
+        "support": np.asarray(ready.support.values, np.float32),
+        "unseen": split.unseen.astype(np.int8),
+    }
+    calibration: Calibration | None = None
+    for cell, part in CELLS.items():  # validation first: it calibrates
+        rows = ready.strict(split.rows(part))
+        pairs = ready.pairs(rows, ready.strict(split.rows(TRAIN)) if cell == "valid" else split.history)
+        margin = margins(scorer, pairs)
+        if not bool(torch.isfinite(margin).all()):
+            raise EvenhandError("Margins are not finite: the fit diverged. Expected: finite. To do: a smaller step (lr).")
+        judged = np.flatnonzero(rows)
+        if ready.events is not None:
+            found = _rates(margin.numpy(), pairs.user.numpy(), ready.events.take(rows), users)
+            arrays |= {f"{cell}.{name}": values for name, values in found.items()}
+            counted = torch.from_numpy(ready.counted(rows)[rows])
+            pairs, margin, judged = pairs.take(counted), margin[counted], judged[counted.numpy()]
+        user, weight = pairs.user.numpy(), pairs.weight.double().numpy()
+        calibration = calibration or calibrate(margin, pairs.user, users, weight=pairs.weight)
+        total = np.bincount(user, weight, users)
+        own = calibration.apply(margin, torch.where(torch.from_numpy(split.unseen)[pairs.user], -1, pairs.user))
+        arrays[f"{cell}.pairs"] = np.bincount(user, minlength=users).astype(np.int32)
+        of_pair = {"accuracy": correct(margin.numpy()), "log_loss": log_loss(margin.numpy()), "calibrated": log_loss(own.numpy())}
+        for name, column in (("prompt", ready.data.prompt), ("chosen", ready.data.chosen), ("rejected", ready.data.rejected)):
+            arrays[f"{cell}.pair_{name}"] = column[judged].astype(np.int32)
+        arrays[f"{cell}.pair_user"] = user.astype(np.int32)
+        arrays[f"{cell}.pair_share"] = weight / total[user]
+        arrays[f"{cell}.pair_right"] = of_pair["accuracy"].astype(np.float32)
+        for metric, values in of_pair.items():
+            mean = np.full(users, np.nan)
+            np.divide(np.bincount(user, weight * values, users), total, out=mean, where=total > 0)
+            arrays[f"{cell}.{metric}"] = mean
+    left = joined(ready.data, split.exclusions)
+    events, rule = ((), "") if ready.events is None else (ready.events.names, ready.events.rule)
+    return Trial(entry, seed, told, tried, seconds, ready.groups.names, ready.groups.rule, split.rule, left, arrays, events, rule)
+
+
+def _rates(margin: np.ndarray, user: np.ndarray, events: Events, users: int) -> dict[str, np.ndarray]:
+    """Of each notion that the pairs allow: `NOTION.DECISION` float64[users, events], nan where a user has no pair of the event, and
+    `NOTION.pairs` int64[events] (matched sets for CF).
+    """
+    allowed = {"dp": len(events) > 1, "eo": len(events) > 1, "cf": is_matched(events)}
+    out = {}
+    for notion in (n for n in NOTIONS if allowed[n]):
+        for name, decision in DECISIONS.items():
+            found = rates(margin, user, events, notion, decision)
+            whole = np.full((users, len(found.events)), np.nan)
+            whole[found.user] = found.by_user
+            out[f"{notion}.{name}"], out[f"{notion}.pairs"] = whole, found.pairs
+    return out
+
+
+def _write(trial: Trial, file: Path) -> None:
+    """In one step: a reader, or a process that starts after a crash, never finds half of one. What lies there and is no trial (else it had
+    been read, and nothing computed) steps aside under a free name: it may be anybody's.
+    """
+    about = {k: getattr(trial, k) for k in ("entry", "seed", "settings", "tried", "seconds", "groups", "rule", "split")}
+    left = trial.exclusions
+    about |= {"events": trial.events, "events_rule": trial.events_rule} if trial.events_rule else {}
+    about["exclusions"] = {"rows_in": left.rows_in, "rows_used": left.rows_used, "reasons": dict(left.reasons), "unit": left.unit}
+    if os.path.lexists(file):
+        file.rename(next(p for n in itertools.count(1) if not os.path.lexists(p := file.with_suffix(f".unreadable-{n}"))))
+    put(file, save(dict(trial.arrays), metadata={"trial": json.dumps(about)}))
+
+
+def _ended(code: int | None) -> str:
+    """ "signal 9 (out of memory?)", "exit code 1"."""
+    if code is not None and code < 0:
+        return f"signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
+    return f"exit code {code}"
+
+
+def assign(file: Path, data: PreferenceData, trials: Sequence[Trial | Failure]) -> None:
+    """Write every user's group and support in each seed of the trials that were not failures."""
+    of_seed = {t.seed: t for t in trials if isinstance(t, Trial)}
+    found = [
+        Assignment(seed, Groups(t.groups, t.arrays["group"], t.rule), np.asarray(t.arrays["support"], np.float64))
+        for seed, t in sorted(of_seed.items())
+    ]
+    write(file, data.users, found)
+
+
+def check_jobs(jobs: int) -> int:
+    """Processes at once; 0 = as many as there are cores."""
+    if jobs < 0:
+        raise DataError(f"jobs is {jobs}", expected="1 or more, or 0 for as many as there are cores", remedy="leave it out")
+    return jobs or os.cpu_count() or 1
