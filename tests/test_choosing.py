@@ -14,7 +14,7 @@ from evenhand.core import EvenhandError, History
 from evenhand.data.simulate import simulated_users
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
-from evenhand.report.terminal import lines
+from evenhand.report.old_terminal import lines
 from evenhand.training.choosing import changes, guard, simplest, user_losses
 from evenhand.training.schedule import Schedule
 from evenhand.workflows import hyperparameters

@@ -18,7 +18,7 @@ from evenhand.audits.ranking import Judged, unfairness
 from evenhand.core import DataError, Estimate, EvenhandError, PreferenceData
 from evenhand.data.pairing import PAIRS_PER_USER
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal, split_pairs
-from evenhand.report.markdown import markdown
+from evenhand.report.old_markdown import markdown
 from evenhand.report.words import deals_sentence
 from evenhand.workflows.deals import DEALS, number_of
 

@@ -21,7 +21,7 @@ from evenhand.audits.findings import FairnessReport, GroupCounts, LowSupport, Re
 from evenhand.core import Estimate, EvenhandError, Exclusions
 from evenhand.data.csv_cells import neutral
 from evenhand.report import plots, terminal, words
-from evenhand.report.html import _bar
+from evenhand.report.old_html import _bar
 from evenhand.report.public import one_line, publish
 from evenhand.report.report import FILES, Report
 from evenhand.writing import LIST

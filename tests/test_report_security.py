@@ -17,7 +17,7 @@ from payloads import PAYLOADS
 from evenhand.audits.findings import Confound, FairnessReport, FittedConstraints, GroupCounts, Requirement
 from evenhand.core import Exclusions
 from evenhand.report import plots, rowplots
-from evenhand.report.markdown import text as markdown_text
+from evenhand.report.old_markdown import text as markdown_text
 from evenhand.report.public import LONGEST_TEXT, one_line, publish
 from evenhand.report.report import Report
 

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from evenhand.audits.findings import FairnessReport, Requirement
 from evenhand.core import Estimate, Exclusions
+from evenhand.report.old_terminal import exclusions, lines, plain_table, table
 from evenhand.report.report import Report
-from evenhand.report.terminal import exclusions, lines, plain_table, table
 
 
 def printed(*shown: Table | Text, width: int = 80) -> str:

@@ -197,6 +197,7 @@ class Estimate:
     metric: str = ""
     group: str = ""
     level: float = 0.95
+    suppressed: bool = False  # its numbers were hidden, as fewer than SMALLEST_CELL users stand behind them: all are nan, the counts 0
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def certify(
     """
     from evenhand.audits.certificate import TooFewUsers, check_request
     from evenhand.report.certificate import FILES, KIND, event_rows, meaning
-    from evenhand.report.terminal import plain_table
+    from evenhand.report.old_terminal import plain_table
     from evenhand.workflows.certify import certify as run
 
     check_request(notion.value, gamma, delta, bound.value)

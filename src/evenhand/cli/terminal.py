@@ -67,7 +67,7 @@ def finish(report: Report, path: Path) -> None:
     """Print the ten lines, and end with the exit code of the verdict."""
     from rich.text import Text
 
-    from evenhand.report.terminal import lines, table
+    from evenhand.report.old_terminal import lines, table
     from evenhand.workflows.score_facts import EQUAL_SCORES, SEVERAL_SCORES
 
     odd = [told for name in (EQUAL_SCORES, SEVERAL_SCORES) if (told := report.findings.facts.get(name))]

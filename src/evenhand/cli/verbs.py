@@ -44,7 +44,7 @@ def check(
 ) -> None:
     """Read DATA, say whether it can be used and what to mend first: duplicates, contradictions, leakage, surface features, ids."""
     from evenhand.report.checked import FILES, KIND, CheckReport
-    from evenhand.report.terminal import exclusions, plain_table
+    from evenhand.report.old_terminal import exclusions, plain_table
     from evenhand.workflows.check import check as run
 
     check_place(out, FILES, KIND, reading.bad_rows)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from evenhand.audits.rates import NOTIONS
-from evenhand.report.html import render, title
 from evenhand.report.layout import Figure, Panel, Table, drawn, listed
-from evenhand.report.markdown import table, text
+from evenhand.report.old_html import render, title
+from evenhand.report.old_markdown import table, text
 from evenhand.report.rowplots import MOST_ROWS, ROW, counts_note, fit, points, row_labels
 from evenhand.report.svg import Canvas, draw
 from evenhand.report.words import NONE, count

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from evenhand.core import PreferenceData
 from evenhand.data.doctor import Diagnosis
-from evenhand.report.html import render
 from evenhand.report.layout import Panel, Table, listed
+from evenhand.report.old_html import render
 from evenhand.report.public import SMALLEST_CELL, may_be_named, one_line, printable
 from evenhand.writing import write
 

@@ -1,94 +1,80 @@
-"""The published JSON → one HTML page that needs nothing else: no script, no request, figures inline."""
+"""A page → one HTML file that needs nothing else: no script, no request, figures inline, light and dark, fit for print."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup, escape
 
-from evenhand.report import words
-from evenhand.report.layout import Panel, listed
-from evenhand.report.panels import panels
+from evenhand.report.page import Cell, Figure, Name, Page, Panel, Table
+from evenhand.report.verdicts import ORDER, SIGN, bar, row
 
-SIGN = {"PASS": "✓", "FAIL": "✕", "INSUFFICIENT": "?"}  # a shape beside every colour
+WIDE, NARROW = 860, 400  # pixels: a figure for a page, and for a telephone or a third of a page
 MOST_CARDS = 12  # requirements drawn with their intervals
+LONG = 15  # rows of a table that is folded
 
 
-def html(document: dict[str, Any]) -> str:
-    """The page of an audit. Every text in it went through Jinja's autoescape; only figures, escaped by svg.py, go in as they are."""
-    return render(
-        "report.html.j2", document, panels(document), **_requirements(document), summary=title(words.summary(document)), sign=SIGN,
-        answers=[_parted(a) for a in words.answers(document)], outcome=words.outcome(document["requirements"]), kind="audit report",
-        files="report.json, report.md, junit.xml and CSV files",
-    )  # fmt: skip
-
-
-def render(template: str, document: dict[str, Any], shown: Sequence[Panel], **parts: Any) -> str:
-    """A page of this folder's templates: its head from `parts`, then the panels."""
+def html(page: Page, kind: str, files: Sequence[str] = ()) -> str:
+    """The page. Every text in it went through Jinja's autoescape; only figures, escaped by `figures`, go in as they are."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("evenhand.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    page = environment.get_template(template)
-    return page.render(document=document, panels=[_safe(p) for p in shown], hashes=_hashes(document["facts"]), **parts)
+    requirements = [
+        {"row": row(r), "bar": bar(r), "sign": SIGN[r.verdict]} for r in sorted(page.requirements, key=lambda r: ORDER[r.verdict])
+    ]
+    return environment.get_template("page.html.j2").render(
+        page=page, kind=kind, files=", ".join(files), sign={"pass": "✓", "fail": "✕", "insufficient": "?", "neutral": "◆"}[page.tone],
+        answers=[(a.question, finding(a.text)) for a in page.answers], summary=finding(page.summary), requirements=requirements,
+        most_cards=MOST_CARDS, first=[_figure(f, narrow_only=False) for f in page.first], panels=[_panel(p) for p in page.panels if p.is_shown],
+    )  # fmt: skip
 
 
-def title(sentence: str) -> Markup:
+def finding(sentence: str) -> Markup:
     """A finding with its evidence, "(… 48 users, …)", set lighter than the finding itself."""
     return Markup(re.sub(r"\([^()]*\b(?:users?|pairs?|prompts?)\b[^()]*\)", r"<span>\g<0></span>", str(escape(sentence))))  # noqa: S704
 
 
-def _parted(answer: str) -> tuple[str, Markup]:
-    """The question, which is set bold, and its answer."""
-    question, mark, said = answer.partition("? ")
-    return (question + "?", title(said)) if mark else ("", title(answer))
-
-
-def _safe(panel: Panel) -> dict[str, Any]:
-    """The panel for the template, its figures marked as markup."""
-    figures = [{**vars(f), "title": title(f.sentence), "wide": Markup(f.wide), "narrow": Markup(f.narrow)} for f in panel.figures]  # noqa: S704
-    return {**vars(panel), "figures": figures, "finding": title(panel.finding)}
-
-
-def _requirements(document: dict[str, Any]) -> dict[str, Any]:
-    """The verdict strip, what failed first; a long list goes on as a table."""
-    order = {"FAIL": 0, "INSUFFICIENT": 1, "PASS": 2}
-    answered = words.required_gap(document["requirements"])
-    strip: list[dict[str, Any]] = [
-        {**words.requirement_row(r), "bar": _bar(r), "answered": r is answered}
-        for r in sorted(document["requirements"], key=lambda r: order[r["verdict"]])
-    ]
-    columns = ("requirement", "verdict", "estimate", "simultaneous interval", "required", "from", "why")
-    rows = [(r["name"], r["verdict"], r["value"], r["interval"], r["required"], r["people"], r["reason"]) for r in strip[MOST_CARDS:]]
+def _panel(panel: Panel) -> dict[str, Any]:
     return {
-        "requirements": strip[:MOST_CARDS],
-        "more_requirements": listed("More requirements", columns, rows, "requirements.csv", text=(0, 1, 6)),
-    }
+        "key": panel.key, "name": panel.name, "finding": finding(panel.finding), "notes": panel.notes,
+        "figures": [_figure(f) for f in panel.figures], "tables": [_table(t) for t in panel.tables if t.is_shown],
+    }  # fmt: skip
 
 
-def _bar(requirement: dict[str, Any]) -> dict[str, float | None] | None:
-    """Where the allowed stretch, zero, estimate and interval lie on a line, each in per cent of its length."""
-    estimate = requirement["estimate"]
-    metric = estimate["metric"]
-    limit, value, low, high = requirement["tolerance"], estimate["value"], estimate["low"], estimate["high"]
-    if None in (limit, value, low, high):
-        return None
-    shown = [limit, value, low, high] + ([] if metric in words.LEVELS else [0.0])
-    start, end = min(shown), max(shown)
-    pad = 0.06 * (end - start) or 1.0
-
-    def at(v: float) -> float:
-        return round(100 * (v - start + pad) / (end - start + 2 * pad), 2)
-
-    floor = metric in words.AT_LEAST
-    zero = None if metric in words.LEVELS else at(0.0)
-    allowed = {"from": at(limit) if floor else 0.0, "length": round(100 - at(limit), 2) if floor else at(limit)}
-    return {**allowed, "zero": zero, "limit": at(limit), "value": at(value), "start": at(low), "end": at(high)}
+def _figure(figure: Figure, narrow_only: bool = False) -> dict[str, Any]:
+    """A figure with its drawings marked as markup."""
+    narrow = figure.plot(NARROW) if figure.plot else ""
+    wide = figure.plot(WIDE) if figure.plot and not narrow_only else ""
+    return {
+        "sentence": figure.sentence, "title": finding(figure.sentence), "wide": Markup(wide), "narrow": Markup(narrow),  # noqa: S704
+        "note": figure.note, "section": figure.section, "table": _table(figure.table) if figure.table and figure.table.is_shown else None,
+    }  # fmt: skip
 
 
-def _hashes(facts: dict[str, str]) -> dict[str, str]:
-    """The fingerprints among the facts: they say what exactly the verdict is about."""
-    return {k: v for k, v in facts.items() if any(word in k.lower() for word in ("hash", "sha256", "sha-256", "fingerprint"))}
+@dataclass(frozen=True)
+class _Cell:
+    text: str
+    interval: str
+    name: Name | None
+
+
+def _table(table: Table) -> dict[str, Any]:
+    """The table's columns and rows in words."""
+    places = table.places
+
+    def cell(value: Cell, i: int) -> _Cell:
+        return _Cell(*table.columns[i].write(value), value if isinstance(value, Name) else None)
+
+    shown = range(min(len(table.rows), table.most))
+    rows = [{"cells": [cell(table.rows[r][i], i) for i in places], "grey": table.is_grey(r)} for r in shown]
+    left_out = len(table.rows) - len(rows)
+    total = f"{len(rows):,} of {len(table.rows):,} rows" if left_out else f"{len(rows):,} row{'s' * (len(rows) != 1)}"
+    return {
+        "caption": table.caption, "heads": [(table.columns[i].name, table.is_text(i)) for i in places], "rows": rows, "size": total,
+        "is_long": len(rows) > LONG, "more": f"{left_out:,} more rows{f' in {table.file}.csv' if table.file else ''}" if left_out else "",
+    }  # fmt: skip

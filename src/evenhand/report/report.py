@@ -12,11 +12,11 @@ from typing import Any
 from evenhand.audits.findings import FairnessReport
 from evenhand.core import Verdict
 from evenhand.report import words
-from evenhand.report.html import html
-from evenhand.report.junit import junit
-from evenhand.report.markdown import markdown
+from evenhand.report.old_html import html
+from evenhand.report.old_junit import junit
+from evenhand.report.old_markdown import markdown
+from evenhand.report.old_tables import tables
 from evenhand.report.public import publish
-from evenhand.report.tables import tables
 from evenhand.writing import write
 
 KIND = "audit report"

@@ -15,7 +15,7 @@ from evenhand.report.comparison.document import publish
 from evenhand.report.comparison.markdown import markdown
 from evenhand.report.comparison.panels import panels
 from evenhand.report.comparison.tables import tables
-from evenhand.report.html import render, title
+from evenhand.report.old_html import render, title
 from evenhand.writing import write
 
 KIND = "comparison"

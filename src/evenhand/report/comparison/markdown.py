@@ -6,7 +6,7 @@ from typing import Any
 
 from evenhand.report.comparison import reading as of
 from evenhand.report.comparison import words as said
-from evenhand.report.markdown import code, table, text
+from evenhand.report.old_markdown import code, table, text
 from evenhand.report.words import difference, people, points, share
 
 Json = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from evenhand.report.tables import ESTIMATE, as_csv, cells, exclusions, head
+from evenhand.report.old_tables import ESTIMATE, as_csv, cells, exclusions, head
 from evenhand.report.words import settings
 
 Json = dict[str, Any]

@@ -10,7 +10,7 @@ from rich.text import Text
 from evenhand.report.comparison import ComparisonReport
 from evenhand.report.comparison import reading as of
 from evenhand.report.comparison import words as said
-from evenhand.report.terminal import ascii_only, clip, difference, share
+from evenhand.report.old_terminal import ascii_only, clip, difference, share
 from evenhand.report.words import number
 
 MAX_ENTRIES, MAX_GROUPS, MAX_CONSTRAINTS, LONGEST_NAME = 16, 3, 2, 44

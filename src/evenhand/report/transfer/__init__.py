@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evenhand.audits.transfer import Transfer
-from evenhand.report.html import render, title
+from evenhand.report.old_html import render, title
 from evenhand.report.transfer import words as said
 from evenhand.report.transfer.document import publish
 from evenhand.report.transfer.markdown import markdown

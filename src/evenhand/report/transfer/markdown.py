@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evenhand.report.markdown import code, table, text
+from evenhand.report.old_markdown import code, table, text
 from evenhand.report.transfer import words as said
 from evenhand.report.words import NONE, number, points
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from evenhand.report.terminal import ascii_only, clip
+from evenhand.report.old_terminal import ascii_only, clip
 from evenhand.report.transfer import TransferReport
 from evenhand.report.transfer import words as said
 from evenhand.report.words import points

@@ -1,0 +1,122 @@
+"""Numbers in words: one place for signs, decimals, units, and what stands where there is no number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from evenhand.core import SMALLEST_CELL, Estimate
+
+NB = "\u00a0"  # a no-break space, so that a number and its unit stay on one line
+NONE = "–"  # no number there
+FEW = f"under {SMALLEST_CELL} users"  # instead of a number that would tell of persons
+
+Show = Callable[[float | None], str]  # how the numbers of a column are written
+
+
+def is_known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def has_value(estimate: Estimate | None) -> bool:
+    """Whether there is a number to print; False for what was hidden."""
+    return estimate is not None and is_known(estimate.value)
+
+
+def number(value: float | None, decimals: int = 2, signed: bool = False) -> str:
+    """1234.5 → "1,234.50"; a true minus sign; never "−0.00"."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    text = f"{abs(value):,.{decimals}f}"
+    is_zero = not any(c in "123456789" for c in text)
+    sign = "" if is_zero else "−" if value < 0 else "+" if signed else ""
+    return sign + text
+
+
+def decimals(n: int, signed: bool = False) -> Show:
+    """Numbers with n decimals."""
+    return lambda value: number(value, n, signed)
+
+
+def count(value: float | None) -> str:
+    return NONE if value is None or not math.isfinite(value) else f"{int(value):,}"
+
+
+def percent(value: float | None, decimals: int = 1) -> str:
+    return NONE if value is None or not math.isfinite(value) else number(100 * value, decimals) + f"{NB}%"
+
+
+def points(value: float | None, signed: bool = False) -> str:
+    """A difference of two shares, in percentage points, without the word."""
+    return NONE if value is None or not math.isfinite(value) else number(100 * value, 1, signed)
+
+
+def signed_points(value: float | None) -> str:
+    return points(value, True)
+
+
+def p_value(p: float | None) -> str:
+    return f"p = {NONE}" if p is None or not math.isfinite(p) else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def level(estimate: Estimate) -> str:
+    return f"{100 * estimate.level:g}{NB}%"
+
+
+def people(estimate: Estimate) -> str:
+    """ "48 users, 1,344 pairs": the counts that no number goes without."""
+    if estimate.suppressed:
+        return f"fewer than {SMALLEST_CELL} users"
+    return f"{plural(estimate.n_users, 'user')}, {plural(estimate.n_pairs, 'pair')}"
+
+
+def plural(n: int, noun: str) -> str:
+    """ "1 user", "1,344 pairs"."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
+def interval(estimate: Estimate, show: Show = points, space: str = " ") -> str:
+    if not is_known(estimate.low) and not is_known(estimate.high):
+        return f"no{space}interval"
+    return f"{show(estimate.low)}{space}to{space}{show(estimate.high)}"
+
+
+def bare(show: Show) -> Show:
+    """For the ends of an interval: a share without its per cent sign, which the value has."""
+    return points if show is percent else show
+
+
+def shown(estimate: Estimate | None, show: Show = percent) -> str:
+    """ "71.2 % (69.8 to 72.6)"; "–", or "under 10 users" where the number was hidden."""
+    if estimate is None or not has_value(estimate):
+        return FEW if estimate is not None and estimate.suppressed else NONE
+    return f"{show(estimate.value)} ({interval(estimate, bare(show), NB)})"
+
+
+def evidence(estimate: Estimate, show: Show = points) -> str:
+    """ "(95 % interval 3.1 to 9.3; 48 users, 1,344 pairs)"."""
+    return f"({level(estimate)} interval {interval(estimate, show)}; {people(estimate)})"
+
+
+def is_clear(estimate: Estimate) -> bool:
+    """Whether the interval leaves zero out."""
+    return estimate.low > 0 or estimate.high < 0
+
+
+def flipped(estimate: Estimate) -> Estimate:
+    """The same difference seen from the other side."""
+    return replace(estimate, value=-estimate.value, low=-estimate.high, high=-estimate.low)
+
+
+def group_name(name: str) -> str:
+    return f"the {name}" if name in ("minority", "majority") else f"“{name}”"
+
+
+def capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def listing(parts: list[str], most: int = 4) -> str:
+    """ "a, b and 3 more"."""
+    return ", ".join(parts[:most]) + (f" and {len(parts) - most} more" if len(parts) > most else "")
