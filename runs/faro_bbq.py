@@ -23,8 +23,8 @@ from faro_crehate import BINS, about, figures_of, interval, within
 import evenhand
 from evenhand.audits.bootstrap import user_weights
 from evenhand.audits.metrics import correct, log_loss
-from evenhand.audits.rates import DECISIONS, Notion, rates, violation
-from evenhand.core import SPLITS, Events, Pairs, PreferenceData, Scorer
+from evenhand.audits.rates import DECISIONS, rates, violation
+from evenhand.core import SPLITS, Events, Notion, Pairs, PreferenceData, Scorer
 from evenhand.data.splits import TEST, TRAIN, split_pairs
 from evenhand.encode.minilm import MiniLM
 from evenhand.methods.bradley_terry import BradleyTerry

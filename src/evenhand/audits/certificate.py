@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from evenhand.audits.bounds import BOUNDS, bound_named, users_needed
-from evenhand.audits.rates import NOTIONS, Notion, Rates
-from evenhand.core import EvenhandError, clip
+from evenhand.audits.rates import Rates
+from evenhand.core import NOTIONS, EvenhandError, Notion, clip
 
 UNITS = 10_000  # numbers have four decimals
 SMALLEST_DELTA = 1e-9  # certainty has no bound

@@ -15,10 +15,10 @@ from evenhand.audits.findings import ConstraintFindings, FittedConstraints, Grou
 from evenhand.audits.intervals import contrast, estimate, in_points
 from evenhand.audits.metrics import ECE_BINS, METRICS, calibration_gaps
 from evenhand.audits.outcomes import Outcomes
-from evenhand.audits.rates import DECISIONS, NOTIONS, Notion, rates
+from evenhand.audits.rates import DECISIONS, rates
 from evenhand.audits.sample import arrange, means
 from evenhand.audits.violations import violations
-from evenhand.core import Estimate, EvenhandError, Events, Groups, Verdict
+from evenhand.core import NOTIONS, Estimate, EvenhandError, Events, Groups, Notion, Verdict
 
 
 def examine_constraints(

@@ -18,10 +18,10 @@ import numpy as np
 
 from evenhand.audits.bootstrap import RESAMPLED_USERS, basic_interval, holding, resampled_sums
 from evenhand.audits.ranking import knee
-from evenhand.audits.rates import Notion, Rates, rates, soft
+from evenhand.audits.rates import Rates
 from evenhand.audits.results import ConstraintFront, EventCount, Violated
 from evenhand.audits.violations import violations
-from evenhand.core import Estimate, Events
+from evenhand.core import Estimate, Notion
 
 WORST = np.array([0.5, 1.0])  # accuracy of a coin, largest violation: where hypervolumes are measured from
 
@@ -50,15 +50,6 @@ class RateBoard:
         """Seeds in which two compared events have users (CF: in which pairs are matched)."""
         seen = (~np.isnan(next(iter(self.of.values()))[0])).any(axis=1)  # [seeds, events]
         return [s for s, has in enumerate(seen) if any(has[a] and has[b] for a, b in self.compared) or (not self.compared and has[0])]
-
-
-def cells(notion: Notion, groups: Sequence[str]) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
-    """Events of a notion over `groups`, and which of them are compared, as `rates` numbers them."""
-    if notion == "cf":
-        return ("matched sets",), ()
-    none = np.zeros(0, np.int64)
-    empty = rates(np.zeros(0), none, Events(tuple(groups), none, none.astype(bool), ""), notion, soft)
-    return empty.events, empty.compared
 
 
 def size(q: np.ndarray, compared: Sequence[tuple[int, int]]) -> np.ndarray:

@@ -13,10 +13,9 @@ from evenhand.audits.broken import broken
 from evenhand.audits.examine import examine_model
 from evenhand.audits.findings import ConstraintFindings, FairnessReport
 from evenhand.audits.outcomes import Outcomes, outcomes_of
-from evenhand.audits.rates import NOTIONS, Notion
 from evenhand.audits.requirements import parse_requirement
 from evenhand.audits.verdicts import TOLERANCE, check_requirements
-from evenhand.core import DataError, EvenhandError, Exclusions, Groups, PreferenceData
+from evenhand.core import NOTIONS, DataError, EvenhandError, Exclusions, Groups, Notion, PreferenceData
 from evenhand.data.splits import DEAL, MIN_PROMPTS, TEST, TRAIN, VALID, Split, deal
 from evenhand.data.support import Support
 from evenhand.report.report import Report

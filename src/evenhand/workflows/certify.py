@@ -14,8 +14,8 @@ import numpy as np
 from evenhand.audits import bounds, certificate, rates
 from evenhand.audits.broken import all_tied, in_short
 from evenhand.audits.certificate import Certificate, check_request, claim, needed, not_claimed
-from evenhand.audits.rates import DECISIONS, Notion
-from evenhand.core import DataError, EvenhandError, Events, PreferenceData, clip
+from evenhand.audits.rates import DECISIONS
+from evenhand.core import DataError, EvenhandError, Events, Notion, PreferenceData, clip
 from evenhand.data.mentions import Mentions, read_mentions
 from evenhand.data.splits import CERTIFY, DEAL, SPLITS, TEST, Split, deal
 from evenhand.report.certificate import CertificateReport

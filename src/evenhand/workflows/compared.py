@@ -12,8 +12,7 @@ import numpy as np
 from evenhand.audits.constraints import examine_constraints
 from evenhand.audits.findings import ConstraintFindings, FittedConstraints
 from evenhand.audits.outcomes import Outcomes
-from evenhand.audits.rates import Notion
-from evenhand.core import DataError, Events, PreferenceData, clip
+from evenhand.core import DataError, Events, Notion, PreferenceData, clip
 from evenhand.data.events import check_events, from_mentions, refuse_coin
 from evenhand.data.mentions import Mentions, read_mentions
 from evenhand.data.splits import TEST, TRAIN

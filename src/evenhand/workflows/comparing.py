@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from evenhand.audits.frontier import RateBoard, cells, constraint_front, counted, noise, violated
+from evenhand.audits.frontier import RateBoard, constraint_front, counted, noise, violated
 from evenhand.audits.intervals import MOST_CONTRASTS, mean_of_users
 from evenhand.audits.ranking import Board, Judged, Levels, front, levels, over_seeds, pairwise, unfairness
-from evenhand.audits.rates import DECISIONS, NOTIONS, Notion
+from evenhand.audits.rates import DECISIONS, cells
 from evenhand.audits.results import Comparison, ConstraintFront, EventCount, Front, Result, Violated
-from evenhand.core import SMALLEST_CELL, Estimate, EvenhandError, PreferenceData
+from evenhand.core import NOTIONS, SMALLEST_CELL, Estimate, EvenhandError, Notion, PreferenceData
 from evenhand.methods.faro import Faro
 from evenhand.workflows.facts import LIMITS, facts
 from evenhand.workflows.trials import Entry, Failure, Trial, cannot, notion_of

@@ -13,9 +13,9 @@ from evenhand.audits.deals import Deal, over_deals, undecided, verdicts
 from evenhand.audits.examine import examine_model
 from evenhand.audits.findings import Change, FairnessReport, FittedConstraints, ModelFindings, TrainingTrace
 from evenhand.audits.outcomes import Outcomes
-from evenhand.audits.rates import NOTIONS, Notion
+from evenhand.audits.rates import cells
 from evenhand.audits.verdicts import check_requirements
-from evenhand.core import PreferenceData
+from evenhand.core import NOTIONS, Notion, PreferenceData
 from evenhand.data.splits import CELLS, TEST, deal, deal_with
 from evenhand.encode.minilm import MiniLM
 from evenhand.methods.faro import Faro
@@ -159,7 +159,7 @@ def _report(
     sides = [judged(models[n].ready, models[n].fitted.scorer, test, n, where) for n in (*others[-1:], name)] if asked.constraints else []
     events = None if ready.events is None else ready.events.take(test)
     game = last.constrained
-    fitted_to = {n: _game(game, last, ready) for n, _ in asked.constraints if game is not None and n == game.notion}
+    fitted_to = {n: _game(n, game, last, ready) for n, _ in asked.constraints if game is not None and n == game.notion}
     before = outcomes[others[-1]] if others else None
     left = joined(ready.data, ready.split.exclusions)
 
@@ -214,12 +214,10 @@ def _with_own(asked: Asked, method: Any) -> Asked:
     return replace(asked, constraints=(*asked.constraints, *own))
 
 
-def _game(game: Constrained, fitted: Fitted, ready: Prepared) -> FittedConstraints:
+def _game(notion: Notion, game: Constrained, fitted: Fitted, ready: Prepared) -> FittedConstraints:
     """A constrained fit's record with the constraints' names: which event's rate may not lie above which."""
-    names = list(ready.events.names) if ready.events is not None else []
-    cells = [f"{name}, label {label}" for name in names for label in (0, 1)] if game.notion == "eo" else names
-    rows = game.matrix.tolist()
-    told = ["matched sets"] if game.notion == "cf" else [f"{cells[row.index(1.0)]} above {cells[row.index(-1.0)]}" for row in rows]
+    names, _ = cells(notion, () if ready.events is None else ready.events.names)
+    told = names if notion == "cf" else [f"{names[row.index(1.0)]} above {names[row.index(-1.0)]}" for row in game.matrix.tolist()]
     best = fitted.trace.best_epoch
     return FittedConstraints(
         tuple(told), tuple(game.valid), tuple(game.train), tuple(map(tuple, game.multipliers)), best, game.feasible(best), game.gamma,
