@@ -24,7 +24,7 @@ import numpy as np
 from evenhand.audits.bootstrap import holding, resampled_sums
 from evenhand.core import Estimate, EvenhandError
 from evenhand.data.reading import read
-from evenhand.data.resolve import Asked, resolve
+from evenhand.data.resolve import SourceHints, resolve
 from evenhand.data.rows import Fault
 from evenhand.data.sources.bbq import Item, item_of
 
@@ -79,7 +79,7 @@ class Items:
 
 def read_items(path: Path | str) -> Items:
     """The items of one category's file, or of all categories' files of a folder, in order. Raises DataError at the first bad item."""
-    plan = resolve(Path(path), Asked("bbq", {}))
+    plan = resolve(Path(path), SourceHints("bbq", {}))
     items: list[tuple[Item, int]] = []
     for file in plan.files:
         for batch in read(file, plan.keep(["additional_metadata"])):

@@ -18,7 +18,7 @@ from evenhand.data.columns import SPLIT_NAMES
 from evenhand.data.ledger import check_place
 from evenhand.data.reading import Input, fingerprint, fingerprint_of, read
 from evenhand.data.reading_tables import held
-from evenhand.data.resolve import Asked, Plan, check_columns, resolve, resolve_file, unread_labels
+from evenhand.data.resolve import Plan, SourceHints, check_columns, resolve, resolve_file, unread_labels
 from evenhand.data.rows import Batch
 from evenhand.data.source import Sides
 
@@ -66,8 +66,8 @@ def load(
                 "the list of bad rows would replace the data", expected="another file", remedy="name another file", file=str(list_to)
             )
         check_place(list_to)
-    asked = Asked(source, dict(columns or {}), need_texts, one_user)
-    plan = resolve(path, asked) if table is None else resolve_file(Input(path, "in memory", rows=table), asked)
+    hints = SourceHints(source, dict(columns or {}), need_texts, one_user)
+    plan = resolve(path, hints) if table is None else resolve_file(Input(path, "in memory", rows=table), hints)
     of_each = {name: plan.source.scored(plan.names, name) for name in numbers} if plan.source.scored else {}
     cells = [column for name in numbers for column in of_each.get(name) or (name,)]
     check_columns(plan, attributes, cells, need_texts)

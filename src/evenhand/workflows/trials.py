@@ -45,7 +45,7 @@ from evenhand.training.tune import fit_all, tune
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.assignments import Assignment, write
 from evenhand.workflows.audit import no_test_pairs
-from evenhand.workflows.compared import check_constraints
+from evenhand.workflows.events import check_constraints
 from evenhand.workflows.facts import data_digest, joined
 from evenhand.workflows.grouping import Grouping
 from evenhand.workflows.prepare import Encoding, Prepared, Progress, prepare
