@@ -56,9 +56,9 @@ def from_mentions(data: PreferenceData, terms: Mentions) -> Events:
     """
     first, _, twin = _brought(data)
     used, place = np.unique(np.concatenate([data.chosen, data.rejected]), return_inverse=True)
-    found = terms.find([data.texts[t] for t in used] if not len(used) or used[0] >= 0 else [""] * len(used))
-    several = found.sum(axis=1) > 1
-    identity = np.where(several, -2, np.where(found.any(axis=1), found.argmax(axis=1), -1))  # -1 none, -2 two or more
+    mentioned = terms.find([data.texts[t] for t in used] if not len(used) or used[0] >= 0 else [""] * len(used))
+    several = mentioned.sum(axis=1) > 1
+    identity = np.where(several, -2, np.where(mentioned.any(axis=1), mentioned.argmax(axis=1), -1))  # -1 none, -2 two or more
     chosen, rejected = identity[place].reshape(2, -1)
     of_pair = np.where((chosen >= 0) & (rejected == -1), chosen, np.where((rejected >= 0) & (chosen == -1), rejected, -1))
     turned = np.where(of_pair >= 0, chosen >= 0, first)
@@ -182,8 +182,8 @@ def check_events(events: Events, notion: Notion, *, user: np.ndarray, rows: str,
     users = np.bincount(voters, minlength=len(names))
     for kind, small in (("no", pairs == 0), ("too few", (pairs < min_pairs) | (users < min_users))):
         if small.any():
-            told = [f"{names[i]} {pairs[i]:,} pairs of {users[i]:,} users" for i in np.flatnonzero(small)]
-            shown = "; ".join(told[:SHOWN]) + (f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else "")
+            counts = [f"{names[i]} {pairs[i]:,} pairs of {users[i]:,} users" for i in np.flatnonzero(small)]
+            shown = "; ".join(counts[:SHOWN]) + (f"; and {len(counts) - SHOWN} more" if len(counts) > SHOWN else "")
             what = "label 1 = the chosen response is y1" if notion == "eo" else "a group without pairs has no rate"
             raise DataError(
                 f"{notion}: {kind} {rows} in: {shown} ({what})", expected=f"{min_pairs} pairs of {min_users} users at least in each",

@@ -169,21 +169,21 @@ def check_columns(plan: Plan, attributes: Sequence[str], numbers: Sequence[str],
                 f"Unknown column '{canonical}' for the source {source.name}. Expected: one of {', '.join(known)}. To do: {remedy}"
             )
     needed = [c for c in source.required if need_texts or c not in TEXTS]
-    asked = [*needed, *numbers, *(a for a in attributes if a not in source.attributes)]
-    for name in asked:
+    wanted = [*needed, *numbers, *(a for a in attributes if a not in source.attributes)]
+    for name in wanted:
         if name not in plan.names:
-            columns = f"the columns {', '.join(dict.fromkeys(asked))}"
+            columns = f"the columns {', '.join(dict.fromkeys(wanted))}"
             raise missing_column(name, plan.names, plan.files[0].name, columns, name if name in known else "", needed)
 
 
-def unread_labels(plan: Plan, asked: Sequence[str]) -> list[str]:
-    """Columns beside chosen and rejected that may say who won, and that nothing reads. asked: further columns that are read.
+def unread_labels(plan: Plan, wanted: Sequence[str]) -> list[str]:
+    """Columns beside chosen and rejected that may say who won, and that nothing reads. wanted: further columns that are read.
 
     Raises DataError where two columns were named as chosen and rejected beside such a label: of a table of two responses and a label
     this gives wrong pairs without a word. Where the file itself calls them so, they are what they are called, and the label is told.
     """
     named = {c for c in ("chosen", "rejected") if c in plan.renames}
-    unread = [n for n in sorted(plan.names) if is_label(n) and n not in (*plan.renames.values(), *asked)]
+    unread = [n for n in sorted(plan.names) if is_label(n) and n not in (*plan.renames.values(), *wanted)]
     if plan.source.name not in ("table", "trl"):
         return []
     if named and unread:

@@ -87,12 +87,12 @@ def recognises(names: frozenset[str], first: Mapping[str, Any]) -> bool:
 def parse(batches: Iterable[Batch], sides: Sides, seed: int) -> Iterator[Batch]:
     """All items are read before the first pair is handed on: the deal and the twins need them."""
     whole = [(batch, [item_of(record) for record in batch.records()]) for batch in batches]
-    items = [item for _, found in whole for item in found if isinstance(item, Item)]
+    items = [item for _, parsed in whole for item in parsed if isinstance(item, Item)]
     part, twins = deal(items), iter(_twins(items))
-    for batch, found in whole:
+    for batch, parsed in whole:
         rows: list[tuple[int, dict[str, Any]]] = []
         bad = list(batch.bad)
-        for line, item in zip(batch.line.tolist(), found):
+        for line, item in zip(batch.line.tolist(), parsed):
             if isinstance(item, Fault):
                 bad.append(BadRow(line, item))
                 continue
@@ -123,26 +123,26 @@ def _twins(items: Sequence[Item]) -> list[tuple[str, str]]:
         names = item.names[item.first].casefold(), item.names[item.second].casefold()
         if item.frame and item.groups[item.first] != item.groups[item.second]:
             orders[item.template, item.negative, item.ambiguous, item.frame, frozenset(names)][names[0]].append(number)
-    found = [("", "")] * len(items)
+    twins = [("", "")] * len(items)
     for order in orders.values():
         for a, b in zip(*order.values()) if len(order) == 2 else ():
             one, two = items[a], items[b]
             answered_alike = one.ambiguous or (one.right == one.first) == (two.right == two.first)
             if answered_alike and one.groups[one.first] == two.groups[two.second] and one.groups[one.second] == two.groups[two.first]:
-                found[a] = found[b] = (f"{a}-0", f"{a}-1")
-    return found
+                twins[a] = twins[b] = (f"{a}-0", f"{a}-1")
+    return twins
 
 
 def deal(items: Sequence[Item]) -> dict[str, str]:
     """template → its split. The templates of each category, in the order of their SHA-256, are cut by SHARES: no template is in two."""
-    found: dict[str, str] = {}
+    split_of: dict[str, str] = {}
     for category in {i.category for i in items}:
         templates = sorted(
             {i.template for i in items if i.category == category}, key=lambda t: hashlib.sha256(t.encode("utf-8", "surrogatepass")).digest()
         )
         ends = np.round(np.cumsum(SHARES) * len(templates))
-        found |= {t: SPLITS[int(np.searchsorted(ends, n, side="right"))] for n, t in enumerate(templates)}
-    return found
+        split_of |= {t: SPLITS[int(np.searchsorted(ends, n, side="right"))] for n, t in enumerate(templates)}
+    return split_of
 
 
 def item_of(record: Mapping[str, Any]) -> Item | Fault:
