@@ -86,8 +86,8 @@ def certify(rates: Rates, notion: Notion, gamma: float, delta: float, bound: str
     """
     check_request(notion, gamma, delta, bound)
     values = event_values(rates, notion)
-    found, alpha = bound_named(bound, seed), delta / len(values)
-    intervals = [(_down(low), _up(high)) for low, high in (found(v, alpha) for v in values)]
+    bound_of, alpha = bound_named(bound, seed), delta / len(values)
+    intervals = [(_down(low), _up(high)) for low, high in (bound_of(v, alpha) for v in values)]
     d_hat, d_upper, widest = _gaps([float(v.mean()) for v in values], intervals, rates.compared)
     events = tuple(
         EventBound(name, _nearest(float(v.mean())) / UNITS, low / UNITS, high / UNITS, len(v), int(pairs))

@@ -43,8 +43,8 @@ def examine_constraints(
     _check(before, after, events, notion, gamma, resamples)
     models = [m.strict() for m in (before, after) if m is not None]
     events = events if after.tie is None else events.take(~after.tie)
-    found = {name: [rates(m.margin, m.user, events, notion, rule) for m in models] for name, rule in DECISIONS.items()}
-    if not len(next(iter(found.values()))[0].user):
+    by_decision = {name: [rates(m.margin, m.user, events, notion, rule) for m in models] for name, rule in DECISIONS.items()}
+    if not len(next(iter(by_decision.values()))[0].user):
         raise EvenhandError(
             "Constraints: no pair is in a group. Expected: pairs of two groups or more. To do: name a column that fills some."
         )
@@ -52,7 +52,7 @@ def examine_constraints(
     flaw = broken(after)
     sizes = tuple(
         replace(v, verdict="INSUFFICIENT", reason=f"These scores bear no PASS: {in_short(flaw)}.") if flaw and v.verdict != "FAIL" else v
-        for v in violations(found, gamma, seed, resamples, rng)
+        for v in violations(by_decision, gamma, seed, resamples, rng)
     )
     costs = _costs(models, events, notion, resamples, rng)
     levelled, levelling = _levelling(costs[: len(events)] if before else ())

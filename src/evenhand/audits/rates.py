@@ -130,10 +130,10 @@ def _by_user(names: tuple[str, ...], compared: tuple[tuple[int, int], ...], valu
     return Rates(names, compared, mean, np.bincount(cell, minlength=shape[1]), numbers)
 
 
-def violation(found: Rates) -> float:
+def violation(event_rates: Rates) -> float:
     """The notion's D: the largest |q(e) - q(e')| over the compared events, or CF's mean gap; nan where no comparison has users."""
-    if not found.compared:
-        return float(found.value[0])
-    a, b = np.array(found.compared).T
-    gaps = np.abs(found.value[a] - found.value[b])
+    if not event_rates.compared:
+        return float(event_rates.value[0])
+    a, b = np.array(event_rates.compared).T
+    gaps = np.abs(event_rates.value[a] - event_rates.value[b])
     return float(np.nanmax(gaps)) if (~np.isnan(gaps)).any() else float("nan")
