@@ -138,8 +138,8 @@ def drawn_from(known: Json) -> int:
     The order in which the betting bound takes users, and the deal of a file that the model was not trained on, move the bound by points;
     nobody who certifies may try several.
     """
-    told = f"{known['model']['sha256']} {known['data']['read_sha256']}"
-    return int(hashlib.sha256(told.encode()).hexdigest()[:12], 16)
+    hashes = f"{known['model']['sha256']} {known['data']['read_sha256']}"
+    return int(hashlib.sha256(hashes.encode()).hexdigest()[:12], 16)
 
 
 def issue(
@@ -154,13 +154,13 @@ def issue(
     """The certificate from its request alone: the same request over the same model and data gives the same document."""
     order = drawn_from(known)
     whole = data
-    data, split, part, own, seed = _dealt(whole, loaded, order)
+    data, split, part, trained_here, seed = _dealt(whole, loaded, order)
     encoding = Encoding(loaded.encoder, loaded.with_prompt, cache=cache)
     grouping = Grouping(request.group_by)
     ready = prepare(data, split, encoding, grouping, feature_map=loaded.feature_map, seed=seed, progress=progress, whole=whole)
     events = events_of(ready, request.notion, terms, request.leave_out)
     rows = np.flatnonzero(ready.strict(split.rows(part)) & (~request.unseen_only | split.unseen[data.user]))
-    if request.unseen_only and not own:
+    if request.unseen_only and not trained_here:
         raise DataError(
             "nobody knows whom training saw: this is not its file", expected="the file of the fit", remedy="leave --unseen-users out"
         )
@@ -171,28 +171,30 @@ def issue(
         raise DataError(
             f"there is nothing to certify: {in_short(flaw)}", expected="a model that tells pairs apart", remedy="look at its scores first"
         )
-    found = rates.rates(margin, data.user[rows], events.take(rows), request.notion, DECISIONS[request.decision])
-    made = certificate.certify(found, request.notion, request.gamma, request.delta, request.bound, seed=order)
-    seen = int((~split.unseen[found.user]).sum()) if own else None
+    measured = rates.rates(margin, data.user[rows], events.take(rows), request.notion, DECISIONS[request.decision])
+    made = certificate.certify(measured, request.notion, request.gamma, request.delta, request.bound, seed=order)
+    seen = int((~split.unseen[measured.user]).sum()) if trained_here else None
     dealt = {
         "part": SPLITS[part],
-        "rule": one_line(split.rule if own else f"{SPLITS[part]} pairs; {int(split.history.sum()):,} other pairs may be read as history."),
+        "rule": one_line(
+            split.rule if trained_here else f"{SPLITS[part]} pairs; {int(split.history.sum()):,} other pairs may be read as history."
+        ),
         "seed": None if split.unit == "given" else seed,
         "digest": split_digest(split),
         "users": made.n_users,
         "users_in_training": seen,
-        "checked": CHECKED if own else certificate.NOT_CHECKED,
+        "checked": CHECKED if trained_here else certificate.NOT_CHECKED,
     }
-    return CertificateReport(_document(made, request, events, dealt, known, seen), () if made.certified else needed(found, made))
+    return CertificateReport(_document(made, request, events, dealt, known, seen), () if made.certified else needed(measured, made))
 
 
 def _dealt(data: PreferenceData, loaded: RewardModel, seed: int) -> tuple[PreferenceData, Split, int, bool, int]:
     """(the data that was split, its split, the part that counts, whether it is the model's own file, the seed it was dealt with)."""
     facts = loaded.facts
-    own = facts.get("data") == data.fingerprint
-    seed = int(facts["seed"]) if own else seed
-    data, split = deal(data, seed=seed, shares=facts.get("shares", DEAL) if own else DEAL)
-    if own and facts.get("split") != split_digest(split):
+    trained_here = facts.get("data") == data.fingerprint
+    seed = int(facts["seed"]) if trained_here else seed
+    data, split = deal(data, seed=seed, shares=facts.get("shares", DEAL) if trained_here else DEAL)
+    if trained_here and facts.get("split") != split_digest(split):
         expected = (
             "the same columns, source, --on-bad, --swap and split column as in `evenhand fit`, so that training pairs can be left out"
         )
@@ -201,17 +203,17 @@ def _dealt(data: PreferenceData, loaded: RewardModel, seed: int) -> tuple[Prefer
         )
     if split.rows(CERTIFY).any():
         part = CERTIFY
-    elif own:
+    elif trained_here:
         expected = "pairs that neither training nor selection nor the report saw"
         remedy = "fit again with --certify-share 0.25 (in Python certify_share=0.25), mark rows 'certify' in a split column, or bring another file"
         raise DataError("the model was trained on this file and kept no certify part", expected=expected, remedy=remedy)
     else:
         part = TEST
-    if not own:  # nobody was seen in training: whatever does not count may be read
+    if not trained_here:  # nobody was seen in training: whatever does not count may be read
         split = replace(split, history=readable(split), unseen=np.ones(len(data.users), bool))
     if not split.rows(part).any():
         raise no_test_pairs()
-    return data, split, part, own, seed
+    return data, split, part, trained_here, seed
 
 
 def _document(made: Certificate, request: CertificateRequest, events: Events, dealt: Json, known: Json, seen: int | None) -> Json:

@@ -166,9 +166,9 @@ class Prepared:
             prompt, sides, count = tied[data.prompt], (tied[data.chosen], tied[data.rejected]), len(data.texts)
         if self.by_prompt:
             return torch.from_numpy(prompt[rows].astype(np.int64))
-        judged = np.stack([side[rows] for side in sides], axis=1).astype(np.int64)
-        different = np.unique(data.user[rows].astype(np.int64)[:, None] * count + judged)
-        return torch.from_numpy(judged) if len(different) < judged.size else None
+        responses = np.stack([side[rows] for side in sides], axis=1).astype(np.int64)
+        different = np.unique(data.user[rows].astype(np.int64)[:, None] * count + responses)
+        return torch.from_numpy(responses) if len(different) < responses.size else None
 
     @property
     def by_prompt(self) -> bool:
