@@ -22,7 +22,7 @@ OBEYED = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2
 
 SPLITS = ("train", "valid", "test", "certify")  # the values of PreferenceData.split, by number; -1 = in no split
 
-A = TypeVar("A", np.ndarray, "Tensor")  # what an array noun holds: numpy in data and audits, torch in training
+Array = TypeVar("Array", np.ndarray, "Tensor")  # what an array noun holds: numpy in data and audits, torch in training
 
 Verdict = Literal["PASS", "FAIL", "INSUFFICIENT"]
 Notion = Literal["dp", "eo", "cf"]
@@ -84,7 +84,7 @@ class Exclusions:
 
 
 @dataclass(frozen=True)
-class Events(Generic[A]):
+class Events(Generic[Array]):
     """What constraints compare: groups of pairs, each pair oriented. Known in training and audits only, as groups of users are.
 
     The responses of a pair are called y1 and y2 by a rule that does not look at which one was chosen; the pair's label is 1 where y1 was.
@@ -95,21 +95,21 @@ class Events(Generic[A]):
     """
 
     names: tuple[str, ...]
-    of_pair: A
-    first: A
+    of_pair: Array
+    first: Array
     rule: str
-    twin: A | None = None
-    copy: A | None = None
+    twin: Array | None = None
+    copy: Array | None = None
 
     def __len__(self) -> int:
         return len(self.names)
 
     @property
-    def sets(self) -> A:
+    def sets(self) -> Array:
         """twin, -1 throughout where nothing is matched."""
         return self.of_pair * 0 - 1 if self.twin is None else self.twin
 
-    def take(self, rows: A) -> Events[A]:
+    def take(self, rows: Array) -> Events[Array]:
         """Those of the pairs at `rows` (boolean mask or indices)."""
         twin, copy = (None if a is None else a[rows] for a in (self.twin, self.copy))
         return replace(self, of_pair=self.of_pair[rows], first=self.first[rows], twin=twin, copy=copy)
