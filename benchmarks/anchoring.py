@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from fit_time import world
 
-from evenhand.core import Oriented, Pairs
+from evenhand.core import Events, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.faro import LONGER, Faro
 from evenhand.training.constraints import dp
@@ -58,7 +58,7 @@ def in_events(pairs: Pairs, k: int) -> Pairs:
     y1 = torch.minimum(pairs.chosen, pairs.rejected)
     order = pairs.items[:, 0].argsort().argsort()  # of items by a feature
     event = order[y1] * k // len(pairs.items)
-    return replace(pairs, oriented=Oriented(event, pairs.chosen == y1, torch.full((len(pairs),), -1)))
+    return replace(pairs, events=Events((), event, pairs.chosen == y1, ""))
 
 
 def stepper(kind: type[Additive] | type[SwapRegret], k: int, anchored: bool) -> Callable[[], object]:

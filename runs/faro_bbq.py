@@ -17,15 +17,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from bbq import Items, bbq_scores, read_items
 from faro_crehate import BINS, about, figures_of, interval, within
 
 import evenhand
-from evenhand.audits.bbq import bbq_scores
 from evenhand.audits.bootstrap import user_weights
 from evenhand.audits.metrics import correct, log_loss
-from evenhand.audits.rates import DECISIONS, Notion, rates, violation
-from evenhand.core import SPLITS, Events, Pairs, PreferenceData, Scorer
-from evenhand.data.bbq_items import Items, read_items
+from evenhand.audits.rates import DECISIONS, rates, violation
+from evenhand.core import SPLITS, Events, Notion, Pairs, PreferenceData, Scorer
 from evenhand.data.splits import TEST, TRAIN, split_pairs
 from evenhand.encode.minilm import MiniLM
 from evenhand.methods.bradley_terry import BradleyTerry

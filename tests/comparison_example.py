@@ -8,8 +8,9 @@ from itertools import product
 
 import numpy as np
 
-from evenhand.audits.frontier import RateBoard, cells, constraint_front, counted, noise, violated
+from evenhand.audits.frontier import RateBoard, constraint_front, counted, noise, violated
 from evenhand.audits.ranking import Board, front, levels, over_seeds, pairwise, unfairness
+from evenhand.audits.rates import cells
 from evenhand.audits.results import Comparison, Result
 from evenhand.core import Exclusions
 

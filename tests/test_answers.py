@@ -22,9 +22,10 @@ from evenhand.cli.terminal import finish
 from evenhand.core import Events, Exclusions, Groups, PreferenceData
 from evenhand.report import words
 from evenhand.report.report import Report
-from evenhand.workflows.audit import Asked, audit_scores
+from evenhand.workflows.audit import audit_scores
 from evenhand.workflows.facts import joined
 from evenhand.workflows.grouping import Grouping
+from evenhand.workflows.settings import AuditSettings
 
 
 def scored(margin: np.ndarray, group: list[str], pairs: int) -> Report:
@@ -36,7 +37,7 @@ def scored(margin: np.ndarray, group: list[str], pairs: int) -> Report:
         user=np.repeat(np.arange(users), pairs).astype(np.int32), prompt=ids, chosen=np.full(n, -1, np.int32),
         rejected=np.full(n, -1, np.int32), numbers={"m": margin}, attributes={"group": tuple(group)}, source="made up",
     )  # fmt: skip
-    return audit_scores(data, ["m"], Asked(Grouping(("group",)), resamples=50))
+    return audit_scores(data, ["m"], AuditSettings(Grouping(("group",)), resamples=50))
 
 
 def margins(share: list[float], pairs: int, seed: int = 0) -> np.ndarray:

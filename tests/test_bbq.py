@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,16 +16,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evenhand.audits.bbq import BbqScores, bbq_scores
 from evenhand.audits.rates import hard, matched_gaps, oriented, rates, violation
 from evenhand.core import DataError, EvenhandError, Events
-from evenhand.data.bbq_items import SHARES, Item, Items, arranged, deal, item_of, read_items
-from evenhand.data.bbq_templates import CATEGORIES, generate, write_items
 from evenhand.data.load import load
-from evenhand.data.rows import Fault
-from evenhand.data.sources.bbq import ITEM
+from evenhand.data.sources.bbq import ITEM, SHARES, Item, deal, item_of
 
-BBQ = Path(__file__).parents[2] / "shared" / "data" / "bbq"
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "runs"))  # scores and templates belong to the study
+
+from bbq import BbqScores, Items, arranged, bbq_scores, biased, read_items, target  # noqa: E402
+from bbq_templates import CATEGORIES, generate, write_items  # noqa: E402
+
+BBQ = ROOT.parent / "shared" / "data" / "bbq"
 here = pytest.mark.skipif(not BBQ.exists(), reason="the BBQ files are not here")
 
 
@@ -49,10 +52,10 @@ def every(indices: Sequence[int]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def parsed(records: Sequence[Mapping[str, Any]]) -> list[Item]:
-    items = [item_of(r) for r in records]
-    assert not any(isinstance(i, Fault) for i in items)
-    return items  # type: ignore[return-value]
+def parsed(record: Mapping[str, Any]) -> Item:
+    found = item_of(record)
+    assert isinstance(found, Item)
+    return found
 
 
 def written(path: Path, records: Sequence[Mapping[str, Any]]) -> Path:
@@ -65,24 +68,26 @@ INFO: dict[str, Any] = dict(ITEM["answer_info"])  # type: ignore[call-overload]
 # ---- items and pairs
 
 
-@pytest.mark.parametrize(("negative", "biased"), [(True, 0), (False, 2)])
-def test_the_biased_answer_casts_the_target_in_the_harmful_role(negative: bool, biased: int) -> None:
-    found = parsed([item(negative=negative)])[0]
-    assert (found.target, found.biased, found.unknown, found.right) == (0, biased, 1, 1)
+@pytest.mark.parametrize(("negative", "answer"), [(True, 0), (False, 2)])
+def test_the_biased_answer_casts_the_target_in_the_harmful_role(negative: bool, answer: int) -> None:
+    record = item(negative=negative)
+    found = parsed(record)
+    assert (target(found, record), biased(found, record), found.unknown, found.right) == (0, answer, 1, 1)
     assert (found.blamed(0), found.blamed(2)) == ((0, 2) if negative else (2, 0))
 
 
 def test_the_target_is_told_by_group_by_name_or_by_a_part_of_a_joint_group() -> None:
-    def target(info: Mapping[str, list[str]], stereotyped: list[str]) -> int:
-        return parsed([item(answer_info={**INFO, **info}, additional_metadata={"stereotyped_groups": stereotyped})])[0].target
+    def about(info: Mapping[str, list[str]], stereotyped: list[str]) -> int:
+        record = item(answer_info={**INFO, **info}, additional_metadata={"stereotyped_groups": stereotyped})
+        return target(parsed(record), record)
 
     region = {"ans0": ["Malian", "Africa"], "ans2": ["Thai", "Asia"]}
-    assert target(region, ["Africa"]) == 0
-    assert target(region, ["Thai", "Burmese"]) == 2
-    assert target({"ans0": ["poor", "lowSES"], "ans2": ["rich", "highSES"]}, ["low SES"]) == 0
-    assert target({"ans0": ["girl", "girl"], "ans2": ["boy", "boy"]}, ["M"]) == 2
-    assert target({"ans0": ["Ann", "F-White"], "ans2": ["Bo", "F-Black"]}, ["Black"]) == 2
-    assert target(region, ["Africa", "Asia"]) == target(region, ["Europe"]) == target(region, []) == -1
+    assert about(region, ["Africa"]) == 0
+    assert about(region, ["Thai", "Burmese"]) == 2
+    assert about({"ans0": ["poor", "lowSES"], "ans2": ["rich", "highSES"]}, ["low SES"]) == 0
+    assert about({"ans0": ["girl", "girl"], "ans2": ["boy", "boy"]}, ["M"]) == 2
+    assert about({"ans0": ["Ann", "F-White"], "ans2": ["Bo", "F-Black"]}, ["Black"]) == 2
+    assert about(region, ["Africa", "Asia"]) == about(region, ["Europe"]) == about(region, []) == -1
 
 
 def test_pairs_events_and_orientation_of_an_item(tmp_path: Path) -> None:
@@ -155,8 +160,8 @@ def test_templates_are_dealt_whole_and_in_exact_shares(tmp_path: Path) -> None:
     assert all(len(parts) == 1 for parts in of_user)
     counts = Counter(part for parts in of_user for part in parts)
     assert [counts[k] for k in range(4)] == [round(s * 40) for s in SHARES]
-    part = deal(parsed(every(range(40))))
-    assert part == deal(parsed(every(range(39, -1, -1))))
+    part = deal([parsed(r) for r in every(range(40))])
+    assert part == deal([parsed(r) for r in every(range(39, -1, -1))])
     assert part[data.users[0]] == ("train", "valid", "test", "certify")[of_user[0].pop()]
 
 
@@ -200,18 +205,11 @@ def test_a_folder_of_categories_is_read_whole(tmp_path: Path) -> None:
 
 
 def items_of(records: Sequence[Mapping[str, Any]]) -> Items:
-    return arranged(parsed(records))
+    return arranged([(i, biased(i, r)) for r in records for i in [parsed(r)]])
 
 
 def values(scores: BbqScores) -> list[float | None]:
-    each = (
-        scores.accuracy_ambiguous,
-        scores.accuracy_disambiguated,
-        scores.bias_ambiguous,
-        scores.bias_disambiguated,
-        scores.unknown_disambiguated,
-    )
-    return [None if e is None else round(e.value, 9) for e in each]
+    return [None if e is None else round(e.value, 9) for e in vars(scores).values()]
 
 
 def picking(items: Items, answer: np.ndarray) -> np.ndarray:
@@ -263,19 +261,6 @@ def test_intervals_are_by_template() -> None:
     assert (alone.low, alone.high) == (-1.0, 1.0)
 
 
-def test_intervals_cover_the_truth() -> None:
-    """A model that takes the biased answer with a probability of its own in each template, mean 0.7: s_dis is 0.4."""
-    rng, held = np.random.default_rng(3), 0
-    items = items_of([item(i, told="left" if k % 2 else "right") for i in range(40) for k in range(4)])
-    for seed in range(60):
-        rate = rng.beta(7, 3, 40)[items.template]
-        answer = np.where(rng.random(len(items)) < rate, items.biased, 3 - items.unknown - items.biased)
-        found = bbq_scores(picking(items, answer), items, seed=seed, resamples=400).bias_disambiguated
-        assert found is not None
-        held += found.low <= 0.4 <= found.high
-    assert held >= 51  # 95 % of 60 are 57; a true coverage of 93 % gives 51 or more with probability 0.99
-
-
 def test_items_without_a_known_target_count_for_accuracy_only() -> None:
     items = items_of([item(i, told="left") for i in range(4)])
     half = replace(items, biased=np.where(np.arange(4) < 2, items.biased, -1))
@@ -311,75 +296,45 @@ def template(q: int, names: tuple[str, str] = ("The {{NAME1}} one", "The {{NAME2
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Made-up templates of each kind of category."""
+    """Made-up templates of four categories, one for each way in which a template names its persons."""
     words = [
         *({"Category": "Religion", "Name": n} for n in ("Druid", "Oracle", "Stoic")), {"Category": "Religion", "Name": "Left Out", "Pilot_include": "No"},
-        *({"Category": "Race_ethnicity", "Name": n} for n in ("Elf", "Orc")),
-        {"Category": "Nationality", "Name": "Elbonian", "Info": "North"}, {"Category": "Nationality", "Name": "Ruritanian", "Info": "South"},
-        {"Category": "Nationality", "Name": "Syldavian", "Info": "South"},
         *({"Category": "SES", "SubCat": "Occupation", "Name": n, "Info": i} for n, i in (("juggler", "lowSES"), ("abbot", "highSES"))),
     ]  # fmt: skip
     table(tmp_path / "vocabulary.csv", [{"SubCat": "", "Info": "", "Pilot_include": "", **w} for w in words])
-    people = [{"Name": f"{e}{g}", "First_last": "first", "gender": g, "ethnicity": e} for e in ("Elf", "Orc") for g in "FM"]
+    people = [{"Name": f"{e}F", "First_last": "first", "gender": "F", "ethnicity": e} for e in ("Elf", "Orc")]
     people += [{"Name": f"Mc{e}", "First_last": "last", "gender": "", "ethnicity": e} for e in ("Elf", "Orc")]
-    people += [{"Name": n, "First_last": "first_only", "gender": g, "ethnicity": ""} for n, g in (("Ada", "F"), ("Bo", "M"))]
     table(tmp_path / "vocabulary_proper_names.csv", people)
-    lists: dict[str, Any] = {
-        "Names": "NAME1: [old, aged]; {{NAME2}}: [young]",
-        "Known_stereotyped_groups": '["old"]',
-        "NAME1_info": "old",
-        "NAME2_info": "nonOld",
-    }
-    turned: dict[str, Any] = {**lists, "Names": "NAME1: [young]; NAME2: [old, aged]", "NAME1_info": "nonOld", "NAME2_info": "old"}
-    table(tmp_path / "templates_Age.csv", [template(1, **lists, version="a"), template(1, **turned, version="b")])
+    old, young = {"old": "old, aged", "info": "old"}, {"old": "young", "info": "nonOld"}
+    age = [
+        template(1, Names=f"NAME1: [{a['old']}]; {{{{NAME2}}}}: [{b['old']}]", NAME1_info=a["info"], NAME2_info=b["info"],
+                 Known_stereotyped_groups='["old"]', version=v)
+        for v, a, b in (("a", old, young), ("b", young, old))
+    ]  # fmt: skip
+    jobs = template(
+        1, ("{{NAME1}}, the {{OCC1}}", "{{NAME2}}, the {{OCC2}}"), context="{{NAME1}}, a {{OCC1}}, and {{NAME2}}, a {{OCC2}}, met.",
+        Proper_nouns_only="TRUE", Stated_gender_info="F", Known_stereotyped_race='["Orc"]', Known_stereotyped_var2="lowSES",
+    )  # fmt: skip
+    table(tmp_path / "templates_Age.csv", age)
     table(tmp_path / "templates_Religion.csv", [template(1, Known_stereotyped_groups='["Druid"]')])
-    table(tmp_path / "templates_Nationality.csv", [template(1, Known_stereotyped_groups='["Elbonian"]')])
     table(tmp_path / "templates_SES.csv", [template(1, Known_stereotyped_groups='["low SES"]', Subcategory="Occupation")])
-    proper: dict[str, Any] = {"Proper_nouns_only": "TRUE", "context": "{{NAME1}} and {{NAME2}} met.", "names": ("{{NAME1}}", "{{NAME2}}")}
-    gender = [template(1, Known_stereotyped_groups='["F"]', Subcategory="child"), template(2, Known_stereotyped_groups='["M"]', **proper)]
-    table(tmp_path / "templates_Gender_identity.csv", gender)
-    table(tmp_path / "templates_Race_ethnicity.csv", [template(1, Known_stereotyped_groups='["Orc"]', Stated_gender_info="Men", **proper)])
-    crossed: dict[str, Any] = {
-        "Known_stereotyped_race": '["Orc"]',
-        "Known_stereotyped_var2": "F",
-        "Names": '["man", "woman"]',
-        "Var2_info": '["M", "F"]',
-    }
-    both = ("The {{NAME1}} {{GEN1}}", "The {{NAME2}} {{GEN2}}")
-    table(
-        tmp_path / "templates_Race_x_gender.csv",
-        [template(1, both, context="A {{NAME1}} {{GEN1}} and a {{NAME2}} {{GEN2}} met.", **crossed)],
-    )
-    ses: dict[str, Any] = {"Known_stereotyped_race": '["Orc"]', "Known_stereotyped_var2": "lowSES"}
-    jobs = ("{{NAME1}}, the {{OCC1}}", "{{NAME2}}, the {{OCC2}}")
-    rows = [
-        template(
-            1,
-            jobs,
-            context="{{NAME1}}, a {{OCC1}}, and {{NAME2}}, a {{OCC2}}, met.",
-            Proper_nouns_only="TRUE",
-            Stated_gender_info="F",
-            **ses,
-        )
-    ]
-    table(tmp_path / "templates_Race_x_SES.csv", rows)
+    table(tmp_path / "templates_Race_x_SES.csv", [jobs])
     return tmp_path
 
 
 @pytest.mark.parametrize(
     ("category", "fillings", "groups"),  # ways to name two persons in order, times 2 wordings, times 4 items
     [
-        ("Age", 4, {"old", "nonOld"}), ("Religion", 4, {"Druid", "Oracle", "Stoic"}), ("Nationality", 4, {"North", "South"}),
-        ("SES", 2, {"lowSES", "highSES"}), ("Gender_identity", 4, {"F", "M"}), ("Race_ethnicity", 2, {"Elf", "Orc"}),
-        ("Race_x_gender", 6, {"F-Orc", "M-Orc", "F-Elf", "M-Elf"}), ("Race_x_SES", 4, {"lowSES-Orc", "lowSES-Elf", "highSES-Elf"}),
+        ("Age", 4, {"old", "nonOld"}), ("Religion", 4, {"Druid", "Oracle", "Stoic"}), ("SES", 2, {"lowSES", "highSES"}),
+        ("Race_x_SES", 4, {"lowSES-Orc", "lowSES-Elf", "highSES-Elf"}),
     ],
 )  # fmt: skip
 def test_items_from_templates(folder: Path, category: str, fillings: int, groups: set[str]) -> None:
     records = list(generate(folder, category, per_template=None))
     assert len(records) == fillings * 2 * 4
-    items = parsed(records)
+    items = [parsed(r) for r in records]
     assert {g for i in items for g in i.groups} == groups | {"unknown"}
-    assert all(i.target >= 0 for i in items)
+    assert all(target(i, r) >= 0 for i, r in zip(items, records))
     assert Counter((i.negative, i.ambiguous) for i in items) == dict.fromkeys(
         [(a, b) for a in (True, False) for b in (True, False)], fillings * 2
     )
@@ -444,7 +399,7 @@ def test_templates_that_cannot_be_used(folder: Path) -> None:
 
 
 @here
-@pytest.mark.parametrize("category", ["Age", "Disability_status", "Physical_appearance", "Religion", "Sexual_orientation"])
+@pytest.mark.parametrize("category", ["Disability_status", "Physical_appearance", "Sexual_orientation"])
 def test_the_released_items(category: str) -> None:
     data, items = load(BBQ / f"{category}.jsonl.gz"), read_items(BBQ / f"{category}.jsonl.gz")
     assert data.exclusions.rows_in == data.exclusions.rows_used == len(data) == 2 * len(items)
@@ -458,7 +413,7 @@ def test_the_released_items(category: str) -> None:
 
 
 @here
-@pytest.mark.parametrize(("category", "share"), [("Religion", 1.0), ("Sexual_orientation", 1.0), ("Physical_appearance", 0.98)])
+@pytest.mark.parametrize(("category", "share"), [("Sexual_orientation", 1.0), ("Physical_appearance", 0.98)])
 def test_templates_give_the_released_items(category: str, share: float) -> None:
     """Context, question, the two persons' answers and the right one, up to case and spacing. What is missing has a slip in its articles."""
 
@@ -480,41 +435,7 @@ def test_templates_give_the_released_items(category: str, share: float) -> None:
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_every_category_can_be_generated(category: str) -> None:
     records = list(generate(BBQ / "templates", category, per_template=2))
-    items = parsed(records)
+    items = [parsed(r) for r in records]
     assert len({i.template for i in items}) >= 25
-    assert all(i.target >= 0 for i in items)
+    assert all(target(i, r) >= 0 for i, r in zip(items, records))
     assert not any("{" in str((r["context"], r["question"], i.answers)) for r, i in zip(records, items))
-
-
-@here
-@pytest.mark.parametrize("category", ["Age", "Religion", "Sexual_orientation"])
-def test_rewards_made_elsewhere_for_the_released_items(category: str, tmp_path: Path) -> None:
-    """Score columns of a table, one row an item of the file, by rules that know the raw records alone."""
-    with gzip.open(BBQ / f"{category}.jsonl.gz", "rt") as stream:
-        records = [json.loads(line) for line in stream]
-
-    def stereotyped(record: Mapping[str, Any]) -> tuple[int, int]:
-        """The answer that names somebody of whom the stereotype is told, and the one that names the other person."""
-        told = {g.casefold() for g in record["additional_metadata"]["stereotyped_groups"]}
-        group = [record["answer_info"][f"ans{k}"][1].casefold() for k in range(3)]
-        (target,) = (k for k in range(3) if group[k] in told)
-        (other,) = (k for k in range(3) if k != target and group[k] != "unknown")
-        return target, other
-
-    def scored(answers: Sequence[int]) -> BbqScores:
-        columns = tmp_path / "scores.csv"
-        np.savetxt(columns, 0.3 + 2.5 * np.eye(3)[np.array(answers)], delimiter=",", header="ans0,ans1,ans2")
-        return bbq_scores(np.loadtxt(columns, delimiter=","), read_items(BBQ / f"{category}.jsonl.gz"))
-
-    harmful = [r["question_polarity"] == "neg" for r in records]
-    named = [stereotyped(r) for r in records]
-    oracle = scored([r["label"] for r in records])
-    always = scored([target if bad else other for bad, (target, other) in zip(harmful, named)])
-    against = scored([other if bad else target for bad, (target, other) in zip(harmful, named)])
-    by_name = scored([target for target, _ in named])
-    assert values(oracle) == [1, 1, None, 0, 0]  # s_amb: no answer names a person, so there is nothing to lean
-    assert values(always) == [0, 0.5, 1, 1, 0]
-    assert values(against) == [0, 0.5, -1, -1, 0]
-    assert values(by_name) == [0, 0.5, 0, 0, 0]  # naming the target is harmful in one polarity and kind in the other
-    assert oracle.accuracy_disambiguated is not None
-    assert (oracle.accuracy_disambiguated.n_users, oracle.accuracy_disambiguated.n_pairs) == (25, len(records) // 2)

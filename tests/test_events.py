@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from evenhand.audits.rates import matched_gaps, oriented
 from evenhand.core import DataError, Events, Groups, PreferenceData
@@ -375,6 +376,15 @@ def test_copies_keep_an_orientation_without_groups(tmp_path: Path) -> None:
     copied = with_swaps(data, swaps(tmp_path, [["he", "she"]]))
     assert events_of(copied).first.tolist() == [bool(i % 2) for i in range(8)] * 2
     assert ev.BY_TARGET in events_of(copied).rule
+
+
+def test_training_sees_numbers_and_no_name_of_a_group() -> None:
+    some = made([1, -1, 0], first=[1, 0, 1])
+    tensors = some.take(np.array([True, False, True])).tensors()
+    assert (tensors.names, tensors.rule, tensors.copy) == ((), "", None)
+    assert (tensors.of_pair.tolist(), tensors.first.tolist(), tensors.sets.tolist()) == ([1, 0], [True, True], [-1, -1])
+    assert tensors.of_pair.dtype == tensors.sets.dtype == torch.int64
+    assert replace(some, twin=np.array([4, 4, -1])).tensors().take(torch.tensor([0, 2])).sets.tolist() == [4, -1]
 
 
 def test_swaps_after_mentions_and_mentions_after_swaps(tmp_path: Path) -> None:

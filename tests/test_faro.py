@@ -19,7 +19,7 @@ from torch import Tensor
 from worlds import one_hot, two_tastes, with_events
 
 from evenhand.audits import rates as held_out
-from evenhand.core import EvenhandError, Events, Oriented, Pairs
+from evenhand.core import EvenhandError, Events, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.faro import LONGER, Faro
 from evenhand.methods.pafo import Pafo
@@ -59,11 +59,11 @@ def world() -> tuple[Pairs, Pairs, Pairs]:
 
 def oracle(train: Pairs, layout: Layout, matrix: Tensor, slack: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """(theta, lambda) of min mean loss subject to A q <= slack for M = theta_f, by SLSQP; lambda from stationarity over the active rows."""
-    assert train.oriented is not None
-    sign = np.where(train.oriented.first, 1.0, -1.0)
+    assert train.events is not None
+    sign = np.where(train.events.first, 1.0, -1.0)
     feature = torch.minimum(train.chosen, train.rejected).numpy()
     dim = train.items.shape[1]
-    cell, share = layout.cell(train.oriented).numpy(), np.zeros((layout.cells, dim))
+    cell, share = layout.cell(train.events).numpy(), np.zeros((layout.cells, dim))
     np.add.at(share, (cell, feature), 1.0)
     share /= share.sum(axis=1, keepdims=True)  # one pair a user: a cell's rate is the mean over its pairs
     a, bound = matrix.double().numpy() @ share, slack.double().numpy()
@@ -222,7 +222,7 @@ def test_the_violation_falls_with_gamma(two_equal_groups: tuple[Pairs, list[Fitt
 def test_what_cannot_be_met_is_reported_and_the_least_violation_returned() -> None:
     """One feature that is +1 in event 0 and -1 in event 1: hard rates are 1 and 0 for every weight but 0."""
     half = one_hot((0, 0, 24, 6), (1, 0, 6, 24))
-    turned = half.oriented.event == 1  # type: ignore[union-attr]
+    turned = half.events.of_pair == 1  # type: ignore[union-attr]
     items = torch.tensor([[1.0], [0.0], [-1.0]])
     chosen, rejected = (torch.where(turned & (side == 0), 2, side) for side in (half.chosen, half.rejected))
     train = replace(half, history=replace(half.history, items=items), chosen=chosen, rejected=rejected)
@@ -300,9 +300,8 @@ def random_pairs(seed: int, users: int, n: int, groups: int) -> tuple[Pairs, Eve
     twin[:2], user[:2] = 10_000, user[0]  # one whole set at least
     event[:groups] = np.arange(groups)
     rows = one_hot((0, 0, 1, n - 1))
-    oriented = Oriented(torch.from_numpy(event), torch.from_numpy(first), torch.from_numpy(twin))
-    pairs = replace(rows, user=torch.from_numpy(user), oriented=oriented)
-    return pairs, Events(tuple(f"group {i}" for i in range(groups)), event.astype(np.int16), first, "", twin)
+    events = Events(tuple(f"group {i}" for i in range(groups)), event.astype(np.int16), first, "", twin)
+    return replace(rows, user=torch.from_numpy(user), events=events.tensors()), events
 
 
 @settings(max_examples=60, deadline=None)
@@ -327,8 +326,8 @@ def test_rates_and_violation_are_those_of_the_audit(seed: int, users: int, n: in
 def test_rates_do_not_look_at_what_was_chosen(notion: Any) -> None:
     """Turn every choice round: r(y1) - r(y2) is the same number, and so are the rates, except EO's, whose cells are labels and swap."""
     pairs, _ = random_pairs(0, 6, 60, 3)
-    assert pairs.oriented is not None
-    turned = replace(pairs, oriented=replace(pairs.oriented, first=~pairs.oriented.first))
+    assert pairs.events is not None
+    turned = replace(pairs, events=replace(pairs.events, first=~pairs.events.first))
     margin, layout = torch.randn(60, generator=torch.Generator().manual_seed(0)), notion(3)
     one, two = Meter(pairs, layout)(margin, soft), Meter(turned, layout)(-margin, soft)
     torch.testing.assert_close(one, two.view(-1, 2).flip(1).flatten() if notion is eo else two)
@@ -409,8 +408,8 @@ def test_too_few_rows_of_an_event_are_an_error_that_names_it() -> None:
     with pytest.raises(EvenhandError, match="matched sets"):
         Faro(BASE, notion=cf).fit(few, few, 0)
     with pytest.raises(EvenhandError, match="in no events"):
-        Faro(BASE).fit(replace(few, oriented=None), few, 0)
-    one_user = replace(few, user=torch.where(few.user < 60, 0, few.user), oriented=replace(few.oriented, event=few.user.ge(60).long()))  # type: ignore[type-var]
+        Faro(BASE).fit(replace(few, events=None), few, 0)
+    one_user = replace(few, user=torch.where(few.user < 60, 0, few.user), events=replace(few.events, of_pair=few.user.ge(60).long()))  # type: ignore[type-var]
     with pytest.raises(EvenhandError, match="event 0 of 2 has 60 training pairs of 1 users"):
         check("faro", one_user, dp(2))
 
@@ -432,8 +431,8 @@ def test_what_cannot_be_compared_is_an_error_and_never_a_constraint_that_is_met(
 
 def test_cells_without_validation_pairs_are_compared_with_nothing(world: Any) -> None:
     train, valid, _ = world
-    assert valid.oriented is not None
-    alone = valid.take(valid.oriented.event == 0)
+    assert valid.events is not None
+    alone = valid.take(valid.events.of_pair == 0)
     game = Faro(BASE).fit(train, alone, 0).constrained
     assert game is not None
     assert set(game.valid) == {0.0}
@@ -469,7 +468,7 @@ def test_scoring_takes_no_group(world: Any) -> None:
     scorer = Faro(BASE, step=0.3).fit(train, valid, 0).scorer
     assert list(inspect.signature(scorer.score).parameters) == ["state", "items"]
     assert list(inspect.signature(scorer.users).parameters) == ["history"]
-    assert torch.equal(margins(scorer, replace(test, oriented=None)), margins(scorer, test))
+    assert torch.equal(margins(scorer, replace(test, events=None)), margins(scorer, test))
 
 
 @pytest.mark.parametrize("anchored", [False, True])
@@ -488,14 +487,14 @@ def test_what_events_are_called_changes_nothing(notion: Any, anchored: bool, wor
 
 def third_event(pairs: Pairs) -> Pairs:
     """A third of event 1 is an event of its own."""
-    assert pairs.oriented is not None
-    event = torch.where((pairs.oriented.event == 1) & (torch.arange(len(pairs)) % 3 == 0), 2, pairs.oriented.event)
-    return replace(pairs, oriented=replace(pairs.oriented, event=event))
+    assert pairs.events is not None
+    event = torch.where((pairs.events.of_pair == 1) & (torch.arange(len(pairs)) % 3 == 0), 2, pairs.events.of_pair)
+    return replace(pairs, events=replace(pairs.events, of_pair=event))
 
 
 def renamed(pairs: Pairs, names: list[int]) -> Pairs:
-    assert pairs.oriented is not None
-    return replace(pairs, oriented=replace(pairs.oriented, event=torch.tensor(names)[pairs.oriented.event]))
+    assert pairs.events is not None
+    return replace(pairs, events=replace(pairs.events, of_pair=torch.tensor(names)[pairs.events.of_pair]))
 
 
 # ---- on every head, and distilled
@@ -534,9 +533,9 @@ def violation_of(fitted: Fitted, pairs: Pairs, notion: Callable[[int], Layout] =
 
 def test_penalty_zero_is_bradley_terry_on_batches_that_hold_every_event(world: Any) -> None:
     train, valid, _ = world
-    assert train.oriented is not None
+    assert train.events is not None
     start = BASE.head.build(train.items.shape[1], 0)
-    plain = minimise(start, train, lambda m, rows: bt(m), valid, 0, QUICK, strata=train.oriented.event)
+    plain = minimise(start, train, lambda m, rows: bt(m), valid, 0, QUICK, strata=train.events.of_pair)
     assert torch.equal(weights(Penalty(BASE, weight=0.0).fit(train, valid, 0)), weights(plain))
 
 
@@ -557,8 +556,8 @@ def test_offsets_equalise_the_rates_they_were_fitted_to() -> None:
     shifted = offsets.apply(margin, pairs, c)
     assert float(layout.violation(Meter(pairs, layout)(margin, soft))) > 0.05
     assert float(layout.violation(Meter(pairs, layout)(shifted, soft))) < 1e-3
-    assert pairs.oriented is not None
-    outside = pairs.oriented.event < 0
+    assert pairs.events is not None
+    outside = pairs.events.of_pair < 0
     assert outside.any()
     assert torch.equal(shifted[outside], margin[outside])
 
@@ -568,9 +567,9 @@ def test_offsets_for_equalized_odds_make_the_sum_of_squares_smallest() -> None:
     margin = 2 * torch.randn(400, generator=torch.Generator().manual_seed(1)) + 0.5
     layout = eo(3)
     meter = Meter(pairs, layout)
-    assert pairs.oriented is not None
-    towards = torch.where(pairs.oriented.first, margin, -margin)
-    wanted = [torch.sigmoid(towards[(pairs.oriented.event >= 0) & (pairs.oriented.first == bool(label))]).mean() for label in (0, 1)]
+    assert pairs.events is not None
+    towards = torch.where(pairs.events.first, margin, -margin)
+    wanted = [torch.sigmoid(towards[(pairs.events.of_pair >= 0) & (pairs.events.first == bool(label))]).mean() for label in (0, 1)]
 
     def away(c: Tensor) -> float:
         q = meter(offsets.apply(margin, pairs, c), soft).view(3, 2)
@@ -592,12 +591,12 @@ def test_a_group_without_pairs_has_no_offset() -> None:
 
 def renamed_without(pairs: Pairs) -> Pairs:
     """Events 0 and 1 are 0 and 2."""
-    assert pairs.oriented is not None
-    return replace(pairs, oriented=replace(pairs.oriented, event=torch.where(pairs.oriented.event == 1, 2, pairs.oriented.event)))
+    assert pairs.events is not None
+    return replace(pairs, events=replace(pairs.events, of_pair=torch.where(pairs.events.of_pair == 1, 2, pairs.events.of_pair)))
 
 
 def test_offsets_are_refused_where_a_pair_has_no_group_of_its_own() -> None:
     pairs, _ = random_pairs(0, 4, 40, 2)
-    for refused, layout in ((pairs, cf(2)), (replace(pairs, oriented=None), dp(2))):
+    for refused, layout in ((pairs, cf(2)), (replace(pairs, events=None), dp(2))):
         with pytest.raises(EvenhandError, match="offsets: matched sets have no groups"):
             offsets.offsets(torch.zeros(40), refused, layout)

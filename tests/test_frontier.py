@@ -19,8 +19,8 @@ from test_report_comparison import plain, printed, row_of
 
 import evenhand
 import evenhand.methods
-from evenhand.audits.frontier import RateBoard, averaged, cells, constraint_front, counted, expected, noise, resampled, size, violated
-from evenhand.audits.rates import hard, rates
+from evenhand.audits.frontier import RateBoard, averaged, constraint_front, counted, expected, noise, resampled, size, violated
+from evenhand.audits.rates import cells, hard, rates
 from evenhand.audits.rates import violation as of_rates
 from evenhand.audits.results import Violated
 from evenhand.core import Estimate, EvenhandError, Events, Exclusions, PreferenceData

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from evenhand.core import History, Oriented, Pairs
+from evenhand.core import Events, History, Pairs
 
 
 def history_of(items: Tensor, user: Tensor, chosen: Tensor, rejected: Tensor, n_users: int) -> History:
@@ -60,7 +60,7 @@ def with_events(pairs: Pairs, coordinate: int = 2) -> Pairs:
     """
     y1 = torch.minimum(pairs.chosen, pairs.rejected)
     event = (pairs.items[y1, coordinate] > 0).long()
-    return replace(pairs, oriented=Oriented(event, pairs.chosen == y1, torch.full((len(pairs),), -1)))
+    return replace(pairs, events=Events((), event, pairs.chosen == y1, ""))
 
 
 def one_hot(*rows: tuple[int, int, int, int], sets: bool = False) -> Pairs:
@@ -75,7 +75,7 @@ def one_hot(*rows: tuple[int, int, int, int], sets: bool = False) -> Pairs:
     items, none = torch.cat([torch.eye(dim), torch.zeros(1, dim)]), torch.zeros(0, dtype=torch.long)
     sides = torch.where(first, feature, dim), torch.where(first, dim, feature)
     history = history_of(items, none, none, none, int(user.max()) + 1)
-    return Pairs(history, user, *sides, torch.ones(n), torch.zeros(n).long(), twin if sets else None, Oriented(event, first, twin))
+    return Pairs(history, user, *sides, torch.ones(n), torch.zeros(n).long(), twin if sets else None, Events((), event, first, "", twin))
 
 
 def _row(event: int, feature: int, ones: int, zeros: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from evenhand.workflows.certify import certify
     from evenhand.workflows.check import check
     from evenhand.workflows.compare import compare
-    from evenhand.workflows.compared import with_events
+    from evenhand.workflows.events import with_events
     from evenhand.workflows.fit import Fit, fit
     from evenhand.workflows.grouping import Grouping
     from evenhand.workflows.prepare import Encoding
@@ -79,7 +79,7 @@ _HOMES = {
     "sweep": "workflows.sweep",
     "transfer": "workflows.transfer",
     "verify": "workflows.verify",
-    "with_events": "workflows.compared",
+    "with_events": "workflows.events",
 }
 
 

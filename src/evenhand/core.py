@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,11 @@ OBEYED = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2
 
 SPLITS = ("train", "valid", "test", "certify")  # the values of PreferenceData.split, by number; -1 = in no split
 
+Array = TypeVar("Array", np.ndarray, "Tensor")  # what an array noun holds: numpy in data and audits, torch in training
+
 Verdict = Literal["PASS", "FAIL", "INSUFFICIENT"]
+Notion = Literal["dp", "eo", "cf"]
+NOTIONS: dict[Notion, str] = {"dp": "demographic parity", "eo": "equalized odds", "cf": "counterfactual fairness"}
 SMALLEST_CELL = 10  # users: a group of fewer is printed nowhere, lest a number tell of a person
 
 
@@ -80,30 +84,42 @@ class Exclusions:
 
 
 @dataclass(frozen=True)
-class Events:
+class Events(Generic[Array]):
     """What constraints compare: groups of pairs, each pair oriented. Known in training and audits only, as groups of users are.
 
     The responses of a pair are called y1 and y2 by a rule that does not look at which one was chosen; the pair's label is 1 where y1 was.
     names: the groups. of_pair int16[n], -1 = in no group. first bool[n]: the label, True where the chosen response is y1.
     twin int64[n]: pairs of one number are one question asked about different groups, -1 = unmatched; None = nothing is matched.
     rule: how the groups came about and how pairs are oriented, one sentence for every output. copy bool[n]: made from another pair for a
-    matched set, so that it counts in no accuracy; None = no pair is.
+    matched set, so that it counts in no accuracy; None = no pair is. Training has tensors without names, see `tensors`.
     """
 
     names: tuple[str, ...]
-    of_pair: np.ndarray
-    first: np.ndarray
+    of_pair: Array
+    first: Array
     rule: str
-    twin: np.ndarray | None = None
-    copy: np.ndarray | None = None
+    twin: Array | None = None
+    copy: Array | None = None
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def take(self, rows: np.ndarray) -> Events:
+    @property
+    def sets(self) -> Array:
+        """twin, -1 throughout where nothing is matched."""
+        return self.of_pair * 0 - 1 if self.twin is None else self.twin
+
+    def take(self, rows: Array) -> Events[Array]:
         """Those of the pairs at `rows` (boolean mask or indices)."""
         twin, copy = (None if a is None else a[rows] for a in (self.twin, self.copy))
         return replace(self, of_pair=self.of_pair[rows], first=self.first[rows], twin=twin, copy=copy)
+
+    def tensors(self) -> Events[Tensor]:
+        """The same for training, of_pair and twin int64: numbers alone, since a method never sees what a group is called."""
+        import torch
+
+        of_pair, first, twin = (torch.as_tensor(a) for a in (self.of_pair, self.first, self.sets))
+        return Events((), of_pair.long(), first, "", twin.long())
 
 
 @dataclass(frozen=True)
@@ -148,7 +164,7 @@ class PreferenceData:
     numbers: Mapping[str, np.ndarray] = field(default_factory=dict)  # extra numeric columns such as scores, float64[n]
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # name → one value a user ("" = missing); audits only
     exclusions: Exclusions = field(default_factory=Exclusions)
-    events: Events | None = None  # what constraints compare, where the data says so; audits and constrained training only
+    events: Events[np.ndarray] | None = None  # what constraints compare, where the data says so; audits and constrained training only
     source: str = ""  # how it was read, for the report: file name and format
     fingerprint: str = ""  # SHA-256 over the file's bytes
     judgements: Judgements | None = None  # what the pairs were drawn from, where they were drawn and no split was given
@@ -255,25 +271,13 @@ class History:
 
 
 @dataclass(frozen=True)
-class Oriented:
-    """`Events` as training takes them, one entry a pair: event int64[n] (-1 = none), first bool[n], twin int64[n] (-1 = unmatched)."""
-
-    event: Tensor
-    first: Tensor
-    twin: Tensor
-
-    def take(self, rows: Tensor) -> Oriented:
-        return Oriented(self.event[rows], self.first[rows], self.twin[rows])
-
-
-@dataclass(frozen=True)
 class Pairs:
     """Index arrays over items, one row a pair; `user` indexes `history`. group is there in training and audits only, -1 = none.
 
     block: what must not stand on both sides when one pair of a user is judged from another. int64[n], such as the pair's prompt, or
     int64[n, 2], such as its two responses where one vote on an item is in many pairs: two pairs of a user with a number in common are
     never judged from each other. None = no two have one in common.
-    oriented: what constraints compare; None for methods that have none.
+    events: what constraints compare; None for methods that have none.
     """
 
     history: History
@@ -283,7 +287,7 @@ class Pairs:
     weight: Tensor  # float[n], > 0; 0 for a pair that nobody judged and constraints alone look at
     group: Tensor  # int64[n]
     block: Tensor | None = None  # int64[n] or int64[n, 2]
-    oriented: Oriented | None = None
+    events: Events[Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -306,7 +310,7 @@ class Pairs:
             weight=self.weight[rows],
             group=self.group[rows],
             block=None if self.block is None else self.block[rows],
-            oriented=None if self.oriented is None else self.oriented.take(rows),
+            events=None if self.events is None else self.events.take(rows),
         )
 
     def of(self, group: int) -> Pairs:

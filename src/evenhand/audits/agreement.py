@@ -22,8 +22,8 @@ def krippendorff_alpha(first: np.ndarray, second: np.ndarray) -> float:
     Krippendorff's Alpha-Reliability"). nan where no item has two judgements.
     """
     a, b = first.astype(np.float64), second.astype(np.float64)
-    judged = a + b >= 2
-    a, b = a[judged], b[judged]
+    paired = a + b >= 2
+    a, b = a[paired], b[paired]
     total = (a + b).sum()
     return _alpha(float((2 * a * b / (a + b - 1)).sum() / total), float(total)) if total else float("nan")
 

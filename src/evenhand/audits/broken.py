@@ -26,10 +26,10 @@ def broken(outcomes: Outcomes, groups: Groups | None = None, *, min_users: int =
     if flaw := all_tied(strict.margin):
         return flaw
     known = groups or Groups((), np.full(int(strict.user.max()) + 1, -1, np.int16), "")
-    found = means(arrange(strict, known), [correct(strict.margin)])
-    cells = [g for g in range(len(known)) if not exclusion(int(found.users[g]), int(found.pairs[g]), min_users, min_pairs)]
+    accuracies = means(arrange(strict, known), [correct(strict.margin)])
+    cells = [g for g in range(len(known)) if not exclusion(int(accuracies.users[g]), int(accuracies.pairs[g]), min_users, min_pairs)]
     cells = cells or [len(known)]
-    c = contrast(found, np.eye(found.value.size)[cells])
+    c = contrast(accuracies, np.eye(accuracies.value.size)[cells])
     high = c.bounds(high=1.0)[1]
     if not (high < 0.5).all():
         return ""
@@ -37,7 +37,7 @@ def broken(outcomes: Outcomes, groups: Groups | None = None, *, min_users: int =
     if len(cells) == 1 and cells != [len(known)]:
         who = "The one group that is large enough lies"
     best = f"accuracy is {in_points(float(c.value.max()))} % at best, with a 95 % interval up to {in_points(float(high.max()))} %"
-    proof = f" ({best})" if found.users[cells].min() >= SMALLEST_CELL else ""
+    proof = f" ({best})" if accuracies.users[cells].min() >= SMALLEST_CELL else ""
     return f"{who} under 50 %, worse than a coin{proof}. Are the columns swapped?"
 
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from evenhand.audits.bounds import BOUNDS, bound_named, users_needed
-from evenhand.audits.rates import NOTIONS, Notion, Rates
-from evenhand.core import EvenhandError, clip
+from evenhand.audits.rates import Rates
+from evenhand.core import NOTIONS, EvenhandError, Notion, clip
 
 UNITS = 10_000  # numbers have four decimals
 SMALLEST_DELTA = 1e-9  # certainty has no bound
@@ -86,8 +86,8 @@ def certify(rates: Rates, notion: Notion, gamma: float, delta: float, bound: str
     """
     check_request(notion, gamma, delta, bound)
     values = event_values(rates, notion)
-    found, alpha = bound_named(bound, seed), delta / len(values)
-    intervals = [(_down(low), _up(high)) for low, high in (found(v, alpha) for v in values)]
+    bound_of, alpha = bound_named(bound, seed), delta / len(values)
+    intervals = [(_down(low), _up(high)) for low, high in (bound_of(v, alpha) for v in values)]
     d_hat, d_upper, widest = _gaps([float(v.mean()) for v in values], intervals, rates.compared)
     events = tuple(
         EventBound(name, _nearest(float(v.mean())) / UNITS, low / UNITS, high / UNITS, len(v), int(pairs))

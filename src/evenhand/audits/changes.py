@@ -29,7 +29,7 @@ def compare(before: Outcomes, after: Outcomes, groups: Groups, *, resamples: int
     single = [means(sample, [c]) for c in columns]
     excluded = [exclusion(int(u), int(p), MIN_USERS, MIN_PAIRS) for u, p in zip(joint.users[:-1], joint.pairs[:-1], strict=True)]
     cells = compared(joint.users, excluded)
-    gaps = [group_gap(found, groups, cells, seed) or _no_gap(joint) for found in single]
+    gaps = [group_gap(of_model, groups, cells, seed) or _no_gap(joint) for of_model in single]
     rows = [_row(joint, single, len(groups), "all")] + [_row(joint, single, g, n) for g, n in enumerate(groups.names) if joint.users[g]]
     change = _gap_change(sample, joint, columns, groups, cells, resamples, seed)
     levelled = levelling_down(joint.value[0, cells], joint.value[1, cells])
@@ -66,7 +66,7 @@ def _row(joint: Means, single: list[Means], cell: int, name: str) -> ChangeRow:
     size = len(joint.users)
     difference, level = np.zeros((1, 2 * size)), np.zeros((1, size))
     difference[0, cell], difference[0, size + cell], level[0, cell] = -1.0, 1.0, 1.0
-    before, after = (estimate(contrast(found, level), 0, "accuracy", name, 0.0, 1.0) for found in single)
+    before, after = (estimate(contrast(of_model, level), 0, "accuracy", name, 0.0, 1.0) for of_model in single)
     return ChangeRow(name, before, after, estimate(contrast(joint, difference), 0, "change of accuracy", name, -1.0, 1.0))
 
 
@@ -91,8 +91,10 @@ def _gap_change(
     kept = min(len(d) for d in draws)
     drawn = np.stack([d[:kept] for d in draws], axis=2)  # [resamples, 2, groups], before and after
     if joint.by_both is not None:
-        own = np.concatenate([cells, np.array(cells) + len(joint.users)])
-        noise = shared_noise(joint.by_user[np.ix_(own, own)], joint.by_both[np.ix_(own, own)], kept, int(joint.units[cells].min()), rng)
+        block = np.concatenate([cells, np.array(cells) + len(joint.users)])
+        noise = shared_noise(
+            joint.by_user[np.ix_(block, block)], joint.by_both[np.ix_(block, block)], kept, int(joint.units[cells].min()), rng
+        )
         drawn += noise.reshape(kept, 2, len(cells))
     spread = np.ptp(drawn, axis=2)  # best minus worst
     value = float(np.ptp(joint.value[1, cells]) - np.ptp(joint.value[0, cells]))

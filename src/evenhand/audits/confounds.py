@@ -22,15 +22,15 @@ def confounds(outcomes: Outcomes) -> tuple[Confound, ...]:
     out before.
     """
     right = correct(outcomes.margin)
-    found = []
+    records = []
     if outcomes.length_difference is not None:
         of, names = _length_bins(outcomes.length_difference)
         alone = _over(outcomes, correct(outcomes.length_difference), np.ones(len(outcomes), bool), "accuracy of 'prefer the longer'")
-        found.append(Confound("length difference", _accuracies(outcomes, right, of, names), alone))
+        records.append(Confound("length difference", _accuracies(outcomes, right, of, names), alone))
     for name, values in outcomes.labels.items():
         of, names = _label_bins(values)
-        found.append(Confound(name, _accuracies(outcomes, right, of, names)))
-    return tuple(found)
+        records.append(Confound(name, _accuracies(outcomes, right, of, names)))
+    return tuple(records)
 
 
 def _length_bins(difference: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -66,8 +66,8 @@ def _accuracies(outcomes: Outcomes, right: np.ndarray, of: np.ndarray, names: li
 def _over(outcomes: Outcomes, value: np.ndarray, rows: np.ndarray, metric: str, group: str = "") -> Estimate:
     """Mean over users of their means of value on `rows`, t interval clustered by user, and by prompt or response where users share them."""
     nobody = Groups((), np.full(int(outcomes.user.max()) + 1, -1, np.int16), "")
-    found = means(arrange(outcomes.take(rows), nobody), [value[rows]])
-    return estimate(contrast(found, np.ones((1, 1))), 0, metric, group, 0.0, 1.0)
+    overall = means(arrange(outcomes.take(rows), nobody), [value[rows]])
+    return estimate(contrast(overall, np.ones((1, 1))), 0, metric, group, 0.0, 1.0)
 
 
 def group_counts(outcomes: Outcomes, groups: Groups, exclusions: Exclusions | None = None) -> tuple[GroupCounts, ...]:
@@ -82,8 +82,8 @@ def group_counts(outcomes: Outcomes, groups: Groups, exclusions: Exclusions | No
     dropped = dropped_rows(groups, exclusions)
 
     def count(rows: np.ndarray) -> list[int]:
-        found: list[int] = np.bincount(of[rows], minlength=size).tolist()
-        return found
+        counts: list[int] = np.bincount(of[rows], minlength=size).tolist()
+        return counts
 
     def if_measured(rows: np.ndarray | None) -> list[int] | list[None]:
         return [None] * size if rows is None else count(rows)

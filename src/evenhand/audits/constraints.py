@@ -15,10 +15,10 @@ from evenhand.audits.findings import ConstraintFindings, FittedConstraints, Grou
 from evenhand.audits.intervals import contrast, estimate, in_points
 from evenhand.audits.metrics import ECE_BINS, METRICS, calibration_gaps
 from evenhand.audits.outcomes import Outcomes
-from evenhand.audits.rates import DECISIONS, NOTIONS, Notion, rates
+from evenhand.audits.rates import DECISIONS, rates
 from evenhand.audits.sample import arrange, means
 from evenhand.audits.violations import violations
-from evenhand.core import Estimate, EvenhandError, Events, Groups, Verdict
+from evenhand.core import NOTIONS, Estimate, EvenhandError, Events, Groups, Notion, Verdict
 
 
 def examine_constraints(
@@ -43,8 +43,8 @@ def examine_constraints(
     _check(before, after, events, notion, gamma, resamples)
     models = [m.strict() for m in (before, after) if m is not None]
     events = events if after.tie is None else events.take(~after.tie)
-    found = {name: [rates(m.margin, m.user, events, notion, rule) for m in models] for name, rule in DECISIONS.items()}
-    if not len(next(iter(found.values()))[0].user):
+    by_decision = {name: [rates(m.margin, m.user, events, notion, rule) for m in models] for name, rule in DECISIONS.items()}
+    if not len(next(iter(by_decision.values()))[0].user):
         raise EvenhandError(
             "Constraints: no pair is in a group. Expected: pairs of two groups or more. To do: name a column that fills some."
         )
@@ -52,7 +52,7 @@ def examine_constraints(
     flaw = broken(after)
     sizes = tuple(
         replace(v, verdict="INSUFFICIENT", reason=f"These scores bear no PASS: {in_short(flaw)}.") if flaw and v.verdict != "FAIL" else v
-        for v in violations(found, gamma, seed, resamples, rng)
+        for v in violations(by_decision, gamma, seed, resamples, rng)
     )
     costs = _costs(models, events, notion, resamples, rng)
     levelled, levelling = _levelling(costs[: len(events)] if before else ())

@@ -49,95 +49,97 @@ def board_of(deals: Sequence[Deal], models: Sequence[str]) -> Board:
 def over_deals(deals: Sequence[Deal], models: Sequence[str], unit: str) -> tuple[Board, Levels, OverDeals]:
     """models: their names in the order of `Judged.right`, the audited one first."""
     board = board_of(deals, models)
-    found, single = levels(board), [(levels(b), b) for b in (board_of([d], models) for d in deals)]
+    joint, single = levels(board), [(levels(b), b) for b in (board_of([d], models) for d in deals)]
     names, one = (*board.groups, "all"), np.eye(len(models))
-    large = [g for g in range(len(board.groups)) if not exclusion(int(found.users[g]), int(found.pairs[g]), MIN_USERS, MIN_PAIRS)]
+    large = [g for g in range(len(board.groups)) if not exclusion(int(joint.users[g]), int(joint.pairs[g]), MIN_USERS, MIN_PAIRS)]
     if len(large) == 2:
-        large = list(ordered(Groups(board.groups, board.group[0], ""), found.users, large))
+        large = list(ordered(Groups(board.groups, board.group[0], ""), joint.users, large))
     first = deals[0].seed
 
-    def told(e: int) -> DealtModel:
-        gap = _gap(found, one[e], large, names, first) if len(large) > 1 else None
+    def dealt_model(e: int) -> DealtModel:
+        gap = _gap(joint, one[e], large, names, first) if len(large) > 1 else None
         by_deal = tuple(
             s.estimate(one[e], len(b.groups), "accuracy", "all")
             if gap is None
             else _gap(s, one[e], [b.groups.index(names[g]) for g in large if names[g] in b.groups], (*b.groups, "all"), first)
             for s, b in single
         )
-        accuracy = tuple(found.estimate(one[e], c, "accuracy", name) for c, name in enumerate(names))
-        gain = tuple(found.estimate(one[0] - one[e], c, "gain", name) for c, name in enumerate(names)) if e else ()
+        accuracy = tuple(joint.estimate(one[e], c, "accuracy", name) for c, name in enumerate(names))
+        gain = tuple(joint.estimate(one[0] - one[e], c, "gain", name) for c, name in enumerate(names)) if e else ()
         return DealtModel(models[e], accuracy, gap, gain, by_deal)
 
-    return board, found, OverDeals(tuple(d.seed for d in deals), unit, tuple(told(e) for e in range(len(models))))
+    return board, joint, OverDeals(tuple(d.seed for d in deals), unit, tuple(dealt_model(e) for e in range(len(models))))
 
 
-def _gap(found: Levels, entry: np.ndarray, cells: Sequence[int], names: Sequence[str], seed: int) -> Estimate:
+def _gap(levels: Levels, entry: np.ndarray, cells: Sequence[int], names: Sequence[str], seed: int) -> Estimate:
     """Of one entry: of two cells the first minus the second; of more best minus worst, with simultaneous bounds; unknown for fewer."""
-    cells = [c for c in cells if found.users[c]]
-    users, pairs = found.users_in(cells), int(found.pairs[cells].sum())
+    cells = [c for c in cells if levels.users[c]]
+    users, pairs = levels.users_in(cells), int(levels.pairs[cells].sum())
     if len(cells) < 2:
         return Estimate(np.nan, np.nan, np.nan, users, pairs, "gap", "fewer than two groups")
     if len(cells) == 2:
-        row = found.row(entry, cells[0]) - found.row(entry, cells[1])
-        variance, df = found.error(row, cells)
-        value, half = float(row @ found.value.ravel()), float(stdtrit(df, (1 + LEVEL) / 2) * np.sqrt(variance))
+        row = levels.row(entry, cells[0]) - levels.row(entry, cells[1])
+        variance, df = levels.error(row, cells)
+        value, half = float(row @ levels.value.ravel()), float(stdtrit(df, (1 + LEVEL) / 2) * np.sqrt(variance))
         label = f"{names[cells[0]]} minus {names[cells[1]]}"
         return Estimate(value, max(-1.0, value - half), min(1.0, value + half), users, pairs, "gap", label)
-    rows = np.kron(entry, range_rows(cells, len(found.users)))
-    own = _contrast(found, rows)
-    value, low, high = range_bounds(own, simultaneous_alpha(own.correlation, seed), not is_pairwise(cells))
-    order = sorted(cells, key=lambda c: float(entry @ found.value[:, c]))
+    rows = np.kron(entry, range_rows(cells, len(levels.users)))
+    contrasts = _contrast(levels, rows)
+    value, low, high = range_bounds(contrasts, simultaneous_alpha(contrasts.correlation, seed), not is_pairwise(cells))
+    order = sorted(cells, key=lambda c: float(entry @ levels.value[:, c]))
     return Estimate(value, low, high, users, pairs, "gap", f"{names[order[-1]]} minus {names[order[0]]} (best minus worst)")
 
 
 def verdicts(
-    board: Board, found: Levels, expressions: Sequence[str], *, tolerance: float, seed: int, flaw: str = ""
+    board: Board, levels: Levels, expressions: Sequence[str], *, tolerance: float, seed: int, flaw: str = ""
 ) -> tuple[Requirement, ...]:
     """The requirements on the audited model, which is the first entry and gains over the second; all bounds hold at once (max-t).
 
     flaw: why its scores bear no PASS, or ''.
     """
     groups = Groups(board.groups, board.group[0], "")
-    asked = [parse_requirement(e, groups) for e in expressions]
-    if not any(e.quantity == "gap" and not e.groups for e in asked):
-        asked.insert(0, Expression("gap", (), "<=", tolerance))
-    thin = [exclusion(int(u), int(p), MIN_USERS, MIN_PAIRS) for u, p in zip(found.users, found.pairs, strict=True)]
-    plans = [_rows(e, found, groups, thin) for e in asked]
+    parsed = [parse_requirement(e, groups) for e in expressions]
+    if not any(e.quantity == "gap" and not e.groups for e in parsed):
+        parsed.insert(0, Expression("gap", (), "<=", tolerance))
+    thin = [exclusion(int(u), int(p), MIN_USERS, MIN_PAIRS) for u, p in zip(levels.users, levels.pairs, strict=True)]
+    plans = [_rows(e, levels, groups, thin) for e in parsed]
     rows = np.concatenate([rows for _, rows in plans])
-    together = _contrast(found, rows)
+    together = _contrast(levels, rows)
     alpha = simultaneous_alpha(together.correlation, seed)
     ends = np.cumsum([len(rows) for _, rows in plans])
-    flaw, out = flaw or _flaw(board, found), []
-    for e, (cells, own), end in zip(asked, plans, ends, strict=True):
-        part = together.rows(slice(end - len(own), end))
-        bounded = _bounded(e, cells, part, alpha, found, groups, thin)
-        told = requirement(e, bounded, flaw)
-        between = sum(float(row @ found.by_deal @ row) for row in own) > sum(float(row @ found.by_both @ row) for row in own)
-        reason = told.reason.replace("more users are needed", "more deals are needed" if between else "more users or responses are needed")
-        out.append(replace(told, reason=f"Over {found.deals} deals: {reason[0].lower()}{reason[1:]}"))
+    flaw, out = flaw or _flaw(board, levels), []
+    for e, (cells, plan), end in zip(parsed, plans, ends, strict=True):
+        part = together.rows(slice(end - len(plan), end))
+        bounded = _bounded(e, cells, part, alpha, levels, groups, thin)
+        verdict = requirement(e, bounded, flaw)
+        between = sum(float(row @ levels.by_deal @ row) for row in plan) > sum(float(row @ levels.by_both @ row) for row in plan)
+        reason = verdict.reason.replace(
+            "more users are needed", "more deals are needed" if between else "more users or responses are needed"
+        )
+        out.append(replace(verdict, reason=f"Over {levels.deals} deals: {reason[0].lower()}{reason[1:]}"))
     return tuple(out)
 
 
-def _flaw(board: Board, found: Levels) -> str:
+def _flaw(board: Board, levels: Levels) -> str:
     """Why the audited model's scores pass nothing, or ''."""
     if all((j.right[0] == 0.5).all() for j in board.judged):
         return "no margin differs from 0"
-    groups = found.value[0, :-1][found.users[:-1] > 0]
-    under = groups if len(groups) else found.value[0, -1:]
+    groups = levels.value[0, :-1][levels.users[:-1] > 0]
+    under = groups if len(groups) else levels.value[0, -1:]
     return "every group lies under 50 %" if (under < 0.5).all() else ""
 
 
-def _rows(e: Expression, found: Levels, groups: Groups, thin: Sequence[str]) -> tuple[list[int], np.ndarray]:
+def _rows(e: Expression, levels: Levels, groups: Groups, thin: Sequence[str]) -> tuple[list[int], np.ndarray]:
     """The cells that a requirement needs and its contrasts [m, k]; no contrast where a group has no user, or a gap fewer than two groups."""
-    k, size = found.value.size, len(found.users)
+    k, size = levels.value.size, len(levels.users)
     if e.groups:
         cells = [groups.names.index(g) for g in e.groups]
     elif e.quantity in ("accuracy", "gain"):
         cells = [len(groups)]
     else:
         large = [g for g in range(len(groups)) if not thin[g]]
-        cells = large if e.quantity == "worst_group" and len(large) == 1 else compared(found.users, thin[:-1])
-    if any(found.users[g] == 0 for g in cells) or (e.quantity == "gap" and len(cells) < 2) or not cells:
+        cells = large if e.quantity == "worst_group" and len(large) == 1 else compared(levels.users, thin[:-1])
+    if any(levels.users[g] == 0 for g in cells) or (e.quantity == "gap" and len(cells) < 2) or not cells:
         return cells, np.zeros((0, k))
     if e.quantity == "gap":
         return cells, pairwise(cells, k) if e.groups else range_rows(cells, k)
@@ -148,46 +150,48 @@ def _rows(e: Expression, found: Levels, groups: Groups, thin: Sequence[str]) -> 
     return cells, rows
 
 
-def _contrast(found: Levels, rows: np.ndarray) -> Contrast:
-    touched = (rows != 0).reshape(len(rows), -1, len(found.users)).any(axis=1)
-    errors = [found.error(row, np.flatnonzero(cells).tolist()) for row, cells in zip(rows, touched, strict=True)]
+def _contrast(levels: Levels, rows: np.ndarray) -> Contrast:
+    touched = (rows != 0).reshape(len(rows), -1, len(levels.users)).any(axis=1)
+    errors = [levels.error(row, np.flatnonzero(cells).tolist()) for row, cells in zip(rows, touched, strict=True)]
     variance, df = (np.array([e[i] for e in errors]) for i in (0, 1))
-    users = np.array([found.users_in(np.flatnonzero(cells).tolist()) for cells in touched])
-    covariance = rows @ (found.by_both + found.by_deal) @ rows.T
+    users = np.array([levels.users_in(np.flatnonzero(cells).tolist()) for cells in touched])
+    covariance = rows @ (levels.by_both + levels.by_deal) @ rows.T
     scale = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
     correlation = np.clip(covariance / np.outer(scale, scale), -1.0, 1.0)
     np.fill_diagonal(correlation, 1.0)
-    return Contrast(rows @ found.value.ravel(), np.sqrt(variance), df, correlation, users, touched @ found.pairs)
+    return Contrast(rows @ levels.value.ravel(), np.sqrt(variance), df, correlation, users, touched @ levels.pairs)
 
 
-def _bounded(e: Expression, cells: list[int], own: Contrast, alpha: float, found: Levels, groups: Groups, thin: Sequence[str]) -> Bounded:
-    users, pairs, label = found.users_in(cells), int(found.pairs[cells].sum()), ", ".join(e.groups)
-    if not len(own.value):
+def _bounded(
+    e: Expression, cells: list[int], contrasts: Contrast, alpha: float, levels: Levels, groups: Groups, thin: Sequence[str]
+) -> Bounded:
+    users, pairs, label = levels.users_in(cells), int(levels.pairs[cells].sum()), ", ".join(e.groups)
+    if not len(contrasts.value):
         why = "a group has no user" if e.groups else "fewer than two groups have users"
         return Bounded(Estimate(np.nan, np.nan, np.nan, users, pairs, e.quantity, label), np.nan, why)
-    value, half = own.value, stdtrit(own.df, 1 - alpha / 2) * own.se
-    order = sorted(cells, key=lambda g: found.value[0, g])
+    value, half = contrasts.value, stdtrit(contrasts.df, 1 - alpha / 2) * contrasts.se
+    order = sorted(cells, key=lambda g: levels.value[0, g])
     names = [*groups.names, "all"]
     if e.quantity == "gap" and not e.groups:
-        shown, label = range_bounds(own, alpha, not is_pairwise(cells)), f"{names[order[-1]]} minus {names[order[0]]}"
+        shown, label = range_bounds(contrasts, alpha, not is_pairwise(cells)), f"{names[order[-1]]} minus {names[order[0]]}"
     elif e.quantity == "worst_group":
         shown, label = (float(value.min()), max(0.0, float((value - half).min())), min(1.0, float((value + half).min()))), names[order[0]]
     else:
         least = 0.0 if e.quantity == "accuracy" else -1.0
         shown = float(value[0]), max(least, float(value[0] - half[0])), min(1.0, float(value[0] + half[0]))
         label = label or names[-1]
-    singles = [found.error(np.eye(found.value.size)[g], [g])[0] for g in cells] if e.quantity == "gap" else [0.0]
+    singles = [levels.error(np.eye(levels.value.size)[g], [g])[0] for g in cells] if e.quantity == "gap" else [0.0]
     lacking = "; ".join(f"{names[g]}: {thin[g]}" for g in cells if thin[g])
     estimate = Estimate(float(shown[0]), float(shown[1]), float(shown[2]), users, pairs, e.quantity, label)
-    return Bounded(estimate, float(MDE_FACTOR * np.sqrt(max(singles))), lacking, left_out=left_out(e, cells, found.users, groups, thin))
+    return Bounded(estimate, float(MDE_FACTOR * np.sqrt(max(singles))), lacking, left_out=left_out(e, cells, levels.users, groups, thin))
 
 
-def undecided(found: Sequence[Requirement], remedy: str) -> tuple[Requirement, ...]:
+def undecided(requirements: Sequence[Requirement], remedy: str) -> tuple[Requirement, ...]:
     """The requirements without PASS and FAIL: one deal decides none of them."""
-    told = "One deal of the responses says nothing of another"
+    sentence = "One deal of the responses says nothing of another"
     return tuple(
-        Requirement(r.name, r.estimate, r.tolerance, "INSUFFICIENT", f"{told}: {remedy}. In this deal: {r.verdict}. {r.reason}")
+        Requirement(r.name, r.estimate, r.tolerance, "INSUFFICIENT", f"{sentence}: {remedy}. In this deal: {r.verdict}. {r.reason}")
         if r.verdict != "INSUFFICIENT"
         else r
-        for r in found
+        for r in requirements
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from evenhand.audits.dealt import OverDeals
-from evenhand.core import Estimate, Exclusions, Verdict
+from evenhand.core import Estimate, Exclusions, Notion, Verdict
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ class FittedConstraints:
 class ConstraintFindings:
     """One notion against its tolerance, on pairs that training did not see."""
 
-    notion: str  # "dp", "eo", "cf"
+    notion: Notion
     name: str  # "demographic parity"
     gamma: float
     before: str  # model names; "" where no other model was judged

@@ -18,10 +18,10 @@ import numpy as np
 
 from evenhand.audits.bootstrap import RESAMPLED_USERS, basic_interval, holding, resampled_sums
 from evenhand.audits.ranking import knee
-from evenhand.audits.rates import Notion, Rates, rates, soft
+from evenhand.audits.rates import Rates
 from evenhand.audits.results import ConstraintFront, EventCount, Violated
 from evenhand.audits.violations import violations
-from evenhand.core import Estimate, Events
+from evenhand.core import Estimate, Notion
 
 WORST = np.array([0.5, 1.0])  # accuracy of a coin, largest violation: where hypervolumes are measured from
 
@@ -50,15 +50,6 @@ class RateBoard:
         """Seeds in which two compared events have users (CF: in which pairs are matched)."""
         seen = (~np.isnan(next(iter(self.of.values()))[0])).any(axis=1)  # [seeds, events]
         return [s for s, has in enumerate(seen) if any(has[a] and has[b] for a, b in self.compared) or (not self.compared and has[0])]
-
-
-def cells(notion: Notion, groups: Sequence[str]) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
-    """Events of a notion over `groups`, and which of them are compared, as `rates` numbers them."""
-    if notion == "cf":
-        return ("matched sets",), ()
-    none = np.zeros(0, np.int64)
-    empty = rates(np.zeros(0), none, Events(tuple(groups), none, none.astype(bool), ""), notion, soft)
-    return empty.events, empty.compared
 
 
 def size(q: np.ndarray, compared: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -141,10 +132,10 @@ class _Side:
         if not self.board.seeds():
             nothing = Estimate(np.nan, np.nan, np.nan, self.users, self.pairs, "pooled violation")
             return dict.fromkeys(self.board.of, nothing)
-        found = {d: [_rates(self.board, self.rates(entry, d, True)[0])] for d in self.board.of}
+        pooled = {d: [_rates(self.board, self.rates(entry, d, True)[0])] for d in self.board.of}
         rng = np.random.default_rng([self.seed, 80811])
         return {
-            v.decision: replace(v.size.after, metric=f"pooled {v.size.after.metric}") for v in violations(found, 1.0, self.seed, 1, rng)
+            v.decision: replace(v.size.after, metric=f"pooled {v.size.after.metric}") for v in violations(pooled, 1.0, self.seed, 1, rng)
         }
 
     def estimate(self, entry: int, decision: str, pooled: Estimate) -> Estimate:
@@ -181,12 +172,12 @@ def noise(board: RateBoard, entry: int, decision: str, seed: int) -> float:
     """Mean over seeds of the D that an entry would show if all its true rates were equal; nan for CF, whose rate is itself a gap."""
     if not board.compared:
         return float("nan")
-    found = []
+    largest = []
     for s in board.seeds():
         x = board.of[decision][entry, s]
         one = _rates(replace(board, pairs=board.pairs[s : s + 1]), x[~np.isnan(x).all(axis=1)])
-        found.append(violations({decision: [one]}, 1.0, seed, 1, np.random.default_rng(seed))[0].expected_after)
-    return float(np.mean(found)) if found else float("nan")
+        largest.append(violations({decision: [one]}, 1.0, seed, 1, np.random.default_rng(seed))[0].expected_after)
+    return float(np.mean(largest)) if largest else float("nan")
 
 
 def counted(selection: RateBoard, held_out: RateBoard) -> tuple[EventCount, ...]:
@@ -196,7 +187,7 @@ def counted(selection: RateBoard, held_out: RateBoard) -> tuple[EventCount, ...]
 
 
 def constraint_front(
-    found: Sequence[Violated],
+    records: Sequence[Violated],
     names: Sequence[str],
     accuracy: tuple[np.ndarray, np.ndarray],
     reference: str,
@@ -204,12 +195,12 @@ def constraint_front(
     lines: Sequence[Sequence[str]] = (),
     noise: tuple[float, float] = (float("nan"), float("nan")),
 ) -> ConstraintFront | None:
-    """The front of accuracy and violation. found: one record an entry, all of one notion and decision. accuracy: of all users, on validation
+    """The front of accuracy and violation. records: one an entry, all of one notion and decision. accuracy: of all users, on validation
     and on test pairs, float[entries] each. None where a violation is not known.
     """
     import moocore
 
-    sizes = np.array([[v.selection.value, v.held_out.value] for v in found]).T
+    sizes = np.array([[v.selection.value, v.held_out.value] for v in records]).T
     if np.isnan(sizes).any():
         return None
     selection, held_out = (np.stack([a, -d], axis=1) for a, d in zip(accuracy, sizes))
@@ -222,7 +213,7 @@ def constraint_front(
         return float(moocore.hypervolume(gains, ref=np.zeros(2), maximise=True))
 
     return ConstraintFront(
-        found[0].notion, found[0].decision, gamma, reference, tuple(tuple(line) for line in lines),
+        records[0].notion, records[0].decision, gamma, reference, tuple(tuple(line) for line in lines),
         tuple(n for n, b in zip(names, best) if b), tuple(n for n, b in zip(names, best_held_out) if b),
         knee([n for n, b in zip(names, best) if b], selection[best]),
         "" if chosen is None else names[chosen], names[int(np.argmin(sizes[0]))],

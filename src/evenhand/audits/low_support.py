@@ -48,9 +48,9 @@ def low_support(outcomes: Outcomes, support: np.ndarray) -> LowSupport | None:
         return _unknown(edge, 0, 0)
     (pair, pairs), (user, _) = numbered(pair[both]), numbered(outcomes.user[rows])
     low_users, rest_users = len(np.unique(user[is_low])), len(np.unique(user[~is_low]))
-    judged = int(is_low.sum())
+    judged_pairs = int(is_low.sum())
     if low_users < FEWEST_USERS or rest_users < FEWEST_USERS or pairs < FEWEST_PAIRS:
-        return _unknown(edge, low_users, judged)
+        return _unknown(edge, low_users, judged_pairs)
     low, low_first = np.bincount(pair, is_low, minlength=pairs)[pair], np.bincount(pair, is_low & chose, minlength=pairs)[pair]
     rest, rest_first = np.bincount(pair, ~is_low, minlength=pairs)[pair], np.bincount(pair, ~is_low & chose, minlength=pairs)[pair]
     agreeing = np.where(chose, low_first, low - low_first)  # of low support, with the row's choice
@@ -58,8 +58,8 @@ def low_support(outcomes: Outcomes, support: np.ndarray) -> LowSupport | None:
     b = np.where(chose, rest_first, rest - rest_first) / rest
     among, across = float(a[is_low].mean()), float(b[is_low].mean())
     value = among - across
-    of_user = np.where(is_low, 2 * (a - among) - (b - across), -(agreeing / low - across) * low / rest) / judged
-    of_pair = np.where(is_low, a - b - value, 0.0) / judged
+    of_user = np.where(is_low, 2 * (a - among) - (b - across), -(agreeing / low - across) * low / rest) / judged_pairs
+    of_pair = np.where(is_low, a - b - value, 0.0) / judged_pairs
     responses = None if outcomes.chosen is None or outcomes.rejected is None else (outcomes.chosen[rows], outcomes.rejected[rows])
     shared = share_units(user, None if outcomes.prompt is None else outcomes.prompt[rows], responses)
     sums = np.bincount(user, of_user)
@@ -73,15 +73,20 @@ def low_support(outcomes: Outcomes, support: np.ndarray) -> LowSupport | None:
     by_unit *= float(factor(np.array(units))) ** 2
     variance = max(by_user, by_unit, by_user + by_unit - twice)
     if variance <= 1e-24:
-        return _unknown(edge, low_users, judged)
+        return _unknown(edge, low_users, judged_pairs)
     half = float(stdtrit(max(min(low_users, rest_users, units) - 1, 1), 0.975) * np.sqrt(variance))
     difference = Estimate(
-        value, max(-1.0, value - half), min(1.0, value + half), low_users, judged, "agreement among users of low support minus with others"
+        value,
+        max(-1.0, value - half),
+        min(1.0, value + half),
+        low_users,
+        judged_pairs,
+        "agreement among users of low support minus with others",
     )
     finding = "rare" if difference.low > 0 else "careless" if difference.high < 0 else "unknown"
     return LowSupport(finding, edge, among, across, difference)
 
 
-def _unknown(edge: float, users: int, judged: int) -> LowSupport:
-    nothing = Estimate(np.nan, -np.inf, np.inf, users, judged, "agreement among users of low support minus with others")
+def _unknown(edge: float, users: int, low_users: int) -> LowSupport:
+    nothing = Estimate(np.nan, -np.inf, np.inf, users, low_users, "agreement among users of low support minus with others")
     return LowSupport("unknown", edge, np.nan, np.nan, nothing)

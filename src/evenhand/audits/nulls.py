@@ -68,8 +68,8 @@ def against_null(
     rng = np.random.default_rng([seed, 40310])
     draws_of_means = permuted_means(accuracy, sizes, permutations, rng)
     if found is not None and found.by_both is not None:
-        own = np.ix_(cells, cells)
-        draws_of_means += shared_noise(found.by_user[own], found.by_both[own], permutations, int(found.units[list(cells)].min()), rng)
+        block = np.ix_(cells, cells)
+        draws_of_means += shared_noise(found.by_user[block], found.by_both[block], permutations, int(found.units[list(cells)].min()), rng)
     null = spread_statistics(draws_of_means)
     out = []
     for name, draws in null.items():

@@ -11,18 +11,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 from scipy.special import expit
 
-from evenhand.core import EvenhandError, Events
+from evenhand.core import EvenhandError, Events, Notion
 
-Notion = Literal["dp", "eo", "cf"]
-NOTIONS: dict[Notion, str] = {"dp": "demographic parity", "eo": "equalized odds", "cf": "counterfactual fairness"}
 Decision = Callable[[np.ndarray], np.ndarray]  # oriented margins → values in [0, 1]
 TIE = 1e-6  # |M| below it is undecided and counts half, as in accuracies
 
@@ -80,20 +77,28 @@ def rates(margin: np.ndarray, user: np.ndarray, events: Events, notion: Notion, 
     value = decision(oriented(margin, events))
     if notion == "cf":
         value, user = matched_gaps(value, user, events)
-        return _by_user(("matched sets",), (), value, user, np.zeros(len(value), np.int64))
+        return _by_user(*cells(notion, ()), value, user, np.zeros(len(value), np.int64))
     inside = events.of_pair >= 0
-    cell, names = events.of_pair[inside].astype(np.int64), events.names
-    compared = tuple(combinations(range(len(names)), 2))
+    cell = events.of_pair[inside].astype(np.int64)
     if notion == "eo":
         cell = 2 * cell + events.first[inside]
-        compared = tuple((2 * a + label, 2 * b + label) for label in (0, 1) for a, b in compared)
-        names = tuple(f"{name}, label {label}" for name in names for label in (0, 1))
-    return _by_user(names, compared, value[inside], user[inside], cell)
+    return _by_user(*cells(notion, events.names), value[inside], user[inside], cell)
+
+
+def cells(notion: Notion, groups: Sequence[str]) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
+    """The events whose rates a notion takes over `groups`, and which two of them it compares."""
+    if notion == "cf":
+        return ("matched sets",), ()
+    compared = tuple(combinations(range(len(groups)), 2))
+    if notion == "dp":
+        return tuple(groups), compared
+    names = tuple(f"{name}, label {label}" for name in groups for label in (0, 1))
+    return names, tuple((2 * a + label, 2 * b + label) for label in (0, 1) for a, b in compared)
 
 
 def matched_gaps(value: np.ndarray, user: np.ndarray, events: Events) -> tuple[np.ndarray, np.ndarray]:
     """max - min of `value` in each matched set of two or more pairs → (gaps float64[sets], the sets' users)."""
-    twin = np.full(len(value), -1) if events.twin is None else events.twin
+    twin = events.sets
     rows = np.flatnonzero(twin >= 0)
     _, first, number, size = np.unique(twin[rows], return_index=True, return_inverse=True, return_counts=True)
     if not (size > 1).any():
@@ -125,10 +130,10 @@ def _by_user(names: tuple[str, ...], compared: tuple[tuple[int, int], ...], valu
     return Rates(names, compared, mean, np.bincount(cell, minlength=shape[1]), numbers)
 
 
-def violation(found: Rates) -> float:
+def violation(event_rates: Rates) -> float:
     """The notion's D: the largest |q(e) - q(e')| over the compared events, or CF's mean gap; nan where no comparison has users."""
-    if not found.compared:
-        return float(found.value[0])
-    a, b = np.array(found.compared).T
-    gaps = np.abs(found.value[a] - found.value[b])
+    if not event_rates.compared:
+        return float(event_rates.value[0])
+    a, b = np.array(event_rates.compared).T
+    gaps = np.abs(event_rates.value[a] - event_rates.value[b])
     return float(np.nanmax(gaps)) if (~np.isnan(gaps)).any() else float("nan")

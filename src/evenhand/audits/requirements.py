@@ -52,11 +52,11 @@ def parse_requirement(text: str, groups: Groups) -> Expression:
     expected, least, most, meaning = QUANTITIES[name]
     if direction != expected:
         raise _error(text, f"'{name}' stands with '{direction}'", f"'{name}{expected}number'", f"use {expected} ({name} = {meaning})")
-    found = _groups(text, inside, groups) if inside else ()
-    if not least <= len(found) <= most or (name == "gap" and len(found) == 1):
+    named = _groups(text, inside, groups) if inside else ()
+    if not least <= len(named) <= most or (name == "gap" and len(named) == 1):
         wanted = {"gap": "no group or two", "worst_group": "none"}.get(name, "one group or none")
-        raise _error(text, f"{len(found)} groups in brackets", f"{wanted} for '{name}'", f"{name} = {meaning}")
-    return Expression(name, found, "<=" if direction == "<=" else ">=", _threshold(text, right, -1 if name == "gain" else 0))
+        raise _error(text, f"{len(named)} groups in brackets", f"{wanted} for '{name}'", f"{name} = {meaning}")
+    return Expression(name, named, "<=" if direction == "<=" else ">=", _threshold(text, right, -1 if name == "gain" else 0))
 
 
 def _call(text: str, left: str) -> tuple[str, str]:

@@ -40,12 +40,12 @@ class Parts:
         return np.asarray(self.by_user * (1 - 1 / users) + self.by_prompt * (1 - 1 / prompts))
 
 
-def parts_of(found: Means, row: np.ndarray, variance: float) -> Parts:
+def parts_of(means: Means, row: np.ndarray, variance: float) -> Parts:
     """Of a combination of means with coefficients `row` [K] and the variance that its interval is made of."""
     if not math.isfinite(variance):
         return Parts(variance, 0.0)
-    alone = max(float(row @ found.by_user @ row), 0.0)
-    both = alone if found.by_both is None else max(float(row @ found.by_both @ row), alone)
+    alone = max(float(row @ means.by_user @ row), 0.0)
+    both = alone if means.by_both is None else max(float(row @ means.by_both @ row), alone)
     unseen = max(variance - both, 0.0)
     prompts = min(both - alone, variance)
     return Parts(max(variance - unseen - prompts, 0.0), prompts, unseen)
@@ -82,24 +82,24 @@ class Question:
         return np.asarray(failed + np.where(sharp, passed, 0.0))
 
 
-def needed(asked: Question, users: int, shared: int, name: str) -> str:
+def needed(question: Question, users: int, shared: int, name: str) -> str:
     """ "about 210 more users like these would tell": of the unit that is short, which is the one with the larger part of the variance, if
     enough of it would do; else the other one; else both. "" where nothing is known. shared: how many prompts, or what else `name` says,
     users have in common.
     """
-    parts = asked.parts
-    if not all(map(math.isfinite, (asked.value, parts.by_user, *(c.by_user for c in asked.cells)))):
+    parts = question.parts
+    if not all(map(math.isfinite, (question.value, parts.by_user, *(c.by_user for c in question.cells)))):
         return ""
     one = np.ones(len(FACTORS))
     plans = [((FACTORS, one), "users"), ((one, FACTORS), "shared")]
     plans = plans[::-1] if parts.by_prompt > parts.by_user else plans
     for (k, m), unit in (*plans[: 2 if parts.by_prompt else 1], ((FACTORS, FACTORS), "")):
-        enough = asked.chance(k, m) >= POWER
+        enough = question.chance(k, m) >= POWER
         if enough.any():
             factor = float(FACTORS[enough.argmax()])
             counted = {"users": _about(users, factor, "user"), "shared": _about(shared, factor, name)}
-            told = [counted[unit]] if unit else counted.values()
-            return f"about {' and '.join(told)} like these would tell, four times in five"
+            units = [counted[unit]] if unit else counted.values()
+            return f"about {' and '.join(units)} like these would tell, four times in five"
     return ""
 
 

@@ -110,10 +110,10 @@ class _Cells:
 
     def means(self, value: np.ndarray) -> Means:
         """Means of value [P] over the prompts of each cell; groups share no prompt, so that errors are independent."""
-        size, some = len(self.names), value[self.rows]
+        size, of_rows = len(self.names), value[self.rows]
         count = np.bincount(self.cell, minlength=size)
-        mean = np.bincount(self.cell, some, minlength=size) / count
-        spread = np.bincount(self.cell, (some - mean[self.cell]) ** 2, minlength=size) / (count * np.maximum(count - 1, 1))
+        mean = np.bincount(self.cell, of_rows, minlength=size) / count
+        spread = np.bincount(self.cell, (of_rows - mean[self.cell]) ** 2, minlength=size) / (count * np.maximum(count - 1, 1))
         pairs = np.bincount(self.cell, self.candidates, minlength=size).astype(np.int64)
         return Means(mean[None], np.diag(spread), None, count, pairs, count)
 
@@ -134,12 +134,12 @@ def measure(
         raise EvenhandError(
             f"Found {int((filled > 0).sum())} group with prompts ({named}). Expected: at least two. To do: name another --group column."
         )
-    judged = np.flatnonzero(filled >= FEWEST_PROMPTS)
+    measured_cells = np.flatnonzero(filled >= FEWEST_PROMPTS)
     number = np.full(len(groups) + 1, -1)
-    number[judged] = np.arange(len(judged))
+    number[measured_cells] = np.arange(len(measured_cells))
     cell = number[of_prompt]  # the last entry answers for -1
     rows = np.flatnonzero(cell >= 0)
-    cells = _Cells(rows, cell[rows], c.sizes[rows], tuple(groups[int(g)] for g in judged))
+    cells = _Cells(rows, cell[rows], c.sizes[rows], tuple(groups[int(g)] for g in measured_cells))
     start = _policy(c, groups, cells, "reference", inf, c.log_reference, nan, seed)
     limit = start.gap.value
 
@@ -149,15 +149,15 @@ def measure(
     def best(n: int) -> Policy:
         return _policy(c, groups, cells, "best of n", n, policies.best_of(c, c.reward, n), limit, seed, policies.best_of_limit(n))
 
-    own = tuple(gibbs(c.reward, beta) for beta in sorted(set(betas), reverse=True))
+    gibbs_policies = tuple(gibbs(c.reward, beta) for beta in sorted(set(betas), reverse=True))
     epsilon = nan
     versus: tuple[Pairwise, ...] = ()
     if c.other is not None:
         other = c.other
         epsilon = float(policies.half_range(c, c.reward - other).max())
-        versus = tuple(_versus(c, other, epsilon, p.setting, gibbs(other, p.setting)) for p in own)
+        versus = tuple(_versus(c, other, epsilon, p.setting, gibbs(other, p.setting)) for p in gibbs_policies)
     return Transfer(
-        title, event, tuple(groups), cells.names, start, own, tuple(best(n) for n in sorted(set(ns))), versus, epsilon,
+        title, event, tuple(groups), cells.names, start, gibbs_policies, tuple(best(n) for n in sorted(set(ns))), versus, epsilon,
         len(c.starts), len(c), int((c.sizes == 1).sum()), dict(facts or {}), tuple(limits), command,
     )  # fmt: skip
 
@@ -180,10 +180,10 @@ def _policy(
     gap = _gap(means, seed)
     kappa = float(cells.means(kl).value.max())
     gap_before = gap.value if np.isnan(gap_before) else gap_before
-    some = kl[cells.rows]
+    of_rows = kl[cells.rows]
     return Policy(
         kind, setting, rates, gap, cells.names[most], cells.names[least], _shift(cells.means((rate - before) / 2), most, least, seed),
-        kappa, min(1.0, gap_before + 2 * policies.rate_limit(kappa)), float(some.mean()), float(some.max()), kl_limit,
+        kappa, min(1.0, gap_before + 2 * policies.rate_limit(kappa)), float(of_rows.mean()), float(of_rows.max()), kl_limit,
     )  # fmt: skip
 
 
@@ -195,8 +195,8 @@ def _rate(value: np.ndarray, candidates: np.ndarray, name: str) -> Measured:
 def _gap(means: Means, seed: int) -> Measured:
     """Largest minus smallest mean, with bounds that hold although the data picked the groups."""
     cells = range(len(means.users))
-    found = contrast(means, range_rows(cells, len(cells)))
-    value, low, high = range_bounds(found, simultaneous_alpha(found.correlation, seed), not is_pairwise(cells))
+    contrasts = contrast(means, range_rows(cells, len(cells)))
+    value, low, high = range_bounds(contrasts, simultaneous_alpha(contrasts.correlation, seed), not is_pairwise(cells))
     return Measured(value, low, high, int(means.users.sum()), int(means.pairs.sum()))
 
 
@@ -210,9 +210,9 @@ def _shift(halves: Means, most: int, least: int, seed: int) -> Measured:
     size = len(halves.users)
     row = np.zeros((1, size))
     row[0, most], row[0, least] = 1.0, -1.0
-    found = contrast(halves, row)
-    low, high = found.bounds(_alpha(halves, size, seed), -1.0, 1.0)
-    return Measured(2 * float(found.value[0]), 2 * float(low[0]), 2 * float(high[0]), int(found.users[0]), int(found.pairs[0]))
+    contrasts = contrast(halves, row)
+    low, high = contrasts.bounds(_alpha(halves, size, seed), -1.0, 1.0)
+    return Measured(2 * float(contrasts.value[0]), 2 * float(low[0]), 2 * float(high[0]), int(contrasts.users[0]), int(contrasts.pairs[0]))
 
 
 def _alpha(means: Means, size: int, seed: int) -> float:

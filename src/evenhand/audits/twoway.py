@@ -90,16 +90,16 @@ def within_users(
     """Which pairs of one user go together, through a prompt or a response; () where all stand alone, or nothing is known. shared: what
     `share_units` found.
     """
-    found = [shared] if shared else []
+    units = [shared] if shared else []
     if not shared and prompt is not None:
-        found.append(_by_prompts(user, prompt))
+        units.append(_by_prompts(user, prompt))
     if not shared and responses is not None:
-        found.append(_by_responses(user, *responses))
-    return next((f.within for f in found if f.within[0].of is not None and f.within[0].many < f.within[0].of.size), ())
+        units.append(_by_responses(user, *responses))
+    return next((f.within for f in units if f.within[0].of is not None and f.within[0].many < f.within[0].of.size), ())
 
 
-def _if_shared(found: Shared) -> Shared | None:
-    return found if found.within[0].many > found.units else None
+def _if_shared(shared: Shared) -> Shared | None:
+    return shared if shared.within[0].many > shared.units else None
 
 
 def _by_prompts(user: np.ndarray, prompt: np.ndarray) -> Shared:

@@ -64,8 +64,8 @@ class _Counts:
         if tau <= SMALLEST:
             mu = float(self.users @ self.right / (self.users @ self.pairs))
             return mu, self.loglik(mu, 0.0)
-        found = minimize_scalar(lambda mu: -self.loglik(mu, tau), bounds=(edge, 1 - edge), method="bounded", options={"xatol": 1e-6})
-        return float(found.x), -float(found.fun)
+        optimum = minimize_scalar(lambda mu: -self.loglik(mu, tau), bounds=(edge, 1 - edge), method="bounded", options={"xatol": 1e-6})
+        return float(optimum.x), -float(optimum.fun)
 
 
 def fit_beta_binomial(right: np.ndarray, pairs: np.ndarray) -> BetaBinomial:
@@ -78,8 +78,8 @@ def fit_beta_binomial(right: np.ndarray, pairs: np.ndarray) -> BetaBinomial:
     _, first, users = np.unique(key, return_index=True, return_counts=True)
     counts = _Counts(right[first].astype(np.float64), pairs[first].astype(np.float64), users.astype(np.float64))
     largest = 0.499
-    found = minimize_scalar(lambda tau: -counts.best_mu(tau)[1], bounds=(SMALLEST, largest), method="bounded", options={"xatol": 1e-5})
-    tau, top = float(found.x), -float(found.fun)
+    optimum = minimize_scalar(lambda tau: -counts.best_mu(tau)[1], bounds=(SMALLEST, largest), method="bounded", options={"xatol": 1e-5})
+    tau, top = float(optimum.x), -float(optimum.fun)
     flat = counts.best_mu(0.0)[1]
     if top <= flat + 1e-9:
         tau, top = 0.0, flat

@@ -70,53 +70,55 @@ def check_requirements(
     power: their bound proves them. Scores that are broken (`broken.broken`) pass nothing. tolerance None: no requirement but the
     expressions.
     """
-    asked = [parse_requirement(e, groups) for e in expressions]
-    if tolerance is not None and not any(e.quantity == "gap" and not e.groups for e in asked):
-        asked.insert(0, Expression("gap", (), "<=", tolerance))
-    if before is None and any(e.quantity == "gain" for e in asked):
+    parsed = [parse_requirement(e, groups) for e in expressions]
+    if tolerance is not None and not any(e.quantity == "gap" and not e.groups for e in parsed):
+        parsed.insert(0, Expression("gap", (), "<=", tolerance))
+    if before is None and any(e.quantity == "gain" for e in parsed):
         raise EvenhandError("Requirement 'gain': no model to compare with. Expected: a second model on the same pairs. To do: name one.")
     if before is not None:
         same_pairs(before, outcomes)
     strict = outcomes.strict()
     columns = [correct(strict.margin)] + ([correct(before.strict().margin)] if before is not None else [])
-    found = means(arrange(strict, groups), columns)
-    thin = [exclusion(int(u), int(p), min_users, min_pairs) for u, p in zip(found.users, found.pairs, strict=True)]
-    plans = [_rows(e, found, groups, thin) for e in asked]
-    rows = np.concatenate(plans) if plans else np.zeros((0, found.value.size))
+    accuracies = means(arrange(strict, groups), columns)
+    thin = [exclusion(int(u), int(p), min_users, min_pairs) for u, p in zip(accuracies.users, accuracies.pairs, strict=True)]
+    plans = [_rows(e, accuracies, groups, thin) for e in parsed]
+    rows = np.concatenate(plans) if plans else np.zeros((0, accuracies.value.size))
     flaw = broken(outcomes, groups, min_users=min_users, min_pairs=min_pairs)
     if not len(rows):
-        return tuple(requirement(e, _nothing(found, e), flaw) for e in asked)
-    together = contrast(found, rows)
+        return tuple(requirement(e, _nothing(accuracies, e), flaw) for e in parsed)
+    together = contrast(accuracies, rows)
     sizes = [len(p) for p in plans]
-    bears = [not any(thin[g] for g in _cells(e, found, groups, thin)) for e in asked]
-    judged = np.repeat(bears, sizes)  # what bears no verdict must not widen the bounds of what does
+    bears = [not any(thin[g] for g in _cells(e, accuracies, groups, thin)) for e in parsed]
+    bearing = np.repeat(bears, sizes)  # what bears no verdict must not widen the bounds of what does
     alphas = {
-        True: simultaneous_alpha(together.correlation[np.ix_(judged, judged)], seed),
+        True: simultaneous_alpha(together.correlation[np.ix_(bearing, bearing)], seed),
         False: simultaneous_alpha(together.correlation, seed),
     }
     out = []
-    for e, size, end, is_judged in zip(asked, sizes, np.cumsum(sizes), bears, strict=True):
+    for e, size, end, is_judged in zip(parsed, sizes, np.cumsum(sizes), bears, strict=True):
         part = slice(end - size, end)
-        bounded = _bounded(e, rows[part], together.rows(part), alphas[is_judged], found, groups, thin) if size else _nothing(found, e)
+        bounded = (
+            _bounded(e, rows[part], together.rows(part), alphas[is_judged], accuracies, groups, thin) if size else _nothing(accuracies, e)
+        )
         out.append(requirement(e, bounded, flaw))
     return tuple(out)
 
 
-def _cells(e: Expression, found: Means, groups: Groups, thin: list[str]) -> list[int]:
+def _cells(e: Expression, accuracies: Means, groups: Groups, thin: list[str]) -> list[int]:
     """The cells a requirement needs: named groups whatever their size; else those that are compared; of one alone, for a worst group, it."""
     if e.groups:
         return [groups.names.index(g) for g in e.groups]
     if e.quantity in ("accuracy", "gain"):
         return [len(groups)]
     large = [g for g in range(len(groups)) if not thin[g]]
-    return large if e.quantity == "worst_group" and len(large) == 1 else compared(found.users, thin[:-1])
+    return large if e.quantity == "worst_group" and len(large) == 1 else compared(accuracies.users, thin[:-1])
 
 
-def _rows(e: Expression, found: Means, groups: Groups, thin: list[str]) -> np.ndarray:
+def _rows(e: Expression, accuracies: Means, groups: Groups, thin: list[str]) -> np.ndarray:
     """The contrasts [m, K] whose simultaneous bounds decide the requirement."""
-    cells, size = _cells(e, found, groups, thin), len(found.users)
-    k = found.value.size
-    if any(found.users[g] == 0 for g in cells):
+    cells, size = _cells(e, accuracies, groups, thin), len(accuracies.users)
+    k = accuracies.value.size
+    if any(accuracies.users[g] == 0 for g in cells):
         return np.zeros((0, k))
     if e.quantity == "gap":
         return pairwise(cells, k) if e.groups else range_rows(cells, k)
@@ -127,49 +129,51 @@ def _rows(e: Expression, found: Means, groups: Groups, thin: list[str]) -> np.nd
     return rows
 
 
-def _bounded(e: Expression, rows: np.ndarray, own: Contrast, alpha: float, found: Means, groups: Groups, thin: list[str]) -> Bounded:
-    value, half = own.value, stdtrit(own.df, 1 - alpha / 2) * own.se
-    cells = _cells(e, found, groups, thin)
+def _bounded(
+    e: Expression, rows: np.ndarray, contrasts: Contrast, alpha: float, accuracies: Means, groups: Groups, thin: list[str]
+) -> Bounded:
+    value, half = contrasts.value, stdtrit(contrasts.df, 1 - alpha / 2) * contrasts.se
+    cells = _cells(e, accuracies, groups, thin)
     if e.quantity == "gap" and not e.groups:
-        shown = range_bounds(own, alpha, not is_pairwise(cells))
+        shown = range_bounds(contrasts, alpha, not is_pairwise(cells))
     elif e.quantity == "worst_group":
         shown = value.min(), max(0.0, (value - half).min()), min(1.0, (value + half).min())
     else:
         least = 0.0 if e.quantity == "accuracy" else -1.0
         shown = value[0], max(least, value[0] - half[0]), min(1.0, value[0] + half[0])
-    users, pairs = int(found.users[cells].sum()), int(found.pairs[cells].sum())
-    label = ", ".join(e.groups) or ("all" if e.quantity in ("accuracy", "gain") else _extremes(e, cells, found, groups))
+    users, pairs = int(accuracies.users[cells].sum()), int(accuracies.pairs[cells].sum())
+    label = ", ".join(e.groups) or ("all" if e.quantity in ("accuracy", "gain") else _extremes(e, cells, accuracies, groups))
     estimate = Estimate(float(shown[0]), float(shown[1]), float(shown[2]), users, pairs, e.quantity, label)
     name = [*groups.names, "all users"]
     lacking = listed([f"{name[g]}: {thin[g]}" for g in cells if thin[g]])
-    singles = np.eye(found.value.size)[cells]
-    errors = contrast(found, singles).se
+    singles = np.eye(accuracies.value.size)[cells]
+    errors = contrast(accuracies, singles).se
     mde = float(MDE_FACTOR * errors.max()) if e.quantity == "gap" else 0.0
     is_range = e.quantity == "gap" and not e.groups
-    row, variance, df = _decisive(e, rows, own, half, is_range and not is_pairwise(cells))
-    asked = Question(
-        float(estimate.value if is_range else row @ np.nan_to_num(found.value).ravel()), e.threshold, parts_of(found, row, variance), alpha, df,
-        is_range, tuple(parts_of(found, s, float(se**2)) for s, se in zip(singles, errors)) if e.quantity == "gap" else (),
+    row, variance, df = _decisive(e, rows, contrasts, half, is_range and not is_pairwise(cells))
+    question = Question(
+        float(estimate.value if is_range else row @ np.nan_to_num(accuracies.value).ravel()), e.threshold, parts_of(accuracies, row, variance), alpha, df,
+        is_range, tuple(parts_of(accuracies, s, float(se**2)) for s, se in zip(singles, errors)) if e.quantity == "gap" else (),
     )  # fmt: skip
-    more = needed(asked, users, int(found.units[cells].max()), found.unit)
-    return Bounded(estimate, mde, lacking, more, left_out(e, cells, found.users, groups, thin))
+    more = needed(question, users, int(accuracies.units[cells].max()), accuracies.unit)
+    return Bounded(estimate, mde, lacking, more, left_out(e, cells, accuracies.users, groups, thin))
 
 
-def _decisive(e: Expression, rows: np.ndarray, own: Contrast, half: np.ndarray, of_means: bool) -> tuple[np.ndarray, float, float]:
+def _decisive(e: Expression, rows: np.ndarray, contrasts: Contrast, half: np.ndarray, of_means: bool) -> tuple[np.ndarray, float, float]:
     """The combination of means whose bound stands nearest to deciding a requirement: coefficients [K], variance, degrees of freedom.
     of_means: a range of so many groups that its rows are their means (see `intervals.range_rows`).
     """
-    value = own.value
+    value = contrasts.value
     if of_means:
         high, low = int(value.argmax()), int(value.argmin())
-        return rows[high] - rows[low], float(own.se[[high, low]] @ own.se[[high, low]]), float(own.df[[high, low]].min())
+        return rows[high] - rows[low], float(contrasts.se[[high, low]] @ contrasts.se[[high, low]]), float(contrasts.df[[high, low]].min())
     at = 0
     if e.quantity == "gap" and not e.groups:
         size = np.abs(value)
         at = int(size.argmax() if size.max() > e.threshold else (size + half).argmax())
     elif e.quantity == "worst_group":
         at = int(value.argmin() if value.min() < e.threshold else (value - half).argmin())
-    return rows[at], float(own.se[at] ** 2), float(own.df[at])
+    return rows[at], float(contrasts.se[at] ** 2), float(contrasts.df[at])
 
 
 def left_out(e: Expression, cells: Sequence[int], users: np.ndarray, groups: Groups, thin: Sequence[str]) -> str:
@@ -187,43 +191,43 @@ def listed(parts: list[str], most: int = 4) -> str:
     return "; ".join(parts[:most] + ([f"and {len(parts) - most} more"] if len(parts) > most else []))
 
 
-def _extremes(e: Expression, cells: list[int], found: Means, groups: Groups) -> str:
-    order = sorted(cells, key=lambda g: found.value[0, g])
+def _extremes(e: Expression, cells: list[int], accuracies: Means, groups: Groups) -> str:
+    order = sorted(cells, key=lambda g: accuracies.value[0, g])
     worst = groups.names[order[0]]
     return worst if e.quantity == "worst_group" else f"{groups.names[order[-1]]} minus {worst}"
 
 
-def _nothing(found: Means, e: Expression) -> Bounded:
+def _nothing(accuracies: Means, e: Expression) -> Bounded:
     """Fewer groups with users than the requirement needs."""
-    estimate = Estimate(np.nan, np.nan, np.nan, int(found.users[-1]), int(found.pairs[-1]), e.quantity, ", ".join(e.groups))
+    estimate = Estimate(np.nan, np.nan, np.nan, int(accuracies.users[-1]), int(accuracies.pairs[-1]), e.quantity, ", ".join(e.groups))
     return Bounded(estimate, np.nan, "a group has no user" if e.groups else "fewer than two groups have users")
 
 
-def requirement(e: Expression, found: Bounded, flaw: str) -> Requirement:
+def requirement(e: Expression, bounded: Bounded, flaw: str) -> Requirement:
     """What the bounds decide; scores that are broken (flaw) pass nothing, and what a gap leaves out is named."""
-    verdict, reason = decide(e, found)
+    verdict, reason = decide(e, bounded)
     if flaw and verdict != "FAIL":
         verdict, reason = "INSUFFICIENT", f"These scores bear no PASS: {in_short(flaw)}."
-    if found.left_out:
-        reason += f" Left out, too small: {found.left_out}."
-    return Requirement(e.name, found.estimate, e.threshold, verdict, reason)
+    if bounded.left_out:
+        reason += f" Left out, too small: {bounded.left_out}."
+    return Requirement(e.name, bounded.estimate, e.threshold, verdict, reason)
 
 
-def decide(e: Expression, found: Bounded) -> tuple[Verdict, str]:
+def decide(e: Expression, bounded: Bounded) -> tuple[Verdict, str]:
     """The verdict and its reason: what the bounds say and, where they leave it open, about what would tell."""
-    low, high = found.estimate.low, found.estimate.high
+    low, high = bounded.estimate.low, bounded.estimate.high
     limit = in_points(e.threshold)
-    if found.thin:
-        return "INSUFFICIENT", f"Too little data: {found.thin}."
+    if bounded.thin:
+        return "INSUFFICIENT", f"Too little data: {bounded.thin}."
     passed, failed = (high <= e.threshold, low > e.threshold) if e.direction == "<=" else (low >= e.threshold, high < e.threshold)
     worse, better = ("above", "at or under") if e.direction == "<=" else ("under", "at or above")
     interval = f"simultaneous interval, {in_points(low)} to {in_points(high)} points,"
-    more = found.needed or "more users are needed"
+    more = bounded.needed or "more users are needed"
     if failed:
         return "FAIL", f"The whole {interval} lies {worse} {limit}."
     if not passed:
         return "INSUFFICIENT", f"The {interval} lies on both sides of {limit}: {more}."
-    if e.quantity == "gap" and found.mde > e.threshold:
-        blunt = f"in the group known least well only effects from {in_points(found.mde)} points on would be seen (2.8 standard errors)"
+    if e.quantity == "gap" and bounded.mde > e.threshold:
+        blunt = f"in the group known least well only effects from {in_points(bounded.mde)} points on would be seen (2.8 standard errors)"
         return "INSUFFICIENT", f"The whole {interval} lies {better} {limit}, but {blunt}: {more}."
     return "PASS", f"The whole {interval} lies {better} {limit}."

@@ -29,37 +29,37 @@ from evenhand.core import Estimate
 NOISE_DRAWS = 4000
 
 
-def clustered(found: Sequence[Rates]) -> Means:
+def clustered(columns: Sequence[Rates]) -> Means:
     """Rates of C models or decisions over the same users and E events, with the covariance of their errors clustered by user.
 
     Entry c · E + e is event e under column c; all cells are events, none is "all users".
     """
-    x = np.concatenate([r.by_user for r in found], axis=1)
-    users = found[0].users
-    n = np.tile(np.maximum(users, 1), len(found))
-    value = np.concatenate([r.value for r in found])
+    x = np.concatenate([r.by_user for r in columns], axis=1)
+    users = columns[0].users
+    n = np.tile(np.maximum(users, 1), len(columns))
+    value = np.concatenate([r.value for r in columns])
     psi = np.nan_to_num((x - value) / n) * np.sqrt(n / np.maximum(n - 1, 1))
-    return Means(value.reshape(len(found), -1), psi.T @ psi, None, users, found[0].pairs, np.zeros(len(users), np.int64))
+    return Means(value.reshape(len(columns), -1), psi.T @ psi, None, users, columns[0].pairs, np.zeros(len(users), np.int64))
 
 
-def rate_contrast(joint: Means, found: Rates, rows: np.ndarray) -> Contrast:
+def rate_contrast(joint: Means, rates: Rates, rows: np.ndarray) -> Contrast:
     """Linear combinations rows [m, C · E] of rates. Events that share users have fewer degrees of freedom than Welch-Satterthwaite says:
     at most (distinct users - 1). users: distinct ones.
     """
     c = contrast(joint, rows)
-    seen = ~np.isnan(found.by_user)
-    touched = (rows != 0).reshape(len(rows), -1, len(found.events)).any(axis=1)
+    seen = ~np.isnan(rates.by_user)
+    touched = (rows != 0).reshape(len(rows), -1, len(rates.events)).any(axis=1)
     people = np.array([seen[:, t].any(axis=1).sum() for t in touched])
     return replace(c, df=np.minimum(c.df, np.maximum(people - 1, 1)), users=people)
 
 
-def compared_rows(found: Rates, column: int, columns: int) -> np.ndarray:
+def compared_rows(rates: Rates, column: int, columns: int) -> np.ndarray:
     """Coefficients [m, columns · E] of the differences that D is the largest of, under one column; CF's one gap itself. Comparisons with
     an event that nobody has are left out.
     """
-    size = len(found.events)
-    kept = [(a, b) for a, b in found.compared if found.users[a] and found.users[b]]
-    if not found.compared:
+    size = len(rates.events)
+    kept = [(a, b) for a, b in rates.compared if rates.users[a] and rates.users[b]]
+    if not rates.compared:
         return np.eye(columns * size)[[column * size]]
     rows = np.zeros((len(kept), columns * size))
     for i, (a, b) in enumerate(kept):
@@ -80,31 +80,31 @@ def expected_by_noise(c: Contrast | None, seed: int) -> float:
 
 
 def violations(
-    found: dict[str, list[Rates]], gamma: float, seed: int, resamples: int, rng: np.random.Generator
+    by_decision: dict[str, list[Rates]], gamma: float, seed: int, resamples: int, rng: np.random.Generator
 ) -> tuple[ViolationFinding, ...]:
-    """One finding a kind of decision. found: decision → rates of the model before, if there is one, and of the model after.
+    """One finding a kind of decision. by_decision: kind → rates of the model before, if there is one, and of the model after.
 
     The bounds of one model hold at once over both decisions. In columns: soft before, soft after, hard before, hard after.
     """
-    flat = [r for models in found.values() for r in models]
-    first, models = flat[0], len(flat) // len(found)
+    flat = [r for models in by_decision.values() for r in models]
+    first, models = flat[0], len(flat) // len(by_decision)
     joint = clustered(flat)
     drawn = _resampled_violations(flat, resamples, rng) if models > 1 else None
     rows = [compared_rows(first, c, len(flat)) for c in range(len(flat))]
-    own = [rate_contrast(joint, first, r) if len(r) else None for r in rows]
+    contrasts = [rate_contrast(joint, first, r) if len(r) else None for r in rows]
     alphas = [1.0] * models
     if len(rows[0]):
         both = [rate_contrast(joint, first, np.concatenate(rows[m::models])) for m in range(models)]
         alphas = [simultaneous_alpha(c.correlation, seed) for c in both]
     out = []
-    for d, decision in enumerate(found):
+    for d, decision in enumerate(by_decision):
         columns = range(d * models, (d + 1) * models)
-        sizes = [_size(own[c], alpha, first, decision) for c, alpha in zip(columns, alphas, strict=True)]
-        noise = [expected_by_noise(own[c], seed) if first.compared else float("nan") for c in columns]
+        sizes = [_size(contrasts[c], alpha, first, decision) for c, alpha in zip(columns, alphas, strict=True)]
+        noise = [expected_by_noise(contrasts[c], seed) if first.compared else float("nan") for c in columns]
         size = Paired(None, sizes[0], None)
         if drawn is not None:
             size = Paired(sizes[0], sizes[1], _change(sizes[0], sizes[1], drawn[:, columns[1]] - drawn[:, columns[0]], decision))
-        more = _needed(own[columns[-1]], alphas[-1], gamma, sizes[-1])
+        more = _needed(contrasts[columns[-1]], alphas[-1], gamma, sizes[-1])
         verdict, reason = decide(Expression("gap", (), "<=", gamma), Bounded(sizes[-1], 0.0, _thin(first), more))
         events = tuple(_rate(joint, first, e, columns, decision) for e in range(len(first.events)))
         expected_before = noise[0] if models > 1 else float("nan")
@@ -121,8 +121,8 @@ def _needed(c: Contrast | None, alpha: float, gamma: float, size: Estimate) -> s
     return needed(Question(size.value, gamma, parts, alpha, float(c.df[furthest]), two_sided=True), size.n_users, 0, "prompt")
 
 
-def _thin(found: Rates) -> str:
-    few = [f"{name}: {users} users, {MIN_USERS} needed" for name, users in zip(found.events, found.users, strict=True) if users < MIN_USERS]
+def _thin(rates: Rates) -> str:
+    few = [f"{name}: {users} users, {MIN_USERS} needed" for name, users in zip(rates.events, rates.users, strict=True) if users < MIN_USERS]
     return "; ".join(few)
 
 
@@ -133,28 +133,28 @@ def _change(before: Estimate, after: Estimate, draws: np.ndarray, decision: str)
     return replace(after, value=value, low=low, high=high, metric=f"change of the {decision} violation", group="")
 
 
-def _size(c: Contrast | None, alpha: float, found: Rates, decision: str) -> Estimate:
+def _size(c: Contrast | None, alpha: float, rates: Rates, decision: str) -> Estimate:
     """D with bounds that hold although the data picked the two events; its group names them."""
-    users, pairs = len(found.user), int(found.pairs.sum())
+    users, pairs = len(rates.user), int(rates.pairs.sum())
     metric = f"{decision} violation"
     if c is None:
         return Estimate(np.nan, np.nan, np.nan, users, pairs, metric)
     value, low, high = range_bounds(c, alpha)
     furthest = int(np.abs(c.value).argmax())
-    kept = [(a, b) for a, b in found.compared if found.users[a] and found.users[b]]
-    names = " against ".join(found.events[e] for e in kept[furthest]) if kept else found.events[0]
+    kept = [(a, b) for a, b in rates.compared if rates.users[a] and rates.users[b]]
+    names = " against ".join(rates.events[e] for e in kept[furthest]) if kept else rates.events[0]
     return Estimate(value, low, high, users, pairs, metric, names)
 
 
-def _rate(joint: Means, found: Rates, event: int, columns: Sequence[int], decision: str) -> EventRate:
-    name, size = found.events[event], len(found.events)
-    if not found.users[event]:
+def _rate(joint: Means, rates: Rates, event: int, columns: Sequence[int], decision: str) -> EventRate:
+    name, size = rates.events[event], len(rates.events)
+    if not rates.users[event]:
         nothing = Estimate(np.nan, np.nan, np.nan, 0, 0, f"{decision} rate", name)
         return EventRate(name, Paired(nothing if len(columns) > 1 else None, nothing, nothing if len(columns) > 1 else None))
     rows = np.zeros((3, joint.value.size))
     first, last = columns[0] * size + event, columns[-1] * size + event
     rows[0, first], rows[1, last], rows[2, first], rows[2, last] = 1.0, 1.0, -1.0, 1.0
-    c = rate_contrast(joint, found, rows[:2] if len(columns) == 1 else rows)
+    c = rate_contrast(joint, rates, rows[:2] if len(columns) == 1 else rows)
     after = estimate(c, 1, f"{decision} rate", name, 0.0, 1.0)
     if len(columns) == 1:
         return EventRate(name, Paired(None, after, None))

@@ -110,7 +110,7 @@ def verify(
     DATA is read as the certificate says. Exit codes: 0 verified (certified or not: every field is right), 1 refused, 2 usage or data error.
     """
     from evenhand.data.load import load
-    from evenhand.workflows.compared import with_events
+    from evenhand.workflows.events import with_events
     from evenhand.workflows.sealed import Refused, read_document
     from evenhand.workflows.verify import request
     from evenhand.workflows.verify import verify as run

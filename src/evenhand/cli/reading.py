@@ -67,7 +67,7 @@ class Reading(Rows):
         )
         if mentions is None and swap is None and not leave_out:
             return loaded
-        from evenhand.workflows.compared import with_events
+        from evenhand.workflows.events import with_events
 
         return with_events(loaded, mentions, swap, leave_out or ())
 

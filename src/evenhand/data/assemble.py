@@ -9,7 +9,7 @@ import numpy as np
 
 from evenhand.core import Exclusions, Judgements, PreferenceData
 from evenhand.data.collect import Collector
-from evenhand.data.event_columns import told
+from evenhand.data.event_columns import events_of
 from evenhand.data.pairing import Drawn
 from evenhand.data.source import Pairing
 
@@ -25,7 +25,7 @@ def pairs(c: Collector) -> PreferenceData:
         split=c.take("split", -1, np.int8) if c.has("split") else None,
         numbers={name: c.take(name, np.nan, np.float64) for name in c.wanted.numbers},
     )  # fmt: skip
-    return replace(data, events=told(c, data)) if len(data) else data
+    return replace(data, events=events_of(c, data)) if len(data) else data
 
 
 def judged(c: Collector, pairing: Pairing, seed: int) -> PreferenceData:
@@ -87,8 +87,8 @@ def redrawn(data: PreferenceData, part: np.ndarray, rng: np.random.Generator) ->
     by_group = {group: dict(lost) for group, lost in rows.exclusions.by_group.items()}
     for name, values in data.attributes.items():
         for reason, left in drawn.left_out.items():
-            found, number = np.unique([values[u] for u in rows.user[left]], return_counts=True)
-            for value, count in zip(found.tolist(), number.tolist()):
+            distinct, number = np.unique([values[u] for u in rows.user[left]], return_counts=True)
+            for value, count in zip(distinct.tolist(), number.tolist()):
                 lost = by_group.setdefault(f"{name}={value}" if value else f"{name} unknown", {})
                 lost[reason] = lost.get(reason, 0) + count
     reasons = dict(rows.exclusions.reasons)

@@ -35,13 +35,13 @@ def find_clusters(
     best, clusters = MIN_SILHOUETTE, 1
     for k in range(2, min(max_clusters, len(np.unique(unit[sample], axis=0)) - 1) + 1):
         kmeans = MiniBatchKMeans(k, batch_size=4096, n_init=5, random_state=seed)
-        found = kmeans.fit_predict(unit)
-        if len(np.unique(found[sample])) < 2:
+        labels = kmeans.fit_predict(unit)
+        if len(np.unique(labels[sample])) < 2:
             continue
-        silhouette = float(silhouette_score(unit[sample], found[sample]))
+        silhouette = float(silhouette_score(unit[sample], labels[sample]))
         if silhouette > best:
             best, clusters = silhouette, k
-            label[ours] = found
+            label[ours] = labels
             if len(others):
                 label[others] = kmeans.predict(x[others] / length[others, None])
     if clusters == 1:

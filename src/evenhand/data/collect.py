@@ -59,39 +59,39 @@ class Collector:
     def add_pairs(self, batch: Batch) -> None:
         """user, prompt, chosen, rejected; weight, tie, split, time, event, target, twin and the wanted numbers."""
         marks, read = self._start(batch)
-        found = {"user": self._user(batch, marks)}
+        arrays = {"user": self._user(batch, marks)}
         for name in ("prompt", "chosen", "rejected"):
-            found[name] = self._texts(batch, name, marks, allow_empty=name == "prompt")
-        marks.mark((found["chosen"] == found["rejected"]) & (found["chosen"] >= 0), SAME)
+            arrays[name] = self._texts(batch, name, marks, allow_empty=name == "prompt")
+        marks.mark((arrays["chosen"] == arrays["rejected"]) & (arrays["chosen"] >= 0), SAME)
         if (weight := batch.columns.get("weight")) is not None:
-            found["weight"] = _weights(weight, marks)
+            arrays["weight"] = _weights(weight, marks)
         if (tie := batch.columns.get("tie")) is not None:
-            found["tie"] = columns.flags(tie)
-            marks.mark(found["tie"] < 0, TIE)
+            arrays["tie"] = columns.flags(tie)
+            marks.mark(arrays["tie"] < 0, TIE)
         if "time" in batch.columns:
-            found |= {"time": columns.times(batch.columns["time"]), **self._place(batch)}
+            arrays |= {"time": columns.times(batch.columns["time"]), **self._place(batch)}
         if (event := batch.columns.get("event")) is not None:
-            found["event"] = _named(self.events, event, "event", marks)
+            arrays["event"] = _named(self.events, event, "event", marks)
         if (target := self._values(batch, "target")) is not None:
-            found["target"] = columns.targets(target)
-            marks.mark(found["target"] < 0, TARGET)
+            arrays["target"] = columns.targets(target)
+            marks.mark(arrays["target"] < 0, TARGET)
         if (twin := batch.columns.get("twin")) is not None:
-            found["twin"] = _named(self.twins, twin, "twin", marks)
-            found |= self._place(batch)
-        self._finish(batch, marks, read, found)
+            arrays["twin"] = _named(self.twins, twin, "twin", marks)
+            arrays |= self._place(batch)
+        self._finish(batch, marks, read, arrays)
 
     def add_judgements(self, batch: Batch) -> None:
         """user, prompt, response, score; block, split, time and the wanted numbers."""
         marks, read = self._start(batch)
-        found = {"user": self._user(batch, marks), "prompt": self._texts(batch, "prompt", marks, allow_empty=True)}
-        found["response"] = self._texts(batch, "response", marks)
-        found["score"] = self._number(batch, "score", marks)
+        arrays = {"user": self._user(batch, marks), "prompt": self._texts(batch, "prompt", marks, allow_empty=True)}
+        arrays["response"] = self._texts(batch, "response", marks)
+        arrays["score"] = self._number(batch, "score", marks)
         if (block := batch.columns.get("block")) is not None:
-            found["block"] = np.maximum(self.blocks.ids(block, numbers_too=True, allow_empty=True), -1)
+            arrays["block"] = np.maximum(self.blocks.ids(block, numbers_too=True, allow_empty=True), -1)
         if "time" in batch.columns:
-            found["time"] = columns.times(batch.columns["time"])
-        found |= self._place(batch)
-        self._finish(batch, marks, read, found)
+            arrays["time"] = columns.times(batch.columns["time"])
+        arrays |= self._place(batch)
+        self._finish(batch, marks, read, arrays)
 
     def take(self, name: str, default: float, dtype: type) -> np.ndarray:
         """One collected column as one array, and out of the collector; rows of batches without it get the default."""
@@ -108,29 +108,29 @@ class Collector:
             return
         names = dict.fromkeys(name for _, rows in self._parts for name in rows)
         dtypes = {name: next(rows[name].dtype for _, rows in self._parts if name in rows) for name in names}
-        found = {
+        arrays = {
             name: self.take(name, GAPS.get(name, -1 if np.issubdtype(dtypes[name], np.integer) else np.nan), dtypes[name].type)
             for name in names
         }
-        time = found.pop("time")
-        if "response" in found:
+        time = arrays.pop("time")
+        if "response" in arrays:
             order = np.lexsort((-np.arange(len(time)), -time))
         else:
-            order = np.flatnonzero(~self._changed(found, time))
-        self._parts = [(len(order), {name: values[order] for name, values in found.items()})]
+            order = np.flatnonzero(~self._changed(arrays, time))
+        self._parts = [(len(order), {name: values[order] for name, values in arrays.items()})]
 
-    def _changed(self, found: Mapping[str, np.ndarray], time: np.ndarray) -> np.ndarray:
+    def _changed(self, arrays: Mapping[str, np.ndarray], time: np.ndarray) -> np.ndarray:
         """bool[n]: pairs that the same user judged again later; they are counted as excluded."""
-        low, high = np.minimum(found["chosen"], found["rejected"]), np.maximum(found["chosen"], found["rejected"])
-        keys = (found["user"], found["prompt"], low, high)
+        low, high = np.minimum(arrays["chosen"], arrays["rejected"]), np.maximum(arrays["chosen"], arrays["rejected"])
+        keys = (arrays["user"], arrays["prompt"], low, high)
         order = np.lexsort((time, *keys))
         same = np.all([k[order][1:] == k[order][:-1] for k in keys], axis=0) & (low[order][1:] >= 0)
         again = np.zeros(len(time), bool)
         again[order[:-1][same & (time[order][1:] > time[order][:-1])]] = True
-        for number in np.unique(found["file"][again]):
-            rows = again & (found["file"] == number)
-            self.ledger.exclude(self.files[number], CHANGED, found["line"][rows])
-            self.attributes.lose(CHANGED, found["user"][rows])
+        for number in np.unique(arrays["file"][again]):
+            rows = again & (arrays["file"] == number)
+            self.ledger.exclude(self.files[number], CHANGED, arrays["line"][rows])
+            self.attributes.lose(CHANGED, arrays["user"][rows])
         return again
 
     def has(self, name: str) -> bool:
@@ -165,29 +165,29 @@ class Collector:
 
     def _number(self, batch: Batch, name: str, marks: Marks) -> np.ndarray:
         values = self._values(batch, name)
-        found = columns.numbers([None] * len(batch) if values is None else values)
-        if name in self.wanted.numbers and values is not None and len(found) and np.isnan(found).all() and columns.is_prose(values):
+        numbers = columns.numbers([None] * len(batch) if values is None else values)
+        if name in self.wanted.numbers and values is not None and len(numbers) and np.isnan(numbers).all() and columns.is_prose(values):
             raise DataError(
                 "the column holds texts, not numbers", expected="a column with a score in every row", remedy="name the column of the scores",
                 file=batch.file, line=int(batch.line[0]), column=name, value=_shown(batch, name, 0),
             )  # fmt: skip
-        marks.mark(~(np.abs(found) <= NUMBER_LIMIT), number_fault(name))  # nan fails, too
+        marks.mark(~(np.abs(numbers) <= NUMBER_LIMIT), number_fault(name))  # nan fails, too
         if values is not None and (commas := columns.decimal_commas(values)):
             self.notes[f"numbers of '{name}' with a decimal comma"] += commas
-        return found
+        return numbers
 
-    def _finish(self, batch: Batch, marks: Marks, read: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> None:
-        found |= {name: self._number(batch, name, marks) for name in self.wanted.numbers}
+    def _finish(self, batch: Batch, marks: Marks, read: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
+        arrays |= {name: self._number(batch, name, marks) for name in self.wanted.numbers}
         if (split := batch.columns.get("split")) is not None:
-            found["split"] = columns.splits(split)
-            marks.mark(found["split"] == -2, SPLIT)
-        self.attributes.settle(found["user"], read, marks, len(self.users))
+            arrays["split"] = columns.splits(split)
+            marks.mark(arrays["split"] == -2, SPLIT)
+        self.attributes.settle(arrays["user"], read, marks, len(self.users))
         if self.wanted.stop:
             self._raise_first(batch, marks)
-        self._exclude(batch, marks, read, found["user"])
+        self._exclude(batch, marks, read, arrays["user"])
         if not marks.good.all():
-            found = {name: values[marks.good] for name, values in found.items()}
-        self._parts.append((int(marks.good.sum()), found))
+            arrays = {name: values[marks.good] for name, values in arrays.items()}
+        self._parts.append((int(marks.good.sum()), arrays))
 
     def _raise_first(self, batch: Batch, marks: Marks) -> None:
         unread = min((b for b in batch.bad if not b.fault.set_aside), key=lambda b: b.line, default=None)
@@ -230,12 +230,12 @@ def _named(store: Store, column: Column, name: str, marks: Marks) -> np.ndarray:
 
 def _weights(column: Column, marks: Marks) -> np.ndarray:
     """A missing weight is 1."""
-    found = columns.numbers(column)
+    weights = columns.numbers(column)
     gaps = np.array([v is None or v == "" for v in column]) if isinstance(column, list) else column.is_null().to_numpy(zero_copy_only=False)
-    found = np.where(gaps, 1.0, found)
+    weights = np.where(gaps, 1.0, weights)
     with np.errstate(over="ignore"):
-        marks.mark(~(np.isfinite(found.astype(np.float32)) & (found.astype(np.float32) > 0)), WEIGHT)
-    return found
+        marks.mark(~(np.isfinite(weights.astype(np.float32)) & (weights.astype(np.float32) > 0)), WEIGHT)
+    return weights
 
 
 def _shown(batch: Batch, column: str, row: int) -> str:

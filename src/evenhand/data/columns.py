@@ -88,10 +88,10 @@ class Store:
     def _numbers(self, values: Sequence[Any], as_text: Callable[[object], object]) -> list[int]:
         """Known texts are looked up all at once; the rest, one by one."""
         try:
-            found = list(map(self._number.get, values))
+            known = list(map(self._number.get, values))
         except TypeError:  # lists and objects cannot be looked up
-            found = [self._number.get(v) if type(v) is str else None for v in values]
-        return [self._add(value, as_text) if number is None else number for value, number in zip(values, found)]
+            known = [self._number.get(v) if type(v) is str else None for v in values]
+        return [self._add(value, as_text) if number is None else number for value, number in zip(values, known)]
 
     def _add(self, value: object, as_text: Callable[[object], object]) -> int:
         """The number of one value, or the negative number of what is wrong with it."""
@@ -229,12 +229,12 @@ def is_prose(column: Column) -> bool:
 def times(column: Column) -> np.ndarray:
     """float64[n]: when, in any unit that grows; -inf where it is not known. Numbers, dates (ISO 8601) and Arrow's times."""
     if not isinstance(column, list) and pa.types.is_temporal(column.type):
-        found = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
-        return np.where(column.is_null(), -math.inf, found.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64))
-    found = numbers(column)
-    if np.isnan(found).any():
-        found = np.array([_time(v) if math.isnan(n) else n for v, n in zip(plain(column), found)], np.float64)
-    return found
+        seconds = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
+        return np.where(column.is_null(), -math.inf, seconds.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64))
+    seconds = numbers(column)
+    if np.isnan(seconds).any():
+        seconds = np.array([_time(v) if math.isnan(n) else n for v, n in zip(plain(column), seconds)], np.float64)
+    return seconds
 
 
 def _time(value: object) -> float:
@@ -249,8 +249,8 @@ def _time(value: object) -> float:
 def votes(column: Column) -> np.ndarray:
     """float64[n]: 1, -1 or 0; nan where the vote is missing, inf where it is none."""
     if not isinstance(column, list) and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        found = numbers(column)
-        return np.where(np.isfinite(found) & ~np.isin(found, (-1, 0, 1)), math.inf, found)
+        signs = numbers(column)
+        return np.where(np.isfinite(signs) & ~np.isin(signs, (-1, 0, 1)), math.inf, signs)
     if isinstance(column, list):
         return np.array([_vote(v) for v in column], np.float64)
     codes, values = _distinct(column)

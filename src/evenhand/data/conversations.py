@@ -59,16 +59,16 @@ def turns(value: Any) -> list[Turn] | None:
     value = [value] if isinstance(value, Mapping) and "from" in value else value  # one message alone
     if not isinstance(value, LIST) or not value:
         return None
-    found = [_turn(m) if isinstance(m, Mapping) else None for m in value]
-    whole = [t for t in found if t is not None]
-    return whole if len(whole) == len(found) else None
+    parsed = [_turn(m) if isinstance(m, Mapping) else None for m in value]
+    whole = [t for t in parsed if t is not None]
+    return whole if len(whole) == len(parsed) else None
 
 
 def _marked(text: str) -> list[Turn]:
     marks = list(MARKER.finditer(text))
     ends = [m.start() for m in marks[1:]] + [len(text)]
-    found = [(next(g for g in m.groups() if g).lower(), CLOSING.sub("", text[m.end() : end])) for m, end in zip(marks, ends)]
-    said = [Turn(ROLES.get(role, role), words.strip()) for role, words in found]
+    sections = [(next(g for g in m.groups() if g).lower(), CLOSING.sub("", text[m.end() : end])) for m, end in zip(marks, ends)]
+    said = [Turn(ROLES.get(role, role), words.strip()) for role, words in sections]
     return said[:-1] if len(said) > 1 and not said[-1].text else said  # "Assistant:" with nothing after it asks for an answer
 
 
@@ -113,20 +113,20 @@ def as_text(value: Any) -> Any:
 def split(prompt: Any, chosen: Any, rejected: Any, explicit: bool) -> Pair:
     """The pair behind three values. explicit: `prompt` was given; else it is what both conversations share from the start."""
     ours, theirs = turns(chosen), turns(rejected)
-    asked = _asked(prompt) if explicit else []
+    opening = _asked(prompt) if explicit else []
     if isinstance(prompt, str) and MARKER.match(prompt):  # what follows a marker begins after its white space
         chosen, rejected = (CLOSING.sub("", v).strip() if isinstance(v, str) else v for v in (chosen, rejected))
-    if prompt and not asked and not isinstance(prompt, str):  # no conversation at all: the checks find it
+    if prompt and not opening and not isinstance(prompt, str):  # no conversation at all: the checks find it
         return Pair(prompt, as_text(chosen), as_text(rejected))
-    left_out = sum(t.rest is not None for said in (asked, ours or (), theirs or ()) for t in said)
+    left_out = sum(t.rest is not None for said in (opening, ours or (), theirs or ()) for t in said)
     if ours is None or theirs is None:
         if explicit:
-            return Pair(rendered(asked) if asked else as_text(prompt), as_text(chosen), as_text(rejected), left_out=left_out)
+            return Pair(rendered(opening) if opening else as_text(prompt), as_text(chosen), as_text(rejected), left_out=left_out)
         return _plain(as_text(chosen), as_text(rejected))
     most = max(min(len(ours), len(theirs)) - 1, 0)
     shared = next((i for i in range(most) if ours[i] != theirs[i]), most)
     before = ours[:shared]
-    before = before if _holds(before, asked) else [*asked, *before]
+    before = before if _holds(before, opening) else [*opening, *before]
     rest = ours[shared:], theirs[shared:]
     fault = None
     if not all(any(t.text and t.text.strip() for t in part) for part in rest) and left_out:
@@ -143,9 +143,9 @@ def _asked(prompt: Any) -> list[Turn]:
     return said if said is not None else [Turn("user", prompt)] if isinstance(prompt, str) and prompt else []
 
 
-def _holds(said: Sequence[Turn], asked: Sequence[Turn]) -> bool:
+def _holds(said: Sequence[Turn], opening: Sequence[Turn]) -> bool:
     """The conversation repeats the prompt."""
-    whole, part = ([(t.text or "").strip() for t in turns_] for turns_ in (said, asked))
+    whole, part = ([(t.text or "").strip() for t in turns_] for turns_ in (said, opening))
     return any(whole[i : i + len(part)] == part for i in range(len(whole) - len(part) + 1))
 
 

@@ -148,42 +148,42 @@ def _members(data: PreferenceData, groups: Groups | None) -> list[tuple[str, np.
 
 
 def _size_findings(data: PreferenceData, counted: Sequence[GroupFacts], groups: Groups | None) -> list[Finding]:
-    everyone, found = counted[0], []
+    everyone, findings = counted[0], []
     if everyone.pairs == 0:
         return [Finding("error", "pairs", "There is no pair.", "Check the file and what was excluded from it.", 0)]
     if everyone.users == 1:
         remedy = "Bring the choices of several users: intervals are over users, and there is nobody to compare with."
-        found.append(Finding("error", "one user", f"All {everyone.pairs:,} pairs are of one user.", remedy, 1))
+        findings.append(Finding("error", "one user", f"All {everyone.pairs:,} pairs are of one user.", remedy, 1))
     if everyone.one_pair_users:
         share = everyone.one_pair_users / everyone.users
         sentence = f"{everyone.one_pair_users:,} of {everyone.users:,} users ({share:.1%}) have a single pair."
         remedy = "Their taste cannot be learned and tested at once: they count in audits, with an empty history."
-        found.append(Finding("warning" if share >= 0.2 else "note", "users with one pair", sentence, remedy, everyone.one_pair_users))
+        findings.append(Finding("warning" if share >= 0.2 else "note", "users with one pair", sentence, remedy, everyone.one_pair_users))
     named = counted[1 : 1 + len(groups or ())]
     if named and not any(g.users for g in named):
         remedy = "Give an attribute (--group-by), or data in which users judge the same pairs or items."
-        found.append(Finding("warning", "no group", f"None of the {everyone.users:,} users is in any group.", remedy, everyone.users))
+        findings.append(Finding("warning", "no group", f"None of the {everyone.users:,} users is in any group.", remedy, everyone.users))
         named = ()
     small = sorted((g for g in named if g.users < MIN_USERS or g.pairs < MIN_PAIRS), key=lambda g: (g.users, g.pairs))
     for check, few in (("empty group", [g for g in small if not g.pairs]), ("small group", [g for g in small if g.pairs])):
         if few:
-            found.append(_few(check, few, len(named)))
+            findings.append(_few(check, few, len(named)))
     prompts = len(np.unique(data.prompt[data.prompt >= 0]))
     if prompts < MIN_PROMPTS:
         sentence = f"There are {prompts} distinct prompts." if prompts else "There is no prompt column."
-        found.append(
+        findings.append(
             Finding("note", "few prompts", sentence, "Splits are made by prompt or by response, whichever keeps more pairs.", prompts)
         )
-    return found
+    return findings
 
 
 def _few(check: str, few: Sequence[GroupFacts], of: int) -> Finding:
     """Groups that bear no verdict, in one finding: many of them would hide all else."""
-    told = [
+    counts = [
         f"'{g.group}' {'has ' * (len(few) == 1)}{_counted(g.users, 'user')} and {_counted(g.pairs, 'pair')}" for g in few[:SHOWN_GROUPS]
     ]
     more = f"; {len(few) - SHOWN_GROUPS} further groups" if len(few) > SHOWN_GROUPS else ""
-    sentence = f"Group {told[0]}." if len(few) == 1 else f"{len(few)} of {of} groups are too small: {'; '.join(told)}{more}."
+    sentence = f"Group {counts[0]}." if len(few) == 1 else f"{len(few)} of {of} groups are too small: {'; '.join(counts)}{more}."
     remedy = f"{'It needs' if len(few) == 1 else 'Each needs'} {MIN_USERS} users and {MIN_PAIRS} pairs to bear a verdict: merge with another, or bring more data."
     return Finding("warning", check, sentence, remedy, len(few))
 
@@ -193,8 +193,8 @@ def _id_findings(data: PreferenceData) -> list[Finding]:
     if not kinds:
         return []
     count = max(kinds.values())
-    told = ", ".join(f"{n:,} in {kind}" for kind, n in kinds.items())
-    sentence = f"User ids differ from another one by nothing a person would see or type: {told}."
+    counts = ", ".join(f"{n:,} in {kind}" for kind, n in kinds.items())
+    sentence = f"User ids differ from another one by nothing a person would see or type: {counts}."
     remedy = (
         "If they are the same people, write one id for each: else their choices are split between training and test as if of strangers."
     )
@@ -202,15 +202,15 @@ def _id_findings(data: PreferenceData) -> list[Finding]:
 
 
 def _attribute_findings(data: PreferenceData) -> list[Finding]:
-    found = []
+    findings = []
     for name, values in data.attributes.items():
         if words := nothing_words(values):
-            told = ", ".join(f"'{clip(word, 20)}' ({n:,} users)" for word, n in words.items())
-            sentence = f"The attribute '{clip(name, 40)}' has values that look like none: {told}."
+            examples = ", ".join(f"'{clip(word, 20)}' ({n:,} users)" for word, n in words.items())
+            sentence = f"The attribute '{clip(name, 40)}' has values that look like none: {examples}."
             remedy = f"If they mean that nothing is known: --missing {','.join(words)}. Else they are a group like any other."
             share = sum(words.values()) / max(len(values), 1)
-            found.append(Finding("warning", "values that look missing", sentence, remedy, sum(words.values()), share))
-    return found
+            findings.append(Finding("warning", "values that look missing", sentence, remedy, sum(words.values()), share))
+    return findings
 
 
 def _row_findings(counted: Sequence[GroupFacts], compared: float) -> list[Finding]:
@@ -225,13 +225,13 @@ def _row_findings(counted: Sequence[GroupFacts], compared: float) -> list[Findin
         ("contradictions", "contradictions", 0.02, "are contradicted by the same user on the same pair",
          "They bound the accuracy any model can reach; look at how these users were asked."),
     )  # fmt: skip
-    found = []
+    findings = []
     for field, check, limit, verb, remedy in checks:
         count, pairs = getattr(counted[0], field), max(counted[0].pairs, 1)
         if count:
             sentence = f"{count:,} of {pairs:,} pairs ({count / pairs:.1%}) {verb}{_most(counted, field)}."
-            found.append(Finding("warning" if count >= limit * pairs else "note", check, sentence, remedy, count, count / pairs))
-    return found
+            findings.append(Finding("warning" if count >= limit * pairs else "note", check, sentence, remedy, count, count / pairs))
+    return findings
 
 
 def _counted(n: int, noun: str) -> str:
@@ -308,7 +308,7 @@ def _copied_users(data: PreferenceData) -> list[Finding]:
 
 def _leakage_findings(data: PreferenceData, facts: TextFacts, part: np.ndarray) -> list[Finding]:
     prompts = len(np.unique(data.prompt[data.prompt >= 0])) >= MIN_PROMPTS
-    found = _leaked_texts("prompts", facts.form, [data.prompt], part) if prompts else []
+    findings = _leaked_texts("prompts", facts.form, [data.prompt], part) if prompts else []
     known = has_texts(data)
     data, part = data.take(known), part[known]
     scored = part > TRAIN
@@ -319,8 +319,8 @@ def _leakage_findings(data: PreferenceData, facts: TextFacts, part: np.ndarray) 
     if copies:
         sentence = f"{copies:,} of {int(scored.sum()):,} scored pairs were judged by the same user in train too."
         remedy = "Put all judgements of a pair by a user into one split: these results are memory, not prediction."
-        found.append(Finding("error", "leakage of judgements", sentence, remedy, copies, copies / max(int(scored.sum()), 1)))
-    return found + _leaked_texts("responses", facts.form, [data.chosen, data.rejected], part)
+        findings.append(Finding("error", "leakage of judgements", sentence, remedy, copies, copies / max(int(scored.sum()), 1)))
+    return findings + _leaked_texts("responses", facts.form, [data.chosen, data.rejected], part)
 
 
 def _leaked_texts(kind: str, form: np.ndarray, columns: list[np.ndarray], part: np.ndarray) -> list[Finding]:
@@ -353,7 +353,7 @@ def _strongest(surface: Sequence[SurfaceFeature], group: str) -> list[SurfaceFea
 
 
 def _surface_findings(surface: Sequence[SurfaceFeature]) -> list[Finding]:
-    found = []
+    findings = []
     remedy = (
         f"Compare every model with this rule alone, and read its accuracy where the feature does not differ (told from {100 * FAR:.0f} points "
         f"beyond one half, or {100 * FAR_WHERE_IT_DIFFERS:.0f} where it differs)."
@@ -368,5 +368,5 @@ def _surface_findings(surface: Sequence[SurfaceFeature]) -> list[Finding]:
         more = f"; {len(flagged) - SHOWN_GROUPS} further groups" if len(flagged) > SHOWN_GROUPS else ""
         sentence = f"A rule that looks at {feature} alone tells chosen from rejected: {where}{more}."
         size = 2 * max(abs(e.value - 0.5) for f in flagged for e in (f.accuracy, f.where_it_differs))
-        found.append(Finding("warning", "surface feature", sentence, remedy, flagged[0].where_it_differs.n_pairs, size))
-    return found
+        findings.append(Finding("warning", "surface feature", sentence, remedy, flagged[0].where_it_differs.n_pairs, size))
+    return findings

@@ -9,7 +9,7 @@ from evenhand.data.collect import Collector
 from evenhand.data.events import BY_HASH, BY_TARGET, SHOWN, by_hash, name_groups
 
 
-def told(c: Collector, data: PreferenceData) -> Events | None:
+def events_of(c: Collector, data: PreferenceData) -> Events | None:
     """The events of the collected pairs; None where the file has none of the three columns.
 
     event: the group of a pair, missing or empty = in none. target: the response that is y1; without it, by hash. twin: pairs of one
@@ -71,9 +71,9 @@ def _faults(data: PreferenceData, event: np.ndarray, twin: np.ndarray, told_targ
             "the column target (chosen or rejected: which response is y1)",
         ),
     ]
-    found, left = [], np.ones(len(size), bool)
+    faults, left = [], np.ones(len(size), bool)
     for wrong, sentence, expected in kinds:
         here = np.isin(sets, wrong) & left
         left &= ~here
-        found.append((rows[here[number]], sentence, expected))
-    return found
+        faults.append((rows[here[number]], sentence, expected))
+    return faults

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
-from evenhand.core import DataError, Events, Groups, PreferenceData
+from evenhand.core import DataError, Events, Groups, Notion, PreferenceData
 from evenhand.data.groups import MAX_GROUPS
 from evenhand.data.mentions import Mentions
 
@@ -57,9 +56,9 @@ def from_mentions(data: PreferenceData, terms: Mentions) -> Events:
     """
     first, _, twin = _brought(data)
     used, place = np.unique(np.concatenate([data.chosen, data.rejected]), return_inverse=True)
-    found = terms.find([data.texts[t] for t in used] if not len(used) or used[0] >= 0 else [""] * len(used))
-    several = found.sum(axis=1) > 1
-    identity = np.where(several, -2, np.where(found.any(axis=1), found.argmax(axis=1), -1))  # -1 none, -2 two or more
+    mentioned = terms.find([data.texts[t] for t in used] if not len(used) or used[0] >= 0 else [""] * len(used))
+    several = mentioned.sum(axis=1) > 1
+    identity = np.where(several, -2, np.where(mentioned.any(axis=1), mentioned.argmax(axis=1), -1))  # -1 none, -2 two or more
     chosen, rejected = identity[place].reshape(2, -1)
     of_pair = np.where((chosen >= 0) & (rejected == -1), chosen, np.where((rejected >= 0) & (chosen == -1), rejected, -1))
     turned = np.where(of_pair >= 0, chosen >= 0, first)
@@ -134,7 +133,7 @@ def _in_step(twin: np.ndarray, turned: np.ndarray) -> tuple[np.ndarray, int]:
     return kept, len(apart)
 
 
-def refuse_coin(events: Events, notion: Literal["dp", "eo", "cf"]) -> None:
+def refuse_coin(events: Events, notion: Notion) -> None:
     """Raises DataError for demographic parity where y1 means nothing.
 
     A hash deals y1 like a coin, so that the rate of preferring y1 is near one half in every event, whatever the model does: one that is
@@ -150,9 +149,7 @@ def refuse_coin(events: Events, notion: Literal["dp", "eo", "cf"]) -> None:
         )  # fmt: skip
 
 
-def check_events(
-    events: Events, notion: Literal["dp", "eo", "cf"], *, user: np.ndarray, rows: str, min_pairs: int = 20, min_users: int = 5
-) -> None:
+def check_events(events: Events, notion: Notion, *, user: np.ndarray, rows: str, min_pairs: int = 20, min_users: int = 5) -> None:
     """Raises DataError, with groups and counts, where pairs cannot bear a constraint.
 
     user int[n]: the pairs' users. rows: what these pairs are, for the message, such as "training pairs". dp: two groups or more, each of
@@ -185,8 +182,8 @@ def check_events(
     users = np.bincount(voters, minlength=len(names))
     for kind, small in (("no", pairs == 0), ("too few", (pairs < min_pairs) | (users < min_users))):
         if small.any():
-            told = [f"{names[i]} {pairs[i]:,} pairs of {users[i]:,} users" for i in np.flatnonzero(small)]
-            shown = "; ".join(told[:SHOWN]) + (f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else "")
+            counts = [f"{names[i]} {pairs[i]:,} pairs of {users[i]:,} users" for i in np.flatnonzero(small)]
+            shown = "; ".join(counts[:SHOWN]) + (f"; and {len(counts) - SHOWN} more" if len(counts) > SHOWN else "")
             what = "label 1 = the chosen response is y1" if notion == "eo" else "a group without pairs has no rate"
             raise DataError(
                 f"{notion}: {kind} {rows} in: {shown} ({what})", expected=f"{min_pairs} pairs of {min_users} users at least in each",
@@ -196,8 +193,7 @@ def check_events(
 
 def _check_sets(events: Events, user: np.ndarray, rows: str, min_pairs: int, min_users: int) -> None:
     remedy = "give a column twin (one value for the pairs that differ in the group alone) or a file of swaps, or choose dp or eo"
-    twin = np.full(len(user), -1) if events.twin is None else events.twin
-    sets, start, size = np.unique(twin, return_index=True, return_counts=True)
+    sets, start, size = np.unique(events.sets, return_index=True, return_counts=True)
     sets, start, size = sets[sets >= 0], start[sets >= 0], size[sets >= 0]
     if not len(sets):
         raise DataError(f"cf: none of {len(user):,} {rows} is matched", expected="matched sets of two pairs or more", remedy=remedy)

@@ -81,20 +81,20 @@ def scale_of(values: Iterable[float], slots: Sequence[str], names: Sequence[str]
 
     Raises DataError where the numbers can be read in two ways.
     """
-    found = sorted(set(values))
-    if not found:
+    distinct = sorted(set(values))
+    if not distinct:
         return Scale()
-    low, high, k = found[0], found[-1], len(slots)
-    whole = all(v == int(v) for v in found)
+    low, high, k = distinct[0], distinct[-1], len(slots)
+    whole = all(v == int(v) for v in distinct)
     if (
-        k == 2 and names[0].lower().startswith("human_ref") and set(found) <= {0.0, 1.0}
+        k == 2 and names[0].lower().startswith("human_ref") and set(distinct) <= {0.0, 1.0}
     ):  # SHP: the label says whether the first is preferred
         return Scale(0.0, slots=(1.0, 0.0), note=f"label 1 = {names[0]}, 0 = {names[1]}")
-    if k == 2 and 1.5 in found and set(found) <= {1.0, 1.5, 2.0}:  # 0, 0.5 and 1 may be what the first response won, too
+    if k == 2 and 1.5 in distinct and set(distinct) <= {1.0, 1.5, 2.0}:  # 0, 0.5 and 1 may be what the first response won, too
         return Scale(None, 1.5, step=0.5, note=f"label 1 = {names[0]}, 2 = {names[1]}, 1.5 = tie")
-    own = tuple(float(s) for s in slots) if all(s.isdigit() for s in slots) else ()
-    if own and set(found) <= {*own, 0.0} and high > 0 and not (0.0 in found and set(found) <= {0.0, 1.0}):
-        return Scale(0.0, slots=own, note=f"labels are the numbers of the responses ({', '.join(names)})")
+    slot_numbers = tuple(float(s) for s in slots) if all(s.isdigit() for s in slots) else ()
+    if slot_numbers and set(distinct) <= {*slot_numbers, 0.0} and high > 0 and not (0.0 in distinct and set(distinct) <= {0.0, 1.0}):
+        return Scale(0.0, slots=slot_numbers, note=f"labels are the numbers of the responses ({', '.join(names)})")
     if whole and low >= 0 and high <= k - 1:
         return Scale(0.0, note=f"label 0 = {names[0]}, 1 = {names[1]}")
     if whole and low >= 1 and high <= k:
@@ -105,7 +105,7 @@ def scale_of(values: Iterable[float], slots: Sequence[str], names: Sequence[str]
         return Scale(
             None, (high + 1) / 2, note=f"labels 1 to {high:g}: below {(high + 1) / 2:g} = {names[0]} is better, above = {names[1]}"
         )
-    shown = ", ".join(f"{v:g}" for v in found[:8]) + (", …" if len(found) > 8 else "")
+    shown = ", ".join(f"{v:g}" for v in distinct[:8]) + (", …" if len(distinct) > 8 else "")
     raise DataError(
         f"the labels {shown} can be read in more than one way", expected="indices of the responses, -3 to 3 (below 0: the first is better), or "
         "1 to 3, 5, 7 or 9", remedy=f"write {names[0]}, {names[1]} or tie into the column", column="label",
@@ -117,10 +117,10 @@ def number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
-        found = float(value)
+        parsed = float(value)
     except ValueError:
         return None
-    return found if math.isfinite(found) else None
+    return parsed if math.isfinite(parsed) else None
 
 
 def read(value: object, slots: Sequence[str], scale: Scale, *named: Sequence[object]) -> Choice | Fault:
@@ -129,8 +129,8 @@ def read(value: object, slots: Sequence[str], scale: Scale, *named: Sequence[obj
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NO_CHOICE
     if (as_number := number(value)) is not None:
-        found = scale.choice(as_number)
-        return found if found is not None and found.best < len(slots) else UNKNOWN
+        choice = scale.choice(as_number)
+        return choice if choice is not None and choice.best < len(slots) else UNKNOWN
     if not isinstance(value, str):
         return UNKNOWN
     for those in named:

@@ -18,7 +18,7 @@ from evenhand.data.columns import SPLIT_NAMES
 from evenhand.data.ledger import check_place
 from evenhand.data.reading import Input, fingerprint, fingerprint_of, read
 from evenhand.data.reading_tables import held
-from evenhand.data.resolve import Asked, Plan, check_columns, resolve, resolve_file, unread_labels
+from evenhand.data.resolve import Plan, SourceHints, check_columns, resolve, resolve_file, unread_labels
 from evenhand.data.rows import Batch
 from evenhand.data.source import Sides
 
@@ -66,8 +66,8 @@ def load(
                 "the list of bad rows would replace the data", expected="another file", remedy="name another file", file=str(list_to)
             )
         check_place(list_to)
-    asked = Asked(source, dict(columns or {}), need_texts, one_user)
-    plan = resolve(path, asked) if table is None else resolve_file(Input(path, "in memory", rows=table), asked)
+    hints = SourceHints(source, dict(columns or {}), need_texts, one_user)
+    plan = resolve(path, hints) if table is None else resolve_file(Input(path, "in memory", rows=table), hints)
     of_each = {name: plan.source.scored(plan.names, name) for name in numbers} if plan.source.scored else {}
     cells = [column for name in numbers for column in of_each.get(name) or (name,)]
     check_columns(plan, attributes, cells, need_texts)
@@ -97,10 +97,10 @@ def load(
         raise DataError(
             f"no usable pair ({why})", expected="at least one", remedy="mend the rows, or check --source and --column", file=path.name
         )
-    told = "".join(f"; {f'{count:,} ' if count else ''}{note}" for note, count in collector.notes.items())
+    notes = "".join(f"; {f'{count:,} ' if count else ''}{note}" for note, count in collector.notes.items())
     part = clip(plan.files[0].part, 60)
     name = path.name if table is not None or not part else f"{plan.files[0].name}::{part}"
-    kind = f"{name} ({plan.files[0].format}, {plan.source.name}{told})"
+    kind = f"{name} ({plan.files[0].format}, {plan.source.name}{notes})"
     if min_strength or weigh_strength:
         data = _graded(data, min_strength, weigh_strength)
     return replace(data, exclusions=exclusions, source=kind, fingerprint=fingerprint(plan.path) if table is None else fingerprint_of(table))
@@ -113,9 +113,9 @@ def _graded(data: PreferenceData, least: float, weigh: bool) -> PreferenceData:
         raise EvenhandError("The data has no strength of choices. Expected: a table whose label is graded. To do: leave the option out")
     weak = strength < least
     tie = weak if data.tie is None else data.tie | weak
-    own = np.ones(len(data), np.float32) if data.weight is None else data.weight
+    weights = np.ones(len(data), np.float32) if data.weight is None else data.weight
     return replace(
-        data, tie=tie if tie.any() else None, weight=own * np.where(tie, 1, strength).astype(np.float32) if weigh else data.weight
+        data, tie=tie if tie.any() else None, weight=weights * np.where(tie, 1, strength).astype(np.float32) if weigh else data.weight
     )
 
 

@@ -32,7 +32,7 @@ FOLDS: tuple[tuple[str, Fold], ...] = (  # what alone may differ, each looked at
 
 def alike(ids: Sequence[str]) -> dict[str, int]:
     """How many ids equal another one but for their Unicode form, case, spaces or leading zeros: kind → ids, "several of these" last."""
-    found = {kind: _doubled(ids, fold) for kind, fold in FOLDS}
+    doubled = {kind: _doubled(ids, fold) for kind, fold in FOLDS}
 
     def all_of_them(value: str) -> str:
         for _, fold in FOLDS:
@@ -40,8 +40,8 @@ def alike(ids: Sequence[str]) -> dict[str, int]:
         return value
 
     whole = _doubled(ids, all_of_them)
-    several = whole - set().union(*found.values())
-    counts = {kind: len(members) for kind, members in found.items() if members}
+    several = whole - set().union(*doubled.values())
+    counts = {kind: len(members) for kind, members in doubled.items() if members}
     return counts | ({"several of these": len(several)} if several else {})
 
 

@@ -31,11 +31,11 @@ class Mentions:
 
     def find(self, texts: Sequence[str]) -> np.ndarray:
         """bool[texts, names]: the text mentions the identity."""
-        found = np.zeros((len(texts), len(self.names)), bool)
+        mentioned = np.zeros((len(texts), len(self.names)), bool)
         for row, text in enumerate(texts):
             folded = fold(text)
-            found[row] = [pattern.search(folded) is not None for pattern in self.patterns]
-        return found
+            mentioned[row] = [pattern.search(folded) is not None for pattern in self.patterns]
+        return mentioned
 
 
 def read_mentions(path: Path | str) -> Mentions:

@@ -27,15 +27,15 @@ class Drawn:
     left_out: Mapping[str, np.ndarray]
 
 
-def by_score(judged: Judgements, rng: np.random.Generator) -> Drawn:
+def by_score(judgements: Judgements, rng: np.random.Generator) -> Drawn:
     """Every two responses that a user rated for one prompt: higher score over lower, equal scores as ties.
 
     Of more than PAIRS_PER_PROMPT strict pairs - or this prompt's share of PAIRS_PER_USER, if that is more - so many are drawn, every response
     in about as many of them; ties take nothing of that room, and as many of them are kept at most.
     """
-    kept, repeated = _once(judged)
-    starts, sizes = _runs(judged, kept, with_prompt=True)
-    room = _room(judged, kept[starts]) if len(starts) else starts
+    kept, repeated = _once(judgements)
+    starts, sizes = _runs(judgements, kept, with_prompt=True)
+    room = _room(judgements, kept[starts]) if len(starts) else starts
     firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for size in np.unique(sizes[sizes > 1]):
         here = sizes == size
@@ -43,15 +43,15 @@ def by_score(judged: Judgements, rng: np.random.Generator) -> Drawn:
         pairs = size * (size - 1) // 2
         if (room[here] < pairs).any():
             rows = np.where((room[here] < pairs)[:, None], rng.permuted(rows, axis=1), rows)
-        for first, second in _drawn(judged.score, rows, room[here]):
+        for first, second in _drawn(judgements.score, rows, room[here]):
             firsts.append(first)
             seconds.append(second)
     first, second = np.concatenate(firsts), np.concatenate(seconds)
-    low = judged.score[first] < judged.score[second]
+    low = judgements.score[first] < judgements.score[second]
     better, worse = np.where(low, second, first), np.where(low, first, second)
-    tie = judged.score[better] == judged.score[worse]
+    tie = judgements.score[better] == judgements.score[worse]
     better, worse = np.where(tie, np.minimum(better, worse), better), np.where(tie, np.maximum(better, worse), worse)
-    order = np.lexsort((worse, better, judged.user[better]))
+    order = np.lexsort((worse, better, judgements.user[better]))
     better, worse = better[order], worse[order]
     alone = np.repeat(sizes == 1, sizes)
     thinned = f"beyond {PAIRS_PER_PROMPT} pairs of one user and prompt, and {PAIRS_PER_USER} of one user"
@@ -59,9 +59,9 @@ def by_score(judged: Judgements, rng: np.random.Generator) -> Drawn:
     return Drawn(better, worse, tie[order], left_out)
 
 
-def _room(judged: Judgements, firsts: np.ndarray) -> np.ndarray:
+def _room(judgements: Judgements, firsts: np.ndarray) -> np.ndarray:
     """The strict pairs that each run of one user, prompt, block and split may give, int64[runs]. firsts: a row of each run."""
-    owners = judged.user[firsts].astype(np.int64) * 256 + judged.split[firsts] + 1
+    owners = judgements.user[firsts].astype(np.int64) * 256 + judgements.split[firsts] + 1
     _, owner, runs = np.unique(owners, return_inverse=True, return_counts=True)
     return np.maximum(PAIRS_PER_PROMPT, PAIRS_PER_USER // runs[owner])
 
@@ -85,18 +85,18 @@ def _drawn(score: np.ndarray, rows: np.ndarray, room: np.ndarray) -> Iterator[tu
             return
 
 
-def by_vote(judged: Judgements, rng: np.random.Generator) -> Drawn:
+def by_vote(judgements: Judgements, rng: np.random.Generator) -> Drawn:
     """Items that a user agreed with (score > 0) over items that he or she disagreed with (< 0), under one prompt.
 
     At most PAIRS_PER_USER pairs of a user inside a split, spread evenly over prompts and, inside a prompt, over items.
     """
-    kept, repeated = _once(judged)
-    passed = judged.score[kept] == 0
+    kept, repeated = _once(judgements)
+    passed = judgements.score[kept] == 0
     strict = kept[~passed]
     better, worse = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     one_sided = [np.empty(0, np.int64)]
-    for topics in _by_user(judged, strict):
-        sides = [(rows[judged.score[rows] > 0], rows[judged.score[rows] < 0]) for rows in topics]
+    for topics in _by_user(judgements, strict):
+        sides = [(rows[judgements.score[rows] > 0], rows[judgements.score[rows] < 0]) for rows in topics]
         one_sided += [np.concatenate(side) for side in sides if not all(map(len, side))]
         for agreed, disagreed, count in _shares([s for s in sides if all(map(len, s))]):
             first, second = _grid(len(agreed), len(disagreed), count)
@@ -129,38 +129,38 @@ def _grid(rows: int, columns: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     return p % rows, (p + p // np.lcm(rows, columns)) % columns
 
 
-def _once(judged: Judgements) -> tuple[np.ndarray, np.ndarray]:
+def _once(judgements: Judgements) -> tuple[np.ndarray, np.ndarray]:
     """Rows in the order (user, prompt, block, split, row) without repeats, and the repeated rows; the first one counts."""
-    rows = np.arange(len(judged))
-    order = np.lexsort((rows, judged.response, judged.split, judged.block, judged.prompt, judged.user))
+    rows = np.arange(len(judgements))
+    order = np.lexsort((rows, judgements.response, judgements.split, judgements.block, judgements.prompt, judgements.user))
     again = np.zeros(len(order), bool)
-    again[1:] = np.all([k[order][1:] == k[order][:-1] for k in (*_key(judged), judged.response)], axis=0)
-    keep = np.ones(len(judged), bool)
+    again[1:] = np.all([k[order][1:] == k[order][:-1] for k in (*_key(judgements), judgements.response)], axis=0)
+    keep = np.ones(len(judgements), bool)
     keep[order[again]] = False
     kept = np.flatnonzero(keep)
-    return kept[np.lexsort((kept, *(k[kept] for k in reversed(_key(judged)))))], np.sort(order[again])
+    return kept[np.lexsort((kept, *(k[kept] for k in reversed(_key(judgements)))))], np.sort(order[again])
 
 
-def _key(judged: Judgements) -> tuple[np.ndarray, ...]:
-    return judged.user, judged.prompt, judged.block, judged.split
+def _key(judgements: Judgements) -> tuple[np.ndarray, ...]:
+    return judgements.user, judgements.prompt, judgements.block, judgements.split
 
 
-def _runs(judged: Judgements, rows: np.ndarray, with_prompt: bool) -> tuple[np.ndarray, np.ndarray]:
+def _runs(judgements: Judgements, rows: np.ndarray, with_prompt: bool) -> tuple[np.ndarray, np.ndarray]:
     """Starts and sizes of the runs of rows with one key (or of one user)."""
-    keys = _key(judged) if with_prompt else (judged.user,)
+    keys = _key(judgements) if with_prompt else (judgements.user,)
     change = np.ones(len(rows), bool)
     change[1:] = np.any([k[rows][1:] != k[rows][:-1] for k in keys], axis=0)
     starts = np.flatnonzero(change)
     return starts, np.diff(np.append(starts, len(rows)))
 
 
-def _by_user(judged: Judgements, rows: np.ndarray) -> Iterator[list[np.ndarray]]:
+def _by_user(judgements: Judgements, rows: np.ndarray) -> Iterator[list[np.ndarray]]:
     """For each user and split the rows of each prompt."""
-    starts, sizes = _runs(judged, rows, with_prompt=True)
+    starts, sizes = _runs(judgements, rows, with_prompt=True)
     topics = [rows[a : a + n] for a, n in zip(starts, sizes)]
     owners: dict[tuple[int, int], list[np.ndarray]] = {}
     for topic in topics:
-        owners.setdefault((int(judged.user[topic[0]]), int(judged.split[topic[0]])), []).append(topic)
+        owners.setdefault((int(judgements.user[topic[0]]), int(judgements.split[topic[0]])), []).append(topic)
     yield from owners.values()
 
 

@@ -273,13 +273,13 @@ def shards(folder: Path) -> list[Input]:
 
 def _tables(folder: Path) -> dict[Path, str]:
     """Every table in a folder and below, and its format by extension; hidden files and descriptions of a data set are none."""
-    found = {}
+    tables = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         stem = path.stem if path.suffix.lower() in COMPRESSED else path.name
         format_ = FORMATS.get(Path(stem).suffix.lower(), "")
         if format_ and not _hidden(path, folder) and path.name not in ABOUT_DATA:
-            found[path] = format_
-    return found
+            tables[path] = format_
+    return tables
 
 
 def _hidden(path: Path, folder: Path) -> bool:

@@ -34,16 +34,16 @@ def is_document(start: bytes) -> bool:
     if text[:1] != b"{":
         return False
     try:
-        found = json.loads(line)
+        value = json.loads(line)
     except (ValueError, RecursionError):
         return line.strip() == b"{" or (not end and len(start) >= LOOKED_AT)
-    return not rest.strip() and isinstance(found, dict) and _oriented(found) is not None
+    return not rest.strip() and isinstance(value, dict) and _oriented(value) is not None
 
 
 def document(stream: IO[bytes], file: str, keep: Any, rows: int = 0) -> Iterator[Batch]:
     """A JSON array of objects, or a table in one of pandas' orients. The file is read whole, whatever `rows` says."""
     try:
-        found = json.loads(without_bom(stream.read(), file).decode("utf-8"), object_pairs_hook=_object)
+        value = json.loads(without_bom(stream.read(), file).decode("utf-8"), object_pairs_hook=_object)
     except UnicodeDecodeError as error:
         raise DataError("the file is not UTF-8 (Windows-1252 or Latin-1, perhaps)", expected="text in UTF-8",
                         remedy="convert it: iconv -f CP1252 -t UTF-8", file=file) from error  # fmt: skip
@@ -53,22 +53,22 @@ def document(stream: IO[bytes], file: str, keep: Any, rows: int = 0) -> Iterator
         line = error.lineno if isinstance(error, json.JSONDecodeError) else None
         raise DataError("the file is not valid JSON", expected="a JSON array of objects, or one object a line",
                         remedy="check how it was written", file=file, line=line) from error  # fmt: skip
-    records = found if isinstance(found, list) else _oriented(found)
+    records = value if isinstance(value, list) else _oriented(value)
     if records is None or (records and all(isinstance(r, list) for r in records)):
         raise DataError("the JSON holds rows without the names of their columns" if records else "the JSON is no table",
                         expected="an array of objects", remedy="write it with to_json(path, orient='records')", file=file)  # fmt: skip
     yield from of_records(records, file, keep)
 
 
-def _oriented(found: Mapping[str, Any]) -> list[Any] | None:
+def _oriented(value: Mapping[str, Any]) -> list[Any] | None:
     """The records in what to_json writes: orient split, table, columns or index, or a dictionary of lists; None = it is none of these."""
-    if isinstance(found.get("columns"), list) and isinstance(found.get("data"), list):
-        return [dict(zip(found["columns"], row)) for row in found["data"]]
-    if isinstance(found.get("schema"), dict) and isinstance(found.get("data"), list):
-        return list(found["data"])
-    values = list(found.values())
+    if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
+        return [dict(zip(value["columns"], row)) for row in value["data"]]
+    if isinstance(value.get("schema"), dict) and isinstance(value.get("data"), list):
+        return list(value["data"])
+    values = list(value.values())
     if values and all(isinstance(v, list) for v in values) and len({len(v) for v in values}) == 1 and len(values) > 1:
-        return [dict(zip(found, row)) for row in zip(*values)]
+        return [dict(zip(value, row)) for row in zip(*values)]
     if len(values) < 2 and not (values and isinstance(values[0], dict) and all(isinstance(v, dict) for v in values[0].values())):
         return None
     if not all(isinstance(v, dict) and v for v in values):
@@ -77,7 +77,7 @@ def _oriented(found: Mapping[str, Any]) -> list[Any] | None:
     if any(k != keys[0] for k in keys[1:]):
         return None
     rows_inside = all(k.lstrip("-").isdigit() for k in keys[0])  # columns → {row: value}; else row → {column: value}
-    return [{name: column[row] for name, column in found.items()} for row in keys[0]] if rows_inside else values
+    return [{name: column[row] for name, column in value.items()} for row in keys[0]] if rows_inside else values
 
 
 def of_records(records: Iterable[Any], file: str, keep: Any) -> Iterator[Batch]:
@@ -125,8 +125,8 @@ def sheet(path: Path, part: str, keep: Any) -> Iterator[Batch]:
                 value=repeated[0],
             )
         filled = ((n, {k: v for k, v in zip(names, cells) if k is not None}) for n, cells in rows if any(c is not None for c in cells))
-        while some := list(islice(filled, BATCH_ROWS)):
-            yield batch_of(path.name, some, keep=keep)
+        while chunk := list(islice(filled, BATCH_ROWS)):
+            yield batch_of(path.name, chunk, keep=keep)
     finally:
         book.close()
 
@@ -135,20 +135,20 @@ def database(path: Path, part: str, kind: str, keep: Any) -> Iterator[Batch]:
     """A table of a SQLite or DuckDB file, or the rows of a query; part: the table's name or a SELECT, "" = the only table."""
     names, rows = (_sqlite if kind == "SQLite" else _duckdb)(path, part)
     done = 0
-    while some := list(islice(rows, BATCH_ROWS)):
-        columns = {n: list(c) for n, c in zip(names, zip(*some)) if keep(n)}
-        yield Batch(path.name, np.arange(done + 1, done + len(some) + 1), columns)
-        done += len(some)
+    while chunk := list(islice(rows, BATCH_ROWS)):
+        columns = {n: list(c) for n, c in zip(names, zip(*chunk)) if keep(n)}
+        yield Batch(path.name, np.arange(done + 1, done + len(chunk) + 1), columns)
+        done += len(chunk)
 
 
 def _sqlite(path: Path, part: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
     try:
         base = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         tables = [n for (n,) in base.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'")]
-        found = base.execute(_query(path, part, tables))
+        cursor = base.execute(_query(path, part, tables))
     except sqlite3.Error as error:
         raise _refused(path, error) from error
-    return [d[0] for d in found.description], found
+    return [d[0] for d in cursor.description], cursor
 
 
 def _duckdb(path: Path, part: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
@@ -160,10 +160,10 @@ def _duckdb(path: Path, part: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
     try:
         base = duckdb.connect(str(path), read_only=True)
         tables = [n for (n,) in base.execute("SELECT table_name FROM information_schema.tables").fetchall()]
-        found = base.execute(_query(path, part, tables))
+        cursor = base.execute(_query(path, part, tables))
     except duckdb.Error as error:
         raise _refused(path, error) from error
-    return [d[0] for d in found.description], iter(found.fetchone, None)
+    return [d[0] for d in cursor.description], iter(cursor.fetchone, None)
 
 
 def _query(path: Path, part: str, tables: Sequence[str]) -> str:
@@ -207,8 +207,8 @@ def held(table: Any) -> pa.Table | list[Any] | None:
         except (pa.ArrowInvalid, pa.ArrowTypeError):  # columns of several types
             return list(table.to_dict("records"))
     try:
-        found = pa.table(table)
+        arrow = pa.table(table)
     except (TypeError, pa.ArrowException):
         return None
-    views = {f.name for f in found.schema if pa.types.is_string_view(f.type)}
-    return found.cast(pa.schema([pa.field(f.name, pa.large_string() if f.name in views else f.type) for f in found.schema]))
+    views = {f.name for f in arrow.schema if pa.types.is_string_view(f.type)}
+    return arrow.cast(pa.schema([pa.field(f.name, pa.large_string() if f.name in views else f.type) for f in arrow.schema]))

@@ -38,10 +38,10 @@ class _Repeating(dict[str, Any]):
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    repeating = _Repeating(found)
+    record = dict(pairs)
+    if len(record) == len(pairs):
+        return record
+    repeating = _Repeating(record)
     repeating.twice = frozenset(k for k, times in Counter(k for k, _ in pairs).items() if times > 1)
     return repeating
 
@@ -139,11 +139,11 @@ def _parsed(lines: list[bytes], first: int, keep: Keep) -> tuple[list[tuple[int,
     for number, raw in enumerate(lines, first):
         if not (raw := raw.strip()):
             continue
-        found = _record(raw, keep)
-        if isinstance(found, Fault):
-            bad.append(BadRow(number, found, raw[:100].decode("utf-8", "replace")))
+        record = _record(raw, keep)
+        if isinstance(record, Fault):
+            bad.append(BadRow(number, record, raw[:100].decode("utf-8", "replace")))
         else:
-            rows.append((number, found))
+            rows.append((number, record))
     return rows, bad
 
 

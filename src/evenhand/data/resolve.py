@@ -35,7 +35,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Asked:
+class SourceHints:
     """source: a format's name, None = told from the columns. renames: canonical → name in the file. one_user: no column of users is needed."""
 
     source: str | None
@@ -44,17 +44,17 @@ class Asked:
     one_user: bool = False
 
 
-def resolve(path: Path, asked: Asked) -> Plan:
+def resolve(path: Path, hints: SourceHints) -> Plan:
     """Raises DataError when there is nothing to read, or nothing that any source knows."""
-    source = named(asked.source) if asked.source else None
+    source = named(hints.source) if hints.source else None
     if path.is_dir():
         for candidate in [source] if source else every().values():
-            if plan := _folder(path, candidate, asked.renames, surely=source is not None):
+            if plan := _folder(path, candidate, hints.renames, surely=source is not None):
                 return replace(plan, path=path)
     files = shards(path) if path.is_dir() else [describe(path)]
-    plan = resolve_file(files[0], asked)
+    plan = resolve_file(files[0], hints)
     if plan.source.needs:
-        beside = _folder(path.parent, plan.source, asked.renames, surely=False, main=path) if path.is_file() else None
+        beside = _folder(path.parent, plan.source, hints.renames, surely=False, main=path) if path.is_file() else None
         if beside is None:
             expected = f"a folder with the files {', '.join((plan.source.main[0], *plan.source.needs))}"
             raise DataError(
@@ -64,13 +64,13 @@ def resolve(path: Path, asked: Asked) -> Plan:
     return replace(plan, files=files, path=path if path.exists() else files[0].path)
 
 
-def resolve_file(file: Input, asked: Asked) -> Plan:
+def resolve_file(file: Input, hints: SourceHints) -> Plan:
     """The plan for one file, or for a table in memory."""
-    names, first = _canonical(file, asked.renames)
-    names = names | {"user"} if asked.one_user else names
-    source = named(asked.source) if asked.source else guessed(names, first, file.name, asked.need_texts)
+    names, first = _canonical(file, hints.renames)
+    names = names | {"user"} if hints.one_user else names
+    source = named(hints.source) if hints.source else guessed(names, first, file.name, hints.need_texts)
     usual = {c: next((n for n in known if n in names), "") for c, known in source.aliases.items() if c not in names}
-    renames = {**asked.renames, **{c: n for c, n in usual.items() if n}}
+    renames = {**hints.renames, **{c: n for c, n in usual.items() if n}}
     return Plan(source, [file], names | frozenset(renames), renames)
 
 
@@ -169,21 +169,21 @@ def check_columns(plan: Plan, attributes: Sequence[str], numbers: Sequence[str],
                 f"Unknown column '{canonical}' for the source {source.name}. Expected: one of {', '.join(known)}. To do: {remedy}"
             )
     needed = [c for c in source.required if need_texts or c not in TEXTS]
-    asked = [*needed, *numbers, *(a for a in attributes if a not in source.attributes)]
-    for name in asked:
+    wanted = [*needed, *numbers, *(a for a in attributes if a not in source.attributes)]
+    for name in wanted:
         if name not in plan.names:
-            columns = f"the columns {', '.join(dict.fromkeys(asked))}"
+            columns = f"the columns {', '.join(dict.fromkeys(wanted))}"
             raise missing_column(name, plan.names, plan.files[0].name, columns, name if name in known else "", needed)
 
 
-def unread_labels(plan: Plan, asked: Sequence[str]) -> list[str]:
-    """Columns beside chosen and rejected that may say who won, and that nothing reads. asked: further columns that are read.
+def unread_labels(plan: Plan, wanted: Sequence[str]) -> list[str]:
+    """Columns beside chosen and rejected that may say who won, and that nothing reads. wanted: further columns that are read.
 
     Raises DataError where two columns were named as chosen and rejected beside such a label: of a table of two responses and a label
     this gives wrong pairs without a word. Where the file itself calls them so, they are what they are called, and the label is told.
     """
     named = {c for c in ("chosen", "rejected") if c in plan.renames}
-    unread = [n for n in sorted(plan.names) if is_label(n) and n not in (*plan.renames.values(), *asked)]
+    unread = [n for n in sorted(plan.names) if is_label(n) and n not in (*plan.renames.values(), *wanted)]
     if plan.source.name not in ("table", "trl"):
         return []
     if named and unread:

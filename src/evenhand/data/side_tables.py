@@ -20,7 +20,7 @@ def by_id(records: Sequence[Record], table: str, key: str, columns: Sequence[str
     DataError when the column `key` or one of `columns` is not there, when a record has no id, or when two records of one id differ:
     nobody knows which of them was meant. A record that is there twice, word for word, counts once.
     """
-    found: dict[str, Record] = {}
+    of_id: dict[str, Record] = {}
     for number, record in enumerate(records, 1):
         for column in (key, *columns):
             if column not in record:
@@ -30,10 +30,10 @@ def by_id(records: Sequence[Record], table: str, key: str, columns: Sequence[str
         id_ = "" if record[key] is None else str(record[key])
         if not id_.strip():
             raise DataError(f"record {number} has no '{key}'", expected="an id in every record", remedy="mend or drop it", file=table)
-        if found.setdefault(id_, record) != record:
+        if of_id.setdefault(id_, record) != record:
             raise DataError(f"two different records of '{key}' {id_[:40]}, the second is record {number}", expected="one record for each id",
                             remedy="drop the one that is not meant", file=table)  # fmt: skip
-    return found
+    return of_id
 
 
 def word(value: Any) -> str:

@@ -118,9 +118,9 @@ def simulated_users(
     pool = question_pool(seed, per_prompt)
     people = population(seed, users, minority)
     rng = np.random.default_rng([seed, 2])
-    asked = np.concatenate([np.sort(rng.permutation(len(pool))[:pairs_per_user]) for _ in range(users)])
+    pool_rows = np.concatenate([np.sort(rng.permutation(len(pool))[:pairs_per_user]) for _ in range(users)])
     user = np.repeat(np.arange(users), pairs_per_user)
-    prompt, first, second = pool[asked].T
+    prompt, first, second = pool[pool_rows].T
     chose_first = rng.random(len(user)) < choice_probability(people.utilities[user], first, second, noise)
     chosen, rejected = np.where(chose_first, first, second), np.where(chose_first, second, first)
     return _as_data(user, prompt, chosen, rejected, people)

@@ -146,9 +146,9 @@ def _user(names: frozenset[str], first: Mapping[str, Any]) -> str:
 def _two_texts(names: frozenset[str], first: Mapping[str, Any]) -> tuple[str, ...]:
     """The two columns of texts that differ in a letter or number at the end; () = there are none."""
     texts = [n for n in sorted(names) if _may_be("chosen", n, first.get(n), sorted(names))]
-    found = ([n for n in texts if n.lower() in (f"{stem}{slot}" for slot in slots)] for stem in dict.fromkeys(re.sub(SLOT, "", n.lower()) for n in texts)
+    candidates = ([n for n in texts if n.lower() in (f"{stem}{slot}" for slot in slots)] for stem in dict.fromkeys(re.sub(SLOT, "", n.lower()) for n in texts)
              for slots in (("a", "b"), ("1", "2"), ("0", "1"), ("left", "right")))  # fmt: skip
-    return next((tuple(two) for two in found if len(two) == 2), ())
+    return next((tuple(two) for two in candidates if len(two) == 2), ())
 
 
 def _unnamed(roles: Mapping[str, str], have: frozenset[str], file: str, expected: str) -> DataError:
@@ -218,8 +218,8 @@ def _nearest(name: str, names: Sequence[str], first: Mapping[str, Any] | None = 
     parts = [n for n in sorted(spelt) if name in re.split(r"[^a-z]+", n)]
     loose = difflib.get_close_matches(name, spelt, 1, 0.5) if name not in USUAL_NAMES else []
     begun = [n for start in STARTS.get(name, ()) for n in sorted(spelt) if n.startswith(f"{start}_")]
-    found = [*near, *usual, *parts, *begun, *loose]
-    return spelt[found[0]] if found else ""
+    ranked = [*near, *usual, *parts, *begun, *loose]
+    return spelt[ranked[0]] if ranked else ""
 
 
 def _may_be(role: str, name: str, value: Any, names: Sequence[str]) -> bool:

@@ -113,10 +113,10 @@ def deal(
     _check_shares(shares, unseen_users, held_pairs)
     if data.split is not None and (data.split >= 0).any():
         return data, _given(data)
-    judged = data.judgements if data.events is None else None
-    columns = (data.prompt, data.chosen, data.rejected) if judged is None else (judged.prompt, judged.response)
+    judgements = data.judgements if data.events is None else None
+    columns = (data.prompt, data.chosen, data.rejected) if judgements is None else (judgements.prompt, judgements.response)
     texts, users = tied_texts(data, _rank(data.texts, *columns)), _rank(data.users, data.user)
-    unit, why, data, part = _deal(data if judged else replace(data, judgements=None), texts, seed, shares, min_prompts)
+    unit, why, data, part = _deal(data if judgements else replace(data, judgements=None), texts, seed, shares, min_prompts)
     reason = np.where(part < 0, STRADDLES, USED).astype(np.int8)
     unseen = _draw_users(data, users, seed, unseen_users)
     trains = np.bincount(data.user[part == TRAIN], minlength=len(data.users))
@@ -230,11 +230,11 @@ def _deal(
     few = f"There are {prompts} prompts, under {min_prompts}: " if prompts else ""
     if not may:
         return "responses", few and f"{few}too few to deal to {wanted.sum()} parts. ", *by_responses()
-    found = {"prompts": by_prompts(), "responses": by_responses()}
-    kept = {name: _kept(*some) for name, some in found.items()}
+    candidates = {"prompts": by_prompts(), "responses": by_responses()}
+    kept = {name: _kept(*candidate) for name, candidate in candidates.items()}
     unit = "prompts" if kept["prompts"] >= kept["responses"] else "responses"
     why = f"{few}dealing prompts keeps {kept['prompts']:,} pairs to judge by, dealing responses {kept['responses']:,}. "
-    return unit, why, *found[unit]
+    return unit, why, *candidates[unit]
 
 
 def _kept(data: PreferenceData, part: np.ndarray) -> int:

@@ -152,7 +152,7 @@ def attribute_labels(data: PreferenceData, name: str) -> tuple[np.ndarray, tuple
 
 
 def cluster_support(
-    data: PreferenceData, clusters: np.ndarray | Sequence[int], *, pool: np.ndarray | None = None, found: str = "given"
+    data: PreferenceData, clusters: np.ndarray | Sequence[int], *, pool: np.ndarray | None = None, how: str = "given"
 ) -> Support:
     """S2: the share of other users in u's preference cluster, shrunken. clusters int[users], -1 = unknown; see `clusters.find_clusters`."""
     label = np.asarray(clusters, dtype=np.int64)
@@ -162,7 +162,7 @@ def cluster_support(
             expected=f"one a user, ({len(data.users)},)",
             remedy="pass one cluster a user, -1 = unknown",
         )
-    return _share_of_users(data, label, pool, f"Support (S2) is the share of other users in the user's preference cluster ({found}).")
+    return _share_of_users(data, label, pool, f"Support (S2) is the share of other users in the user's preference cluster ({how}).")
 
 
 Directions = Callable[[PreferenceData], np.ndarray]  # pairs → each user's mean direction from rejected to chosen, float[users, d]
@@ -193,14 +193,14 @@ def choose_support(
     `pool` bool[users], default everyone: these alone are the others of the rule and make up the clusters of S2, where everybody else
     joins the nearest one. So under the rule nobody outside the pool moves anybody else's support.
     """
-    some = data if known is None else data.take(np.flatnonzero(known))
+    reference = data if known is None else data.take(np.flatnonzero(known))
     measure, reason = _choose(data if whole is None else whole, directions)
     if measure is not None:
-        support = measure(some, pool=pool)
+        support = measure(reference, pool=pool)
     else:
         assert directions is not None
-        clusters, found = find_clusters(directions(some), 0, pool=pool)
-        support = cluster_support(some, clusters, pool=pool, found=found)
+        clusters, how = find_clusters(directions(reference), 0, pool=pool)
+        support = cluster_support(reference, clusters, pool=pool, how=how)
     return replace(support, rule=f"{support.rule} Chosen because {reason}.")
 
 

@@ -103,13 +103,13 @@ def separations(data: PreferenceData, facts: TextFacts, groups: Sequence[tuple[s
     signs = {name: (facts.counts[chosen, i], facts.counts[rejected, i]) for i, name in enumerate(COUNTS)} if len(user) else {}
     if len(user) and "chosen_position" in numbers and "rejected_position" in numbers:
         signs[POSITION] = (-numbers["chosen_position"][strict], -numbers["rejected_position"][strict])
-    found = []
+    features = []
     for name, (more, less) in signs.items():
         sign = np.sign(more - less)
         halves = _per_user(user, (1 + sign) / 2, len(data.users))
         differs = _per_user(user[sign != 0], (1 + sign[sign != 0]) / 2, len(data.users))
-        found += [_separation(name, group, who, halves, differs) for group, who in groups]
-    return _flag(found)
+        features += [_separation(name, group, who, halves, differs) for group, who in groups]
+    return _flag(features)
 
 
 PerUser = tuple[np.ndarray, np.ndarray]  # accuracy float64[users], pairs int64[users]
@@ -148,13 +148,13 @@ def _p_value(estimate: Estimate) -> float:
     return float(2 * stdtr(degrees, -t))
 
 
-def _flag(found: list[SurfaceFeature]) -> tuple[SurfaceFeature, ...]:
-    p = np.array([min(1.0, 2 * min(_p_value(f.accuracy), _p_value(f.where_it_differs))) for f in found])
+def _flag(features: list[SurfaceFeature]) -> tuple[SurfaceFeature, ...]:
+    p = np.array([min(1.0, 2 * min(_p_value(f.accuracy), _p_value(f.where_it_differs))) for f in features])
     passes = np.sort(p) <= FALSE_DISCOVERIES * np.arange(1, len(p) + 1) / max(len(p), 1)
     limit = np.sort(p)[passes][-1] if passes.any() else -1.0
     return tuple(
         SurfaceFeature(f.feature, f.group, f.prefers, f.accuracy, f.where_it_differs, bool(p_f <= limit and _is_far(f)))
-        for f, p_f in zip(found, p)
+        for f, p_f in zip(features, p)
     )
 
 

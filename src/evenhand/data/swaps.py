@@ -37,13 +37,13 @@ class Swaps:
 
     def _exchanged(self, match: re.Match[str]) -> str:
         """As the file writes it where the text does, else lower case, UPPER CASE or Capitalised as in the text."""
-        found = match.group()
-        term, other = self.partner.get(found.casefold(), ("", found))
-        if found == term or other == found:
+        word = match.group()
+        term, other = self.partner.get(word.casefold(), ("", word))
+        if word == term or other == word:
             return other
-        if found.islower():
+        if word.islower():
             return other.lower()
-        if found.isupper() and len(found) > 1:
+        if word.isupper() and len(word) > 1:
             return other.upper()
         return other[:1].upper() + other[1:].lower()
 
@@ -67,19 +67,19 @@ def read_swaps(path: Path | str) -> Swaps:
         a, b = (term(t, f"a term of pair {number}", file) for t in pair)
         if a.casefold() == b.casefold():
             raise DataError(f"pair {number} pairs a term with itself", expected="two terms", remedy="take it out", file=file, value=a)
-        for own, other in ((a, b), (b, a)):
-            if own.casefold() in partner:
+        for word, other in ((a, b), (b, a)):
+            if word.casefold() in partner:
                 raise DataError(
                     f"a term of pair {number} stands in an earlier pair, too",
                     expected="each term in one pair: swapping must be undone by swapping",
-                    remedy="keep one of the two pairs", file=file, value=own,
+                    remedy="keep one of the two pairs", file=file, value=word,
                 )  # fmt: skip
-            partner[own.casefold()] = (own, other)
-    if starred := next((own for own, _ in partner.values() if own.endswith("*")), None):
+            partner[word.casefold()] = (word, other)
+    if starred := next((word for word, _ in partner.values() if word.endswith("*")), None):
         raise DataError(
             "a term ends in *", expected="whole words: an ending has no partner", remedy="list the words", file=file, value=starred
         )
-    pattern = re.compile(words([own for own, _ in partner.values()], " "), re.IGNORECASE)
+    pattern = re.compile(words([word for word, _ in partner.values()], " "), re.IGNORECASE)
     return Swaps(partner, pattern, file, fingerprint)
 
 
@@ -112,7 +112,7 @@ def with_swaps(data: PreferenceData, swaps: Swaps) -> PreferenceData:
     copies = data.take(np.concatenate([np.arange(len(data)), rows]))
     twin = np.full(len(copies), -1, np.int64)
     twin[rows] = twin[len(data) :] = np.arange(len(rows))
-    told = (
+    sentence = (
         f"Counterfactual copies: {len(rows):,} of {len(data):,} pairs are changed by the {len(swaps.partner) // 2} swaps of {swaps.file} "
         f"and have a copy with the same choice; {int(undone.sum()):,} texts in {int(lost.sum()):,} pairs do not come back when swapped "
         "twice, and these pairs are unmatched."
@@ -126,7 +126,7 @@ def with_swaps(data: PreferenceData, swaps: Swaps) -> PreferenceData:
         before.names,
         of_pair,
         first,
-        f"{before.rule} {told} Copies are oriented as their originals.",
+        f"{before.rule} {sentence} Copies are oriented as their originals.",
         twin,
         np.arange(len(copies)) >= len(data),
     )

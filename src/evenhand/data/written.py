@@ -25,10 +25,10 @@ def decoded(value: Any) -> Any:
     if not isinstance(value, str) or START.match(value) is None:
         return value
     try:
-        found = json.loads(value)
+        decoded_value = json.loads(value)
     except (ValueError, RecursionError):
-        found = _printed(value)
-    return found if isinstance(found, list) else value
+        decoded_value = _printed(value)
+    return decoded_value if isinstance(decoded_value, list) else value
 
 
 def _printed(text: str) -> Any:

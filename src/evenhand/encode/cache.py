@@ -124,9 +124,9 @@ def _write_shard(shards: Path, keys: Sequence[bytes], vectors: np.ndarray) -> No
 
 def _read_all(shards: Path, distinct: dict[bytes, int], vectors: np.ndarray) -> np.ndarray:
     """Fills rows of `vectors` from the shards; bool[distinct texts], True where one was found."""
-    found = np.zeros(len(vectors), dtype=bool)
+    stored = np.zeros(len(vectors), dtype=bool)
     for shard in sorted(shards.glob("*.safetensors")):
-        if found.all():
+        if stored.all():
             break
         try:
             rows, values = _read_shard(shard, distinct, vectors.shape[1])
@@ -138,8 +138,8 @@ def _read_all(shards: Path, distinct: dict[bytes, int], vectors: np.ndarray) -> 
                 shard.unlink()
             continue
         vectors[rows] = values
-        found[rows] = True
-    return found
+        stored[rows] = True
+    return stored
 
 
 class _Damaged(Exception):

@@ -142,9 +142,9 @@ def _checked(file: Path, expected: str) -> bytes:
         content = file.read_bytes()
     except OSError as error:
         raise EvenhandError(f"{file.name} of the embedded encoder cannot be read: {error.strerror}. {remedy}.") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != expected:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != expected:
         raise EvenhandError(
-            f"{file.name} of the embedded encoder is not the expected one: SHA-256 {found}. Expected: {expected}. {remedy}."
+            f"{file.name} of the embedded encoder is not the expected one: SHA-256 {digest}. Expected: {expected}. {remedy}."
         )
     return content

@@ -132,8 +132,8 @@ class FeatureMap:
     def from_state(cls, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> FeatureMap:
         """What `state` gave. Raises KeyError on a missing array or setting, ValueError on shapes that do not fit together."""
         words = None if settings["tfidf"] is None else HashedTfidf(arrays["buckets"], arrays["idf"], **settings["tfidf"])
-        told = settings.get("letters")  # not in models of before there were letters
-        letters = None if told is None else HashedTfidf(arrays["letter_buckets"], arrays["letter_idf"], **told)
+        setting = settings.get("letters")  # not in models of before there were letters
+        letters = None if setting is None else HashedTfidf(arrays["letter_buckets"], arrays["letter_idf"], **setting)
         needed = {"shift"} | ({"buckets", "idf", "of_tfidf"} if words else set())
         needed |= {"letter_buckets", "letter_idf", "of_letters"} if letters else set()
         if arrays.keys() - {"of_vector"} != needed:

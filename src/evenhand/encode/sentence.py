@@ -64,8 +64,10 @@ class SentenceEncoder:
     def unknown(self, texts: Sequence[str]) -> np.ndarray:
         """Share of each whole text's tokens that stand for unknown ones, float64[n]; 0 where the tokenizer knows every text."""
         mark = self._model.tokenizer.unk_token_id
-        found = (self._model.tokenizer(printable(t), add_special_tokens=False, truncation=False, verbose=False)["input_ids"] for t in texts)
-        return np.array([ids.count(mark) / max(len(ids), 1) for ids in found], dtype=np.float64)
+        pieces = (
+            self._model.tokenizer(printable(t), add_special_tokens=False, truncation=False, verbose=False)["input_ids"] for t in texts
+        )
+        return np.array([ids.count(mark) / max(len(ids), 1) for ids in pieces], dtype=np.float64)
 
     def _encoded(self, texts: Sequence[str]) -> np.ndarray:
         """One text a batch: in a batch of several the padding, and with it the last bits of a vector, would follow from the other texts."""

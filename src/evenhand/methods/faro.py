@@ -118,7 +118,7 @@ def _game(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, se
     groups = groups_of(train, valid)  # an event of validation pairs alone is an error and not overlooked
     layout = first.notion(groups)
     check("faro", train, layout)
-    assert train.oriented is not None
+    assert train.events is not None
     matrix, per_gamma = layout.anchored(_largest(train, groups)) if first.anchored and groups else layout.all_pairs()
     gamma = torch.tensor([[m.gamma] for m in methods])
     slack = gamma * per_gamma
@@ -166,7 +166,7 @@ def _game(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, se
     schedule = replace(own, lr=first.game_lr, patience=patience, max_epochs=LONGER * own.max_epochs)
     fitted = minimise_all(
         [start.scorer] * len(methods), train, losses, valid, seed, schedule,
-        rise=rise, combine=lagrangian, strata=layout.cell(train.oriented), excess=excess,
+        rise=rise, combine=lagrangian, strata=layout.cell(train.events), excess=excess,
     )  # fmt: skip
     return [replace(f, parts={**start.parts, "pooled": start}, constrained=c) for f, c in zip(fitted, log, strict=True)]
 
@@ -181,6 +181,6 @@ def _objective(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pair
 
 def _largest(train: Pairs, groups: int) -> int:
     """The group with the most training pairs."""
-    assert train.oriented is not None
-    event = train.oriented.event
+    assert train.events is not None
+    event = train.events.of_pair
     return int(torch.bincount(event[event >= 0], minlength=groups).argmax())

@@ -43,7 +43,7 @@ class Penalty:
         """The epoch with the lowest sum of validation loss and weighted validation violation."""
         layout = self.notion(groups_of(train, valid))
         check("penalty", train, layout)
-        assert train.oriented is not None
+        assert train.events is not None
         on_valid = Meter(only_present(valid), layout)
 
         def combine(margin: Tensor, batch: Pairs, parameters: Sequence[Tensor]) -> Tensor:
@@ -52,7 +52,7 @@ class Penalty:
         return minimise(
             self.base.head.build(train.items.shape[1], seed), train, lambda m, rows: m, valid, seed, self.base.schedule,
             valid_loss=lambda m: mean_over_users(bt(m), valid) + self.weight * layout.violation(on_valid(m, soft), on_valid.present),
-            combine=combine, strata=layout.cell(train.oriented),
+            combine=combine, strata=layout.cell(train.events),
         )  # fmt: skip
 
     def variants(self) -> Iterator[Penalty]:

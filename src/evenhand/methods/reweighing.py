@@ -43,9 +43,9 @@ class Reweighing:
 
 def independent(train: Pairs) -> Tensor:
     """w(e, y) of each pair, float[n]; 1 for pairs in no event."""
-    assert train.oriented is not None
-    inside = train.oriented.event >= 0
-    event, label = train.oriented.event[inside], train.oriented.first[inside].long()
+    assert train.events is not None
+    inside = train.events.of_pair >= 0
+    event, label = train.events.of_pair[inside], train.events.first[inside].long()
     cells = torch.zeros(groups_of(train), 2).index_put_((event, label), train.weight[inside], accumulate=True)
     expected = cells.sum(1, keepdim=True) * cells.sum(0) / cells.sum()
     weight = torch.ones(len(train))

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from evenhand.audits.rates import NOTIONS
+from evenhand.core import NOTIONS
 from evenhand.report.layout import Figure, Panel, Table, drawn, listed
 from evenhand.report.old_html import render, title
 from evenhand.report.old_markdown import table, text

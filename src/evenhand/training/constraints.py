@@ -15,7 +15,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from evenhand.core import EvenhandError, History, Oriented, Pairs
+from evenhand.core import EvenhandError, Events, History, Pairs
 from evenhand.training.episodes import draw_sides
 
 Decision = Callable[[Tensor], Tensor]  # oriented margins M → values in [0, 1]
@@ -40,7 +40,7 @@ class Layout:
     """
 
     cells: int
-    cell: Callable[[Oriented], Tensor]
+    cell: Callable[[Events], Tensor]
     blocks: tuple[tuple[int, ...], ...]
 
     @property
@@ -83,18 +83,18 @@ class Layout:
 
 def dp(groups: int) -> Layout:
     """Demographic parity: the rate of preferring y1 is the same in every group."""
-    return Layout(groups, lambda o: o.event, (tuple(range(groups)),))
+    return Layout(groups, lambda o: o.of_pair, (tuple(range(groups)),))
 
 
 def eo(groups: int) -> Layout:
     """Equalized odds (Hardt et al. 2016, arXiv 1610.02413): the same among pairs in which y1 was chosen, and among the others."""
     labels = tuple(tuple(range(label, 2 * groups, 2)) for label in (0, 1))
-    return Layout(2 * groups, lambda o: torch.where(o.event >= 0, 2 * o.event + o.first, -1), labels)
+    return Layout(2 * groups, lambda o: torch.where(o.of_pair >= 0, 2 * o.of_pair + o.first, -1), labels)
 
 
 def cf(groups: int) -> Layout:
     """Counterfactual fairness on matched sets (after Kusner et al. 2017, arXiv 1703.06856): the mean over sets of max - min."""
-    return Layout(1, lambda o: torch.where(o.twin >= 0, 0, -1), ())
+    return Layout(1, lambda o: torch.where(o.sets >= 0, 0, -1), ())
 
 
 Notion = Callable[[int], Layout]
@@ -102,21 +102,21 @@ Notion = Callable[[int], Layout]
 
 def groups_of(*some: Pairs) -> int:
     """The number of groups in some sets of pairs together; 0 without events."""
-    return max(0 if pairs.oriented is None or len(pairs) == 0 else int(pairs.oriented.event.max()) + 1 for pairs in some)
+    return max(0 if pairs.events is None or len(pairs) == 0 else int(pairs.events.of_pair.max()) + 1 for pairs in some)
 
 
 class Meter:
     """Rates of one set of pairs, from their margins. present bool[cells]: the cell has pairs (for matched sets: two of one set)."""
 
     def __init__(self, pairs: Pairs, layout: Layout):
-        assert pairs.oriented is not None
-        cell = layout.cell(pairs.oriented)
+        assert pairs.events is not None
+        cell = layout.cell(pairs.events)
         self.rows = (cell >= 0).nonzero()[:, 0]
-        self.sign = torch.where(pairs.oriented.first, 1.0, -1.0)[self.rows]
+        self.sign = torch.where(pairs.events.first, 1.0, -1.0)[self.rows]
         self.cells, self.sets = layout.cells, None
         cell, user = cell[self.rows], pairs.user[self.rows]
         if layout.matched:
-            _, self.sets, size = pairs.oriented.twin[self.rows].unique(return_inverse=True, return_counts=True)
+            _, self.sets, size = pairs.events.sets[self.rows].unique(return_inverse=True, return_counts=True)
             self.whole = (size > 1).nonzero()[:, 0]
             user = torch.zeros(len(size), dtype=torch.long).index_copy(0, self.sets, user)[self.whole]
             cell = torch.zeros_like(user)
@@ -140,7 +140,7 @@ class Meter:
 
 def check(method: str, train: Pairs, layout: Layout) -> None:
     """Raises EvenhandError unless there are cells to compare, and each of them has enough training pairs to be constrained."""
-    if train.oriented is None:
+    if train.events is None:
         raise EvenhandError(
             f"{method}: the pairs are in no events. Expected: an event column, a term file or groups of users. "
             "To do: --mentions FILE, --column event=NAME, or --group-by COLUMN."

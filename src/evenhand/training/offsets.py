@@ -24,10 +24,10 @@ def offsets(margin: Tensor, pairs: Pairs, layout: Layout) -> Tensor:
 
     Raises EvenhandError for matched sets: a copy has no group of its own.
     """
-    if layout.matched or pairs.oriented is None:
+    if layout.matched or pairs.events is None:
         raise EvenhandError("offsets: matched sets have no groups to offset. Expected: dp or eo on events. To do: choose one of these.")
     meter = Meter(pairs, layout)
-    event, first = pairs.oriented.event, pairs.oriented.first
+    event, first = pairs.events.of_pair, pairs.events.first
     groups = len(layout.blocks[0])
     inside = event >= 0
     rows = [inside if len(layout.blocks) == 1 else inside & (first == bool(label)) for label in range(len(layout.blocks))]
@@ -50,11 +50,11 @@ def offsets(margin: Tensor, pairs: Pairs, layout: Layout) -> Tensor:
 
 def apply(margin: Tensor, pairs: Pairs, c: Tensor) -> Tensor:
     """Margins r(chosen) - r(rejected) with the groups' offsets on y1; pairs in no event stay as they are."""
-    assert pairs.oriented is not None
-    event = pairs.oriented.event
-    return margin + torch.where(pairs.oriented.first, 1.0, -1.0) * torch.where(event >= 0, c[event.clamp_min(0)], 0.0)
+    assert pairs.events is not None
+    event = pairs.events.of_pair
+    return margin + torch.where(pairs.events.first, 1.0, -1.0) * torch.where(event >= 0, c[event.clamp_min(0)], 0.0)
 
 
 def _oriented(margin: Tensor, pairs: Pairs) -> Tensor:
-    assert pairs.oriented is not None
-    return torch.where(pairs.oriented.first, margin, -margin)
+    assert pairs.events is not None
+    return torch.where(pairs.events.first, margin, -margin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,60 +13,19 @@ from evenhand.audits.broken import broken
 from evenhand.audits.examine import examine_model
 from evenhand.audits.findings import ConstraintFindings, FairnessReport
 from evenhand.audits.outcomes import Outcomes, outcomes_of
-from evenhand.audits.rates import NOTIONS, Notion
-from evenhand.audits.requirements import parse_requirement
-from evenhand.audits.verdicts import TOLERANCE, check_requirements
+from evenhand.audits.verdicts import check_requirements
 from evenhand.core import DataError, EvenhandError, Exclusions, Groups, PreferenceData
 from evenhand.data.splits import DEAL, MIN_PROMPTS, TEST, TRAIN, VALID, Split, deal
 from evenhand.data.support import Support
 from evenhand.report.report import Report
-from evenhand.workflows import assignments
 from evenhand.workflows.assignments import Assignment
-from evenhand.workflows.compared import examined
+from evenhand.workflows.events import examined
 from evenhand.workflows.facts import FORMULAS, LIMITS, facts, joined, limits, model_hash, split_digest
-from evenhand.workflows.grouping import Grouping, support_of
+from evenhand.workflows.grouping import support_of
 from evenhand.workflows.score_facts import score_facts
+from evenhand.workflows.settings import AuditSettings
 
 HALVES = (0.5, 0.0, 0.5)  # of the prompts: support is computed on one half, the model judged on the other
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What an audit is held to. tolerance: the largest accepted accuracy gap, a fraction of 1. require: further requirements."""
-
-    grouping: Grouping = Grouping()  # noqa: RUF009 - frozen, so it may be shared
-    tolerance: float = TOLERANCE
-    require: Sequence[str] = ()
-    resamples: int = 1000
-    seed: int = 0
-    simulated: bool = False
-    command: str = ""
-    constraints: Sequence[tuple[Notion, float]] = ()  # (notion, gamma): largest accepted gap of event rates
-    assignments: str | Path | None = None  # CSV for every user's group and support; private, so only where it is asked for
-
-    def __post_init__(self) -> None:
-        for notion, gamma in self.constraints:
-            if notion not in NOTIONS or not 0 < gamma <= 1:
-                raise EvenhandError(
-                    f"Found constraint {notion}={gamma:g}. Expected: {', '.join(NOTIONS)}, with a gap above 0 and at most 1. "
-                    "To do: such as dp=0.05."
-                )
-        if self.assignments is not None:
-            assignments.check_place(Path(self.assignments))
-        if self.seed < 0:
-            raise EvenhandError(f"seed is {self.seed}. Expected: 0 or more. To do: 0 is usual.")
-        if not 0 <= self.tolerance <= 1:
-            raise EvenhandError(f"tolerance is {self.tolerance}. Expected: a fraction from 0 to 1. To do: 5 points are 0.05.")
-
-    def check(self, groups: Groups) -> None:
-        """Read the requirements, so that a typo costs no training."""
-        for text in self.require:
-            parse_requirement(text, groups)
-
-    def assign(self, data: PreferenceData, *deals: Assignment) -> None:
-        """Write every user's group and support in each deal where that was asked for."""
-        if self.assignments is not None:
-            assignments.write(Path(self.assignments), data.users, deals)
 
 
 def audit(
@@ -79,15 +38,15 @@ def audit(
 ) -> Report:
     """Audit a saved model's folder, or one or two score columns of the data: margins, or rewards of chosen and rejected.
 
-    Further arguments are the fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated, assignments.
+    Further arguments are the fields of `AuditSettings`: grouping, tolerance, require, resamples, seed, simulated, assignments.
     """
     must_be_data(data)
     if isinstance(scores, str):
         scores = [name.strip() for name in scores.split(",")]
     if model is not None and scores is None:
-        return audit_model(data, model, Asked(**asked), cache)
+        return audit_model(data, model, AuditSettings(**asked), cache)
     if model is None and scores is not None:
-        return audit_scores(data, scores, Asked(**asked))
+        return audit_scores(data, scores, AuditSettings(**asked))
     found = "neither a model nor scores" if model is None else "both a model and scores"
     raise EvenhandError(f"Found {found}. Expected: one of them. To do: name a saved model's folder, or score columns of the data.")
 
@@ -98,7 +57,7 @@ def must_be_data(data: object) -> None:
         raise EvenhandError(f"Found {type(data).__name__} as data. Expected: PreferenceData. To do: data = evenhand.load(path).")
 
 
-def audit_scores(data: PreferenceData, scores: Sequence[str], asked: Asked) -> Report:
+def audit_scores(data: PreferenceData, scores: Sequence[str], settings: AuditSettings) -> Report:
     """Audit a model by its score columns.
 
     A user's own choices must not decide both his or her support and how well he or she is served: the same noise would link the two. So
@@ -106,13 +65,13 @@ def audit_scores(data: PreferenceData, scores: Sequence[str], asked: Asked) -> R
     responses) are dealt to two halves. Groups by attributes need no such split for the verdict: then all rows are audited, and the
     support curve alone is drawn from halves. Raises DataError when a column was not loaded (`numbers=`).
     """
-    dealt, tested, known, where = _halves(data, asked.seed)
+    dealt, tested, known, where = _halves(data, settings.seed)
     support = support_of(dealt, known, whole=data)
-    groups = asked.grouping.groups(data, support)
-    asked.check(groups)
-    asked.assign(data, Assignment(asked.seed, groups, support.values))
+    groups = settings.grouping.groups(data, support)
+    settings.check(groups)
+    settings.assign(data, Assignment(settings.seed, groups, support.values))
     given = data.split is not None and (data.split >= 0).any()
-    whole = bool(asked.grouping.attributes) and not given
+    whole = bool(settings.grouping.attributes) and not given
 
     def judged(data: PreferenceData, rows: np.ndarray, split: str) -> Outcomes:
         margin = margins_of(data, scores)[rows]
@@ -124,9 +83,9 @@ def audit_scores(data: PreferenceData, scores: Sequence[str], asked: Asked) -> R
     left = Exclusions(len(used), int(rows.sum()), {"serve for support, or in no scored part": int((~rows).sum())} if not rows.all() else {})
     more = {"scores": ", ".join(scores), "support from": f"{int(known.sum()):,} pairs, none of which is in the support curve"}
     more |= score_facts(used, scores, margins_of(used, scores))
-    events = asked.grouping.events(used, groups) if asked.constraints else None
-    limited = examined(asked, None, outcomes, None if events is None else events.take(rows))
-    return _report(used, outcomes, curve, groups, support, left, more, asked, limited)
+    events = settings.grouping.events(used, groups) if settings.constraints else None
+    limited = examined(settings, None, outcomes, None if events is None else events.take(rows))
+    return _report(used, outcomes, curve, groups, support, left, more, settings, limited)
 
 
 def _halves(data: PreferenceData, seed: int) -> tuple[PreferenceData, np.ndarray, np.ndarray, str]:
@@ -164,7 +123,7 @@ def margins_of(data: PreferenceData, scores: Sequence[str]) -> np.ndarray:
     return data.numbers[scores[0]] if len(scores) == 1 else data.numbers[scores[0]] - data.numbers[scores[1]]
 
 
-def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Path | None = None) -> Report:
+def audit_model(data: PreferenceData, model: str | Path, settings: AuditSettings, cache: Path | None = None) -> Report:
     """Audit a saved model on prompts that are not read as history; users are read from their pairs on the others.
 
     On the very file the model was trained on, its own split is dealt again, so that no training pair is scored; DataError if the file is
@@ -175,7 +134,7 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
 
     loaded = RewardModel.load(model)
     own = loaded.facts.get("data") == data.fingerprint
-    seed = int(loaded.facts["seed"]) if own else asked.seed
+    seed = int(loaded.facts["seed"]) if own else settings.seed
     whole = data
     data, split = deal(whole, seed=seed, shares=loaded.facts.get("shares", DEAL) if own else DEAL)
     if own and loaded.facts.get("split") != split_digest(split):
@@ -191,9 +150,9 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
     if not test.any():
         raise no_test_pairs()
     encoding = Encoding(loaded.encoder, loaded.with_prompt, cache=cache)
-    ready = prepare(data, split, encoding, asked.grouping, feature_map=loaded.feature_map, seed=seed, whole=whole)
-    asked.check(ready.groups)
-    asked.assign(data, Assignment(seed, ready.groups, ready.support.values))
+    ready = prepare(data, split, encoding, settings.grouping, feature_map=loaded.feature_map, seed=seed, whole=whole)
+    settings.check(ready.groups)
+    settings.assign(data, Assignment(seed, ready.groups, ready.support.values))
     where = (
         f"{held_out(split)}, the model's own split"
         if own
@@ -202,8 +161,10 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
     title = str(loaded.facts.get("title", "saved model"))
     outcomes = judged(ready, loaded.scorer, ready.counted(test), title, where)
     limited = (
-        examined(asked, None, judged(ready, loaded.scorer, test, title, where), None if ready.events is None else ready.events.take(test))
-        if asked.constraints
+        examined(
+            settings, None, judged(ready, loaded.scorer, test, title, where), None if ready.events is None else ready.events.take(test)
+        )
+        if settings.constraints
         else ()
     )
     left = Exclusions(len(data), int(test.sum()), {"read as history, or in no scored part": int((~test).sum())})
@@ -214,7 +175,16 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
         "stability": stability(ready, loaded.scorer, test, seed).sentence,
     }
     return _report(
-        data, outcomes, outcomes, ready.groups, ready.support, left, more, replace(asked, seed=seed), limited, limits(loaded.reads_prompts)
+        data,
+        outcomes,
+        outcomes,
+        ready.groups,
+        ready.support,
+        left,
+        more,
+        replace(settings, seed=seed),
+        limited,
+        limits(loaded.reads_prompts),
     )
 
 
@@ -237,7 +207,7 @@ def _report(
     support: Support,
     left: Exclusions,
     more: dict[str, str],
-    asked: Asked,
+    settings: AuditSettings,
     constraints: tuple[ConstraintFindings, ...],
     limits: tuple[str, ...] = LIMITS,
 ) -> Report:
@@ -246,7 +216,7 @@ def _report(
 
     def measured(some: Outcomes) -> Any:
         return examine_model(
-            some, groups, support.values, support.rule, resamples=asked.resamples, seed=asked.seed, exclusions=data.exclusions
+            some, groups, support.values, support.rule, resamples=settings.resamples, seed=settings.seed, exclusions=data.exclusions
         )
 
     found = measured(outcomes)
@@ -255,8 +225,8 @@ def _report(
     return Report(
         FairnessReport(
             title=f"Audit of {outcomes.model} on {data.source}",
-            simulated=asked.simulated,
-            requirements=check_requirements(outcomes, groups, asked.require, tolerance=asked.tolerance, seed=asked.seed),
+            simulated=settings.simulated,
+            requirements=check_requirements(outcomes, groups, settings.require, tolerance=settings.tolerance, seed=settings.seed),
             model=found,
             others=(),
             changes=(),
@@ -264,10 +234,10 @@ def _report(
             training=(),
             groups_rule=groups.rule,
             exclusions=exclusions,
-            facts=facts(data, asked.seed, more),
+            facts=facts(data, settings.seed, more),
             formulas=FORMULAS,
             limits=limits,
-            command=asked.command,
+            command=settings.command,
             constraints=constraints,
             flaw=broken(outcomes, groups),
         )

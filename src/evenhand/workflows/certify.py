@@ -14,8 +14,8 @@ import numpy as np
 from evenhand.audits import bounds, certificate, rates
 from evenhand.audits.broken import all_tied, in_short
 from evenhand.audits.certificate import Certificate, check_request, claim, needed, not_claimed
-from evenhand.audits.rates import DECISIONS, Notion
-from evenhand.core import DataError, EvenhandError, Events, PreferenceData, clip
+from evenhand.audits.rates import DECISIONS
+from evenhand.core import DataError, EvenhandError, Events, Notion, PreferenceData, clip
 from evenhand.data.mentions import Mentions, read_mentions
 from evenhand.data.splits import CERTIFY, DEAL, SPLITS, TEST, Split, deal
 from evenhand.report.certificate import CertificateReport
@@ -23,7 +23,7 @@ from evenhand.report.public import one_line
 from evenhand.serve.reward_model import RewardModel
 from evenhand.serve.saved import DESCRIPTION
 from evenhand.workflows.audit import must_be_data, no_test_pairs, readable
-from evenhand.workflows.compared import events_of
+from evenhand.workflows.events import events_of
 from evenhand.workflows.facts import data_digest, events_digest, model_hash, rows_read, split_digest
 from evenhand.workflows.grouping import Grouping
 from evenhand.workflows.prepare import Encoding, Progress, judged, prepare, silent
@@ -35,7 +35,7 @@ CHECKED = "Checked: these pairs were dealt from the file the model was trained o
 
 
 @dataclass(frozen=True)
-class Asked:
+class CertificateRequest:
     """All that a certificate depends on beside model and data; written into it, so that `verify` can ask the same.
 
     unseen_only: users without a training pair alone. group_by: attributes; events are then users' groups, unless the data or a file of terms has events.
@@ -95,7 +95,7 @@ def certify(
     """Certify the model in a folder: D <= D_upper with probability 1 - delta, certified where D_upper <= gamma.
 
     notion: dp, eo or cf. decision: soft (probabilities) or hard (choices). mentions: a file of terms, whose identities are the events;
-    else the data's own events, else the users' groups by `group_by`. Further arguments: see `Asked`.
+    else the data's own events, else the users' groups by `group_by`. Further arguments: see `CertificateRequest`.
 
     Of the file the model was trained on the certify part is dealt again (`fit(certify_share=...)`, or rows 'certify' of a split column).
     Of another file the rows 'certify' of its split column count, else the test pairs as in `audit`; that training did not see them
@@ -104,15 +104,15 @@ def certify(
     """
     must_be_data(data)
     terms = None if mentions is None else read_mentions(mentions)
-    asked = Asked(
+    request = CertificateRequest(
         notion, gamma, delta, decision, bound, unseen_only, tuple(group_by), tuple(leave_out),
         None if terms is None else terms.fingerprint, read,
     )  # fmt: skip
     loaded = RewardModel.load(model)
-    return issue(loaded, identity(loaded, model, data, asked), data, asked, terms, cache, progress)
+    return issue(loaded, identity(loaded, model, data, request), data, request, terms, cache, progress)
 
 
-def identity(loaded: RewardModel, folder: str | Path, data: PreferenceData, asked: Asked) -> Json:
+def identity(loaded: RewardModel, folder: str | Path, data: PreferenceData, request: CertificateRequest) -> Json:
     """The fields that say which model, data and program: hashes, before anything is computed."""
     source = hashlib.sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in CODE)).hexdigest()
     return {
@@ -126,8 +126,8 @@ def identity(loaded: RewardModel, folder: str | Path, data: PreferenceData, aske
             "file_sha256": data.fingerprint,
             "read_sha256": data_digest(data),
             "rows": one_line(rows_read(data)),
-            "read": None if asked.read is None else dict(asked.read),
-            "how": asked.how,
+            "read": None if request.read is None else dict(request.read),
+            "how": request.how,
         },
     }
 
@@ -138,23 +138,29 @@ def drawn_from(known: Json) -> int:
     The order in which the betting bound takes users, and the deal of a file that the model was not trained on, move the bound by points;
     nobody who certifies may try several.
     """
-    told = f"{known['model']['sha256']} {known['data']['read_sha256']}"
-    return int(hashlib.sha256(told.encode()).hexdigest()[:12], 16)
+    hashes = f"{known['model']['sha256']} {known['data']['read_sha256']}"
+    return int(hashlib.sha256(hashes.encode()).hexdigest()[:12], 16)
 
 
 def issue(
-    loaded: RewardModel, known: Json, data: PreferenceData, asked: Asked, terms: Mentions | None, cache: Path | None, progress: Progress
+    loaded: RewardModel,
+    known: Json,
+    data: PreferenceData,
+    request: CertificateRequest,
+    terms: Mentions | None,
+    cache: Path | None,
+    progress: Progress,
 ) -> CertificateReport:
     """The certificate from its request alone: the same request over the same model and data gives the same document."""
     order = drawn_from(known)
     whole = data
-    data, split, part, own, seed = _dealt(whole, loaded, order)
+    data, split, part, trained_here, seed = _dealt(whole, loaded, order)
     encoding = Encoding(loaded.encoder, loaded.with_prompt, cache=cache)
-    grouping = Grouping(asked.group_by)
+    grouping = Grouping(request.group_by)
     ready = prepare(data, split, encoding, grouping, feature_map=loaded.feature_map, seed=seed, progress=progress, whole=whole)
-    events = events_of(ready, asked.notion, terms, asked.leave_out)
-    rows = np.flatnonzero(ready.strict(split.rows(part)) & (~asked.unseen_only | split.unseen[data.user]))
-    if asked.unseen_only and not own:
+    events = events_of(ready, request.notion, terms, request.leave_out)
+    rows = np.flatnonzero(ready.strict(split.rows(part)) & (~request.unseen_only | split.unseen[data.user]))
+    if request.unseen_only and not trained_here:
         raise DataError(
             "nobody knows whom training saw: this is not its file", expected="the file of the fit", remedy="leave --unseen-users out"
         )
@@ -165,28 +171,30 @@ def issue(
         raise DataError(
             f"there is nothing to certify: {in_short(flaw)}", expected="a model that tells pairs apart", remedy="look at its scores first"
         )
-    found = rates.rates(margin, data.user[rows], events.take(rows), asked.notion, DECISIONS[asked.decision])
-    made = certificate.certify(found, asked.notion, asked.gamma, asked.delta, asked.bound, seed=order)
-    seen = int((~split.unseen[found.user]).sum()) if own else None
+    measured = rates.rates(margin, data.user[rows], events.take(rows), request.notion, DECISIONS[request.decision])
+    made = certificate.certify(measured, request.notion, request.gamma, request.delta, request.bound, seed=order)
+    seen = int((~split.unseen[measured.user]).sum()) if trained_here else None
     dealt = {
         "part": SPLITS[part],
-        "rule": one_line(split.rule if own else f"{SPLITS[part]} pairs; {int(split.history.sum()):,} other pairs may be read as history."),
+        "rule": one_line(
+            split.rule if trained_here else f"{SPLITS[part]} pairs; {int(split.history.sum()):,} other pairs may be read as history."
+        ),
         "seed": None if split.unit == "given" else seed,
         "digest": split_digest(split),
         "users": made.n_users,
         "users_in_training": seen,
-        "checked": CHECKED if own else certificate.NOT_CHECKED,
+        "checked": CHECKED if trained_here else certificate.NOT_CHECKED,
     }
-    return CertificateReport(_document(made, asked, events, dealt, known, seen), () if made.certified else needed(found, made))
+    return CertificateReport(_document(made, request, events, dealt, known, seen), () if made.certified else needed(measured, made))
 
 
 def _dealt(data: PreferenceData, loaded: RewardModel, seed: int) -> tuple[PreferenceData, Split, int, bool, int]:
     """(the data that was split, its split, the part that counts, whether it is the model's own file, the seed it was dealt with)."""
     facts = loaded.facts
-    own = facts.get("data") == data.fingerprint
-    seed = int(facts["seed"]) if own else seed
-    data, split = deal(data, seed=seed, shares=facts.get("shares", DEAL) if own else DEAL)
-    if own and facts.get("split") != split_digest(split):
+    trained_here = facts.get("data") == data.fingerprint
+    seed = int(facts["seed"]) if trained_here else seed
+    data, split = deal(data, seed=seed, shares=facts.get("shares", DEAL) if trained_here else DEAL)
+    if trained_here and facts.get("split") != split_digest(split):
         expected = (
             "the same columns, source, --on-bad, --swap and split column as in `evenhand fit`, so that training pairs can be left out"
         )
@@ -195,37 +203,37 @@ def _dealt(data: PreferenceData, loaded: RewardModel, seed: int) -> tuple[Prefer
         )
     if split.rows(CERTIFY).any():
         part = CERTIFY
-    elif own:
+    elif trained_here:
         expected = "pairs that neither training nor selection nor the report saw"
         remedy = "fit again with --certify-share 0.25 (in Python certify_share=0.25), mark rows 'certify' in a split column, or bring another file"
         raise DataError("the model was trained on this file and kept no certify part", expected=expected, remedy=remedy)
     else:
         part = TEST
-    if not own:  # nobody was seen in training: whatever does not count may be read
+    if not trained_here:  # nobody was seen in training: whatever does not count may be read
         split = replace(split, history=readable(split), unseen=np.ones(len(data.users), bool))
     if not split.rows(part).any():
         raise no_test_pairs()
-    return data, split, part, own, seed
+    return data, split, part, trained_here, seed
 
 
-def _document(made: Certificate, asked: Asked, events: Events, dealt: Json, known: Json, seen: int | None) -> Json:
+def _document(made: Certificate, request: CertificateRequest, events: Events, dealt: Json, known: Json, seen: int | None) -> Json:
     """certificate.json, sealed. Names are printable; neither ids nor texts of users are in it."""
     numbers = [{**vars(e), "name": one_line(e.name)} for e in made.events]
     return sealed(
         {
             "format": FORMAT,
             "certified": made.certified,
-            "claim": claim(made, asked.decision, asked.unseen_only),
+            "claim": claim(made, request.decision, request.unseen_only),
             "notion": made.notion,
-            "decision": asked.decision,
+            "decision": request.decision,
             "gamma": made.gamma,
             "delta": made.delta,
             "bound": made.bound,
             "seed": made.seed,
-            "unseen_only": asked.unseen_only,
-            "group_by": list(asked.group_by),
-            "leave_out": list(asked.leave_out),
-            "mentions": asked.mentions,
+            "unseen_only": request.unseen_only,
+            "group_by": list(request.group_by),
+            "leave_out": list(request.leave_out),
+            "mentions": request.mentions,
             "d_hat": made.d_hat,
             "radius": made.radius,
             "d_upper": made.d_upper,

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from evenhand.audits.frontier import RateBoard, cells, constraint_front, counted, noise, violated
+from evenhand.audits.frontier import RateBoard, constraint_front, counted, noise, violated
 from evenhand.audits.intervals import MOST_CONTRASTS, mean_of_users
 from evenhand.audits.ranking import Board, Judged, Levels, front, levels, over_seeds, pairwise, unfairness
-from evenhand.audits.rates import DECISIONS, NOTIONS, Notion
+from evenhand.audits.rates import DECISIONS, cells
 from evenhand.audits.results import Comparison, ConstraintFront, EventCount, Front, Result, Violated
-from evenhand.core import SMALLEST_CELL, Estimate, EvenhandError, PreferenceData
+from evenhand.core import NOTIONS, SMALLEST_CELL, Estimate, EvenhandError, Notion, PreferenceData
 from evenhand.methods.faro import Faro
 from evenhand.workflows.facts import LIMITS, facts
 from evenhand.workflows.trials import Entry, Failure, Trial, cannot, notion_of
@@ -55,18 +55,18 @@ class Comparing:
 
     def results(self, data: PreferenceData, trials: Sequence[Trial | Failure], more: Mapping[str, str]) -> Comparison:
         """The findings. Entries that failed in a seed stand in their row with the reason, and are compared with none."""
-        found: dict[str, list[Trial]] = defaultdict(list)
+        by_entry: dict[str, list[Trial]] = defaultdict(list)
         failed: dict[str, list[str]] = defaultdict(list)
         for t in trials:
             if isinstance(t, Failure):
                 failed[t.entry].append(t.why)
             else:
-                found[t.entry].append(t)
+                by_entry[t.entry].append(t)
         whole = [e.name for e in self.entries if not failed[e.name]]
         if not whole:
             why = next(w for reasons in failed.values() for w in reasons)
             raise EvenhandError(f"Every entry failed; the first: {why}")
-        runs = [sorted(found[name], key=lambda t: t.seed) for name in whole]
+        runs = [sorted(by_entry[name], key=lambda t: t.seed) for name in whole]
         boards = {cell: board(runs, cell) for cell in ("valid", "test")}
         seen = levels(boards["valid"]), levels(boards["test"])
         cells = {
@@ -81,7 +81,7 @@ class Comparing:
         bound = self.bound(runs, whole.index(ahead), seen)
 
         def result(entry: Entry) -> Result:
-            some = found[entry.name]
+            some = by_entry[entry.name]
             about: dict[str, Any] = {
                 "name": entry.name,
                 "settings": _settings(some),
@@ -126,7 +126,7 @@ class Comparing:
                 *bound.left_out,
             ),
             command=self.command,
-            details={t.entry: {str(u.seed): dict(u.settings) for u in found[t.entry]} for t in (r[0] for r in runs) if t.tried > 1},
+            details={t.entry: {str(u.seed): dict(u.settings) for u in by_entry[t.entry]} for t in (r[0] for r in runs) if t.tried > 1},
             events=bound.events,
             events_rule=bound.rule,
             constraint_fronts=bound.fronts,
@@ -136,16 +136,16 @@ class Comparing:
         """Panel 8 for every constraint that the trials hold rates of, those that entries are held to first. seen: levels on validation and
         test pairs.
         """
-        names, asked = [some[0].entry for some in runs], [n for e in self.entries if (n := notion_of(e.method))]
+        names, constrained = [trials[0].entry for trials in runs], [n for e in self.entries if (n := notion_of(e.method))]
         gammas = {e.method.gamma for e in self.entries if isinstance(e.method, Faro) and e.method.gamma < 1}
         gamma = self.tolerance if self.tolerance is not None else gammas.pop() if len(gammas) == 1 else GAMMA
         accuracy = seen[0].value[:, -1], seen[1].value[:, -1]
         out, lines = Bound(runs[0][0].events_rule), self.lines(names)
-        for notion in sorted(NOTIONS, key=lambda n: n not in asked):
+        for notion in sorted(NOTIONS, key=lambda n: n not in constrained):
             valid, test = (rate_board(runs, cell, notion) for cell in ("valid", "test"))
             if valid is None or test is None or not (valid.seeds() and test.seeds()):
                 continue
-            if notion not in asked and len(test.compared) > MOST_CONTRASTS:
+            if notion not in constrained and len(test.compared) > MOST_CONTRASTS:
                 out.left_out += (
                     f"Left out: {NOTIONS[notion]} would compare {len(test.compared):,} pairs of events, and no entry is held to it.",
                 )
@@ -212,16 +212,16 @@ def rate_board(runs: Sequence[Sequence[Trial]], cell: str, notion: Notion) -> Ra
         places = [events.index(name) for name in cells(notion, t.events)[0]]
         pairs[s, places] = t.arrays[f"{cell}.{notion}.pairs"]
         for d, values in of.items():
-            for e, some in enumerate(runs):
-                values[e, s][:, places] = some[s].arrays[f"{cell}.{notion}.{d}"]
+            for e, trials in enumerate(runs):
+                values[e, s][:, places] = trials[s].arrays[f"{cell}.{notion}.{d}"]
     return RateBoard(notion, events, compared, of, pairs)
 
 
-def _cost(found: Levels, entry: int, reference: int) -> Estimate:
+def _cost(levels: Levels, entry: int, reference: int) -> Estimate:
     """Accuracy of all users minus the reference's, paired by user."""
-    weights = np.zeros(len(found.value))
+    weights = np.zeros(len(levels.value))
     weights[entry], weights[reference] = 1.0, -1.0
-    return found.estimate(weights, len(found.users) - 1, "difference of accuracy", "all")
+    return levels.estimate(weights, len(levels.users) - 1, "difference of accuracy", "all")
 
 
 def board(runs: Sequence[Sequence[Trial]], cell: str, *, unseen: bool | None = None) -> Board:
@@ -229,17 +229,17 @@ def board(runs: Sequence[Sequence[Trial]], cell: str, *, unseen: bool | None = N
     first = runs[0]
     groups = tuple(dict.fromkeys(name for t in first for name in t.groups))
     number = [np.array([groups.index(name) for name in t.groups] + [-1]) for t in first]  # the last answers for -1
-    accuracy = np.stack([np.stack([t.arrays[f"{cell}.accuracy"] for t in some]) for some in runs])
+    accuracy = np.stack([np.stack([t.arrays[f"{cell}.accuracy"] for t in trials]) for trials in runs])
     if unseen is not None:
         accuracy = np.where(np.stack([t.arrays["unseen"].astype(bool) == unseen for t in first]), accuracy, np.nan)
     return Board(
-        tuple(some[0].entry for some in runs),
+        tuple(trials[0].entry for trials in runs),
         groups,
         accuracy,
         np.stack([n[t.arrays["group"]] for n, t in zip(number, first, strict=True)]),
         np.stack([t.arrays["support"].astype(np.float64) for t in first]),
         np.stack([t.arrays[f"{cell}.pairs"] for t in first]),
-        tuple(_judged([some[s] for some in runs], cell) for s in range(len(first))),
+        tuple(_judged([trials[s] for trials in runs], cell) for s in range(len(first))),
     )
 
 
@@ -251,28 +251,28 @@ def _judged(trials: Sequence[Trial], cell: str) -> Judged:
     return Judged(user, prompt, first, second, share, np.stack([t.arrays[f"{cell}.pair_right"] for t in trials]))
 
 
-def row(found: Levels, of: Board, entry: int) -> tuple[Estimate, ...]:
+def row(levels: Levels, of: Board, entry: int) -> tuple[Estimate, ...]:
     """Accuracy of one entry in every group, all users last."""
     one = np.zeros(len(of.names))
     one[entry] = 1.0
-    return tuple(found.estimate(one, c, "accuracy", name) for c, name in enumerate((*of.groups, "all")))
+    return tuple(levels.estimate(one, c, "accuracy", name) for c, name in enumerate((*of.groups, "all")))
 
 
-def _log_loss(some: Sequence[Trial], array: str) -> Estimate:
+def _log_loss(trials: Sequence[Trial], array: str) -> Estimate:
     """Mean over users of each user's mean over seeds, t interval; log-losses are unbounded, so it is not cut at 1."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # users without a test pair
-        mean = np.nanmean(np.stack([t.arrays[array] for t in some]), axis=0)
-    pairs = np.sum([t.arrays["test.pairs"] for t in some], axis=0)
+        mean = np.nanmean(np.stack([t.arrays[array] for t in trials]), axis=0)
+    pairs = np.sum([t.arrays["test.pairs"] for t in trials], axis=0)
     known = ~np.isnan(mean)
     scale = max(1.0, float(mean[known].max())) if known.any() else 1.0  # mean_of_users cuts to [0, 1]
     e = mean_of_users(mean[known] / scale, pairs[known], "log_loss", "all")
     return Estimate(e.value * scale, e.low * scale, e.high * scale, e.n_users, e.n_pairs, e.metric, e.group)
 
 
-def _settings(some: Sequence[Trial]) -> dict[str, str]:
+def _settings(trials: Sequence[Trial]) -> dict[str, str]:
     """Each hyperparameter's value; "by seed" where validation chose differently."""
-    values = {name: {t.settings.get(name, "") for t in some} for t in some for name in t.settings}
+    values = {name: {t.settings.get(name, "") for t in trials} for t in trials for name in t.settings}
     return {name: next(iter(v)) if len(v) == 1 else "by seed" for name, v in values.items()}
 
 

@@ -48,17 +48,17 @@ def in_deals(
     first; every deal's groups. What validation keeps may differ from deal to deal: then the method is judged, and bears its own name.
     """
     roles, known = [m.title for m in reversed(models)], {m.title: m for m in models}
-    found, kept = [deal_of(ready, [known[r] for r in roles], seeds[0])], {roles[0]}
+    deals, kept = [deal_of(ready, [known[r] for r in roles], seeds[0])], {roles[0]}
     groups = [Assignment(seeds[0], ready.groups, ready.support.values)]
     for seed in seeds[1:]:
-        progress("deals", len(found), len(seeds))
+        progress("deals", len(deals), len(seeds))
         ready, trained = another(seed)
         again, last = {m.title: m for m in trained}, trained[-1]
         kept.add(last.title)
-        found.append(deal_of(ready, [last, *(again.get(r, last) for r in roles[1:])], seed))
+        deals.append(deal_of(ready, [last, *(again.get(r, last) for r in roles[1:])], seed))
         groups.append(Assignment(seed, ready.groups, ready.support.values))
     progress("deals", len(seeds), len(seeds))
-    return found, [roles[0] if len(kept) == 1 else f"{method}, as chosen in each deal", *roles[1:]], groups
+    return deals, [roles[0] if len(kept) == 1 else f"{method}, as chosen in each deal", *roles[1:]], groups
 
 
 def deal_of(ready: Prepared, models: Sequence[Model], seed: int) -> Deal:

@@ -13,9 +13,9 @@ from evenhand.audits.deals import Deal, over_deals, undecided, verdicts
 from evenhand.audits.examine import examine_model
 from evenhand.audits.findings import Change, FairnessReport, FittedConstraints, ModelFindings, TrainingTrace
 from evenhand.audits.outcomes import Outcomes
-from evenhand.audits.rates import NOTIONS, Notion
+from evenhand.audits.rates import cells
 from evenhand.audits.verdicts import check_requirements
-from evenhand.core import PreferenceData
+from evenhand.core import NOTIONS, Notion, PreferenceData
 from evenhand.data.splits import CELLS, TEST, deal, deal_with
 from evenhand.encode.minilm import MiniLM
 from evenhand.methods.faro import Faro
@@ -26,12 +26,13 @@ from evenhand.serve.reward_model import RewardModel
 from evenhand.training.loop import Constrained, Fitted
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.assignments import Assignment
-from evenhand.workflows.audit import Asked, must_be_data, no_test_pairs
-from evenhand.workflows.compared import check_constraints
-from evenhand.workflows.compared import examined as examined_constraints
+from evenhand.workflows.audit import must_be_data, no_test_pairs
 from evenhand.workflows.deals import DEALS, in_deals, number_of
+from evenhand.workflows.events import check_constraints
+from evenhand.workflows.events import examined as examined_constraints
 from evenhand.workflows.facts import FORMULAS, facts, joined, limits, model_hash, split_digest
 from evenhand.workflows.prepare import Encoding, Prepared, Progress, held_out, judged, prepare, silent, stability
+from evenhand.workflows.settings import AuditSettings
 from evenhand.workflows.trained import Model, asked, train_models
 
 
@@ -79,29 +80,29 @@ def fit(
     deals; the model and the rest of the report are the first deal's. None = 5 where responses are dealt, as with votes, else 1. keep: is given
     the model as soon as it is trained, before it is judged, so that whatever happens then does not lose it:
     keep=lambda model: model.save("out/model"). say: is told, before training, what cannot be said of these data. Further arguments are the
-    fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated, assignments.
+    fields of `AuditSettings`: grouping, tolerance, require, resamples, seed, simulated, assignments.
     Raises EvenhandError on unknown names, on data without training, validation or test pairs, and before training where users are in fewer
     than two groups and the method works on groups.
     """
     must_be_data(data)
-    held_to = Asked(**wanted)
+    audit_settings = AuditSettings(**wanted)
     chosen = asked(method, dict(settings or {}), head)
     encoding = encoding or Encoding(MiniLM())
     shares = deal_with(certify_share)
     whole = data
-    data, split = deal(whole, seed=held_to.seed, shares=shares)
+    data, split = deal(whole, seed=audit_settings.seed, shares=shares)
     if not split.rows(TEST).any():
         raise no_test_pairs()
-    ready = prepare(data, split, encoding, held_to.grouping, seed=held_to.seed, progress=progress, whole=whole)
-    held_to.assign(data, Assignment(held_to.seed, ready.groups, ready.support.values))
+    ready = prepare(data, split, encoding, audit_settings.grouping, seed=audit_settings.seed, progress=progress, whole=whole)
+    audit_settings.assign(data, Assignment(audit_settings.seed, ready.groups, ready.support.values))
     ready.check_groups({method: chosen}, say)
-    held_to.check(ready.groups)
-    held_to = _with_own(held_to, chosen)
-    check_constraints(ready, list(dict.fromkeys([*_notions(chosen), *(notion for notion, _ in held_to.constraints)])))
-    count = number_of(deals, split.unit, constrained=bool(held_to.constraints), certify_share=certify_share)
-    trained = train_models(ready, method, chosen, held_to.seed, tune_settings, progress)
+    audit_settings.check(ready.groups)
+    audit_settings = _with_own(audit_settings, chosen)
+    check_constraints(ready, list(dict.fromkeys([*_notions(chosen), *(notion for notion, _ in audit_settings.constraints)])))
+    count = number_of(deals, split.unit, constrained=bool(audit_settings.constraints), certify_share=certify_share)
+    trained = train_models(ready, method, chosen, audit_settings.seed, tune_settings, progress)
     last = trained.models[-1]
-    about = {"method": last.name, "title": last.title, "seed": held_to.seed, "data": data.fingerprint, "split": split_digest(split)}
+    about = {"method": last.name, "title": last.title, "seed": audit_settings.seed, "data": data.fingerprint, "split": split_digest(split)}
     shared = {"shares": list(shares)} if certify_share else {}  # `audit` and `certify` deal the same split again
     model = RewardModel(
         encoding.encoder,
@@ -116,50 +117,55 @@ def fit(
     progress("audit", 0, 1)
     models = {m.title: m for m in trained.models}
     more = {**_about(last.ready, model), "tuned": _tuned(tune_settings)}
-    report = _report(ready, models, trained.traces, held_to, more, trained.kept)
+    report = _report(ready, models, trained.traces, audit_settings, more, trained.kept)
     progress("audit", 1, 1)
 
     def another(seed: int) -> tuple[Prepared, Sequence[Model]]:
         data, split = deal(whole, seed=seed, shares=shares)
-        ready = prepare(data, split, encoding, held_to.grouping, seed=seed, progress=progress, whole=whole)
+        ready = prepare(data, split, encoding, audit_settings.grouping, seed=seed, progress=progress, whole=whole)
         return ready, train_models(ready, method, chosen, seed, tune_settings, progress).models
 
     if count > 1:
-        seeds = range(held_to.seed, held_to.seed + count)
+        seeds = range(audit_settings.seed, audit_settings.seed + count)
         found, names, groups = in_deals(method, ready, trained.models, seeds, another, progress)
-        held_to.assign(data, *groups)
-        report = Report(with_deals(report.findings, found, names, split.unit, held_to))
+        audit_settings.assign(data, *groups)
+        report = Report(with_deals(report.findings, found, names, split.unit, audit_settings))
     elif split.unit == "responses" and deals == 1:
         told = undecided(report.findings.requirements, f"leave --deals 1 out, or ask for --deals {DEALS}")
         report = Report(replace(report.findings, requirements=told))
     return Fit(model, report, trained.kept)
 
 
-def with_deals(found: FairnessReport, deals: Sequence[Deal], roles: Sequence[str], unit: str, asked: Asked) -> FairnessReport:
+def with_deals(found: FairnessReport, deals: Sequence[Deal], roles: Sequence[str], unit: str, settings: AuditSettings) -> FairnessReport:
     """The first deal's report with what all deals say, and verdicts over them."""
     board, levels, over = over_deals(deals, roles, unit)
-    first, last = asked.seed, asked.seed + len(deals) - 1
+    first, last = settings.seed, settings.seed + len(deals) - 1
     told = f"{len(deals)} deals of {unit}, seeds {first} to {last}; verdicts are over all of them, the model and the other panels are the first's"
     return replace(
         found,
-        requirements=verdicts(board, levels, asked.require, tolerance=asked.tolerance, seed=asked.seed, flaw=found.flaw),
+        requirements=verdicts(board, levels, settings.require, tolerance=settings.tolerance, seed=settings.seed, flaw=found.flaw),
         deals=over,
         facts={**found.facts, "deals": told},
     )
 
 
 def _report(
-    ready: Prepared, models: Mapping[str, Model], traces: Sequence[TrainingTrace], asked: Asked, more: Mapping[str, str], kept: str
+    ready: Prepared,
+    models: Mapping[str, Model],
+    traces: Sequence[TrainingTrace],
+    settings: AuditSettings,
+    more: Mapping[str, str],
+    kept: str,
 ) -> Report:
     """The last of the models beside the others, on the test pairs; it reads the features of `own`, the others those of `ready`."""
     test, where = ready.split.rows(TEST), held_out(ready.split)
     outcomes = {n: judged(m.ready, m.fitted.scorer, ready.counted(test), n, where) for n, m in models.items()}
     *others, name = models
     own, last = models[name].ready, models[name].fitted
-    sides = [judged(models[n].ready, models[n].fitted.scorer, test, n, where) for n in (*others[-1:], name)] if asked.constraints else []
+    sides = [judged(models[n].ready, models[n].fitted.scorer, test, n, where) for n in (*others[-1:], name)] if settings.constraints else []
     events = None if ready.events is None else ready.events.take(test)
     game = last.constrained
-    fitted_to = {n: _game(game, last, ready) for n, _ in asked.constraints if game is not None and n == game.notion}
+    fitted_to = {n: _game(n, game, last, ready) for n, _ in settings.constraints if game is not None and n == game.notion}
     before = outcomes[others[-1]] if others else None
     left = joined(ready.data, ready.split.exclusions)
 
@@ -169,21 +175,21 @@ def _report(
             ready.groups,
             ready.support.values,
             ready.support.rule,
-            resamples=asked.resamples,
-            seed=asked.seed,
+            resamples=settings.resamples,
+            seed=settings.seed,
             exclusions=ready.data.exclusions,
         )
 
     def changed(other: str) -> Change:
-        return compare(outcomes[other], outcomes[name], ready.groups, resamples=asked.resamples, seed=asked.seed)
+        return compare(outcomes[other], outcomes[name], ready.groups, resamples=settings.resamples, seed=settings.seed)
 
     cells = ((cell, ready.counted(ready.split.scored(number))) for number, cell in enumerate(CELLS))
     return Report(
         FairnessReport(
             title=f"{name} on {ready.data.source}",
-            simulated=asked.simulated,
+            simulated=settings.simulated,
             requirements=check_requirements(
-                outcomes[name], ready.groups, asked.require, tolerance=asked.tolerance, before=before, seed=asked.seed
+                outcomes[name], ready.groups, settings.require, tolerance=settings.tolerance, before=before, seed=settings.seed
             ),
             model=examined(outcomes[name]),
             others=tuple(examined(outcomes[other]) for other in others),
@@ -192,11 +198,11 @@ def _report(
             training=tuple(traces),
             groups_rule=ready.groups.rule,
             exclusions=left,
-            facts=facts(ready.data, asked.seed, {**more, "stability": stability(own, last.scorer, test, asked.seed).sentence}),
+            facts=facts(ready.data, settings.seed, {**more, "stability": stability(own, last.scorer, test, settings.seed).sentence}),
             formulas=FORMULAS,
             limits=limits(own.with_prompt),
-            command=asked.command,
-            constraints=examined_constraints(asked, sides[0] if others else None, sides[-1], events, fitted_to) if sides else (),
+            command=settings.command,
+            constraints=examined_constraints(settings, sides[0] if others else None, sides[-1], events, fitted_to) if sides else (),
             flaw=broken(outcomes[name], ready.groups),
             kept=kept,
         )
@@ -208,18 +214,16 @@ def _notions(method: Any) -> list[Notion]:
     return [n for n in NOTIONS if n == method.notion.__name__] if isinstance(method, (Faro, Penalty)) else []
 
 
-def _with_own(asked: Asked, method: Any) -> Asked:
+def _with_own(settings: AuditSettings, method: Any) -> AuditSettings:
     """A constrained method's own constraint is audited, unless another gamma was asked for."""
-    own = [(n, method.gamma) for n in _notions(method) if isinstance(method, Faro) and n not in dict(asked.constraints)]
-    return replace(asked, constraints=(*asked.constraints, *own))
+    own = [(n, method.gamma) for n in _notions(method) if isinstance(method, Faro) and n not in dict(settings.constraints)]
+    return replace(settings, constraints=(*settings.constraints, *own))
 
 
-def _game(game: Constrained, fitted: Fitted, ready: Prepared) -> FittedConstraints:
+def _game(notion: Notion, game: Constrained, fitted: Fitted, ready: Prepared) -> FittedConstraints:
     """A constrained fit's record with the constraints' names: which event's rate may not lie above which."""
-    names = list(ready.events.names) if ready.events is not None else []
-    cells = [f"{name}, label {label}" for name in names for label in (0, 1)] if game.notion == "eo" else names
-    rows = game.matrix.tolist()
-    told = ["matched sets"] if game.notion == "cf" else [f"{cells[row.index(1.0)]} above {cells[row.index(-1.0)]}" for row in rows]
+    names, _ = cells(notion, () if ready.events is None else ready.events.names)
+    told = names if notion == "cf" else [f"{names[row.index(1.0)]} above {names[row.index(-1.0)]}" for row in game.matrix.tolist()]
     best = fitted.trace.best_epoch
     return FittedConstraints(
         tuple(told), tuple(game.valid), tuple(game.train), tuple(map(tuple, game.multipliers)), best, game.feasible(best), game.gamma,

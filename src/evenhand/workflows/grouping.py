@@ -44,12 +44,12 @@ class Grouping:
 
     def events(self, data: PreferenceData, groups: Groups) -> Events | None:
         """What constraints compare: the data's own groups of pairs; else users' groups by attributes; else matched sets alone, if any."""
-        own = data.events
-        if own is not None and own.names:
-            return own
+        given = data.events
+        if given is not None and given.names:
+            return given
         if self.attributes:
             return from_groups(data, groups)
-        return own if own is not None and own.twin is not None else None
+        return given if given is not None and given.twin is not None else None
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ class WordDirections:
             out[rows] = FeatureMap.fit(responses, None, recipe=DIRECTIONS).apply(responses, None)
         return out
 
-    def __call__(self, some: PreferenceData) -> np.ndarray:
-        """float[users, d] over the pairs of `some`, rows of the data with the same texts; 0 without any."""
-        pairs = some.take(has_texts(some) if some.tie is None else has_texts(some) & ~some.tie)
-        shape, ones = (len(some.users), len(self.features)), np.ones(len(pairs), np.float32)
+    def __call__(self, data: PreferenceData) -> np.ndarray:
+        """float[users, d] over the pairs of `data`, rows of the whole data with the same texts; 0 without any."""
+        pairs = data.take(has_texts(data) if data.tie is None else has_texts(data) & ~data.tie)
+        shape, ones = (len(data.users), len(self.features)), np.ones(len(pairs), np.float32)
         signs = csr_array((ones, (pairs.user, pairs.chosen)), shape) - csr_array((ones, (pairs.user, pairs.rejected)), shape)
-        return np.asarray(signs @ self.features) / np.maximum(np.bincount(pairs.user, minlength=len(some.users)), 1)[:, None]
+        return np.asarray(signs @ self.features) / np.maximum(np.bincount(pairs.user, minlength=len(data.users)), 1)[:, None]
 
 
 def support_of(

@@ -13,7 +13,7 @@ import torch
 
 from evenhand.audits.outcomes import Outcomes, outcomes_of
 from evenhand.audits.stability import Stability, check_stability
-from evenhand.core import DataError, EvenhandError, Events, Groups, History, Oriented, Pairs, PreferenceData
+from evenhand.core import DataError, EvenhandError, Events, Groups, History, Pairs, PreferenceData
 from evenhand.data.matched import tied_texts
 from evenhand.data.splits import MIN_PROMPTS, TEST, TRAIN, VALID, Split
 from evenhand.data.support import Support
@@ -150,16 +150,8 @@ class Prepared:
             torch.from_numpy(weight[rows].astype(np.float32)),
             torch.from_numpy(self.groups.of_user[data.user[rows]].astype(np.int64)),
             self.blocks(rows),
-            self.oriented(rows),
+            None if self.events is None else self.events.take(rows).tensors(),
         )
-
-    def oriented(self, rows: np.ndarray) -> Oriented | None:
-        """The events of the pairs at mask `rows` as training takes them."""
-        if self.events is None:
-            return None
-        some = self.events.take(rows)
-        twin = np.full(len(some.first), -1, np.int64) if some.twin is None else some.twin.astype(np.int64)
-        return Oriented(torch.from_numpy(some.of_pair.astype(np.int64)), torch.from_numpy(some.first), torch.from_numpy(twin))
 
     def blocks(self, rows: np.ndarray) -> torch.Tensor | None:
         """What two pairs of a user at mask `rows` may share: a prompt, int64[n], else responses, int64[n, 2]; None where they share none.
@@ -174,9 +166,9 @@ class Prepared:
             prompt, sides, count = tied[data.prompt], (tied[data.chosen], tied[data.rejected]), len(data.texts)
         if self.by_prompt:
             return torch.from_numpy(prompt[rows].astype(np.int64))
-        judged = np.stack([side[rows] for side in sides], axis=1).astype(np.int64)
-        different = np.unique(data.user[rows].astype(np.int64)[:, None] * count + judged)
-        return torch.from_numpy(judged) if len(different) < judged.size else None
+        responses = np.stack([side[rows] for side in sides], axis=1).astype(np.int64)
+        different = np.unique(data.user[rows].astype(np.int64)[:, None] * count + responses)
+        return torch.from_numpy(responses) if len(different) < responses.size else None
 
     @property
     def by_prompt(self) -> bool:

@@ -15,9 +15,9 @@ EQUAL, DIFFERENT = 0.5, 0.01  # shares from which it is said
 
 def score_facts(data: PreferenceData, scores: Sequence[str], margin: np.ndarray) -> dict[str, str]:
     """Name → sentence, for the report's facts; nothing where nothing is odd. margin float[n]: chosen minus rejected."""
-    found = {}
+    notes = {}
     if (equal := float((margin == 0).mean())) >= EQUAL:
-        found[EQUAL_SCORES] = (
+        notes[EQUAL_SCORES] = (
             f"{int((margin == 0).sum()):,} of {len(data):,} pairs ({equal:.1%}) have the same score on both sides: accuracy is near one half there, "
             "and gaps between groups shrink with it."
         )
@@ -27,18 +27,18 @@ def score_facts(data: PreferenceData, scores: Sequence[str], margin: np.ndarray)
         reward = np.concatenate([data.numbers[name][texts] for name in scores])
         text = np.concatenate([rows.chosen, rows.rejected])
         user, prompt = np.tile(rows.user, 2), np.tile(rows.prompt, 2)
-        everybody, own = _several(reward, prompt, text), _several(reward, user, prompt, text)
-        if own[0] >= max(1, DIFFERENT * own[1]):
-            found[SEVERAL_SCORES] = (
-                f"{own[0]:,} of {own[1]:,} responses that were scored more than once for one user and prompt have several scores: "
+        everybody, by_user = _several(reward, prompt, text), _several(reward, user, prompt, text)
+        if by_user[0] >= max(1, DIFFERENT * by_user[1]):
+            notes[SEVERAL_SCORES] = (
+                f"{by_user[0]:,} of {by_user[1]:,} responses that were scored more than once for one user and prompt have several scores: "
                 "the scores depend on more than user, prompt and response."
             )
         elif everybody[0] >= max(1, DIFFERENT * everybody[1]):
-            found[SEVERAL_SCORES] = (
+            notes[SEVERAL_SCORES] = (
                 f"{everybody[0]:,} of {everybody[1]:,} responses that were scored more than once for one prompt have several scores: "
                 "the model is personalised, or its scores depend on more than the text."
             )
-    return found
+    return notes
 
 
 def _several(reward: np.ndarray, *keys: np.ndarray) -> tuple[int, int]:

@@ -31,8 +31,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from evenhand.audits.metrics import correct, log_loss
-from evenhand.audits.rates import DECISIONS, NOTIONS, Notion, matched_gaps, rates
-from evenhand.core import DataError, EvenhandError, Events, Exclusions, Groups, PreferenceData, clip
+from evenhand.audits.rates import DECISIONS, matched_gaps, rates
+from evenhand.core import NOTIONS, DataError, EvenhandError, Events, Exclusions, Groups, Notion, PreferenceData, clip
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal
 from evenhand.methods.faro import Faro
 from evenhand.methods.pafo import Pafo
@@ -45,7 +45,7 @@ from evenhand.training.tune import fit_all, tune
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.assignments import Assignment, write
 from evenhand.workflows.audit import no_test_pairs
-from evenhand.workflows.compared import check_constraints
+from evenhand.workflows.events import check_constraints
 from evenhand.workflows.facts import data_digest, joined
 from evenhand.workflows.grouping import Grouping
 from evenhand.workflows.prepare import Encoding, Prepared, Progress, prepare
@@ -275,7 +275,7 @@ def settings(method: Any) -> dict[str, str]:
 
 def is_matched(events: Events) -> bool:
     """Whether two pairs are matched."""
-    twins = np.zeros(0) if events.twin is None else events.twin[events.twin >= 0]
+    twins = events.sets[events.sets >= 0]
     return len(np.unique(twins)) < len(twins)
 
 

@@ -11,7 +11,7 @@ from evenhand.data.mentions import read_mentions
 from evenhand.report.certificate import CertificateReport
 from evenhand.serve.reward_model import RewardModel
 from evenhand.workflows.audit import must_be_data
-from evenhand.workflows.certify import FORMAT, Asked, identity, issue
+from evenhand.workflows.certify import FORMAT, CertificateRequest, identity, issue
 from evenhand.workflows.prepare import Progress, silent
 from evenhand.workflows.sealed import Json, Refused, compare, read_document, refused
 
@@ -33,27 +33,27 @@ def verify(
     again, since the model's folder was changed or the data does not hold what is asked for, is refused with the reason.
     """
     must_be_data(data)
-    found = read_document(certificate)
-    asked = request(found)
+    document = read_document(certificate)
+    original = request(document)
     try:
         terms = None if mentions is None else read_mentions(mentions)
-        if asked.mentions != (None if terms is None else terms.fingerprint):
+        if original.mentions != (None if terms is None else terms.fingerprint):
             has = "no file of terms was given" if terms is None else f"a file of terms with SHA-256 {terms.fingerprint[:16]}…"
-            wanted = "none" if asked.mentions is None else f"SHA-256 {asked.mentions[:16]}… as in 'mentions' (--mentions FILE)"
+            wanted = "none" if original.mentions is None else f"SHA-256 {original.mentions[:16]}… as in 'mentions' (--mentions FILE)"
             raise refused(has, wanted)
         loaded = RewardModel.load(model)
-        known = identity(loaded, model, data, asked)
-        compare({key: found[key] for key in known if key in found}, known)
-        made = issue(loaded, known, data, asked, terms, cache, progress)
+        known = identity(loaded, model, data, original)
+        compare({key: document[key] for key in known if key in document}, known)
+        made = issue(loaded, known, data, original, terms, cache, progress)
     except EvenhandError as error:
         if isinstance(error, Refused):
             raise
         raise refused(f"that it cannot be computed again: {error}", "the model and data it was issued for") from error
-    compare(found, made.document)
+    compare(document, made.document)
     return made
 
 
-def request(document: Json) -> Asked:
+def request(document: Json) -> CertificateRequest:
     """What was asked for when the certificate was issued. Raises Refused where a field is missing or of another kind."""
     if document.get("format") != FORMAT:
         raise refused(f"'format' = {document.get('format')!r}", f"'{FORMAT}'")
@@ -64,7 +64,7 @@ def request(document: Json) -> Asked:
     if not (mentions is None or isinstance(mentions, str)):
         raise refused("'mentions' of another kind", "a SHA-256, or null")
     try:
-        return Asked(
+        return CertificateRequest(
             _taken(document, "notion", str),
             _taken(document, "gamma", float, int),
             _taken(document, "delta", float),

@@ -118,15 +118,15 @@ def layout(names: frozenset[str], first: Mapping[str, Any]) -> Layout | None:
         if match := RESPONSE.fullmatch(name):
             stem, slot = (match["stem"] or match["of"]).lower(), (match["slot"] or match["side"]).lower()
             groups.setdefault(((match["turn"] or "").lower(), stem), {}).setdefault(slot, name)
-    found = {key: slots for key, slots in groups.items() if len(slots) > 1}
+    slotted = {key: slots for key, slots in groups.items() if len(slots) > 1}
     judges = tuple(n for n in sorted(names) if JUDGES.fullmatch(n) and _is_judges(first.get(n)))
     judges = tuple(n for n in judges if is_label(n.removesuffix(QUESTION)))[:1] or judges  # of several questions the one on the whole
     asked = [n for n in sorted(names) if PARALLEL.fullmatch(n) and f"{n}.users" in names]
     lists = min(asked, key=lambda n: (not is_label(n.removesuffix(".responses")), "overall" not in n), default="")
     one_hot = tuple((m["slot"].lower(), n) for n in sorted(names) if (m := ONE_HOT.fullmatch(n)))
     comparisons = []
-    for turn in sorted({turn for turn, _ in found}, key=lambda t: (TURNS.index(t) if t in TURNS else 9, t)):
-        slots = min(((STEMS.index(stem), group) for (t, stem), group in found.items() if t == turn), key=lambda g: g[0])[1]
+    for turn in sorted({turn for turn, _ in slotted}, key=lambda t: (TURNS.index(t) if t in TURNS else 9, t)):
+        slots = min(((STEMS.index(stem), group) for (t, stem), group in slotted.items() if t == turn), key=lambda g: g[0])[1]
         label = _named(names, LABELS, turn)
         label = "" if isinstance(decoded(first.get(label)), (list, dict)) else label
         label = (
@@ -215,23 +215,23 @@ def parse(batches: Iterable[Batch], sides: Sides, seed: int) -> Iterator[Batch]:
     if plan is None:
         raise DataError("the table holds no two responses with a label", expected="such as response_a, response_b, winner",
                         remedy="name the columns: --column response_a=NAME --column response_b=NAME --column label=NAME")  # fmt: skip
-    judged = {c: [j for rows in records for r in rows for j in _judgements(plan, c, r) if not j.left] for c in plan.comparisons}
-    scales = {c: _scale(c, found) for c, found in judged.items()}
-    if all(j.user is None for found in judged.values() for j in found):
-        raise _nobody(judged, scales, whole[0].file)
+    judgements = {c: [j for rows in records for r in rows for j in _judgements(plan, c, r) if not j.left] for c in plan.comparisons}
+    scales = {c: _scale(c, labelled) for c, labelled in judgements.items()}
+    if all(j.user is None for labelled in judgements.values() for j in labelled):
+        raise _nobody(judgements, scales, whole[0].file)
     notes = {scale.note: 0 for scale in scales.values() if scale.note}
     for batch, rows in zip(whole, records):
         yield _pairs(batch, rows, plan, scales, notes)
 
 
-def _scale(comparison: Comparison, judged: Sequence[Judgement]) -> Scale:
-    values = (labels.number(j.label) for j in judged)
+def _scale(comparison: Comparison, judgements: Sequence[Judgement]) -> Scale:
+    values = (labels.number(j.label) for j in judgements)
     return labels.scale_of((v for v in values if v is not None), comparison.slots, comparison.responses)
 
 
-def _nobody(judged: Mapping[Comparison, Sequence[Judgement]], scales: Mapping[Comparison, Scale], file: str) -> DataError:
+def _nobody(judgements: Mapping[Comparison, Sequence[Judgement]], scales: Mapping[Comparison, Scale], file: str) -> DataError:
     """The error of a table that does not say who chose; it says what is in it."""
-    read = [labels.read(j.label, c.slots, scales[c]) for c, found in judged.items() for j in found]
+    read = [labels.read(j.label, c.slots, scales[c]) for c, labelled in judgements.items() for j in labelled]
     choices = [c for c in read if isinstance(c, Choice)]
     ties = sum(c.best < 0 for c in choices)
     return DataError(
@@ -284,23 +284,23 @@ def _pairs(
             given = [record.get(name) for name in comparison.responses]
             if comparison.turn and not any(given) and not record.get(comparison.label):
                 continue  # a turn that did not take place
-            judged = list(_judgements(plan, comparison, record))
-            if not judged:
+            judgements = list(_judgements(plan, comparison, record))
+            if not judgements:
                 bad.append(BadRow(line, NO_JUDGE))
-            for judgement in judged:
+            for judgement in judgements:
                 models = [record.get(plan.models.get(slot, "")) for slot in comparison.slots]
-                found = labels.read(judgement.label, comparison.slots, scales[comparison], models, given)
-                if judgement.left or isinstance(found, Fault):
-                    fault = found if isinstance(found, Fault) and not judgement.left else WITHDRAWN
+                choice = labels.read(judgement.label, comparison.slots, scales[comparison], models, given)
+                if judgement.left or isinstance(choice, Fault):
+                    fault = choice if isinstance(choice, Fault) and not judgement.left else WITHDRAWN
                     column = f"'{comparison.label or plan.lists or next(iter(plan.judges), 'winner')}'"
                     bad.append(
                         BadRow(line, replace(fault, reason=fault.reason.replace("the label", column)), judgement.label, judgement.user)
                     )
                     continue
                 prompt = _asked(record, comparison, said)
-                about = {"user": judgement.user, "strength": found.strength, **({"time": judgement.time} if judgement.time is not None else {}),
+                about = {"user": judgement.user, "strength": choice.strength, **({"time": judgement.time} if judgement.time is not None else {}),
                          **({"expertise": judgement.kind.split("_")[0]} if len(plan.judges) > 1 else {}), **more}  # fmt: skip
-                for i, j in _over(found, given):
+                for i, j in _over(choice, given):
                     made, lost = _pair(prompt, given[i], given[j])
                     left_out += lost
                     if isinstance(made, Fault):
@@ -310,18 +310,18 @@ def _pairs(
                         rows.append(
                             (
                                 line,
-                                {**made, **numbers, "tie": found.best < 0, "chosen_position": i + 1, "rejected_position": j + 1, **about},
+                                {**made, **numbers, "tie": choice.best < 0, "chosen_position": i + 1, "rejected_position": j + 1, **about},
                             )
                         )
-                if comparison.turn and found.best >= 0:
-                    said += [("user", record.get(comparison.prompt) or ""), ("assistant", given[found.best] or "")]
+                if comparison.turn and choice.best >= 0:
+                    said += [("user", record.get(comparison.prompt) or ""), ("assistant", given[choice.best] or "")]
     return replace(batch_of(batch.file, rows, bad), notes={**notes, **({LEFT_OUT: left_out} if left_out else {})})
 
 
-def _over(found: Choice, given: Sequence[Any]) -> list[tuple[int, int]]:
+def _over(choice: Choice, given: Sequence[Any]) -> list[tuple[int, int]]:
     """(better, worse): the chosen response over each other one; of a tie, every two. Of more than two, some may be missing."""
     there = [i for i, v in enumerate(given) if len(given) == 2 or v not in (None, "")]
-    return list(combinations(there, 2)) if found.best < 0 else [(found.best, i) for i in there if i != found.best]
+    return list(combinations(there, 2)) if choice.best < 0 else [(choice.best, i) for i in there if i != choice.best]
 
 
 def _asked(record: Mapping[str, Any], comparison: Comparison, said: Sequence[tuple[str, str]]) -> Any:
@@ -341,20 +341,20 @@ def _pair(prompt: Any, chosen: Any, rejected: Any) -> tuple[dict[str, Any] | Fau
         chosen, rejected = ([{"role": r, "content": t or ""} for q, a in zip(prompt, said) for r, t in (("user", q), ("assistant", a))]
                             for said in (chosen, rejected))  # fmt: skip
         prompt = None
-    told = (
+    conversation = (
         split(prompt, chosen, rejected, prompt is not None)
         if prompt is not None or not isinstance(chosen, str) or is_marked(chosen)
         else None
     )
-    if told is None:
+    if conversation is None:
         texts = "", as_text(chosen), as_text(rejected)
-    elif told.fault:
-        return told.fault, told.left_out
+    elif conversation.fault:
+        return conversation.fault, conversation.left_out
     else:
-        texts = told.prompt, told.chosen, told.rejected
+        texts = conversation.prompt, conversation.chosen, conversation.rejected
     if texts[1] == texts[2]:
         return SAME, 0
-    return dict(zip(("prompt", "chosen", "rejected"), texts)), told.left_out if told else 0
+    return dict(zip(("prompt", "chosen", "rejected"), texts)), conversation.left_out if conversation else 0
 
 
 def _texts(value: Any) -> bool:

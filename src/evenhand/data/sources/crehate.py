@@ -46,8 +46,8 @@ def parse(batches: Iterable[Batch], sides: Sides, seed: int) -> Iterator[Batch]:
 
 
 def _about(record: Mapping[str, Any]) -> dict[str, str]:
-    told = {name: word(record.get(name)) for name in PUBLISHED}
-    return {**told, "age_group": age_group(told["age"])}
+    attributes = {name: word(record.get(name)) for name in PUBLISHED}
+    return {**attributes, "age_group": age_group(attributes["age"])}
 
 
 SAMPLE = (

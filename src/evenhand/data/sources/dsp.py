@@ -34,11 +34,11 @@ def parse(batches: Iterable[Batch], sides: Sides, seed: int) -> Iterator[Batch]:
                 continue
             for domain in DOMAINS:
                 for other in (d for d in (*DOMAINS, "normal") if d != domain):
-                    own, theirs = responses[domain], responses[other]
-                    if own == theirs or not own.strip() or not theirs.strip():
-                        bad.append(BadRow(line, IDENTICAL if own == theirs else EMPTY))
+                    ours, theirs = responses[domain], responses[other]
+                    if ours == theirs or not ours.strip() or not theirs.strip():
+                        bad.append(BadRow(line, IDENTICAL if ours == theirs else EMPTY))
                     else:
-                        pairs.append((line, {"user": domain, "prompt": record.get("query"), "chosen": own, "rejected": theirs}))
+                        pairs.append((line, {"user": domain, "prompt": record.get("query"), "chosen": ours, "rejected": theirs}))
         yield batch_of(batch.file, pairs, bad)
 
 

@@ -50,8 +50,8 @@ def parse(batches: Iterable[Batch], sides: Sides, seed: int) -> Iterator[Batch]:
             elif not texts.get(item):
                 bad.append(BadRow(line, NO_ITEM, user=user))
             else:
-                judged = {"user": user, "prompt": PROMPT, "response": texts[item], "score": VOTES[label]}
-                rows.append((line, {**judged, "language": word(items[item]["lang"]), **about.get(user, unknown)}))
+                judgement = {"user": user, "prompt": PROMPT, "response": texts[item], "score": VOTES[label]}
+                rows.append((line, {**judgement, "language": word(items[item]["lang"]), **about.get(user, unknown)}))
         yield batch_of(batch.file, rows, bad)
 
 
@@ -63,9 +63,9 @@ def _text(post: str, reply: str) -> str:
 
 
 def _about(record: Mapping[str, Any]) -> dict[str, str]:
-    told = {name: word(record.get(name)) for name in PUBLISHED}
-    told = {name: "" if value in WITHDRAWN else value for name, value in told.items()}
-    return {**told, "age_group": age_group(told["age"])}
+    attributes = {name: word(record.get(name)) for name in PUBLISHED}
+    attributes = {name: "" if value in WITHDRAWN else value for name, value in attributes.items()}
+    return {**attributes, "age_group": age_group(attributes["age"])}
 
 
 SAMPLE = (

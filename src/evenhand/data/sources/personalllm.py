@@ -60,9 +60,9 @@ def _choices(batch: Batch) -> Batch:
     pairs: list[tuple[int, dict[str, Any]]] = []
     bad = list(batch.bad)
     for line, record in zip(batch.line.tolist(), batch.records()):
-        found = [*_past(record), *_asked(record)]
-        pairs += [(line, {"user": record["person_id"], **pair}) for pair in found]
-        if not found:
+        choices = [*_past(record), *_asked(record)]
+        pairs += [(line, {"user": record["person_id"], **pair}) for pair in choices]
+        if not choices:
             bad.append(BadRow(line, NO_PAIR))
     return batch_of(batch.file, pairs, bad)
 

@@ -55,12 +55,12 @@ Said = Mapping[str, Mapping[int, tuple[str, str]]]  # conversation → turn → 
 
 
 def _said(records: Sequence[Mapping[str, Any]]) -> Said:
-    found: dict[str, dict[int, tuple[str, str]]] = {}
+    conversations: dict[str, dict[int, tuple[str, str]]] = {}
     for r in records:
-        turns, turn = found.setdefault(str(r.get("conversation_id")), {}), _turn(r)
+        turns, turn = conversations.setdefault(str(r.get("conversation_id")), {}), _turn(r)
         taken = str(r.get("model_response") or "") if r.get("if_chosen") is True or str(r.get("if_chosen")).lower() == "true" else ""
         turns[turn] = str(r.get("user_prompt") or ""), taken or turns.get(turn, ("", ""))[1]
-    return found
+    return conversations
 
 
 def _turn(record: Mapping[str, Any]) -> int:

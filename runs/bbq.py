@@ -1,4 +1,4 @@
-"""Accuracy and bias on BBQ (Parrish et al. 2022, arXiv 2110.08193, sec. 4) of any model that gives three rewards an item.
+"""Items of BBQ for a model's three rewards an item, and its accuracy and bias (Parrish et al. 2022, arXiv 2110.08193, sec. 4).
 
 A model answers with the answer of the highest reward; several within TIE share the answer evenly. In each kind of context
 
@@ -13,18 +13,117 @@ is always right is 0 where an item's mirror image is in the data; of the release
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from evenhand.audits.bootstrap import holding, resampled_sums
 from evenhand.core import Estimate, EvenhandError
-from evenhand.data.bbq_items import Items
+from evenhand.data.reading import read
+from evenhand.data.resolve import SourceHints, resolve
+from evenhand.data.rows import Fault
+from evenhand.data.sources.bbq import Item, item_of
 
+GENDERS = {
+    "woman": "f",
+    "women": "f",
+    "girl": "f",
+    "girls": "f",
+    "man": "m",
+    "men": "m",
+    "boy": "m",
+    "boys": "m",
+}  # as the templates name them
 TIE = 1e-6  # rewards nearer than this to the highest are as high
 LEAST = 0.1  # a sum of shares below it is 0 up to rounding: the smallest share is 1/3
 RIGHT, UNKNOWN, BIASED, NAMED, ITEMS = range(5)  # columns of the sums of each template
+
+
+@dataclass(frozen=True)
+class Items:
+    """Many items as arrays, for scores of three rewards an item. templates: names; template int64[n] indexes them.
+
+    prompts, answers: texts, answers three an item. category: one an item. ambiguous bool[n]. right, unknown, biased int64[n]: places of
+    answers; biased: the one that casts the stereotype's target in the harmful role, -1 where the target is not told.
+    """
+
+    templates: tuple[str, ...]
+    template: np.ndarray
+    prompts: tuple[str, ...]
+    answers: tuple[tuple[str, ...], ...]
+    category: tuple[str, ...]
+    ambiguous: np.ndarray
+    right: np.ndarray
+    unknown: np.ndarray
+    biased: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.template)
+
+    def __repr__(self) -> str:
+        return f"Items({len(self):,} of {len(self.templates)} templates)"
+
+    def take(self, rows: np.ndarray) -> Items:
+        """The items at `rows` (boolean mask or indices); templates keep their numbers."""
+        kept = np.arange(len(self))[rows]
+        return replace(
+            self, template=self.template[kept], prompts=tuple(self.prompts[i] for i in kept), answers=tuple(self.answers[i] for i in kept),
+            category=tuple(self.category[i] for i in kept), ambiguous=self.ambiguous[kept], right=self.right[kept],
+            unknown=self.unknown[kept], biased=self.biased[kept],
+        )  # fmt: skip
+
+
+def read_items(path: Path | str) -> Items:
+    """The items of one category's file, or of all categories' files of a folder, in order. Raises DataError at the first bad item."""
+    plan = resolve(Path(path), SourceHints("bbq", {}))
+    items: list[tuple[Item, int]] = []
+    for file in plan.files:
+        for batch in read(file, plan.keep(["additional_metadata"])):
+            for bad in batch.bad:
+                raise bad.fault.error(file.name, bad.line, bad.value)
+            for line, record in zip(batch.line.tolist(), batch.records()):
+                item = item_of(record)
+                if isinstance(item, Fault):
+                    raise item.error(file.name, line)
+                items.append((item, biased(item, record)))
+    return arranged(items)
+
+
+def arranged(items: Sequence[tuple[Item, int]]) -> Items:
+    """Items, each with its biased answer, as arrays; templates in sorted order."""
+    templates = sorted({i.template for i, _ in items})
+    return Items(
+        tuple(templates), np.array([templates.index(i.template) for i, _ in items]), tuple(i.prompt for i, _ in items),
+        tuple(i.answers for i, _ in items), tuple(i.category for i, _ in items), np.array([i.ambiguous for i, _ in items]),
+        np.array([i.right for i, _ in items]), np.array([i.unknown for i, _ in items]), np.array([answer for _, answer in items]),
+    )  # fmt: skip
+
+
+def biased(item: Item, record: Mapping[str, Any]) -> int:
+    """The answer that casts the stereotype's target in the harmful role, -1 where the record does not tell the target."""
+    person = target(item, record)
+    return -1 if person < 0 else item.blamed(person)
+
+
+def target(item: Item, record: Mapping[str, Any]) -> int:
+    """The person of whom a stereotyped group is told, by group, name or, of a joint group such as F-Black, by its parts; -1 = neither or both."""
+    about = record.get("additional_metadata")
+    stereotyped = about.get("stereotyped_groups") if isinstance(about, Mapping) else None
+    known = {_plain(s) for s in stereotyped if isinstance(s, str)} if isinstance(stereotyped, list) else set()
+    for tags in (lambda k: {item.groups[k], item.names[k]}, lambda k: set(item.groups[k].split("-"))):
+        persons = [k for k in (item.first, item.second) if known & {_plain(t) for t in tags(k)}]
+        if len(persons) == 1:
+            return persons[0]
+    return -1
+
+
+def _plain(group: str) -> str:
+    folded = re.sub(r"[\W_]+", "", group.casefold())
+    return GENDERS.get(folded, folded)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from evenhand.core import DataError
-from evenhand.data.bbq_items import UNKNOWN
+from evenhand.data.sources.bbq import UNKNOWN
 from evenhand.writing import write
 
 CATEGORIES = (

@@ -1,4 +1,4 @@
-"""Which events constraints and certificates compare."""
+"""Which events constraints and certificates compare, and what the constraints of an audit find on them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ import numpy as np
 from evenhand.audits.constraints import examine_constraints
 from evenhand.audits.findings import ConstraintFindings, FittedConstraints
 from evenhand.audits.outcomes import Outcomes
-from evenhand.audits.rates import Notion
-from evenhand.core import DataError, Events, PreferenceData, clip
+from evenhand.core import DataError, Events, Notion, PreferenceData, clip
 from evenhand.data.events import check_events, from_mentions, refuse_coin
 from evenhand.data.mentions import Mentions, read_mentions
 from evenhand.data.splits import TEST, TRAIN
 from evenhand.data.swaps import read_swaps, with_swaps
+from evenhand.workflows.settings import AuditSettings
 
 if TYPE_CHECKING:
-    from evenhand.workflows.audit import Asked
     from evenhand.workflows.prepare import Prepared
 
 
@@ -82,20 +81,24 @@ def check_constraints(ready: Prepared, notions: Sequence[Notion]) -> None:
 
 
 def examined(
-    asked: Asked, before: Outcomes | None, after: Outcomes, events: Events | None, fitted: Mapping[Notion, FittedConstraints] | None = None
+    settings: AuditSettings,
+    before: Outcomes | None,
+    after: Outcomes,
+    events: Events | None,
+    fitted: Mapping[Notion, FittedConstraints] | None = None,
 ) -> tuple[ConstraintFindings, ...]:
     """The findings of every constraint that was asked for, on pairs whose events stand in the same order."""
-    if not asked.constraints:
+    if not settings.constraints:
         return ()
     if events is None:
         raise no_events()
-    for notion, _ in asked.constraints:
+    for notion, _ in settings.constraints:
         refuse_coin(events, notion)
     return tuple(
         examine_constraints(
-            before, after, events, notion, gamma, seed=asked.seed, resamples=asked.resamples, fitted=(fitted or {}).get(notion)
+            before, after, events, notion, gamma, seed=settings.seed, resamples=settings.resamples, fitted=(fitted or {}).get(notion)
         )
-        for notion, gamma in asked.constraints
+        for notion, gamma in settings.constraints
     )
 
 

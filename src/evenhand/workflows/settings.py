@@ -1,0 +1,53 @@
+"""What an audit is held to: groups, tolerances, requirements, and how its numbers are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evenhand.audits.requirements import parse_requirement
+from evenhand.audits.verdicts import TOLERANCE
+from evenhand.core import NOTIONS, EvenhandError, Groups, Notion, PreferenceData
+from evenhand.workflows import assignments
+from evenhand.workflows.assignments import Assignment
+from evenhand.workflows.grouping import Grouping
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """tolerance: the largest accepted accuracy gap, a fraction of 1. require: further requirements."""
+
+    grouping: Grouping = Grouping()  # noqa: RUF009 - frozen, so it may be shared
+    tolerance: float = TOLERANCE
+    require: Sequence[str] = ()
+    resamples: int = 1000
+    seed: int = 0
+    simulated: bool = False
+    command: str = ""
+    constraints: Sequence[tuple[Notion, float]] = ()  # (notion, gamma): largest accepted gap of event rates
+    assignments: str | Path | None = None  # CSV for every user's group and support; private, so only where it is asked for
+
+    def __post_init__(self) -> None:
+        for notion, gamma in self.constraints:
+            if notion not in NOTIONS or not 0 < gamma <= 1:
+                raise EvenhandError(
+                    f"Found constraint {notion}={gamma:g}. Expected: {', '.join(NOTIONS)}, with a gap above 0 and at most 1. "
+                    "To do: such as dp=0.05."
+                )
+        if self.assignments is not None:
+            assignments.check_place(Path(self.assignments))
+        if self.seed < 0:
+            raise EvenhandError(f"seed is {self.seed}. Expected: 0 or more. To do: 0 is usual.")
+        if not 0 <= self.tolerance <= 1:
+            raise EvenhandError(f"tolerance is {self.tolerance}. Expected: a fraction from 0 to 1. To do: 5 points are 0.05.")
+
+    def check(self, groups: Groups) -> None:
+        """Read the requirements, so that a typo costs no training."""
+        for text in self.require:
+            parse_requirement(text, groups)
+
+    def assign(self, data: PreferenceData, *deals: Assignment) -> None:
+        """Write every user's group and support in each deal where that was asked for."""
+        if self.assignments is not None:
+            assignments.write(Path(self.assignments), data.users, deals)
