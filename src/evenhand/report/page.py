@@ -6,6 +6,7 @@ in their own ways. What a page holds was published before (see `publish`): no nu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from evenhand.audits.findings import Requirement
 from evenhand.core import Estimate
 from evenhand.report.numbers import FEW, NONE, Show, bare, count, has_value, interval, is_known, number
 
+LETTER = re.compile(r"[^\W\d_]")
 Tone = Literal["pass", "fail", "insufficient", "neutral"]
 
 RULES = (
@@ -32,6 +34,7 @@ class Name:
 
 
 Cell = str | int | float | bool | Estimate | Name | None  # None = no number
+Row = tuple[Cell, ...]
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,9 @@ class Column:
         return self.show(cell), ""
 
     def line(self, cell: Cell) -> str:
-        """The same on one line: "71.2 % (69.8 to 72.6)"."""
+        """The same on one line: "71.2 % (69.8 to 72.6)", "pafo (◆ chosen)"."""
         text, ends = self.write(cell)
+        ends = ", ".join(cell.marks) if isinstance(cell, Name) else ends
         return f"{text} ({ends})" if ends else text
 
 
@@ -74,7 +78,7 @@ class Table:
 
     caption: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[Row, ...]
     file: str = ""
     grey: frozenset[int] = frozenset()
     most: int = 60
@@ -90,15 +94,16 @@ class Table:
 
     @property
     def places(self) -> tuple[int, ...]:
-        """The columns that people read."""
-        return tuple(i for i, c in enumerate(self.columns) if c.on_page)
+        """The columns that people read: those with anything in them."""
+        return tuple(i for i, c in enumerate(self.columns) if c.on_page and any(row[i] not in (None, "") for row in self.rows))
 
     def is_text(self, column: int) -> bool:
-        """Whether a column is set left: it holds words, beside cells without a number."""
-        cells = [row[column] for row in self.rows]
-        return column == 0 or (
-            any(isinstance(c, str | Name | bool) for c in cells) and not any(type(c) in (int, float, Estimate) for c in cells)
-        )
+        """Whether a column is set left: it holds words, beside cells without a number. Numbers may be written already: "63.8% to 69.0%"."""
+        cells = [row[column] for row in self.rows[: self.most]]
+        if column == 0 or any(isinstance(c, Name | bool) for c in cells):
+            return True
+        words = any(isinstance(c, str) and LETTER.search(c.replace(" to ", "")) for c in cells)
+        return words and not any(type(c) in (int, float, Estimate) for c in cells)
 
     def is_grey(self, row: int) -> bool:
         """Whether a row has not enough data to say anything."""
@@ -144,7 +149,7 @@ class Answer:
     question: str = ""
 
     def __str__(self) -> str:
-        return f"{self.question} {self.text}" if self.question else self.text
+        return f"{self.question} {self.text}".strip()
 
 
 @dataclass(frozen=True)
@@ -175,6 +180,10 @@ class Page:
     command: str = ""
     rules: str = RULES
     exit_code: int = 0
+
+    def is_answered(self, requirement: Requirement) -> bool:
+        """Whether an answer gives the requirement's reason already, so that no printer has to repeat it."""
+        return bool(requirement.reason) and any(a.text.endswith(requirement.reason) for a in self.answers)
 
     @property
     def hashes(self) -> dict[str, str]:
