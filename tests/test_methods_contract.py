@@ -18,17 +18,18 @@ from worlds import history_of, two_tastes, unreadable, with_events
 import evenhand.methods
 from evenhand.core import EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.methods.pafo import DISTIL, Pafo, gate, group_weights, hinge, mse, soft
-from evenhand.methods.reweight import Reweight
+from evenhand.methods.inverse_frequency import InverseFrequency
+from evenhand.methods.pafo import DISTIL, Pafo, gate, hinge, mse, soft
 from evenhand.models.linear import Linear
 from evenhand.models.low_rank import LowRank
 from evenhand.models.p_rlhf import PRlhf
 from evenhand.models.p_rlhf_cluster import PRlhfCluster
 from evenhand.serve.saved import SavedModel, heads, load_model, save_model
-from evenhand.training.loop import Fitted, minimise
+from evenhand.training.groups import group_weights
+from evenhand.training.loop import Fitted, train_model
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, cross_margins, margins
-from evenhand.training.tune import fit_all
+from evenhand.training.stack import fit_all, train_all
 
 QUICK = Schedule(lr=1e-2, weight_decay=0.05, dropout=0.1, max_epochs=4)
 LONG = replace(QUICK, max_epochs=60)
@@ -226,7 +227,7 @@ def test_settings_trained_together_are_what_each_is_alone(world: Any) -> None:
     light = replace(base, schedule=replace(base.schedule, weight_decay=0.1))
     many: dict[str, list[Any]] = {
         "bradley_terry": [base, light, replace(base, head=LowRank(2))],
-        "reweight": [Reweight(base, 1.0), Reweight(light, 0.5), Reweight(base, 0.0)],
+        "inverse_frequency": [InverseFrequency(base, 1.0), InverseFrequency(light, 0.5), InverseFrequency(base, 0.0)],
         "pafo": [
             Pafo(base),
             Pafo(base, alpha=0.5, balance=0.0),
@@ -317,7 +318,7 @@ def test_the_target_is_under_the_users_own_teacher(world: Any) -> None:
     for group in (0, 1):
         rows = (train.group == group).nonzero()[:, 0]
         target[rows] = cross_margins(fitted.parts[f"teacher {group}"].scorer, train.take(rows), 0)
-    assert torch.equal(weights(method.student(target, train, valid, 0)), weights(fitted))
+    assert torch.equal(weights(train_all([method.student(target, train, valid, 0)], train, valid, 0)[0]), weights(fitted))
     swapped = replace(train, group=1 - train.group)  # the other group's teacher would give another target
     other = torch.cat([cross_margins(fitted.parts[f"teacher {g}"].scorer, swapped.of(g), 0) for g in (0, 1)])
     assert not torch.allclose(other.sort().values, target.sort().values, atol=1e-3)
@@ -332,7 +333,7 @@ def test_each_teacher_learns_from_its_own_group_alone(world: Any) -> None:
     turned = replace(
         train, chosen=torch.where(other, train.rejected, train.chosen), rejected=torch.where(other, train.chosen, train.rejected)
     )
-    one, two = (method.teachers(pooled, p, valid, 0) for p in (train, turned))
+    one, two = (method.teachers.of(pooled, p, valid, 0) for p in (train, turned))
     assert torch.equal(weights(one[1]), weights(two[1]))
     assert not torch.equal(weights(one[0]), weights(two[0]))
 
@@ -388,8 +389,8 @@ def test_a_cold_start_trains_teachers_from_scratch(world: Any) -> None:
     train, valid, _ = world
     method = Pafo(BASE, warm_start=False)
     pooled = BASE.fit(train, valid, 0)
-    own = minimise(BASE.head.build(train.items.shape[1], 0), train.of(1), lambda m, rows: bt(m), valid.of(1), 0, QUICK)
-    assert torch.equal(weights(method.teachers(pooled, train, valid, 0)[1]), weights(own))
+    own = train_model(BASE.head.build(train.items.shape[1], 0), train.of(1), lambda m, rows: bt(m), valid.of(1), 0, QUICK)
+    assert torch.equal(weights(method.teachers.of(pooled, train, valid, 0)[1]), weights(own))
 
 
 def test_users_without_a_pair_do_no_harm(world: Any) -> None:

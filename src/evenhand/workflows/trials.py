@@ -41,7 +41,8 @@ from evenhand.serve.reads import what_is_read
 from evenhand.training.calibration import Calibration, calibrate
 from evenhand.training.groups import require_groups
 from evenhand.training.scoring import margins
-from evenhand.training.tune import fit_all, tune
+from evenhand.training.stack import fit_all
+from evenhand.training.tune import tune
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.assignments import Assignment, write
 from evenhand.workflows.audit import no_test_pairs
