@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 
@@ -392,3 +392,7 @@ class Method(Protocol):
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> FittedModel:
         """A trained Scorer; the same seed gives the same one."""
+
+    def variants(self) -> Iterator[Self]:
+        """Settings that a search on validation tries, itself first."""
+        yield self

@@ -13,7 +13,7 @@ from evenhand.core import Head, Method, Pairs, TrainableScorer
 from evenhand.models.lore import Lore
 from evenhand.training.loop import Fitted, pair_bt
 from evenhand.training.schedule import Schedule
-from evenhand.training.stack import Stages, Training, fit_one
+from evenhand.training.stack import Stages, Training, run_stages
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class BradleyTerry(Method):
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch with the lowest validation loss, averaged over users."""
-        return fit_one(self, train, valid, seed)
+        return run_stages([self], train, valid, seed)[0]
 
     def stages(self, train: Pairs, valid: Pairs, seed: int) -> Stages:
         """Settings that differ in weight decay alone are one stack."""

@@ -34,7 +34,7 @@ from evenhand.training.loop import ROUNDING, Constrained, Fitted, PairLoss, weig
 from evenhand.training.multipliers import Additive, SwapRegret
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import only_present
-from evenhand.training.stack import Stages, Training, fit_one, train_stack
+from evenhand.training.stack import Stages, Training, run_stages, train_stack
 
 __all__ = ["Faro", "cf", "dp", "eo", "hard", "soft"]  # notions and decisions are named by their functions
 
@@ -88,7 +88,7 @@ class Faro(Method):
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The constrained model; `parts` holds the unconstrained one it started from, `constrained` violations and multipliers."""
-        return fit_one(self, train, valid, seed)
+        return run_stages([self], train, valid, seed)[0]
 
     def stages(self, train: Pairs, valid: Pairs, seed: int) -> Stages:
         """The unconstrained model, then the game. Settings that differ in gamma, step and bound alone are one stack: a frontier in one training."""

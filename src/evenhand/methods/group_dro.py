@@ -42,9 +42,8 @@ class GroupDRO(Method):
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch in which the worst group's validation loss is lowest, as far as it can be told (`training/epochs.py`)."""
         require_groups("group_dro", train, valid)
-        scorer = self.base.untrained(train, seed)
         return train_model(
-            scorer, train, pair_bt, valid, seed, self.base.schedule,
+            self.base.untrained(train, seed), train, pair_bt, valid, seed, self.base.schedule,
             rise=worst_rise, combine=robust(train.group.unique(), self.eta),
         )  # fmt: skip
 

@@ -6,7 +6,8 @@ Importance weighting (Shimodaira 2000, J. Stat. Plan. Inference 90) towards a po
 pre-processing method of the fairness literature. power 1 is inverse frequency, 0 is Bradley-Terry itself, and what lies between gives up
 less of the majority. Not Kamiran & Calders's reweighing (reweighing.py), which weighs cells of (event, label).
 
-Differs from the paper: weights are by group alone instead of by pair. The epoch is picked by the mean over groups, the same target as the weights, as far as small groups can tell epochs apart.
+Differs from the paper: the weight is a group's instead of a density's ratio at each pair. The epoch is picked by the mean over groups, the
+same target as the weights, as far as small groups can tell epochs apart.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from evenhand.training.epochs import mean_rise
 from evenhand.training.groups import group_weights, require_groups
 from evenhand.training.loop import Fitted
 from evenhand.training.scoring import bt
-from evenhand.training.stack import Stages, Training, fit_one
+from evenhand.training.stack import Stages, Training, run_stages
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class InverseFrequency(Method):
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch kept by the mean over groups of the validation losses (`training/epochs.py`); at power 0 by the mean over users."""
-        return fit_one(self, train, valid, seed)
+        return run_stages([self], train, valid, seed)[0]
 
     def stages(self, train: Pairs, valid: Pairs, seed: int) -> Stages:
         """Settings that differ in power and weight decay alone are one stack."""

@@ -41,9 +41,8 @@ class MaxMin(Method):
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch in which the worst group's validation loss is lowest, as far as it can be told (`training/epochs.py`)."""
         require_groups("maxmin", train, valid)
-        scorer = self.base.untrained(train, seed)
         return train_model(
-            scorer, train, pair_bt, valid, seed, self.base.schedule,
+            self.base.untrained(train, seed), train, pair_bt, valid, seed, self.base.schedule,
             rise=worst_rise, combine=worst(train.group.unique(), self.memory),
         )  # fmt: skip
 

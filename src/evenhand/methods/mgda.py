@@ -41,9 +41,8 @@ class MGDA(Method):
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch kept by the mean over groups of the validation losses (`training/epochs.py`)."""
         require_groups("mgda", train, valid)
-        scorer = self.base.untrained(train, seed)
         return train_model(
-            scorer, train, pair_bt, valid, seed, self.base.schedule,
+            self.base.untrained(train, seed), train, pair_bt, valid, seed, self.base.schedule,
             rise=mean_rise, combine=common_descent(train.group.unique(), self.normalise),
         )  # fmt: skip
 

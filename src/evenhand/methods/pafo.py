@@ -29,7 +29,7 @@ from evenhand.training.epochs import mean_rise
 from evenhand.training.groups import group_weights
 from evenhand.training.loop import Fitted, PairLoss, pair_bt, train_model
 from evenhand.training.scoring import bt, cross_margins
-from evenhand.training.stack import Stages, Training, fit_one
+from evenhand.training.stack import Stages, Training, run_stages
 
 Distil = Callable[[Tensor, Tensor], Tensor]  # (m [n], m* [n]) → one loss a pair [n], >= 0
 
@@ -85,7 +85,7 @@ class Pafo(Method):
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The student, or the pooled model where the guard says so; `parts` holds both and one teacher a group."""
-        return fit_one(self, train, valid, seed)
+        return run_stages([self], train, valid, seed)[0]
 
     def stages(self, train: Pairs, valid: Pairs, seed: int) -> Stages:
         """Teachers, then their student."""

@@ -40,8 +40,7 @@ class RewardFairness(Method):
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch with the lowest validation Bradley-Terry loss, averaged over users."""
-        scorer = self.base.untrained(train, seed)
-        return train_model(scorer, train, pair_bt, valid, seed, self.base.schedule, combine=self.combine)
+        return train_model(self.base.untrained(train, seed), train, pair_bt, valid, seed, self.base.schedule, combine=self.combine)
 
     def combine(self, losses: Tensor, batch: Pairs, parameters: Sequence[Tensor]) -> Tensor:
         """L of one batch. losses float[n] are -log sigma(m), so their exponential is the resource a."""

@@ -19,21 +19,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from evenhand.core import EvenhandError, History
+from evenhand.core import EvenhandError, Head, History
 
 
 @dataclass(frozen=True)
-class Collaborative:
+class Collaborative(Head):
     """rank: shared directions in which users differ; on Polis 2 to 4 were level on validation, 6 and more lost. steps: of conjugate
     gradients to alpha; exact for as many votes, 16 come close for any history, since all but `rank` eigenvalues lie near the noise."""
 
-    reads_new_users: ClassVar[bool] = True
     rank: int = 4
     steps: int = 16
 

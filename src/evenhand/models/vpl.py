@@ -20,19 +20,17 @@ with f an affine layer and a rectifier. Left of the paper's is one head of atten
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from evenhand.core import EvenhandError, History
+from evenhand.core import EvenhandError, Head, History
 
 
 @dataclass(frozen=True)
-class Vpl:
+class Vpl(Head):
     """latent: coordinates of z. hidden: width of the pair encoder. perceptron: width of the paper's own form, 0 = the linear redesign."""
 
-    reads_new_users: ClassVar[bool] = True
     latent: int = 12
     hidden: int = 32
     perceptron: int = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -20,7 +20,6 @@ from evenhand.training.replicas import Hyperparameters, ModelStack
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, mean_over_users
 
-Value = TypeVar("Value")
 Combine = Callable[[Tensor, Pairs, Tensor], Tensor]  # (losses [r, n] of a batch's pairs, these pairs, numbers of the replicas) → [r]
 
 
@@ -102,50 +101,31 @@ def fit_all(methods: Sequence[Fittable], train: Pairs, valid: Pairs, seed: int) 
     return [next(together) if isinstance(m, Staged) else m.fit(train, valid, seed) for m in methods]
 
 
-def fit_one(method: Staged, train: Pairs, valid: Pairs, seed: int) -> Fitted:
-    """The fit of a method with stages."""
-    return run_stages([method], train, valid, seed)[0]
-
-
 def run_stages(methods: Sequence[Staged], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
-    """The fits of methods, equal ones once."""
-    equal = group_places(methods, lambda m: m)
-    running = [methods[places[0]].stages(train, valid, seed) for places in equal]
+    """The fit of every method, in order; equal ones are fitted once."""
+    first = [methods.index(m) for m in methods]
+    running = {place: methods[place].stages(train, valid, seed) for place in first}
     fitted: dict[int, Fitted] = {}
-    wanted = {number: next(stages) for number, stages in enumerate(running)}
+    wanted = {place: next(stages) for place, stages in running.items()}
     while wanted:
-        first = {n: w for n, w in wanted.items() if not isinstance(w, Training)}
-        trainings = {n: w for n, w in wanted.items() if isinstance(w, Training)}
-        results = dict(zip(first, run_stages(list(first.values()), train, valid, seed), strict=True))
+        before = {p: w for p, w in wanted.items() if not isinstance(w, Training)}
+        trainings = {p: w for p, w in wanted.items() if isinstance(w, Training)}
+        results = dict(zip(before, run_stages(list(before.values()), train, valid, seed), strict=True))
         results |= zip(trainings, train_all(list(trainings.values()), train, valid, seed), strict=True)
         wanted = {}
-        for number, result in results.items():
+        for place, result in results.items():
             try:
-                wanted[number] = running[number].send(result)
+                wanted[place] = running[place].send(result)
             except StopIteration as end:
-                fitted[number] = end.value
-    return _in_order(equal, [[fitted[number]] * len(places) for number, places in enumerate(equal)])
+                fitted[place] = end.value
+    return [fitted[place] for place in first]
 
 
 def train_all(trainings: Sequence[Training], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
     """Every training, in order; those that are alike as one stack."""
-    stacks = group_places(trainings, lambda t: t.alike)
-    return _in_order(stacks, [trainings[places[0]].run([trainings[p] for p in places], train, valid, seed) for places in stacks])
-
-
-def group_places(values: Sequence[Value], key: Callable[[Value], object]) -> list[list[int]]:
-    """Places of the values that share a key, in order of first appearance."""
-    keys: list[object] = []
-    places: list[list[int]] = []
-    for place, value in enumerate(values):
-        if key(value) not in keys:
-            keys.append(key(value))
-            places.append([])
-        places[keys.index(key(value))].append(place)
-    return places
-
-
-def _in_order(places: Sequence[Sequence[int]], values: Sequence[Sequence[Value]]) -> list[Value]:
-    """Values by groups of places as one list."""
-    by_place = {p: v for group, part in zip(places, values, strict=True) for p, v in zip(group, part, strict=True)}
-    return [by_place[p] for p in range(len(by_place))]
+    keys = [t.alike for t in trainings]
+    fitted: dict[int, Fitted] = {}
+    for first in dict.fromkeys(map(keys.index, keys)):
+        stack = {p: t for p, t in enumerate(trainings) if t.alike == keys[first]}
+        fitted |= zip(stack, trainings[first].run(list(stack.values()), train, valid, seed), strict=True)
+    return [fitted[place] for place in range(len(trainings))]

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
 
 from evenhand.core import Pairs
 from evenhand.training.loop import ROUNDING, Fitted
 from evenhand.training.scoring import bt, margins, mean_over_users
 from evenhand.training.stack import Fittable, fit_all
-
-
-class Tunable(Fittable, Protocol):
-    """A method that can name its own alternatives, the default first."""
-
-    def variants(self) -> Iterator[Tunable]: ...
 
 
 @dataclass(frozen=True)
@@ -28,7 +20,7 @@ class TunedFit:
     losses: dict[int, float]
 
 
-def tune(method: Tunable, train: Pairs, valid: Pairs, seed: int, settings: int) -> tuple[TunedFit, list[TunedFit]]:
+def tune(method: Fittable, train: Pairs, valid: Pairs, seed: int, settings: int) -> tuple[TunedFit, list[TunedFit]]:
     """Try at most `settings` of the method's variants, the default first → (the chosen one, all of them in order).
 
     Only `valid` is looked at.

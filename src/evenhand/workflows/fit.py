@@ -13,13 +13,10 @@ from evenhand.audits.deals import Deal, over_deals, undecided, verdicts
 from evenhand.audits.examine import examine_model
 from evenhand.audits.findings import Change, FairnessReport, FittedConstraints, ModelFindings, TrainingTrace
 from evenhand.audits.outcomes import Outcomes
-from evenhand.audits.rates import NOTIONS, Notion
 from evenhand.audits.verdicts import check_requirements
 from evenhand.core import PreferenceData
 from evenhand.data.splits import CELLS, TEST, deal, deal_with
 from evenhand.encode.minilm import MiniLM
-from evenhand.methods.faro import Faro
-from evenhand.methods.penalty import Penalty
 from evenhand.report.report import Report
 from evenhand.serve.reads import what_is_read
 from evenhand.serve.reward_model import RewardModel
@@ -33,6 +30,7 @@ from evenhand.workflows.deals import DEALS, in_deals, number_of
 from evenhand.workflows.facts import FORMULAS, facts, joined, limits, model_hash, split_digest
 from evenhand.workflows.prepare import Encoding, Prepared, Progress, held_out, judged, prepare, silent, stability
 from evenhand.workflows.trained import Model, asked, train_models
+from evenhand.workflows.trials import gamma_of, notion_of
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def fit(
     ready.check_groups({method: chosen}, say)
     held_to.check(ready.groups)
     held_to = _with_own(held_to, chosen)
-    check_constraints(ready, list(dict.fromkeys([*_notions(chosen), *(notion for notion, _ in held_to.constraints)])))
+    check_constraints(ready, list(dict.fromkeys(n for n in (notion_of(chosen), *dict(held_to.constraints)) if n is not None)))
     count = number_of(deals, split.unit, constrained=bool(held_to.constraints), certify_share=certify_share)
     trained = train_models(ready, method, chosen, held_to.seed, tune_settings, progress)
     last = trained.models[-1]
@@ -203,15 +201,12 @@ def _report(
     )
 
 
-def _notions(method: Any) -> list[Notion]:
-    """What the method holds to a constraint, or penalises."""
-    return [n for n in NOTIONS if n == method.notion.__name__] if isinstance(method, (Faro, Penalty)) else []
-
-
 def _with_own(asked: Asked, method: Any) -> Asked:
     """A constrained method's own constraint is audited, unless another gamma was asked for."""
-    own = [(n, method.gamma) for n in _notions(method) if isinstance(method, Faro) and n not in dict(asked.constraints)]
-    return replace(asked, constraints=(*asked.constraints, *own))
+    notion, gamma = notion_of(method), gamma_of(method)
+    if notion is None or gamma is None or notion in dict(asked.constraints):
+        return asked
+    return replace(asked, constraints=(*asked.constraints, (notion, gamma)))
 
 
 def _game(game: Constrained, fitted: Fitted, ready: Prepared) -> FittedConstraints:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from evenhand.audits.findings import TrainingTrace
-from evenhand.core import EvenhandError, Pairs
+from evenhand.core import Constraint, EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
 from evenhand.models.linear import Linear
@@ -44,6 +44,7 @@ class Auto:
     """`auto` as a method: what it chooses among, by name, the simpler first."""
 
     needs_groups: ClassVar[bool] = False  # without two groups it leaves PAFO out
+    constraint: ClassVar[Constraint | None] = None
     methods: tuple[tuple[str, Any], ...]
 
 
