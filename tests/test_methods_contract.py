@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
+from dataclasses import FrozenInstanceError, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,23 @@ from torch import Tensor
 from worlds import history_of, two_tastes, unreadable, with_events
 
 import evenhand.methods
-from evenhand.core import EvenhandError, Pairs
+from evenhand.core import Constraint, EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
+from evenhand.methods.faro import Faro, cf, eo
 from evenhand.methods.inverse_frequency import InverseFrequency
 from evenhand.methods.pafo import DISTIL, Pafo, gate, hinge, mse, soft
+from evenhand.methods.penalty import Penalty
 from evenhand.models.linear import Linear
 from evenhand.models.low_rank import LowRank
 from evenhand.models.p_rlhf import PRlhf
 from evenhand.models.p_rlhf_cluster import PRlhfCluster
 from evenhand.serve.saved import SavedModel, heads, load_model, save_model
 from evenhand.training.groups import group_weights
-from evenhand.training.loop import Fitted, train_model
+from evenhand.training.loop import Fitted, pair_bt, train_model
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, cross_margins, margins
-from evenhand.training.stack import fit_all, train_all
+from evenhand.training.stack import Training, fit_all, run_stages, train_all, train_stack
+from evenhand.workflows.trials import gamma_of, notion_of
 
 QUICK = Schedule(lr=1e-2, weight_decay=0.05, dropout=0.1, max_epochs=4)
 LONG = replace(QUICK, max_epochs=60)
@@ -67,6 +70,25 @@ def accuracy(scorer: Any, pairs: Pairs, group: int) -> float:
 def world() -> tuple[Pairs, Pairs, Pairs]:
     train, valid, test = (with_events(p) for p in two_tastes(n_users=40, pairs=8, held_out=4))
     return train, valid, test
+
+
+def test_a_method_says_what_it_constrains() -> None:
+    constrained = {name: c for name, kind in methods().items() if (c := quick(kind).constraint) is not None}
+    assert constrained == {"Faro": Constraint("dp", 0.05), "Penalty": Constraint("dp")}
+    assert Faro(BASE, eo, 0.2).constraint == Constraint("eo", 0.2)
+    assert Penalty(BASE, cf).constraint == Constraint("cf", None)  # a penalty promises no gamma
+
+
+def test_a_method_of_ones_own_is_held_to_what_it_says() -> None:
+    @dataclass(frozen=True)
+    class Held(BradleyTerry):
+        @property
+        def constraint(self) -> Constraint:
+            return Constraint("cf", 0.1)
+
+    assert (notion_of(Held()), gamma_of(Held())) == ("cf", 0.1)
+    assert (notion_of(BASE), gamma_of(BASE)) == (None, None)
+    assert (notion_of(Penalty(BASE, eo)), gamma_of(Penalty(BASE, eo))) == ("eo", None)
 
 
 def test_the_folder_lists_every_method() -> None:
@@ -247,6 +269,44 @@ def test_settings_trained_together_are_what_each_is_alone(world: Any) -> None:
     first, second = fit_all(many["pafo"][:2], train, valid, 0)
     assert all(first.parts[p] is second.parts[p] for p in ("pooled", "teacher 0", "teacher 1"))  # trained once
     assert len({len(f.trace.valid_loss) for f in fit_all(many["pafo"], train, valid, 0)}) > 1  # some stopped while others went on
+
+
+def test_in_a_stack_each_setting_keeps_its_epoch_by_its_own_rule(world: Any) -> None:
+    """Balance 0 is picked by the mean over users, in a stack with others as alone; its trace says so."""
+    train, valid, _ = world
+    students = [f.parts["student"] for f in fit_all([Pafo(BASE, balance=b) for b in (0.0, 0.5, 1.0)], train, valid, 0)]
+    assert [s.trace.by_group for s in students] == [False, True, True]
+
+
+def test_what_several_settings_ask_for_is_fitted_once_and_what_is_alike_is_one_stack(world: Any) -> None:
+    train, valid, _ = world
+    calls: list[object] = []
+
+    @dataclass(frozen=True)
+    class First:
+        """Something that two settings start from."""
+
+        def stages(self, train: Pairs, valid: Pairs, seed: int) -> Any:
+            calls.append("first")
+            return (yield BASE.training(train, seed))
+
+    @dataclass(frozen=True)
+    class Second:
+        size: int
+
+        def stages(self, train: Pairs, valid: Pairs, seed: int) -> Any:
+            first = yield First()
+            fitted = yield Training(first.scorer, pair_bt, QUICK, alike=self.size > 1, run=self.run)
+            return replace(fitted, parts={"first": first})
+
+        def run(self, stack: Any, *data: Any) -> list[Fitted]:
+            calls.append(len(stack))
+            return train_stack(stack, *data)
+
+    one, two, three, again = run_stages([Second(1), Second(2), Second(3), Second(2)], train, valid, 0)
+    assert calls == ["first", 1, 2]
+    assert one.parts["first"] is two.parts["first"] is three.parts["first"]
+    assert again is two
 
 
 def test_users_in_no_group_weigh_as_before() -> None:

@@ -28,11 +28,11 @@ class BradleyTerry(Method):
         return run_stages([self], train, valid, seed)[0]
 
     def stages(self, train: Pairs, valid: Pairs, seed: int) -> Stages:
-        """Settings that differ in weight decay alone are one stack."""
+        """One training."""
         return (yield self.training(train, seed))
 
     def training(self, train: Pairs, seed: int) -> Training:
-        """The one that it is."""
+        """Settings that differ in weight decay alone are one stack."""
         return Training(self.untrained(train, seed), pair_bt, self.schedule, alike=self.without_decay())
 
     def untrained(self, train: Pairs, seed: int) -> TrainableScorer:

@@ -41,7 +41,7 @@ from torch import Tensor
 from evenhand.core import EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.collaborative import Collaborative, CollaborativeScorer, votes
-from evenhand.training.loop import Fitted, Trace
+from evenhand.training.loop import Fitted, Trace, require_pairs
 from evenhand.training.scoring import best_unit, bt, margins, mean_over_users
 
 ITERATIONS = 40  # of EM
@@ -66,9 +66,7 @@ class CollaborativeMethod(Method):
         scorer = self.base.untrained(train, seed)
         if not isinstance(scorer, CollaborativeScorer):
             return self.base.fit(train, valid, seed)
-        for name, pairs in (("training", train), ("validation", valid)):
-            if len(pairs) == 0:
-                raise EvenhandError(f"There are no {name} pairs. Expected: at least one. To do: bring more data, or change the split.")
+        require_pairs(train, valid)
         start = time.perf_counter()
         user, item, vote, count = votes(train.user, train.chosen, train.rejected, len(train.items), train.weight / train.weight.mean())
         known, place = item.unique(return_inverse=True)
@@ -131,11 +129,11 @@ def factorise(
         z = (covariance @ pulled[:, :, None])[:, :, 0] / noise
         second = covariance + z[:, :, None] * z[:, None, :]
         # M: each item's (mean, loadings) together, what the users' a_u explain taken off
-        with_one = np.concatenate([np.ones((len(z), 1)), z[:, 1:]], axis=1)
+        with_intercept = np.concatenate([np.ones((len(z), 1)), z[:, 1:]], axis=1)
         moments = second.copy()
-        moments[:, 0, :] = moments[:, :, 0] = with_one
+        moments[:, 0, :] = moments[:, :, 0] = with_intercept
         offset = np.concatenate([z[:, :1], second[:, 0, 1:]], axis=1)
-        right = wy.T @ with_one - spread**0.5 * (w.T @ offset)
+        right = wy.T @ with_intercept - spread**0.5 * (w.T @ offset)
         solved = np.linalg.solve((w.T @ moments.reshape(len(z), -1)).reshape(-1, rank + 1, rank + 1) + prior, right[:, :, None])[:, :, 0]
         mean, loadings = solved[:, 0], solved[:, 1:]
         reach = np.concatenate([np.full((shape[1], 1), spread**0.5), loadings], axis=1)

@@ -37,8 +37,8 @@ class Vpl(Head):
 
     def __post_init__(self) -> None:
         if min(self.latent, self.hidden) < 1 or self.perceptron < 0:
-            found = f"latent={self.latent}, hidden={self.hidden}, perceptron={self.perceptron}"
-            raise EvenhandError(f"vpl: {found}. Expected: 1 or more, and 0 or more for perceptron. To do: leave them out.")
+            widths = f"latent={self.latent}, hidden={self.hidden}, perceptron={self.perceptron}"
+            raise EvenhandError(f"vpl: {widths}. Expected: 1 or more, and 0 or more for perceptron. To do: leave them out.")
 
     def build(self, dim: int, seed: int) -> VplScorer | PerceptronVplScorer:
         """An untrained scorer for features of `dim` coordinates."""

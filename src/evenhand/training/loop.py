@@ -25,9 +25,14 @@ Rise = Callable[[Tensor, Tensor, Pairs], Tensor]  # (margins [r, n] of valid in 
 Combine = Callable[[Tensor, Pairs, Sequence[Tensor]], Tensor]  # (losses [n] of a batch's pairs, these pairs, parameters) → scalar
 Excess = Callable[[Callable[[Pairs], Tensor], Tensor], Tensor]  # (what scores pairs → margins [r, n], numbers of the replicas) → [r], >= 0
 Read = Callable[..., tuple[Tensor, Tensor]]  # (scorer, history) → states [users, s], and a scalar added to the loss
-Objective = Callable[
-    [History, Pairs, Tensor, Tensor, Tensor], Tensor
-]  # (history, batch, rows, features of chosen, of rejected) → losses [r]
+Objective = Callable[[History, Pairs, Tensor, Tensor, Tensor], Tensor]  # (history, batch, rows, features of its sides) → losses [r]
+
+
+def require_pairs(train: Pairs, valid: Pairs) -> None:
+    """Raises EvenhandError unless there are pairs of both kinds."""
+    for name, pairs in (("training", train), ("validation", valid)):
+        if len(pairs) == 0:
+            raise EvenhandError(f"There are no {name} pairs. Expected: at least one. To do: bring more data, or change the split.")
 
 
 def pair_bt(margin: Tensor, rows: Tensor) -> Tensor:
@@ -155,20 +160,14 @@ def descend(
     excess: Excess | None,
 ) -> list[Fitted]:
     """The loop itself, for all replicas of `model` at once."""
-    for name, pairs in (("training", train), ("validation", valid)):
-        if len(pairs) == 0:
-            raise EvenhandError(f"There are no {name} pairs. Expected: at least one. To do: bring more data, or change the split.")
+    require_pairs(train, valid)
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(list(model.parameters.values()), lr=schedule.lr)
     held_out = only_present(valid)
-    traces = [Trace(by_group=rise is not None) for rise in rises]
-    ruled = torch.tensor([rise is not None for rise in rises])
-    kept, best = model.margins(held_out), {name: v.clone() for name, v in model.values().items()}  # margins and parameters
-    best_loss = measure(kept)  # of the epoch kept, without `rise`; with it the lowest so far
-    lowest = [0] * len(traces)  # the epoch of that loss
-    least = torch.full_like(best_loss, 0.0 if excess is None else float("inf"))  # excess of the best epoch
+    margin = model.margins(held_out)
+    best = _BestEpochs(model, margin, measure(margin), rises, valid, 0.0 if excess is None else float("inf"))
     for epoch in range(1, schedule.max_epochs + 1):
-        start, total, scored = time.perf_counter(), torch.zeros(len(model.active)), 0
+        start, active, total, scored = time.perf_counter(), model.active, torch.zeros(len(model.active)), 0
         for history, batch, rows in episodes(train, schedule, generator, strata):
             keep = dropout_mask(len(rows), train.items.shape[1], schedule.dropout, generator)
             value = objective(history, batch, rows, train.items[batch.chosen] * keep, train.items[batch.rejected] * keep)
@@ -178,42 +177,56 @@ def descend(
             optimiser.step()
             total += value.detach() * len(rows)
             scored += len(rows)
-        active, margin = model.active, model.margins(held_out)
+        margin = model.margins(held_out)
         valid_loss = measure(margin)
         beyond = torch.zeros_like(valid_loss) if excess is None else excess(model.margins, active)
-        lower = valid_loss < best_loss[active]
-        preferred = _preferred(lower, [rises[n] for n in active.tolist()], margin, kept[active], valid)
-        better = (beyond < least[active]) | ((beyond == least[active]) & preferred)
-        low = torch.where(ruled[active], lower, better)
-        best_loss[active[low]] = valid_loss[low]
-        least[active[better]], kept[active[better]] = beyond[better], margin[better]
-        for name, v in model.values().items():
-            best[name][active[better]] = v[better]
-        share, unfinished = (time.perf_counter() - start) / len(active), []
+        best.update(epoch, model, margin, valid_loss, beyond)
+        share = (time.perf_counter() - start) / len(active)
         for place, number in enumerate(active.tolist()):
-            trace = traces[number]
+            trace = best.traces[number]
             trace.train_loss.append(float(total[place]) / max(scored, 1))
             trace.valid_loss.append(float(valid_loss[place]))
             if excess is not None:
                 trace.excess.append(float(beyond[place]))
             trace.seconds += share
-            trace.best_epoch = epoch if bool(better[place]) else trace.best_epoch
-            lowest[number] = epoch if bool(low[place]) else lowest[number]
-            if epoch - max(trace.best_epoch, lowest[number]) < schedule.patience:
-                unfinished.append(place)
-        if not unfinished:
+        unfinished = (epoch - best.latest[active] < schedule.patience).nonzero()[:, 0]
+        if len(unfinished) == 0:
             break
         if len(unfinished) < len(active):
-            model.drop_finished(torch.tensor(unfinished), optimiser)
-    for trace in traces:
+            model.drop_finished(unfinished, optimiser)
+    for trace in best.traces:
         trace.pairs_per_second = len(train) * len(trace.train_loss) / trace.seconds
-    return [Fitted(model.scorer({name: v[number] for name, v in best.items()}), trace) for number, trace in enumerate(traces)]
+    return [Fitted(model.scorer({name: v[n] for name, v in best.values.items()}), trace) for n, trace in enumerate(best.traces)]
 
 
-def _preferred(lower: Tensor, rises: Sequence[Rise | None], margin: Tensor, kept: Tensor, valid: Pairs) -> Tensor:
-    """Which replicas' epoch is better than the one kept, bool[r]: by its rise; `lower`, by the loss, where a replica has no such rule."""
-    out = lower.clone()
-    for rise in {rule for rule in rises if rule is not None}:
-        places = torch.tensor([rule is rise for rule in rises])
-        out[places] = rise(margin[places], kept[places], valid) < 0
-    return out
+class _BestEpochs:
+    """Each replica's best epoch so far: its margins [r, n] of validation pairs and its parameters; traces of all its epochs.
+
+    loss: of the epoch kept, with a `rise` the lowest so far. latest: the last epoch that was kept or had that loss, 0 = untrained.
+    """
+
+    def __init__(
+        self, model: SingleModel | ModelStack, margin: Tensor, loss: Tensor, rises: Sequence[Rise | None], valid: Pairs, excess: float
+    ):
+        self.margin, self.loss, self.rises, self.valid = margin, loss, rises, valid
+        self.values = {name: v.clone() for name, v in model.values().items()}
+        self.excess, self.latest = torch.full_like(loss, excess), torch.zeros(len(rises), dtype=torch.long)
+        self.traces = [Trace(by_group=rise is not None) for rise in rises]
+
+    def update(self, epoch: int, model: SingleModel | ModelStack, margin: Tensor, loss: Tensor, excess: Tensor) -> None:
+        """Keep the epoch of those replicas in training for which it is better than the one kept: less excess, or as much and preferred."""
+        active, lower = model.active, loss < self.loss[model.active]
+        rises = [self.rises[number] for number in active.tolist()]
+        preferred = lower.clone()
+        for rise in {rule for rule in rises if rule is not None}:
+            places = torch.tensor([rule is rise for rule in rises])
+            preferred[places] = rise(margin[places], self.margin[active[places]], self.valid) < 0
+        better = (excess < self.excess[active]) | ((excess == self.excess[active]) & preferred)
+        low = torch.where(torch.tensor([rise is not None for rise in rises]), lower, better)
+        self.loss[active[low]] = loss[low]
+        self.excess[active[better]], self.margin[active[better]] = excess[better], margin[better]
+        self.latest[active[low | better]] = epoch
+        for name, v in model.values().items():
+            self.values[name][active[better]] = v[better]
+        for number in active[better].tolist():
+            self.traces[number].best_epoch = epoch

@@ -56,10 +56,10 @@ def train_stack(
 
         return combine(model.call(losses), batch, model.active)
 
-    def measure(margin: Tensor) -> Tensor:
-        return mean_over_users(bt(margin), valid)
-
-    return descend(model, train, objective, valid, measure, seed, first.schedule, decay, [t.rise for t in trainings], strata, excess)
+    rises = [t.rise for t in trainings]
+    return descend(
+        model, train, objective, valid, lambda m: mean_over_users(bt(m), valid), seed, first.schedule, decay, rises, strata, excess
+    )
 
 
 @dataclass(frozen=True)
