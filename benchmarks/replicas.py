@@ -23,6 +23,7 @@ from evenhand.models.lore import Lore
 from evenhand.models.low_rank import LowRank
 from evenhand.training.loop import Fitted
 from evenhand.training.scoring import margins
+from evenhand.training.stack import train_all
 
 REPEATS, EPOCHS = 3, 8
 HEADS = {"low_rank": LowRank(), "lore": Lore()}
@@ -39,7 +40,7 @@ def main() -> None:
             for a, b, wd in product((0.0, 0.1, 0.25, 0.5), (0.0, 0.25, 0.5, 1.0), (0.3, 1.0))
         ]
         pooled = base.fit(train, valid, 0)
-        teachers = {f"teacher {g}": t for g, t in settings[0].teachers(pooled, train, valid, 0).items()}
+        teachers = {f"teacher {g}": t for g, t in settings[0].teachers.of(pooled, train, valid, 0).items()}
         students = partial(fit_students, target_margins({"pooled": pooled, **teachers}, train, 0), train, valid)
         ratios, alone = [], []
         with ProcessPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -62,7 +63,7 @@ def main() -> None:
 
 
 def fit_students(target: torch.Tensor, train: Pairs, valid: Pairs, settings: list[Pafo]) -> list[Fitted]:
-    return Pafo.students(settings, [target] * len(settings), train, valid, 0)
+    return train_all([s.student(target, train, valid, 0) for s in settings], train, valid, 0)
 
 
 if __name__ == "__main__":

@@ -31,9 +31,9 @@ from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo, gate, hinge, mse, target_margins
 from evenhand.models.linear import Linear
 from evenhand.models.low_rank import LowRank
-from evenhand.training.loop import minimise
+from evenhand.training.loop import train_model
 from evenhand.training.scoring import bt, cross_margins, margins
-from evenhand.training.stack import alike
+from evenhand.training.stack import train_all
 
 DOMAINS = ("academy", "business", "entertainment", "literature")
 Queries = tuple[np.ndarray, np.ndarray, np.ndarray]  # for training, validation, test
@@ -183,22 +183,20 @@ def one_run(texts: list[str], vectors: np.ndarray, run: tuple[int, int]) -> dict
     keep("personalised BT", own)
     keep("average of two personalised BT", {c: own[c] + other[c] for c in CELLS})
     balanced = (torch.bincount(train.group) / len(train))[train.group] ** -0.5
-    reweighted = minimise(base.head.build(DIM, seed), train, lambda m, rows: bt(m) * balanced[rows], valid, seed, base.schedule)
+    reweighted = train_model(base.head.build(DIM, seed), train, lambda m, rows: bt(m) * balanced[rows], valid, seed, base.schedule)
     keep("personalised BT, weights frequency^-1/2", score(reweighted.scorer))
     plain = Pafo(base=base, alpha=0.1, balance=0.5)
-    teachers = plain.teachers(pooled, train, valid, seed)
+    teachers = plain.teachers.of(pooled, train, valid, seed)
     routed = {g: score(t.scorer) for g, t in teachers.items()}
     keep("teachers, oracle routing", {c: torch.where(sets[c].group == 1, routed[1][c], routed[0][c]) for c in CELLS})
     itself = cross_margins(pooled.scorer, train, seed)
-    both = Pafo.students([replace(plain, balance=0.0), plain], [itself, itself], train, valid, seed)
+    both = train_all([m.student(itself, train, valid, seed) for m in (replace(plain, balance=0.0), plain)], train, valid, seed)
     keep("self-distillation", score(both[0].scorer))
     keep("self-distillation b.5", score(both[1].scorer))
     target = target_margins({"pooled": pooled} | {f"teacher {g}": t for g, t in teachers.items()}, train, seed)
-    names, settings = list(SETTINGS), list(SETTINGS.values())
-    for places in alike(settings, lambda m: m.distil):
-        some = Pafo.students([settings[p] for p in places], [target] * len(places), train, valid, seed)
-        for place, student in zip(places, some, strict=True):
-            keep(names[place], score(student.scorer))
+    students = train_all([m.student(target, train, valid, seed) for m in SETTINGS.values()], train, valid, seed)
+    for name, student in zip(SETTINGS, students, strict=True):
+        keep(name, score(student.scorer))
     print(f"minority {DOMAINS[minority]}, seed {seed}: done", flush=True)
     return found
 

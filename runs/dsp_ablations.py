@@ -10,10 +10,12 @@ from dsp import per_user
 from torch import Tensor, nn
 
 from evenhand.core import History, Pairs
-from evenhand.methods.pafo import Pafo, group_weights, mse
+from evenhand.methods.pafo import Pafo, mse
 from evenhand.training.epochs import mean_rise
-from evenhand.training.loop import Fitted, minimise
+from evenhand.training.groups import group_weights
+from evenhand.training.loop import Fitted, train_model
 from evenhand.training.scoring import bt, cross_margins, margins, rewards
+from evenhand.training.stack import train_all
 
 FOLDS = 4  # as cross_margins
 
@@ -44,7 +46,7 @@ def ablations(full: Pafo, fitted: Fitted, sets: dict[str, Pairs], seed: int, cel
         "self-distillation": (full, itself),
         "unconditional teacher": (full, average),
     }
-    students = Pafo.students([m for m, _ in targets.values()], [t for _, t in targets.values()], train, valid, seed)
+    students = train_all([m.student(t, train, valid, seed) for m, t in targets.values()], train, valid, seed)
     for name, student in zip(targets, students, strict=True):
         keep(name, student.scorer)
 
@@ -53,7 +55,7 @@ def ablations(full: Pafo, fitted: Fitted, sets: dict[str, Pairs], seed: int, cel
         rows = train.group == group
         target[rows] = cross_rewards(teacher, train, seed)[rows]
     squares = replace(full, distil=mse)
-    keep("margins by mse", squares.student(target[:, 0] - target[:, 1], train, valid, seed).scorer)
+    keep("margins by mse", train_all([squares.student(target[:, 0] - target[:, 1], train, valid, seed)], train, valid, seed)[0].scorer)
     keep("scores by mse", score_level(squares, target, train, valid, seed).scorer)
     return {name: {c: per_user(m) for c, m in by_cell.items()} for name, by_cell in scored.items()}
 
@@ -109,6 +111,6 @@ def score_level(method: Pafo, target: Tensor, train: Pairs, valid: Pairs, seed: 
         off = (torch.stack(taught.last, dim=1) - target[rows]).square().mean(1)
         return method.alpha * bt(m) + (1 - method.alpha) * weight[rows] * off
 
-    rise = (lambda m, kept, which: mean_rise(m, kept, valid)) if method.balance > 0 else None
-    fitted = minimise(taught, train, loss, valid, seed, method.base.schedule, rise=rise, read=read)
+    fitted = train_model(taught, train, loss, valid, seed, method.base.schedule, rise=mean_rise if method.balance > 0 else None, read=read)
+    assert isinstance(fitted.scorer, Remembering)
     return replace(fitted, scorer=fitted.scorer.scorer)

@@ -21,12 +21,13 @@ from dsp import CELLS, DOMAINS, MINORITY, USERS, arguments, in_processes, per_us
 from evenhand.audits.ranking import Board, front, levels, pairwise, unfairness
 from evenhand.methods.pafo import Pafo
 from evenhand.training.scoring import cross_margins, margins
+from evenhand.training.stack import train_all
 from evenhand.training.tune import tune
 from evenhand.workflows.hyperparameters import base, hyperparameters, method
 
 BUDGET = 3
 PERSONALISED = "personalised BT"
-GROUP_AWARE = ("pafo", "reweight", "group_dro", "maxmin", "mgda")
+GROUP_AWARE = ("pafo", "inverse_frequency", "group_dro", "maxmin", "mgda")
 ENTRIES: dict[str, tuple[str, str | None]] = {  # title → (method, head; None = the method's own)
     "one reward for all (BT)": ("bradley_terry", "linear"),
     PERSONALISED: ("bradley_terry", "low_rank"),
@@ -72,7 +73,9 @@ def one_run(texts: list[str], vectors: np.ndarray, run: tuple[int, int]) -> dict
         start = time.process_time()
         teacher = tuned[of]
         student = Pafo(base=base(teacher.method), alpha=0.0, balance=0.0)
-        keep(title, student.student(cross_margins(teacher.fitted.scorer, train, seed), train, valid, seed).scorer, set(student), start)
+        target = cross_margins(teacher.fitted.scorer, train, seed)
+        fitted = train_all([student.student(target, train, valid, seed)], train, valid, seed)[0]
+        keep(title, fitted.scorer, set(student), start)
     FINISHED.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".part")
     partial.write_text(json.dumps({n: {k: v.tolist() if k in CELLS else v for k, v in told.items()} for n, told in found.items()}))

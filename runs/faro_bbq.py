@@ -37,6 +37,7 @@ from evenhand.training import offsets
 from evenhand.training.constraints import Meter, soft
 from evenhand.training.loop import Fitted
 from evenhand.training.scoring import bt, margins, mean_over_users
+from evenhand.training.stack import fit_all
 from evenhand.workflows.prepare import Encoding, Prepared, prepare
 
 DIM = 64
@@ -187,7 +188,7 @@ def entries(train: Pairs, valid: Pairs, seed: int) -> Iterator[Entry]:
         games = [
             Faro(base, notion, gamma, step=step, bound=bound, game_patience=PATIENCE) for gamma in (GAMMA, tight) for step, bound in STEPS
         ]
-        line = list(zip(games, Faro.fit_all(games, train, valid, seed), strict=True))
+        line = list(zip(games, fit_all(games, train, valid, seed), strict=True))
         for gamma, label in ((GAMMA, f"Faro-{name}"), (tight, f"Faro-{name}, tight")):
             game, found = min(((m, f) for m, f in line if m.gamma == gamma), key=lambda mf: beyond(mf[0], mf[1], valid))
             yield Entry(label, found.scorer, extras=about(found) | {"gamma": gamma, "step": game.step})

@@ -44,6 +44,7 @@ from evenhand.training import offsets
 from evenhand.training.constraints import Meter, groups_of, soft
 from evenhand.training.loop import Fitted
 from evenhand.training.scoring import bt, margins, mean_over_users
+from evenhand.training.stack import fit_all
 from evenhand.workflows.prepare import Encoding, Prepared, prepare
 
 HERE = Path(__file__).parent
@@ -200,7 +201,7 @@ def mentions(train: Pairs, valid: Pairs, whole: Sequence[Pairs], seed: int) -> I
         yield f"penalty {name}", of(best), {"weight": method.weight}
         c = offsets.offsets(margins(plain.scorer, train), train, layout)
         yield f"offsets {name}", lambda pairs, c=c: offsets.apply(margins(plain.scorer, pairs), pairs, c), {}
-        line = Faro.fit_all([Faro(base, notion, gamma) for gamma in FRONTIER], train, valid, seed)
+        line = fit_all([Faro(base, notion, gamma) for gamma in FRONTIER], train, valid, seed)
         for gamma, fitted in zip(FRONTIER, line, strict=True):
             yield f"Faro-{name}" if gamma == GAMMA else f"Faro-{name} {gamma}", of(fitted), about(fitted)
         gamma, fitted = strictest(plain, [(g, f) for g, f in zip(FRONTIER, line, strict=True) if g <= GAMMA], layout, valid)
@@ -241,7 +242,7 @@ def groups(train: Pairs, valid: Pairs, seed: int) -> Iterator[tuple[str, Margins
         yield f"penalty {name}", of(best), {"weight": weight}
         c = offsets.offsets(margins(plain.scorer, train), train, layout)
         yield f"offsets {name}", lambda pairs, c=c: offsets.apply(margins(plain.scorer, pairs), pairs, c), {}
-        loose, close = Faro.fit_all([Faro(base, notion, GAMMA), Faro(base, notion, tight)], train, valid, seed)
+        loose, close = fit_all([Faro(base, notion, GAMMA), Faro(base, notion, tight)], train, valid, seed)
         yield f"Faro-{name}", of(loose), about(loose)
         yield f"Faro-{name}, tight", of(close), about(close) | {"gamma": tight}
 

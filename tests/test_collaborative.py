@@ -21,7 +21,7 @@ from evenhand.models.collaborative import Collaborative, CollaborativeScorer, vo
 from evenhand.models.linear import Linear
 from evenhand.models.low_rank import LowRank
 from evenhand.serve.saved import SavedModel, load_model, save_model
-from evenhand.training.loop import minimise
+from evenhand.training.loop import train_model
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, margins
 from evenhand.workflows import hyperparameters
@@ -253,15 +253,15 @@ def test_another_head_is_trained_as_bradley_terry(world: World) -> None:
 
 def test_gradients_can_go_on_from_the_fit(world: World, fitted: CollaborativeScorer) -> None:
     schedule = Schedule(lr=1e-3, weight_decay=0.0, dropout=0.0, max_epochs=2)
-    on = minimise(fitted, world.train, lambda m, rows: bt(m), world.valid, 0, schedule)
+    on = train_model(fitted, world.train, lambda m, rows: bt(m), world.valid, 0, schedule)
     assert min(on.trace.valid_loss) < 0.69
 
 
 def test_hyperparameters_and_what_is_refused(world: World) -> None:
-    method = hyperparameters.method("collaborative", {"rank": "3", "own": "0.2"})
-    assert method == CollaborativeMethod(BradleyTerry(head=Collaborative(3)), own=0.2)
+    method = hyperparameters.method("collaborative", {"rank": "3", "personal": "0.2"})
+    assert method == CollaborativeMethod(BradleyTerry(head=Collaborative(3)), personal=0.2)
     assert len({str(m) for m in CollaborativeMethod().variants()}) == 8
-    for wrong in (lambda: CollaborativeMethod(own=-1), lambda: Collaborative(rank=0), lambda: Collaborative(steps=0)):
+    for wrong in (lambda: CollaborativeMethod(personal=-1), lambda: Collaborative(rank=0), lambda: Collaborative(steps=0)):
         with pytest.raises(EvenhandError, match="Expected"):
             wrong()
     for which in ((world.train.take(torch.arange(0)), world.valid), (world.train, world.valid.take(torch.arange(0)))):

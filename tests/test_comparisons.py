@@ -38,12 +38,18 @@ def data() -> PreferenceData:
 @pytest.fixture(scope="module")
 def compared(data: PreferenceData, tmp_path_factory: pytest.TempPathFactory) -> tuple[ComparisonReport, Path]:
     out = tmp_path_factory.mktemp("compared")
-    return evenhand.compare(data, ["pafo", "p_rlhf", "reweight"], seeds=2, tune_settings=2, out=out, **FAST), out
+    return evenhand.compare(data, ["pafo", "p_rlhf", "inverse_frequency"], seeds=2, tune_settings=2, out=out, **FAST), out
 
 
 def test_every_entry_is_judged_on_the_same_pairs(compared: tuple[ComparisonReport, Path]) -> None:
     found = compared[0].findings
-    assert [e.name for e in found.entries] == [PLAIN, PERSONALISED, "PAFO (LoRe's head)", "P-RLHF", "re-weighting (LoRe's head)"]
+    assert [e.name for e in found.entries] == [
+        PLAIN,
+        PERSONALISED,
+        "PAFO (LoRe's head)",
+        "P-RLHF",
+        "inverse-frequency weights (LoRe's head)",
+    ]
     assert len({(e.held_out[-1].n_users, e.held_out[-1].n_pairs) for e in found.entries}) == 1
     assert all(e.tried == 2 and e.seeds == 2 and not e.failed for e in found.entries)
     assert len(found.pairwise) == 10
@@ -91,7 +97,7 @@ def stop_after(trials_done: int, seen: list[int]) -> Any:
 
 
 def test_an_interrupted_comparison_goes_on_where_it_stopped(data: PreferenceData, tmp_path: Path) -> None:
-    asked: dict[str, Any] = {"methods": ["reweight"], "seeds": 1, "tune_settings": 0, "out": tmp_path, **FAST}
+    asked: dict[str, Any] = {"methods": ["inverse_frequency"], "seeds": 1, "tune_settings": 0, "out": tmp_path, **FAST}
     with pytest.raises(KeyboardInterrupt):
         evenhand.compare(data, progress=stop_after(2, []), **asked)
     kept = sorted((tmp_path / "trials").glob("*.safetensors"))
@@ -148,14 +154,12 @@ class Dies(BradleyTerry):
     def fit(self, train: Any, valid: Any, seed: int) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    @staticmethod
-    def fit_all(methods: Any, train: Any, valid: Any, seed: int) -> Any:
+    def stages(self, train: Any, valid: Any, seed: int) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Raises(BradleyTerry):
-    @staticmethod
-    def fit_all(methods: Any, train: Any, valid: Any, seed: int) -> Any:
+    def stages(self, train: Any, valid: Any, seed: int) -> Any:
         raise EvenhandError("no such luck")
 
 
@@ -230,7 +234,7 @@ def test_wrong_calls_are_told_before_any_work(call: Any, said: str, data: Prefer
 def test_methods_that_need_groups_say_so_before_training(data: PreferenceData, tmp_path: Path) -> None:
     alone = replace(data, attributes={"country": [""] * len(data.users)})
     with pytest.raises(EvenhandError, match="no user is in a group"):
-        evenhand.compare(alone, ["reweight"], seeds=1, out=tmp_path, **{**FAST, "grouping": evenhand.Grouping(("country",))})
+        evenhand.compare(alone, ["inverse_frequency"], seeds=1, out=tmp_path, **{**FAST, "grouping": evenhand.Grouping(("country",))})
     assert not (tmp_path / "trials").exists()
 
 

@@ -22,8 +22,8 @@ from evenhand.core import EvenhandError, PreferenceData
 from evenhand.data.events import from_groups
 from evenhand.data.groups import by_attribute
 from evenhand.training.loop import Constrained, Fitted, Trace
-from evenhand.training.tune import Trial, choose
-from evenhand.workflows.events import with_events
+from evenhand.training.tune import TunedFit, choose
+from evenhand.workflows.compared import with_events
 
 CLUBS = {"harbour": ["harbour club"], "meadow": ["meadow club"]}
 SUBJECTS = ("choir", "ferry", "market", "garden", "library", "bakery", "bridge", "museum", "cinema", "station")
@@ -253,10 +253,10 @@ def test_matched_sets_need_no_other_events_and_leave_the_reference_as_it_is(fold
 
 
 def test_tuning_prefers_a_fit_within_its_constraint() -> None:
-    def trial(loss: float, violation: float) -> Trial:
+    def trial(loss: float, violation: float) -> TunedFit:
         game = Constrained("dp", 0.05, torch.zeros(2, 2), "soft", "additive")
         game.add(violation, 0.0, torch.zeros(2))
-        return Trial(None, Fitted(None, Trace(best_epoch=1), constrained=game), {0: loss, 1: loss})
+        return TunedFit(None, Fitted(None, Trace(best_epoch=1), constrained=game), {0: loss, 1: loss})
 
     beyond, within, worse = trial(0.50, 0.06), trial(0.55, 0.04), trial(0.60, 0.03)
     assert choose([beyond, worse, within]) is within

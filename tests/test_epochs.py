@@ -18,7 +18,7 @@ from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
 from evenhand.models.linear import Linear
 from evenhand.training.epochs import mean_rise, shrunk, worst_rise
-from evenhand.training.loop import minimise
+from evenhand.training.loop import train_model
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, margins, mean_over_users
 from evenhand.workflows.prepare import Encoding, prepare
@@ -85,8 +85,8 @@ def test_groups_choose_the_epoch_and_the_mean_over_users_when_to_stop() -> None:
     """Whoever chooses rejects every epoch: training still goes on while the plain loss falls, and returns the untrained model."""
     train, valid, _ = two_tastes(n_users=30, minority=0.0)
     schedule = Schedule(lr=1e-2, weight_decay=0.0, dropout=0.0, max_epochs=30, patience=3)
-    never = minimise(
-        Linear().build(train.items.shape[1], 0), train, lambda m, rows: bt(m), valid, 0, schedule, rise=lambda m, kept, which: torch.ones(1)
+    never = train_model(
+        Linear().build(train.items.shape[1], 0), train, lambda m, rows: bt(m), valid, 0, schedule, rise=lambda m, kept, valid: torch.ones(1)
     )
     plain = BradleyTerry(Linear(), schedule).fit(train, valid, 0)
     assert never.trace.best_epoch == 0

@@ -30,9 +30,10 @@ from evenhand.serve.saved import heads
 from evenhand.training import offsets
 from evenhand.training.constraints import Layout, Meter, cf, check, dealt, dp, eo, groups_of, hard, soft
 from evenhand.training.episodes import draw_sides, episodes, incidence, stratified
-from evenhand.training.loop import Fitted, minimise
+from evenhand.training.loop import Fitted, train_model
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, margins, mean_over_users
+from evenhand.training.stack import fit_all
 
 QUICK = Schedule(lr=1e-2, weight_decay=0.05, dropout=0.1, max_epochs=4)
 BASE = BradleyTerry(LowRank(3), QUICK)
@@ -98,7 +99,7 @@ def multipliers(fitted: Fitted) -> list[float]:
 @pytest.fixture(scope="module")
 def two_equal_groups() -> tuple[Pairs, list[Fitted]]:
     train = one_hot((0, 0, 6, 14), (1, 1, 14, 6))
-    return train, Faro.fit_all([replace(GAME, gamma=g) for g in (0.05, 0.1, 0.2, 0.3, 0.6)], train, train, 0)
+    return train, fit_all([replace(GAME, gamma=g) for g in (0.05, 0.1, 0.2, 0.3, 0.6)], train, train, 0)
 
 
 def test_two_equal_groups_reach_the_closed_form_in_rates_and_multiplier(two_equal_groups: tuple[Pairs, list[Fitted]]) -> None:
@@ -188,7 +189,7 @@ def test_gamma_one_is_the_unconstrained_model_bit_for_bit(distilled: bool, world
     plain = weights((Pafo(BASE) if distilled else BASE).fit(train, valid, 3))
     assert torch.equal(weights(loose.fit(train, valid, 3)), plain)
     tight = replace(loose, gamma=0.05)
-    among = Faro.fit_all([tight, loose, replace(loose, gamma=0.2)], train, valid, 3)
+    among = fit_all([tight, loose, replace(loose, gamma=0.2)], train, valid, 3)
     assert torch.equal(weights(among[1]), plain)
     assert not torch.equal(weights(among[0]), plain)
     assert torch.equal(weights(among[0].parts["pooled"]), plain)  # what the others started from
@@ -199,7 +200,7 @@ def test_several_gammas_in_one_training_are_what_each_is_alone(world: Any) -> No
     base = replace(BASE, schedule=replace(QUICK, max_epochs=2))
     for kind in (Faro(base, step=0.3), Faro(base, notion=eo, swap=True, step=0.01), Faro(base, distilled=True, step=0.3, anchored=False)):
         methods = [replace(kind, gamma=0.02), replace(kind, gamma=0.3), replace(kind, gamma=0.1, bound=0.2, step=0.1)]
-        for method, found in zip(methods, Faro.fit_all(methods, train, valid, 0), strict=True):
+        for method, found in zip(methods, fit_all(methods, train, valid, 0), strict=True):
             alone = method.fit(train, valid, 0)
             assert found.constrained is not None
             assert alone.constrained is not None
@@ -535,7 +536,7 @@ def test_penalty_zero_is_bradley_terry_on_batches_that_hold_every_event(world: A
     train, valid, _ = world
     assert train.events is not None
     start = BASE.head.build(train.items.shape[1], 0)
-    plain = minimise(start, train, lambda m, rows: bt(m), valid, 0, QUICK, strata=train.events.of_pair)
+    plain = train_model(start, train, lambda m, rows: bt(m), valid, 0, QUICK, strata=train.events.of_pair)
     assert torch.equal(weights(Penalty(BASE, weight=0.0).fit(train, valid, 0)), weights(plain))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
+from dataclasses import FrozenInstanceError, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,23 @@ from torch import Tensor
 from worlds import history_of, two_tastes, unreadable, with_events
 
 import evenhand.methods
-from evenhand.core import EvenhandError, Pairs
+from evenhand.core import Constraint, EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.methods.pafo import DISTIL, Pafo, gate, group_weights, hinge, mse, soft
-from evenhand.methods.reweight import Reweight
+from evenhand.methods.faro import Faro, cf, eo
+from evenhand.methods.inverse_frequency import InverseFrequency
+from evenhand.methods.pafo import DISTIL, Pafo, gate, hinge, mse, soft
+from evenhand.methods.penalty import Penalty
 from evenhand.models.linear import Linear
 from evenhand.models.low_rank import LowRank
 from evenhand.models.p_rlhf import PRlhf
 from evenhand.models.p_rlhf_cluster import PRlhfCluster
 from evenhand.serve.saved import SavedModel, heads, load_model, save_model
-from evenhand.training.loop import Fitted, minimise
+from evenhand.training.groups import group_weights
+from evenhand.training.loop import Fitted, pair_bt, train_model
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, cross_margins, margins
-from evenhand.training.tune import fit_all
+from evenhand.training.stack import Training, fit_all, run_stages, train_all, train_stack
+from evenhand.workflows.trials import gamma_of, notion_of
 
 QUICK = Schedule(lr=1e-2, weight_decay=0.05, dropout=0.1, max_epochs=4)
 LONG = replace(QUICK, max_epochs=60)
@@ -66,6 +70,25 @@ def accuracy(scorer: Any, pairs: Pairs, group: int) -> float:
 def world() -> tuple[Pairs, Pairs, Pairs]:
     train, valid, test = (with_events(p) for p in two_tastes(n_users=40, pairs=8, held_out=4))
     return train, valid, test
+
+
+def test_a_method_says_what_it_constrains() -> None:
+    constrained = {name: c for name, kind in methods().items() if (c := quick(kind).constraint) is not None}
+    assert constrained == {"Faro": Constraint("dp", 0.05), "Penalty": Constraint("dp")}
+    assert Faro(BASE, eo, 0.2).constraint == Constraint("eo", 0.2)
+    assert Penalty(BASE, cf).constraint == Constraint("cf", None)  # a penalty promises no gamma
+
+
+def test_a_method_of_ones_own_is_held_to_what_it_says() -> None:
+    @dataclass(frozen=True)
+    class Held(BradleyTerry):
+        @property
+        def constraint(self) -> Constraint:
+            return Constraint("cf", 0.1)
+
+    assert (notion_of(Held()), gamma_of(Held())) == ("cf", 0.1)
+    assert (notion_of(BASE), gamma_of(BASE)) == (None, None)
+    assert (notion_of(Penalty(BASE, eo)), gamma_of(Penalty(BASE, eo))) == ("eo", None)
 
 
 def test_the_folder_lists_every_method() -> None:
@@ -226,7 +249,7 @@ def test_settings_trained_together_are_what_each_is_alone(world: Any) -> None:
     light = replace(base, schedule=replace(base.schedule, weight_decay=0.1))
     many: dict[str, list[Any]] = {
         "bradley_terry": [base, light, replace(base, head=LowRank(2))],
-        "reweight": [Reweight(base, 1.0), Reweight(light, 0.5), Reweight(base, 0.0)],
+        "inverse_frequency": [InverseFrequency(base, 1.0), InverseFrequency(light, 0.5), InverseFrequency(base, 0.0)],
         "pafo": [
             Pafo(base),
             Pafo(base, alpha=0.5, balance=0.0),
@@ -246,6 +269,44 @@ def test_settings_trained_together_are_what_each_is_alone(world: Any) -> None:
     first, second = fit_all(many["pafo"][:2], train, valid, 0)
     assert all(first.parts[p] is second.parts[p] for p in ("pooled", "teacher 0", "teacher 1"))  # trained once
     assert len({len(f.trace.valid_loss) for f in fit_all(many["pafo"], train, valid, 0)}) > 1  # some stopped while others went on
+
+
+def test_in_a_stack_each_setting_keeps_its_epoch_by_its_own_rule(world: Any) -> None:
+    """Balance 0 is picked by the mean over users, in a stack with others as alone; its trace says so."""
+    train, valid, _ = world
+    students = [f.parts["student"] for f in fit_all([Pafo(BASE, balance=b) for b in (0.0, 0.5, 1.0)], train, valid, 0)]
+    assert [s.trace.by_group for s in students] == [False, True, True]
+
+
+def test_what_several_settings_ask_for_is_fitted_once_and_what_is_alike_is_one_stack(world: Any) -> None:
+    train, valid, _ = world
+    calls: list[object] = []
+
+    @dataclass(frozen=True)
+    class First:
+        """Something that two settings start from."""
+
+        def stages(self, train: Pairs, valid: Pairs, seed: int) -> Any:
+            calls.append("first")
+            return (yield BASE.training(train, seed))
+
+    @dataclass(frozen=True)
+    class Second:
+        size: int
+
+        def stages(self, train: Pairs, valid: Pairs, seed: int) -> Any:
+            first = yield First()
+            fitted = yield Training(first.scorer, pair_bt, QUICK, alike=self.size > 1, run=self.run)
+            return replace(fitted, parts={"first": first})
+
+        def run(self, stack: Any, *data: Any) -> list[Fitted]:
+            calls.append(len(stack))
+            return train_stack(stack, *data)
+
+    one, two, three, again = run_stages([Second(1), Second(2), Second(3), Second(2)], train, valid, 0)
+    assert calls == ["first", 1, 2]
+    assert one.parts["first"] is two.parts["first"] is three.parts["first"]
+    assert again is two
 
 
 def test_users_in_no_group_weigh_as_before() -> None:
@@ -317,7 +378,7 @@ def test_the_target_is_under_the_users_own_teacher(world: Any) -> None:
     for group in (0, 1):
         rows = (train.group == group).nonzero()[:, 0]
         target[rows] = cross_margins(fitted.parts[f"teacher {group}"].scorer, train.take(rows), 0)
-    assert torch.equal(weights(method.student(target, train, valid, 0)), weights(fitted))
+    assert torch.equal(weights(train_all([method.student(target, train, valid, 0)], train, valid, 0)[0]), weights(fitted))
     swapped = replace(train, group=1 - train.group)  # the other group's teacher would give another target
     other = torch.cat([cross_margins(fitted.parts[f"teacher {g}"].scorer, swapped.of(g), 0) for g in (0, 1)])
     assert not torch.allclose(other.sort().values, target.sort().values, atol=1e-3)
@@ -332,7 +393,7 @@ def test_each_teacher_learns_from_its_own_group_alone(world: Any) -> None:
     turned = replace(
         train, chosen=torch.where(other, train.rejected, train.chosen), rejected=torch.where(other, train.chosen, train.rejected)
     )
-    one, two = (method.teachers(pooled, p, valid, 0) for p in (train, turned))
+    one, two = (method.teachers.of(pooled, p, valid, 0) for p in (train, turned))
     assert torch.equal(weights(one[1]), weights(two[1]))
     assert not torch.equal(weights(one[0]), weights(two[0]))
 
@@ -388,8 +449,8 @@ def test_a_cold_start_trains_teachers_from_scratch(world: Any) -> None:
     train, valid, _ = world
     method = Pafo(BASE, warm_start=False)
     pooled = BASE.fit(train, valid, 0)
-    own = minimise(BASE.head.build(train.items.shape[1], 0), train.of(1), lambda m, rows: bt(m), valid.of(1), 0, QUICK)
-    assert torch.equal(weights(method.teachers(pooled, train, valid, 0)[1]), weights(own))
+    own = train_model(BASE.head.build(train.items.shape[1], 0), train.of(1), lambda m, rows: bt(m), valid.of(1), 0, QUICK)
+    assert torch.equal(weights(method.teachers.of(pooled, train, valid, 0)[1]), weights(own))
 
 
 def test_users_without_a_pair_do_no_harm(world: Any) -> None:

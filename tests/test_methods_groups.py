@@ -17,20 +17,20 @@ from worlds import two_tastes
 from evenhand.core import EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.group_dro import GroupDRO, robust
+from evenhand.methods.inverse_frequency import InverseFrequency
 from evenhand.methods.maxmin import MaxMin, worst
 from evenhand.methods.mgda import MGDA, common_descent, min_norm
 from evenhand.methods.reward_fairness import RewardFairness, jain
-from evenhand.methods.reweight import Reweight
 from evenhand.models.linear import Linear
 from evenhand.models.low_rank import LowRank
 from evenhand.training.groups import group_losses
-from evenhand.training.loop import Fitted, minimise, weighted_mean
+from evenhand.training.loop import Fitted, train_model, weighted_mean
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, margins, mean_over_users
 
 QUICK = Schedule(lr=1e-2, weight_decay=0.05, dropout=0.1, max_epochs=4)
 BASE = BradleyTerry(LowRank(3), QUICK)
-GROUP_AWARE = [Reweight, GroupDRO, MaxMin, MGDA]
+GROUP_AWARE = [InverseFrequency, GroupDRO, MaxMin, MGDA]
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +64,16 @@ def test_with_one_group_it_is_bradley_terry(kind: Any, world: Any) -> None:
 
 def test_reweighting_groups_of_equal_size_is_bradley_terry(world: Any) -> None:
     train, valid = (grouped(p, torch.arange(40) % 2) for p in world[:2])
-    assert torch.equal(weights(Reweight(BASE).fit(train, valid, 3)), weights(BASE.fit(train, valid, 3)))
+    assert torch.equal(weights(InverseFrequency(BASE).fit(train, valid, 3)), weights(BASE.fit(train, valid, 3)))
 
 
-@pytest.mark.parametrize("method", [Reweight(BASE, power=0.0), RewardFairness(BASE, alpha=0.0, gamma=0.0)])
+@pytest.mark.parametrize("method", [InverseFrequency(BASE, power=0.0), RewardFairness(BASE, alpha=0.0, gamma=0.0)])
 def test_at_strength_zero_it_is_bradley_terry(method: Any, world: Any) -> None:
     train, valid, _ = world
     assert torch.equal(weights(method.fit(train, valid, 3)), weights(BASE.fit(train, valid, 3)))
 
 
-@pytest.mark.parametrize("method", [Reweight(BASE), GroupDRO(BASE), MaxMin(BASE), MGDA(BASE), RewardFairness(BASE)])
+@pytest.mark.parametrize("method", [InverseFrequency(BASE), GroupDRO(BASE), MaxMin(BASE), MGDA(BASE), RewardFairness(BASE)])
 def test_with_its_defaults_it_is_not(method: Any, world: Any) -> None:
     train, valid, _ = world
     assert (weights(method.fit(train, valid, 3)) - weights(BASE.fit(train, valid, 3))).abs().max() > 1e-4
@@ -105,7 +105,7 @@ def test_the_loop_descends_what_combine_returns(world: Any) -> None:
 
     def fit(**how: Any) -> Tensor:
         pairs = how.pop("pairs", train)
-        return weights(minimise(start, pairs, lambda m, rows: bt(m), valid, 0, schedule, **how))
+        return weights(train_model(start, pairs, lambda m, rows: bt(m), valid, 0, schedule, **how))
 
     turned = replace(
         train,
@@ -313,7 +313,7 @@ def test_one_reward_for_opposite_tastes_ends_at_the_minimax(method: Any) -> None
     assert best - 1e-4 < worst_loss(replace(method, base=base).fit(train, train, 0).scorer, train) < best + 0.01
 
 
-@pytest.mark.parametrize("method", [Reweight(), GroupDRO(eta=0.1), MaxMin()])
+@pytest.mark.parametrize("method", [InverseFrequency(), GroupDRO(eta=0.1), MaxMin()])
 @pytest.mark.parametrize("head", [Linear(), LowRank(3)])
 def test_the_worst_group_is_served_better_than_by_bradley_terry(method: Any, head: Any) -> None:
     train, valid, test = two_tastes(1, n_users=120, pairs=12)
@@ -357,8 +357,8 @@ def test_missing_groups_are_named_before_training(kind: Any, world: Any, monkeyp
 @pytest.mark.parametrize(
     ("kind", "hyperparameter", "value"),
     [
-        (Reweight, "power", 1.5),
-        (Reweight, "power", -0.1),
+        (InverseFrequency, "power", 1.5),
+        (InverseFrequency, "power", -0.1),
         (GroupDRO, "eta", -1.0),
         (GroupDRO, "eta", float("nan")),
         (MaxMin, "memory", 1.0),

@@ -29,7 +29,7 @@ from evenhand.models.pal import Pal
 from evenhand.models.pal_angle import PalAngle
 from evenhand.models.pref import Pref
 from evenhand.models.vpl import Vpl
-from evenhand.training.loop import minimise
+from evenhand.training.loop import train_model
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, margins
 from evenhand.workflows import hyperparameters
@@ -136,7 +136,7 @@ def test_lore_of_one_part_is_one_reward_for_all() -> None:
     one, plain = Lore(1).build(DIM, 0), Linear().build(DIM, 0)
     with torch.no_grad():
         one.V.zero_()
-    fitted = [minimise(s, train, lambda m, rows: bt(m), valid, 0, SCHEDULE).scorer for s in (one, plain)]
+    fitted = [train_model(s, train, lambda m, rows: bt(m), valid, 0, SCHEDULE).scorer for s in (one, plain)]
     torch.testing.assert_close(margins(fitted[0], test), margins(fitted[1], test), atol=1e-4, rtol=1e-4)
 
 

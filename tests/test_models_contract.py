@@ -18,9 +18,10 @@ from evenhand.models.pal import Pal
 from evenhand.models.pal_angle import PalAngle
 from evenhand.models.vpl import Vpl
 from evenhand.serve.saved import heads
-from evenhand.training.loop import minimise, minimise_all
+from evenhand.training.loop import pair_bt, train_model
 from evenhand.training.schedule import Schedule
-from evenhand.training.scoring import bt, margins
+from evenhand.training.scoring import margins
+from evenhand.training.stack import Training, train_stack
 
 DIM = 10
 FORMS = {"VplPerceptron": Vpl(perceptron=6), "PalPerceptron": Pal(hidden=6), "PalAnglePerceptron": PalAngle(hidden=6)}  # the papers' own
@@ -86,12 +87,12 @@ class TestEveryHead:
     def test_replicas_in_one_stack_are_what_each_is_alone(self, head: Any) -> None:
         train, valid, _ = two_tastes(n_users=24, pairs=8, dim=DIM)
         schedule = Schedule(lr=1e-2, dropout=0.2, max_epochs=4, batch_users=8)
-        decay = torch.tensor([0.0, 1.0, 0.3])
         seeds = (0, 1, 0)  # a replica may start elsewhere; batches are those of one seed
         starts = [head.build(DIM, s) for s in seeds]
-        stacked = minimise_all(starts, train, lambda m, rows, which: bt(m), valid, 5, schedule, weight_decay=decay)
-        for start, wd, found in zip(starts, decay.tolist(), stacked, strict=True):
-            alone = minimise(start, train, lambda m, rows: bt(m), valid, 5, dataclasses.replace(schedule, weight_decay=wd))
+        schedules = [dataclasses.replace(schedule, weight_decay=wd) for wd in (0.0, 1.0, 0.3)]
+        stacked = train_stack([Training(s, pair_bt, one, alike=head) for s, one in zip(starts, schedules, strict=True)], train, valid, 5)
+        for start, one, found in zip(starts, schedules, stacked, strict=True):
+            alone = train_model(start, train, pair_bt, valid, 5, one)
             torch.testing.assert_close(margins(found.scorer, valid), margins(alone.scorer, valid), atol=1e-5, rtol=0)
         assert not torch.allclose(margins(stacked[0].scorer, valid), margins(stacked[2].scorer, valid), atol=1e-4)
 

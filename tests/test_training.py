@@ -19,7 +19,7 @@ from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.linear import Linear, LinearScorer
 from evenhand.models.low_rank import LowRank
 from evenhand.training.episodes import draw_sides, dropout_mask, episodes
-from evenhand.training.loop import minimise
+from evenhand.training.loop import train_model
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, cross_margins, margins, mean_over_users
 
@@ -192,7 +192,7 @@ def fit(head: Linear | LowRank, train: Pairs, valid: Pairs) -> Tensor:
     """b after all epochs of full-batch descent."""
     epochs = iter(range(0, -1000, -1))
     scorer = head.build(train.items.shape[1], 0)
-    out = minimise(scorer, train, lambda m, rows: bt(m), valid, 0, FULL_BATCH, valid_loss=lambda m: torch.tensor(float(next(epochs))))
+    out = train_model(scorer, train, lambda m, rows: bt(m), valid, 0, FULL_BATCH, valid_loss=lambda m: torch.tensor(float(next(epochs))))
     assert out.trace.best_epoch == FULL_BATCH.max_epochs
     return out.scorer.b.detach()
 
@@ -226,7 +226,7 @@ def test_the_model_and_data_passed_in_are_left_as_they_were() -> None:
     train, valid, _ = two_tastes(n_users=20)
     scorer = LowRank(3).build(train.items.shape[1], 0)
     before = copy.deepcopy((scorer.state_dict(), train.items, train.chosen, train.history.chosen))
-    minimise(scorer, train, lambda m, rows: bt(m), valid, 0, QUICK)
+    train_model(scorer, train, lambda m, rows: bt(m), valid, 0, QUICK)
     assert all(torch.equal(a, b) for a, b in zip(before[0].values(), scorer.state_dict().values()))
     assert all(torch.equal(a, b) for a, b in zip(before[1:], (train.items, train.chosen, train.history.chosen)))
 
@@ -244,7 +244,7 @@ def test_the_rows_handed_to_the_loss_name_the_pairs_of_their_margins() -> None:
         seen.append(rows)
         return bt(m)
 
-    minimise(scorer, train, loss, valid, 0, replace(QUICK, lr=1e-30, dropout=0.0, max_epochs=3))
+    train_model(scorer, train, loss, valid, 0, replace(QUICK, lr=1e-30, dropout=0.0, max_epochs=3))
     assert len(torch.cat(seen).unique()) > 0.5 * len(train)
 
 

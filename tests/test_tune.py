@@ -15,11 +15,11 @@ from evenhand.methods.pafo import Pafo
 from evenhand.models.low_rank import LowRank
 from evenhand.training.loop import Fitted, Trace
 from evenhand.training.schedule import Schedule
-from evenhand.training.tune import Trial, choose, losses_by_group, tune
+from evenhand.training.tune import TunedFit, choose, losses_by_group, tune
 
 
-def trial(name: str, *losses: float) -> Trial:
-    return Trial(name, Fitted(None, Trace()), dict(enumerate(losses)))
+def trial(name: str, *losses: float) -> TunedFit:
+    return TunedFit(name, Fitted(None, Trace()), dict(enumerate(losses)))
 
 
 def test_no_group_may_lose_and_the_largest_mean_gain_wins() -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -346,22 +346,58 @@ class Scorer(Protocol):
         """Rewards float[n] of items [n, d], each under its row of state [n, s]."""
 
 
+class TrainableScorer(Scorer, Protocol):
+    """A Scorer that is a torch module: what a head builds and a loop trains."""
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]: ...
+
+    def state_dict(self) -> Mapping[str, Tensor]: ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> object: ...
+
+
 class Head(Protocol):
     """Frozen hyperparameters of a Scorer: a dataclass whose fields are saved with the model."""
 
-    reads_new_users: ClassVar[bool]  # False: users are known by number, and one who was not in training gets the reward for everybody
+    reads_new_users: ClassVar[bool] = (
+        True  # False: users are known by number, and one who was not in training gets the reward for everybody
+    )
 
-    def build(self, dim: int, seed: int) -> Any:
-        """An untrained Scorer, a torch module, for features of `dim` coordinates."""
+    def build(self, dim: int, seed: int) -> TrainableScorer:
+        """An untrained scorer for features of `dim` coordinates."""
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """What a method holds its model to. notion: "dp", "eo" or "cf"; gamma: the largest violation it accepts, None = a penalty that promises none."""
+
+    notion: str
+    gamma: float | None = None
+
+
+class FittedModel(Protocol):
+    """What a fit gives, at the least."""
+
+    @property
+    def scorer(self) -> Scorer: ...
 
 
 class Method(Protocol):
-    """A training rule. It sees index pairs, margins and groups; never text, never the metrics it is judged by."""
+    """A training rule: a frozen dataclass of hyperparameters. It sees index pairs, margins and groups; never text, never the metrics that measure it."""
 
-    needs_groups: ClassVar[bool]  # True: it cannot be fitted unless every group has training and validation pairs
-    unreduced: ClassVar[
-        bool
-    ]  # True: it reads texts' features as they are and finds its own ridge weight; False: reduced to few coordinates
+    needs_groups: ClassVar[bool] = False  # True: it cannot be fitted unless every group has training and validation pairs
+    unreduced: ClassVar[bool] = (
+        False  # True: it reads features as they are and finds its own ridge weight; False: reduced to few coordinates
+    )
 
-    def fit(self, train: Pairs, valid: Pairs, seed: int) -> Any:
+    @property
+    def constraint(self) -> Constraint | None:
+        """What it constrains, None = nothing."""
+        return None
+
+    def fit(self, train: Pairs, valid: Pairs, seed: int) -> FittedModel:
         """A trained Scorer; the same seed gives the same one."""
+
+    def variants(self) -> Iterator[Self]:
+        """Settings that a search on validation tries, itself first."""
+        yield self

@@ -5,44 +5,39 @@ With the `Linear` head it is one reward for all; with a history-conditioned head
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-import torch
-
-from evenhand.core import Head, Pairs
+from evenhand.core import Head, Method, Pairs, TrainableScorer
 from evenhand.models.lore import Lore
-from evenhand.training.loop import Fitted, minimise, minimise_all
+from evenhand.training.loop import Fitted, pair_bt
 from evenhand.training.schedule import Schedule
-from evenhand.training.scoring import bt
-from evenhand.training.stack import alike
+from evenhand.training.stack import Stages, Training, run_stages
 
 
 @dataclass(frozen=True)
-class BradleyTerry:
+class BradleyTerry(Method):
     """head: how a user enters the reward; LoRe's served both groups of the DSP study better than the ridge solve (docs/results.md)."""
 
-    needs_groups: ClassVar[bool] = False
-    unreduced: ClassVar[bool] = False
     head: Head = field(default_factory=Lore)
     schedule: Schedule = field(default_factory=Schedule)
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch with the lowest validation loss, averaged over users."""
-        return minimise(self.head.build(train.items.shape[1], seed), train, lambda m, rows: bt(m), valid, seed, self.schedule)
+        return run_stages([self], train, valid, seed)[0]
 
-    @staticmethod
-    def fit_all(methods: Sequence[BradleyTerry], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
-        """Each as its own `fit` gives it; those that differ in weight decay alone are trained as one stack."""
-        fitted: dict[int, Fitted] = {}
-        for places in alike(methods, lambda m: m.without_decay()):
-            some = [methods[p] for p in places]
-            scorers = [m.head.build(train.items.shape[1], seed) for m in some]
-            decay = torch.tensor([m.schedule.weight_decay for m in some], dtype=torch.float64)
-            found = minimise_all(scorers, train, lambda m, rows, which: bt(m), valid, seed, some[0].schedule, weight_decay=decay)
-            fitted.update(zip(places, found, strict=True))
-        return [fitted[p] for p in range(len(methods))]
+    def stages(self, train: Pairs, valid: Pairs, seed: int) -> Stages:
+        """One training."""
+        return (yield self.training(train, seed))
+
+    def training(self, train: Pairs, seed: int) -> Training:
+        """Settings that differ in weight decay alone are one stack."""
+        return Training(self.untrained(train, seed), pair_bt, self.schedule, alike=self.without_decay())
+
+    def untrained(self, train: Pairs, seed: int) -> TrainableScorer:
+        """The scorer that training starts from."""
+        return self.head.build(train.items.shape[1], seed)
 
     def without_decay(self) -> BradleyTerry:
         """What must agree for two fits to run as one stack."""

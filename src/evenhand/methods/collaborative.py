@@ -18,7 +18,7 @@ for each of the three kernels (three Polis conversations, validation statements,
 sixth of the number of items, as the default map is, lost 6.1 points (minority 13.5) on one German conversation, 6.0 (2.1) on another and
 7.1 (9.2) on an English one (validation, seed 105), and won 2.9 (1.5) on a fourth. Letters gave 0.8 to 2.3 of these points. Reading votes
 through a second, interpolating map, by the factors that EM gave the known items, was 0.9 points better for rare tastes in three
-conversations and 0.2 worse in four, on the default map; it is left out. rank and own were chosen on the default map too.
+conversations and 0.2 worse in four, on the default map; it is left out. rank and personal were chosen on the default map too.
 
 Cost with U users, I items, M votes, d features, k = rank: EM 40 x M (k + 2)^2 multiplications on sparse votes, no users x items table;
 regression I d min(I, d). 10^3 users x 10^3 items with 10^5 votes: 3 seconds of EM on one core; 10^5 x 10^4 with 5 x 10^6: 100 seconds, 0.7 GB.
@@ -38,10 +38,10 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from evenhand.core import EvenhandError, Pairs
+from evenhand.core import EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.collaborative import Collaborative, CollaborativeScorer, votes
-from evenhand.training.loop import Fitted, Trace
+from evenhand.training.loop import Fitted, Trace, require_pairs
 from evenhand.training.scoring import best_unit, bt, margins, mean_over_users
 
 ITERATIONS = 40  # of EM
@@ -50,30 +50,27 @@ RATIOS = np.geomspace(1e-3, 1e3, 61)  # of explained to unexplained variance, am
 
 
 @dataclass(frozen=True)
-class CollaborativeMethod:
-    """base: head (rank) and, for other heads, schedule. own >= 0: variance of a user's own taste, in votes at an item of mean norm."""
+class CollaborativeMethod(Method):
+    """base: head (rank) and, for other heads, schedule. personal >= 0: variance of a user's own taste, in votes at an item of mean norm."""
 
-    needs_groups: ClassVar[bool] = False
     unreduced: ClassVar[bool] = True
     base: BradleyTerry = field(default_factory=lambda: BradleyTerry(head=Collaborative()))
-    own: float = 0.05
+    personal: float = 0.05
 
     def __post_init__(self) -> None:
-        if not 0 <= self.own < float("inf"):
-            raise EvenhandError(f"collaborative: own is {self.own}. Expected: 0 or more. To do: leave it at 0.05.")
+        if not 0 <= self.personal < float("inf"):
+            raise EvenhandError(f"collaborative: personal is {self.personal}. Expected: 0 or more. To do: leave it at 0.05.")
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The scorer as fitted. Its trace has one epoch, the fit: training loss with the scored pairs in the history, validation loss."""
-        scorer = self.base.head.build(train.items.shape[1], seed)
+        scorer = self.base.untrained(train, seed)
         if not isinstance(scorer, CollaborativeScorer):
             return self.base.fit(train, valid, seed)
-        for name, pairs in (("training", train), ("validation", valid)):
-            if len(pairs) == 0:
-                raise EvenhandError(f"There are no {name} pairs. Expected: at least one. To do: bring more data, or change the split.")
+        require_pairs(train, valid)
         start = time.perf_counter()
-        user, item, vote, judged = votes(train.user, train.chosen, train.rejected, len(train.items), train.weight / train.weight.mean())
+        user, item, vote, count = votes(train.user, train.chosen, train.rejected, len(train.items), train.weight / train.weight.mean())
         known, place = item.unique(return_inverse=True)
-        weight = 2 * judged / (1 + judged)
+        weight = 2 * count / (1 + count)
         size = len(train.history), len(known)
         factors = factorise(user.numpy(), place.numpy(), vote.numpy(), weight.numpy(), size, scorer.V.shape[1], seed)
         self.settle(scorer, factors, train.items[known].double().numpy(), valid)
@@ -84,12 +81,12 @@ class CollaborativeMethod:
     def settle(self, scorer: CollaborativeScorer, factors: Factors, items: np.ndarray, valid: Pairs) -> None:
         """Set every parameter of the scorer from the factors of `items` float[I, d]."""
         targets = np.concatenate([factors.mean[:, None], factors.loadings], axis=1)
-        found = torch.from_numpy(regress(items, targets, factors.votes / (factors.votes + PULL)))
+        coefficients = torch.from_numpy(regress(items, targets, factors.votes / (factors.votes + PULL)))
         norm = np.square(items - items.mean(0)).sum(1).mean()
         with torch.no_grad():
-            scorer.b.copy_(found[:, 0])
-            scorer.V.copy_(found[:, 1:])
-            scorer.raw_tau.copy_(inverse_softplus(self.own / max(norm, 1e-12)))
+            scorer.b.copy_(coefficients[:, 0])
+            scorer.V.copy_(coefficients[:, 1:])
+            scorer.raw_tau.copy_(inverse_softplus(self.personal / max(norm, 1e-12)))
             scorer.raw_s.copy_(inverse_softplus(factors.noise))
             scorer.raw_unit.copy_(inverse_softplus(1.0))
             scorer.raw_unit.copy_(inverse_softplus(best_unit(margins(scorer, valid), valid)))
@@ -98,8 +95,8 @@ class CollaborativeMethod:
         """Itself, then other ranks and widths of a user's own taste: what `tune` tries."""
         yield self
         if isinstance(self.base.head, Collaborative):
-            for rank, own in ((2, 0.05), (4, 0.1), (4, 0.02), (1, 0.05), (8, 0.05), (2, 0.1), (4, 0.2)):
-                yield replace(self, base=replace(self.base, head=replace(self.base.head, rank=rank)), own=own)
+            for rank, personal in ((2, 0.05), (4, 0.1), (4, 0.02), (1, 0.05), (8, 0.05), (2, 0.1), (4, 0.2)):
+                yield replace(self, base=replace(self.base, head=replace(self.base.head, rank=rank)), personal=personal)
         else:
             yield from (replace(self, base=base) for base in list(self.base.variants())[1:])
 
@@ -132,11 +129,11 @@ def factorise(
         z = (covariance @ pulled[:, :, None])[:, :, 0] / noise
         second = covariance + z[:, :, None] * z[:, None, :]
         # M: each item's (mean, loadings) together, what the users' a_u explain taken off
-        with_one = np.concatenate([np.ones((len(z), 1)), z[:, 1:]], axis=1)
+        with_intercept = np.concatenate([np.ones((len(z), 1)), z[:, 1:]], axis=1)
         moments = second.copy()
-        moments[:, 0, :] = moments[:, :, 0] = with_one
+        moments[:, 0, :] = moments[:, :, 0] = with_intercept
         offset = np.concatenate([z[:, :1], second[:, 0, 1:]], axis=1)
-        right = wy.T @ with_one - spread**0.5 * (w.T @ offset)
+        right = wy.T @ with_intercept - spread**0.5 * (w.T @ offset)
         solved = np.linalg.solve((w.T @ moments.reshape(len(z), -1)).reshape(-1, rank + 1, rank + 1) + prior, right[:, :, None])[:, :, 0]
         mean, loadings = solved[:, 0], solved[:, 1:]
         reach = np.concatenate([np.full((shape[1], 1), spread**0.5), loadings], axis=1)

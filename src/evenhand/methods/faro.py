@@ -21,19 +21,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from evenhand.core import EvenhandError, Pairs
+from evenhand.core import Constraint, EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.methods.pafo import Pafo, target_margins
+from evenhand.methods.pafo import Pafo
 from evenhand.training.constraints import Decision, Meter, Notion, cf, check, dealt, dp, eo, groups_of, hard, measured, soft
-from evenhand.training.loop import ROUNDING, Constrained, Fitted, PairLosses, Rise, minimise_all, weighted_mean
+from evenhand.training.loop import ROUNDING, Constrained, Fitted, PairLoss, weighted_mean
 from evenhand.training.multipliers import Additive, SwapRegret
-from evenhand.training.scoring import bt, only_present
-from evenhand.training.stack import alike
+from evenhand.training.schedule import Schedule
+from evenhand.training.scoring import only_present
+from evenhand.training.stack import Stages, Training, run_stages, train_stack
 
 __all__ = ["Faro", "cf", "dp", "eo", "hard", "soft"]  # notions and decisions are named by their functions
 
@@ -44,7 +45,7 @@ PACE = 100.0  # swap-regret steps act on logarithms: this many times `step`, so 
 
 
 @dataclass(frozen=True)
-class Faro:
+class Faro(Method):
     """notion: dp, eo or cf. gamma in (0, 1]: the largest accepted violation; 1 is Bradley-Terry itself.
 
     dual: the decision that moves the multipliers and judges an epoch. step > 0, bound > 0: of the multipliers; steps of 0.1 with bound 5
@@ -54,8 +55,6 @@ class Faro:
     (at least 500 batches pass without a better epoch before the game ends).
     """
 
-    needs_groups: ClassVar[bool] = False
-    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     notion: Notion = dp
     gamma: float = 0.05
@@ -82,23 +81,39 @@ class Faro:
             if not good:
                 raise EvenhandError(f"faro: {name} is {getattr(self, name)}. Expected: {expected}. To do: correct it, or leave it out.")
 
+    @property
+    def constraint(self) -> Constraint:
+        """gamma 1 holds to nothing."""
+        return Constraint(self.notion.__name__, self.gamma)
+
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The constrained model; `parts` holds the unconstrained one it started from, `constrained` violations and multipliers."""
-        return self.fit_all([self], train, valid, seed)[0]
+        return run_stages([self], train, valid, seed)[0]
 
-    @staticmethod
-    def fit_all(methods: Sequence[Faro], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
-        """Each as its own `fit` gives it. Settings that differ in gamma, step and bound alone are one stack: a frontier in one training."""
-        fitted: dict[int, Fitted] = {}
-        for places in alike(methods, lambda m: (m.base, m.distilled)):
-            first = methods[places[0]]
-            start = (first.pafo if first.distilled else first.base).fit(train, valid, seed)
-            fitted |= {p: start for p in places if methods[p].gamma >= 1}
-            bound = [p for p in places if methods[p].gamma < 1]
-            for some in alike([methods[p] for p in bound], lambda m: replace(m, gamma=1.0, step=1.0, bound=1.0)):
-                numbers = [bound[p] for p in some]
-                fitted.update(zip(numbers, _game([methods[p] for p in numbers], start, train, valid, seed), strict=True))
-        return [fitted[p] for p in range(len(methods))]
+    def stages(self, train: Pairs, valid: Pairs, seed: int) -> Stages:
+        """The unconstrained model, then the game. Settings that differ in gamma, step and bound alone are one stack: a frontier in one training."""
+        start = yield self.pafo if self.distilled else self.base
+        if self.gamma >= 1:
+            return start
+        check("faro", train, self.notion(groups_of(train, valid)))  # an event of validation pairs alone is an error and not overlooked
+        objective = self.base.training(train, seed) if start.target is None else self.pafo.student(start.target, train, valid, seed)
+        played = yield Training(
+            start.scorer,
+            with_margin(objective.loss),
+            self.game_schedule(train),
+            alike=replace(self, gamma=1.0, step=1.0, bound=1.0),
+            hyperparameters=(torch.tensor([self.gamma, self.step, self.bound], dtype=torch.float64), *objective.hyperparameters),
+            rise=objective.rise,
+            run=partial(play, self),
+        )
+        return replace(played, parts={**start.parts, "pooled": start})
+
+    def game_schedule(self, train: Pairs) -> Schedule:
+        """Small steps, many epochs, and patience for at least 500 batches."""
+        schedule = self.base.schedule
+        batches = -(-len(train.user.unique()) // schedule.batch_users) * train.units[0].shape[1]
+        patience = max(self.game_patience, FEWEST_STEPS // batches)
+        return replace(schedule, lr=self.game_lr, patience=patience, max_epochs=LONGER * schedule.max_epochs)
 
     @property
     def pafo(self) -> Pafo:
@@ -112,71 +127,70 @@ class Faro:
             yield replace(self, step=step, bound=bound)
 
 
-def _game(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
-    """ProxyGDA from the unconstrained model, for settings that share all but gamma, step and bound."""
-    first = methods[0]
-    groups = groups_of(train, valid)  # an event of validation pairs alone is an error and not overlooked
-    layout = first.notion(groups)
-    check("faro", train, layout)
+def with_margin(loss: PairLoss) -> PairLoss:
+    """A pair's margin and its loss, [n, 2]: the Lagrangian needs both. Its own gamma, step and bound are no part of the loss."""
+
+    def both(m: Tensor, rows: Tensor, game: Tensor, *hyperparameters: Tensor) -> Tensor:
+        return torch.stack([m, loss(m, rows, *hyperparameters)], -1)
+
+    return both
+
+
+def play(method: Faro, stack: Sequence[Training], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
+    """ProxyGDA from the unconstrained model, for settings that share all of `method` but gamma, step and bound."""
+    game = Game(method, torch.stack([t.hyperparameters[0] for t in stack]), train, valid, seed)
     assert train.events is not None
-    matrix, per_gamma = layout.anchored(_largest(train, groups)) if first.anchored and groups else layout.all_pairs()
-    gamma = torch.tensor([[m.gamma] for m in methods])
-    slack = gamma * per_gamma
-    kind = SwapRegret if first.swap else Additive
-    pace = PACE if first.swap else 1.0
-    step, bound = (torch.tensor([[value] for value in values]) for values in zip(*((m.step, m.bound) for m in methods)))
-    players = kind(len(methods), len(matrix), pace * step, bound)
-    recent = torch.full((len(methods), layout.cells), float("nan"))
-    shift = torch.zeros_like(recent)  # from batches to the model: dropout draws probabilities to one half, and violations to 0
-    watched, judged = only_present(dealt(train, seed)), only_present(valid)
-    on_train, on_valid = Meter(watched, layout), Meter(judged, layout)
-    measured("faro", on_train)
-    log = [Constrained(m.notion.__name__, m.gamma, matrix, m.dual.__name__, "swap-regret" if m.swap else "additive") for m in methods]
-    pair_losses, rise = _objective(methods, start, train, valid, seed)
+    strata = game.layout.cell(train.events)
+    fitted = train_stack(stack, train, valid, seed, combine=game.lagrangian, strata=strata, excess=game.excess)
+    return [replace(f, constrained=c) for f, c in zip(fitted, game.log, strict=True)]
 
-    def losses(margin: Tensor, rows: Tensor, which: Tensor) -> Tensor:
-        return torch.stack([margin, pair_losses(margin, rows, which)], -1)
 
-    def lagrangian(margin_and_loss: Tensor, batch: Pairs, which: Tensor) -> Tensor:
+class Game:
+    """The multipliers' side of ProxyGDA for r replicas, and what they know of the violations. numbers float64[r, 3]: gamma, step and bound."""
+
+    def __init__(self, method: Faro, numbers: Tensor, train: Pairs, valid: Pairs, seed: int):
+        groups = groups_of(train, valid)
+        self.layout = layout = method.notion(groups)
+        self.dual, self.memory = method.dual, method.memory
+        self.matrix, per_gamma = layout.anchored(_largest(train, groups)) if method.anchored and groups else layout.all_pairs()
+        self.gamma, step, bound = numbers.float().split(1, 1)
+        self.slack = self.gamma * per_gamma
+        kind, pace = (SwapRegret, PACE) if method.swap else (Additive, 1.0)
+        self.players = kind(len(numbers), len(self.matrix), pace * step, bound)
+        self.recent = torch.full((len(numbers), layout.cells), float("nan"))
+        self.shift = torch.zeros_like(
+            self.recent
+        )  # from batches to the model: dropout draws probabilities to one half, and violations to 0
+        self.train, self.valid = only_present(dealt(train, seed)), only_present(valid)
+        self.on_train, self.on_valid = Meter(self.train, layout), Meter(self.valid, layout)
+        measured("faro", self.on_train)
+        names = method.notion.__name__, self.matrix, method.dual.__name__, "swap-regret" if method.swap else "additive"
+        self.log = [Constrained(names[0], float(gamma), *names[1:]) for gamma in numbers[:, 0]]
+
+    def lagrangian(self, margin_and_loss: Tensor, batch: Pairs, active: Tensor) -> Tensor:
+        """L_BT + sum_j lambda_j g~_j of the batch, float[r], after a step of the multipliers along g_j."""
         margin, loss = margin_and_loss.unbind(-1)
-        meter = Meter(batch, layout)
-        now = meter(margin.detach(), first.dual)
-        past = recent[which]
-        mean = torch.where(past.isnan(), now, first.memory * past + (1 - first.memory) * now)
-        recent[which] = torch.where(meter.present, mean, past)
-        weight = players.weights(which)
-        players.ascend(which, (recent[which].nan_to_num() + shift[which]) @ matrix.T - slack[which])
-        soft_violation = meter(margin, soft) @ matrix.T - slack[which]
+        meter = Meter(batch, self.layout)
+        now, past = meter(margin.detach(), self.dual), self.recent[active]
+        mean = torch.where(past.isnan(), now, self.memory * past + (1 - self.memory) * now)
+        self.recent[active] = torch.where(meter.present, mean, past)
+        weight = self.players.weights(active)
+        violation = (self.recent[active].nan_to_num() + self.shift[active]) @ self.matrix.T - self.slack[active]
+        self.players.ascend(active, violation)
+        soft_violation = meter(margin, soft) @ self.matrix.T - self.slack[active]
         return weighted_mean(loss, batch) + (weight * soft_violation).sum(-1)
 
-    def excess(score: Callable[[Pairs], Tensor], which: Tensor) -> Tensor:
-        rates = on_train(score(watched), first.dual)
-        shift[which] = (rates - recent[which]).nan_to_num()
-        found = layout.violation(rates)
-        beside = layout.violation(on_valid(score(judged), first.dual), on_valid.present)
-        now = players.value
-        for place, number in enumerate(which.tolist()):
-            log[number].add(float(found[place]), float(beside[place]), now[number])
-        beyond = found - gamma[which, 0]
+    def excess(self, score: Callable[[Pairs], Tensor], active: Tensor) -> Tensor:
+        """How far the replicas' models are beyond gamma on training pairs, float[r]; what is seen goes into the log."""
+        rates = self.on_train(score(self.train), self.dual)
+        self.shift[active] = (rates - self.recent[active]).nan_to_num()
+        violation = self.layout.violation(rates)
+        on_valid = self.layout.violation(self.on_valid(score(self.valid), self.dual), self.on_valid.present)
+        multipliers = self.players.value
+        for place, number in enumerate(active.tolist()):
+            self.log[number].add(float(violation[place]), float(on_valid[place]), multipliers[number])
+        beyond = violation - self.gamma[active, 0]
         return beyond.where(beyond > ROUNDING, 0.0)
-
-    own = first.base.schedule
-    batches = -(-len(train.user.unique()) // own.batch_users) * train.units[0].shape[1]
-    patience = max(first.game_patience, FEWEST_STEPS // batches)
-    schedule = replace(own, lr=first.game_lr, patience=patience, max_epochs=LONGER * own.max_epochs)
-    fitted = minimise_all(
-        [start.scorer] * len(methods), train, losses, valid, seed, schedule,
-        rise=rise, combine=lagrangian, strata=layout.cell(train.events), excess=excess,
-    )  # fmt: skip
-    return [replace(f, parts={**start.parts, "pooled": start}, constrained=c) for f, c in zip(fitted, log, strict=True)]
-
-
-def _objective(methods: Sequence[Faro], start: Fitted, train: Pairs, valid: Pairs, seed: int) -> tuple[PairLosses, Rise | None]:
-    """The loss under the constraints and what picks the epoch (None: the default): Bradley-Terry's, or those of PAFO's student."""
-    if not methods[0].distilled:
-        return lambda m, rows, which: bt(m), None
-    target = target_margins(start.parts, train, seed)
-    return Pafo.objective([m.pafo for m in methods], [target] * len(methods), train, valid)
 
 
 def _largest(train: Pairs, groups: int) -> int:

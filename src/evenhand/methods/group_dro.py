@@ -20,20 +20,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from evenhand.core import EvenhandError, Pairs
+from evenhand.core import EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.training.epochs import worst_rise
 from evenhand.training.groups import group_losses, require_groups
-from evenhand.training.loop import Combine, Fitted, minimise
-from evenhand.training.scoring import bt
+from evenhand.training.loop import Combine, Fitted, pair_bt, train_model
 
 
 @dataclass(frozen=True)
-class GroupDRO:
+class GroupDRO(Method):
     """eta >= 0: step of the groups' weights; 0.01 is the paper's. With few batches it hardly moves them: then 0.1 or 1; too large, q jumps."""
 
     needs_groups: ClassVar[bool] = True
-    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     eta: float = 0.01
 
@@ -44,10 +42,9 @@ class GroupDRO:
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch in which the worst group's validation loss is lowest, as far as it can be told (`training/epochs.py`)."""
         require_groups("group_dro", train, valid)
-        scorer = self.base.head.build(train.items.shape[1], seed)
-        return minimise(
-            scorer, train, lambda m, rows: bt(m), valid, seed, self.base.schedule,
-            rise=lambda m, kept, which: worst_rise(m, kept, valid), combine=robust(train.group.unique(), self.eta),
+        return train_model(
+            self.base.untrained(train, seed), train, pair_bt, valid, seed, self.base.schedule,
+            rise=worst_rise, combine=robust(train.group.unique(), self.eta),
         )  # fmt: skip
 
     def variants(self) -> Iterator[GroupDRO]:

@@ -19,20 +19,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from evenhand.core import EvenhandError, Pairs
+from evenhand.core import EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.training.epochs import worst_rise
 from evenhand.training.groups import group_losses, require_groups
-from evenhand.training.loop import Combine, Fitted, minimise
-from evenhand.training.scoring import bt
+from evenhand.training.loop import Combine, Fitted, pair_bt, train_model
 
 
 @dataclass(frozen=True)
-class MaxMin:
+class MaxMin(Method):
     """memory in [0, 1): share of the running mean that a new batch leaves. 0.9 looks back some ten batches: steadier, but late to react."""
 
     needs_groups: ClassVar[bool] = True
-    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     memory: float = 0.0
 
@@ -43,10 +41,9 @@ class MaxMin:
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch in which the worst group's validation loss is lowest, as far as it can be told (`training/epochs.py`)."""
         require_groups("maxmin", train, valid)
-        scorer = self.base.head.build(train.items.shape[1], seed)
-        return minimise(
-            scorer, train, lambda m, rows: bt(m), valid, seed, self.base.schedule,
-            rise=lambda m, kept, which: worst_rise(m, kept, valid), combine=worst(train.group.unique(), self.memory),
+        return train_model(
+            self.base.untrained(train, seed), train, pair_bt, valid, seed, self.base.schedule,
+            rise=worst_rise, combine=worst(train.group.unique(), self.memory),
         )  # fmt: skip
 
     def variants(self) -> Iterator[MaxMin]:

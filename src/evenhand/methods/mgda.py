@@ -22,31 +22,28 @@ import torch
 from scipy.optimize import nnls
 from torch import Tensor
 
-from evenhand.core import Pairs
+from evenhand.core import Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.training.epochs import mean_rise
 from evenhand.training.groups import group_losses, require_groups
-from evenhand.training.loop import Combine, Fitted, minimise
-from evenhand.training.scoring import bt
+from evenhand.training.loop import Combine, Fitted, pair_bt, train_model
 
 
 @dataclass(frozen=True)
-class MGDA:
+class MGDA(Method):
     """normalise: gradients of length 1 before lambda is sought. Without it the hull's shortest point leans towards the group with the
     *smaller* gradient, which is the one already served well: in a made-up world that lost 9 points of the minority's accuracy."""
 
     needs_groups: ClassVar[bool] = True
-    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     normalise: bool = True
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch kept by the mean over groups of the validation losses (`training/epochs.py`)."""
         require_groups("mgda", train, valid)
-        scorer = self.base.head.build(train.items.shape[1], seed)
-        return minimise(
-            scorer, train, lambda m, rows: bt(m), valid, seed, self.base.schedule,
-            rise=lambda m, kept, which: mean_rise(m, kept, valid), combine=common_descent(train.group.unique(), self.normalise),
+        return train_model(
+            self.base.untrained(train, seed), train, pair_bt, valid, seed, self.base.schedule,
+            rise=mean_rise, combine=common_descent(train.group.unique(), self.normalise),
         )  # fmt: skip
 
     def variants(self) -> Iterator[MGDA]:
@@ -86,5 +83,5 @@ def min_norm(gradients: Tensor) -> Tensor:
     values, vectors = np.linalg.eigh(g @ g.T)
     scale = max(values[-1], np.finfo(float).tiny)  # a common factor of the gradients changes no lambda
     root = np.sqrt(np.clip(values / scale, 0, None))[:, None] * vectors.T
-    found, _ = nnls(np.vstack([root, np.ones(len(g))]), np.append(np.zeros(len(g)), 1.0))
-    return torch.from_numpy(found / found.sum()).to(gradients.dtype)
+    weights, _ = nnls(np.vstack([root, np.ones(len(g))]), np.append(np.zeros(len(g)), 1.0))
+    return torch.from_numpy(weights / weights.sum()).to(gradients.dtype)

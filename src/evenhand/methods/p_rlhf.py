@@ -14,23 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from evenhand.core import EvenhandError, History, Pairs
+from evenhand.core import EvenhandError, History, Method, Pairs, TrainableScorer
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.training.loop import Fitted, minimise
+from evenhand.training.loop import Fitted, train_model
 from evenhand.training.scoring import bt, mean_over_users
 
 
 @dataclass(frozen=True)
-class PRlhfMethod:
+class PRlhfMethod(Method):
     """base: head and schedule. generic in [0, 1]: share of the generic loss; 0 is Bradley-Terry, 1 is one reward for all."""
 
-    needs_groups: ClassVar[bool] = False
-    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     generic: float = 0.5
 
@@ -44,8 +41,9 @@ class PRlhfMethod:
         def loss(m: Tensor, rows: Tensor) -> Tensor:
             return (1 - self.generic) * bt(m[:, 0]) + self.generic * bt(m[:, 1])
 
-        start = UserAndAnybody(self.base.head.build(train.items.shape[1], seed))
-        fitted = minimise(start, train, loss, valid, seed, self.base.schedule, valid_loss=lambda m: mean_over_users(bt(m[:, 0]), valid))
+        start = UserAndAnybody(self.base.untrained(train, seed))
+        fitted = train_model(start, train, loss, valid, seed, self.base.schedule, valid_loss=lambda m: mean_over_users(bt(m[:, 0]), valid))
+        assert isinstance(fitted.scorer, UserAndAnybody)
         return replace(fitted, scorer=fitted.scorer.scorer)
 
     def variants(self) -> Iterator[PRlhfMethod]:
@@ -59,18 +57,18 @@ class PRlhfMethod:
 class UserAndAnybody(nn.Module):
     """A scorer that gives two rewards, float[n, 2]: under the user's state and under that of a user nobody knows."""
 
-    def __init__(self, scorer: Any):
+    def __init__(self, scorer: TrainableScorer):
         super().__init__()
         self.scorer = scorer
 
     def users(self, history: History) -> Tensor:
-        """float[users, 2 s]: own state, then the generic one."""
-        own = self.scorer.users(history)
-        return torch.cat([own, self.scorer.users(nobody(history)).expand_as(own)], dim=1)
+        """float[users, 2 s]: the user's state, then the generic one."""
+        known = self.scorer.users(history)
+        return torch.cat([known, self.scorer.users(nobody(history)).expand_as(known)], dim=1)
 
     def score(self, state: Tensor, items: Tensor) -> Tensor:
-        own, generic = state.chunk(2, dim=1)
-        return torch.stack([self.scorer.score(own, items), self.scorer.score(generic, items)], dim=1)
+        known, generic = state.chunk(2, dim=1)
+        return torch.stack([self.scorer.score(known, items), self.scorer.score(generic, items)], dim=1)
 
 
 def nobody(history: History) -> History:

@@ -15,21 +15,21 @@ paper keeps its student whatever validation says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from evenhand.core import EvenhandError, Pairs
+from evenhand.core import EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.training.choosing import guard
 from evenhand.training.epochs import mean_rise
-from evenhand.training.loop import Fitted, PairLosses, Rise, minimise, minimise_all
-from evenhand.training.scoring import bt, cross_margins, mean_over_users
-from evenhand.training.stack import alike
+from evenhand.training.groups import group_weights
+from evenhand.training.loop import Fitted, PairLoss, pair_bt, train_model
+from evenhand.training.scoring import bt, cross_margins
+from evenhand.training.stack import Stages, Training, run_stages
 
 Distil = Callable[[Tensor, Tensor], Tensor]  # (m [n], m* [n]) → one loss a pair [n], >= 0
 
@@ -58,7 +58,7 @@ DISTIL: dict[str, Distil] = {"soft": soft, "mse": mse, "hinge": hinge, "gate": g
 
 
 @dataclass(frozen=True)
-class Pafo:
+class Pafo(Method):
     """base trains the pooled model and gives student and teachers their head and schedule.
 
     alpha in [0, 1]: share of the Bradley-Terry loss; 1 is Bradley-Terry itself. balance in [0, 1]: 0 keeps the majority's gain, 1 gives
@@ -66,8 +66,6 @@ class Pafo:
     leaves mse, hinge and gate as they are. teacher_lr: a warm teacher needs small steps. Defaults: what validation chose in runs/dsp.sh.
     """
 
-    needs_groups: ClassVar[bool] = False
-    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     alpha: float = 0.0
     distil: Distil = soft
@@ -87,88 +85,78 @@ class Pafo:
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The student, or the pooled model where the guard says so; `parts` holds both and one teacher a group."""
-        return self.fit_all([self], train, valid, seed)[0]
+        return run_stages([self], train, valid, seed)[0]
 
-    @staticmethod
-    def fit_all(methods: Sequence[Pafo], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
-        """Each as its own `fit` gives it. Settings with the same base and teachers share these, and their students are one stack."""
-        bases = [methods[places[0]].base for places in alike(methods, lambda m: m.base)]
-        pooled = dict(zip(bases, BradleyTerry.fit_all(bases, train, valid, seed), strict=True))
-        parts: dict[int, dict[str, Fitted]] = {}
-        targets: dict[int, Tensor] = {}
-        for places in alike(methods, lambda m: (m.base, m.warm_start, m.teacher_lr)):
-            first = methods[places[0]]
-            taught = first.teachers(pooled[first.base], train, valid, seed)
-            found = {"pooled": pooled[first.base]} | {f"teacher {g}": t for g, t in taught.items()}
-            target = target_margins(found, train, seed)
-            parts.update(dict.fromkeys(places, found))
-            targets.update(dict.fromkeys(places, target))
-        students: dict[int, Fitted] = {}
-        for places in alike(methods, lambda m: (m.base.without_decay(), m.distil)):
-            some = Pafo.students([methods[p] for p in places], [targets[p] for p in places], train, valid, seed)
-            students.update(zip(places, some, strict=True))
-        return [m.kept(parts[p] | {"student": students[p]}, valid) for p, m in enumerate(methods)]
+    def stages(self, train: Pairs, valid: Pairs, seed: int) -> Stages:
+        """Teachers, then their student."""
+        taught = yield self.teachers
+        assert taught.target is not None
+        student = yield self.student(taught.target, train, valid, seed)
+        return replace(self.kept({**taught.parts, "student": student}, valid), target=taught.target)
+
+    @property
+    def teachers(self) -> Teachers:
+        """Stage 1."""
+        return Teachers(self.base, self.warm_start, self.teacher_lr)
+
+    def student(self, target: Tensor, train: Pairs, valid: Pairs, seed: int) -> Training:
+        """Stage 2: one model for everybody towards the target margins float[n] of the training pairs."""
+        # A balanced student is also picked by both groups alike, as far as they can tell: the plain mean would pick the majority's epoch.
+        balanced = self.balance > 0 and self.alpha < 1 and bool((valid.group >= 0).any())
+        return Training(
+            self.base.untrained(train, seed),
+            distillation(self.distil),
+            self.base.schedule,
+            alike=(Pafo, self.base.without_decay(), self.distil),
+            hyperparameters=(torch.tensor(self.alpha), torch.tensor(self.temperature), group_weights(train, self.balance), target),
+            rise=mean_rise if balanced else None,
+        )
 
     def kept(self, parts: Mapping[str, Fitted], valid: Pairs) -> Fitted:
         """The student of `parts`, or its pooled model: a Pareto improvement is the promise, so a group shown to be worse off breaks it."""
         student, pooled = parts["student"], parts["pooled"]
         if not self.guarded:
             return replace(student, parts=parts)
-        found = guard(student.scorer, pooled.scorer, valid)
-        return replace(student if found.kept else pooled, parts=parts, guard=found)
-
-    def teachers(self, pooled: Fitted, train: Pairs, valid: Pairs, seed: int) -> dict[int, Fitted]:
-        """Stage 1: one specialised model a group, stopped early on that group's validation pairs; without any, the pooled model."""
-        start = pooled.scorer if self.warm_start else self.base.head.build(train.items.shape[1], seed)
-        schedule = replace(self.base.schedule, lr=self.teacher_lr if self.warm_start else self.base.schedule.lr)
-        judged = set(valid.groups())
-
-        def teacher(group: int) -> Fitted:
-            if group not in judged:
-                return pooled
-            return minimise(start, train.of(group), lambda m, rows: bt(m), valid.of(group), seed, schedule)
-
-        return {group: teacher(group) for group in train.groups()}
-
-    def student(self, target: Tensor, train: Pairs, valid: Pairs, seed: int) -> Fitted:
-        """Stage 2: one model for everybody towards the target margins float[n] of the training pairs."""
-        return self.students([self], [target], train, valid, seed)[0]
-
-    @staticmethod
-    def students(methods: Sequence[Pafo], targets: Sequence[Tensor], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
-        """Stage 2 of settings that share head, distil and all of the schedule but the weight decay, as one stack."""
-        losses, rise = Pafo.objective(methods, targets, train, valid)
-        scorers = [m.base.head.build(train.items.shape[1], seed) for m in methods]
-        decay = torch.tensor([m.base.schedule.weight_decay for m in methods], dtype=torch.float64)
-        schedule = methods[0].base.schedule
-        return minimise_all(scorers, train, losses, valid, seed, schedule, weight_decay=decay, rise=rise)
-
-    @staticmethod
-    def objective(methods: Sequence[Pafo], targets: Sequence[Tensor], train: Pairs, valid: Pairs) -> tuple[PairLosses, Rise | None]:
-        """Stage 2's loss of each training pair, and what picks the epoch if not the mean over users alone, of settings with one distil."""
-        first = methods[0]
-        alpha, T = (torch.tensor([[value] for value in values]) for values in zip(*((m.alpha, m.temperature) for m in methods)))
-        weights = {balance: group_weights(train, balance) for balance in {m.balance for m in methods}}
-        weight, target = torch.stack([weights[m.balance] for m in methods]), torch.stack(list(targets))
-        # A balanced student is also picked by both groups alike, as far as they can tell: the plain mean would pick the majority's epoch.
-        grouped = bool((valid.group >= 0).any())
-        by_group = torch.tensor([m.balance > 0 and m.alpha < 1 and grouped for m in methods])
-
-        def losses(m: Tensor, rows: Tensor, which: Tensor) -> Tensor:
-            a, t = alpha[which], T[which]
-            return a * bt(m) + (1 - a) * weight[which][:, rows] * first.distil(m / t, target[which][:, rows] / t) * t**2
-
-        def rise(m: Tensor, kept: Tensor, which: Tensor) -> Tensor:
-            plain = mean_over_users(bt(m), valid) - mean_over_users(bt(kept), valid)
-            return torch.where(by_group[which], mean_rise(m, kept, valid), plain)
-
-        return losses, rise if bool(by_group.any()) else None
+        verdict = guard(student.scorer, pooled.scorer, valid)
+        return replace(student if verdict.kept else pooled, parts=parts, guard=verdict)
 
     def variants(self) -> Iterator[Pafo]:
         """Itself, then other strengths: what `tune` tries."""
         yield self
         for alpha, balance in ((0.1, 0.0), (0.1, 0.75), (0.1, 0.25), (0.25, 0.5), (0.1, 1.0), (0.1, 0.5), (0.5, 0.5)):
             yield replace(self, alpha=alpha, balance=balance)
+
+
+def distillation(distil: Distil) -> PairLoss:
+    """Eq. 8 of each pair. weight, target float[n]: of all training pairs."""
+
+    def loss(m: Tensor, rows: Tensor, alpha: Tensor, T: Tensor, weight: Tensor, target: Tensor) -> Tensor:
+        return alpha * bt(m) + (1 - alpha) * weight[rows] * distil(m / T, target[rows] / T) * T**2
+
+    return loss
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """Stage 1: one specialised model a group, shared by all settings of stage 2. The fit is the pooled model with the teachers as parts."""
+
+    base: BradleyTerry
+    warm_start: bool
+    lr: float
+
+    def stages(self, train: Pairs, valid: Pairs, seed: int) -> Stages:
+        pooled = yield self.base
+        parts = {"pooled": pooled} | {f"teacher {g}": t for g, t in self.of(pooled, train, valid, seed).items()}
+        return replace(pooled, parts=parts, target=target_margins(parts, train, seed))
+
+    def of(self, pooled: Fitted, train: Pairs, valid: Pairs, seed: int) -> dict[int, Fitted]:
+        """Each group's teacher, stopped early on that group's validation pairs; without any, the pooled model."""
+        start = pooled.scorer if self.warm_start else self.base.untrained(train, seed)
+        schedule = replace(self.base.schedule, lr=self.lr) if self.warm_start else self.base.schedule
+        measured = set(valid.groups())
+        return {
+            g: train_model(start, train.of(g), pair_bt, valid.of(g), seed, schedule) if g in measured else pooled for g in train.groups()
+        }
 
 
 def target_margins(parts: Mapping[str, Fitted], train: Pairs, seed: int) -> Tensor:
@@ -178,15 +166,3 @@ def target_margins(parts: Mapping[str, Fitted], train: Pairs, seed: int) -> Tens
         rows = train.group == group
         target[rows] = cross_margins(parts[f"teacher {group}"].scorer, train.take(rows), seed)
     return target
-
-
-def group_weights(train: Pairs, balance: float) -> Tensor:
-    """Each pair's weight in the distillation term, float[n], mean 1: (share of users in the user's group)^-balance; 1 in no group."""
-    group_of_user = torch.full((len(train.history),), -1).index_copy(0, train.user, train.group)
-    values, index = group_of_user[group_of_user >= 0].unique(return_inverse=True)
-    weight = torch.ones(len(train))
-    inside = train.group >= 0
-    share = torch.bincount(index) / max(len(index), 1)
-    weight[inside] = share[torch.searchsorted(values, train.group[inside])] ** -balance
-    weight[inside] /= weight[inside].mean() if bool(inside.any()) else 1.0
-    return weight

@@ -12,25 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 from torch import Tensor
 
-from evenhand.core import EvenhandError, Pairs
+from evenhand.core import Constraint, EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.training.constraints import Meter, Notion, cf, check, dp, eo, groups_of, soft
-from evenhand.training.loop import Fitted, minimise, weighted_mean
+from evenhand.training.loop import Fitted, train_model, weighted_mean
 from evenhand.training.scoring import bt, mean_over_users, only_present
 
 __all__ = ["Penalty", "cf", "dp", "eo"]  # the notions are named by their functions, here as in faro
 
 
 @dataclass(frozen=True)
-class Penalty:
+class Penalty(Method):
     """notion: dp, eo or cf. weight >= 0: of the violation beside the loss; 0 is Bradley-Terry on batches that hold every event."""
 
-    needs_groups: ClassVar[bool] = False
-    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     notion: Notion = dp
     weight: float = 0.3
@@ -38,6 +35,10 @@ class Penalty:
     def __post_init__(self) -> None:
         if not 0 <= self.weight < float("inf"):
             raise EvenhandError(f"penalty: weight is {self.weight}. Expected: 0 or more. To do: pass weight=0.3 or leave it out.")
+
+    @property
+    def constraint(self) -> Constraint:
+        return Constraint(self.notion.__name__)
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch with the lowest sum of validation loss and weighted validation violation."""
@@ -49,8 +50,8 @@ class Penalty:
         def combine(margin: Tensor, batch: Pairs, parameters: Sequence[Tensor]) -> Tensor:
             return weighted_mean(bt(margin), batch) + self.weight * layout.violation(Meter(batch, layout)(margin, soft))
 
-        return minimise(
-            self.base.head.build(train.items.shape[1], seed), train, lambda m, rows: m, valid, seed, self.base.schedule,
+        return train_model(
+            self.base.untrained(train, seed), train, lambda m, rows: m, valid, seed, self.base.schedule,
             valid_loss=lambda m: mean_over_users(bt(m), valid) + self.weight * layout.violation(on_valid(m, soft), on_valid.present),
             combine=combine, strata=layout.cell(train.events),
         )  # fmt: skip

@@ -13,24 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from evenhand.core import EvenhandError, Pairs
+from evenhand.core import EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.pref import PrefScorer
-from evenhand.training.loop import Fitted, minimise
-from evenhand.training.scoring import bt
+from evenhand.training.loop import Fitted, pair_bt, train_model
 
 
 @dataclass(frozen=True)
-class PrefMethod:
+class PrefMethod(Method):
     """base: head and schedule. ridge > 0: how far a user's direction is pulled to 0 before the decomposition, per pair and coordinate."""
 
-    needs_groups: ClassVar[bool] = False
-    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     ridge: float = 1.0
 
@@ -40,10 +36,10 @@ class PrefMethod:
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch with the lowest validation loss, averaged over users."""
-        scorer = self.base.head.build(train.items.shape[1], seed)
+        scorer = self.base.untrained(train, seed)
         if isinstance(scorer, PrefScorer):
             start_at(scorer, tastes(train, self.ridge))
-        return minimise(scorer, train, lambda m, rows: bt(m), valid, seed, self.base.schedule)
+        return train_model(scorer, train, pair_bt, valid, seed, self.base.schedule)
 
     def variants(self) -> Iterator[PrefMethod]:
         """Itself with the base's regularisations: what `tune` tries."""

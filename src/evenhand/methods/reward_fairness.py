@@ -16,22 +16,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 from torch import Tensor
 
-from evenhand.core import EvenhandError, Pairs
+from evenhand.core import EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.training.loop import Fitted, minimise, weighted_mean
-from evenhand.training.scoring import bt
+from evenhand.training.loop import Fitted, pair_bt, train_model, weighted_mean
 
 
 @dataclass(frozen=True)
-class RewardFairness:
+class RewardFairness(Method):
     """alpha >= 0: strength of the regularisation, 0.1 as published; large values flatten all margins. gamma: exponent of the coefficient."""
 
-    needs_groups: ClassVar[bool] = False
-    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     alpha: float = 0.1
     gamma: float = 0.0
@@ -44,8 +40,7 @@ class RewardFairness:
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch with the lowest validation Bradley-Terry loss, averaged over users."""
-        scorer = self.base.head.build(train.items.shape[1], seed)
-        return minimise(scorer, train, lambda m, rows: bt(m), valid, seed, self.base.schedule, combine=self.combine)
+        return train_model(self.base.untrained(train, seed), train, pair_bt, valid, seed, self.base.schedule, combine=self.combine)
 
     def combine(self, losses: Tensor, batch: Pairs, parameters: Sequence[Tensor]) -> Tensor:
         """L of one batch. losses float[n] are -log sigma(m), so their exponential is the resource a."""

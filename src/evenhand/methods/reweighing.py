@@ -12,23 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from evenhand.core import Pairs
+from evenhand.core import Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.training.constraints import check, eo, groups_of
 from evenhand.training.loop import Fitted
 
 
 @dataclass(frozen=True)
-class Reweighing:
+class Reweighing(Method):
     """base: trained on the weighted pairs, and stopped by validation pairs as they are."""
 
-    needs_groups: ClassVar[bool] = False
-    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:

@@ -15,23 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from evenhand.core import EvenhandError, History, Pairs
+from evenhand.core import EvenhandError, History, Method, Pairs, TrainableScorer
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.training.loop import Fitted, Read, minimise
-from evenhand.training.scoring import bt
+from evenhand.training.loop import Fitted, Read, pair_bt, train_model
 
 
 @dataclass(frozen=True)
-class VplMethod:
+class VplMethod(Method):
     """base: head and schedule. kl >= 0: w, weight of the penalty. anneal: batches until it counts in full."""
 
-    needs_groups: ClassVar[bool] = False
-    unreduced: ClassVar[bool] = False
     base: BradleyTerry = field(default_factory=BradleyTerry)
     kl: float = 3e-6
     anneal: int = 1000
@@ -42,9 +38,10 @@ class VplMethod:
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch with the lowest validation loss under z = mu, averaged over users."""
-        scorer = self.base.head.build(train.items.shape[1], seed)
+        scorer = self.base.untrained(train, seed)
         start = Posterior(scorer, train.history)
-        fitted = minimise(start, train, lambda m, rows: bt(m), valid, seed, self.base.schedule, read=self.sampled(seed))
+        fitted = train_model(start, train, pair_bt, valid, seed, self.base.schedule, read=self.sampled(seed))
+        assert isinstance(fitted.scorer, Posterior)
         return replace(fitted, scorer=fitted.scorer.scorer)
 
     def sampled(self, seed: int) -> Read:
@@ -76,7 +73,7 @@ class Posterior(nn.Module):
     unit: the spread over users of the scorer's states as built, 1 where there is none.
     """
 
-    def __init__(self, scorer: Any, history: History):
+    def __init__(self, scorer: TrainableScorer, history: History):
         super().__init__()
         self.scorer = scorer
         with torch.no_grad():
@@ -88,16 +85,14 @@ class Posterior(nn.Module):
 
     def users(self, history: History) -> Tensor:
         """s mu_u, float[users, s]."""
-        mean: Tensor = self.scorer.users(history)
-        return mean
+        return self.scorer.users(history)
 
     def log_variance(self, mean: Tensor) -> Tensor:
         """log sigma_u^2, float[users, s], in [-1, 1]."""
         return (mean @ self.S + self.s0).clamp(-1, 1)
 
     def score(self, state: Tensor, items: Tensor) -> Tensor:
-        rewards: Tensor = self.scorer.score(state, items)
-        return rewards
+        return self.scorer.score(state, items)
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -13,19 +13,17 @@ read depends on |difference| alone, so a user who chose the other response every
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from evenhand.core import EvenhandError, History
+from evenhand.core import EvenhandError, Head, History
 
 
 @dataclass(frozen=True)
-class Attention:
+class Attention(Head):
     """rank: directions in which users may differ. queries: what is asked of a history; 4 lets it tell a few kinds of pairs apart."""
 
-    reads_new_users: ClassVar[bool] = True
     rank: int = 12
     queries: int = 4
 

@@ -19,21 +19,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from evenhand.core import EvenhandError, History
+from evenhand.core import EvenhandError, Head, History
 
 
 @dataclass(frozen=True)
-class Collaborative:
+class Collaborative(Head):
     """rank: shared directions in which users differ; on Polis 2 to 4 were level on validation, 6 and more lost. steps: of conjugate
     gradients to alpha; exact for as many votes, 16 come close for any history, since all but `rank` eigenvalues lie near the noise."""
 
-    reads_new_users: ClassVar[bool] = True
     rank: int = 4
     steps: int = 16
 
@@ -63,9 +61,9 @@ class CollaborativeScorer(nn.Module):
 
     def users(self, history: History) -> Tensor:
         """t_u, float[users, d]."""
-        owner, item, y, judged = votes(history.owner(), history.chosen, history.rejected, len(history.items))
+        owner, item, y, count = votes(history.owner(), history.chosen, history.rejected, len(history.items))
         dtype, n = history.items.dtype, len(history)
-        root = (softplus(self.raw_s) * (1 + 1 / judged.to(dtype)) / 2).rsqrt()  # with rows times this, the noise is I
+        root = (softplus(self.raw_s) * (1 + 1 / count.to(dtype)) / 2).rsqrt()  # with rows times this, the noise is I
         share = root.square() / root.new_zeros(n).index_add(0, owner, root.square())[owner]  # of a user's precision
 
         def sums(values: Tensor) -> Tensor:
@@ -99,10 +97,10 @@ def votes(
     A vote is the mean of +1 (chosen) and -1 (rejected), by weight float[pairs] where one is given; times judged is then the sum of weights.
     """
     keys, place = torch.cat([user * n_items + chosen, user * n_items + rejected]).unique(return_inverse=True)
-    one = torch.ones(len(user), dtype=torch.float64) if weight is None else weight.double()
-    judged = one.new_zeros(len(keys)).index_add(0, place, torch.cat([one, one]))
-    net = one.new_zeros(len(keys)).index_add(0, place, torch.cat([one, -one]))
-    return keys // n_items, keys % n_items, net / judged, judged
+    times = torch.ones(len(user), dtype=torch.float64) if weight is None else weight.double()
+    count = times.new_zeros(len(keys)).index_add(0, place, torch.cat([times, times]))
+    net = times.new_zeros(len(keys)).index_add(0, place, torch.cat([times, -times]))
+    return keys // n_items, keys % n_items, net / count, count
 
 
 def conjugate_gradients(matrix: Callable[[Tensor], Tensor], right: Tensor, dot: Callable[[Tensor], Tensor], steps: int) -> Tensor:

@@ -14,21 +14,19 @@ vector, and any response is scored alone under it: rewards do not depend on what
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from evenhand.core import EvenhandError, History
+from evenhand.core import EvenhandError, Head, History
 
 AT_ONCE = 2**22  # entries of the attention matrices held at once without a gradient: 16 MB
 
 
 @dataclass(frozen=True)
-class Gpo:
+class Gpo(Head):
     """rank: width of a token, divisible by `heads`. layers: blocks; two are enough to compare pairs and then weigh them."""
 
-    reads_new_users: ClassVar[bool] = True
     rank: int = 16
     heads: int = 2
     layers: int = 2

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from evenhand.core import History
+from evenhand.core import Head, History
 
 
 @dataclass(frozen=True)
-class Linear:
+class Linear(Head):
     """The head without a user. No hyperparameters."""
-
-    reads_new_users: ClassVar[bool] = True
 
     def build(self, dim: int, seed: int) -> LinearScorer:
         """An untrained scorer for features of `dim` coordinates; the seed changes nothing, since b starts at 0."""

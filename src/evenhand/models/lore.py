@@ -15,20 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from evenhand.core import History
+from evenhand.core import Head, History
 
 
 @dataclass(frozen=True)
-class Lore:
+class Lore(Head):
     """rank: K, the rewards that are mixed; the paper tries 1 to 25. steps: of the fit of a user's weights; 20 come close to its end."""
 
-    reads_new_users: ClassVar[bool] = True
     rank: int = 8
     steps: int = 20
 

@@ -10,20 +10,18 @@ is the reward for everybody. The order of the history's pairs does not matter.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from evenhand.core import EvenhandError, History
+from evenhand.core import EvenhandError, Head, History
 
 
 @dataclass(frozen=True)
-class LowRank:
+class LowRank(Head):
     """rank: directions in which users may differ. 12 served four domains of taste well; more overfit with 10^4 pairs."""
 
-    reads_new_users: ClassVar[bool] = True
     rank: int = 12
 
     def __post_init__(self) -> None:

@@ -18,11 +18,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from evenhand.core import EvenhandError, History
+from evenhand.core import EvenhandError, Head, History
 
 
 @dataclass(frozen=True)
-class PRlhf:
+class PRlhf(Head):
     """rank: coordinates of an embedding. seats: training users that have room; a number beyond is an error that says so."""
 
     reads_new_users: ClassVar[bool] = False

@@ -17,14 +17,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from evenhand.core import History
+from evenhand.core import Head, History
 from evenhand.models.p_rlhf import seat_of
 
 PACE = 10.0  # of 1, 3, 10 and 30 the best on held-out prompts of simulated users
 
 
 @dataclass(frozen=True)
-class PRlhfCluster:
+class PRlhfCluster(Head):
     """clusters: embeddings that are mixed; the paper uses 10. rank: their coordinates. seats: as in p_rlhf.py."""
 
     reads_new_users: ClassVar[bool] = False

@@ -12,24 +12,22 @@ the even mixture. Unlike the other heads this one is no function of differences:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from evenhand.core import History
+from evenhand.core import Head, History
 from evenhand.models.lore import mixture_of
 
 
 @dataclass(frozen=True)
-class Pal:
+class Pal(Head):
     """prototypes: ideal points that are mixed. rank: coordinates of the space they lie in. steps: of the fit of a user's weights.
 
     hidden: width of the paper's perceptron in place of F, 0 = linear.
     """
 
-    reads_new_users: ClassVar[bool] = True
     prototypes: int = 8
     rank: int = 12
     steps: int = 20

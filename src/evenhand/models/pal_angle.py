@@ -11,25 +11,23 @@ length 1, so that the fit of w_u stays convex: a user between two tastes has sma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
 
-from evenhand.core import History
+from evenhand.core import Head, History
 from evenhand.models.lore import mixture_of
 from evenhand.models.pal import hidden_layer
 
 
 @dataclass(frozen=True)
-class PalAngle:
+class PalAngle(Head):
     """prototypes: directions that are mixed. rank: coordinates of the space they lie in. steps: of the fit of a user's weights.
 
     hidden: width of the paper's perceptron in place of F, 0 = linear.
     """
 
-    reads_new_users: ClassVar[bool] = True
     prototypes: int = 8
     rank: int = 12
     steps: int = 20

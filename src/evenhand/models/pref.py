@@ -13,20 +13,18 @@ features. Which pairs to ask a new user about (the paper's active queries) is no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from evenhand.core import History
+from evenhand.core import Head, History
 
 
 @dataclass(frozen=True)
-class Pref:
+class Pref(Head):
     """rank: base rewards. steps: of the regression; the first is ridge regression already, 8 come close to its end."""
 
-    reads_new_users: ClassVar[bool] = True
     rank: int = 12
     steps: int = 8
 

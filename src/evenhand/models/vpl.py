@@ -20,27 +20,25 @@ with f an affine layer and a rectifier. Left of the paper's is one head of atten
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from evenhand.core import EvenhandError, History
+from evenhand.core import EvenhandError, Head, History
 
 
 @dataclass(frozen=True)
-class Vpl:
+class Vpl(Head):
     """latent: coordinates of z. hidden: width of the pair encoder. perceptron: width of the paper's own form, 0 = the linear redesign."""
 
-    reads_new_users: ClassVar[bool] = True
     latent: int = 12
     hidden: int = 32
     perceptron: int = 0
 
     def __post_init__(self) -> None:
         if min(self.latent, self.hidden) < 1 or self.perceptron < 0:
-            found = f"latent={self.latent}, hidden={self.hidden}, perceptron={self.perceptron}"
-            raise EvenhandError(f"vpl: {found}. Expected: 1 or more, and 0 or more for perceptron. To do: leave them out.")
+            widths = f"latent={self.latent}, hidden={self.hidden}, perceptron={self.perceptron}"
+            raise EvenhandError(f"vpl: {widths}. Expected: 1 or more, and 0 or more for perceptron. To do: leave them out.")
 
     def build(self, dim: int, seed: int) -> VplScorer | PerceptronVplScorer:
         """An untrained scorer for features of `dim` coordinates."""

@@ -326,6 +326,7 @@ def _scorer(head: Head, dim: int, arrays: Mapping[str, Tensor], place: Path) -> 
         if arrays[name].dtype != tensor.dtype:
             problem, expected = f"Array scorer.{clip(name)} is {_type_name(arrays[name])}", _type_name(tensor)
             raise DataError(problem, expected=expected, remedy=AGAIN, file=str(place / ARRAYS))
-    scorer: nn.Module = head.build(dim, 0)
+    scorer = head.build(dim, 0)
+    assert isinstance(scorer, nn.Module)
     scorer.load_state_dict(dict(arrays))
     return scorer.eval()

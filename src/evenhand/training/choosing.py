@@ -15,11 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
-from evenhand.core import Pairs
+from evenhand.core import Pairs, Scorer
 from evenhand.training.epochs import group_changes, group_of_users, grouped_mean
 from evenhand.training.scoring import best_unit, bt, margins, user_means
 
@@ -30,13 +29,13 @@ ROUNDING = 1e-6  # of losses in single precision
 class Change:
     """group: its number, -1 = all users. mean: of the losses, above 0 = worse. error: its standard error, infinite for a single user.
 
-    told: the mean as far as it can be told from that of all users.
+    shrunk: the mean as far as it can be told from that of all users.
     """
 
     group: int
     mean: float
     error: float
-    told: float
+    shrunk: float
 
     def is_worse(self, errors: float) -> bool:
         """Whether it is beyond that many standard errors."""
@@ -45,7 +44,7 @@ class Change:
     @property
     def is_shown(self) -> bool:
         """Whether a guard gives the model up for it."""
-        return self.told > ROUNDING
+        return self.shrunk > ROUNDING
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Guard:
     changes: tuple[Change, ...]  # against the other: all users, then each group
 
 
-def user_losses(scorer: Any, valid: Pairs) -> Tensor:
+def user_losses(scorer: Scorer, valid: Pairs) -> Tensor:
     """Each user's mean Bradley-Terry loss on validation pairs, float[users with weight], margins in their best unit."""
     margin = margins(scorer, valid)
     return user_means(bt(best_unit(margin, valid) * margin), valid)
@@ -65,15 +64,15 @@ def user_losses(scorer: Any, valid: Pairs) -> Tensor:
 def changes(new: Tensor, old: Tensor, group: Tensor) -> tuple[Change, ...]:
     """From losses float[users] under two models and the users' groups int64[users], -1 = none: of all users, then of each group."""
     change = new - old
-    told, members = group_changes(change, group)
-    parts = [(-1, change, change.mean()), *((int(g), change[group == g], t) for g, t in zip(members, told) if g >= 0)]
+    shrunk, members = group_changes(change, group)
+    parts = [(-1, change, change.mean()), *((int(g), change[group == g], t) for g, t in zip(members, shrunk) if g >= 0)]
     return tuple(Change(g, float(d.mean()), float(d.std()) / len(d) ** 0.5 if len(d) > 1 else float("inf"), float(t)) for g, d, t in parts)
 
 
-def guard(new: Any, old: Any, valid: Pairs) -> Guard:
+def guard(new: Scorer, old: Scorer, valid: Pairs) -> Guard:
     """Whether scorer `new` may take the place of `old`: nobody, and no group, is shown to be worse."""
-    found = changes(user_losses(new, valid), user_losses(old, valid), group_of_users(valid))
-    return Guard(not any(c.is_shown for c in found), found)
+    against_old = changes(user_losses(new, valid), user_losses(old, valid), group_of_users(valid))
+    return Guard(not any(c.is_shown for c in against_old), against_old)
 
 
 def lowest(losses: Sequence[Tensor], group: Tensor) -> int:

@@ -100,9 +100,9 @@ def cf(groups: int) -> Layout:
 Notion = Callable[[int], Layout]
 
 
-def groups_of(*some: Pairs) -> int:
+def groups_of(*parts: Pairs) -> int:
     """The number of groups in some sets of pairs together; 0 without events."""
-    return max(0 if pairs.events is None or len(pairs) == 0 else int(pairs.events.of_pair.max()) + 1 for pairs in some)
+    return max(0 if pairs.events is None or len(pairs) == 0 else int(pairs.events.of_pair.max()) + 1 for pairs in parts)
 
 
 class Meter:

@@ -47,10 +47,10 @@ def one_pass(
     shuffled = order[shift + torch.arange(len(order))]  # rows of train, user after user in this epoch's order
     for users, rows in zip(batches, shuffled.split([int(count[users].sum()) for users in batches])):
         number = torch.repeat_interleave(torch.arange(len(users)), count[users])  # the batch's own user numbers
-        inside, judged = context[rows], target[rows]
-        targets = rows[judged]
+        inside, is_target = context[rows], target[rows]
+        targets = rows[is_target]
         history = context_history(train, users, rows[inside], number[inside], schedule.dropout, generator)
-        yield history, replace(train.take(targets), history=history, user=number[judged]), targets
+        yield history, replace(train.take(targets), history=history, user=number[is_target]), targets
 
 
 REDEALS = 20  # until every stratum has a target; with the fewest rows that are accepted, one in a million deals needs a second
@@ -113,9 +113,9 @@ def _deal(held: np.ndarray, rarest: list[int], batches: int) -> list[list[int]] 
         free[users] = False
     left = np.flatnonzero(free).tolist()
     room = -(-len(held) // batches)
-    for some in out:
-        take = max(0, room - len(some))
-        some += left[:take]
+    for members in out:
+        take = max(0, room - len(members))
+        members += left[:take]
         left = left[take:]
     return [batch for batch in out if batch]
 

@@ -8,7 +8,7 @@ The changes are paired by user. A group of ten users says little of an epoch, an
 group of a thousand: the lowest such mean lies wherever noise put it, at worst at the untrained model. So c counts only beyond its own noise
 (the positive-part estimate of James & Stein 1961), var(c) = sum over groups of w_g^2 s_g^2 / n_g with n_g users, s_g the spread of their changes and
 w_g the group's share in the rule less its share of users. Many users: the groups' rule. Few: the mean over users.
-When to stop is no question of groups: see `minimise`.
+When to stop is no question of groups: see `train_model`.
 """
 
 from __future__ import annotations

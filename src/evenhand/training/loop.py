@@ -8,27 +8,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from evenhand.core import EvenhandError, History, Pairs
+from evenhand.core import EvenhandError, History, Pairs, Scorer, TrainableScorer
 from evenhand.training.choosing import Guard
 from evenhand.training.episodes import dropout_mask, episodes
+from evenhand.training.replicas import ModelStack, SingleModel
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, mean_over_users, only_present
-from evenhand.training.stack import One, Stack
 
-PairLoss = Callable[[Tensor, Tensor], Tensor]  # (margins [n], rows of train [n]) → one loss a pair [n]
-PairLosses = Callable[[Tensor, Tensor, Tensor], Tensor]  # (margins [r, n], rows [n], numbers of the replicas [r]) → losses [r, n]
-ValidLosses = Callable[[Tensor, Tensor], Tensor]  # (margins [r, n] of valid, numbers of the replicas) → [r]
-Rise = Callable[[Tensor, Tensor, Tensor], Tensor]  # (margins [r, n] of valid in an epoch, in the one kept, numbers of the replicas) → [r]
+PairLoss = Callable[..., Tensor]  # (margins [n], rows of train [n], *hyperparameters of the loss) → one loss a pair [n]
+Rise = Callable[[Tensor, Tensor, Pairs], Tensor]  # (margins [r, n] of valid in an epoch, in the one kept, valid) → [r], below 0 = better
 Combine = Callable[[Tensor, Pairs, Sequence[Tensor]], Tensor]  # (losses [n] of a batch's pairs, these pairs, parameters) → scalar
-CombineAll = Callable[[Tensor, Pairs, Tensor], Tensor]  # (losses [r, n] of a batch's pairs, these pairs, numbers of the replicas) → [r]
 Excess = Callable[[Callable[[Pairs], Tensor], Tensor], Tensor]  # (what scores pairs → margins [r, n], numbers of the replicas) → [r], >= 0
-Read = Callable[[Any, History], tuple[Tensor, Tensor]]  # (scorer, history) → states [users, s], and a scalar added to the loss
+Read = Callable[..., tuple[Tensor, Tensor]]  # (scorer, history) → states [users, s], and a scalar added to the loss
+Objective = Callable[[History, Pairs, Tensor, Tensor, Tensor], Tensor]  # (history, batch, rows, features of its sides) → losses [r]
+
+
+def require_pairs(train: Pairs, valid: Pairs) -> None:
+    """Raises EvenhandError unless there are pairs of both kinds."""
+    for name, pairs in (("training", train), ("validation", valid)):
+        if len(pairs) == 0:
+            raise EvenhandError(f"There are no {name} pairs. Expected: at least one. To do: bring more data, or change the split.")
+
+
+def pair_bt(margin: Tensor, rows: Tensor) -> Tensor:
+    """The Bradley-Terry loss of each pair."""
+    return bt(margin)
 
 
 def weighted_mean(losses: Tensor, batch: Pairs, parameters: Sequence[Tensor] = ()) -> Tensor:
@@ -83,15 +92,16 @@ class Constrained:
 class Fitted:
     """A trained scorer with its trace."""
 
-    scorer: Any
+    scorer: TrainableScorer
     trace: Trace
     parts: Mapping[str, Fitted] = field(default_factory=dict)  # other models trained on the way, such as teachers
+    target: Tensor | None = None  # float[n]: the training pairs' margins under teachers, where there are any
     constrained: Constrained | None = None  # of a fit under constraints
     guard: Guard | None = None  # of a method that falls back on another model where a group would lose
 
 
-def minimise(
-    scorer: Any,
+def train_model(
+    scorer: TrainableScorer,
     train: Pairs,
     loss: PairLoss,
     valid: Pairs,
@@ -105,7 +115,7 @@ def minimise(
     strata: Tensor | None = None,
     excess: Excess | None = None,
 ) -> Fitted:
-    """Train `scorer` (a torch module that is a Scorer) in a copy and return the epoch with the lowest validation loss.
+    """Train `scorer` in a copy and return the epoch with the lowest validation loss.
 
     loss(margins, rows) gives one loss a pair of `train`. combine(losses, batch, parameters) makes of them the scalar whose gradient is
     taken, for methods that treat a batch as a whole (groups, evenness); it may look at gradients of `parameters` to find its weights.
@@ -117,131 +127,106 @@ def minimise(
     every batch must hold (see `episodes`). excess: how far an epoch's model is outside its constraints; an epoch with less of it is
     better whatever its loss, and the untrained model is no candidate. Deterministic for a seed on one thread.
     """
-    judge = valid_loss or (lambda m: mean_over_users(bt(m), valid))
-    model = One(scorer)
+    measure = valid_loss or (lambda m: mean_over_users(bt(m), valid))
+    model = SingleModel(scorer)
     parameters = list(model.parameters.values())
 
     def objective(history: History, batch: Pairs, rows: Tensor, chosen: Tensor, rejected: Tensor) -> Tensor:
         states, penalty = read(model.module, history) if read else (model.module.users(history), 0.0)
-        margin = _margins(model.module, states, batch.user, chosen, rejected)
+        margin = batch_margins(model.module, states, batch.user, chosen, rejected)
         return (combine(loss(margin, rows), batch, parameters) + penalty)[None]
 
     decay = torch.tensor([schedule.weight_decay], dtype=torch.float64)
-    return _descend(model, train, objective, valid, lambda m: judge(m[0])[None], seed, schedule, decay, rise, strata, excess)[0]
+    return descend(model, train, objective, valid, lambda m: measure(m[0])[None], seed, schedule, decay, [rise], strata, excess)[0]
 
 
-def minimise_all(
-    scorers: Sequence[Any],
-    train: Pairs,
-    losses: PairLosses,
-    valid: Pairs,
-    seed: int,
-    schedule: Schedule,
-    *,
-    weight_decay: Tensor | None = None,
-    valid_losses: ValidLosses | None = None,
-    rise: Rise | None = None,
-    combine: CombineAll = lambda losses, batch, which: weighted_mean(losses, batch),
-    strata: Tensor | None = None,
-    excess: Excess | None = None,
-) -> list[Fitted]:
-    """Train scorers of one shape together, on the same batches: each becomes what `minimise` with the same seed makes of it, up to rounding.
-
-    losses(margins [r, n], rows [n], which [r]) gives losses [r, n] of the replicas numbered `which` (places in `scorers`): those that
-    stopped are left out. valid_losses(margins [r, n], which) → [r]. weight_decay float[replicas], default the schedule's. Every replica
-    stops by itself and returns its own best epoch. rise, combine, strata, excess: as in `minimise`, over replicas. Scorers must work under torch.func.vmap: no step may depend on a value.
-    """
-    judge = valid_losses or (lambda m, which: mean_over_users(bt(m), valid))
-    if len(scorers) == 1:  # without vmap's cost; the batch axis is put on and taken off
-        alone = torch.zeros(1, dtype=torch.long)
-        own = schedule.weight_decay if weight_decay is None else float(weight_decay[0])
-        return [
-            minimise(
-                scorers[0], train, lambda m, rows: losses(m[None], rows, alone)[0], valid, seed, replace(schedule, weight_decay=own),
-                valid_loss=lambda m: judge(m[None], alone)[0], rise=rise,
-                combine=lambda losses, batch, parameters: combine(losses[None], batch, alone)[0], strata=strata, excess=excess,
-            )
-        ]  # fmt: skip
-    model = Stack(scorers)
-    decay = torch.full((len(scorers),), schedule.weight_decay, dtype=torch.float64) if weight_decay is None else weight_decay.double()
-
-    def objective(history: History, batch: Pairs, rows: Tensor, chosen: Tensor, rejected: Tensor) -> Tensor:
-        margin = model.call(lambda s, h: _margins(s, s.users(h), batch.user, chosen, rejected), history)
-        return combine(losses(margin, rows, model.which), batch, model.which)
-
-    return _descend(model, train, objective, valid, lambda m: judge(m, model.which), seed, schedule, decay, rise, strata, excess)
-
-
-def _margins(scorer: Any, states: Tensor, user: Tensor, chosen: Tensor, rejected: Tensor) -> Tensor:
+def batch_margins(scorer: Scorer, states: Tensor, user: Tensor, chosen: Tensor, rejected: Tensor) -> Tensor:
     """Margins of a batch's pairs [n], with gradient; chosen, rejected float[n, d]."""
     state = states[user]
-    out: Tensor = scorer.score(state, chosen) - scorer.score(state, rejected)
-    return out
+    return scorer.score(state, chosen) - scorer.score(state, rejected)
 
 
-def _descend(
-    model: One | Stack,
+def descend(
+    model: SingleModel | ModelStack,
     train: Pairs,
-    objective: Callable[[History, Pairs, Tensor, Tensor, Tensor], Tensor],  # a batch, its rows and features → losses [r]
+    objective: Objective,
     valid: Pairs,
-    judge: Callable[[Tensor], Tensor],  # margins [r, n] of valid → validation losses [r]
+    measure: Callable[[Tensor], Tensor],  # margins [r, n] of valid → validation losses [r]
     seed: int,
     schedule: Schedule,
     weight_decay: Tensor,  # float64[replicas]
-    rise: Rise | None,
+    rises: Sequence[Rise | None],  # of the replicas
     strata: Tensor | None,
     excess: Excess | None,
 ) -> list[Fitted]:
     """The loop itself, for all replicas of `model` at once."""
-    for name, pairs in (("training", train), ("validation", valid)):
-        if len(pairs) == 0:
-            raise EvenhandError(f"There are no {name} pairs. Expected: at least one. To do: bring more data, or change the split.")
+    require_pairs(train, valid)
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(list(model.parameters.values()), lr=schedule.lr)
-    judged = only_present(valid)
-    traces = [Trace(by_group=rise is not None) for _ in weight_decay]
-    kept, best = model.judged(judged), {name: v.clone() for name, v in model.values().items()}  # margins and parameters
-    best_loss = judge(kept)  # of the epoch kept, without `rise`; with it the lowest so far
-    lowest = [0] * len(traces)  # the epoch of that loss
-    least = torch.full_like(best_loss, 0.0 if excess is None else float("inf"))  # excess of the best epoch
+    held_out = only_present(valid)
+    margin = model.margins(held_out)
+    best = _BestEpochs(model, margin, measure(margin), rises, valid, 0.0 if excess is None else float("inf"))
     for epoch in range(1, schedule.max_epochs + 1):
-        start, total, scored = time.perf_counter(), torch.zeros(len(model.which)), 0
+        start, active, total, scored = time.perf_counter(), model.active, torch.zeros(len(model.active)), 0
         for history, batch, rows in episodes(train, schedule, generator, strata):
             keep = dropout_mask(len(rows), train.items.shape[1], schedule.dropout, generator)
             value = objective(history, batch, rows, train.items[batch.chosen] * keep, train.items[batch.rejected] * keep)
             optimiser.zero_grad(set_to_none=True)
             value.sum().backward()
-            model.shrink(1 - schedule.lr * weight_decay)  # decoupled decay: Adam with it is AdamW (Loshchilov & Hutter 2019)
+            model.decay(1 - schedule.lr * weight_decay)  # decoupled decay: Adam with it is AdamW (Loshchilov & Hutter 2019)
             optimiser.step()
             total += value.detach() * len(rows)
             scored += len(rows)
-        margin = model.judged(judged)
-        found = judge(margin)
-        beyond = torch.zeros_like(found) if excess is None else excess(model.judged, model.which)
-        lower = found < best_loss[model.which]
-        preferred = lower if rise is None else rise(margin, kept[model.which], model.which) < 0
-        better = (beyond < least[model.which]) | ((beyond == least[model.which]) & preferred)
-        low = better if rise is None else lower
-        best_loss[model.which[low]] = found[low]
-        least[model.which[better]], kept[model.which[better]] = beyond[better], margin[better]
-        for name, v in model.values().items():
-            best[name][model.which[better]] = v[better]
-        share, goes_on = (time.perf_counter() - start) / len(model.which), []
-        for place, number in enumerate(model.which.tolist()):
-            trace = traces[number]
+        margin = model.margins(held_out)
+        valid_loss = measure(margin)
+        beyond = torch.zeros_like(valid_loss) if excess is None else excess(model.margins, active)
+        best.update(epoch, model, margin, valid_loss, beyond)
+        share = (time.perf_counter() - start) / len(active)
+        for place, number in enumerate(active.tolist()):
+            trace = best.traces[number]
             trace.train_loss.append(float(total[place]) / max(scored, 1))
-            trace.valid_loss.append(float(found[place]))
+            trace.valid_loss.append(float(valid_loss[place]))
             if excess is not None:
                 trace.excess.append(float(beyond[place]))
             trace.seconds += share
-            trace.best_epoch = epoch if bool(better[place]) else trace.best_epoch
-            lowest[number] = epoch if bool(low[place]) else lowest[number]
-            if epoch - max(trace.best_epoch, lowest[number]) < schedule.patience:
-                goes_on.append(place)
-        if not goes_on:
+        unfinished = (epoch - best.latest[active] < schedule.patience).nonzero()[:, 0]
+        if len(unfinished) == 0:
             break
-        if len(goes_on) < len(model.which):
-            model.thin_out(torch.tensor(goes_on), optimiser)
-    for trace in traces:
+        if len(unfinished) < len(active):
+            model.drop_finished(unfinished, optimiser)
+    for trace in best.traces:
         trace.pairs_per_second = len(train) * len(trace.train_loss) / trace.seconds
-    return [Fitted(model.scorer({name: v[number] for name, v in best.items()}), trace) for number, trace in enumerate(traces)]
+    return [Fitted(model.scorer({name: v[n] for name, v in best.values.items()}), trace) for n, trace in enumerate(best.traces)]
+
+
+class _BestEpochs:
+    """Each replica's best epoch so far: its margins [r, n] of validation pairs and its parameters; traces of all its epochs.
+
+    loss: of the epoch kept, with a `rise` the lowest so far. latest: the last epoch that was kept or had that loss, 0 = untrained.
+    """
+
+    def __init__(
+        self, model: SingleModel | ModelStack, margin: Tensor, loss: Tensor, rises: Sequence[Rise | None], valid: Pairs, excess: float
+    ):
+        self.margin, self.loss, self.rises, self.valid = margin, loss, rises, valid
+        self.values = {name: v.clone() for name, v in model.values().items()}
+        self.excess, self.latest = torch.full_like(loss, excess), torch.zeros(len(rises), dtype=torch.long)
+        self.traces = [Trace(by_group=rise is not None) for rise in rises]
+
+    def update(self, epoch: int, model: SingleModel | ModelStack, margin: Tensor, loss: Tensor, excess: Tensor) -> None:
+        """Keep the epoch of those replicas in training for which it is better than the one kept: less excess, or as much and preferred."""
+        active, lower = model.active, loss < self.loss[model.active]
+        rises = [self.rises[number] for number in active.tolist()]
+        preferred = lower.clone()
+        for rise in {rule for rule in rises if rule is not None}:
+            places = torch.tensor([rule is rise for rule in rises])
+            preferred[places] = rise(margin[places], self.margin[active[places]], self.valid) < 0
+        better = (excess < self.excess[active]) | ((excess == self.excess[active]) & preferred)
+        low = torch.where(torch.tensor([rise is not None for rise in rises]), lower, better)
+        self.loss[active[low]] = loss[low]
+        self.excess[active[better]], self.margin[active[better]] = excess[better], margin[better]
+        self.latest[active[low | better]] = epoch
+        for name, v in model.values().items():
+            self.values[name][active[better]] = v[better]
+        for number in active[better].tolist():
+            self.traces[number].best_epoch = epoch

@@ -16,13 +16,13 @@ class Additive:
         self.value = torch.zeros(replicas, constraints)
         self.step, self.bound = step, bound
 
-    def weights(self, which: Tensor) -> Tensor:
+    def weights(self, active: Tensor) -> Tensor:
         """lambda float[r, j]: what multiplies the constraints; the loss has 1."""
-        return self.value[which]
+        return self.value[active]
 
-    def ascend(self, which: Tensor, g: Tensor) -> None:
-        """One step by the violations g float[r, j] of the replicas `which`."""
-        self.value[which] = (self.value[which] + self.step[which] * g).clamp_min(0).minimum(self.bound[which])
+    def ascend(self, active: Tensor, g: Tensor) -> None:
+        """One step by the violations g float[r, j] of the replicas `active`."""
+        self.value[active] = (self.value[active] + self.step[active] * g).clamp_min(0).minimum(self.bound[active])
 
 
 class SwapRegret:
@@ -40,28 +40,28 @@ class SwapRegret:
         self.log = torch.log_softmax(self.log, 1)
         self.step, self.bound = step, bound
 
-    def stationary(self, which: Tensor) -> Tensor:
+    def stationary(self, active: Tensor) -> Tensor:
         """The distribution that the matrix leaves as it is, float[r, states]: every entry is above 0, so there is one."""
-        matrix = self.log[which].exp().double()
+        matrix = self.log[active].exp().double()
         states = matrix.shape[1]
         system = matrix - torch.eye(states, dtype=torch.double)
         system[:, -1] = 1.0  # the equations sum to 0, so one of them makes room for: the shares sum to 1
-        share = torch.linalg.solve(system, torch.eye(states, dtype=torch.double)[-1].expand(len(which), states))
+        share = torch.linalg.solve(system, torch.eye(states, dtype=torch.double)[-1].expand(len(active), states))
         share = share.clamp_min(0)
-        floor = 1 / (1 + self.bound[which]).double()
+        floor = 1 / (1 + self.bound[active]).double()
         rest = share[:, 1:] * (1 - floor) / (1 - share[:, :1]).clamp_min(1e-12)
         clipped = torch.cat([floor, rest], 1)
         return torch.where(share[:, :1] < floor, clipped, share).float()
 
-    def weights(self, which: Tensor) -> Tensor:
+    def weights(self, active: Tensor) -> Tensor:
         """The constraints' shares by the loss's: Cotter et al. weigh the loss too, which Adam's steps would not notice."""
-        share = self.stationary(which)
+        share = self.stationary(active)
         return share[:, 1:] / share[:, :1]
 
-    def ascend(self, which: Tensor, g: Tensor) -> None:
-        share = self.stationary(which)
-        gain = torch.cat([torch.zeros(len(which), 1), g], 1)
-        self.log[which] = torch.log_softmax(self.log[which] + self.step[which][:, :, None] * gain[:, :, None] * share[:, None, :], 1)
+    def ascend(self, active: Tensor, g: Tensor) -> None:
+        share = self.stationary(active)
+        gain = torch.cat([torch.zeros(len(active), 1), g], 1)
+        self.log[active] = torch.log_softmax(self.log[active] + self.step[active][:, :, None] * gain[:, :, None] * share[:, None, :], 1)
 
     @property
     def value(self) -> Tensor:

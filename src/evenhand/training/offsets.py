@@ -32,11 +32,11 @@ def offsets(margin: Tensor, pairs: Pairs, layout: Layout) -> Tensor:
     inside = event >= 0
     rows = [inside if len(layout.blocks) == 1 else inside & (first == bool(label)) for label in range(len(layout.blocks))]
     wanted = [torch.sigmoid(_oriented(margin, pairs)[r]).mean() for r in rows]
-    found = []
+    c = []
     for group in range(groups):
         cells = {block[group]: w for block, w in zip(layout.blocks, wanted, strict=True) if meter.present[block[group]]}
         if not cells:
-            found.append(0.0)
+            c.append(0.0)
             continue
 
         def away(c: float, group: int = group, cells: dict[int, Tensor] = cells) -> float:
@@ -44,8 +44,8 @@ def offsets(margin: Tensor, pairs: Pairs, layout: Layout) -> Tensor:
             q = meter(shifted, soft)
             return float(sum((q[cell] - w) ** 2 for cell, w in cells.items()))
 
-        found.append(float(minimize_scalar(away, bounds=(-WIDEST, WIDEST), method="bounded", options={"xatol": 1e-4}).x))
-    return torch.tensor(found)
+        c.append(float(minimize_scalar(away, bounds=(-WIDEST, WIDEST), method="bounded", options={"xatol": 1e-4}).x))
+    return torch.tensor(c)
 
 
 def apply(margin: Tensor, pairs: Pairs, c: Tensor) -> Tensor:

@@ -1,134 +1,131 @@
-"""One scorer, or many of one shape as one batched model: their parameters stacked, a replica the first coordinate (torch.func.vmap).
+"""Many settings of methods trained at once: a method is written for one, as its paper has it, and stacked here.
 
-Replicas share the data of a step and nothing else. The gradient of the sum of their losses is each one's own gradient, and what Adam
-does to it, it does coordinate by coordinate, so each replica is trained as it would be alone, up to rounding.
-
-Both classes offer the loop the same: `which` int64[r], the numbers of the replicas still in training; `parameters`, what the optimiser
-moves; `values`, the same with a replica axis; `judged`, margins; `shrink`, weight decay; `thin_out`; `scorer`, a trained one.
+`stages` of a method yields what has to be trained, another method or a `Training`, and is sent what came of it; what it returns is the
+fit. `fit_all` runs the stages of many settings side by side: a method that several ask for is fitted once, and trainings that are alike
+are one batched model, parameters and hyperparameters stacked (torch.func.vmap over both).
 """
 
 from __future__ import annotations
 
-import copy
-import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch import Tensor
 
-from evenhand.core import Pairs
-from evenhand.training.scoring import SLICE, margins
+from evenhand.core import History, Method, Pairs, TrainableScorer
+from evenhand.training.loop import Excess, Fitted, PairLoss, Rise, batch_margins, descend, train_model, weighted_mean
+from evenhand.training.replicas import Hyperparameters, ModelStack
+from evenhand.training.schedule import Schedule
+from evenhand.training.scoring import bt, mean_over_users
 
-Thing = TypeVar("Thing")
-
-
-class One:
-    """A single scorer, called as it is, in a copy."""
-
-    def __init__(self, scorer: Any):
-        self.module = copy.deepcopy(scorer)
-        self.which = torch.zeros(1, dtype=torch.long)
-        self.parameters = dict(self.module.named_parameters())
-
-    def values(self) -> dict[str, Tensor]:
-        """Parameters with a replica axis, [1, …]."""
-        return {name: p.detach()[None] for name, p in self.parameters.items()}
-
-    def judged(self, pairs: Pairs) -> Tensor:
-        """Margins without gradient, float[1, n]."""
-        return margins(self.module, pairs)[None]
-
-    def shrink(self, factor: Tensor) -> None:
-        """Multiply arrays, not scalars, by factor float64[1]."""
-        with torch.no_grad():
-            for p in self.parameters.values():
-                if p.ndim > 0:
-                    p.mul_(float(factor[0]))
-
-    def thin_out(self, places: Tensor, optimiser: torch.optim.Optimizer) -> None:
-        """There is nothing to thin out: the loop ends when its only scorer stops."""
-
-    def scorer(self, values: dict[str, Tensor]) -> Any:
-        """The module with these parameters."""
-        self.module.load_state_dict(values, strict=False)
-        return self.module
+Combine = Callable[[Tensor, Pairs, Tensor], Tensor]  # (losses [r, n] of a batch's pairs, these pairs, numbers of the replicas) → [r]
 
 
-class Stack:
-    """Scorers of one class and one shape, in a copy."""
+def train_stack(
+    trainings: Sequence[Training],
+    train: Pairs,
+    valid: Pairs,
+    seed: int,
+    *,
+    combine: Combine = lambda losses, batch, active: weighted_mean(losses, batch),
+    strata: Tensor | None = None,
+    excess: Excess | None = None,
+) -> list[Fitted]:
+    """Trainings that are alike, on the same batches: each becomes what `train_model` with the same seed makes of it, up to rounding.
 
-    def __init__(self, scorers: Sequence[Any]):
-        bound = [_Bound(s) for s in scorers]
-        stacked, self.buffers = stack_module_state(bound)
-        self.parameters = {name: p.detach().requires_grad_() for name, p in stacked.items()}
-        self.bound = copy.deepcopy(bound[0])
-        self.which = torch.arange(len(bound))
+    Every replica stops by itself and returns its own best epoch. combine, strata, excess: as in `train_model`, over the replicas that are
+    still in training. Scorers and losses must work under torch.func.vmap: no step may depend on a value.
+    """
+    first = trainings[0]
+    if len(trainings) == 1:  # without vmap's cost; the replica axis is put on and taken off
+        alone = torch.zeros(1, dtype=torch.long)
+        return [
+            train_model(
+                first.scorer, train, lambda m, rows: first.loss(m, rows, *first.hyperparameters), valid, seed, first.schedule, rise=first.rise,
+                combine=lambda losses, batch, parameters: combine(losses[None], batch, alone)[0], strata=strata, excess=excess,
+            )
+        ]  # fmt: skip
+    model = ModelStack([t.scorer for t in trainings], tuple(torch.stack(h) for h in zip(*(t.hyperparameters for t in trainings))))
+    decay = torch.tensor([t.schedule.weight_decay for t in trainings], dtype=torch.float64)
 
-    def call(self, function: Callable[..., Tensor], *args: Any) -> Tensor:
-        """function(scorer, *args) of every replica, stacked."""
+    def objective(history: History, batch: Pairs, rows: Tensor, chosen: Tensor, rejected: Tensor) -> Tensor:
+        def losses(scorer: TrainableScorer, hyperparameters: Hyperparameters) -> Tensor:
+            return first.loss(batch_margins(scorer, scorer.users(history), batch.user, chosen, rejected), rows, *hyperparameters)
 
-        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
-            out: Tensor = functional_call(self.bound, (parameters, buffers), (function, *args))
-            return out
+        return combine(model.call(losses), batch, model.active)
 
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)  # attention: replicas run in turn
-            called: Tensor = vmap(one)(self.parameters, self.buffers)
-        return called
-
-    def values(self) -> dict[str, Tensor]:
-        return {name: p.detach() for name, p in self.parameters.items()}
-
-    def judged(self, pairs: Pairs) -> Tensor:
-        with torch.no_grad():
-            return self.call(margins, pairs, max(1024, SLICE // len(self.which)))
-
-    def shrink(self, factor: Tensor) -> None:
-        """factor float64[replicas], of those in training and those that have stopped."""
-        own = factor[self.which]
-        with torch.no_grad():
-            for p in self.parameters.values():
-                if p.ndim > 1:
-                    p.mul_(own.to(p.dtype).view(-1, *(1,) * (p.ndim - 1)))
-
-    def thin_out(self, places: Tensor, optimiser: torch.optim.Optimizer) -> None:
-        """Go on with the replicas at these places of `which`; the optimiser's memory of them goes along."""
-        group = optimiser.param_groups[0]["params"]
-        for number, (name, old) in enumerate(self.parameters.items()):
-            new = old.detach()[places].requires_grad_()
-            memory = optimiser.state.pop(old)
-            optimiser.state[new] = {k: v[places] if v.shape == old.shape else v for k, v in memory.items()}
-            group[number] = self.parameters[name] = new
-        self.buffers = {name: b[places] for name, b in self.buffers.items()}
-        self.which = self.which[places]
-
-    def scorer(self, values: dict[str, Tensor]) -> Any:
-        out = copy.deepcopy(self.bound)
-        out.load_state_dict(values, strict=False)
-        return out.scorer
+    rises = [t.rise for t in trainings]
+    return descend(
+        model, train, objective, valid, lambda m: mean_over_users(bt(m), valid), seed, first.schedule, decay, rises, strata, excess
+    )
 
 
-def alike(things: Sequence[Thing], key: Callable[[Thing], Any]) -> list[list[int]]:
-    """Places of the things that share a key, in order of first appearance: what can be trained as one stack."""
-    keys: list[Any] = []
-    places: list[list[int]] = []
-    for place, thing in enumerate(things):
-        found = key(thing)
-        if found not in keys:
-            keys.append(found)
-            places.append([])
-        places[keys.index(found)].append(place)
-    return places
+@dataclass(frozen=True)
+class Training:
+    """One scorer to be trained. loss(margins [n], rows [n], *hyperparameters) gives one loss a pair of the training pairs.
+
+    alike: what must be equal for trainings to be stacked. Beside it they may differ in where they start, their hyperparameters, of one shape,
+    their rise and their weight decay. run: what trains a stack.
+    """
+
+    scorer: TrainableScorer
+    loss: PairLoss
+    schedule: Schedule
+    alike: object
+    hyperparameters: Hyperparameters = ()
+    rise: Rise | None = None
+    run: Callable[[Sequence[Training], Pairs, Pairs, int], list[Fitted]] = train_stack
 
 
-class _Bound(nn.Module):
-    """functional_call reaches a module's forward alone; through this one it reaches every method of a scorer."""
+@runtime_checkable
+class Staged(Protocol):
+    """A method that says what it trains instead of training it, so that many of its settings can be trained at once."""
 
-    def __init__(self, scorer: Any):
-        super().__init__()
-        self.scorer = scorer
+    def stages(self, train: Pairs, valid: Pairs, seed: int) -> Stages: ...
 
-    def forward(self, function: Callable[..., Tensor], *args: Any) -> Tensor:
-        return function(self.scorer, *args)
+
+Stages = Generator[Staged | Training, Fitted, Fitted]
+
+
+class Fittable(Method, Protocol):
+    """A method whose fits come with their trace."""
+
+    def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted: ...
+
+
+def fit_all(methods: Sequence[Fittable], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
+    """Every method as its own `fit` gives it, in order; those with stages side by side."""
+    together = iter(run_stages([m for m in methods if isinstance(m, Staged)], train, valid, seed))
+    return [next(together) if isinstance(m, Staged) else m.fit(train, valid, seed) for m in methods]
+
+
+def run_stages(methods: Sequence[Staged], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
+    """The fit of every method, in order; equal ones are fitted once."""
+    first = [methods.index(m) for m in methods]
+    running = {place: methods[place].stages(train, valid, seed) for place in first}
+    fitted: dict[int, Fitted] = {}
+    wanted = {place: next(stages) for place, stages in running.items()}
+    while wanted:
+        before = {p: w for p, w in wanted.items() if not isinstance(w, Training)}
+        trainings = {p: w for p, w in wanted.items() if isinstance(w, Training)}
+        results = dict(zip(before, run_stages(list(before.values()), train, valid, seed), strict=True))
+        results |= zip(trainings, train_all(list(trainings.values()), train, valid, seed), strict=True)
+        wanted = {}
+        for place, result in results.items():
+            try:
+                wanted[place] = running[place].send(result)
+            except StopIteration as end:
+                fitted[place] = end.value
+    return [fitted[place] for place in first]
+
+
+def train_all(trainings: Sequence[Training], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
+    """Every training, in order; those that are alike as one stack."""
+    keys = [t.alike for t in trainings]
+    fitted: dict[int, Fitted] = {}
+    for first in dict.fromkeys(map(keys.index, keys)):
+        stack = {p: t for p, t in enumerate(trainings) if t.alike == keys[first]}
+        fitted |= zip(stack, trainings[first].run(list(stack.values()), train, valid, seed), strict=True)
+    return [fitted[place] for place in range(len(trainings))]

@@ -2,80 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol, runtime_checkable
 
 from evenhand.core import Pairs
 from evenhand.training.loop import ROUNDING, Fitted
 from evenhand.training.scoring import bt, margins, mean_over_users
-from evenhand.training.stack import alike
-
-
-class Tunable(Protocol):
-    """A method that can name its own alternatives, the default first."""
-
-    def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted: ...
-
-    def variants(self) -> Iterator[Tunable]: ...
-
-
-@runtime_checkable
-class Together(Protocol):
-    """A method several settings of which can be trained at once, sharing what they have in common."""
-
-    @staticmethod
-    def fit_all(methods: Sequence[Any], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]: ...
+from evenhand.training.stack import Fittable, fit_all
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One setting tried. losses: validation Bradley-Terry loss by group, averaged over users."""
+class TunedFit:
+    """The fit of one setting. losses: validation Bradley-Terry loss by group, averaged over users."""
 
-    method: Any
+    method: Fittable
     fitted: Fitted
     losses: dict[int, float]
 
 
-def tune(method: Tunable, train: Pairs, valid: Pairs, seed: int, settings: int) -> tuple[Trial, list[Trial]]:
+def tune(method: Fittable, train: Pairs, valid: Pairs, seed: int, settings: int) -> tuple[TunedFit, list[TunedFit]]:
     """Try at most `settings` of the method's variants, the default first → (the chosen one, all of them in order).
 
     Only `valid` is looked at.
     """
     variants = list(islice(method.variants(), max(settings, 1)))
-    trials = [Trial(m, f, losses_by_group(f, valid)) for m, f in zip(variants, fit_all(variants, train, valid, seed), strict=True)]
-    return choose(trials), trials
+    fits = [TunedFit(m, f, losses_by_group(f, valid)) for m, f in zip(variants, fit_all(variants, train, valid, seed), strict=True)]
+    return choose(fits), fits
 
 
-def fit_all(methods: Sequence[Any], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
-    """Every method fitted, in order; those of one class together where the class knows how."""
-    fitted: dict[int, Fitted] = {}
-    for places in alike(methods, type):
-        some = [methods[p] for p in places]
-        found = some[0].fit_all(some, train, valid, seed) if isinstance(some[0], Together) else [m.fit(train, valid, seed) for m in some]
-        fitted.update(zip(places, found, strict=True))
-    return [fitted[p] for p in range(len(methods))]
-
-
-def choose(trials: list[Trial]) -> Trial:
-    """Of the trials no group of which is worse than under the first (the default), the one with the largest mean gain over groups.
+def choose(fits: list[TunedFit]) -> TunedFit:
+    """Of the fits no group of which is worse than under the first (the default), the one with the largest mean gain over groups.
 
     Where fits are constrained, only those nearest to their constraints stand for choice: within them, if any is.
     """
-    least = min(map(_beyond, trials))
-    trials = [t for t in trials if _beyond(t) <= least + ROUNDING]
-    default = trials[0].losses
+    least = min(map(_beyond, fits))
+    fits = [f for f in fits if _beyond(f) <= least + ROUNDING]
+    default = fits[0].losses
 
-    def mean_loss(trial: Trial) -> float:
-        return sum(trial.losses.values()) / len(trial.losses)
+    def mean_loss(fit: TunedFit) -> float:
+        return sum(fit.losses.values()) / len(fit.losses)
 
-    return min((t for t in trials if all(t.losses[g] <= default[g] for g in default)), key=mean_loss)
+    return min((f for f in fits if all(f.losses[g] <= default[g] for g in default)), key=mean_loss)
 
 
-def _beyond(trial: Trial) -> float:
+def _beyond(fit: TunedFit) -> float:
     """How far the epoch kept is beyond gamma on training pairs; 0 without constraints."""
-    game, best = trial.fitted.constrained, trial.fitted.trace.best_epoch
+    game, best = fit.fitted.constrained, fit.fitted.trace.best_epoch
     return 0.0 if game is None or not 0 < best <= len(game.train) else max(0.0, game.train[best - 1] - game.gamma)
 
 

@@ -19,7 +19,7 @@ from evenhand.workflows.trained import references, title
 from evenhand.workflows.trials import Bench, Entry, assign, check_jobs
 
 EVERYTHING = (
-    "pafo", "reweight", "group_dro", "maxmin", "mgda", "reward_fairness",
+    "pafo", "inverse_frequency", "group_dro", "maxmin", "mgda", "reward_fairness",
     "lore", "vpl", "p_rlhf", "p_rlhf_cluster", "pal", "pal_angle", "pref", "gpo", "attention", "low_rank", "collaborative",
 )  # fmt: skip
 

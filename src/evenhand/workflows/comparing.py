@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,10 @@ from evenhand.audits.intervals import MOST_CONTRASTS, mean_of_users
 from evenhand.audits.ranking import Board, Judged, Levels, front, levels, over_seeds, pairwise, unfairness
 from evenhand.audits.rates import DECISIONS, cells
 from evenhand.audits.results import Comparison, ConstraintFront, EventCount, Front, Result, Violated
-from evenhand.core import NOTIONS, SMALLEST_CELL, Estimate, EvenhandError, Notion, PreferenceData
-from evenhand.methods.faro import Faro
+from evenhand.core import NOTIONS, SMALLEST_CELL, Estimate, EvenhandError, Method, Notion, PreferenceData
 from evenhand.workflows.facts import LIMITS, facts
-from evenhand.workflows.trials import Entry, Failure, Trial, cannot, notion_of
+from evenhand.workflows.hyperparameters import turned
+from evenhand.workflows.trials import Entry, Failure, Trial, cannot, gamma_of, notion_of
 
 COMPARISON_LIMITS = (
     *LIMITS,
@@ -137,7 +137,7 @@ class Comparing:
         test pairs.
         """
         names, constrained = [trials[0].entry for trials in runs], [n for e in self.entries if (n := notion_of(e.method))]
-        gammas = {e.method.gamma for e in self.entries if isinstance(e.method, Faro) and e.method.gamma < 1}
+        gammas = {gamma for e in self.entries if (gamma := gamma_of(e.method)) is not None and gamma < 1}
         gamma = self.tolerance if self.tolerance is not None else gammas.pop() if len(gammas) == 1 else GAMMA
         accuracy = seen[0].value[:, -1], seen[1].value[:, -1]
         out, lines = Bound(runs[0][0].events_rule), self.lines(names)
@@ -164,10 +164,10 @@ class Comparing:
         """Entries of a sweep over gamma that differ in it alone, in its order; sets of two or more."""
         if "gamma" not in self.swept:
             return []
-        lines: dict[Faro, list[tuple[float, str]]] = defaultdict(list)
+        lines: dict[Method, list[tuple[float, str]]] = defaultdict(list)
         for e in self.entries:
-            if isinstance(e.method, Faro) and e.name in names:
-                lines[replace(e.method, gamma=1.0)].append((e.method.gamma, e.name))
+            if (gamma := gamma_of(e.method)) is not None and e.name in names:
+                lines[turned(e.method, "gamma", "1")].append((gamma, e.name))
         return [[name for _, name in sorted(line)] for line in lines.values() if len(line) > 1]
 
     def front(self, names: Sequence[str], selection: Levels, held_out: Levels) -> Front | None:

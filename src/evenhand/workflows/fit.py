@@ -15,11 +15,9 @@ from evenhand.audits.findings import Change, FairnessReport, FittedConstraints, 
 from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.rates import cells
 from evenhand.audits.verdicts import check_requirements
-from evenhand.core import NOTIONS, Notion, PreferenceData
+from evenhand.core import Notion, PreferenceData
 from evenhand.data.splits import CELLS, TEST, deal, deal_with
 from evenhand.encode.minilm import MiniLM
-from evenhand.methods.faro import Faro
-from evenhand.methods.penalty import Penalty
 from evenhand.report.report import Report
 from evenhand.serve.reads import what_is_read
 from evenhand.serve.reward_model import RewardModel
@@ -34,6 +32,7 @@ from evenhand.workflows.facts import FORMULAS, facts, joined, limits, model_hash
 from evenhand.workflows.prepare import Encoding, Prepared, Progress, held_out, judged, prepare, silent, stability
 from evenhand.workflows.settings import AuditSettings
 from evenhand.workflows.trained import Model, asked, train_models
+from evenhand.workflows.trials import gamma_of, notion_of
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def fit(
     ready.check_groups({method: chosen}, say)
     audit_settings.check(ready.groups)
     audit_settings = _with_own(audit_settings, chosen)
-    check_constraints(ready, list(dict.fromkeys([*_notions(chosen), *(notion for notion, _ in audit_settings.constraints)])))
+    check_constraints(ready, list(dict.fromkeys(n for n in (notion_of(chosen), *dict(audit_settings.constraints)) if n is not None)))
     count = number_of(deals, split.unit, constrained=bool(audit_settings.constraints), certify_share=certify_share)
     trained = train_models(ready, method, chosen, audit_settings.seed, tune_settings, progress)
     last = trained.models[-1]
@@ -209,15 +208,12 @@ def _report(
     )
 
 
-def _notions(method: Any) -> list[Notion]:
-    """What the method holds to a constraint, or penalises."""
-    return [n for n in NOTIONS if n == method.notion.__name__] if isinstance(method, (Faro, Penalty)) else []
-
-
 def _with_own(settings: AuditSettings, method: Any) -> AuditSettings:
     """A constrained method's own constraint is audited, unless another gamma was asked for."""
-    own = [(n, method.gamma) for n in _notions(method) if isinstance(method, Faro) and n not in dict(settings.constraints)]
-    return replace(settings, constraints=(*settings.constraints, *own))
+    notion, gamma = notion_of(method), gamma_of(method)
+    if notion is None or gamma is None or notion in dict(settings.constraints):
+        return settings
+    return replace(settings, constraints=(*settings.constraints, (notion, gamma)))
 
 
 def _game(notion: Notion, game: Constrained, fitted: Fitted, ready: Prepared) -> FittedConstraints:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from evenhand.audits.findings import TrainingTrace
-from evenhand.core import EvenhandError, Pairs
+from evenhand.core import Constraint, EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
 from evenhand.models.linear import Linear
@@ -20,14 +20,14 @@ from evenhand.models.vpl import Vpl
 from evenhand.training.choosing import Change, lowest, simplest, user_losses
 from evenhand.training.epochs import group_of_users
 from evenhand.training.loop import Fitted
-from evenhand.training.tune import Trial, tune
+from evenhand.training.tune import TunedFit, tune
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.prepare import Prepared, Progress
 
 PLAIN, PERSONALISED = "one reward for all (Bradley-Terry, linear)", "personalised Bradley-Terry (LoRe's head)"
 TITLES = {
     "pafo": "PAFO", "faro": "Faro", "vpl": "VPL, redesigned", "pal": "PAL, redesigned", "pal_angle": "PAL by angle, redesigned",
-    "collaborative": "collaborative", "reweight": "re-weighting", "group_dro": "group DRO", "maxmin": "max-min", "mgda": "MGDA",
+    "collaborative": "collaborative", "inverse_frequency": "inverse-frequency weights", "group_dro": "group DRO", "maxmin": "max-min", "mgda": "MGDA",
     "reward_fairness": "reward fairness", "p_rlhf": "P-RLHF", "p_rlhf_cluster": "P-RLHF by cluster", "pref": "PReF", "gpo": "GPO",
     "low_rank": "Bradley-Terry (ridge head)", "attention": "Bradley-Terry (attention head)",
 }  # fmt: skip
@@ -44,6 +44,7 @@ class Auto:
     """`auto` as a method: what it chooses among, by name, the simpler first."""
 
     needs_groups: ClassVar[bool] = False  # without two groups it leaves PAFO out
+    constraint: ClassVar[Constraint | None] = None
     methods: tuple[tuple[str, Any], ...]
 
 
@@ -127,7 +128,7 @@ def _train(
 ) -> tuple[list[Model], list[TrainingTrace]]:
     """Each method with its own features. Bradley-Terry that PAFO starts from is not trained twice: in a search, PAFO starts from the tuned one."""
     models: dict[str, Model] = {}
-    tried: dict[str, list[Trial]] = {}
+    tried: dict[str, list[TunedFit]] = {}
     first = [] if settings > 1 else [(n, m) for n, m in todo if isinstance(m, Pafo)]
     for done, (name, method) in enumerate([*first, *(t for t in todo if t not in first)]):
         progress("train", done, len(todo))
@@ -137,7 +138,7 @@ def _train(
             method = replace(method, base=_tuned_base(models, method, train, valid, seed, settings))
         started = next((m.fitted.parts["pooled"] for m in models.values() if isinstance(m.method, Pafo) and m.method.base == method), None)
         if started is not None:
-            best, tried[known] = Trial(method, started, {}), [Trial(method, started, {})]
+            best, tried[known] = TunedFit(method, started, {}), [TunedFit(method, started, {})]
         else:
             best, tried[known] = tune(method, train, valid, seed, settings)
         models[known] = Model(known, name, best.method, best.fitted, own)
@@ -145,7 +146,9 @@ def _train(
     ordered = [models[title(name, method)] for name, method in todo]
     traces = []
     for m in ordered:
-        traces += [_trace(f"{m.title}: {_part(ready, p)}", Trial(hyperparameters.base(m.method), f, {}), seed) for p, f in _parts(m.fitted)]
+        traces += [
+            _trace(f"{m.title}: {_part(ready, p)}", TunedFit(hyperparameters.base(m.method), f, {}), seed) for p, f in _parts(m.fitted)
+        ]
         traces += [_trace(m.title, t, seed) for t in tried[m.title]]
     return ordered, traces
 
@@ -156,7 +159,8 @@ def _tuned_base(models: dict[str, Model], method: Any, train: Pairs, valid: Pair
     if reference is not None and isinstance(reference.method.head, type(method.base.head)):
         found: BradleyTerry = reference.method
         return found
-    tuned: BradleyTerry = tune(method.base, train, valid, seed, settings)[0].method
+    tuned = tune(method.base, train, valid, seed, settings)[0].method
+    assert isinstance(tuned, BradleyTerry)
     return tuned
 
 
@@ -215,7 +219,7 @@ def _part(ready: Prepared, part: str) -> str:
     return f"{kind} of {ready.groups.names[int(number)]}" if number.isdigit() else part
 
 
-def _trace(title: str, trial: Trial, seed: int) -> TrainingTrace:
+def _trace(title: str, trial: TunedFit, seed: int) -> TrainingTrace:
     t, settings = trial.fitted.trace, dict(hyperparameters.hyperparameters(trial.method))
     return TrainingTrace(
         title,

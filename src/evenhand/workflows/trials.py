@@ -32,16 +32,15 @@ from safetensors.numpy import save
 
 from evenhand.audits.metrics import correct, log_loss
 from evenhand.audits.rates import DECISIONS, matched_gaps, rates
-from evenhand.core import NOTIONS, DataError, EvenhandError, Events, Exclusions, Groups, Notion, PreferenceData, clip
+from evenhand.core import NOTIONS, DataError, EvenhandError, Events, Exclusions, Groups, Method, Notion, PreferenceData, clip
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal
-from evenhand.methods.faro import Faro
 from evenhand.methods.pafo import Pafo
-from evenhand.methods.penalty import Penalty
 from evenhand.serve.reads import what_is_read
 from evenhand.training.calibration import Calibration, calibrate
 from evenhand.training.groups import require_groups
 from evenhand.training.scoring import margins
-from evenhand.training.tune import fit_all, tune
+from evenhand.training.stack import fit_all
+from evenhand.training.tune import tune
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.assignments import Assignment, write
 from evenhand.workflows.audit import no_test_pairs
@@ -246,11 +245,15 @@ def check(entries: Sequence[Entry], ready: Prepared, say: Callable[[str], None])
             say(f"{e.name}: {note}")
 
 
-def notion_of(method: Any) -> Notion | None:
-    """The constraint that a method holds its model to."""
-    if not isinstance(method, Faro | Penalty):
-        return None
-    return next(n for n in NOTIONS if n == method.notion.__name__)
+def notion_of(method: Method) -> Notion | None:
+    """The constraint that a method holds its model to, or penalises."""
+    constraint = method.constraint
+    return None if constraint is None else next(n for n in NOTIONS if n == constraint.notion)
+
+
+def gamma_of(method: Method) -> float | None:
+    """The largest violation that a method accepts; None where it promises nothing of the kind."""
+    return None if method.constraint is None else method.constraint.gamma
 
 
 def cannot(method: Any, *, new_users: bool, groups: int) -> str:

@@ -1,0 +1,122 @@
+"""One scorer, or many of one shape as one batched model: their parameters stacked, a replica the first coordinate (torch.func.vmap).
+
+Replicas share the data of a step and nothing else. The gradient of the sum of their losses is each one's own gradient, and what Adam
+does to it, it does coordinate by coordinate, so each replica is trained as it would be alone, up to rounding.
+
+Both classes offer the loop the same: `active` int64[r], the numbers of the replicas still in training; `parameters`, what the optimiser
+moves; `values`, the same with a replica axis; `margins`; `decay` of weights; `drop_finished`; `scorer`, a trained one.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from evenhand.core import Pairs, TrainableScorer
+from evenhand.training.scoring import SLICE, margins
+
+Hyperparameters = tuple[Tensor, ...]
+
+
+class SingleModel:
+    """A single scorer, called as it is, in a copy."""
+
+    def __init__(self, scorer: TrainableScorer):
+        self.module = copy.deepcopy(scorer)
+        self.active = torch.zeros(1, dtype=torch.long)
+        self.parameters = dict(self.module.named_parameters())
+
+    def values(self) -> dict[str, Tensor]:
+        """Parameters with a replica axis, [1, …]."""
+        return {name: p.detach()[None] for name, p in self.parameters.items()}
+
+    def margins(self, pairs: Pairs) -> Tensor:
+        """Without gradient, float[1, n]."""
+        return margins(self.module, pairs)[None]
+
+    def decay(self, factor: Tensor) -> None:
+        """Multiply arrays, not scalars, by factor float64[1]."""
+        with torch.no_grad():
+            for p in self.parameters.values():
+                if p.ndim > 0:
+                    p.mul_(float(factor[0]))
+
+    def drop_finished(self, places: Tensor, optimiser: torch.optim.Optimizer) -> None:
+        """Nothing is dropped: the loop ends when its only scorer stops."""
+
+    def scorer(self, values: dict[str, Tensor]) -> TrainableScorer:
+        """The module with these parameters."""
+        self.module.load_state_dict(values, strict=False)
+        return self.module
+
+
+class ModelStack:
+    """Scorers of one class and one shape, in a copy, with the hyperparameters of each one's loss: tensors [replicas, …]."""
+
+    def __init__(self, scorers: Sequence[TrainableScorer], hyperparameters: Hyperparameters = ()):
+        modules: list[nn.Module] = [_Callable(s) for s in scorers]
+        stacked, self.buffers = stack_module_state(modules)
+        self.parameters = {name: p.detach().requires_grad_() for name, p in stacked.items()}
+        self.hyperparameters = hyperparameters
+        self.module = _Callable(copy.deepcopy(scorers[0]))
+        self.active = torch.arange(len(scorers))
+
+    def call(self, function: Callable[[TrainableScorer, Hyperparameters], Tensor]) -> Tensor:
+        """function(scorer, hyperparameters) of every replica, stacked."""
+
+        def replica(parameters: dict[str, Tensor], buffers: dict[str, Tensor], hyperparameters: Hyperparameters) -> Tensor:
+            out: Tensor = functional_call(self.module, (parameters, buffers), (function, hyperparameters))
+            return out
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)  # attention: replicas run in turn
+            called: Tensor = vmap(replica)(self.parameters, self.buffers, self.hyperparameters)
+        return called
+
+    def values(self) -> dict[str, Tensor]:
+        return {name: p.detach() for name, p in self.parameters.items()}
+
+    def margins(self, pairs: Pairs) -> Tensor:
+        with torch.no_grad():
+            return self.call(lambda scorer, _: margins(scorer, pairs, max(1024, SLICE // len(self.active))))
+
+    def decay(self, factor: Tensor) -> None:
+        """factor float64[replicas], of those in training and those that have stopped."""
+        factor = factor[self.active]
+        with torch.no_grad():
+            for p in self.parameters.values():
+                if p.ndim > 1:
+                    p.mul_(factor.to(p.dtype).view(-1, *(1,) * (p.ndim - 1)))
+
+    def drop_finished(self, places: Tensor, optimiser: torch.optim.Optimizer) -> None:
+        """Go on with the replicas at these places of `active`; the optimiser's memory of them goes along."""
+        group = optimiser.param_groups[0]["params"]
+        for number, (name, old) in enumerate(self.parameters.items()):
+            new = old.detach()[places].requires_grad_()
+            memory = optimiser.state.pop(old)
+            optimiser.state[new] = {k: v[places] if v.shape == old.shape else v for k, v in memory.items()}
+            group[number] = self.parameters[name] = new
+        self.buffers = {name: b[places] for name, b in self.buffers.items()}
+        self.hyperparameters = tuple(h[places] for h in self.hyperparameters)
+        self.active = self.active[places]
+
+    def scorer(self, values: dict[str, Tensor]) -> TrainableScorer:
+        out = copy.deepcopy(self.module)
+        out.load_state_dict(values, strict=False)
+        return out.scorer
+
+
+class _Callable(nn.Module):
+    """functional_call reaches a module's forward alone; through this one it reaches every method of a scorer."""
+
+    def __init__(self, scorer: TrainableScorer):
+        super().__init__()
+        self.scorer = scorer
+
+    def forward(self, function: Callable[[TrainableScorer, Hyperparameters], Tensor], hyperparameters: Hyperparameters) -> Tensor:
+        return function(self.scorer, hyperparameters)
