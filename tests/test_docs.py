@@ -1,8 +1,8 @@
 """The documentation agrees with the tree: links, file names, commands, every block of code, and the site that is built from it.
 
 The blocks of a page run in their order, in one folder that holds choices.jsonl (simulated users, with reward columns). An HTML comment above a
-block says what is special: `<!-- exits 2 -->` (else an exit code of a verdict: 0, 1 or 3), `<!-- parsed: why -->` (not run: verbs and options exist).
-`<!-- setup` … `-->` holds Python that readers need not see.
+block says what is special: `<!-- exits 2 -->` (else an exit code of a verdict: 0, 1 or 3), `<!-- parsed: why -->` (not run: verbs and options exist),
+`<!-- file NAME -->` (written under that name), `<!-- output -->` (a text whose numbers all stand in what the last command printed).
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ from evenhand.data.simulate import write_sample
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-BLOCK = re.compile(
-    r"^<!-- setup\n(?P<setup>.*?)^-->|(?:^<!-- (?P<mark>[^\n]*) -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE
-)
+BLOCK = re.compile(r"(?:^<!-- (?P<mark>[^\n]*) -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE)
 named = pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 
 
@@ -93,24 +91,30 @@ def test_blocks_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.Mo
                 rewards = {f"reward_{kind}": len(row[kind]) / 100 for kind in ("chosen", "rejected")}
                 out.write(json.dumps({**row, **rewards}) + "\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("EVENHAND_CACHE", str(tmp_path / "cache"))
     names: dict[str, object] = {}
+    printed = ""
     for block in blocks(page):
         code, mark = block["code"], block["mark"]
-        if block["language"] == "python" or block["setup"]:
-            exec(compile(block["setup"] or code, page.name, "exec"), names)  # our own text
+        if mark.startswith("file "):
+            (tmp_path / mark.removeprefix("file ")).write_text(code)
+        elif block["language"] == "python":
+            exec(compile(code, page.name, "exec"), names)  # our own text
         elif block["language"] == "bash" and not mark.startswith("parsed: "):
             expected = {int(mark.removeprefix("exits "))} if mark.startswith("exits ") else {0, 1, 3}
             for words in commands(code):
-                run_command(words, expected, tmp_path)
+                printed = run_command(words, expected, tmp_path)
+        elif mark == "output":
+            assert set(re.findall(r"\d[\d.,]*", code)) <= set(re.findall(r"\d[\d.,]*", printed)), f"{page.name}: {printed}"
         elif block["language"] in ("json", "yaml", "toml"):
             {"json": json.loads, "yaml": yaml.safe_load, "toml": tomllib.loads}[block["language"]](code)
         else:
             assert block["language"] == "text" or mark.startswith("parsed: "), f"{page.name}: what is {block['language']!r}?"
 
 
-def run_command(words: list[str], expected: set[int], folder: Path) -> None:
-    """evenhand runs, in this process; make and python have what they name; pip is left alone."""
+def run_command(words: list[str], expected: set[int], folder: Path) -> str:
+    """evenhand runs, in this process, and what it prints is returned; make and python have what they name; pip is left alone."""
     if words[0] == "make":
         assert f"\n{words[1]}: " in (ROOT / "Makefile").read_text(), words
     elif words[0] == "python":
@@ -119,6 +123,8 @@ def run_command(words: list[str], expected: set[int], folder: Path) -> None:
         assert words[0] == "evenhand", words
         done = inside(*words[1:], cwd=folder)
         assert done.returncode in expected, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+    return ""
 
 
 def test_site_builds_and_asks_the_network_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
