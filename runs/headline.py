@@ -69,16 +69,16 @@ def table(found: dict[str, dict]) -> str:
     up, down, of = ahead(voters)
     conversations = [over_runs([gain(s)[g].value for s in voted(voters)]) for g in (0, 1)]
     rows = [
-        ("Simulated tastes over real responses (DSP)", "personalised (LoRe) - one reward for all", difference(compare, "lore", "one reward for all (BT)"), runs),
-        ("", "PAFO on LoRe's head - LoRe", difference(compare, "pafo on lore", "lore"), runs),
-        ("", "self-distillation on LoRe's head - LoRe (chosen on validation)", difference(compare, "self-distillation on lore", "lore"), runs),
-        ("", "PAFO on the ridge head - personalised Bradley-Terry", ridge, f"{len(dsp['runs'])} runs x {dsp['users']} users"),
-        ("Four kinds of data", "what `fit` keeps - one reward for all", by_deal(harm, "auto", "plain"), deals),
-        ("", "what `fit` keeps - personalised Bradley-Terry", by_deal(harm, "auto", "personalised"), deals),
-        (f"Votes: {of} Polis conversations", "`collaborative` - one reward for all", conversations, f"ahead in {up}, behind in {down}, undecided in {of - up - down}"),
-        ("Raters of hate speech (CREHate)", "`collaborative` - one reward for all", gain(voted(voters, "crehate")[0]), f"{voters['deals']} deals"),
+        ("Simulated tastes over real responses (DSP)", "personalised (LoRe) minus one reward for all", difference(compare, "lore", "one reward for all (BT)"), runs),
+        ("", "PAFO on LoRe's head minus LoRe", difference(compare, "pafo on lore", "lore"), runs),
+        ("", "self-distillation on LoRe's head (chosen on validation) minus LoRe", difference(compare, "self-distillation on lore", "lore"), runs),
+        ("", "PAFO on the ridge head minus personalised Bradley-Terry on it", ridge, f"{len(dsp['runs'])} runs x {dsp['users']} users"),
+        ("Four kinds of data", "what `fit` keeps minus one reward for all", by_deal(harm, "auto", "plain"), deals),
+        ("", "what `fit` keeps minus personalised Bradley-Terry", by_deal(harm, "auto", "personalised"), deals),
+        (f"Votes: {of} Polis conversations", "`collaborative` minus one reward for all", conversations, f"ahead in {up}, behind in {down}, undecided in {of - up - down}"),
+        ("Raters of hate speech (CREHate)", "`collaborative` minus one reward for all", gain(voted(voters, "crehate")[0]), f"{voters['deals']} deals"),
     ]  # fmt: skip
-    lines = ["| data | test accuracy, compared | majority, points | minority, points | over |", "|---|---|---|---|---|"]
+    lines = ["| data | test accuracy of | majority, points | minority, points | over |", "|---|---|---|---|---|"]
     return "\n".join([*lines, *(f"| {data} | {what} | {a} | {b} | {drawn} |" for data, what, (a, b), drawn in rows)])
 
 
