@@ -72,6 +72,13 @@ def test_shown_commands_exist(page: Path) -> None:
             assert {w.partition("=")[0] for w in words[2:] if w.startswith("--")} <= options, words
 
 
+@named
+def test_options_named_in_text_exist(page: Path) -> None:
+    """An option that stands alone, such as `--tune`, is one of some verb."""
+    known = {o for verb in get_command(app).commands.values() for p in verb.params for o in (*p.opts, *p.secondary_opts)}  # type: ignore[attr-defined]
+    assert set(re.findall(r"`(--[a-z][a-z-]*)", page.read_text())) <= known | {"--help"}
+
+
 def test_source_files_mentioned_in_docs_exist() -> None:
     for page in PAGES:
         for name in re.findall(
