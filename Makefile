@@ -1,9 +1,9 @@
-# Two commands: `make demo` shows the main job, `make test` checks everything. Both create .venv on their first run.
+# `make demo` shows the main job, `make test` checks everything, `make docs` builds the documentation. All create .venv on their first run.
 PYTHON ?= python3
 VENV := .venv
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench docs clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,9 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/python benchmarks/all.py
+
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) out build dist src/*.egg-info

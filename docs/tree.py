@@ -1,4 +1,4 @@
-"""Write the file tree into README.md: one line a file, from the first sentence of each file's own description."""
+"""Write the file tree into docs/architecture.md: one line a file, from the first sentence of each file's own description."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "architecture.md"
 START, END = "<!-- tree -->", "<!-- /tree -->"
 FOLDERS = ("src/evenhand", "benchmarks", "runs", "docs")
-SKIPPED = {"__pycache__", "results", "out"}
+SKIPPED = {"__pycache__", "runs/results", "runs/out"}
 
 
 def tree() -> str:
@@ -25,7 +26,7 @@ def _lines(folder: Path, depth: int) -> list[str]:
     out = [_row(f"{'  ' * depth}{name}/", about)]
     children = sorted(folder.iterdir(), key=lambda p: (p.is_dir(), p.name))
     for child in children:
-        if child.is_dir() and child.name not in SKIPPED:
+        if child.is_dir() and not {child.name, str(child.relative_to(ROOT))} & SKIPPED:
             out += _lines(child, depth + 1)
         elif child.suffix in (".py", ".sh", ".md", ".j2", ".css", ".jsonl") and child.name != "__init__.py":
             out.append(_row(f"{'  ' * (depth + 1)}{child.name}", _about(child)))
@@ -49,15 +50,14 @@ def _about(file: Path) -> str:
         text = match.group(1)
     else:
         text = "the built-in sample's texts" if file.suffix == ".jsonl" else ""
-    first = re.split(r"(?<=[\w)\]%`])(?<!et al)(?<!e\.g)\. ", " ".join(text.split("\n\n")[0].split()))[0].rstrip(".")
+    first = re.split(r"(?<=[\w)\]%`])(?<!et al)(?<!e\.g)(?<!sec)\. ", " ".join(text.split("\n\n")[0].split()))[0].rstrip(".")
     return first if len(first) <= 130 else first[:127].rsplit(" ", 1)[0] + " …"
 
 
 def main() -> None:
-    readme = ROOT / "README.md"
-    before, _, rest = readme.read_text(encoding="utf-8").partition(START)
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
     _, _, after = rest.partition(END)
-    readme.write_text(f"{before}{START}\n{tree()}\n{END}{after}", encoding="utf-8")
+    PAGE.write_text(f"{before}{START}\n{tree()}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The two figures of docs/results.md: accuracy by support, and user states on a plane; SVG on white, the same numbers the same bytes."""
+"""The two figures of docs/results/dsp_experiments.md: accuracy by support, and user states on a plane; SVG on white, the same numbers the same bytes."""
 
 from __future__ import annotations
 

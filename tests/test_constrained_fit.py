@@ -23,7 +23,7 @@ from evenhand.data.events import from_groups
 from evenhand.data.groups import by_attribute
 from evenhand.training.loop import Constrained, Fitted, Trace
 from evenhand.training.tune import TunedFit, choose
-from evenhand.workflows.compared import with_events
+from evenhand.workflows.events import with_events
 
 CLUBS = {"harbour": ["harbour club"], "meadow": ["meadow club"]}
 SUBJECTS = ("choir", "ferry", "market", "garden", "library", "bakery", "bridge", "museum", "cinema", "station")
