@@ -66,7 +66,7 @@ def test_a_metric_that_leaves_its_range_is_refused() -> None:
 
 def test_a_comparison_holds_every_metric_of_every_entry(tmp_path: Path) -> None:
     data = simulated_users(seed=1, users=60, minority=0.3, pairs_per_user=20)
-    report = evenhand.compare(data, [], seeds=2, tune_settings=0, out=tmp_path, encoding=evenhand.Encoding(None, dim=16), resamples=50)
+    report = evenhand.compare(data, [], seeds=2, tune=0, out=tmp_path, encoding=evenhand.Encoding(None, dim=16), resamples=50)
     for entry in report.findings.entries:
         assert [m.name for m in entry.metrics] == list(METRICS)
         accuracy, _, loss = entry.metrics

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evenhand.audits.broken import broken
 from evenhand.audits.examine import examine_model
 from evenhand.audits.findings import ConstraintFindings, FairnessReport
+from evenhand.audits.metrics import METRICS, Metric
 from evenhand.audits.outcomes import Outcomes, outcomes_of
 from evenhand.audits.rates import NOTIONS, Notion
 from evenhand.audits.requirements import parse_requirement
@@ -24,9 +25,15 @@ from evenhand.workflows import assignments
 from evenhand.workflows.assignments import Assignment
 from evenhand.workflows.compared import examined
 from evenhand.workflows.facts import FORMULAS, LIMITS, facts, joined, limits, model_hash, split_digest
+from evenhand.workflows.given import GroupBy, Metrics, all_metrics, grouping_of, read
 from evenhand.workflows.grouping import Grouping, support_of
+from evenhand.workflows.progress import Progress, shown, silent
 from evenhand.workflows.score_facts import score_facts
 
+if TYPE_CHECKING:
+    from evenhand.serve.reward_model import RewardModel
+
+Constraints = Mapping[Notion, float] | Sequence[tuple[Notion, float]]
 HALVES = (0.5, 0.0, 0.5)  # of the prompts: support is computed on one half, the model judged on the other
 
 
@@ -43,6 +50,10 @@ class Asked:
     command: str = ""
     constraints: Sequence[tuple[Notion, float]] = ()  # (notion, gamma): largest accepted gap of event rates
     assignments: str | Path | None = None  # CSV for every user's group and support; private, so only where it is asked for
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS)
+    name: str = ""  # of the model in the report; "" = what it is called by itself
+    title: str = ""
+    note: str = ""
 
     def __post_init__(self) -> None:
         for notion, gamma in self.constraints:
@@ -58,6 +69,11 @@ class Asked:
         if not 0 <= self.tolerance <= 1:
             raise EvenhandError(f"tolerance is {self.tolerance}. Expected: a fraction from 0 to 1. To do: 5 points are 0.05.")
 
+    @property
+    def formulas(self) -> dict[str, str]:
+        """For the report: those of every report, and of metrics brought along."""
+        return {**FORMULAS, **{name: metric.formula for name, metric in self.metrics.items() if name not in METRICS}}
+
     def check(self, groups: Groups) -> None:
         """Read the requirements, so that a typo costs no training."""
         for text in self.require:
@@ -69,43 +85,110 @@ class Asked:
             assignments.write(Path(self.assignments), data.users, deals)
 
 
+Ask = Callable[[Sequence[str], Sequence[str], Sequence[str]], Any]  # (prompts, responses, users) → one reward each
+
+
 def audit(
-    data: PreferenceData,
+    data: Any,
+    scores: str | Sequence[str] | np.ndarray | None = None,
     *,
-    model: str | Path | None = None,
-    scores: Sequence[str] | str | None = None,
+    model: RewardModel | str | Path | Ask | None = None,
+    head: Any = None,
+    group_by: GroupBy = None,
+    tolerance: float = 0.05,
+    require: Sequence[str] = (),
+    constraints: Constraints = (),
+    metrics: Metrics = (),
+    name: str = "",
+    title: str = "",
+    note: str = "",
+    simulated: bool = False,
+    assignments: str | Path | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
     cache: Path | None = None,
-    **asked: Any,
+    command: str = "",
+    progress: Progress | None = None,
 ) -> Report:
-    """Audit a saved model's folder, or one or two score columns of the data: margins, or rewards of chosen and rejected.
+    """Audit a reward model: one that was saved, one in memory, any function that scores texts, or any that left its scores in the data.
 
-    Further arguments are the fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated, assignments.
+        evenhand.audit("choices.jsonl", scores=("reward_chosen", "reward_rejected"), group_by="country")
+        evenhand.audit(data, model="out/model")
+        evenhand.audit(data, model=lambda prompts, responses, users: my_model(prompts, responses))
+
+    Args:
+        data: what `load` gives, or what it takes: a path or a table in memory.
+        scores: Column of margins, or two: CHOSEN,REJECTED rewards; or an array, one margin or two rewards a pair, in the order of the pairs.
+        model: Folder of a saved model, a RewardModel, or a function of prompts, responses and users (lists of text) that gives their rewards.
+        head: Head of a saved model that is from outside the package: ./FILE.py:NAME, or its class.
+        group_by: Attribute column to group users by; several: intersection. Default: the users with the lowest support against the others.
+        tolerance: Largest accepted accuracy gap between groups: 0.05 is 5 points.
+        require: Another requirement, such as 'gain(minority)>=0'. May be repeated.
+        constraints: Largest gap of event rates: dp=0.05, eo=0.05 or cf=0.05. May be repeated.
+        metrics: Another metric: ./FILE.py:NAME of a function of margins, or an entry point's name. May be repeated.
+        name: What the model is called in the report.
+        title: Title of the report.
+        note: A sentence for the reader of the report.
+        simulated: Say in the report that the users are simulated.
+        assignments: CSV for every user's id, group and support: private, so only where you ask.
+        resamples: Draws of the bootstrap.
+        seed: Seed of splits, training and resampling.
+        cache: Folder for text vectors; default: the user's cache folder.
+        command: what the report gives as the command that reproduces it.
+        progress: called with (what, done, of how many); None shows a bar in a terminal or notebook, and else a line on stderr every 30 s.
+
+    Raises EvenhandError, with what was found, what was expected and what to do, on wrong arguments and on data without pairs to judge.
     """
-    must_be_data(data)
+    named = scores_named(scores)
+    grouping = grouping_of(group_by)
+    data = read(data, attributes=grouping.attributes, numbers=named)
+    if (model is None) == (scores is None):
+        found = "neither a model nor scores" if model is None else "both a model and scores"
+        raise EvenhandError(f"Found {found}. Expected: one of them. To do: {_candidates(data) if model is None else 'leave one out.'}")
+    asked = Asked(
+        grouping, tolerance, require, resamples, seed, simulated, command, tuple(dict(constraints).items()), assignments,
+        all_metrics(metrics), name, title, note,
+    )  # fmt: skip
+    if scores is not None:
+        return audit_scores(data, named or scores, asked)
+    with shown(progress) as told:
+        if callable(model):
+            ask = model
+            return audit_scores(data, lambda some: _rewards(ask, some, told), asked)
+        from evenhand.serve.reward_model import RewardModel
+
+        if isinstance(model, RewardModel):
+            return audit_model(data, model, asked, cache, "in memory", told)
+        return audit_model(data, RewardModel.load(str(model), head=head), asked, cache, Path(str(model)).name, told)
+
+
+def scores_named(scores: Any) -> tuple[str, ...]:
+    """The columns, where scores are given by name; () for none and for arrays."""
     if isinstance(scores, str):
-        scores = [name.strip() for name in scores.split(",")]
-    if model is not None and scores is None:
-        return audit_model(data, model, Asked(**asked), cache)
-    if model is None and scores is not None:
-        return audit_scores(data, scores, Asked(**asked))
-    found = "neither a model nor scores" if model is None else "both a model and scores"
-    raise EvenhandError(f"Found {found}. Expected: one of them. To do: name a saved model's folder, or score columns of the data.")
+        return (scores,)
+    return tuple(scores) if isinstance(scores, Sequence) and len(scores) and all(isinstance(s, str) for s in scores) else ()
 
 
-def must_be_data(data: object) -> None:
-    """Raises EvenhandError for anything but loaded data, such as a path."""
-    if not isinstance(data, PreferenceData):
-        raise EvenhandError(f"Found {type(data).__name__} as data. Expected: PreferenceData. To do: data = evenhand.load(path).")
+def _candidates(data: PreferenceData) -> str:
+    known = ", ".join(sorted(data.numbers))
+    return "name a saved model's folder, or score columns of the data" + (f" (it has {known})." if known else ".")
 
 
-def audit_scores(data: PreferenceData, scores: Sequence[str], asked: Asked) -> Report:
-    """Audit a model by its score columns.
+Given = Sequence[str] | np.ndarray | Callable[[PreferenceData], np.ndarray]  # columns, one or two numbers a pair, or what finds two a pair
+
+
+def audit_scores(data: PreferenceData, scores: Given, asked: Asked) -> Report:
+    """Audit a model by its scores: columns, an array in the order of the pairs, or a function of the data.
 
     A user's own choices must not decide both his or her support and how well he or she is served: the same noise would link the two. So
     test rows of a split column are audited, and support comes from train and validation rows; without a split column, prompts (or, with few,
     responses) are dealt to two halves. Groups by attributes need no such split for the verdict: then all rows are audited, and the
     support curve alone is drawn from halves. Raises DataError when a column was not loaded (`numbers=`).
     """
+    if not (callable(scores) or isinstance(scores, np.ndarray)) and not scores_named(scores):
+        scores = np.asarray(scores)
+    if isinstance(scores, np.ndarray):
+        data, scores = _with_array(data, scores), scores_of(scores)
     dealt, tested, known, where = _halves(data, asked.seed)
     support = support_of(dealt, known, whole=data)
     groups = asked.grouping.groups(data, support)
@@ -114,16 +197,32 @@ def audit_scores(data: PreferenceData, scores: Sequence[str], asked: Asked) -> R
     given = data.split is not None and (data.split >= 0).any()
     whole = bool(asked.grouping.attributes) and not given
 
+    found: dict[int, PreferenceData] = {}
+
+    def scored(some: PreferenceData) -> tuple[PreferenceData, Sequence[str]]:
+        """The data with the columns of its scores; a function is asked once."""
+        if not callable(scores):
+            return some, scores
+        if id(some) not in found:
+            found[id(some)] = replace(some, numbers={**some.numbers, **dict(zip(REWARDS, scores(some).T))})
+        return found[id(some)], REWARDS
+
     def judged(data: PreferenceData, rows: np.ndarray, split: str) -> Outcomes:
-        margin = margins_of(data, scores)[rows]
-        return outcomes_of(data.take(rows), margin, model=" - ".join(scores), split=split, texts_are_ids=not _has_texts(data))
+        known, columns = scored(data)
+        margin = margins_of(known, columns)[rows]
+        model = asked.name or (" - ".join(columns) if not callable(scores) else "function")
+        return outcomes_of(data.take(rows), margin, model=model, split=split, texts_are_ids=not _has_texts(data))
 
     curve = judged(dealt, tested, where)
     used, rows = (data, np.ones(len(data), bool)) if whole else (dealt, tested)
     outcomes = judged(data, rows, "all rows") if whole else curve
     left = Exclusions(len(used), int(rows.sum()), {"serve for support, or in no scored part": int((~rows).sum())} if not rows.all() else {})
-    more = {"scores": ", ".join(scores), "support from": f"{int(known.sum()):,} pairs, none of which is in the support curve"}
-    more |= score_facts(used, scores, margins_of(used, scores))
+    used, columns = scored(used)
+    more = {
+        "scores": "a function of texts" if callable(scores) else ", ".join(columns),
+        "support from": f"{int(known.sum()):,} pairs, none of which is in the support curve",
+    }
+    more |= score_facts(used, columns, margins_of(used, columns))
     events = asked.grouping.events(used, groups) if asked.constraints else None
     limited = examined(asked, None, outcomes, None if events is None else events.take(rows))
     return _report(used, outcomes, curve, groups, support, left, more, asked, limited)
@@ -152,6 +251,55 @@ def _has_texts(data: PreferenceData) -> bool:
     return any(" " in data.texts[r].strip() for r in rows)
 
 
+REWARDS = ("reward_chosen", "reward_rejected")  # columns of what a function or an array gives
+
+
+def scores_of(array: np.ndarray) -> tuple[str, ...]:
+    """Names for the columns of an array of scores."""
+    return ("margin",) if array.ndim == 1 else REWARDS
+
+
+def _with_array(data: PreferenceData, array: np.ndarray) -> PreferenceData:
+    """The data with margins [n], or rewards [n, 2] of chosen and rejected, as columns."""
+    if data.judgements is not None:
+        raise EvenhandError(
+            "Found an array of scores for data whose pairs are drawn from judgements, anew in each deal. Expected: a column of the table, with "
+            "one number a response. To do: write the scores into the table, and name the column."
+        )
+    array = np.asarray(array)
+    if array.shape not in ((len(data),), (len(data), 2)) or not np.issubdtype(array.dtype, np.number) or not np.isfinite(array).all():
+        found = f"{array.dtype} of shape {array.shape}" if np.issubdtype(array.dtype, np.number) else f"values of type {array.dtype}"
+        raise EvenhandError(
+            f"Found scores {found}{', not all finite' if array.shape[:1] == (len(data),) else ''}. Expected: finite numbers of shape ({len(data)},), margins, or "
+            f"({len(data)}, 2), rewards of chosen and rejected, in the order of the pairs. To do: score data's own pairs, in their order."
+        )
+    columns = array.astype(np.float64).reshape(len(data), -1).T
+    return replace(data, numbers={**data.numbers, **dict(zip(scores_of(array), columns))})
+
+
+AT_ONCE = 512  # texts that a function is asked about at once
+
+
+def _rewards(ask: Ask, data: PreferenceData, progress: Progress) -> np.ndarray:
+    """Rewards float64[n, 2] of chosen and rejected, each distinct (prompt, response, user) asked about once."""
+    if (data.chosen < 0).any():
+        raise DataError("the data has no texts", expected="chosen and rejected texts to score", remedy="bring a table with texts")
+    rows = np.stack([np.tile(data.prompt, 2), np.concatenate([data.chosen, data.rejected]), np.tile(data.user, 2)])
+    distinct, place = np.unique(rows.astype(np.int64), axis=1, return_inverse=True)
+    out = np.empty(distinct.shape[1])
+    for at in range(0, len(out), AT_ONCE):
+        progress("score", at, len(out))
+        prompt, response, user = (part[at : at + AT_ONCE].tolist() for part in distinct)
+        given = [data.texts[p] if p >= 0 else "" for p in prompt], [data.texts[r] for r in response], [data.users[u] for u in user]
+        rewards = np.asarray(ask(*given), np.float64)
+        if rewards.shape != (len(user),) or not np.isfinite(rewards).all():
+            what = "rewards that are not finite" if rewards.shape == (len(user),) else f"rewards of shape {rewards.shape}"
+            raise EvenhandError(f"The function gave {what}. Expected: {len(user)} finite numbers, one a response. To do: correct it.")
+        out[at : at + AT_ONCE] = rewards
+    progress("score", len(out), len(out))
+    return out[place.ravel()].reshape(2, -1).T
+
+
 def margins_of(data: PreferenceData, scores: Sequence[str]) -> np.ndarray:
     """Margins float64[n] from one margin column or two reward columns."""
     if len(scores) == 1 and f"{scores[0]}_chosen" in data.numbers:  # the reward of each response, not of each pair
@@ -164,16 +312,21 @@ def margins_of(data: PreferenceData, scores: Sequence[str]) -> np.ndarray:
     return data.numbers[scores[0]] if len(scores) == 1 else data.numbers[scores[0]] - data.numbers[scores[1]]
 
 
-def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Path | None = None) -> Report:
+def audit_model(
+    data: PreferenceData,
+    loaded: RewardModel,
+    asked: Asked,
+    cache: Path | None = None,
+    folder: str = "in memory",
+    progress: Progress = silent,
+) -> Report:
     """Audit a saved model on prompts that are not read as history; users are read from their pairs on the others.
 
     On the very file the model was trained on, its own split is dealt again, so that no training pair is scored; DataError if the file is
     read in another way now. Of another file nobody knows what the model was trained on, and the report says so.
     """
-    from evenhand.serve.reward_model import RewardModel
     from evenhand.workflows.prepare import Encoding, held_out, judged, prepare, stability  # with torch, which score columns do without
 
-    loaded = RewardModel.load(model)
     own = loaded.facts.get("data") == data.fingerprint
     seed = int(loaded.facts["seed"]) if own else asked.seed
     whole = data
@@ -191,7 +344,7 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
     if not test.any():
         raise no_test_pairs()
     encoding = Encoding(loaded.encoder, loaded.with_prompt, cache=cache)
-    ready = prepare(data, split, encoding, asked.grouping, feature_map=loaded.feature_map, seed=seed, whole=whole)
+    ready = prepare(data, split, encoding, asked.grouping, feature_map=loaded.feature_map, seed=seed, whole=whole, progress=progress)
     asked.check(ready.groups)
     asked.assign(data, Assignment(seed, ready.groups, ready.support.values))
     where = (
@@ -199,7 +352,7 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
         if own
         else f"{'responses' if split.unit == 'responses' else 'prompts'} not read as history; whether the model was trained on them is unknown"
     )
-    title = str(loaded.facts.get("title", "saved model"))
+    title = asked.name or str(loaded.facts.get("title", "saved model"))
     outcomes = judged(ready, loaded.scorer, ready.counted(test), title, where)
     limited = (
         examined(asked, None, judged(ready, loaded.scorer, test, title, where), None if ready.events is None else ready.events.take(test))
@@ -208,7 +361,7 @@ def audit_model(data: PreferenceData, model: str | Path, asked: Asked, cache: Pa
     )
     left = Exclusions(len(data), int(test.sum()), {"read as history, or in no scored part": int((~test).sum())})
     more = {
-        "model": Path(model).name,
+        "model": folder,
         "model sha256": model_hash(loaded.scorer, loaded.feature_map),
         "splits": split.rule if own else f"{int(split.history.sum()):,} pairs are read as history, {int(test.sum()):,} are scored.",
         "stability": stability(ready, loaded.scorer, test, seed).sentence,
@@ -246,7 +399,14 @@ def _report(
 
     def measured(some: Outcomes) -> Any:
         return examine_model(
-            some, groups, support.values, support.rule, resamples=asked.resamples, seed=asked.seed, exclusions=data.exclusions
+            some,
+            groups,
+            support.values,
+            support.rule,
+            resamples=asked.resamples,
+            seed=asked.seed,
+            exclusions=data.exclusions,
+            metrics=asked.metrics,
         )
 
     found = measured(outcomes)
@@ -254,7 +414,8 @@ def _report(
         found = replace(found, support=measured(curve).support)
     return Report(
         FairnessReport(
-            title=f"Audit of {outcomes.model} on {data.source}",
+            title=asked.title or f"Audit of {outcomes.model} on {data.source}",
+            note=asked.note,
             simulated=asked.simulated,
             requirements=check_requirements(outcomes, groups, asked.require, tolerance=asked.tolerance, seed=asked.seed),
             model=found,
@@ -265,7 +426,7 @@ def _report(
             groups_rule=groups.rule,
             exclusions=exclusions,
             facts=facts(data, asked.seed, more),
-            formulas=FORMULAS,
+            formulas=asked.formulas,
             limits=limits,
             command=asked.command,
             constraints=constraints,

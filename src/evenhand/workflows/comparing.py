@@ -284,7 +284,7 @@ def _settings(some: Sequence[Trial]) -> dict[str, str]:
     return {name: next(iter(v)) if len(v) == 1 else "by seed" for name, v in values.items()}
 
 
-def check_tolerance(tolerance: float | None) -> None:
+def check_violation(tolerance: float | None) -> None:
     """Raises EvenhandError unless it is a violation that can be accepted."""
     if tolerance is not None and not 0 < tolerance <= 1:
-        raise EvenhandError(f"tolerance is {tolerance:g}. Expected: above 0 and at most 1, such as 0.05. To do: give such a share.")
+        raise EvenhandError(f"violation is {tolerance:g}. Expected: above 0 and at most 1, such as 0.05. To do: give such a share.")

@@ -37,6 +37,7 @@ from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal
 from evenhand.methods.faro import Faro
 from evenhand.methods.pafo import Pafo
 from evenhand.methods.penalty import Penalty
+from evenhand.parts import Files, files_of, sources
 from evenhand.serve.reads import what_is_read
 from evenhand.training.calibration import Calibration, calibrate
 from evenhand.training.groups import require_groups
@@ -156,7 +157,8 @@ class Bench:
             while waiting or running:
                 while waiting and len(running) < self.jobs:
                     part, (note, told) = waiting.pop(0), multiprocessing.Pipe(duplex=False)
-                    work = (ready.on(part[0].method), part, seed, self._files(part, seed), told, self.metrics)
+                    outside = files_of([*(e.method for e in part), *self.metrics.values()])
+                    work = (outside, ready.on(part[0].method), part, seed, self._files(part, seed), told, self.metrics)
                     process = multiprocessing.Process(target=_work, args=work, daemon=True)
                     process.start()
                     told.close()
@@ -191,7 +193,7 @@ class Bench:
             "method": describe(entry.method),
             "budget": entry.budget,
             "seed": seed,
-            "metrics": {name: metric.formula for name, metric in self.metrics.items()},
+            "metrics": {name: [metric.formula, *sources(metric)] for name, metric in self.metrics.items()},
         }
         if self.has_events:
             told["rates"] = sorted(DECISIONS)
@@ -266,8 +268,11 @@ def cannot(method: Any, *, new_users: bool, groups: int) -> str:
 
 
 def describe(method: Any) -> list[Any]:
-    """All that makes a method what it is, in JSON: its class, its hyperparameters, and the classes of what it is built from."""
-    return [type(method).__name__, type(hyperparameters.base(method).head).__name__, settings(method)]
+    """All that makes a method what it is, in JSON: its class, its hyperparameters, the classes of what it is built from, and the code of those
+    from outside the package: an edited file is another method.
+    """
+    outside = sources(method)
+    return [type(method).__name__, type(hyperparameters.base(method).head).__name__, settings(method), *([outside] if outside else [])]
 
 
 def settings(method: Any) -> dict[str, str]:
@@ -282,9 +287,18 @@ def is_matched(events: Events) -> bool:
 
 
 def _work(
-    ready: Prepared, part: Sequence[Entry], seed: int, files: Sequence[Path], note: Connection, metrics: Mapping[str, Metric] = METRICS
+    outside: Files,
+    ready: Prepared,
+    part: Sequence[Entry],
+    seed: int,
+    files: Sequence[Path],
+    note: Connection,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> None:
-    """A process's whole life: train, judge, write one file an entry; or leave a note why not. It ends when its parent does."""
+    """A process's whole life: train, judge, write one file an entry; or leave a note why not. It ends when its parent does.
+
+    outside comes first, so that a process that is given pickles can read the classes of what comes after it.
+    """
     threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends its children itself
     torch.set_num_threads(1)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evenhand.core import EvenhandError, PreferenceData
+from evenhand.core import EvenhandError
 from evenhand.data.mentions import read_mentions
 from evenhand.report.certificate import CertificateReport
 from evenhand.serve.reward_model import RewardModel
-from evenhand.workflows.audit import must_be_data
 from evenhand.workflows.certify import FORMAT, Asked, identity, issue
-from evenhand.workflows.prepare import Progress, silent
+from evenhand.workflows.given import read
+from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.sealed import Json, Refused, compare, read_document, refused
 
 ASKED = {"one_user": bool, "min_strength": float, "weigh_strength": bool, "missing": list}
@@ -21,30 +21,32 @@ ASKED = {"one_user": bool, "min_strength": float, "weigh_strength": bool, "missi
 def verify(
     certificate: str | Path,
     model: str | Path,
-    data: PreferenceData,
+    data: Any,
     *,
+    head: Any = None,
     mentions: str | Path | None = None,
     cache: Path | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> CertificateReport:
     """The certificate as computed again, where every field is the same; Refused, naming the first field that differs, where not.
 
     data: loaded as the certificate says under data.read. mentions: the file of terms, if it was made with one. What cannot be computed
     again, since the model's folder was changed or the data does not hold what is asked for, is refused with the reason.
     """
-    must_be_data(data)
     found = read_document(certificate)
     asked = request(found)
+    data = read(data, attributes=asked.group_by)
     try:
         terms = None if mentions is None else read_mentions(mentions)
         if asked.mentions != (None if terms is None else terms.fingerprint):
             has = "no file of terms was given" if terms is None else f"a file of terms with SHA-256 {terms.fingerprint[:16]}…"
             wanted = "none" if asked.mentions is None else f"SHA-256 {asked.mentions[:16]}… as in 'mentions' (--mentions FILE)"
             raise refused(has, wanted)
-        loaded = RewardModel.load(model)
+        loaded = RewardModel.load(model, head=head)
         known = identity(loaded, model, data, asked)
         compare({key: found[key] for key in known if key in found}, known)
-        made = issue(loaded, known, data, asked, terms, cache, progress)
+        with shown(progress) as told:
+            made = issue(loaded, known, data, asked, terms, cache, told)
     except EvenhandError as error:
         if isinstance(error, Refused):
             raise

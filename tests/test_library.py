@@ -1,0 +1,200 @@
+"""The package as a library: one set of names for Python and the command line, written once."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+import evenhand
+from evenhand.cli import app
+from evenhand.cli.documented import NONE, SHARED, parameters
+from evenhand.workflows.progress import Lines, duration, shown, silent
+from evenhand.workflows.score_columns import score_columns
+
+WORKFLOWS = ("audit", "certify", "check", "compare", "fit", "score", "sweep", "transfer", "verify")
+PLACES = [f"workflows/{verb}.py:{verb}" for verb in WORKFLOWS]
+
+
+def verbs() -> dict[str, Callable[..., None]]:
+    return {str(c.name or c.callback.__name__): c.callback for c in app.registered_commands if c.callback}  # type: ignore[attr-defined]
+
+
+def imported(place: str) -> Any:
+    file, _, name = place.partition(":")
+    return getattr(importlib.import_module(f"evenhand.{file.removesuffix('.py').replace('/', '.')}"), name)
+
+
+@pytest.mark.parametrize("place", [*PLACES, *SHARED])
+def test_what_is_read_from_source_is_what_python_sees(place: str) -> None:
+    real = inspect.signature(imported(place)).parameters
+    read = parameters(place)
+    assert list(read) == list(real)
+    for name, p in real.items():
+        if read[name].default is NONE:
+            assert p.default is p.empty or not isinstance(p.default, str | int | float | tuple | None), name
+        else:
+            assert read[name].default == p.default, name
+
+
+@pytest.mark.parametrize("verb", WORKFLOWS)
+def test_every_parameter_is_explained_and_none_is_swallowed(verb: str) -> None:
+    """Each has a sentence, in its own function or where it says that parameters mean the same; in one place alone."""
+    kinds = {p.kind for p in inspect.signature(imported(f"workflows/{verb}.py:{verb}")).parameters.values()}
+    assert inspect.Parameter.VAR_KEYWORD not in kinds
+
+
+@pytest.mark.parametrize("verb", sorted(verbs()))
+def test_every_option_has_help_a_panel_and_the_workflows_name(verb: str) -> None:
+    known = {name for place in (f"workflows/{verb}.py:{verb}", *SHARED) for name in parameters(place)}
+    alone = {"out", "mentions", "swap", "leave_out", "history_column", "chunked", "context", "certificate"}  # of the command line
+    for name, p in inspect.signature(verbs()[verb]).parameters.items():
+        if name == "context":
+            continue
+        assert name in known | alone, name
+        info = get_args(p.annotation)[1]
+        assert info.help, name
+        if type(info).__name__ == "OptionInfo":
+            assert info.rich_help_panel in ("Data", "Groups", "Model", "Constraints", "Output"), name
+
+
+@pytest.mark.parametrize("verb", ["audit", "fit", "compare", "sweep", "certify", "transfer"])
+def test_defaults_of_the_command_line_are_the_librarys(verb: str) -> None:
+    real = inspect.signature(imported(f"workflows/{verb}.py:{verb}")).parameters
+    for name, p in inspect.signature(verbs()[verb]).parameters.items():
+        if name in real and real[name].default is not inspect.Parameter.empty and name not in ("betas", "ns"):  # typed with commas
+            wanted = None if real[name].default == () else real[name].default
+            shown_as = str(p.default) if isinstance(p.default, Path) else p.default
+            assert shown_as == wanted or (wanted is not None and str(shown_as) == str(wanted)), name
+
+
+def test_group_by_is_the_name_wherever_groups_are() -> None:
+    for verb in ("audit", "certify", "check", "compare", "fit", "sweep", "transfer"):
+        assert "group_by" in inspect.signature(getattr(evenhand, verb)).parameters, verb
+        assert "group_by" in inspect.signature(verbs()[verb]).parameters, verb
+
+
+def test_everything_that_is_promised_is_there() -> None:
+    for name in evenhand.__all__:
+        assert getattr(evenhand, name) is not None
+    assert evenhand.__version__ == importlib.import_module("importlib.metadata").version("evenhand")
+    with pytest.raises(AttributeError, match="no attribute 'aduit'"):
+        _ = evenhand.aduit
+
+
+def test_importing_loads_neither_torch_nor_numpy() -> None:
+    code = "import sys, evenhand; evenhand.__version__; print(*sorted({'torch', 'numpy', 'typer', 'pyarrow'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == []
+
+
+def test_help_loads_neither_torch_nor_arrow() -> None:
+    code = "import sys, evenhand.cli; print(*sorted({'torch', 'pyarrow', 'scipy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == []
+
+
+# ---- data in memory
+
+
+def records() -> list[dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "user": f"u{u}", "prompt": f"prompt {i}", "chosen": f"a kind answer {u} {i}", "rejected": f"a curt answer {u} {i}",
+            "country": "fr" if u % 3 else "de", "good": float(rng.normal()), "bad": float(rng.normal()),
+        }
+        for u in range(40) for i in range(12)
+    ]  # fmt: skip
+
+
+def test_a_table_in_memory_is_audited_without_loading_it_first() -> None:
+    import pandas
+    import polars
+    import pyarrow
+
+    rows = records()
+    asked: dict[str, Any] = {"scores": ("good", "bad"), "group_by": "country", "resamples": 20}
+    found = [
+        evenhand.audit(table, **asked).findings.model
+        for table in (rows, pandas.DataFrame(rows), polars.DataFrame(rows), pyarrow.Table.from_pylist(rows))
+    ]
+    assert len({m.overall.value for m in found}) == 1
+    assert {g.group for g in found[0].groups} == {"fr", "de"}
+    by_hand = {c: np.mean([r["good"] > r["bad"] for r in rows if r["country"] == c]) for c in ("fr", "de")}
+    assert {g.group: g.accuracy.value for g in found[0].groups} == pytest.approx(by_hand)
+
+
+def test_a_file_is_fitted_and_scored_without_loading_it_first(sample_table: Path, tmp_path: Path) -> None:
+    encoding = evenhand.Encoding(None, dim=16)
+    told: list[tuple[str, int, int]] = []
+    made = evenhand.fit(
+        sample_table, "bradley_terry", head="linear", settings={"max_epochs": 2}, encoding=encoding, resamples=20, name="Mine", title="A title",
+        note="A note.", progress=lambda *step: told.append(step),
+    )  # fmt: skip
+    assert (made.report.findings.title, made.report.findings.note, made.report.findings.model.model) == ("A title", "A note.", "Mine")
+    assert {"train", "audit"} <= {what for what, _, _ in told}
+    made.save(tmp_path / "out")
+    whole, folder = (evenhand.score(model, sample_table, progress=silent) for model in (made.model, tmp_path / "out" / "model"))
+    assert np.array_equal(whole.rewards, folder.rewards)
+    frame = whole.to_frame()
+    assert list(frame.columns) == ["pair", "reward_chosen", "reward_rejected"]
+    assert frame.reward_chosen.tolist() == whole.to_dict()["reward_chosen"] == whole.rewards[:, 0].tolist()
+
+
+def test_a_frame_without_pandas_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    from evenhand.workflows.frames import frame
+
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(evenhand.EvenhandError, match=r"pip install 'evenhand\[frames\]'"):
+        frame({"a": [1]})
+
+
+def test_what_is_no_group_by_is_told() -> None:
+    with pytest.raises(evenhand.EvenhandError, match=r"group_by is \[3\]"):
+        evenhand.audit(records(), "good", group_by=[3])  # type: ignore[list-item]
+
+
+# ---- progress
+
+
+def test_where_nobody_watches_a_line_comes_every_half_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    lines = Lines(clock=lambda: now[0])
+    for done in range(101):
+        lines("train", done, 100)
+        now[0] += 1.0
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "train: 30 of 100 after 30 s, about 70 s left", "train: 60 of 100 after 60 s, about 40 s left",
+        "train: 90 of 100 after 2 min, about 10 s left",
+    ]  # fmt: skip
+
+
+def test_progress_is_shown_unless_somebody_else_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with shown(silent) as told:
+        assert told is silent
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with shown(None) as told:
+        assert isinstance(told, Lines)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with shown(None) as told:
+        told("encode", 1, 2)
+    assert "encode" in sys.stderr.getvalue()  # type: ignore[attr-defined]
+    assert (duration(61), duration(600), duration(9000)) == ("61 s", "10 min", "2.5 h")
+
+
+# ---- which columns may be scores
+
+
+def test_columns_that_may_be_scores() -> None:
+    assert score_columns(["reward_chosen", "reward_rejected", "age"]) == ["reward_chosen,reward_rejected"]
+    assert score_columns(["chosen_score", "rejected_score", "margin"]) == ["chosen_score,rejected_score", "margin"]
+    assert score_columns(["r_c", "r_r"]) == ["r_c,r_r"]
+    assert score_columns(["age", "income"]) == []
