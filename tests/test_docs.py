@@ -51,7 +51,12 @@ def test_source_files_mentioned_in_docs_exist() -> None:
 
 @pytest.mark.parametrize(
     ("page", "left"),
-    [("README.md", ["out/report.html", "audit/report.html"]), ("docs/comparing.md", ["compare/report.html", "sweep/report.html"])],
+    [
+        ("README.md", ["out/report.html", "audit/report.html"]),
+        ("docs/comparing.md", ["compare/report.html", "sweep/report.html"]),
+        ("docs/getting-started.md", ["out/model/model.json", "audit/report.html"]),
+        ("docs/own-parts.md", ["out/report.html"]),
+    ],
 )
 def test_code_on_a_page_runs(page: str, left: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's Python block, word for word, on a small table with reward columns."""

@@ -172,9 +172,31 @@ def test_where_nobody_watches_a_line_comes_every_half_minute(capsys: pytest.Capt
         now[0] += 1.0
     said = capsys.readouterr().err.splitlines()
     assert said == [
-        "train: 30 of 100 after 30 s, about 70 s left", "train: 60 of 100 after 60 s, about 40 s left",
-        "train: 90 of 100 after 2 min, about 10 s left",
+        "train 30 of 100 after 30 s, at most 70 s left", "train 60 of 100 after 60 s, at most 40 s left",
+        "train 90 of 100 after 2 min, at most 10 s left",
     ]  # fmt: skip
+
+
+def test_the_next_training_starts_anew(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    lines = Lines(clock=lambda: now[0])
+    for done in (*range(0, 20), *range(0, 40)):
+        lines("epoch", done, 40)
+        now[0] += 1.0
+    assert capsys.readouterr().err.splitlines() == ["epoch 10 of 40 after 10 s, at most 30 s left"]
+
+
+def test_a_fit_tells_its_epochs() -> None:
+    from evenhand.methods.bradley_terry import BradleyTerry
+    from evenhand.testing import QUICK, prepared, small_world
+    from evenhand.training.watched import watching
+
+    train, valid, _ = small_world()
+    told: list[tuple[int, int]] = []
+    with watching(lambda done, most: told.append((done, most))):
+        prepared(BradleyTerry).fit(train, valid, 0)
+    prepared(BradleyTerry).fit(train, valid, 0)
+    assert told == [(epoch, QUICK.max_epochs) for epoch in range(QUICK.max_epochs)]
 
 
 def test_progress_is_shown_unless_somebody_else_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,8 +126,8 @@ def _describe(model: SavedModel, arrays: Mapping[str, Tensor], data: bytes) -> d
     name = type(model.head).__name__
     outside: dict[str, Any] = {}
     if heads().get(name) is not type(model.head):
-        if built_in(model.head) or not is_dataclass(model.head):
-            remedy = "give it as a frozen dataclass from a file or package of your own"
+        if built_in(model.head) or not is_dataclass(model.head) or "<locals>" in type(model.head).__qualname__:
+            remedy = "define it as a frozen dataclass at the top of a file or package of your own"
             raise DataError("Unknown head", expected=f"one of {', '.join(sorted(heads()))}", remedy=remedy, value=name)
         outside = {"source": origin(type(model.head)), "sha256": sources(model.head)}
     return {

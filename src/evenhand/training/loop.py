@@ -20,6 +20,7 @@ from evenhand.training.episodes import dropout_mask, episodes
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, mean_over_users, only_present
 from evenhand.training.stack import One, Stack
+from evenhand.training.watched import epochs
 
 PairLoss = Callable[[Tensor, Tensor], Tensor]  # (margins [n], rows of train [n]) → one loss a pair [n]
 PairLosses = Callable[[Tensor, Tensor, Tensor], Tensor]  # (margins [r, n], rows [n], numbers of the replicas [r]) → losses [r, n]
@@ -204,7 +205,7 @@ def _descend(
     best_loss = judge(kept)  # of the epoch kept, without `rise`; with it the lowest so far
     lowest = [0] * len(traces)  # the epoch of that loss
     least = torch.full_like(best_loss, 0.0 if excess is None else float("inf"))  # excess of the best epoch
-    for epoch in range(1, schedule.max_epochs + 1):
+    for epoch in epochs(schedule.max_epochs):
         start, total, scored = time.perf_counter(), torch.zeros(len(model.which)), 0
         for history, batch, rows in episodes(train, schedule, generator, strata):
             keep = dropout_mask(len(rows), train.items.shape[1], schedule.dropout, generator)

@@ -43,6 +43,8 @@ def shown(progress: Progress | None) -> Iterator[Progress]:
         def told(what: str, done: int, total: int) -> None:
             if what not in stages:
                 stages[what] = bar.add_task(what, total=total)
+            elif done < bar.tasks[stages[what]].completed:  # the next training
+                bar.reset(stages[what])
             bar.update(stages[what], completed=done, total=total)
 
         yield told
@@ -54,18 +56,22 @@ class Lines:
 
     every: float = EVERY
     clock: Callable[[], float] = time.monotonic
-    began: dict[str, tuple[float, int]] = field(default_factory=dict)  # stage → when it was first told, and how far it was
+    began: dict[str, tuple[float, int]] = field(default_factory=dict)  # stage → when it was first told, and how far it was then
+    came: dict[str, int] = field(default_factory=dict)  # stage → how far it was when last told
     last: float | None = None
 
     def __call__(self, what: str, done: int, total: int) -> None:
         now = self.clock()
+        if done < self.came.get(what, done):  # the next training
+            del self.began[what]
+        self.came[what] = done
         start, first = self.began.setdefault(what, (now, done))
         self.last = now if self.last is None else self.last
         if now - self.last < self.every or done >= total:
             return
         self.last = now
-        left = f", about {duration((now - start) / (done - first) * (total - done))} left" if done > first else ""
-        print(f"{what}: {done:,} of {total:,} after {duration(now - start)}{left}", file=sys.stderr, flush=True)
+        left = f", at most {duration((now - start) / (done - first) * (total - done))} left" if done > first else ""
+        print(f"{what} {done:,} of {total:,} after {duration(now - start)}{left}", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -41,7 +41,7 @@ def no_scores(path: Path, source: str | None = None, columns: Mapping[str, str] 
     numeric = [n for n in names if n not in known and _is_number(first.get(n))]
     found = score_columns(numeric)
     said = "this file has no numeric column" if not numeric else f"of this file these are numeric: {', '.join(numeric[:12])}"
-    remedy = " or ".join(f"evenhand audit {shlex.quote(path.name)} --scores {shlex.quote(s)}" for s in found[:3])
+    remedy = " or ".join(f"evenhand audit {shlex.quote(str(path))} --scores {shlex.quote(s)}" for s in found[:3])
     return DataError(
         f"neither a model nor scores were named; {said}", expected="--scores with one column of margins or two of rewards, or --model with a folder",
         remedy=f"try {remedy}" if remedy else "score the pairs into columns of the table, or train a model with evenhand fit", file=path.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -21,6 +22,7 @@ from evenhand.training.choosing import Change, lowest, simplest, user_losses
 from evenhand.training.epochs import group_of_users
 from evenhand.training.loop import Fitted
 from evenhand.training.tune import Trial, tune
+from evenhand.training.watched import watching
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.prepare import Prepared, Progress
 
@@ -146,7 +148,8 @@ def _train(
         if started is not None:
             best, tried[known] = Trial(method, started, {}), [Trial(method, started, {})]
         else:
-            best, tried[known] = tune(method, train, valid, seed, settings)
+            with watching(partial(progress, "epoch")):
+                best, tried[known] = tune(method, train, valid, seed, settings)
         models[known] = Model(known, name, best.method, best.fitted, own)
     progress("train", len(todo), len(todo))
     ordered = [models[title(name, method)] for name, method in todo]

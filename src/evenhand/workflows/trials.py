@@ -53,6 +53,7 @@ from evenhand.workflows.prepare import Encoding, Prepared, Progress, prepare
 from evenhand.writing import put
 
 FORMAT = "evenhand trial 3"
+BEAT = 5.0  # seconds between two signs of life while no trial ends
 CELLS = {"valid": VALID, "test": TEST}
 
 
@@ -163,7 +164,8 @@ class Bench:
                     process.start()
                     told.close()
                     running[process] = (part, note)
-                multiprocessing.connection.wait([p.sentinel for p in running])
+                if not multiprocessing.connection.wait([p.sentinel for p in running], BEAT):
+                    yield (), ""  # for whoever watches: still at it
                 for process in [p for p in running if p.exitcode is not None]:
                     part, note = running.pop(process)
                     why = _read_note(note)
