@@ -156,6 +156,38 @@ def test_a_frame_without_pandas_names_the_extra(monkeypatch: pytest.MonkeyPatch)
         frame({"a": [1]})
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda d: evenhand.audit(d), "neither a model nor scores"),
+        (lambda d: evenhand.audit(d, "good", model="out/model"), "both a model and scores"),
+        (lambda d: evenhand.audit(d, "god"), "nearest match 'good'"),
+        (lambda d: evenhand.audit(evenhand.load(d), "good"), r"load\(path, numbers=\['good'\]\)"),
+        (lambda d: evenhand.audit(evenhand.load(d), len), r"audit\(data, model=function\)"),
+        (lambda d: evenhand.audit(evenhand.load(d), model=3), "Found int as model"),
+        (lambda d: evenhand.audit(evenhand.load(d), [1.0] * 480, group_by="land"), r"load\(path, attributes=\['land'\]\)"),
+        (lambda d: evenhand.audit(d, "good", constraints=["dp=0.05"]), r"constraints=\{'dp': 0.05\}"),
+        (lambda d: evenhand.audit(d, "good", metrics=["brier"]), "There is no metric brier"),
+        (lambda d: evenhand.audit(d, "good", metrics={"accuracy": 1}), "Metric accuracy is of type int"),
+        (lambda d: evenhand.fit(d, 3), "int is no method"),
+        (lambda d: evenhand.fit(d, "pafo", head=3), "int is no head"),
+        (lambda d: evenhand.fit(3), "Found int for 'path'"),
+        (lambda d: evenhand.compare(d, "pafoo"), "did you mean 'pafo'"),
+    ],
+)
+def test_wrong_calls_say_what_to_do(call: Callable[[Any], Any], said: str) -> None:
+    with pytest.raises(evenhand.EvenhandError, match=said):
+        call(records())
+
+
+def test_one_requirement_and_a_mapping_of_constraints_are_taken() -> None:
+    found = evenhand.audit(
+        records(), "good,bad", group_by="country", require="accuracy(fr)>=0", constraints={"eo": 0.5}, resamples=20
+    ).findings
+    assert [r.name for r in found.requirements][1:] == ["accuracy(fr)>=0"] or "fr" in found.requirements[1].name
+    assert [(c.notion, c.gamma) for c in found.constraints] == [("eo", 0.5)]
+
+
 def test_what_is_no_group_by_is_told() -> None:
     with pytest.raises(evenhand.EvenhandError, match=r"group_by is \[3\]"):
         evenhand.audit(records(), "good", group_by=[3])  # type: ignore[list-item]

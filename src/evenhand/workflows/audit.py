@@ -25,15 +25,15 @@ from evenhand.workflows import assignments
 from evenhand.workflows.assignments import Assignment
 from evenhand.workflows.compared import examined
 from evenhand.workflows.facts import FORMULAS, LIMITS, facts, joined, limits, model_hash, split_digest
-from evenhand.workflows.given import GroupBy, Metrics, all_metrics, grouping_of, read
+from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
 from evenhand.workflows.grouping import Grouping, support_of
 from evenhand.workflows.progress import Progress, shown, silent
+from evenhand.workflows.score_columns import no_scores
 from evenhand.workflows.score_facts import score_facts
 
 if TYPE_CHECKING:
     from evenhand.serve.reward_model import RewardModel
 
-Constraints = Mapping[Notion, float] | Sequence[tuple[Notion, float]]
 HALVES = (0.5, 0.0, 0.5)  # of the prompts: support is computed on one half, the model judged on the other
 
 
@@ -139,6 +139,10 @@ def audit(
 
     Raises EvenhandError, with what was found, what was expected and what to do, on wrong arguments and on data without pairs to judge.
     """
+    if callable(scores):
+        raise EvenhandError("Found a function as scores. Expected: columns or an array there. To do: audit(data, model=function).")
+    if model is None and scores is None and isinstance(data, str | Path):
+        raise no_scores(Path(data))
     named = scores_named(scores)
     grouping = grouping_of(group_by)
     data = read(data, attributes=grouping.attributes, numbers=named)
@@ -146,7 +150,7 @@ def audit(
         found = "neither a model nor scores" if model is None else "both a model and scores"
         raise EvenhandError(f"Found {found}. Expected: one of them. To do: {_candidates(data) if model is None else 'leave one out.'}")
     asked = Asked(
-        grouping, tolerance, require, resamples, seed, simulated, command, tuple(dict(constraints).items()), assignments,
+        grouping, tolerance, several(require), resamples, seed, simulated, command, constraints_of(constraints), assignments,
         all_metrics(metrics), name, title, note,
     )  # fmt: skip
     if scores is not None:
@@ -159,13 +163,16 @@ def audit(
 
         if isinstance(model, RewardModel):
             return audit_model(data, model, asked, cache, "in memory", told)
-        return audit_model(data, RewardModel.load(str(model), head=head), asked, cache, Path(str(model)).name, told)
+        if not isinstance(model, str | Path):
+            expected = "a folder, a RewardModel, or a function of prompts, responses and users"
+            raise EvenhandError(f"Found {type(model).__name__} as model. Expected: {expected}. To do: give one of these.")
+        return audit_model(data, RewardModel.load(model, head=head), asked, cache, Path(model).name, told)
 
 
 def scores_named(scores: Any) -> tuple[str, ...]:
-    """The columns, where scores are given by name; () for none and for arrays."""
+    """The columns, where scores are given by name ("chosen,rejected" are two); () for none and for arrays."""
     if isinstance(scores, str):
-        return (scores,)
+        return tuple(name.strip() for name in scores.split(","))
     return tuple(scores) if isinstance(scores, Sequence) and len(scores) and all(isinstance(s, str) for s in scores) else ()
 
 
@@ -307,7 +314,7 @@ def margins_of(data: PreferenceData, scores: Sequence[str]) -> np.ndarray:
     missing = [name for name in scores if name not in data.numbers]
     if missing or len(scores) not in (1, 2) or len(set(scores)) < len(scores):
         found = f"score columns {', '.join(missing)} were not loaded" if missing else f"score columns {', '.join(scores)}"
-        remedy = "name them as --scores CHOSEN,REJECTED (in Python: load(..., numbers=[...]))"
+        remedy = f"name them as --scores CHOSEN,REJECTED (in Python load(path, numbers={[*scores]}), or audit the path itself)"
         raise DataError(found, expected="one column of margins, or two different ones: rewards of chosen and of rejected", remedy=remedy)
     return data.numbers[scores[0]] if len(scores) == 1 else data.numbers[scores[0]] - data.numbers[scores[1]]
 

@@ -93,7 +93,7 @@ def rows(methods: Sequence[Any], head: Any, budget: int, say: Callable[[str], No
         entries[-1].name,
         f"{budget} settings of each entry tried on validation in every seed" if budget > 1 else "defaults, no search",
     )
-    for given in methods:
+    for given in [methods] if isinstance(methods, str) else methods:
         named, own_head = split_head(given) if isinstance(given, str) else (given, None)
         of_method = None if not isinstance(named, str) or named in known else head
         method = hyperparameters.method(named, {}, own_head or of_method)

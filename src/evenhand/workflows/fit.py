@@ -26,12 +26,12 @@ from evenhand.serve.reward_model import RewardModel
 from evenhand.training.loop import Constrained, Fitted
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.assignments import Assignment
-from evenhand.workflows.audit import Asked, Constraints, no_test_pairs
+from evenhand.workflows.audit import Asked, no_test_pairs
 from evenhand.workflows.compared import check_constraints
 from evenhand.workflows.compared import examined as examined_constraints
 from evenhand.workflows.deals import DEALS, in_deals, number_of
 from evenhand.workflows.facts import facts, joined, limits, model_hash, split_digest
-from evenhand.workflows.given import GroupBy, Metrics, all_metrics, grouping_of, read
+from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
 from evenhand.workflows.prepare import Encoding, Prepared, held_out, judged, prepare, stability
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.trained import Model, Trained, asked, called, train_models
@@ -110,7 +110,7 @@ def fit(
     grouping = grouping_of(group_by)
     data = read(data, attributes=grouping.attributes)
     held_to = Asked(
-        grouping, tolerance, require, resamples, seed, simulated, command, tuple(dict(constraints).items()), assignments,
+        grouping, tolerance, several(require), resamples, seed, simulated, command, constraints_of(constraints), assignments,
         all_metrics(metrics), name, title, note,
     )  # fmt: skip
     with shown(progress) as told:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from evenhand.audits.metrics import METRICS, Metric
+from evenhand.audits.rates import Notion
 from evenhand.core import EvenhandError, PreferenceData, clip
 from evenhand.data.load import load
 from evenhand.parts import installed, part
@@ -15,6 +16,7 @@ from evenhand.workflows.grouping import Grouping
 RESERVED = {"pairs", "calibrated"}  # what trial files hold beside metrics
 
 GroupBy = str | Sequence[str] | Grouping | None
+Constraints = Mapping[Notion, float] | Sequence[tuple[Notion, float]]
 Metrics = Sequence[str | Callable[..., Any]] | Mapping[str, Metric]
 
 
@@ -25,11 +27,27 @@ def read(data: Any, *, attributes: Sequence[str] = (), numbers: Sequence[str] = 
     return load(data, attributes=tuple(attributes), numbers=tuple(numbers), need_texts=not numbers)
 
 
+def several(given: str | Sequence[str]) -> tuple[str, ...]:
+    """One text, or several."""
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def constraints_of(given: Constraints) -> tuple[tuple[Notion, float], ...]:
+    """{"dp": 0.05}, or pairs of these."""
+    pairs = [*given.items()] if isinstance(given, Mapping) else [*given]
+    for pair in pairs:
+        if isinstance(pair, str) or len(pair) != 2 or not isinstance(pair[1], int | float):
+            raise EvenhandError(
+                f"Found constraint {clip(pair)}. Expected: a notion and its largest gap. To do: constraints={{'dp': 0.05}}."
+            )
+    return tuple(dict(pairs).items())
+
+
 def grouping_of(group_by: GroupBy) -> Grouping:
     """One attribute, several (their intersection), a `Grouping` as it is; None: the fifth of the users with the lowest support."""
     if isinstance(group_by, Grouping):
         return group_by
-    names = (group_by,) if isinstance(group_by, str) else tuple(group_by or ())
+    names = several(group_by or ())
     if not all(isinstance(name, str) and name for name in names):
         raise EvenhandError(
             f"group_by is {group_by!r}. Expected: an attribute's name, several, or a Grouping. "
