@@ -16,7 +16,7 @@ import pytest
 
 import evenhand
 from evenhand.cli import app
-from evenhand.cli.documented import NONE, SHARED, parameters
+from evenhand.cli.documented import NONE, SHARED, parameter, parameters
 from evenhand.workflows.progress import Lines, duration, shown, silent
 from evenhand.workflows.score_columns import score_columns
 
@@ -47,9 +47,16 @@ def test_what_is_read_from_source_is_what_python_sees(place: str) -> None:
 
 @pytest.mark.parametrize("verb", WORKFLOWS)
 def test_every_parameter_is_explained_and_none_is_swallowed(verb: str) -> None:
-    """Each has a sentence, in its own function or where it says that parameters mean the same; in one place alone."""
-    kinds = {p.kind for p in inspect.signature(imported(f"workflows/{verb}.py:{verb}")).parameters.values()}
-    assert inspect.Parameter.VAR_KEYWORD not in kinds
+    """Each has a sentence, in its own function or where that says that parameters mean the same."""
+    own = inspect.signature(imported(f"workflows/{verb}.py:{verb}")).parameters
+    assert inspect.Parameter.VAR_KEYWORD not in {p.kind for p in own.values()}
+    assert [name for name in own if not parameter(verb, name).help] == []
+
+
+def test_no_sentence_is_written_twice() -> None:
+    """Two functions that have a parameter of one name say the same of it by saying it once; what differs, differs."""
+    said = [p.help for place in {*PLACES, *SHARED} for p in parameters(place).values() if len(p.help) > 40]
+    assert sorted({text for text in said if said.count(text) > 1}) == []
 
 
 @pytest.mark.parametrize("verb", sorted(verbs()))

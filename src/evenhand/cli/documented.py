@@ -16,8 +16,9 @@ from typing import Any
 
 import evenhand
 
-SHARED = ("workflows/fit.py:fit", "workflows/audit.py:audit", "workflows/compare.py:compare", "workflows/prepare.py:Encoding",
+SHARED = ("workflows/audit.py:audit", "workflows/fit.py:fit", "workflows/compare.py:compare", "workflows/prepare.py:Encoding",
           "workflows/grouping.py:Grouping", "data/load.py:load")  # fmt: skip  # whose parameters mean the same in every verb
+TRAINING = ("fit", "compare", "sweep")  # verbs whose head is one to train
 ENTRY = re.compile(r" {4}(\w+): (.*)")
 NONE = object()  # no default
 
@@ -31,8 +32,9 @@ class Parameter:
 
 
 def parameter(verb: str, name: str) -> Parameter:
-    """Of the workflow of that verb, else of the first in SHARED that has one of this name; what either does not say is NONE and ""."""
-    found = [known[name] for place in (f"workflows/{verb}.py:{verb}", *SHARED) if name in (known := parameters(place))]
+    """Of the workflow of that verb, else of the first that shares one of this name with it; what none says is NONE and ""."""
+    shared = ("workflows/fit.py:fit", *SHARED) if verb in TRAINING else SHARED
+    found = [known[name] for place in (f"workflows/{verb}.py:{verb}", *shared) if name in (known := parameters(place))]
     default = found[0].default if found else NONE
     return Parameter(default, next((p.help for p in found if p.help), ""))
 

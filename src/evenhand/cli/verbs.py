@@ -64,7 +64,7 @@ def audit(
     reading: Grouped,
     model: Annotated[Path | None, option(MODEL, help="Folder of a saved model.")] = None,
     scores: Annotated[str | None, option(MODEL, help="Column of margins, or two: CHOSEN,REJECTED rewards.")] = None,
-    head: OutsideHead = None,
+    head: OutsideHead,
     events: Events,
     constraints: Constraints,
     tolerance: Tolerance,
@@ -178,7 +178,7 @@ def score(
     reading: Rows,
     history: Annotated[Path | None, option(DATA)],
     history_column: Annotated[Texts, option(DATA, help="As --column, for the history; default: the same names.")] = None,
-    head: OutsideHead = None,
+    head: OutsideHead,
     cache: Cache,
     out: Annotated[Path, option(OUTPUT, help="CSV: pair (from 0), reward_chosen, reward_rejected.")] = Path("scores.csv"),
 ) -> None:

@@ -99,7 +99,6 @@ def certify(
 
     Args:
         model: Folder of a saved model.
-        data: what `load` gives, or what it takes: a path or a table in memory.
         notion: Demographic parity, equalized odds, or counterfactual fairness.
         gamma: Largest accepted gap, above 0 and at most 1.
         delta: Probability with which the statement may be wrong.

@@ -19,7 +19,7 @@ from evenhand.workflows.grouping import support_of
 def check(data: Any, group_by: GroupBy = None) -> Diagnosis:
     """The doctor's findings, by the groups of `group_by`, or by support where none are named; the last finding says by which rule.
 
-    data: what `load` gives, or what it takes: a path or a table in memory.
+    The parameters mean what they mean in `audit`.
     """
     grouping = grouping_of(group_by)
     data = read(data, attributes=grouping.attributes)

@@ -91,7 +91,6 @@ def fit(
     Parameters that `audit` has, too, mean the same here.
 
     Args:
-        data: what `load` gives, or what it takes: a path or a table in memory.
         method: auto lets validation choose among bradley_terry, lore, collaborative and pafo; or name one, or group_dro, vpl, …; or one from outside: ./FILE.py:NAME.
         head: How a user enters the reward of the method named: lore (default), low_rank, attention, linear, …; or one from outside: ./FILE.py:NAME.
         settings: A hyperparameter: alpha=0.25. May be repeated.

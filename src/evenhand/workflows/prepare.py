@@ -233,7 +233,7 @@ class Encoding:
         with_prompt: Encode prompt and response together; without it prompts do not count.
         tfidf: Put TF-IDF beside the encoder: style tells users apart too.
         dim: Coordinates of reduced features; default by the number of distinct training responses, since more overfit on few.
-        cache: Folder for text vectors; default: the user's cache folder.
+        cache: as in `audit`.
 
     Methods that find their own ridge weight (`unreduced`, a constant of their class) read encoder, words and letters side by side as they
     are, whatever `dim`.

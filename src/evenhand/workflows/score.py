@@ -74,7 +74,6 @@ def score(
 
     Args:
         model: Folder of a saved model, or a RewardModel.
-        data: what `load` gives, or what it takes: a path or a table in memory.
         history: Earlier pairs of the users; without it everybody gets the generic reward.
 
     Parameters that `audit` has, too, mean the same here.

@@ -57,7 +57,6 @@ def transfer(
         ns: Draws of best-of-n policies, with commas.
         title: Title of the report.
         seed: of the joint law of intervals of three and more groups.
-        command: what the report gives as the command that reproduces it.
 
     Raises DataError with file, line, column, expectation and remedy; EvenhandError for grids out of range, or fewer than two groups.
     """

@@ -30,8 +30,14 @@ def verify(
 ) -> CertificateReport:
     """The certificate as computed again, where every field is the same; Refused, naming the first field that differs, where not.
 
-    data: loaded as the certificate says under data.read. mentions: the file of terms, if it was made with one. What cannot be computed
-    again, since the model's folder was changed or the data does not hold what is asked for, is refused with the reason.
+    Args:
+        certificate: certificate.json, or its document's path.
+        model: Folder of a saved model.
+        data: loaded as the certificate says under data.read.
+        mentions: JSON file of identities and their terms, if it was made with one.
+
+    What cannot be computed again, since the model's folder was changed or the data does not hold what is asked for, is refused with the
+    reason. Parameters that `audit` has, too, mean the same here.
     """
     found = read_document(certificate)
     asked = request(found)
