@@ -235,7 +235,7 @@ def test_a_fit_tells_its_epochs() -> None:
     with watching(lambda done, most: told.append((done, most))):
         prepared(BradleyTerry).fit(train, valid, 0)
     prepared(BradleyTerry).fit(train, valid, 0)
-    assert told == [(epoch, QUICK.max_epochs) for epoch in range(QUICK.max_epochs)]
+    assert told == [(epoch, QUICK.max_epochs) for epoch in range(QUICK.max_epochs + 1)]
 
 
 def test_progress_is_shown_unless_somebody_else_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:

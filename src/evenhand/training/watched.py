@@ -21,9 +21,13 @@ def watching(tell: Tell) -> Iterator[None]:
 
 
 def epochs(most: int) -> Iterator[int]:
-    """1 to `most`."""
+    """1 to `most`; whoever watches is told of each, and at the end, however early, that all is done."""
     tell = _told.get()
-    for epoch in range(1, most + 1):
+    try:
+        for epoch in range(1, most + 1):
+            if tell is not None:
+                tell(epoch - 1, most)
+            yield epoch
+    finally:
         if tell is not None:
-            tell(epoch - 1, most)
-        yield epoch
+            tell(most, most)
