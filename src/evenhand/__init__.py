@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
+    from evenhand import testing
+    from evenhand.audits.metrics import Metric
     from evenhand.core import DataError, EvenhandError, PreferenceData
     from evenhand.data.load import load
     from evenhand.report.certificate import CertificateReport
@@ -45,6 +47,7 @@ __all__ = [
     "EvenhandError",
     "Fit",
     "Grouping",
+    "Metric",
     "PreferenceData",
     "Report",
     "RewardModel",
@@ -59,6 +62,7 @@ __all__ = [
     "load",
     "score",
     "sweep",
+    "testing",
     "transfer",
     "verify",
     "with_events",
@@ -71,6 +75,7 @@ _HOMES = {
     "EvenhandError": "core",
     "Fit": "workflows.fit",
     "Grouping": "workflows.grouping",
+    "Metric": "audits.metrics",
     "PreferenceData": "core",
     "Report": "report.report",
     "RewardModel": "serve.reward_model",
@@ -94,6 +99,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return importlib.metadata.version("evenhand")
+    if name == "testing":
+        return importlib.import_module("evenhand.testing")
     if name not in _HOMES:
         raise AttributeError(f"module 'evenhand' has no attribute '{name}'")
     return getattr(importlib.import_module(f"evenhand.{_HOMES[name]}"), name)

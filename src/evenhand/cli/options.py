@@ -66,7 +66,7 @@ Constraints = Annotated[Texts, option(CONSTRAINTS, "--constraint")]
 Violation = Annotated[float | None, option(CONSTRAINTS)]
 Mentions = Annotated[Path | None, option(CONSTRAINTS, help="JSON file of identities and their terms: the events that constraints compare.")]
 Swap = Annotated[Path | None, option(CONSTRAINTS, help="JSON file of pairs of terms: counterfactual copies, for cf.")]
-LeaveOut = Annotated[Texts, option(CONSTRAINTS, help="An event that is not compared. May be repeated.")]
+LeaveOut = Annotated[Texts, option(CONSTRAINTS, help="Events that are not compared.")]
 
 Metrics = Annotated[Texts, option(OUTPUT, "--metric")]
 Name = Annotated[str, option(OUTPUT)]

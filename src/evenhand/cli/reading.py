@@ -186,6 +186,8 @@ def _documented(name: str, p: inspect.Parameter) -> inspect.Parameter:
         default = None if said.default == () else said.default
     info: ParameterInfo = copy(next(m for m in more if isinstance(m, ParameterInfo)))
     info.help = info.help or said.help
+    if list in (get_origin(part) for part in (kind, *get_args(kind))) and isinstance(info, OptionInfo):
+        info.help += " May be repeated."
     if isinstance(info, OptionInfo) or default is p.empty:
         info.show_default = default not in (p.empty, None, False, "")
     return p.replace(default=default, annotation=Annotated[kind, info])

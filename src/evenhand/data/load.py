@@ -48,7 +48,7 @@ def load(
             behind the name where there are several), a folder (Hugging Face datasets, Polis, CREHate, PRISM), or a table in memory (a list of
             dictionaries, a data frame of pandas or polars, a datasets.Dataset, a pyarrow.Table).
         source: Format of DATA; told from its columns when left out. Or one from outside: ./FILE.py:NAME of a Source, or of its parse.
-        columns: Rename a column: user=annotator_id. May be repeated.
+        columns: Columns under other names, such as user=annotator_id.
         on_bad: What to do with a bad row: error stops at the first one, skip counts them by reason and group.
         bad_rows_to: CSV for the numbers of skipped rows and the reasons.
         attributes: columns with one value a user.

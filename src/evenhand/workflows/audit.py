@@ -123,9 +123,9 @@ def audit(
         head: Head of a saved model that is from outside the package: ./FILE.py:NAME, or its class.
         group_by: Attribute column to group users by; several: intersection. Default: the users with the lowest support against the others.
         tolerance: Largest accepted accuracy gap between groups: 0.05 is 5 points.
-        require: Another requirement, such as 'gain(minority)>=0'. May be repeated.
-        constraints: Largest gap of event rates: dp=0.05, eo=0.05 or cf=0.05. May be repeated.
-        metrics: Another metric: ./FILE.py:NAME of a function of margins, or an entry point's name. May be repeated.
+        require: Further requirements, such as 'gain(minority)>=0'.
+        constraints: Largest gaps of event rates: dp=0.05, eo=0.05 or cf=0.05.
+        metrics: Further metrics: ./FILE.py:NAME of a function of margins, an entry point's name, or the function.
         name: What the model is called in the report.
         title: Title of the report.
         note: A sentence for the reader of the report.

@@ -105,7 +105,7 @@ def certify(
         decision: soft: probabilities; hard: choices.
         bound: Bound on means over users.
         mentions: JSON file of identities and their terms: the events; else the data's own events, else the users' groups by `group_by`.
-        leave_out: An event that is not compared. May be repeated.
+        leave_out: Events that are not compared.
         unseen_only: Users without a training pair alone.
         read_as: how the file was read, for whoever reads it again; written into the certificate.
 

@@ -93,7 +93,7 @@ def fit(
     Args:
         method: auto lets validation choose among bradley_terry, lore, collaborative and pafo; or name one, or group_dro, vpl, …; or one from outside: ./FILE.py:NAME.
         head: How a user enters the reward of the method named: lore (default), low_rank, attention, linear, …; or one from outside: ./FILE.py:NAME.
-        settings: A hyperparameter: alpha=0.25. May be repeated.
+        settings: Hyperparameters, such as alpha=0.25.
         tune: Settings of each model to try on validation, at most 8; 0 = the defaults.
         encoding: how texts become features; None is the embedded encoder with TF-IDF beside it.
         certify_share: Share of the prompts that nothing looks at, kept for `evenhand certify`; 0.25 is usual.

@@ -52,9 +52,9 @@ def sweep(
     model, each exactly as it would alone. Parameters that `compare`, `fit` or `audit` have, too, mean the same here, and errors are those of `compare`.
 
     Args:
-        over: A hyperparameter and its values: alpha=0.1,0.5. Repeated: every combination.
+        over: Hyperparameters and their values, such as alpha=0.1,0.5; of several every combination.
         method: A file of methods/ or a user model of models/; or one from outside: ./FILE.py:NAME.
-        settings: A hyperparameter that stays: rank=6. May be repeated.
+        settings: Hyperparameters that stay, such as rank=6.
     """
     grouping = grouping_of(group_by)
     data, known = read(data, attributes=grouping.attributes), all_metrics(metrics)
