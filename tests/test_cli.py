@@ -234,3 +234,16 @@ def test_every_verb_that_reads_data_reads_it_alike() -> None:
         options = set(inspect.signature(verb).parameters)
         assert {"data", "source", "columns", "on_bad", "one_user", "min_strength", "weigh_strength"} <= options
         assert verb is verbs.score or {"group_by", "missing", "bad_rows_to"} <= options
+
+
+def test_a_report_bears_the_names_it_is_given(tmp_path: Path) -> None:
+    rows = [f"u{u},p{i},yes {u} {i},no {u} {i},{(u * i) % 7 - 3}" for u in range(12) for i in range(5)]
+    (tmp_path / "t.csv").write_text("\n".join(["user,prompt,chosen,rejected,margin", *rows]) + "\n")
+    (tmp_path / "mine.py").write_text("def lead(margin):\n    'mean margin beyond 1'\n    return margin - 1\n")
+    named = ("--name", "Our model", "--title", "A title", "--note", "For the team.", "--metric", "./mine.py:lead", "--simulated")
+    done = inside("audit", "t.csv", "--scores", "margin", *named, cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    said = json.loads((tmp_path / "audit" / "report.json").read_text())
+    assert (said["title"], said["model"]["model"], said["note"], said["simulated"]) == ("A title", "Our model", "For the team.", True)
+    metrics = {m["name"]: m["overall"]["value"] for m in said["model"]["metrics"]}
+    assert metrics["lead"] == pytest.approx(metrics["margin"] - 1)
