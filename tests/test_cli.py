@@ -127,13 +127,16 @@ def test_check_prints_counts(sample_table: Path, tmp_path: Path) -> None:
     [
         (("check", "missing.jsonl"), "missing.jsonl"),
         (("check", "{data}", "--column", "user=usr"), "nearest match 'user'"),
+        (("check", "{data}", "--column", "taste=weight"), "turn them: --column weight=taste"),
         (("check", "{data}", "--source", "tabel"), "table"),
         (("fit", "{data}", "--method", "pafoo"), "did you mean 'pafo'"),
         (("fit", "{data}", "--method", "pafo", "--set", "alpah=1"), "did you mean 'alpha'"),
         (("fit", "{data}", "--set", "alpha"), "--set alpha=0.25"),
         (("fit", "{data}", "--method", "pafo", "--set", "alpha=2"), "from 0 to 1"),
         (("fit", "{data}", "--method", "pafo", "--head", "low_rnk"), "did you mean 'low_rank'"),
-        (("audit", "{data}"), "neither a model nor scores"),
+        (("audit", "{data}"), "neither a model nor scores were named; this file has no numeric column"),
+        (("audit", "{data}", "--scores", "good", "bad"), "put a comma between two columns: --scores good,bad"),
+        (("audit", "{data}", "{data}"), "which nothing takes"),
         (("fit", "{data}", "--tolerance", "5"), "5 points are 0.05"),
         (("fit", "{data}", "--minority", "2"), "under 1"),
         (("fit", "{data}", "--method", "pafo", "--set", "batch_users=0"), "1 or more"),
@@ -229,5 +232,18 @@ def test_every_verb_that_reads_data_reads_it_alike() -> None:
 
     for verb in (verbs.check, verbs.audit, verbs.fit, verbs.score, compare, sweep, certify):
         options = set(inspect.signature(verb).parameters)
-        assert {"data", "source", "column", "on_bad", "one_user", "min_strength", "weigh_strength"} <= options
-        assert verb is verbs.score or {"group_by", "missing", "bad_rows"} <= options
+        assert {"data", "source", "columns", "on_bad", "one_user", "min_strength", "weigh_strength"} <= options
+        assert verb is verbs.score or {"group_by", "missing", "bad_rows_to"} <= options
+
+
+def test_a_report_bears_the_names_it_is_given(tmp_path: Path) -> None:
+    rows = [f"u{u},p{i},yes {u} {i},no {u} {i},{(u * i) % 7 - 3}" for u in range(12) for i in range(5)]
+    (tmp_path / "t.csv").write_text("\n".join(["user,prompt,chosen,rejected,margin", *rows]) + "\n")
+    (tmp_path / "mine.py").write_text("def lead(margin):\n    'mean margin beyond 1'\n    return margin - 1\n")
+    named = ("--name", "Our model", "--title", "A title", "--note", "For the team.", "--metric", "./mine.py:lead", "--simulated")
+    done = inside("audit", "t.csv", "--scores", "margin", *named, cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    said = json.loads((tmp_path / "audit" / "report.json").read_text())
+    assert (said["title"], said["model"]["model"], said["note"], said["simulated"]) == ("A title", "Our model", "For the team.", True)
+    metrics = {m["name"]: m["overall"]["value"] for m in said["model"]["metrics"]}
+    assert metrics["lead"] == pytest.approx(metrics["margin"] - 1)

@@ -27,7 +27,7 @@ from evenhand.workflows.trained import PERSONALISED, PLAIN
 from evenhand.workflows.trials import Bench, Entry, Failure, Trial
 
 TFIDF = evenhand.Encoding(None, dim=32)
-FAST = {"encoding": TFIDF, "grouping": evenhand.Grouping(minority=0.2), "jobs": 2, "resamples": 100}
+FAST = {"encoding": TFIDF, "group_by": evenhand.Grouping(minority=0.2), "jobs": 2, "resamples": 100}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def data() -> PreferenceData:
 @pytest.fixture(scope="module")
 def compared(data: PreferenceData, tmp_path_factory: pytest.TempPathFactory) -> tuple[ComparisonReport, Path]:
     out = tmp_path_factory.mktemp("compared")
-    return evenhand.compare(data, ["pafo", "p_rlhf", "inverse_frequency"], seeds=2, tune_settings=2, out=out, **FAST), out
+    return evenhand.compare(data, ["pafo", "p_rlhf", "inverse_frequency"], seeds=2, tune=2, out=out, **FAST), out
 
 
 def test_every_entry_is_judged_on_the_same_pairs(compared: tuple[ComparisonReport, Path]) -> None:
@@ -74,8 +74,8 @@ def test_what_cannot_be_read_is_said(data: PreferenceData, compared: tuple[Compa
 
 def test_the_same_figures_as_a_fit_of_its_own(data: PreferenceData, tmp_path: Path) -> None:
     """What compare reports of a method in one seed is what `fit` reports of it."""
-    alone = evenhand.fit(data, "bradley_terry", encoding=TFIDF, grouping=FAST["grouping"], seed=3).report.findings
-    entry = evenhand.compare(data, [], seeds=1, tune_settings=0, seed=3, out=tmp_path, **FAST).findings.entries[1]
+    alone = evenhand.fit(data, "bradley_terry", encoding=TFIDF, group_by=FAST["group_by"], seed=3).report.findings
+    entry = evenhand.compare(data, [], seeds=1, tune=0, seed=3, out=tmp_path, **FAST).findings.entries[1]
     assert entry.held_out[-1].value == pytest.approx(alone.model.overall.value, abs=1e-9)
     assert [e.value for e in entry.held_out[:-1]] == pytest.approx([g.accuracy.value for g in alone.model.groups], abs=1e-9)
     assert entry.log_loss is not None
@@ -97,7 +97,7 @@ def stop_after(trials_done: int, seen: list[int]) -> Any:
 
 
 def test_an_interrupted_comparison_goes_on_where_it_stopped(data: PreferenceData, tmp_path: Path) -> None:
-    asked: dict[str, Any] = {"methods": ["inverse_frequency"], "seeds": 1, "tune_settings": 0, "out": tmp_path, **FAST}
+    asked: dict[str, Any] = {"methods": ["inverse_frequency"], "seeds": 1, "tune": 0, "out": tmp_path, **FAST}
     with pytest.raises(KeyboardInterrupt):
         evenhand.compare(data, progress=stop_after(2, []), **asked)
     kept = sorted((tmp_path / "trials").glob("*.safetensors"))
@@ -206,7 +206,7 @@ def test_sweep_trains_what_single_fits_train(data: PreferenceData, tmp_path: Pat
     assert found.swept == ("alpha", "balance")
     assert found.entries[3].settings["balance"] == "1.0"
     alone = evenhand.fit(
-        data, "pafo", settings=short | {"alpha": "0.5", "balance": "1"}, encoding=TFIDF, grouping=FAST["grouping"]
+        data, "pafo", settings=short | {"alpha": "0.5", "balance": "1"}, encoding=TFIDF, group_by=FAST["group_by"]
     ).report.findings
     assert found.entries[5].held_out[-1].value == pytest.approx(alone.model.overall.value, abs=2e-3)  # rounding may turn a pair or two
 
@@ -234,7 +234,7 @@ def test_wrong_calls_are_told_before_any_work(call: Any, said: str, data: Prefer
 def test_methods_that_need_groups_say_so_before_training(data: PreferenceData, tmp_path: Path) -> None:
     alone = replace(data, attributes={"country": [""] * len(data.users)})
     with pytest.raises(EvenhandError, match="no user is in a group"):
-        evenhand.compare(alone, ["inverse_frequency"], seeds=1, out=tmp_path, **{**FAST, "grouping": evenhand.Grouping(("country",))})
+        evenhand.compare(alone, ["inverse_frequency"], seeds=1, out=tmp_path, **{**FAST, "group_by": evenhand.Grouping(("country",))})
     assert not (tmp_path / "trials").exists()
 
 
@@ -266,7 +266,7 @@ def test_a_method_reads_its_own_features_wherever_it_is_trained(tmp_path: Path) 
         trial = found[entry]
         assert isinstance(trial, Trial)
         np.testing.assert_allclose(trial.arrays["test.accuracy"][data.user[rows]], expected[name])
-    fitted = evenhand.fit(data, "collaborative", encoding=TFIDF, grouping=grouping, resamples=20, settings={"max_epochs": "2"})
+    fitted = evenhand.fit(data, "collaborative", encoding=TFIDF, group_by=grouping, resamples=20, settings={"max_epochs": "2"})
     assert fitted.report.findings.model.overall.value == pytest.approx(np.nanmean(found["wide"].arrays["test.accuracy"]))
     assert fitted.report.findings.others[0].overall.value == pytest.approx(np.nanmean(found["one"].arrays["test.accuracy"]))
     fitted.model.save(tmp_path / "model")

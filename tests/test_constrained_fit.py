@@ -112,7 +112,7 @@ def test_score_columns_are_held_to_constraints(data: PreferenceData) -> None:
     sign = np.where(data.events.of_pair == 0, 1.0, -1.0)
     margin = np.where(data.events.first, sign, -sign)
     scored = replace(data, numbers={"m": margin})
-    report = evenhand.audit(scored, scores="m", constraints=[("dp", 0.1)], grouping=evenhand.Grouping(("side",)))
+    report = evenhand.audit(scored, scores="m", constraints=[("dp", 0.1)], group_by=evenhand.Grouping(("side",)))
     (found,) = report.findings.constraints
     assert {v.decision: v.size.after.value for v in found.violations}["hard"] == 1.0
     assert found.verdict == "FAIL"
@@ -121,7 +121,7 @@ def test_score_columns_are_held_to_constraints(data: PreferenceData) -> None:
 
 def test_groups_of_users_are_events_where_the_data_brings_none(folder: Path) -> None:
     loaded = evenhand.load(folder / "plain.jsonl", attributes=["side"])
-    done = evenhand.fit(loaded, "faro", settings={"max_epochs": "3", "notion": "eo"}, grouping=evenhand.Grouping(("side",)), **FIT)
+    done = evenhand.fit(loaded, "faro", settings={"max_epochs": "3", "notion": "eo"}, group_by=evenhand.Grouping(("side",)), **FIT)
     (found,) = done.report.findings.constraints
     assert "by hash" in found.rule
     assert {c.group for c in found.costs} >= {"east", "west"}
@@ -142,10 +142,10 @@ def test_demographic_parity_by_hash_is_refused_wherever_it_is_asked_for(folder: 
     assert {v.decision: v.size.after.value for v in found.violations}["hard"] == 1.0  # by label it is the accuracy: 100 % against 0 %
     told = r"dp: pairs are oriented by hash.*toss of a coin.*column target.*--mentions.*notion eo"
     with pytest.raises(EvenhandError, match=told):
-        evenhand.audit(scored, scores="m", constraints=[("dp", 0.1)], grouping=side)
+        evenhand.audit(scored, scores="m", constraints=[("dp", 0.1)], group_by=side)
     for method, asked in (("faro", {}), ("bradley_terry", {"constraints": [("dp", 0.1)]})):
         with pytest.raises(EvenhandError, match=told):
-            evenhand.fit(loaded, method, grouping=side, **asked, **FIT)
+            evenhand.fit(loaded, method, group_by=side, **asked, **FIT)
     evenhand.fit(loaded, "bradley_terry", settings={"max_epochs": "1"}, certify_share=0.25, **FIT).model.save(tmp_path / "model")
     with pytest.raises(EvenhandError, match=told):
         evenhand.certify(tmp_path / "model", loaded, "dp", 0.1, 0.05, group_by=["side"])
@@ -183,7 +183,7 @@ def test_without_events_the_remedy_is_named(folder: Path) -> None:
     with pytest.raises(EvenhandError, match=r"no events.*--mentions"):
         evenhand.fit(loaded, "faro", **FIT)
     with pytest.raises(EvenhandError, match="'yes'"):
-        evenhand.fit(loaded, "penalty", settings={"notion": "eo"}, grouping=evenhand.Grouping(("same",)), **FIT)
+        evenhand.fit(loaded, "penalty", settings={"notion": "eo"}, group_by=evenhand.Grouping(("same",)), **FIT)
 
 
 def test_a_group_without_a_label_is_named(data: PreferenceData) -> None:

@@ -302,7 +302,7 @@ def test_without_events_there_is_no_such_panel() -> None:
 RULE = "Pairs of a response that names a colour against one that names none. y1 is the response that names it."
 FAST: dict[str, Any] = {
     "encoding": evenhand.Encoding(None, dim=16),
-    "grouping": evenhand.Grouping(minority=0.2),
+    "group_by": evenhand.Grouping(minority=0.2),
     "jobs": 1,
     "resamples": 200,
 }
@@ -389,7 +389,7 @@ def test_gamma_one_is_bradley_terry_exactly(swept: tuple[ComparisonReport, Path]
 
 def test_trials_hold_each_users_rates(data: PreferenceData, swept: tuple[ComparisonReport, Path]) -> None:
     report, out = swept
-    bench = Bench(data, FAST["encoding"], FAST["grouping"], out / "trials", 1)
+    bench = Bench(data, FAST["encoding"], FAST["group_by"], out / "trials", 1)
     assert bench._read(Entry("x", BradleyTerry()), 0) is None  # its head is another
     found = [bench._read(Entry("x", hyperparameters.method("bradley_terry", {}, "linear")), s) for s in (0, 1)]
     sizes = []
@@ -427,7 +427,7 @@ def test_a_replica_is_what_it_would_be_alone(data: PreferenceData, swept: tuple[
 
 
 def test_other_events_are_other_trials(data: PreferenceData, tmp_path: Path) -> None:
-    bench = Bench(data, FAST["encoding"], FAST["grouping"], tmp_path, 1)
+    bench = Bench(data, FAST["encoding"], FAST["group_by"], tmp_path, 1)
     entry, events = Entry("a", Faro()), data.events
     assert events is not None
     others = [
@@ -468,7 +468,7 @@ def with_copies(data: PreferenceData) -> PreferenceData:
 
 
 def test_matched_pairs_have_gaps_and_copies_count_in_no_accuracy(data: PreferenceData, tmp_path: Path) -> None:
-    asked: dict[str, Any] = {"methods": [], "seeds": 1, "tune_settings": 0, "head": "linear", "out": tmp_path, **FAST}
+    asked: dict[str, Any] = {"methods": [], "seeds": 1, "tune": 0, "head": "linear", "out": tmp_path, **FAST}
     report = evenhand.compare(with_copies(data), **asked)
     (entry,) = report.findings.entries
     assert [(v.notion, v.decision) for v in entry.violations][-2:] == [("cf", "soft"), ("cf", "hard")]
@@ -494,7 +494,7 @@ def test_rates_by_hand() -> None:
 
 
 def test_too_many_comparisons_that_nobody_asked_for_are_left_out(data: PreferenceData, swept: tuple[ComparisonReport, Path]) -> None:
-    bench = Bench(data, FAST["encoding"], FAST["grouping"], swept[1] / "trials", 1)
+    bench = Bench(data, FAST["encoding"], FAST["group_by"], swept[1] / "trials", 1)
     entries = [Entry(PLAIN, hyperparameters.method("bradley_terry", {}, "linear"))]
     (trial,) = bench.run(entries, [0], lambda *a: None, lambda note: None)
     assert isinstance(trial, Trial)
@@ -526,6 +526,6 @@ def test_methods_that_need_events_say_so_before_training(data: PreferenceData, t
     lonely = replace(data.events, of_pair=np.zeros(len(data), np.int16)) if data.events else None
     with pytest.raises(EvenhandError, match="crimson"):
         evenhand.compare(replace(data, events=lonely), ["penalty"], seeds=1, out=tmp_path, **FAST)
-    with pytest.raises(EvenhandError, match="tolerance is 2"):
-        evenhand.compare(data, ["faro"], seeds=1, out=tmp_path, tolerance=2.0, **FAST)
+    with pytest.raises(EvenhandError, match="violation is 2"):
+        evenhand.compare(data, ["faro"], seeds=1, out=tmp_path, violation=2.0, **FAST)
     assert not (tmp_path / "trials").exists()

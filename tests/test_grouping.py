@@ -159,7 +159,7 @@ def test_without_a_minority_nothing_is_trained_that_needs_one(made_up, grouping,
     data, stages = made_up(), list[str]()
     asked = {
         "encoding": WORDS,
-        "grouping": evenhand.Grouping(**grouping),
+        "group_by": evenhand.Grouping(**grouping),
         "resamples": 20,
         "progress": lambda what, *a: stages.append(what),
     }
@@ -189,7 +189,7 @@ def test_a_method_without_groups_goes_on_and_says_so_first() -> None:
 def test_one_value_of_an_attribute_is_no_grouping() -> None:
     data = replace(shared_pairs(), attributes={"country": ["FR"] * 40})
     with pytest.raises(DataError, match=r"all users are in one group, 'FR'\. Groups by the user attribute 'country'"):
-        evenhand.fit(data, "pafo", encoding=WORDS, grouping=evenhand.Grouping(("country",)))
+        evenhand.fit(data, "pafo", encoding=WORDS, group_by=evenhand.Grouping(("country",)))
 
 
 def test_assignments_hold_every_users_group_and_support_where_they_are_asked_for(tmp_path: Path) -> None:
@@ -219,14 +219,14 @@ def test_assignments_hold_every_users_group_and_support_where_they_are_asked_for
 def test_no_id_or_group_of_assignments_is_run_by_a_spreadsheet(tmp_path: Path) -> None:
     data = shared_pairs()
     named = replace(data, users=("=1+1", *data.users[1:]), attributes={"country": ["@SUM(A1)"] * 20 + ["FR"] * 20})
-    evenhand.audit(named, scores="margin", resamples=20, grouping=evenhand.Grouping(("country",)), assignments=tmp_path / "who.csv")
+    evenhand.audit(named, scores="margin", resamples=20, group_by=evenhand.Grouping(("country",)), assignments=tmp_path / "who.csv")
     row = next(csv.DictReader((tmp_path / "who.csv").open()))
     assert (row["user"], row["evenhand_group"]) == ("'=1+1", "'@SUM(A1)")
 
 
 def test_comparisons_write_the_groups_of_every_seed(tmp_path: Path) -> None:
     data, file = shared_pairs(), tmp_path / "who.csv"
-    asked = {"methods": [], "seeds": 2, "seed": 3, "tune_settings": 0, "encoding": WORDS, "resamples": 20, "head": "linear", "jobs": 2}
+    asked = {"methods": [], "seeds": 2, "seed": 3, "tune": 0, "encoding": WORDS, "resamples": 20, "head": "linear", "jobs": 2}
     evenhand.compare(data, out=tmp_path / "a", assignments=file, **asked)
     rows = list(csv.DictReader(file.open()))
     assert [(r["user"], r["evenhand_seed"]) for r in rows] == [(user, seed) for seed in ("3", "4") for user in data.users]

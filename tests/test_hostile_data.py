@@ -73,7 +73,7 @@ def test_scores_that_say_nothing_or_too_much_are_in_the_report(tmp_path: Path) -
     def facts(score: object) -> dict[str, str]:
         scored = [{**r, "a": score(r, "chosen"), "b": score(r, "rejected"), "lang": "en" if i < 400 else "de"} for i, r in enumerate(base)]
         data = made(tmp_path, scored, attributes=["lang"], numbers=["a", "b"])
-        report = audit(data, scores=["a", "b"], grouping=Grouping(("lang",)), resamples=50)
+        report = audit(data, scores=["a", "b"], group_by=Grouping(("lang",)), resamples=50)
         return dict(report.findings.facts)
 
     plain = facts(lambda row, side: float(len(row[side]) + str(row[side]).endswith("a")))

@@ -237,7 +237,7 @@ def test_a_diverged_model_is_not_saved(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_head_from_elsewhere_is_not_saved(tmp_path: Path) -> None:
+def test_a_head_that_cannot_be_named_again_is_not_saved(tmp_path: Path) -> None:
     class Mine(LowRank):
         pass
 

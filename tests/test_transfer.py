@@ -405,8 +405,8 @@ def test_a_bad_row_is_named(change: dict, told: str, tmp_path: Path) -> None:
         ({"betas": np.linspace(0.1, 9, 60)}, "60 settings"),
         ({"other": "reward"}, "two columns|Both rewards"),
         ({"reward": "score"}, r"no column 'score' \(columns: prompt, group, reward, event"),
-        ({"group": "reward"}, "one group for all candidates"),
-        ({"group": "event"}, "at least two"),
+        ({"group_by": "reward"}, "one group for all candidates"),
+        ({"group_by": "event"}, "at least two"),
     ],
 )
 def test_a_wrong_question_is_answered_with_what_to_do(asked: dict, told: str, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_split_column_is_honoured(data: PreferenceData) -> None:
 
 
 def test_every_model_is_tuned_within_the_same_budget(data: PreferenceData) -> None:
-    found = evenhand.fit(data, "bradley_terry", settings={"max_epochs": "4"}, encoding=TFIDF, tune_settings=3).report.findings
+    found = evenhand.fit(data, "bradley_terry", settings={"max_epochs": "4"}, encoding=TFIDF, tune=3).report.findings
     names = [t.method for t in found.training]
     assert names.count("personalised Bradley-Terry (LoRe's head)") == 3
     assert {(t.settings["weight_decay"], t.settings["dropout"]) for t in found.training[1:]} == {(1.0, 0.4), (3.0, 0.5), (0.3, 0.3)}
@@ -104,7 +104,7 @@ def test_a_typo_in_a_requirement_costs_no_training(data: PreferenceData) -> None
     assert "train" not in stages
 
 
-@pytest.mark.parametrize("wrong", [{"tolerance": 5.0}, {"grouping": lambda: evenhand.Grouping(minority=1.2)}])
+@pytest.mark.parametrize("wrong", [{"tolerance": 5.0}, {"group_by": lambda: evenhand.Grouping(minority=1.2)}])
 def test_shares_out_of_range_are_refused(wrong: dict[str, object], data: PreferenceData) -> None:
     with pytest.raises(EvenhandError, match="Expected"):
         evenhand.fit(data, "pafo", encoding=TFIDF, **{k: v() if callable(v) else v for k, v in wrong.items()})
@@ -177,7 +177,7 @@ def test_audit_of_scores_finds_the_planted_gap() -> None:
     rare = np.array([t == "minority" for t in data.attributes["taste"]])
     right = rng.random(len(data)) < np.where(rare[data.user], 0.55, 0.8)
     scored = replace(data, numbers={"good": np.where(right, 1.0, -1.0), "bad": np.zeros(len(data))})
-    report = evenhand.audit(scored, scores=["good", "bad"], grouping=evenhand.Grouping(["taste"]))
+    report = evenhand.audit(scored, scores=["good", "bad"], group_by=evenhand.Grouping(["taste"]))
     gap = report.findings.model.gap
     assert gap is not None
     assert gap.low < 0.25 < gap.high

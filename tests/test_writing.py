@@ -283,6 +283,7 @@ def test_two_processes_write_one_after_the_other(tmp_path: Path) -> None:
 WORKERS = """
 import multiprocessing, os, sys, time
 from pathlib import Path
+from evenhand.parts import Files
 from evenhand.workflows.trials import _work
 class Busy:
     def __init__(self, place): self.place = place
@@ -291,7 +292,7 @@ class Busy:
         while True: sum(range(10_000))
 told = multiprocessing.Pipe(duplex=False)[1]
 for i in "abc":
-    multiprocessing.Process(target=_work, args=(Busy(Path(sys.argv[1]) / i), [], 0, [], told), daemon=True).start()
+    multiprocessing.Process(target=_work, args=(Files(()), Busy(Path(sys.argv[1]) / i), [], 0, [], told), daemon=True).start()
 time.sleep(60)
 """
 

@@ -1,9 +1,9 @@
 """evenhand: find whom a reward model serves worse, train one that serves them better, and report it.
 
-    data = evenhand.load("choices.jsonl")
-    result = evenhand.fit(data, "pafo")
+    result = evenhand.fit("choices.jsonl", "pafo", group_by="country")
     result.save("out")
-    evenhand.audit(data, scores=("reward_chosen", "reward_rejected")).save("audit")
+    evenhand.audit("choices.jsonl", scores=("reward_chosen", "reward_rejected")).save("audit")
+    evenhand.score("out/model", "pairs.jsonl", "choices.jsonl").to_frame()
     evenhand.RewardModel.load("out/model").score(history, prompts, responses)
 
 Names are imported when first used: `import evenhand` alone loads neither torch nor numpy.
@@ -12,9 +12,13 @@ Names are imported when first used: `import evenhand` alone loads neither torch 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+    from evenhand import testing
+    from evenhand.audits.metrics import Metric
     from evenhand.core import DataError, EvenhandError, PreferenceData
     from evenhand.data.load import load
     from evenhand.report.certificate import CertificateReport
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from evenhand.workflows.fit import Fit, fit
     from evenhand.workflows.grouping import Grouping
     from evenhand.workflows.prepare import Encoding
+    from evenhand.workflows.score import Scored, score
     from evenhand.workflows.sweep import sweep
     from evenhand.workflows.transfer import transfer
     from evenhand.workflows.verify import verify
@@ -42,17 +47,22 @@ __all__ = [
     "EvenhandError",
     "Fit",
     "Grouping",
+    "Metric",
     "PreferenceData",
     "Report",
     "RewardModel",
+    "Scored",
     "TransferReport",
+    "__version__",
     "audit",
     "certify",
     "check",
     "compare",
     "fit",
     "load",
+    "score",
     "sweep",
+    "testing",
     "transfer",
     "verify",
     "with_events",
@@ -65,9 +75,11 @@ _HOMES = {
     "EvenhandError": "core",
     "Fit": "workflows.fit",
     "Grouping": "workflows.grouping",
+    "Metric": "audits.metrics",
     "PreferenceData": "core",
     "Report": "report.report",
     "RewardModel": "serve.reward_model",
+    "Scored": "workflows.score",
     "ComparisonReport": "report.comparison",
     "TransferReport": "report.transfer",
     "audit": "workflows.audit",
@@ -76,6 +88,7 @@ _HOMES = {
     "compare": "workflows.compare",
     "fit": "workflows.fit",
     "load": "data.load",
+    "score": "workflows.score",
     "sweep": "workflows.sweep",
     "transfer": "workflows.transfer",
     "verify": "workflows.verify",
@@ -84,6 +97,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.metadata.version("evenhand")
+    if name == "testing":
+        return importlib.import_module("evenhand.testing")
     if name not in _HOMES:
         raise AttributeError(f"module 'evenhand' has no attribute '{name}'")
     return getattr(importlib.import_module(f"evenhand.{_HOMES[name]}"), name)

@@ -132,7 +132,7 @@ def measure(
     if (filled > 0).sum() < 2:
         named = ", ".join(f"'{name}'" for name, n in zip(groups, filled, strict=True) if n) or "none"
         raise EvenhandError(
-            f"Found {int((filled > 0).sum())} group with prompts ({named}). Expected: at least two. To do: name another --group column."
+            f"Found {int((filled > 0).sum())} group with prompts ({named}). Expected: at least two. To do: name another --group-by column."
         )
     measured_cells = np.flatnonzero(filled >= FEWEST_PROMPTS)
     number = np.full(len(groups) + 1, -1)

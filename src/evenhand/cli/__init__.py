@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+import evenhand
 from evenhand.cli.certificates import certify, verify
 from evenhand.cli.comparisons import compare, sweep
 from evenhand.cli.policies import transfer
@@ -28,9 +29,7 @@ app = typer.Typer(
 
 def version(show: bool) -> None:
     if show:
-        from importlib.metadata import version as installed
-
-        print(f"evenhand {installed('evenhand')}")
+        print(f"evenhand {evenhand.__version__}")
         raise typer.Exit
 
 
@@ -42,9 +41,10 @@ def root(
 
 
 app.command(epilog="Example: `evenhand check choices.jsonl --column user=annotator --group-by country`")(check)
-app.command(epilog="Examples: `evenhand audit DATA --scores reward_chosen,reward_rejected` · `evenhand audit DATA --model out/model`")(
-    audit
-)
+app.command(
+    epilog="Examples: `evenhand audit DATA --scores reward_chosen,reward_rejected` · `evenhand audit DATA --model out/model`",
+    context_settings={"allow_extra_args": True},  # two score columns without a comma get an answer of their own
+)(audit)
 app.command(epilog="Example: `evenhand fit choices.jsonl --method pafo --out out --require 'gain(minority)>=0'`")(fit)
 app.command(epilog="Example: `evenhand score out/model pairs.jsonl --history choices.jsonl --out scored.csv`")(score)
 app.command(epilog="Example: `evenhand demo --out out/demo`")(demo)

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from evenhand.cli.inputs import check_place
-from evenhand.cli.options import Cache, Data, Swap
-from evenhand.cli.reading import Reading, reads
-from evenhand.cli.terminal import progress_bar, say, tell
+from evenhand.cli.options import CONSTRAINTS, OUTPUT, Cache, Data, LeaveOut, OutsideHead, SavedModel, Swap, option
+from evenhand.cli.reading import Reading, verb
+from evenhand.cli.terminal import say, tell
 
 
 class Notion(StrEnum):
@@ -31,30 +31,28 @@ class Bound(StrEnum):
     hoeffding = "hoeffding"
 
 
-Model = Annotated[Path, typer.Argument(help="Folder of a saved model.", show_default=False)]
-MentionsFile = Annotated[
-    Path | None, typer.Option("--mentions", help="JSON file of identities and their terms: the events.", show_default=False)
-]
+TermsFile = Annotated[Path | None, option(CONSTRAINTS, "--mentions", help="JSON file of identities and their terms: the events.")]
 NOT_ENOUGH = 3  # exit code of an event with too few users, as of INSUFFICIENT
 
 
-@reads
+@verb
 def certify(
     *,
-    model: Model,
+    model: SavedModel,
     data: Data,
-    gamma: Annotated[float, typer.Option(help="Largest accepted gap, above 0 and at most 1.", show_default=False)],
-    notion: Annotated[Notion, typer.Option(help="Demographic parity, equalized odds, or counterfactual fairness.")] = Notion.dp,
-    delta: Annotated[float, typer.Option(help="Probability with which the statement may be wrong.")] = 0.05,
-    decision: Annotated[Decision, typer.Option(help="soft: probabilities; hard: choices.")] = Decision.soft,
-    bound: Annotated[Bound, typer.Option(help="Bound on means over users.")] = Bound.betting,
     reading: Reading,
-    mentions: MentionsFile = None,
+    head: OutsideHead,
+    cache: Cache,
+    gamma: Annotated[float, option(CONSTRAINTS)],
+    notion: Annotated[Notion, option(CONSTRAINTS)] = Notion.dp,
+    delta: Annotated[float, option(CONSTRAINTS)],
+    decision: Annotated[Decision, option(CONSTRAINTS)] = Decision.soft,
+    bound: Annotated[Bound, option(CONSTRAINTS)] = Bound.betting,
+    mentions: TermsFile,
     swap: Swap = None,
-    leave_out: Annotated[list[str] | None, typer.Option(help="An event that is not compared. May be repeated.", show_default=False)] = None,
-    unseen_users: Annotated[bool, typer.Option("--unseen-users", help="Users without a training pair alone.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder for certificate.json and the page beside it.")] = Path("certificate"),
-    cache: Cache = None,
+    leave_out: LeaveOut = None,
+    unseen_only: Annotated[bool, option(CONSTRAINTS, "--unseen-users")],
+    out: Annotated[Path, option(OUTPUT, help="Folder for certificate.json and the page beside it.")] = Path("certificate"),
 ) -> None:
     """Certify that MODEL's gap between events is at most gamma, on pairs of DATA that its training did not see.
 
@@ -66,26 +64,25 @@ def certify(
     from evenhand.workflows.certify import certify as run
 
     check_request(notion.value, gamma, delta, bound.value)
-    check_place(out, FILES, KIND, reading.bad_rows)
+    check_place(out, FILES, KIND, reading.bad_rows_to)
     loaded = reading.load(data, swap=swap)
     try:
-        with progress_bar() as progress:
-            report = run(
-                model,
-                loaded,
-                notion.value,
-                gamma,
-                delta,
-                decision=decision.value,
-                bound=bound.value,
-                group_by=reading.group_by or (),
-                mentions=mentions,
-                leave_out=leave_out or (),
-                unseen_only=unseen_users,
-                read=reading.how(),
-                cache=cache,
-                progress=progress,
-            )
+        report = run(
+            model,
+            loaded,
+            notion.value,
+            gamma,
+            delta,
+            decision=decision.value,
+            bound=bound.value,
+            head=head,
+            group_by=reading.group_by,
+            mentions=mentions,
+            leave_out=leave_out or (),
+            unseen_only=unseen_only,
+            read_as=reading.how(),
+            cache=cache,
+        )
     except TooFewUsers as error:
         tell(f"INSUFFICIENT: {error}")
         raise typer.Exit(NOT_ENOUGH) from None
@@ -97,13 +94,16 @@ def certify(
     raise typer.Exit(0 if report.certified else 1)
 
 
+@verb
 def verify(
-    certificate: Annotated[Path, typer.Argument(help="certificate.json", show_default=False)],
-    model: Model,
+    *,
+    certificate: Annotated[Path, typer.Argument(metavar="CERTIFICATE", help="certificate.json")],
+    model: SavedModel,
     data: Data,
-    mentions: MentionsFile = None,
+    head: OutsideHead,
+    cache: Cache,
+    mentions: TermsFile = None,
     swap: Swap = None,
-    cache: Cache = None,
 ) -> None:
     """Compute a certificate again from MODEL and DATA, and refuse it at the first field that differs.
 
@@ -119,8 +119,7 @@ def verify(
         asked = request(read_document(certificate))
         how = dict(asked.read or {"source": None, "columns": {}, "on_bad": "error"})
         loaded = with_events(load(data, attributes=asked.group_by, **how), None, swap)
-        with progress_bar() as progress:
-            report = run(certificate, model, loaded, mentions=mentions, cache=cache, progress=progress)
+        report = run(certificate, model, loaded, head=head, mentions=mentions, cache=cache)
     except Refused as error:
         tell(str(error))
         raise typer.Exit(1) from None

@@ -13,10 +13,30 @@ if TYPE_CHECKING:
     from evenhand.encode.encoder import TextEncoder
 
 
-def constraints(given: list[str] | None) -> list[tuple[Any, float]]:
+def constraint_pairs(given: list[str] | None) -> list[tuple[Any, float]]:
     """["dp=0.05"] → [("dp", 0.05)]."""
     pairs = assignments(given, "--constraint", "dp=0.05")
     return [(notion, decimals(gamma, "--constraint", f"{notion}=0.05")[0]) for notion, gamma in pairs.items()]
+
+
+def hyperparameters(given: list[str] | None, example: str = "alpha=0.25") -> dict[str, str]:
+    """["alpha=0.25"] → {"alpha": "0.25"}."""
+    return assignments(given, "--set", example)
+
+
+def without_comma(option: str, value: str | None, more: Sequence[str]) -> None:
+    """Raises EvenhandError where words are left over on the command line, as of two columns without a comma between them."""
+    from evenhand.core import EvenhandError, clip
+
+    if not more:
+        return
+    words = [word for word in more if not word.startswith("-")]
+    if value is not None and words and len(words) == len(more):
+        raise EvenhandError(
+            f"Found {option} {clip(value)} and, apart from it, {clip(' '.join(words))}. Expected: one word after {option}. "
+            f"To do: put a comma between two columns: {option} {clip(value)},{clip(words[0])}."
+        )
+    raise EvenhandError(f"Found {clip(' '.join(more))}, which nothing takes. Expected: one DATA, and options. To do: see --help.")
 
 
 def check_place(out: Path, names: Sequence[str], kind: str, bad_rows: Path | None = None, assigned: Path | None = None) -> None:

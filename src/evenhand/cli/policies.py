@@ -8,27 +8,26 @@ from typing import Annotated
 import typer
 
 from evenhand.cli.inputs import check_place, command, decimals
-from evenhand.cli.options import Seed
+from evenhand.cli.options import DATA, GROUPS, MODEL, OUTPUT, Seed, Title, option
+from evenhand.cli.reading import verb
 from evenhand.cli.terminal import say
 
 
+@verb
 def transfer(
-    candidates: Annotated[
-        Path, typer.Argument(help="A table with one row a candidate response (JSONL, CSV, Parquet, Arrow).", show_default=False)
-    ],
-    reward: Annotated[str, typer.Option(help="Column of the reward.")] = "reward",
-    other: Annotated[str | None, typer.Option(help="Column of a second reward, to be compared at each beta.", show_default=False)] = None,
-    group: Annotated[str, typer.Option(help="Column of the group of the prompt, or of who asks.")] = "group",
-    event: Annotated[str, typer.Option(help="Column of what is counted: 0, 1 or a rate between.")] = "event",
-    ref: Annotated[
-        str | None,
-        typer.Option(help="Column of log-probabilities under the reference policy; default: all candidates alike.", show_default=False),
-    ] = None,
-    prompt: Annotated[str, typer.Option(help="Column that tells prompts apart: an id or the text.")] = "prompt",
-    betas: Annotated[str, typer.Option(help="Temperatures of Gibbs policies, with commas.")] = "0.1,0.5,1,2,4",
-    ns: Annotated[str, typer.Option(help="Draws of best-of-n policies, with commas.")] = "1,2,4,8,16",
-    out: Annotated[Path, typer.Option(help="Folder for report.html, transfer.json and transfer.md.")] = Path("transfer"),
-    seed: Seed = 0,
+    *,
+    candidates: Annotated[Path, typer.Argument(metavar="CANDIDATES")],
+    reward: Annotated[str, option(DATA)],
+    other: Annotated[str | None, option(DATA)],
+    event: Annotated[str, option(DATA)],
+    ref: Annotated[str | None, option(DATA)],
+    prompt: Annotated[str, option(DATA)],
+    group_by: Annotated[str, option(GROUPS)],
+    betas: Annotated[str, option(MODEL)] = "0.1,0.5,1,2,4",
+    ns: Annotated[str, option(MODEL)] = "1,2,4,8,16",
+    seed: Seed,
+    title: Title,
+    out: Annotated[Path, option(OUTPUT, help="Folder for report.html, transfer.json and transfer.md.")] = Path("transfer"),
 ) -> None:
     """Measure how far groups lie apart once a policy follows the reward: exact Gibbs and best-of-n over given candidates, beside bounds."""
     from evenhand.report.transfer import FILES, KIND
@@ -40,12 +39,13 @@ def transfer(
         candidates,
         reward=reward,
         other=other,
-        group=group,
+        group_by=group_by,
         event=event,
         ref=ref,
         prompt=prompt,
         betas=decimals(betas, "--betas", "0.1,1,4"),
         ns=decimals(ns, "--ns", "1,2,4"),
+        title=title,
         seed=seed,
         command=command(),
     )

@@ -1,19 +1,49 @@
-"""The options that say how DATA is read, written once for all verbs that read it."""
+"""How DATA is read, texts become features and users are grouped: the options of these, written once for all verbs; and what makes a
+function a verb.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
-from evenhand.cli.inputs import assignments, listed
-from evenhand.cli.options import Bad, BadRows, Column, GroupBy, MinStrength, Missing, OnBad, OneUser, Source, WeighStrength
+from typer.models import OptionInfo, ParameterInfo
+
+from evenhand.cli.documented import NONE, parameter
+from evenhand.cli.inputs import assignments, encoder_named, listed
+from evenhand.cli.options import (
+    Bad,
+    BadRows,
+    Cache,
+    Chunked,
+    Columns,
+    Dim,
+    Encoder,
+    GroupBy,
+    LeaveOut,
+    Mentions,
+    Minority,
+    MinStrength,
+    Missing,
+    OnBad,
+    OneUser,
+    Source,
+    Swap,
+    Tfidf,
+    Threshold,
+    WeighStrength,
+    WithPrompt,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from evenhand.core import PreferenceData
+    from evenhand.workflows.grouping import Grouping
+    from evenhand.workflows.prepare import Encoding
 
 
 @dataclass(frozen=True)
@@ -21,7 +51,7 @@ class Rows:
     """How the rows of a file are read."""
 
     source: Source = None
-    column: Column = None
+    columns: Columns = None
     on_bad: Bad = OnBad.error
     one_user: OneUser = False
     min_strength: MinStrength = 0.0
@@ -30,7 +60,7 @@ class Rows:
     def how(self) -> dict[str, Any]:
         """What `load` is given, in words that a document can keep; beyond source, columns and on_bad only what was asked for."""
         asked = {"one_user": self.one_user, "min_strength": self.min_strength, "weigh_strength": self.weigh_strength}
-        columns = assignments(self.column, "--column", "user=annotator_id")
+        columns = assignments(self.columns, "--column", "user=annotator_id")
         return {"source": self.source, "columns": columns, "on_bad": self.on_bad.value, **{k: v for k, v in asked.items() if v}}
 
     def load(self, data: Path) -> PreferenceData:
@@ -43,9 +73,9 @@ class Rows:
 class Reading(Rows):
     """How a file is read whose users have attributes."""
 
+    bad_rows_to: BadRows = None
     group_by: GroupBy = None
     missing: Missing = None
-    bad_rows: BadRows = None
 
     def how(self) -> dict[str, Any]:
         missing = listed(self.missing, "--missing", "nan,N/A") if self.missing else []
@@ -63,7 +93,7 @@ class Reading(Rows):
         from evenhand.data.load import load
 
         loaded = load(
-            data, attributes=self.group_by or (), bad_rows_to=self.bad_rows, numbers=numbers or (), need_texts=not numbers, **self.how()
+            data, attributes=self.group_by or (), bad_rows_to=self.bad_rows_to, numbers=numbers or (), need_texts=not numbers, **self.how()
         )
         if mentions is None and swap is None and not leave_out:
             return loaded
@@ -72,25 +102,92 @@ class Reading(Rows):
         return with_events(loaded, mentions, swap, leave_out or ())
 
 
-def reads(verb: Callable[..., None]) -> Callable[..., None]:
-    """A verb whose parameter `reading` stands for the options of its class: they are in its signature instead."""
-    hints = get_type_hints(verb, include_extras=True)
-    kind = hints.pop("reading")
-    options = get_type_hints(kind, include_extras=True)
-    fresh = [inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=options[f.name]) for f in fields(kind)]
-    own = [
-        p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name])
-        for p in inspect.signature(verb).parameters.values()
-        if p.name != "reading"
-    ]
-    place = list(inspect.signature(verb).parameters).index("reading")
+@dataclass(frozen=True)
+class Grouped(Reading):
+    """How a file is read whose users are in groups, by attributes or by support."""
 
-    @wraps(verb)
-    def told(**given: Any) -> None:
-        asked = {p.name: given.pop(p.name) for p in fresh if p.name in given}
-        verb(reading=kind(**asked), **given)
+    minority: Minority = 0.2
+    threshold: Threshold = None
 
-    parameters = [*own[:place], *fresh, *own[place:]]
-    told.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    told.__annotations__ = {p.name: p.annotation for p in parameters}
-    return told
+    def grouping(self) -> Grouping:
+        from evenhand.workflows.grouping import Grouping
+
+        return Grouping(self.group_by or (), self.threshold, self.minority)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """How texts become features."""
+
+    encoder: Encoder = "minilm"
+    chunked: Chunked = True
+    with_prompt: WithPrompt = False
+    tfidf: Tfidf = True
+    dim: Dim = None
+    cache: Cache = None
+
+    def encoding(self) -> Encoding:
+        from evenhand.workflows.prepare import Encoding
+
+        return Encoding(encoder_named(self.encoder, self.chunked), self.with_prompt, self.tfidf, self.dim, self.cache)
+
+
+@dataclass(frozen=True)
+class Events:
+    """Which pairs constraints compare."""
+
+    mentions: Mentions = None
+    swap: Swap = None
+    leave_out: LeaveOut = None
+
+    def files(self) -> dict[str, Any]:
+        return {"mentions": self.mentions, "swap": self.swap, "leave_out": self.leave_out}
+
+
+SETS = (Rows, Reading, Grouped, Encoded, Events)
+
+
+def verb(function: Callable[..., None]) -> Callable[..., None]:
+    """The verb as the command line takes it: a parameter whose type is one of SETS stands for the options of that class, and an option without
+    help or default has those of the workflow's parameter of its name.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    hints.pop("return", None)
+    options: list[inspect.Parameter] = []
+    sets = {name: kind for name, kind in hints.items() if kind in SETS}
+    for p in inspect.signature(function).parameters.values():
+        if p.name not in sets:
+            options.append(p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name]))
+            continue
+        types = get_type_hints(sets[p.name], include_extras=True)
+        options += [p.replace(name=f.name, default=f.default, annotation=types[f.name]) for f in fields(sets[p.name])]
+    options = [_documented(function.__name__, p) for p in options]
+
+    @wraps(function)
+    def run(**given: Any) -> None:
+        values = {p.name: p.default for p in options if p.default is not p.empty} | given
+        for name, kind in sets.items():
+            values[name] = kind(**{f.name: values.pop(f.name) for f in fields(kind)})
+        function(**values)
+
+    run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in options}
+    return run
+
+
+def _documented(name: str, p: inspect.Parameter) -> inspect.Parameter:
+    """The option with the workflow's help where it has none of its own, and with its default where it has none either."""
+    if get_origin(p.annotation) is not Annotated:
+        return p
+    kind, *more = get_args(p.annotation)
+    said = parameter(name, p.name)
+    default = p.default
+    if default is p.empty and said.default is not NONE:
+        default = None if said.default == () else said.default
+    info: ParameterInfo = copy(next(m for m in more if isinstance(m, ParameterInfo)))
+    info.help = info.help or said.help
+    if list in (get_origin(part) for part in (kind, *get_args(kind))) and isinstance(info, OptionInfo):
+        info.help += " May be repeated."
+    if isinstance(info, OptionInfo) or default is p.empty:
+        info.show_default = default not in (p.empty, None, False, "")
+    return p.replace(default=default, annotation=Annotated[kind, info])

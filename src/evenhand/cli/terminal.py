@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,24 +42,6 @@ def say(*parts: Any) -> None:
 def tell(text: str) -> None:
     """Print on stderr, likewise."""
     print(visible(text), file=sys.stderr)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Any]:
-    """A progress bar on stderr, one line a stage."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:8}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        stages: dict[str, Any] = {}
-
-        def progress(what: str, done: int, total: int) -> None:
-            if what not in stages:
-                stages[what] = bar.add_task(what, total=total)
-            bar.update(stages[what], completed=done, total=total)
-
-        yield progress
 
 
 def finish(report: Report, path: Path) -> None:

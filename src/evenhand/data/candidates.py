@@ -46,7 +46,7 @@ def read_candidates(path: Path, prompt: str, group: str, columns: Sequence[str],
         if name not in have:
             shown = ", ".join(have[:20]) or "none"
             raise DataError(f"there is no column '{name}' (columns: {shown})", expected=f"a column '{name}'", remedy="name the right column "
-                            "(--prompt, --group, --event, --reward, --other, --ref)", file=path.name)  # fmt: skip
+                            "(--prompt, --group-by, --event, --reward, --other, --ref)", file=path.name)  # fmt: skip
     prompts, names = Store(), Store()
     places: list[tuple[str, np.ndarray]] = []
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []

@@ -37,22 +37,30 @@ def load(
     need_texts: bool = True,
     one_user: bool = False,
     missing: Sequence[str] = (),
-    min_strength: float = 0,
+    min_strength: float = 0.0,
     weigh_strength: bool = False,
     seed: int = 0,
 ) -> PreferenceData:
     """Read, check and index preferences.
 
-    path: a file (JSONL, JSON, CSV, TSV, Parquet, Arrow, each also .gz, .zst; Excel, SQLite or DuckDB, with ::SHEET, ::TABLE or ::SELECT … behind
-    the name where there are several), a folder (Hugging Face datasets, Polis, CREHate, PRISM), or a table in memory (a list of dictionaries,
-    a data frame of pandas or polars, a datasets.Dataset, a pyarrow.Table).
-    source: the format's name (a file in data/sources/); None = told from the columns. columns: canonical → name in the file.
-    on_bad: "error" raises at the first bad row; "skip" counts bad rows by reason and group and lists them in bad_rows_to (CSV, no text).
-    attributes: columns with one value a user. numbers: numeric columns to keep, finite in every row; of ratings, votes and choices (reward for
-    reward_a and reward_b) each number becomes two, NAME_chosen and NAME_rejected. need_texts=False: prompt, chosen and rejected may be absent, or be ids.
-    one_user: all rows are one user's, for files that do not say whose they are. missing: values of attributes that stand for no value.
-    min_strength: of graded choices, those weaker than this become ties; weigh_strength: their strength becomes the pair's weight.
-    seed: of the sources that draw pairs (see each source).
+    Args:
+        path: a file (JSONL, JSON, CSV, TSV, Parquet, Arrow, each also .gz, .zst; Excel, SQLite or DuckDB, with ::SHEET, ::TABLE or ::SELECT …
+            behind the name where there are several), a folder (Hugging Face datasets, Polis, CREHate, PRISM), or a table in memory (a list of
+            dictionaries, a data frame of pandas or polars, a datasets.Dataset, a pyarrow.Table).
+        source: Format of DATA; told from its columns when left out. Or one from outside: ./FILE.py:NAME of a Source, or of its parse.
+        columns: Columns under other names, such as user=annotator_id.
+        on_bad: What to do with a bad row: error stops at the first one, skip counts them by reason and group.
+        bad_rows_to: CSV for the numbers of skipped rows and the reasons.
+        attributes: columns with one value a user.
+        numbers: numeric columns to keep, finite in every row; of ratings, votes and choices (reward for reward_a and reward_b) each number
+            becomes two, NAME_chosen and NAME_rejected.
+        need_texts: False: prompt, chosen and rejected may be absent, or be ids.
+        one_user: All rows are one user's, where DATA does not say whose they are.
+        missing: Attribute values that stand for none: nan,N/A,None.
+        min_strength: Graded choices weaker than this are ties: 1 slightly, 2 better, 3 much better.
+        weigh_strength: Let the strength of a graded choice be the weight of its pair.
+        seed: of the sources that draw pairs (see each source).
+
     Raises DataError with file, line, column, value, expectation and remedy; EvenhandError for wrong arguments.
     """
     if on_bad not in ("error", "skip"):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evenhand.core import DataError, EvenhandError
+from evenhand.core import DataError, EvenhandError, clip
 from evenhand.data.reading import COMPRESSED, FORMATS, Input, describe, head, read, shards
 from evenhand.data.reading_text import Keep
 from evenhand.data.source import TEXTS, Source, every, guessed, is_label, missing_column, named
@@ -141,6 +142,12 @@ def _canonical(file: Input, renames: Mapping[str, str]) -> tuple[frozenset[str],
     if not names:
         raise _nothing(file)
     for canonical, name in renames.items():
+        if name not in names and canonical in names and any(name in (*s.required, *s.optional) for s in every().values()):
+            raise DataError(
+                f"there is no column '{clip(name)}', but there is one called '{clip(canonical)}': the two names are turned round",
+                expected=f"{clip(name)}, then the name in the file", remedy=f"turn them: --column {shlex.quote(f'{name}={canonical}')}",
+                file=file.name, line=1,
+            )  # fmt: skip
         if name not in names:
             raise missing_column(name, names, file.name, f"the column named for '{canonical}'", canonical, first=first)
     return frozenset(names) | frozenset(renames), {**first, **{c: first.get(name) for c, name in renames.items()}}

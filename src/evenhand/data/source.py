@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import pkgutil
 import re
 import shlex
@@ -17,6 +18,7 @@ from evenhand.core import DataError, EvenhandError, Judgements
 from evenhand.data import columns, sources
 from evenhand.data.pairing import Drawn
 from evenhand.data.rows import Batch
+from evenhand.parts import installed, part
 
 TEXTS = frozenset({"prompt", "chosen", "rejected"})  # may be absent from a table that is only audited by its score columns
 
@@ -86,13 +88,28 @@ def every() -> dict[str, Source]:
 
 
 def named(name: str) -> Source:
-    """The source of that name; an error names the nearest."""
+    """The source of that name, or one from outside the package (see `evenhand.parts`); an error names the nearest."""
     known = every()
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, 1)
+    if (found := part("sources", name)) is not None:
+        return _from_outside(found, name.rpartition(":")[2])
+    near = difflib.get_close_matches(name, [*known, *installed("sources")], 1)
     remedy = f"perhaps '{near[0]}' is meant" if near else "leave the source out, and it is told from the columns"
     raise EvenhandError(f"Unknown source '{name}'. Expected: one of {', '.join(known)}. To do: {remedy}")
+
+
+def _from_outside(found: Any, name: str) -> Source:
+    """A `Source` as it is; a function that turns batches into batches of pairs as one, whose first line of docstring is the summary."""
+    if isinstance(found, Source):
+        return found
+    if not inspect.isfunction(found) or len(inspect.signature(found).parameters) != 3:
+        raise EvenhandError(
+            f"{name} is no source. Expected: a Source, or a function parse(batches, sides, seed) that gives batches with the columns "
+            "user, prompt, chosen, rejected. To do: see data/sources/table.py for one."
+        )
+    summary = (inspect.getdoc(found) or name).splitlines()[0]
+    return Source(name, summary, (), (), lambda names, first: True, found, (), pattern=".*")
 
 
 def guessed(names: Iterable[str], first: Mapping[str, Any], file: str, need_texts: bool) -> Source:

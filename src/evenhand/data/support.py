@@ -143,7 +143,7 @@ def attribute_labels(data: PreferenceData, name: str) -> tuple[np.ndarray, tuple
     if name not in data.attributes:
         near = difflib.get_close_matches(name, list(data.attributes), n=1)
         has = ", ".join(f"'{a}'" for a in data.attributes) or "none"
-        remedy = f"did you mean '{near[0]}'?" if near else "name one of these, or load the table with that column as an attribute"
+        remedy = f"did you mean '{near[0]}'?" if near else f"name one of these, or load(path, attributes=[{name!r}])"
         raise DataError(f"no user attribute '{name}'", expected=f"one of the attributes of the data ({has})", remedy=remedy)
     values = np.asarray(data.attributes[name], dtype=object)
     distinct = sorted({str(v) for v in values} - {""})

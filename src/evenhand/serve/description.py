@@ -36,6 +36,8 @@ class ArrayRecord(Strict):
 class HeadRecord(Strict):
     name: str
     settings: dict[str, Any]  # typed by the head's own dataclass
+    source: Annotated[str, Field(max_length=500)] | None = None  # of a head from outside the package: where its class came from
+    sha256: list[Sha256] | None = None  # of its code
 
 
 class NoEncoder(Strict):

@@ -15,6 +15,7 @@ from torch import Tensor
 from evenhand.core import DataError, EvenhandError, Head, History, Scorer, clip
 from evenhand.encode.encoder import TextEncoder
 from evenhand.encode.projection import FeatureMap
+from evenhand.parts import head_class
 from evenhand.serve.encoder_record import encoder_of, record_of
 from evenhand.serve.reads import what_is_read
 from evenhand.serve.saved import DESCRIPTION, SavedModel, load_model, save_model
@@ -56,12 +57,18 @@ class RewardModel:
         return self.with_prompt
 
     @classmethod
-    def load(cls, folder: str | Path, encoder: TextEncoder | None = None) -> RewardModel:
-        """The model that `save` wrote; `reads_prompts` says whether prompts count. encoder: given only if the one the model was trained on lies elsewhere now.
+    def load(cls, folder: str | Path, encoder: TextEncoder | None = None, head: type | str | None = None) -> RewardModel:
+        """The model that `save` wrote; `reads_prompts` says whether prompts count.
 
-        Raises DataError if anything in the folder changed, or if the encoder at hand is not the one the model was trained on.
+        Args:
+            folder: of a saved model.
+            encoder: given only if the one the model was trained on lies elsewhere now.
+            head: a head from outside the package, as its class or as ./FILE.py:NAME; the folder alone never makes code run.
+
+        Raises DataError if anything in the folder changed, if the encoder at hand is not the one the model was trained on, and if its head
+        is from outside the package and not given.
         """
-        saved, file = load_model(folder), Path(folder) / DESCRIPTION
+        saved, file = load_model(folder, head_class(head) if isinstance(head, str) else head), Path(folder) / DESCRIPTION
         try:
             feature_map = FeatureMap.from_state(*saved.features)
         except (KeyError, TypeError, ValueError) as error:

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 import evenhand.models
 from evenhand.core import DataError, Head, clip
+from evenhand.parts import built_in, origin, sources
 from evenhand.serve.description import LARGEST, LONGEST_LOOP, check
 from evenhand.writing import alone, part, stage, sync
 
@@ -44,7 +45,8 @@ AGAIN = "save the model again, or copy the folder again from where it came"
 
 @dataclass(frozen=True)
 class SavedModel:
-    """What a folder holds. head: a frozen dataclass of models/, which built `scorer`, for features of `dim` coordinates.
+    """What a folder holds. head: a frozen dataclass of models/, or from outside the package, which built `scorer`, for features of `dim`
+    coordinates.
 
     features: arrays and settings of the feature map. encoder: what is needed to load the encoder again. facts: how it was trained
     (method, seed, ...; plain JSON values; no user's id or text belongs there).
@@ -70,8 +72,8 @@ def heads() -> dict[str, type]:
 def save_model(folder: str | Path, model: SavedModel) -> None:
     """Write `model` into `folder` (made, or replaced if it holds a saved model as it was saved and nothing else), all of it or nothing.
 
-    Raises DataError if the folder holds anything else, or a model that was changed since, if a weight is not finite, if the head is not one of models/, and if a setting
-    or fact is no JSON value.
+    Raises DataError if the folder holds anything else, or a model that was changed since, if a weight is not finite, if the head cannot be
+    told from others, and if a setting or fact is no JSON value.
     """
     place = Path(folder).resolve()
     arrays = _flatten(model)
@@ -90,16 +92,21 @@ def save_model(folder: str | Path, model: SavedModel) -> None:
         ) from error
 
 
-def load_model(folder: str | Path) -> SavedModel:
-    """Read a folder written by `save_model`. Raises DataError, saying what was found and expected, if anything in it changed."""
+def load_model(folder: str | Path, head: type | None = None) -> SavedModel:
+    """Read a folder written by `save_model`. Raises DataError, saying what was found and expected, if anything in it changed.
+
+    head: the class of the model's head where that is from outside the package. A folder never makes anything run: such a model is refused
+    unless its head is given, and is the one it was saved with.
+    """
     place = Path(folder)
     with alone(place) if place.is_dir() else nullcontext():
         said = _read_description(place / DESCRIPTION)
         arrays = _read_arrays(place / ARRAYS, said)
-    head = _head(said["head"], place / DESCRIPTION)
-    scorer = _scorer(head, said["dim"], {n.removeprefix("scorer."): a for n, a in arrays.items() if n.startswith("scorer.")}, place)
+    kind = _kind(said["head"], head, place / DESCRIPTION)
+    built = _head(said["head"], kind, place / DESCRIPTION)
+    scorer = _scorer(built, said["dim"], {n.removeprefix("scorer."): a for n, a in arrays.items() if n.startswith("scorer.")}, place)
     features = {n.removeprefix("features."): a.numpy() for n, a in arrays.items() if n.startswith("features.")}
-    return SavedModel(head, said["dim"], scorer, (features, said["features"]), said["encoder"], said["facts"])
+    return SavedModel(built, said["dim"], scorer, (features, said["features"]), said["encoder"], said["facts"])
 
 
 # ---- writing
@@ -117,12 +124,15 @@ def _flatten(model: SavedModel) -> dict[str, Tensor]:
 
 def _describe(model: SavedModel, arrays: Mapping[str, Tensor], data: bytes) -> dict[str, Any]:
     name = type(model.head).__name__
+    outside: dict[str, Any] = {}
     if heads().get(name) is not type(model.head):
-        remedy = "put its file into evenhand/models/, so that it can be built again"
-        raise DataError("Unknown head", expected=f"one of {', '.join(sorted(heads()))}", remedy=remedy, value=name)
+        if built_in(model.head) or not is_dataclass(model.head) or "<locals>" in type(model.head).__qualname__:
+            remedy = "define it as a frozen dataclass at the top of a file or package of your own"
+            raise DataError("Unknown head", expected=f"one of {', '.join(sorted(heads()))}", remedy=remedy, value=name)
+        outside = {"source": origin(type(model.head)), "sha256": sources(model.head)}
     return {
         "format": FORMAT,
-        "head": {"name": name, "settings": dict(vars(model.head))},
+        "head": {"name": name, "settings": dict(vars(model.head)), **outside},
         "dim": model.dim,
         "encoder": dict(model.encoder),
         "features": dict(model.features[1]),
@@ -270,11 +280,35 @@ def _shown(array: Mapping[str, Any] | None) -> str:
     return "missing" if array is None else f"{array['type']} {array['shape']}"
 
 
-def _head(said: Mapping[str, Any], file: Path) -> Head:
-    known = heads()
-    if said["name"] not in known:
-        _unknown("head", said["name"], known, file)
-    kind = known[said["name"]]
+def _kind(said: Mapping[str, Any], given: type | None, file: Path) -> type:
+    """The class of the head: one of models/ by name, or the one given, where the description means it."""
+    source, known = said.get("source"), heads()
+    if source is None:
+        if given is not None and known.get(said["name"]) is not given:
+            raise DataError(
+                f"The model's head is {clip(said['name'])} of evenhand itself", expected=f"not {given.__name__}",
+                remedy="load the model without a head", file=str(file),
+            )  # fmt: skip
+        if said["name"] not in known:
+            _unknown("head", said["name"], known, file)
+        return known[said["name"]]
+    if given is None or given.__name__ != said["name"]:
+        raise DataError(
+            f"The model's head, {clip(said['name'])}, is from outside evenhand ({clip(source)}), and a model's folder never makes code run"
+            + ("" if given is None else f"; {given.__name__} was given"),
+            expected="that head, from a file or package that you trust",
+            remedy=f"name it: --head ./FILE.py:{clip(said['name'])} (in Python RewardModel.load(folder, head={clip(said['name'])}))",
+            file=str(file),
+        )  # fmt: skip
+    if not set(sources(given)) <= set(said.get("sha256") or ()):
+        raise DataError(
+            f"The code of head {given.__name__} is not the one that the model was saved with", expected=f"{clip(source)} as it was then",
+            remedy="bring that version back, or train again with this one", file=str(file),
+        )  # fmt: skip
+    return given
+
+
+def _head(said: Mapping[str, Any], kind: type, file: Path) -> Head:
     defaults = {f.name: f.default for f in fields(kind)}
     for name in said["settings"]:
         if name not in defaults:

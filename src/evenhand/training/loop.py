@@ -19,6 +19,7 @@ from evenhand.training.episodes import dropout_mask, episodes
 from evenhand.training.replicas import ModelStack, SingleModel
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, mean_over_users, only_present
+from evenhand.training.watched import epochs
 
 PairLoss = Callable[..., Tensor]  # (margins [n], rows of train [n], *hyperparameters of the loss) → one loss a pair [n]
 Rise = Callable[[Tensor, Tensor, Pairs], Tensor]  # (margins [r, n] of valid in an epoch, in the one kept, valid) → [r], below 0 = better
@@ -166,7 +167,7 @@ def descend(
     held_out = only_present(valid)
     margin = model.margins(held_out)
     best = _BestEpochs(model, margin, measure(margin), rises, valid, 0.0 if excess is None else float("inf"))
-    for epoch in range(1, schedule.max_epochs + 1):
+    for epoch in epochs(schedule.max_epochs):
         start, active, total, scored = time.perf_counter(), model.active, torch.zeros(len(model.active)), 0
         for history, batch, rows in episodes(train, schedule, generator, strata):
             keep = dropout_mask(len(rows), train.items.shape[1], schedule.dropout, generator)

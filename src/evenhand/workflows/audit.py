@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,51 +20,131 @@ from evenhand.data.support import Support
 from evenhand.report.report import Report
 from evenhand.workflows.assignments import Assignment
 from evenhand.workflows.events import examined
-from evenhand.workflows.facts import FORMULAS, LIMITS, facts, joined, limits, model_hash, split_digest
+from evenhand.workflows.facts import LIMITS, facts, joined, limits, model_hash, split_digest
+from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
 from evenhand.workflows.grouping import support_of
+from evenhand.workflows.progress import Progress, shown, silent
+from evenhand.workflows.score_columns import no_scores
 from evenhand.workflows.score_facts import score_facts
 from evenhand.workflows.settings import AuditSettings
+
+if TYPE_CHECKING:
+    from evenhand.serve.reward_model import RewardModel
 
 HALVES = (0.5, 0.0, 0.5)  # of the prompts: support is computed on one half, the model judged on the other
 
 
+Ask = Callable[[Sequence[str], Sequence[str], Sequence[str]], Any]  # (prompts, responses, users) → one reward each
+
+
 def audit(
-    data: PreferenceData,
+    data: Any,
+    scores: str | Sequence[str] | np.ndarray | None = None,
     *,
-    model: str | Path | None = None,
-    scores: Sequence[str] | str | None = None,
+    model: RewardModel | str | Path | Ask | None = None,
+    head: Any = None,
+    group_by: GroupBy = None,
+    tolerance: float = 0.05,
+    require: Sequence[str] = (),
+    constraints: Constraints = (),
+    metrics: Metrics = (),
+    name: str = "",
+    title: str = "",
+    note: str = "",
+    simulated: bool = False,
+    assignments: str | Path | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
     cache: Path | None = None,
-    **asked: Any,
+    command: str = "",
+    progress: Progress | None = None,
 ) -> Report:
-    """Audit a saved model's folder, or one or two score columns of the data: margins, or rewards of chosen and rejected.
+    """Audit a reward model: one that was saved, one in memory, any function that scores texts, or any that left its scores in the data.
 
-    Further arguments are the fields of `AuditSettings`: grouping, tolerance, require, resamples, seed, simulated, assignments.
+        evenhand.audit("choices.jsonl", scores=("reward_chosen", "reward_rejected"), group_by="country")
+        evenhand.audit(data, model="out/model")
+        evenhand.audit(data, model=lambda prompts, responses, users: my_model(prompts, responses))
+
+    Args:
+        data: what `load` gives, or what it takes: a path or a table in memory.
+        scores: Column of margins, or two: CHOSEN,REJECTED rewards; or an array, one margin or two rewards a pair, in the order of the pairs.
+        model: Folder of a saved model, a RewardModel, or a function of prompts, responses and users (lists of text) that gives their rewards.
+        head: Head of a saved model that is from outside the package: ./FILE.py:NAME, or its class.
+        group_by: Attribute column to group users by; several: intersection. Default: the users with the lowest support against the others.
+        tolerance: Largest accepted accuracy gap between groups: 0.05 is 5 points.
+        require: Further requirements, such as 'gain(minority)>=0'.
+        constraints: Largest gaps of event rates: dp=0.05, eo=0.05 or cf=0.05.
+        metrics: Further metrics: ./FILE.py:NAME of a function of margins, an entry point's name, or the function.
+        name: What the model is called in the report.
+        title: Title of the report.
+        note: A sentence for the reader of the report.
+        simulated: Say in the report that the users are simulated.
+        assignments: CSV for every user's id, group and support: private, so only where you ask.
+        resamples: Draws of the bootstrap.
+        seed: Seed of splits, training and resampling.
+        cache: Folder for text vectors; default: the user's cache folder.
+        command: what the report gives as the command that reproduces it.
+        progress: called with (what, done, of how many); None shows a bar in a terminal or notebook, and else a line on stderr every 30 s.
+
+    Raises EvenhandError, with what was found, what was expected and what to do, on wrong arguments and on data without pairs to judge.
     """
-    must_be_data(data)
+    if callable(scores):
+        raise EvenhandError("Found a function as scores. Expected: columns or an array there. To do: audit(data, model=function).")
+    if model is None and scores is None and isinstance(data, str | Path):
+        raise no_scores(Path(data))
+    named = scores_named(scores)
+    grouping = grouping_of(group_by)
+    data = read(data, attributes=grouping.attributes, numbers=named)
+    if (model is None) == (scores is None):
+        found = "neither a model nor scores" if model is None else "both a model and scores"
+        raise EvenhandError(f"Found {found}. Expected: one of them. To do: {_candidates(data) if model is None else 'leave one out.'}")
+    settings = AuditSettings(
+        grouping, tolerance, several(require), resamples, seed, simulated, command, constraints_of(constraints), assignments,
+        all_metrics(metrics), name, title, note,
+    )  # fmt: skip
+    if scores is not None:
+        return audit_scores(data, named or scores, settings)
+    with shown(progress) as told:
+        if callable(model):
+            ask = model
+            return audit_scores(data, lambda some: _rewards(ask, some, told), settings)
+        from evenhand.serve.reward_model import RewardModel
+
+        if isinstance(model, RewardModel):
+            return audit_model(data, model, settings, cache, "in memory", told)
+        if not isinstance(model, str | Path):
+            expected = "a folder, a RewardModel, or a function of prompts, responses and users"
+            raise EvenhandError(f"Found {type(model).__name__} as model. Expected: {expected}. To do: give one of these.")
+        return audit_model(data, RewardModel.load(model, head=head), settings, cache, Path(model).name, told)
+
+
+def scores_named(scores: Any) -> tuple[str, ...]:
+    """The columns, where scores are given by name ("chosen,rejected" are two); () for none and for arrays."""
     if isinstance(scores, str):
-        scores = [name.strip() for name in scores.split(",")]
-    if model is not None and scores is None:
-        return audit_model(data, model, AuditSettings(**asked), cache)
-    if model is None and scores is not None:
-        return audit_scores(data, scores, AuditSettings(**asked))
-    found = "neither a model nor scores" if model is None else "both a model and scores"
-    raise EvenhandError(f"Found {found}. Expected: one of them. To do: name a saved model's folder, or score columns of the data.")
+        return tuple(name.strip() for name in scores.split(","))
+    return tuple(scores) if isinstance(scores, Sequence) and len(scores) and all(isinstance(s, str) for s in scores) else ()
 
 
-def must_be_data(data: object) -> None:
-    """Raises EvenhandError for anything but loaded data, such as a path."""
-    if not isinstance(data, PreferenceData):
-        raise EvenhandError(f"Found {type(data).__name__} as data. Expected: PreferenceData. To do: data = evenhand.load(path).")
+def _candidates(data: PreferenceData) -> str:
+    known = ", ".join(sorted(data.numbers))
+    return "name a saved model's folder, or score columns of the data" + (f" (it has {known})." if known else ".")
 
 
-def audit_scores(data: PreferenceData, scores: Sequence[str], settings: AuditSettings) -> Report:
-    """Audit a model by its score columns.
+Given = Sequence[str] | np.ndarray | Callable[[PreferenceData], np.ndarray]  # columns, one or two numbers a pair, or what finds two a pair
+
+
+def audit_scores(data: PreferenceData, scores: Given, settings: AuditSettings) -> Report:
+    """Audit a model by its scores: columns, an array in the order of the pairs, or a function of the data.
 
     A user's own choices must not decide both his or her support and how well he or she is served: the same noise would link the two. So
     test rows of a split column are audited, and support comes from train and validation rows; without a split column, prompts (or, with few,
     responses) are dealt to two halves. Groups by attributes need no such split for the verdict: then all rows are audited, and the
     support curve alone is drawn from halves. Raises DataError when a column was not loaded (`numbers=`).
     """
+    if not (callable(scores) or isinstance(scores, np.ndarray)) and not scores_named(scores):
+        scores = np.asarray(scores)
+    if isinstance(scores, np.ndarray):
+        data, scores = _with_array(data, scores), scores_of(scores)
     dealt, tested, known, where = _halves(data, settings.seed)
     support = support_of(dealt, known, whole=data)
     groups = settings.grouping.groups(data, support)
@@ -73,16 +153,32 @@ def audit_scores(data: PreferenceData, scores: Sequence[str], settings: AuditSet
     given = data.split is not None and (data.split >= 0).any()
     whole = bool(settings.grouping.attributes) and not given
 
+    found: dict[int, PreferenceData] = {}
+
+    def scored(some: PreferenceData) -> tuple[PreferenceData, Sequence[str]]:
+        """The data with the columns of its scores; a function is asked once."""
+        if not callable(scores):
+            return some, scores
+        if id(some) not in found:
+            found[id(some)] = replace(some, numbers={**some.numbers, **dict(zip(REWARDS, scores(some).T))})
+        return found[id(some)], REWARDS
+
     def judged(data: PreferenceData, rows: np.ndarray, split: str) -> Outcomes:
-        margin = margins_of(data, scores)[rows]
-        return outcomes_of(data.take(rows), margin, model=" - ".join(scores), split=split, texts_are_ids=not _has_texts(data))
+        known, columns = scored(data)
+        margin = margins_of(known, columns)[rows]
+        model = settings.name or (" - ".join(columns) if not callable(scores) else "function")
+        return outcomes_of(data.take(rows), margin, model=model, split=split, texts_are_ids=not _has_texts(data))
 
     curve = judged(dealt, tested, where)
     used, rows = (data, np.ones(len(data), bool)) if whole else (dealt, tested)
     outcomes = judged(data, rows, "all rows") if whole else curve
     left = Exclusions(len(used), int(rows.sum()), {"serve for support, or in no scored part": int((~rows).sum())} if not rows.all() else {})
-    more = {"scores": ", ".join(scores), "support from": f"{int(known.sum()):,} pairs, none of which is in the support curve"}
-    more |= score_facts(used, scores, margins_of(used, scores))
+    used, columns = scored(used)
+    more = {
+        "scores": "a function of texts" if callable(scores) else ", ".join(columns),
+        "support from": f"{int(known.sum()):,} pairs, none of which is in the support curve",
+    }
+    more |= score_facts(used, columns, margins_of(used, columns))
     events = settings.grouping.events(used, groups) if settings.constraints else None
     limited = examined(settings, None, outcomes, None if events is None else events.take(rows))
     return _report(used, outcomes, curve, groups, support, left, more, settings, limited)
@@ -111,6 +207,55 @@ def _has_texts(data: PreferenceData) -> bool:
     return any(" " in data.texts[r].strip() for r in rows)
 
 
+REWARDS = ("reward_chosen", "reward_rejected")  # columns of what a function or an array gives
+
+
+def scores_of(array: np.ndarray) -> tuple[str, ...]:
+    """Names for the columns of an array of scores."""
+    return ("margin",) if array.ndim == 1 else REWARDS
+
+
+def _with_array(data: PreferenceData, array: np.ndarray) -> PreferenceData:
+    """The data with margins [n], or rewards [n, 2] of chosen and rejected, as columns."""
+    if data.judgements is not None:
+        raise EvenhandError(
+            "Found an array of scores for data whose pairs are drawn from judgements, anew in each deal. Expected: a column of the table, with "
+            "one number a response. To do: write the scores into the table, and name the column."
+        )
+    array = np.asarray(array)
+    if array.shape not in ((len(data),), (len(data), 2)) or not np.issubdtype(array.dtype, np.number) or not np.isfinite(array).all():
+        found = f"{array.dtype} of shape {array.shape}" if np.issubdtype(array.dtype, np.number) else f"values of type {array.dtype}"
+        raise EvenhandError(
+            f"Found scores {found}{', not all finite' if array.shape[:1] == (len(data),) else ''}. Expected: finite numbers of shape ({len(data)},), margins, or "
+            f"({len(data)}, 2), rewards of chosen and rejected, in the order of the pairs. To do: score data's own pairs, in their order."
+        )
+    columns = array.astype(np.float64).reshape(len(data), -1).T
+    return replace(data, numbers={**data.numbers, **dict(zip(scores_of(array), columns))})
+
+
+AT_ONCE = 512  # texts that a function is asked about at once
+
+
+def _rewards(ask: Ask, data: PreferenceData, progress: Progress) -> np.ndarray:
+    """Rewards float64[n, 2] of chosen and rejected, each distinct (prompt, response, user) asked about once."""
+    if (data.chosen < 0).any():
+        raise DataError("the data has no texts", expected="chosen and rejected texts to score", remedy="bring a table with texts")
+    rows = np.stack([np.tile(data.prompt, 2), np.concatenate([data.chosen, data.rejected]), np.tile(data.user, 2)])
+    distinct, place = np.unique(rows.astype(np.int64), axis=1, return_inverse=True)
+    out = np.empty(distinct.shape[1])
+    for at in range(0, len(out), AT_ONCE):
+        progress("score", at, len(out))
+        prompt, response, user = (part[at : at + AT_ONCE].tolist() for part in distinct)
+        given = [data.texts[p] if p >= 0 else "" for p in prompt], [data.texts[r] for r in response], [data.users[u] for u in user]
+        rewards = np.asarray(ask(*given), np.float64)
+        if rewards.shape != (len(user),) or not np.isfinite(rewards).all():
+            what = "rewards that are not finite" if rewards.shape == (len(user),) else f"rewards of shape {rewards.shape}"
+            raise EvenhandError(f"The function gave {what}. Expected: {len(user)} finite numbers, one a response. To do: correct it.")
+        out[at : at + AT_ONCE] = rewards
+    progress("score", len(out), len(out))
+    return out[place.ravel()].reshape(2, -1).T
+
+
 def margins_of(data: PreferenceData, scores: Sequence[str]) -> np.ndarray:
     """Margins float64[n] from one margin column or two reward columns."""
     if len(scores) == 1 and f"{scores[0]}_chosen" in data.numbers:  # the reward of each response, not of each pair
@@ -118,47 +263,52 @@ def margins_of(data: PreferenceData, scores: Sequence[str]) -> np.ndarray:
     missing = [name for name in scores if name not in data.numbers]
     if missing or len(scores) not in (1, 2) or len(set(scores)) < len(scores):
         found = f"score columns {', '.join(missing)} were not loaded" if missing else f"score columns {', '.join(scores)}"
-        remedy = "name them as --scores CHOSEN,REJECTED (in Python: load(..., numbers=[...]))"
+        remedy = f"name them as --scores CHOSEN,REJECTED (in Python load(path, numbers={[*scores]}), or audit the path itself)"
         raise DataError(found, expected="one column of margins, or two different ones: rewards of chosen and of rejected", remedy=remedy)
     return data.numbers[scores[0]] if len(scores) == 1 else data.numbers[scores[0]] - data.numbers[scores[1]]
 
 
-def audit_model(data: PreferenceData, model: str | Path, settings: AuditSettings, cache: Path | None = None) -> Report:
+def audit_model(
+    data: PreferenceData,
+    loaded: RewardModel,
+    settings: AuditSettings,
+    cache: Path | None = None,
+    folder: str = "in memory",
+    progress: Progress = silent,
+) -> Report:
     """Audit a saved model on prompts that are not read as history; users are read from their pairs on the others.
 
     On the very file the model was trained on, its own split is dealt again, so that no training pair is scored; DataError if the file is
     read in another way now. Of another file nobody knows what the model was trained on, and the report says so.
     """
-    from evenhand.serve.reward_model import RewardModel
     from evenhand.workflows.prepare import Encoding, held_out, judged, prepare, stability  # with torch, which score columns do without
 
-    loaded = RewardModel.load(model)
-    own = loaded.facts.get("data") == data.fingerprint
-    seed = int(loaded.facts["seed"]) if own else settings.seed
+    trained_here = loaded.facts.get("data") == data.fingerprint
+    seed = int(loaded.facts["seed"]) if trained_here else settings.seed
     whole = data
-    data, split = deal(whole, seed=seed, shares=loaded.facts.get("shares", DEAL) if own else DEAL)
-    if own and loaded.facts.get("split") != split_digest(split):
+    data, split = deal(whole, seed=seed, shares=loaded.facts.get("shares", DEAL) if trained_here else DEAL)
+    if trained_here and loaded.facts.get("split") != split_digest(split):
         expected = (
             "the same columns, source, --on-bad, --swap and split column as in `evenhand fit`, so that training pairs can be left out"
         )
         raise DataError(
             "the model was trained on this file, read in another way", expected=expected, remedy="repeat the options of the fit"
         )
-    if not own:  # nobody was seen in training: whatever is not scored may be read
+    if not trained_here:  # nobody was seen in training: whatever is not scored may be read
         split = replace(split, history=readable(split), unseen=np.ones(len(data.users), bool))
     test = split.rows(TEST)
     if not test.any():
         raise no_test_pairs()
     encoding = Encoding(loaded.encoder, loaded.with_prompt, cache=cache)
-    ready = prepare(data, split, encoding, settings.grouping, feature_map=loaded.feature_map, seed=seed, whole=whole)
+    ready = prepare(data, split, encoding, settings.grouping, feature_map=loaded.feature_map, seed=seed, whole=whole, progress=progress)
     settings.check(ready.groups)
     settings.assign(data, Assignment(seed, ready.groups, ready.support.values))
     where = (
         f"{held_out(split)}, the model's own split"
-        if own
+        if trained_here
         else f"{'responses' if split.unit == 'responses' else 'prompts'} not read as history; whether the model was trained on them is unknown"
     )
-    title = str(loaded.facts.get("title", "saved model"))
+    title = settings.name or str(loaded.facts.get("title", "saved model"))
     outcomes = judged(ready, loaded.scorer, ready.counted(test), title, where)
     limited = (
         examined(
@@ -169,9 +319,11 @@ def audit_model(data: PreferenceData, model: str | Path, settings: AuditSettings
     )
     left = Exclusions(len(data), int(test.sum()), {"read as history, or in no scored part": int((~test).sum())})
     more = {
-        "model": Path(model).name,
+        "model": folder,
         "model sha256": model_hash(loaded.scorer, loaded.feature_map),
-        "splits": split.rule if own else f"{int(split.history.sum()):,} pairs are read as history, {int(test.sum()):,} are scored.",
+        "splits": split.rule
+        if trained_here
+        else f"{int(split.history.sum()):,} pairs are read as history, {int(test.sum()):,} are scored.",
         "stability": stability(ready, loaded.scorer, test, seed).sentence,
     }
     return _report(
@@ -216,7 +368,14 @@ def _report(
 
     def measured(some: Outcomes) -> Any:
         return examine_model(
-            some, groups, support.values, support.rule, resamples=settings.resamples, seed=settings.seed, exclusions=data.exclusions
+            some,
+            groups,
+            support.values,
+            support.rule,
+            resamples=settings.resamples,
+            seed=settings.seed,
+            exclusions=data.exclusions,
+            metrics=settings.metrics,
         )
 
     found = measured(outcomes)
@@ -224,7 +383,8 @@ def _report(
         found = replace(found, support=measured(curve).support)
     return Report(
         FairnessReport(
-            title=f"Audit of {outcomes.model} on {data.source}",
+            title=settings.title or f"Audit of {outcomes.model} on {data.source}",
+            note=settings.note,
             simulated=settings.simulated,
             requirements=check_requirements(outcomes, groups, settings.require, tolerance=settings.tolerance, seed=settings.seed),
             model=found,
@@ -235,7 +395,7 @@ def _report(
             groups_rule=groups.rule,
             exclusions=exclusions,
             facts=facts(data, settings.seed, more),
-            formulas=FORMULAS,
+            formulas=settings.formulas,
             limits=limits,
             command=settings.command,
             constraints=constraints,

@@ -22,11 +22,13 @@ from evenhand.report.certificate import CertificateReport
 from evenhand.report.public import one_line
 from evenhand.serve.reward_model import RewardModel
 from evenhand.serve.saved import DESCRIPTION
-from evenhand.workflows.audit import must_be_data, no_test_pairs, readable
+from evenhand.workflows.audit import no_test_pairs, readable
 from evenhand.workflows.events import events_of
 from evenhand.workflows.facts import data_digest, events_digest, model_hash, rows_read, split_digest
+from evenhand.workflows.given import grouping_of, read
 from evenhand.workflows.grouping import Grouping
-from evenhand.workflows.prepare import Encoding, Progress, judged, prepare, silent
+from evenhand.workflows.prepare import Encoding, judged, prepare
+from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.sealed import Json, sealed
 
 FORMAT = "evenhand certificate 1"
@@ -77,39 +79,53 @@ class CertificateRequest:
 
 def certify(
     model: str | Path,
-    data: PreferenceData,
+    data: Any,
     notion: Notion,
     gamma: float,
-    delta: float,
+    delta: float = 0.05,
     *,
     decision: str = "soft",
     bound: str = "betting",
-    group_by: Sequence[str] = (),
+    head: Any = None,
+    group_by: str | Sequence[str] | None = None,
     mentions: str | Path | None = None,
     leave_out: Sequence[str] = (),
     unseen_only: bool = False,
-    read: Mapping[str, Any] | None = None,
+    read_as: Mapping[str, Any] | None = None,
     cache: Path | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> CertificateReport:
     """Certify the model in a folder: D <= D_upper with probability 1 - delta, certified where D_upper <= gamma.
 
-    notion: dp, eo or cf. decision: soft (probabilities) or hard (choices). mentions: a file of terms, whose identities are the events;
-    else the data's own events, else the users' groups by `group_by`. Further arguments: see `CertificateRequest`.
+    Args:
+        model: Folder of a saved model.
+        notion: Demographic parity, equalized odds, or counterfactual fairness.
+        gamma: Largest accepted gap, above 0 and at most 1.
+        delta: Probability with which the statement may be wrong.
+        decision: soft: probabilities; hard: choices.
+        bound: Bound on means over users.
+        mentions: JSON file of identities and their terms: the events; else the data's own events, else the users' groups by `group_by`.
+        leave_out: Events that are not compared.
+        unseen_only: Users without a training pair alone.
+        read_as: how the file was read, for whoever reads it again; written into the certificate.
+
+    Parameters that `audit` has, too, mean the same here.
 
     Of the file the model was trained on the certify part is dealt again (`fit(certify_share=...)`, or rows 'certify' of a split column).
     Of another file the rows 'certify' of its split column count, else the test pairs as in `audit`; that training did not see them
     cannot be checked then, and the certificate says so. A history never holds a pair that counts.
     Raises EvenhandError on wrong arguments, without a certify part and without events, TooFewUsers where an event has under 10 users.
     """
-    must_be_data(data)
+    attributes = tuple(grouping_of(group_by).attributes)
+    data = read(data, attributes=attributes)
     terms = None if mentions is None else read_mentions(mentions)
     request = CertificateRequest(
-        notion, gamma, delta, decision, bound, unseen_only, tuple(group_by), tuple(leave_out),
-        None if terms is None else terms.fingerprint, read,
+        notion, gamma, delta, decision, bound, unseen_only, attributes, tuple(leave_out),
+        None if terms is None else terms.fingerprint, read_as,
     )  # fmt: skip
-    loaded = RewardModel.load(model)
-    return issue(loaded, identity(loaded, model, data, request), data, request, terms, cache, progress)
+    loaded = RewardModel.load(model, head=head)
+    with shown(progress) as told:
+        return issue(loaded, identity(loaded, model, data, request), data, request, terms, cache, told)
 
 
 def identity(loaded: RewardModel, folder: str | Path, data: PreferenceData, request: CertificateRequest) -> Json:

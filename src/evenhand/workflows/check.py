@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,16 +12,22 @@ from evenhand.data.doctor import Diagnosis, Finding, Severity, examine
 from evenhand.data.votes import has_texts
 from evenhand.encode.minilm import MiniLM
 from evenhand.encode.unknown import MUCH
-from evenhand.workflows.grouping import Grouping, support_of
+from evenhand.workflows.given import GroupBy, grouping_of, read
+from evenhand.workflows.grouping import support_of
 
 
-def check(data: PreferenceData, attributes: Sequence[str] = ()) -> Diagnosis:
-    """The doctor's findings, by the groups of `attributes`, or by support where none are named; the last finding says by which rule."""
-    groups = Grouping(attributes).groups(data, support_of(data))
+def check(data: Any, group_by: GroupBy = None) -> Diagnosis:
+    """The doctor's findings, by the groups of `group_by`, or by support where none are named; the last finding says by which rule.
+
+    The parameters mean what they mean in `audit`.
+    """
+    grouping = grouping_of(group_by)
+    data = read(data, attributes=grouping.attributes)
+    groups = grouping.groups(data, support_of(data))
     found = examine(data, groups, data.split)
     order: tuple[Severity, ...] = ("error", "warning", "note")
     findings = sorted([*found.findings, *unknown_findings(data, groups)], key=lambda f: order.index(f.severity))
-    remedy = "Training and audits group users by the same rule, on fewer pairs." if not attributes else ""
+    remedy = "Training and audits group users by the same rule, on fewer pairs." if not grouping.attributes else ""
     return replace(found, findings=(*findings, Finding("note", "groups", groups.rule, remedy, int((groups.of_user >= 0).sum()))))
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import evenhand.models
-from evenhand.core import EvenhandError, PreferenceData
+from evenhand.core import EvenhandError, Head, Method
 from evenhand.encode.minilm import MiniLM
+from evenhand.parts import split_head
 from evenhand.report.comparison import ComparisonReport
-from evenhand.workflows import hyperparameters
+from evenhand.workflows import hyperparameters, trials
 from evenhand.workflows.assignments import check_place
-from evenhand.workflows.audit import must_be_data
-from evenhand.workflows.comparing import Comparing, check_tolerance
-from evenhand.workflows.grouping import Grouping
-from evenhand.workflows.prepare import Encoding, Progress, silent
-from evenhand.workflows.trained import references, title
+from evenhand.workflows.comparing import Comparing, check_violation
+from evenhand.workflows.given import GroupBy, Metrics, all_metrics, grouping_of, read
+from evenhand.workflows.prepare import Encoding
+from evenhand.workflows.progress import Progress, shown
+from evenhand.workflows.trained import called, references, title
 from evenhand.workflows.trials import Bench, Entry, assign, check_jobs
 
 EVERYTHING = (
@@ -25,58 +27,65 @@ EVERYTHING = (
 
 
 def compare(
-    data: PreferenceData,
-    methods: Sequence[str] = EVERYTHING,
+    data: Any,
+    methods: Sequence[str | Method | type[Method]] | None = None,
     *,
+    head: str | Head | type[Head] | None = None,
+    tune: int = 4,
     seeds: int = 5,
-    tune_settings: int = 4,
-    out: str | Path = "compare",
-    head: str | None = None,
+    group_by: GroupBy = None,
+    violation: float | None = None,
+    metrics: Metrics = (),
     encoding: Encoding | None = None,
-    grouping: Grouping | None = None,
-    seed: int = 0,
-    resamples: int = 1000,
-    tolerance: float | None = None,
-    jobs: int = 0,
+    out: str | Path = "compare",
+    title: str = "",
+    note: str = "",
     simulated: bool = False,
-    command: str = "",
     assignments: str | Path | None = None,
-    progress: Progress = silent,
+    resamples: int = 1000,
+    seed: int = 0,
+    jobs: int = 0,
+    command: str = "",
+    progress: Progress | None = None,
     say: Callable[[str], None] = lambda note: None,
 ) -> ComparisonReport:
     """Train every method and both references (plain and personalised Bradley-Terry) in `seeds` seeds, and say who serves whom best.
 
-    methods: names as in `fit`; "pafo:lore" is PAFO on LoRe's head. One that is a reference itself has no row of its own, which say is told. tune_settings: how many settings of each, references too, validation
-    chooses among in every seed; the first is the default. head: of methods that have none of their own. out: folder whose subfolder
-    `trials` keeps every finished fit, so that the same call goes on where it was stopped. jobs: processes at once, 0 = one a core. say: is
-    told, before training, what a method cannot do on these data. assignments: CSV for every user's group and support in each seed; private.
-    tolerance: where pairs are in events, the violation of a constraint that the
-    choice must be within, in (0, 1]; None = the gamma of the constrained entries if they share one, else 0.05.
+    A method that is a reference itself has no row of its own, which `say` is told. Parameters that `fit` or `audit` have, too, mean the same here.
+
+    Args:
+        methods: Methods or user models as in `evenhand fit`, with commas; pafo:lore is PAFO on LoRe's head. Default: all.
+        tune: Settings of each method to try on validation in every seed, at most 8; 0 = defaults.
+        seeds: How many seeds, from --seed upwards: each deals the data and trains anew.
+        violation: Largest accepted violation of a constraint, for the choice where pairs are in events; default: the entries' own gamma, else 0.05.
+        out: Folder for the report, and for finished fits: the same command goes on where it stopped.
+        jobs: Processes at once, one thread each; 0 = one a core.
+        say: is told, before training, what a method cannot do on these data.
+
     Raises EvenhandError, before any training, on unknown names and on data without groups, or events, for a method that needs them.
     """
-    must_be_data(data)
-    if seeds < 1 or tune_settings < 0:
-        raise EvenhandError(
-            f"seeds={seeds}, tune={tune_settings}. Expected: at least one seed, and a budget of 0 or more. To do: correct it."
-        )
-    check_tolerance(tolerance)
+    grouping = grouping_of(group_by)
+    data, known = read(data, attributes=grouping.attributes), all_metrics(metrics)
+    if seeds < 1 or tune < 0:
+        raise EvenhandError(f"seeds={seeds}, tune={tune}. Expected: at least one seed, and a budget of 0 or more. To do: correct it.")
+    check_violation(violation)
     if assignments is not None:
         check_place(Path(assignments))
-    budget = max(tune_settings, 1)
-    entries, reference, told = rows(methods, head, budget, say)
-    bench = Bench(data, encoding or Encoding(MiniLM()), grouping or Grouping(), Path(out) / "trials", check_jobs(jobs))
+    entries, reference, budget = rows(EVERYTHING if methods is None else methods, head, max(tune, 1), say)
+    bench = Bench(data, encoding or Encoding(MiniLM()), grouping, Path(out) / "trials", check_jobs(jobs), known)
     numbers = range(seed, seed + seeds)
-    trials = list(bench.run(entries, numbers, progress, say))
+    with shown(progress) as told:
+        found = list(bench.run(entries, numbers, told, say))
     if assignments is not None:
-        assign(Path(assignments), data, trials)
+        assign(Path(assignments), data, found)
     comparing = Comparing(
-        entries, reference, numbers, f"{len(entries)} methods on {data.source}",
-        simulated=simulated, resamples=resamples, command=command, tolerance=tolerance,
+        entries, reference, numbers, title or f"{len(entries)} methods on {data.source}",
+        simulated=simulated, resamples=resamples, command=command, tolerance=violation, metrics=known, note=note,
     )  # fmt: skip
-    return ComparisonReport(comparing.results(data, trials, bench.about() | {"tuned": told}))
+    return ComparisonReport(comparing.results(data, found, bench.about() | {"tuned": budget}))
 
 
-def rows(methods: Sequence[str], head: str | None, budget: int, say: Callable[[str], None]) -> tuple[list[Entry], str, str]:
+def rows(methods: Sequence[Any], head: Any, budget: int, say: Callable[[str], None]) -> tuple[list[Entry], str, str]:
     """(the entries, the fixed references first; the reference's name; a sentence on budget and on methods that are a reference already)."""
     base, known = hyperparameters.base(hyperparameters.method("bradley_terry", {}, head)), hyperparameters.found_in(evenhand.models)
     entries = [Entry(title("bradley_terry", m), m, budget) for m in references(base.schedule, base.head)]
@@ -84,13 +93,27 @@ def rows(methods: Sequence[str], head: str | None, budget: int, say: Callable[[s
         entries[-1].name,
         f"{budget} settings of each entry tried on validation in every seed" if budget > 1 else "defaults, no search",
     )
-    for text in dict.fromkeys(methods):
-        name, _, own_head = text.partition(":")
-        method = hyperparameters.method(name, {}, own_head or (None if name in known else head))
+    for given in [methods] if isinstance(methods, str) else methods:
+        named, own_head = split_head(given) if isinstance(given, str) else (given, None)
+        of_method = None if not isinstance(named, str) or named in known else head
+        method = hyperparameters.method(named, {}, own_head or of_method)
         same = next((e.name for e in entries if e.method == method), None)
         if same is None:
-            entries.append(Entry(title(name, method), method, budget))
+            entries.append(Entry(_told_apart(title(called(named), method), method, entries), method, budget))
         else:
+            text = given if isinstance(given, str) else called(given)
             told += f"; {text} is the row '{same}'"
             say(f"{text} is {same}, which has a row already.")
     return entries, reference, told
+
+
+def _told_apart(name: str, method: Any, entries: Sequence[Entry]) -> str:
+    """The name; where an entry has it already, with the hyperparameters that differ from that one's."""
+    other = next((e.method for e in entries if e.name == name), None)
+    if other is None:
+        return name
+    before = trials.settings(other)
+    apart = ", ".join(f"{k}={v}" for k, v in trials.settings(method).items() if before.get(k) != v)
+    if not apart or any(e.name == f"{name}, {apart}" for e in entries):
+        raise EvenhandError(f"Two different methods are called {name}. Expected: a name for each. To do: rename the class of one.")
+    return f"{name}, {apart}"

@@ -15,7 +15,7 @@ from evenhand.audits.findings import Change, FairnessReport, FittedConstraints, 
 from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.rates import cells
 from evenhand.audits.verdicts import check_requirements
-from evenhand.core import Notion, PreferenceData
+from evenhand.core import Head, Method, Notion, PreferenceData
 from evenhand.data.splits import CELLS, TEST, deal, deal_with
 from evenhand.encode.minilm import MiniLM
 from evenhand.report.report import Report
@@ -24,14 +24,16 @@ from evenhand.serve.reward_model import RewardModel
 from evenhand.training.loop import Constrained, Fitted
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.assignments import Assignment
-from evenhand.workflows.audit import must_be_data, no_test_pairs
+from evenhand.workflows.audit import no_test_pairs
 from evenhand.workflows.deals import DEALS, in_deals, number_of
 from evenhand.workflows.events import check_constraints
 from evenhand.workflows.events import examined as examined_constraints
-from evenhand.workflows.facts import FORMULAS, facts, joined, limits, model_hash, split_digest
-from evenhand.workflows.prepare import Encoding, Prepared, Progress, held_out, judged, prepare, silent, stability
+from evenhand.workflows.facts import facts, joined, limits, model_hash, split_digest
+from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
+from evenhand.workflows.prepare import Encoding, Prepared, held_out, judged, prepare, stability
+from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.settings import AuditSettings
-from evenhand.workflows.trained import Model, asked, train_models
+from evenhand.workflows.trained import Model, Trained, asked, called, train_models
 from evenhand.workflows.trials import gamma_of, notion_of
 
 
@@ -55,40 +57,72 @@ class Fit:
 
 
 def fit(
-    data: PreferenceData,
-    method: str = "auto",
+    data: Any,
+    method: str | Method | type[Method] = "auto",
     *,
-    settings: Mapping[str, str] | None = None,
-    head: str | None = None,
+    head: str | Head | type[Head] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    tune: int = 0,
+    group_by: GroupBy = None,
+    tolerance: float = 0.05,
+    require: Sequence[str] = (),
+    constraints: Constraints = (),
+    metrics: Metrics = (),
     encoding: Encoding | None = None,
-    tune_settings: int = 0,
     certify_share: float = 0.0,
     deals: int | None = None,
-    progress: Progress = silent,
+    name: str = "",
+    title: str = "",
+    note: str = "",
+    simulated: bool = False,
+    assignments: str | Path | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    command: str = "",
+    progress: Progress | None = None,
     keep: Callable[[RewardModel], object] | None = None,
     say: Callable[[str], None] = lambda note: None,
-    **wanted: Any,
 ) -> Fit:
-    """Train `method` (a file of methods/, or "auto") and compare it on test pairs of seen and unseen users.
+    """Train a reward model and compare it, on test pairs of seen and unseen users, with one reward for all and personalised Bradley-Terry.
 
-    auto: plain and personalised Bradley-Terry, the collaborative head and PAFO are trained, and validation chooses the simplest of them
-    within one standard error of the best (`training/choosing.py`).
-    settings: hyperparameters by name, such as {"alpha": "0.25"}. tune_settings: how many settings of each model to try on validation, 0 = the
-    defaults as they are. certify_share: share of the prompts that nothing here looks at, kept for `certify`; 0 keeps none (a split column
-    decides by itself). deals: in how many deals of prompts and users, with seeds from `seed` on, to train and judge: verdicts then hold over
-    deals; the model and the rest of the report are the first deal's. None = 5 where responses are dealt, as with votes, else 1. keep: is given
-    the model as soon as it is trained, before it is judged, so that whatever happens then does not lose it:
-    keep=lambda model: model.save("out/model"). say: is told, before training, what cannot be said of these data. Further arguments are the
-    fields of `AuditSettings`: grouping, tolerance, require, resamples, seed, simulated, assignments.
+        evenhand.fit("choices.jsonl", "pafo", settings={"alpha": 0.25}, group_by="country").save("out")
+        evenhand.fit(data, Pafo(alpha=0.25))
+
+    Parameters that `audit` has, too, mean the same here.
+
+    Args:
+        method: auto lets validation choose among bradley_terry, lore, collaborative and pafo; or name one, or group_dro, vpl, …; or one from outside: ./FILE.py:NAME.
+        head: How a user enters the reward of the method named: lore (default), low_rank, attention, linear, …; or one from outside: ./FILE.py:NAME.
+        settings: Hyperparameters, such as alpha=0.25.
+        tune: Settings of each model to try on validation, at most 8; 0 = the defaults.
+        encoding: how texts become features; None is the embedded encoder with TF-IDF beside it.
+        certify_share: Share of the prompts that nothing looks at, kept for `evenhand certify`; 0.25 is usual.
+        deals: Deals of prompts and users to train and judge in: verdicts hold over deals. Default: 5 for votes, else 1.
+        keep: is given the model as soon as it is trained, before it is judged, so that whatever happens then does not lose it:
+            keep=lambda model: model.save("out/model").
+        say: is told, before training, what cannot be said of these data.
+
+    With several deals, of seeds from `seed` on, the model and all of the report but its verdicts are the first deal's.
     Raises EvenhandError on unknown names, on data without training, validation or test pairs, and before training where users are in fewer
     than two groups and the method works on groups.
     """
-    must_be_data(data)
-    audit_settings = AuditSettings(**wanted)
-    chosen = asked(method, dict(settings or {}), head)
-    encoding = encoding or Encoding(MiniLM())
+    grouping = grouping_of(group_by)
+    data = read(data, attributes=grouping.attributes)
+    audit_settings = AuditSettings(
+        grouping, tolerance, several(require), resamples, seed, simulated, command, constraints_of(constraints), assignments,
+        all_metrics(metrics), name, title, note,
+    )  # fmt: skip
+    with shown(progress) as told:
+        return _fit(data, asked(method, dict(settings or {}), head), audit_settings, encoding or Encoding(MiniLM()), tune, certify_share, deals,
+                    told, keep, say, called(method))  # fmt: skip
+
+
+def _fit(
+    whole: PreferenceData, chosen: Any, audit_settings: AuditSettings, encoding: Encoding, tune: int, certify_share: float, deals: int | None,
+    progress: Progress, keep: Callable[[RewardModel], object] | None, say: Callable[[str], None], method: str,
+) -> Fit:  # fmt: skip
+    """method: what the method is called."""
     shares = deal_with(certify_share)
-    whole = data
     data, split = deal(whole, seed=audit_settings.seed, shares=shares)
     if not split.rows(TEST).any():
         raise no_test_pairs()
@@ -99,7 +133,7 @@ def fit(
     audit_settings = _with_own(audit_settings, chosen)
     check_constraints(ready, list(dict.fromkeys(n for n in (notion_of(chosen), *dict(audit_settings.constraints)) if n is not None)))
     count = number_of(deals, split.unit, constrained=bool(audit_settings.constraints), certify_share=certify_share)
-    trained = train_models(ready, method, chosen, audit_settings.seed, tune_settings, progress)
+    trained = _named(train_models(ready, method, chosen, audit_settings.seed, tune, progress), audit_settings.name)
     last = trained.models[-1]
     about = {"method": last.name, "title": last.title, "seed": audit_settings.seed, "data": data.fingerprint, "split": split_digest(split)}
     shared = {"shares": list(shares)} if certify_share else {}  # `audit` and `certify` deal the same split again
@@ -115,14 +149,14 @@ def fit(
         keep(model)
     progress("audit", 0, 1)
     models = {m.title: m for m in trained.models}
-    more = {**_about(last.ready, model), "tuned": _tuned(tune_settings)}
+    more = {**_about(last.ready, model), "tuned": _tuned(tune)}
     report = _report(ready, models, trained.traces, audit_settings, more, trained.kept)
     progress("audit", 1, 1)
 
     def another(seed: int) -> tuple[Prepared, Sequence[Model]]:
         data, split = deal(whole, seed=seed, shares=shares)
         ready = prepare(data, split, encoding, audit_settings.grouping, seed=seed, progress=progress, whole=whole)
-        return ready, train_models(ready, method, chosen, seed, tune_settings, progress).models
+        return ready, _named(train_models(ready, method, chosen, seed, tune, progress), audit_settings.name).models
 
     if count > 1:
         seeds = range(audit_settings.seed, audit_settings.seed + count)
@@ -133,6 +167,12 @@ def fit(
         told = undecided(report.findings.requirements, f"leave --deals 1 out, or ask for --deals {DEALS}")
         report = Report(replace(report.findings, requirements=told))
     return Fit(model, report, trained.kept)
+
+
+def _named(trained: Trained, name: str) -> Trained:
+    """The model that is kept under the caller's name for it, if there is one."""
+    *others, last = trained.models
+    return replace(trained, models=(*others, replace(last, title=name))) if name else trained
 
 
 def with_deals(found: FairnessReport, deals: Sequence[Deal], roles: Sequence[str], unit: str, settings: AuditSettings) -> FairnessReport:
@@ -177,6 +217,7 @@ def _report(
             resamples=settings.resamples,
             seed=settings.seed,
             exclusions=ready.data.exclusions,
+            metrics=settings.metrics,
         )
 
     def changed(other: str) -> Change:
@@ -185,7 +226,8 @@ def _report(
     cells = ((cell, ready.counted(ready.split.scored(number))) for number, cell in enumerate(CELLS))
     return Report(
         FairnessReport(
-            title=f"{name} on {ready.data.source}",
+            title=settings.title or f"{name} on {ready.data.source}",
+            note=settings.note,
             simulated=settings.simulated,
             requirements=check_requirements(
                 outcomes[name], ready.groups, settings.require, tolerance=settings.tolerance, before=before, seed=settings.seed
@@ -198,7 +240,7 @@ def _report(
             groups_rule=ready.groups.rule,
             exclusions=left,
             facts=facts(ready.data, settings.seed, {**more, "stability": stability(own, last.scorer, test, settings.seed).sentence}),
-            formulas=FORMULAS,
+            formulas=settings.formulas,
             limits=limits(own.with_prompt),
             command=settings.command,
             constraints=examined_constraints(settings, sides[0] if others else None, sides[-1], events, fitted_to) if sides else (),

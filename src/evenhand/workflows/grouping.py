@@ -23,7 +23,13 @@ DIRECTIONS = Recipe(
 
 @dataclass(frozen=True)
 class Grouping:
-    """By attributes (several = their intersection), else under a support threshold, else the lowest quantile of support."""
+    """By attributes, else under a support threshold, else the lowest quantile of support.
+
+    Args:
+        attributes: columns of the data with one value a user; several: their intersection.
+        threshold: Support rate under which a user is in the minority, instead of --minority.
+        minority: Share of users with the lowest support called the minority.
+    """
 
     attributes: Sequence[str] = ()
     threshold: float | None = None

@@ -16,6 +16,7 @@ import evenhand.models
 from evenhand.core import EvenhandError, clip
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
+from evenhand.parts import built_in, home, installed, part
 
 
 def found_in(package: ModuleType) -> dict[str, Any]:
@@ -36,21 +37,78 @@ def named(package: ModuleType, name: str) -> Any:
     return known[name]
 
 
-def method(name: str, settings: Mapping[str, str], head: str | None = None) -> Any:
-    """A method with its defaults and the hyperparameters set: method("pafo", {"alpha": "0.25"}, "attention").
+def method(given: Any, settings: Mapping[str, Any], head: Any = None) -> Any:
+    """A method with its hyperparameters set: method("pafo", {"alpha": 0.25}, "attention"), or method(Pafo(alpha=0.25), {}).
 
-    name: a file of methods/, or a user model of models/ that Bradley-Terry trains. head: default the file of that name in models/ where
-    there is one (vpl, p_rlhf, pref), else lore.
+    given: a file of methods/; a user model of models/, which Bradley-Terry trains; a name from outside (`evenhand.parts`); a method's class; or a
+    method as it is. head: likewise; default the file of the method's name in models/ where there is one (vpl, p_rlhf, pref), else lore,
+    and of a method as it is its own.
     """
-    methods, heads = found_in(evenhand.methods), found_in(evenhand.models)
-    if name not in methods and name not in heads:
-        raise EvenhandError(f"There is no method '{clip(name)}'. {_nearest(name, {**methods, **heads})}")
-    kind = methods.get(name, methods["bradley_terry"])
-    base = methods["bradley_terry"](head=named(evenhand.models, head or (name if name in heads else "lore"))())
-    built = base if kind is methods["bradley_terry"] else kind(base=base)
-    for hyperparameter, text in settings.items():
-        built = turned(built, hyperparameter, text)
+    built = _by_name(given, head) if isinstance(given, str) else _as_given(given, head)
+    for hyperparameter, value in settings.items():
+        built = turned(built, hyperparameter, value)
     return built
+
+
+def _by_name(name: str, head: Any) -> Any:
+    methods, heads = found_in(evenhand.methods), found_in(evenhand.models)
+    if name in methods or name in heads:
+        base = BradleyTerry(head=head_of(head or (name if name in heads else "lore")))
+        kind = methods.get(name, BradleyTerry)
+        return base if kind is BradleyTerry else kind(base=base)
+    if (found := part("methods", name)) is not None:
+        return _as_given(found, head)
+    if (found := part("heads", name)) is not None:
+        return BradleyTerry(head=head_of(found))
+    known = {**methods, **heads, **dict.fromkeys((*installed("methods"), *installed("heads")))}
+    raise EvenhandError(f"There is no method '{clip(name)}'. {_nearest(name, known)}")
+
+
+def _as_given(given: Any, head: Any) -> Any:
+    """A method, or one of that class with its defaults; on another head where one is named. A head alone is trained by Bradley-Terry."""
+    if inspect.isclass(given) and is_dataclass(given):
+        given = given()
+    if is_dataclass(given) and callable(vars(type(given)).get("build")):
+        given = BradleyTerry(head=head_of(given))
+    kind = given if inspect.isclass(given) else type(given)
+    lacking = [n for n in ("fit", "variants", "needs_groups", "unreduced", "constraint") if not any(n in vars(c) for c in kind.__mro__)]
+    if not is_dataclass(kind):
+        lacking = ["@dataclass(frozen=True)", *lacking]
+    elif not isinstance(given, BradleyTerry) and not isinstance(vars(given).get("base"), BradleyTerry):
+        lacking.append("base: BradleyTerry")
+    if lacking:
+        raise EvenhandError(
+            f"{kind.__name__} is no method: it lacks {', '.join(lacking)}. Expected: a frozen dataclass as in methods/. "
+            "To do: add what is missing; evenhand.testing.check_method says more."
+        )
+    if head is None:
+        return given
+    of = replace(base(given), head=head_of(head))
+    return of if isinstance(given, BradleyTerry) else replace(given, base=of)
+
+
+def head_of(given: Any) -> Any:
+    """A head by the name of its file in models/, by a name from outside, its class, or as it is."""
+    if isinstance(given, str):
+        known = found_in(evenhand.models)
+        found = known[given] if given in known else part("heads", given)
+        if found is None:
+            raise EvenhandError(f"There is no model '{clip(given)}'. {_nearest(given, {**known, **dict.fromkeys(installed('heads'))})}")
+        given = found
+    given = given() if inspect.isclass(given) and is_dataclass(given) else given
+    kind = given if inspect.isclass(given) else type(given)
+    lacking = [n for n in ("build", "reads_new_users") if not any(n in vars(c) for c in kind.__mro__)]
+    if lacking or not is_dataclass(kind):
+        raise EvenhandError(
+            f"{kind.__name__} is no head: it lacks {', '.join(lacking) or '@dataclass(frozen=True)'}. Expected: a frozen dataclass as in "
+            "models/. To do: add what is missing; evenhand.testing.check_head says more."
+        )
+    return given
+
+
+def name_of(given: Any) -> str:
+    """What a method or head is called: the file's name of one of this package, the class's name of any other."""
+    return home(given).rsplit(".", 1)[-1] if built_in(given) else (given if inspect.isclass(given) else type(given)).__name__
 
 
 def base(method: Any) -> BradleyTerry:
@@ -64,9 +122,9 @@ def works_on_groups(method: Any) -> bool:
     return method.needs_groups or isinstance(method, Pafo)
 
 
-def turned(method: Any, hyperparameter: str, text: str) -> Any:
-    """The method with one hyperparameter set from text."""
-    found = _turn(method, hyperparameter, text)
+def turned(method: Any, hyperparameter: str, value: Any) -> Any:
+    """The method with one hyperparameter set, from a value of its own type or from text."""
+    found = _turn(method, hyperparameter, value)
     if found is None:
         raise EvenhandError(
             f"{type(method).__name__} has no hyperparameter '{clip(hyperparameter)}'. {_nearest(hyperparameter, dict(hyperparameters(method)))}"
@@ -83,19 +141,21 @@ def hyperparameters(method: Any) -> Iterator[tuple[str, Any]]:
             yield from hyperparameters(value)
 
 
-def _turn(node: Any, hyperparameter: str, text: str) -> Any:
+def _turn(node: Any, hyperparameter: str, to: Any) -> Any:
     for f in fields(node):
         value = getattr(node, f.name)
         if f.name == hyperparameter and not is_dataclass(value):
-            return replace(node, **{hyperparameter: _read(node, hyperparameter, value, text)})
-        changed = _turn(value, hyperparameter, text) if is_dataclass(value) else None
+            return replace(node, **{hyperparameter: _read(node, hyperparameter, value, to)})
+        changed = _turn(value, hyperparameter, to) if is_dataclass(value) else None
         if changed is not None:
             return replace(node, **{f.name: changed})
     return None
 
 
-def _read(node: Any, hyperparameter: str, now: Any, text: str) -> Any:
-    """`text` as the type of the present value; a loss is named by its function."""
+def _read(node: Any, hyperparameter: str, now: Any, text: Any) -> Any:
+    """A value, or text, as the type of the present value; a loss is named by its function."""
+    if not isinstance(text, str):
+        return _typed(hyperparameter, now, text)
     if inspect.isfunction(now):
         module = importlib.import_module(type(node).__module__)
         known = {n: f for n, f in vars(module).items() if inspect.isfunction(f) and _signature(f) == _signature(now)}
@@ -111,6 +171,19 @@ def _read(node: Any, hyperparameter: str, now: Any, text: str) -> Any:
     except (KeyError, ValueError):
         expected = "low:high" if isinstance(now, tuple) else type(now).__name__
         raise EvenhandError(f"{hyperparameter}={clip(text)}. Expected: {expected}, like {now}. To do: correct the value.") from None
+
+
+def _typed(hyperparameter: str, now: Any, value: Any) -> Any:
+    """A value that is no text, where its type is that of the present one; whole numbers are decimals, too."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(now, float) and number:
+        return float(value)
+    if isinstance(now, tuple) and isinstance(value, tuple | list):
+        return tuple(value)
+    if (inspect.isfunction(now) and inspect.isfunction(value)) or type(value) is type(now):
+        return value
+    expected = "a function" if inspect.isfunction(now) else f"{type(now).__name__}, like {now}"
+    raise EvenhandError(f"{hyperparameter} is {clip(value)}. Expected: {expected}. To do: correct the value.")
 
 
 def _signature(function: Any) -> tuple[str, ...]:

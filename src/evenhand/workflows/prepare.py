@@ -25,12 +25,7 @@ from evenhand.serve.reward_model import item_text
 from evenhand.training.scoring import margins, rewards
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.grouping import Grouping, check_parted, support_of
-
-Progress = Callable[[str, int, int], None]  # (what is being done, done, in all)
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """The progress of a caller who does not want any."""
+from evenhand.workflows.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -223,17 +218,24 @@ def held_out(split: Split) -> str:
 
 @dataclass(frozen=True)
 class Encoding:
-    """How texts become features. dim: coordinates; None = by the number of distinct training responses, since more overfit on few.
+    """How texts become features.
+
+    Args:
+        encoder: minilm (embedded), none (TF-IDF alone), or a sentence-transformers name or folder.
+        with_prompt: Encode prompt and response together; without it prompts do not count.
+        tfidf: Put TF-IDF beside the encoder: style tells users apart too.
+        dim: Coordinates of reduced features; default by the number of distinct training responses, since more overfit on few.
+        cache: as in `audit`.
 
     Methods that find their own ridge weight (`unreduced`, a constant of their class) read encoder, words and letters side by side as they
     are, whatever `dim`.
     """
 
-    encoder: TextEncoder | None  # None = TF-IDF alone
+    encoder: TextEncoder | None  # an encoder as it is; None = TF-IDF alone
     with_prompt: bool = False
     tfidf: bool = True
     dim: int | None = None
-    cache: Path | None = None  # None = the user's cache folder
+    cache: Path | None = None
 
     def __post_init__(self) -> None:
         if self.dim is not None and self.dim < 1:

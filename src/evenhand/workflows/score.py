@@ -6,6 +6,7 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,8 +15,14 @@ from evenhand.core import History, Pairs, PreferenceData
 from evenhand.data.votes import number_rows
 from evenhand.serve.reward_model import RewardModel
 from evenhand.training.scoring import rewards
-from evenhand.workflows.prepare import Progress, encode_responses, silent
+from evenhand.workflows.frames import frame
+from evenhand.workflows.given import read
+from evenhand.workflows.prepare import encode_responses
+from evenhand.workflows.progress import Progress, shown
 from evenhand.writing import write
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 KIND = "scores"
 
@@ -32,6 +39,15 @@ class Scored:
     known: int
     left_out: int
 
+    def to_dict(self) -> dict[str, list[float]]:
+        """Columns: pair (from 0, in the order read), reward_chosen, reward_rejected."""
+        first, second = self.rewards.T.tolist()
+        return {"pair": list(range(len(first))), "reward_chosen": first, "reward_rejected": second}
+
+    def to_frame(self) -> DataFrame:
+        """The same as a pandas data frame. EvenhandError where pandas is not installed."""
+        return frame(self.to_dict())
+
     def save(self, file: Path) -> None:
         """CSV with the columns pair, reward_chosen, reward_rejected: all rows or no file. Raises DataError where anything but older scores would be
         lost.
@@ -44,21 +60,30 @@ class Scored:
 
 
 def score(
-    model: str | Path,
-    data: PreferenceData,
-    history: PreferenceData | None = None,
+    model: RewardModel | str | Path,
+    data: Any,
+    history: Any = None,
     *,
+    head: Any = None,
     cache: Path | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Scored:
     """Score the pairs of `data`, each user read from his or her pairs in `history`, matched by user id.
 
     A user without any gets the reward for everybody. A pair that is scored is never read: it would give its own answer away.
+
+    Args:
+        model: Folder of a saved model, or a RewardModel.
+        history: Earlier pairs of the users; without it everybody gets the generic reward.
+
+    Parameters that `audit` has, too, mean the same here.
     """
-    loaded = RewardModel.load(model)
-    responses = encode_responses(data, loaded.encoder, loaded.with_prompt, cache, progress)
-    items = torch.from_numpy(loaded.feature_map.apply(responses.texts, responses.vectors))
-    known, left_out = _history(loaded, items, data, history, cache, progress)
+    loaded = model if isinstance(model, RewardModel) else RewardModel.load(model, head=head)
+    data, history = read(data), None if history is None else read(history)
+    with shown(progress) as told:
+        responses = encode_responses(data, loaded.encoder, loaded.with_prompt, cache, told)
+        items = torch.from_numpy(loaded.feature_map.apply(responses.texts, responses.vectors))
+        known, left_out = _history(loaded, items, data, history, cache, told)
     user = torch.from_numpy(data.user.astype(np.int64))
     chosen, rejected = torch.from_numpy(responses.chosen), torch.from_numpy(responses.rejected)
     pairs = Pairs(known, user, chosen, rejected, torch.ones(len(user)), torch.full_like(user, -1))

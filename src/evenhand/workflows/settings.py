@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from evenhand.audits.metrics import METRICS, Metric
 from evenhand.audits.requirements import parse_requirement
 from evenhand.audits.verdicts import TOLERANCE
 from evenhand.core import NOTIONS, EvenhandError, Groups, Notion, PreferenceData
 from evenhand.workflows import assignments
 from evenhand.workflows.assignments import Assignment
+from evenhand.workflows.facts import FORMULAS
 from evenhand.workflows.grouping import Grouping
 
 
@@ -27,6 +29,10 @@ class AuditSettings:
     command: str = ""
     constraints: Sequence[tuple[Notion, float]] = ()  # (notion, gamma): largest accepted gap of event rates
     assignments: str | Path | None = None  # CSV for every user's group and support; private, so only where it is asked for
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS)
+    name: str = ""  # of the model in the report; "" = what it is called by itself
+    title: str = ""
+    note: str = ""
 
     def __post_init__(self) -> None:
         for notion, gamma in self.constraints:
@@ -41,6 +47,11 @@ class AuditSettings:
             raise EvenhandError(f"seed is {self.seed}. Expected: 0 or more. To do: 0 is usual.")
         if not 0 <= self.tolerance <= 1:
             raise EvenhandError(f"tolerance is {self.tolerance}. Expected: a fraction from 0 to 1. To do: 5 points are 0.05.")
+
+    @property
+    def formulas(self) -> dict[str, str]:
+        """For the report: those of every report, and of metrics brought along."""
+        return {**FORMULAS, **{name: metric.formula for name, metric in self.metrics.items() if name not in METRICS}}
 
     def check(self, groups: Groups) -> None:
         """Read the requirements, so that a typo costs no training."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
-from evenhand.core import EvenhandError, PreferenceData
+from evenhand.core import EvenhandError, Head, Method
 from evenhand.encode.minilm import MiniLM
 from evenhand.report.comparison import ComparisonReport
 from evenhand.workflows import hyperparameters
-from evenhand.workflows.audit import must_be_data
-from evenhand.workflows.comparing import Comparing, check_tolerance
-from evenhand.workflows.grouping import Grouping
-from evenhand.workflows.prepare import Encoding, Progress, silent
-from evenhand.workflows.trained import references, title
+from evenhand.workflows.comparing import Comparing, check_violation
+from evenhand.workflows.given import GroupBy, Metrics, all_metrics, grouping_of, read
+from evenhand.workflows.prepare import Encoding
+from evenhand.workflows.progress import Progress, shown
+from evenhand.workflows.trained import called, references
+from evenhand.workflows.trained import title as of_method
 from evenhand.workflows.trials import Bench, Entry, check_jobs
 
 LARGEST_GRID = 256
@@ -22,42 +24,51 @@ STACK = 32  # settings trained as one stack
 
 
 def sweep(
-    data: PreferenceData,
-    over: Mapping[str, Sequence[str]],
-    method: str = "pafo",
+    data: Any,
+    over: Mapping[str, Sequence[Any]],
+    method: str | Method | type[Method] = "pafo",
     *,
+    head: str | Head | type[Head] | None = None,
+    settings: Mapping[str, Any] | None = None,
     seeds: int = 5,
-    settings: Mapping[str, str] | None = None,
-    out: str | Path = "sweep",
-    head: str | None = None,
+    group_by: GroupBy = None,
+    violation: float | None = None,
+    metrics: Metrics = (),
     encoding: Encoding | None = None,
-    grouping: Grouping | None = None,
-    seed: int = 0,
-    resamples: int = 1000,
-    tolerance: float | None = None,
-    jobs: int = 0,
+    out: str | Path = "sweep",
+    title: str = "",
+    note: str = "",
     simulated: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+    jobs: int = 0,
     command: str = "",
-    progress: Progress = silent,
+    progress: Progress | None = None,
     say: Callable[[str], None] = lambda note: None,
 ) -> ComparisonReport:
-    """Train `method` at every combination of the hyperparameters in `over`, such as {"alpha": ["0.1", "0.5"], "balance": ["0", "1"]}.
+    """Train `method` at every combination of the hyperparameters in `over`, such as {"alpha": [0.1, 0.5], "balance": [0, 1]}.
 
-    settings: hyperparameters that stay as they are set. Settings that differ in what does not shape the batches (alpha, balance, temperature, weight
-    decay, power, gamma) train together as one model, each exactly as it would alone. Other arguments and errors as in `compare`.
+    Settings that differ in what does not shape the batches (alpha, balance, temperature, weight decay, power, gamma) train together as one
+    model, each exactly as it would alone. Parameters that `compare`, `fit` or `audit` have, too, mean the same here, and errors are those of `compare`.
+
+    Args:
+        over: Hyperparameters and their values, such as alpha=0.1,0.5; of several every combination.
+        method: A file of methods/ or a user model of models/; or one from outside: ./FILE.py:NAME.
+        settings: Hyperparameters that stay, such as rank=6.
     """
-    must_be_data(data)
-    if seeds < 1 or not over or not all(over.values()):
+    grouping = grouping_of(group_by)
+    data, known = read(data, attributes=grouping.attributes), all_metrics(metrics)
+    if seeds < 1 or not over or not all(len(values) for values in over.values()):
         raise EvenhandError(
             "A sweep needs at least one seed and one hyperparameter with values. Expected: --over alpha=0.1,0.5. To do: name them."
         )
-    check_tolerance(tolerance)
+    check_violation(violation)
     grid = list(product(*over.values()))
     if len(grid) > LARGEST_GRID:
         raise EvenhandError(f"The grid has {len(grid)} settings. Expected: {LARGEST_GRID} at most. To do: fewer values.")
     fixed = hyperparameters.method(method, settings or {}, head)
     base = hyperparameters.base(hyperparameters.method("bradley_terry", {}, head))
-    entries = [Entry(title("bradley_terry", m), m) for m in references(base.schedule, base.head)]
+    entries = [Entry(of_method("bradley_terry", m), m) for m in references(base.schedule, base.head)]
     reference = entries[-1].name
     for values in grid:
         turned = fixed
@@ -66,11 +77,22 @@ def sweep(
         entries.append(Entry(" ".join(f"{hyperparameter}={value}" for hyperparameter, value in zip(over, values, strict=True)), turned))
     if len({e.name for e in entries}) < len(entries):
         raise EvenhandError("A value stands twice in --over. Expected: each once. To do: leave one out.")
-    bench = Bench(data, encoding or Encoding(MiniLM()), grouping or Grouping(), Path(out) / "trials", check_jobs(jobs))
+    bench = Bench(data, encoding or Encoding(MiniLM()), grouping, Path(out) / "trials", check_jobs(jobs), known)
     numbers = range(seed, seed + seeds)
-    trials = list(bench.run(entries, numbers, progress, say, at_once=STACK))
-    named = f"{title(method, fixed)} over {', '.join(over)} on {data.source}"
+    with shown(progress) as told:
+        trials = list(bench.run(entries, numbers, told, say, at_once=STACK))
+    named = title or f"{of_method(called(method), fixed)} over {', '.join(over)} on {data.source}"
     comparing = Comparing(
-        entries, reference, numbers, named, tuple(over), simulated=simulated, resamples=resamples, command=command, tolerance=tolerance
+        entries,
+        reference,
+        numbers,
+        named,
+        tuple(over),
+        simulated=simulated,
+        resamples=resamples,
+        command=command,
+        tolerance=violation,
+        metrics=known,
+        note=note,
     )
     return ComparisonReport(comparing.results(data, trials, bench.about()))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -21,6 +22,7 @@ from evenhand.training.choosing import Change, lowest, simplest, user_losses
 from evenhand.training.epochs import group_of_users
 from evenhand.training.loop import Fitted
 from evenhand.training.tune import TunedFit, tune
+from evenhand.training.watched import watching
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.prepare import Prepared, Progress
 
@@ -68,9 +70,9 @@ class Trained:
     kept: str = ""
 
 
-def asked(name: str, settings: dict[str, str], head: str | None) -> Any:
-    """The method of that name with its hyperparameters set (see `hyperparameters.method`); `auto` has neither hyperparameters nor a head of its own."""
-    if name != AUTO:
+def asked(name: Any, settings: Mapping[str, Any], head: Any) -> Any:
+    """The method with its hyperparameters set (see `hyperparameters.method`); `auto` has neither hyperparameters nor a head of its own."""
+    if not isinstance(name, str) or name != AUTO:
         return hyperparameters.method(name, settings, head)
     if settings or head:
         found = ", ".join([*settings, *(["head"] if head else [])])
@@ -85,9 +87,16 @@ def asked(name: str, settings: dict[str, str], head: str | None) -> Any:
     )
 
 
+def called(method: Any) -> str:
+    """The name of a method that is given by name, by class, or as it is; no folder of anybody's is in it."""
+    if not isinstance(method, str):
+        return hyperparameters.name_of(method)
+    return method.rpartition(":")[2]
+
+
 def title(name: str, method: Any) -> str:
     """A model's name on every page: method, head, and features where they are not the standard ones. One name is one model."""
-    head = type(hyperparameters.base(method).head).__module__.rsplit(".", 1)[-1]
+    head = hyperparameters.name_of(hyperparameters.base(method).head)
     if isinstance(method, BradleyTerry) and isinstance(method.head, (Linear, Lore)):
         return PLAIN if isinstance(method.head, Linear) else PERSONALISED
     parts = [] if head == name else [HEADS.get(head, f"{head} head")]
@@ -140,7 +149,8 @@ def _train(
         if started is not None:
             best, tried[known] = TunedFit(method, started, {}), [TunedFit(method, started, {})]
         else:
-            best, tried[known] = tune(method, train, valid, seed, settings)
+            with watching(partial(progress, "epoch")):
+                best, tried[known] = tune(method, train, valid, seed, settings)
         models[known] = Model(known, name, best.method, best.fitted, own)
     progress("train", len(todo), len(todo))
     ordered = [models[title(name, method)] for name, method in todo]

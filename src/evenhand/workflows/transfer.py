@@ -16,8 +16,6 @@ from evenhand.core import EvenhandError
 from evenhand.data.candidates import read_candidates
 from evenhand.report.transfer import TransferReport
 
-BETAS = (0.1, 0.5, 1.0, 2.0, 4.0)
-NS = (1, 2, 4, 8, 16)
 LONGEST_GRID = 40  # values of beta, or of n
 MOST_DRAWS = 10**6  # n of best-of-n
 
@@ -35,28 +33,38 @@ def transfer(
     *,
     reward: str = "reward",
     other: str | None = None,
-    group: str = "group",
+    group_by: str = "group",
     event: str = "event",
     ref: str | None = None,
     prompt: str = "prompt",
-    betas: Sequence[float] = BETAS,
-    ns: Sequence[float] = NS,
+    betas: Sequence[float] = (0.1, 0.5, 1.0, 2.0, 4.0),
+    ns: Sequence[float] = (1, 2, 4, 8, 16),
+    title: str = "",
     seed: int = 0,
     command: str = "",
 ) -> TransferReport:
     """Event rates by group under the Gibbs policy of each beta and the best of each n, with bounds.
 
-    candidates: a table with one row a response (JSONL, CSV, Parquet, Arrow). Columns: prompt an id or text; group of the prompt or of who
-    asks; reward; event in [0, 1], what is counted. other: a second reward, to be compared at each beta. ref: log-probabilities of the
-    responses under the reference policy, normalised within each prompt; without it every candidate of a prompt is as likely.
-    betas in (0, inf]; ns >= 1. seed: of the joint law of intervals of three and more groups.
+    Args:
+        candidates: A table with one row a candidate response (JSONL, CSV, Parquet, Arrow).
+        reward: Column of the reward.
+        other: Column of a second reward, to be compared at each beta.
+        group_by: Column of the group of the prompt, or of who asks.
+        event: Column of what is counted: 0, 1 or a rate between.
+        ref: Column of log-probabilities under the reference policy; default: all candidates alike.
+        prompt: Column that tells prompts apart: an id or the text.
+        betas: Temperatures of Gibbs policies, with commas.
+        ns: Draws of best-of-n policies, with commas.
+        title: Title of the report.
+        seed: of the joint law of intervals of three and more groups.
+
     Raises DataError with file, line, column, expectation and remedy; EvenhandError for grids out of range, or fewer than two groups.
     """
     finite, draws = grids(betas, ns)
     if other == reward:
         raise EvenhandError(f"Both rewards are column '{reward}'. Expected: two columns. To do: name another one, or leave --other out.")
     columns = [reward, event, *(name for name in (other, ref) if name is not None)]
-    table = read_candidates(Path(candidates), prompt, group, columns, shares=(event,))
+    table = read_candidates(Path(candidates), prompt, group_by, columns, shares=(event,))
     number = {name: table.numbers[:, i] for i, name in enumerate(columns)}
     given = Candidates(
         table.prompt, table.group, number[reward], number[event], None if other is None else number[other], None if ref is None else number[ref],
@@ -64,7 +72,7 @@ def transfer(
     facts = {
         "candidates": table.source,
         "candidates sha256": table.fingerprint,
-        "columns": ", ".join(f"{role} = {name}" for role, name in _roles(reward, other, group, event, ref, prompt) if name),
+        "columns": ", ".join(f"{role} = {name}" for role, name in _roles(reward, other, group_by, event, ref, prompt) if name),
         "reference policy": f"log-probabilities of column {ref}, normalised within each prompt" if ref else "uniform over the candidates of a prompt",
         "groups compared": f"those of at least {FEWEST_PROMPTS} prompts",
         "seed": str(seed),
@@ -72,7 +80,7 @@ def transfer(
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }  # fmt: skip
-    title = f"Policies of {reward} over {table.source.partition(' (')[0]}"
+    title = title or f"Policies of {reward} over {table.source.partition(' (')[0]}"
     return TransferReport(
         measure(given, table.groups, finite, draws, title=title, event=event, facts=facts, limits=LIMITS, command=command, seed=seed)
     )

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evenhand.core import EvenhandError, PreferenceData
+from evenhand.core import EvenhandError
 from evenhand.data.mentions import read_mentions
 from evenhand.report.certificate import CertificateReport
 from evenhand.serve.reward_model import RewardModel
-from evenhand.workflows.audit import must_be_data
 from evenhand.workflows.certify import FORMAT, CertificateRequest, identity, issue
-from evenhand.workflows.prepare import Progress, silent
+from evenhand.workflows.given import read
+from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.sealed import Json, Refused, compare, read_document, refused
 
 ASKED = {"one_user": bool, "min_strength": float, "weigh_strength": bool, "missing": list}
@@ -21,35 +21,43 @@ ASKED = {"one_user": bool, "min_strength": float, "weigh_strength": bool, "missi
 def verify(
     certificate: str | Path,
     model: str | Path,
-    data: PreferenceData,
+    data: Any,
     *,
+    head: Any = None,
     mentions: str | Path | None = None,
     cache: Path | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> CertificateReport:
     """The certificate as computed again, where every field is the same; Refused, naming the first field that differs, where not.
 
-    data: loaded as the certificate says under data.read. mentions: the file of terms, if it was made with one. What cannot be computed
-    again, since the model's folder was changed or the data does not hold what is asked for, is refused with the reason.
+    Args:
+        certificate: certificate.json, or its document's path.
+        model: Folder of a saved model.
+        data: loaded as the certificate says under data.read.
+        mentions: JSON file of identities and their terms, if it was made with one.
+
+    What cannot be computed again, since the model's folder was changed or the data does not hold what is asked for, is refused with the
+    reason. Parameters that `audit` has, too, mean the same here.
     """
-    must_be_data(data)
-    document = read_document(certificate)
-    original = request(document)
+    found = read_document(certificate)
+    original = request(found)
+    data = read(data, attributes=original.group_by)
     try:
         terms = None if mentions is None else read_mentions(mentions)
         if original.mentions != (None if terms is None else terms.fingerprint):
             has = "no file of terms was given" if terms is None else f"a file of terms with SHA-256 {terms.fingerprint[:16]}…"
             wanted = "none" if original.mentions is None else f"SHA-256 {original.mentions[:16]}… as in 'mentions' (--mentions FILE)"
             raise refused(has, wanted)
-        loaded = RewardModel.load(model)
+        loaded = RewardModel.load(model, head=head)
         known = identity(loaded, model, data, original)
-        compare({key: document[key] for key in known if key in document}, known)
-        made = issue(loaded, known, data, original, terms, cache, progress)
+        compare({key: found[key] for key in known if key in found}, known)
+        with shown(progress) as told:
+            made = issue(loaded, known, data, original, terms, cache, told)
     except EvenhandError as error:
         if isinstance(error, Refused):
             raise
         raise refused(f"that it cannot be computed again: {error}", "the model and data it was issued for") from error
-    compare(document, made.document)
+    compare(found, made.document)
     return made
 
 
