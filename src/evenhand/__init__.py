@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from evenhand.report.certificate import CertificateReport
     from evenhand.report.comparison import ComparisonReport
     from evenhand.report.report import Report
-    from evenhand.report.transfer import TransferReport
     from evenhand.serve.reward_model import RewardModel
     from evenhand.workflows.audit import audit
     from evenhand.workflows.certify import certify
@@ -45,7 +44,6 @@ __all__ = [
     "PreferenceData",
     "Report",
     "RewardModel",
-    "TransferReport",
     "audit",
     "certify",
     "check",
@@ -69,7 +67,6 @@ _HOMES = {
     "Report": "report.report",
     "RewardModel": "serve.reward_model",
     "ComparisonReport": "report.comparison",
-    "TransferReport": "report.transfer",
     "audit": "workflows.audit",
     "certify": "workflows.certify",
     "check": "workflows.check",

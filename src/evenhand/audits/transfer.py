@@ -97,6 +97,7 @@ class Transfer:
     facts: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
     command: str = ""
+    formulas: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

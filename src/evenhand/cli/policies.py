@@ -27,15 +27,15 @@ def transfer(
     prompt: Annotated[str, typer.Option(help="Column that tells prompts apart: an id or the text.")] = "prompt",
     betas: Annotated[str, typer.Option(help="Temperatures of Gibbs policies, with commas.")] = "0.1,0.5,1,2,4",
     ns: Annotated[str, typer.Option(help="Draws of best-of-n policies, with commas.")] = "1,2,4,8,16",
-    out: Annotated[Path, typer.Option(help="Folder for report.html, transfer.json and transfer.md.")] = Path("transfer"),
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("transfer"),
     seed: Seed = 0,
 ) -> None:
     """Measure how far groups lie apart once a policy follows the reward: exact Gibbs and best-of-n over given candidates, beside bounds."""
-    from evenhand.report.transfer import FILES, KIND
-    from evenhand.report.transfer.terminal import transfer_lines, transfer_table
+    from evenhand.report.policies import POLICIES
+    from evenhand.report.terminal import lines
     from evenhand.workflows.transfer import transfer as run
 
-    check_place(out, FILES, KIND)
+    check_place(out, POLICIES.files, POLICIES.name)
     report = run(
         candidates,
         reward=reward,
@@ -50,4 +50,4 @@ def transfer(
         command=command(),
     )
     path = report.save(out)
-    say(transfer_table(report), *transfer_lines(report), f"report: {path}")
+    say(*lines(report.page), f"report: {path}")

@@ -21,7 +21,9 @@ MOST_ROWS, MOST_REQUIREMENTS, MOST_GROUPS = 12, 8, 4
 LONGEST_NAME = 60  # characters of a name; a heading is broken into lines before it is cut
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "INSUFFICIENT": "bold yellow"}
 TONES = {"pass": "bold green", "fail": "bold red", "insufficient": "bold yellow", "neutral": "bold"}
-ASCII = str.maketrans({"−": "-", NONE: "-", NB: " ", "“": '"', "”": '"', "’": "'", "²": "^2", "³": "^3", "→": "->"})
+ASCII = str.maketrans(
+    {"−": "-", NONE: "-", NB: " ", "“": '"', "”": '"', "’": "'", "²": "^2", "³": "^3", "→": "->", "β": "beta", "κ": "kappa"}
+)
 
 
 def lines(page: Page) -> Iterator[RenderableType]:
