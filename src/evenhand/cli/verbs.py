@@ -43,15 +43,14 @@ def check(
     reading: Reading,
 ) -> None:
     """Read DATA, say whether it can be used and what to mend first: duplicates, contradictions, leakage, surface features, ids."""
-    from evenhand.report.checked import FILES, KIND, CheckReport
-    from evenhand.report.old_terminal import exclusions, plain_table
+    from evenhand.report.check import CHECK
+    from evenhand.report.terminal import lines
     from evenhand.workflows.check import check as run
 
-    check_place(out, FILES, KIND, reading.bad_rows)
+    check_place(out, CHECK.files, CHECK.name, reading.bad_rows)
     loaded = reading.load(data)
-    report = CheckReport(loaded, run(loaded, reading.group_by or ()), command())
-    told = (plain_table(part.title, part.columns, part.rows) for part in report.found.tables() if part.rows)
-    say(exclusions(loaded.exclusions, loaded.source), *report.lines(), *told, f"report: {report.save(out)}")
+    report = run(loaded, reading.group_by or (), command=command())
+    say(*lines(report.page), f"report: {report.save(out)}")
 
 
 @reads

@@ -144,7 +144,7 @@ class Answer:
     question: str = ""
 
     def __str__(self) -> str:
-        return f"{self.question} {self.text}" if self.question else self.text
+        return f"{self.question} {self.text}".strip()
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from evenhand.core import Groups, PreferenceData, clip
+from evenhand.core import SMALLEST_CELL, Groups, PreferenceData, clip
 from evenhand.data.doctor import Diagnosis, Finding, Severity, examine
 from evenhand.data.votes import has_texts
 from evenhand.encode.minilm import MiniLM
 from evenhand.encode.unknown import MUCH
+from evenhand.report import Report
+from evenhand.report.check import Checked, report
 from evenhand.workflows.grouping import Grouping, support_of
 
 
-def check(data: PreferenceData, attributes: Sequence[str] = ()) -> Diagnosis:
+def check(data: PreferenceData, attributes: Sequence[str] = (), *, command: str = "") -> Report:
+    """Whether the data can be used, and what to mend first, as a report: `diagnosis` says more."""
+    found = Checked(diagnosis(data, attributes), data.exclusions, data.source, data.fingerprint, len(data.users), len(data), command)
+    return report(found)
+
+
+def diagnosis(data: PreferenceData, attributes: Sequence[str] = ()) -> Diagnosis:
     """The doctor's findings, by the groups of `attributes`, or by support where none are named; the last finding says by which rule."""
     groups = Grouping(attributes).groups(data, support_of(data))
     found = examine(data, groups, data.split)
@@ -36,8 +44,9 @@ def unknown_findings(data: PreferenceData, groups: Groups) -> list[Finding]:
     pairs = rows[data.chosen[known]] | rows[data.rejected[known]]
     if not pairs.any():
         return []
-    of = groups.of_user[data.user[known]]
-    shares = [(float(pairs[of == g].mean()), name) for g, name in enumerate(groups.names) if (of == g).any()]
+    of, user = groups.of_user[data.user[known]], data.user[known]
+    large = [(g, name) for g, name in enumerate(groups.names) if len(np.unique(user[of == g])) >= SMALLEST_CELL]
+    shares = [(float(pairs[of == g].mean()), name) for g, name in large]
     worst = max([(float(pairs.mean()), "all"), *shares])
     sentence = (
         f"In {pairs.sum():,} of {len(known):,} pairs ({pairs.mean():.1%}) a fifth or more of a text is unknown to the embedded encoder"
