@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evenhand.core import DataError, EvenhandError, PreferenceData
     from evenhand.data.load import load
-    from evenhand.report.certificate import CertificateReport
     from evenhand.report.comparison import ComparisonReport
     from evenhand.report.report import Report
     from evenhand.serve.reward_model import RewardModel
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from evenhand.workflows.verify import verify
 
 __all__ = [
-    "CertificateReport",
     "ComparisonReport",
     "DataError",
     "Encoding",
@@ -57,7 +55,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CertificateReport": "report.certificate",
     "DataError": "core",
     "Encoding": "workflows.prepare",
     "EvenhandError": "core",

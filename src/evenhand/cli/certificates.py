@@ -61,12 +61,12 @@ def certify(
     Exit codes: 0 certified, 1 not certified, 2 usage or data error, 3 too few users in an event.
     """
     from evenhand.audits.certificate import TooFewUsers, check_request
-    from evenhand.report.certificate import FILES, KIND, event_rows, meaning
-    from evenhand.report.old_terminal import plain_table
+    from evenhand.report.certificate import CERTIFICATE
+    from evenhand.report.terminal import lines
     from evenhand.workflows.certify import certify as run
 
     check_request(notion.value, gamma, delta, bound.value)
-    check_place(out, FILES, KIND, reading.bad_rows)
+    check_place(out, CERTIFICATE.files, CERTIFICATE.name, reading.bad_rows)
     loaded = reading.load(data, swap=swap)
     try:
         with progress_bar() as progress:
@@ -90,11 +90,8 @@ def certify(
         tell(f"INSUFFICIENT: {error}")
         raise typer.Exit(NOT_ENOUGH) from None
     path = report.save(out)
-    told = [plain_table("Events", *event_rows(report.document)), f"{report.headline}. {meaning(report.document)}"]
-    if not report.certified:
-        told.append(plain_table(f"Users each event would need at gamma {gamma:g}", *report.users_needed()))
-    say(*told, report.document["split"]["checked"], f"certificate: {path}")
-    raise typer.Exit(0 if report.certified else 1)
+    say(*lines(report.page), f"certificate: {path.with_suffix('.json')}")
+    raise typer.Exit(report.exit_code)
 
 
 def verify(
@@ -124,4 +121,4 @@ def verify(
     except Refused as error:
         tell(str(error))
         raise typer.Exit(1) from None
-    say(f"VERIFIED: every field is as computed again. {report.headline}", report.document["claim"], report.document["split"]["checked"])
+    say(f"VERIFIED: every field is as computed again. {report.page.headline}", *report.page.said[:2])

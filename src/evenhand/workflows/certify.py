@@ -18,8 +18,10 @@ from evenhand.audits.rates import DECISIONS, Notion
 from evenhand.core import DataError, EvenhandError, Events, PreferenceData, clip
 from evenhand.data.mentions import Mentions, read_mentions
 from evenhand.data.splits import CERTIFY, DEAL, SPLITS, TEST, Split, deal
-from evenhand.report.certificate import CertificateReport
-from evenhand.report.public import one_line
+from evenhand.report import Report
+from evenhand.report.certificate import Issued, report
+from evenhand.report.numbers import NONE
+from evenhand.report.publish import one_line
 from evenhand.serve.reward_model import RewardModel
 from evenhand.serve.saved import DESCRIPTION
 from evenhand.workflows.audit import must_be_data, no_test_pairs, readable
@@ -27,7 +29,7 @@ from evenhand.workflows.compared import events_of
 from evenhand.workflows.facts import data_digest, events_digest, model_hash, rows_read, split_digest
 from evenhand.workflows.grouping import Grouping
 from evenhand.workflows.prepare import Encoding, Progress, judged, prepare, silent
-from evenhand.workflows.sealed import Json, sealed
+from evenhand.workflows.sealed import SEAL, Json, sealed
 
 FORMAT = "evenhand certificate 1"
 CODE = (rates, bounds, certificate)  # the source files that the numbers come from
@@ -91,7 +93,7 @@ def certify(
     read: Mapping[str, Any] | None = None,
     cache: Path | None = None,
     progress: Progress = silent,
-) -> CertificateReport:
+) -> Report:
     """Certify the model in a folder: D <= D_upper with probability 1 - delta, certified where D_upper <= gamma.
 
     notion: dp, eo or cf. decision: soft (probabilities) or hard (choices). mentions: a file of terms, whose identities are the events;
@@ -144,7 +146,7 @@ def drawn_from(known: Json) -> int:
 
 def issue(
     loaded: RewardModel, known: Json, data: PreferenceData, asked: Asked, terms: Mentions | None, cache: Path | None, progress: Progress
-) -> CertificateReport:
+) -> Report:
     """The certificate from its request alone: the same request over the same model and data gives the same document."""
     order = drawn_from(known)
     whole = data
@@ -177,7 +179,14 @@ def issue(
         "users_in_training": seen,
         "checked": CHECKED if own else certificate.NOT_CHECKED,
     }
-    return CertificateReport(_document(made, asked, events, dealt, known, seen), () if made.certified else needed(found, made))
+    document = _document(made, asked, events, dealt, known, seen)
+    hashes = {"model sha256": known["model"]["sha256"], "data file sha256": known["data"]["file_sha256"], "seal sha256": document[SEAL]}
+    more = () if made.certified else needed(found, made)
+    issued = Issued(
+        made, document, known["model"]["title"], asked.decision, document["claim"], events.rule, str(dealt["checked"]),
+        not_claimed(made.n_users, seen), hashes, _how_made(document), more,
+    )  # fmt: skip
+    return report(issued)
 
 
 def _dealt(data: PreferenceData, loaded: RewardModel, seed: int) -> tuple[PreferenceData, Split, int, bool, int]:
@@ -238,6 +247,16 @@ def _document(made: Certificate, asked: Asked, events: Events, dealt: Json, know
             "not_claimed": list(not_claimed(made.n_users, seen)),
         }
     )
+
+
+def _how_made(document: Json) -> dict[str, str]:
+    """Hashes and how things were made; what is nested is named by both."""
+    parts = {
+        f"{part}: {name.replace('_', ' ')}": NONE if value is None else str(value)
+        for part in ("model", "data", "split", "code") for name, value in document[part].items() if name not in ("read", "checked")
+    }  # fmt: skip
+    terms = {"terms sha256": document["mentions"]} if document["mentions"] else {}
+    return {**parts, "events: digest": document["events_digest"], **terms}
 
 
 def _mask(rows: np.ndarray, n: int) -> np.ndarray:

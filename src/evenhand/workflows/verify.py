@@ -8,7 +8,7 @@ from typing import Any
 
 from evenhand.core import EvenhandError, PreferenceData
 from evenhand.data.mentions import read_mentions
-from evenhand.report.certificate import CertificateReport
+from evenhand.report import Report
 from evenhand.serve.reward_model import RewardModel
 from evenhand.workflows.audit import must_be_data
 from evenhand.workflows.certify import FORMAT, Asked, identity, issue
@@ -26,7 +26,7 @@ def verify(
     mentions: str | Path | None = None,
     cache: Path | None = None,
     progress: Progress = silent,
-) -> CertificateReport:
+) -> Report:
     """The certificate as computed again, where every field is the same; Refused, naming the first field that differs, where not.
 
     data: loaded as the certificate says under data.read. mentions: the file of terms, if it was made with one. What cannot be computed
