@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from evenhand.workflows.check import check
     from evenhand.workflows.compare import compare
     from evenhand.workflows.compared import with_events
+    from evenhand.workflows.diff import diff
     from evenhand.workflows.fit import Fit, fit
     from evenhand.workflows.grouping import Grouping
     from evenhand.workflows.prepare import Encoding
@@ -46,6 +47,7 @@ __all__ = [
     "certify",
     "check",
     "compare",
+    "diff",
     "fit",
     "load",
     "sweep",
@@ -68,6 +70,7 @@ _HOMES = {
     "certify": "workflows.certify",
     "check": "workflows.check",
     "compare": "workflows.compare",
+    "diff": "workflows.diff",
     "fit": "workflows.fit",
     "load": "data.load",
     "sweep": "workflows.sweep",
