@@ -61,6 +61,15 @@ Assignments = Annotated[
     Path | None,
     typer.Option("--assignments", help="CSV for every user's id, group and support: private, so only where you ask.", show_default=False),
 ]
+ShowExamples = Annotated[
+    int | None,
+    typer.Option(
+        "--show-examples",
+        min=1,
+        help="Pairs of the worst-served group that the model orders wrongly, in a private page with their texts.",
+        show_default=False,
+    ),
+]
 Simulated = Annotated[bool, typer.Option("--simulated", help="Say in the report that the users are simulated.")]
 Seeds = Annotated[int, typer.Option(min=1, help="How many seeds, from --seed upwards: each deals the data and trains anew.")]
 Jobs = Annotated[int, typer.Option(min=0, help="Processes at once, one thread each; 0 = one a core.")]

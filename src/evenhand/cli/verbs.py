@@ -24,6 +24,7 @@ from evenhand.cli.options import (
     Minority,
     Require,
     Seed,
+    ShowExamples,
     Simulated,
     Swap,
     Tfidf,
@@ -70,11 +71,13 @@ def audit(
     tolerance: Tolerance = 0.05,
     require: Require = None,
     assigned: Assignments = None,
+    show_examples: ShowExamples = None,
     seed: Seed = 0,
     cache: Cache = None,
 ) -> None:
     """Audit a reward model: a saved one (--model), or any that left its scores in DATA (--scores)."""
     from evenhand.report.report import FILES, KIND
+    from evenhand.workflows import examples as private
     from evenhand.workflows.audit import audit as run
     from evenhand.workflows.grouping import Grouping
 
@@ -97,6 +100,7 @@ def audit(
         constraints=constraints(constraint),
         assignments=assigned,
         seed=seed,
+        show_examples=private.asked(show_examples, out),
         command=command(),
         cache=cache,
     )
@@ -145,6 +149,7 @@ def fit(
     tfidf: Tfidf = True,
     dim: Dim = None,
     assigned: Assignments = None,
+    show_examples: ShowExamples = None,
     seed: Seed = 0,
     cache: Cache = None,
     simulated: Simulated = False,
@@ -152,6 +157,7 @@ def fit(
     """Train a reward model, judge it on held-out users and prompts, and write model and report."""
     from evenhand.report.report import FILES, KIND
     from evenhand.serve.saved import check_replaceable
+    from evenhand.workflows import examples as private
     from evenhand.workflows.fit import fit as run
     from evenhand.workflows.grouping import Grouping
     from evenhand.workflows.prepare import Encoding
@@ -181,6 +187,7 @@ def fit(
             assignments=assigned,
             seed=seed,
             simulated=simulated,
+            show_examples=private.asked(show_examples, out),
             command=command(),
             progress=progress,
             keep=lambda trained: trained.save(out / "model"),

@@ -11,7 +11,7 @@ import numpy as np
 
 from evenhand.audits.broken import broken
 from evenhand.audits.examine import examine_model
-from evenhand.audits.findings import ConstraintFindings, FairnessReport
+from evenhand.audits.findings import ConstraintFindings, FairnessReport, ModelFindings
 from evenhand.audits.outcomes import Outcomes, outcomes_of
 from evenhand.audits.rates import NOTIONS, Notion
 from evenhand.audits.requirements import parse_requirement
@@ -23,6 +23,7 @@ from evenhand.report.report import Report
 from evenhand.workflows import assignments
 from evenhand.workflows.assignments import Assignment
 from evenhand.workflows.compared import examined
+from evenhand.workflows.examples import ShowExamples
 from evenhand.workflows.facts import FORMULAS, LIMITS, facts, joined, limits, model_hash, split_digest
 from evenhand.workflows.grouping import Grouping, support_of
 from evenhand.workflows.score_facts import score_facts
@@ -43,6 +44,7 @@ class Asked:
     command: str = ""
     constraints: Sequence[tuple[Notion, float]] = ()  # (notion, gamma): largest accepted gap of event rates
     assignments: str | Path | None = None  # CSV for every user's group and support; private, so only where it is asked for
+    show_examples: ShowExamples | None = None  # a private page of misordered pairs
 
     def __post_init__(self) -> None:
         for notion, gamma in self.constraints:
@@ -63,6 +65,11 @@ class Asked:
         for text in self.require:
             parse_requirement(text, groups)
 
+    def show(self, data: PreferenceData, outcomes: Outcomes, groups: Groups, support: Support, found: ModelFindings) -> None:
+        """Write the private page where that was asked for."""
+        if self.show_examples is not None:
+            self.show_examples.write(data, outcomes, groups, support, found, self.command)
+
     def assign(self, data: PreferenceData, *deals: Assignment) -> None:
         """Write every user's group and support in each deal where that was asked for."""
         if self.assignments is not None:
@@ -79,15 +86,18 @@ def audit(
 ) -> Report:
     """Audit a saved model's folder, or one or two score columns of the data: margins, or rewards of chosen and rejected.
 
-    Further arguments are the fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated, assignments.
+    Further arguments are the fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated, assignments, show_examples.
     """
     must_be_data(data)
+    held_to = Asked(**asked)
+    if held_to.show_examples is not None:
+        held_to.show_examples.check(data)
     if isinstance(scores, str):
         scores = [name.strip() for name in scores.split(",")]
     if model is not None and scores is None:
-        return audit_model(data, model, Asked(**asked), cache)
+        return audit_model(data, model, held_to, cache)
     if model is None and scores is not None:
-        return audit_scores(data, scores, Asked(**asked))
+        return audit_scores(data, scores, held_to)
     found = "neither a model nor scores" if model is None else "both a model and scores"
     raise EvenhandError(f"Found {found}. Expected: one of them. To do: name a saved model's folder, or score columns of the data.")
 
@@ -252,6 +262,7 @@ def _report(
     found = measured(outcomes)
     if curve is not outcomes:
         found = replace(found, support=measured(curve).support)
+    asked.show(data, outcomes, groups, support, found)
     return Report(
         FairnessReport(
             title=f"Audit of {outcomes.model} on {data.source}",

@@ -79,12 +79,14 @@ def fit(
     deals; the model and the rest of the report are the first deal's. None = 5 where responses are dealt, as with votes, else 1. keep: is given
     the model as soon as it is trained, before it is judged, so that whatever happens then does not lose it:
     keep=lambda model: model.save("out/model"). say: is told, before training, what cannot be said of these data. Further arguments are the
-    fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated, assignments.
+    fields of `Asked`: grouping, tolerance, require, resamples, seed, simulated, assignments, show_examples.
     Raises EvenhandError on unknown names, on data without training, validation or test pairs, and before training where users are in fewer
     than two groups and the method works on groups.
     """
     must_be_data(data)
     held_to = Asked(**wanted)
+    if held_to.show_examples is not None:
+        held_to.show_examples.check(data)
     chosen = asked(method, dict(settings or {}), head)
     encoding = encoding or Encoding(MiniLM())
     shares = deal_with(certify_share)
@@ -177,6 +179,8 @@ def _report(
     def changed(other: str) -> Change:
         return compare(outcomes[other], outcomes[name], ready.groups, resamples=asked.resamples, seed=asked.seed)
 
+    found = examined(outcomes[name])
+    asked.show(ready.data, outcomes[name], ready.groups, ready.support, found)
     cells = ((cell, ready.counted(ready.split.scored(number))) for number, cell in enumerate(CELLS))
     return Report(
         FairnessReport(
@@ -185,7 +189,7 @@ def _report(
             requirements=check_requirements(
                 outcomes[name], ready.groups, asked.require, tolerance=asked.tolerance, before=before, seed=asked.seed
             ),
-            model=examined(outcomes[name]),
+            model=found,
             others=tuple(examined(outcomes[other]) for other in others),
             changes=tuple(changed(other) for other in reversed(others)),
             cells=tuple(examined(judged(own, last.scorer, rows, name, cell)) for cell, rows in cells if ready.strict(rows).any()),
