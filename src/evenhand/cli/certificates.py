@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from evenhand.cli.inputs import check_place
-from evenhand.cli.options import Cache, Data, Swap
+from evenhand.cli.options import Cache, Data, Pdf, Swap
 from evenhand.cli.reading import Reading, reads
 from evenhand.cli.terminal import progress_bar, say, tell
 
@@ -54,6 +54,7 @@ def certify(
     leave_out: Annotated[list[str] | None, typer.Option(help="An event that is not compared. May be repeated.", show_default=False)] = None,
     unseen_users: Annotated[bool, typer.Option("--unseen-users", help="Users without a training pair alone.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for certificate.json and the page beside it.")] = Path("certificate"),
+    pdf: Pdf = False,
     cache: Cache = None,
 ) -> None:
     """Certify that MODEL's gap between events is at most gamma, on pairs of DATA that its training did not see.
@@ -64,9 +65,10 @@ def certify(
     from evenhand.report.certificate import CERTIFICATE
     from evenhand.report.terminal import lines
     from evenhand.workflows.certify import certify as run
+    from evenhand.workflows.pdf import beside
 
     check_request(notion.value, gamma, delta, bound.value)
-    check_place(out, CERTIFICATE.files, CERTIFICATE.name, reading.bad_rows)
+    check_place(out, CERTIFICATE.files, CERTIFICATE.name, reading.bad_rows, pdf=pdf)
     loaded = reading.load(data, swap=swap)
     try:
         with progress_bar() as progress:
@@ -89,7 +91,7 @@ def certify(
     except TooFewUsers as error:
         tell(f"INSUFFICIENT: {error}")
         raise typer.Exit(NOT_ENOUGH) from None
-    path = report.save(out)
+    path = beside(report.save(out), pdf)
     say(*lines(report.page), f"certificate: {path.with_suffix('.json')}")
     raise typer.Exit(report.exit_code)
 

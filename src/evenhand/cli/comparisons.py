@@ -20,6 +20,7 @@ from evenhand.cli.options import (
     LeaveOut,
     Mentions,
     Minority,
+    Pdf,
     Seed,
     Seeds,
     Simulated,
@@ -49,6 +50,7 @@ def compare(
     out: Annotated[
         Path, typer.Option(help="Folder for the report, and for finished fits: the same command goes on where it stopped.")
     ] = Path("compare"),
+    pdf: Pdf = False,
     head: Head = None,
     reading: Reading,
     minority: Minority = 0.2,
@@ -71,9 +73,10 @@ def compare(
     from evenhand.workflows.compare import EVERYTHING
     from evenhand.workflows.compare import compare as run
     from evenhand.workflows.grouping import Grouping
+    from evenhand.workflows.pdf import beside
     from evenhand.workflows.prepare import Encoding
 
-    check_place(out, FILES, KIND, reading.bad_rows, assigned)
+    check_place(out, FILES, KIND, reading.bad_rows, assigned, pdf=pdf)
     loaded = reading.load(data, mentions=mentions, leave_out=leave_out)
     with progress_bar() as progress:
         report = run(
@@ -93,7 +96,7 @@ def compare(
             progress=progress,
             say=say,
         )
-    finish_comparison(report, report.save(out))
+    finish_comparison(report, beside(report.save(out), pdf))
 
 
 @reads
@@ -111,6 +114,7 @@ def sweep(
     out: Annotated[
         Path, typer.Option(help="Folder for the report, and for finished fits: the same command goes on where it stopped.")
     ] = Path("sweep"),
+    pdf: Pdf = False,
     head: Head = None,
     reading: Reading,
     minority: Minority = 0.2,
@@ -130,10 +134,11 @@ def sweep(
     """Train a grid of settings of one method, many at once, and draw what can be traded for what."""
     from evenhand.report.comparison import FILES, KIND
     from evenhand.workflows.grouping import Grouping
+    from evenhand.workflows.pdf import beside
     from evenhand.workflows.prepare import Encoding
     from evenhand.workflows.sweep import sweep as run
 
-    check_place(out, FILES, KIND, reading.bad_rows)
+    check_place(out, FILES, KIND, reading.bad_rows, pdf=pdf)
     grid = {
         hyperparameter: listed(values, "--over", "alpha=0.1,0.5")
         for hyperparameter, values in assignments(over, "--over", "alpha=0.1,0.5").items()
@@ -157,4 +162,4 @@ def sweep(
             progress=progress,
             say=say,
         )
-    finish_comparison(report, report.save(out))
+    finish_comparison(report, beside(report.save(out), pdf))

@@ -19,7 +19,9 @@ def constraints(given: list[str] | None) -> list[tuple[Any, float]]:
     return [(notion, decimals(gamma, "--constraint", f"{notion}=0.05")[0]) for notion, gamma in pairs.items()]
 
 
-def check_place(out: Path, names: Sequence[str], kind: str, bad_rows: Path | None = None, assigned: Path | None = None) -> None:
+def check_place(
+    out: Path, names: Sequence[str], kind: str, bad_rows: Path | None = None, assigned: Path | None = None, *, pdf: bool = False
+) -> None:
     """Whether all files of a report will find their place, asked before the work and not after it. bad_rows, assigned: written before them."""
     from evenhand.core import DataError
     from evenhand.writing import check
@@ -30,6 +32,10 @@ def check_place(out: Path, names: Sequence[str], kind: str, bad_rows: Path | Non
     if not os.access(out, os.W_OK):
         raise PermissionError(13, "Permission denied", str(out))
     check(out, names, kind)
+    if pdf:
+        from evenhand.workflows import pdf as printing
+
+        printing.check(out / next(name for name in names if name.endswith(".html")))
     for option, file in (("--bad-rows", bad_rows), ("--assignments", assigned)):
         if file is None:
             continue

@@ -70,6 +70,7 @@ ShowExamples = Annotated[
         show_default=False,
     ),
 ]
+Pdf = Annotated[bool, typer.Option("--pdf", help="Print the page as PDF beside it, by a Chromium on PATH.")]
 Simulated = Annotated[bool, typer.Option("--simulated", help="Say in the report that the users are simulated.")]
 Seeds = Annotated[int, typer.Option(min=1, help="How many seeds, from --seed upwards: each deals the data and trains anew.")]
 Jobs = Annotated[int, typer.Option(min=0, help="Processes at once, one thread each; 0 = one a core.")]

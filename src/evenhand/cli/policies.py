@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from evenhand.cli.inputs import check_place, command, decimals
-from evenhand.cli.options import Seed
+from evenhand.cli.options import Pdf, Seed
 from evenhand.cli.terminal import say
 
 
@@ -28,14 +28,16 @@ def transfer(
     betas: Annotated[str, typer.Option(help="Temperatures of Gibbs policies, with commas.")] = "0.1,0.5,1,2,4",
     ns: Annotated[str, typer.Option(help="Draws of best-of-n policies, with commas.")] = "1,2,4,8,16",
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("transfer"),
+    pdf: Pdf = False,
     seed: Seed = 0,
 ) -> None:
     """Measure how far groups lie apart once a policy follows the reward: exact Gibbs and best-of-n over given candidates, beside bounds."""
     from evenhand.report.policies import POLICIES
     from evenhand.report.terminal import lines
+    from evenhand.workflows.pdf import beside
     from evenhand.workflows.transfer import transfer as run
 
-    check_place(out, POLICIES.files, POLICIES.name)
+    check_place(out, POLICIES.files, POLICIES.name, pdf=pdf)
     report = run(
         candidates,
         reward=reward,
@@ -49,5 +51,5 @@ def transfer(
         seed=seed,
         command=command(),
     )
-    path = report.save(out)
+    path = beside(report.save(out), pdf)
     say(*lines(report.page), f"report: {path}")

@@ -22,6 +22,7 @@ from evenhand.cli.options import (
     LeaveOut,
     Mentions,
     Minority,
+    Pdf,
     Require,
     Seed,
     ShowExamples,
@@ -41,17 +42,19 @@ def check(
     *,
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder for the page and check.json.")] = Path("check"),
+    pdf: Pdf = False,
     reading: Reading,
 ) -> None:
     """Read DATA, say whether it can be used and what to mend first: duplicates, contradictions, leakage, surface features, ids."""
     from evenhand.report.check import CHECK
     from evenhand.report.terminal import lines
     from evenhand.workflows.check import check as run
+    from evenhand.workflows.pdf import beside
 
-    check_place(out, CHECK.files, CHECK.name, reading.bad_rows)
+    check_place(out, CHECK.files, CHECK.name, reading.bad_rows, pdf=pdf)
     loaded = reading.load(data)
     report = run(loaded, reading.group_by or (), command=command())
-    say(*lines(report.page), f"report: {report.save(out)}")
+    say(*lines(report.page), f"report: {beside(report.save(out), pdf)}")
 
 
 @reads
@@ -61,6 +64,7 @@ def audit(
     model: Annotated[Path | None, typer.Option(help="Folder of a model saved by `evenhand fit`.", show_default=False)] = None,
     scores: Annotated[str | None, typer.Option(help="Column of margins, or two: CHOSEN,REJECTED rewards.", show_default=False)] = None,
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("audit"),
+    pdf: Pdf = False,
     reading: Reading,
     minority: Minority = 0.2,
     threshold: Threshold = None,
@@ -80,8 +84,9 @@ def audit(
     from evenhand.workflows import examples as private
     from evenhand.workflows.audit import audit as run
     from evenhand.workflows.grouping import Grouping
+    from evenhand.workflows.pdf import beside
 
-    check_place(out, FILES, KIND, reading.bad_rows, assigned)
+    check_place(out, FILES, KIND, reading.bad_rows, assigned, pdf=pdf)
     columns = None if scores is None else [name.strip() for name in scores.split(",")]
     loaded = reading.load(
         data,
@@ -104,7 +109,7 @@ def audit(
         command=command(),
         cache=cache,
     )
-    finish(report, report.save(out))
+    finish(report, beside(report.save(out), pdf))
 
 
 @reads
@@ -134,6 +139,7 @@ def fit(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the model and the report.")] = Path("out"),
+    pdf: Pdf = False,
     reading: Reading,
     minority: Minority = 0.2,
     threshold: Threshold = None,
@@ -160,9 +166,10 @@ def fit(
     from evenhand.workflows import examples as private
     from evenhand.workflows.fit import fit as run
     from evenhand.workflows.grouping import Grouping
+    from evenhand.workflows.pdf import beside
     from evenhand.workflows.prepare import Encoding
 
-    check_place(out, FILES, KIND, reading.bad_rows, assigned)
+    check_place(out, FILES, KIND, reading.bad_rows, assigned, pdf=pdf)
     check_replaceable(out / "model")
     loaded = reading.load(
         data,
@@ -193,7 +200,7 @@ def fit(
             keep=lambda trained: trained.save(out / "model"),
             say=say,
         )
-    finish(result.report, result.report.save(out))
+    finish(result.report, beside(result.report.save(out), pdf))
 
 
 @reads
