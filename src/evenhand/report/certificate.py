@@ -12,7 +12,7 @@ from evenhand.core import Estimate
 from evenhand.report import Kind, Report
 from evenhand.report.figures.certificate import events as draw_events
 from evenhand.report.numbers import count, decimals
-from evenhand.report.page import COUNTS, Answer, Cell, Column, Figure, Page, Panel, Table, Tone, counts, facts
+from evenhand.report.page import COUNTS, Answer, Column, Figure, Page, Panel, Row, Table, Tone, counts, facts
 from evenhand.report.publish import publish
 
 MOST_ROWS = 30  # of the figure; the table has all
@@ -54,7 +54,7 @@ def page(issued: Issued) -> Page:
     found = publish(replace(issued, document={}))
     c = found.certificate
     rates = tuple(_estimate(e, c) for e in c.events)
-    named: tuple[tuple[Cell, ...], ...] = tuple((e.group, e, *counts(e)) for e in rates)
+    named: tuple[Row, ...] = tuple((e.group, e, *counts(e)) for e in rates)
     events = Table("Events", (Column("event"), Column(f"rate ({100 * (1 - c.delta):g} %, all at once)", four), *COUNTS), named, most=12)
     plan = tuple((e.name, e.q, e.n_users, n) for e, n in zip(c.events, found.needed))
     heads = (Column("event"), Column("rate", four), Column("users", count), Column("users needed", _about))

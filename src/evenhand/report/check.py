@@ -8,7 +8,7 @@ from evenhand.core import SMALLEST_CELL, Estimate, Exclusions
 from evenhand.data.doctor import Diagnosis
 from evenhand.report import Kind, Report
 from evenhand.report.numbers import FEW, count, percent
-from evenhand.report.page import Answer, Cell, Column, Name, Page, Panel, Table, Tone, facts
+from evenhand.report.page import Answer, Column, Name, Page, Panel, Row, Table, Tone, facts
 from evenhand.report.publish import document, is_small, may_be_named, publish
 
 TONES: dict[str, Tone] = {"error": "fail", "warning": "insufficient", "note": "pass"}
@@ -45,12 +45,12 @@ def page(checked: Checked) -> Page:
     remedies = iter("" if r in order[:i] else r for i, r in enumerate(order))  # each is said once
     answers = tuple(Answer(next(remedies), f.sentence) for f in diagnosis.first)
     rest = tuple((f.severity, f.check, f.sentence, next(remedies)) for f in diagnosis.findings if f not in diagnosis.first)
-    counts: list[tuple[Cell, ...]] = [(g.group, *(vars(g)[name] for name in COUNTED)) for g in diagnosis.groups]
-    blank: tuple[Cell, ...] = (None,) * len(COUNTED)
+    counts: list[Row] = [(g.group, *(vars(g)[name] for name in COUNTED)) for g in diagnosis.groups]
+    blank: Row = (None,) * len(COUNTED)
     counts += [(Name(found.beside, lines=("counts would tell a smaller group’s",)), *blank)] if found.beside else []
     counts += [(name, FEW, *blank[1:]) for name in found.hidden]
     flagged = any(f.flagged for f in diagnosis.surface)
-    surface: tuple[tuple[Cell, ...], ...] = tuple(
+    surface: tuple[Row, ...] = tuple(
         (f.group, f.rule, f.accuracy, f.where_it_differs, f.accuracy.n_users or None, f.accuracy.n_pairs or None) for f in diagnosis.telling
     )
     alone = (Column("group"), Column("prefer"), Column("right (95 %)", percent), Column("right where it differs", percent))

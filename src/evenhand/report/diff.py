@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from evenhand.core import Estimate
 from evenhand.report import Kind, Report
 from evenhand.report.numbers import NONE, Show, is_known, number, percent, plural, points, signed_points
-from evenhand.report.page import Answer, Column, Page, Panel, Table, facts
+from evenhand.report.page import Answer, Column, Page, Panel, Table
 from evenhand.report.publish import document, publish
 from evenhand.report.verdicts import is_share
 
@@ -98,7 +98,6 @@ def page(diff: Diff) -> Page:
     apart = {
         n: (a.facts.get(n, NONE), b.facts.get(n, NONE)) for n in dict.fromkeys((*a.facts, *b.facts)) if a.facts.get(n) != b.facts.get(n)
     }
-    heads = ("", "A", "B")
     shares = [c for c in both if c.file == "shares"]
     tables = (  # the first shares of a report are what it is about: they are not folded
         _table("Shares in %, differences in points", shares[:FIRST], percent, signed_points, "shares"),
@@ -114,15 +113,14 @@ def page(diff: Diff) -> Page:
         (
             Panel("verdicts", "Verdicts", tables=(Table("Verdicts", tuple(map(Column, ("requirement", "A", "B"))), verdicts, "verdicts"),) if verdicts else ()),
             Panel("numbers", "Numbers that both have", tables=tables),
-            Panel("facts", "Facts that differ", tables=(Table("Facts", tuple(map(Column, ("fact", *heads[1:]))), tuple((n, *v) for n, v in apart.items()), "facts"),)),
+            Panel("facts", "Facts that differ", tables=(Table("Facts", tuple(map(Column, ("fact", "A", "B"))), tuple((n, *v) for n, v in apart.items()), "facts"),)),
             Panel("only", "In one alone", tables=(Table("Numbers of one report alone", (Column("in"), Column("number")), only, "only"),)),
-            Panel("sides", "What was compared", tables=(facts("Reports", {"A": _said(a), "B": _said(b)}, ("", "report")),)),
         ),
         {"format": "evenhand diff 1", "kind": found.kind, "same_data": found.same_data, "same_pairs": found.same_pairs,
          "numbers": [{"name": c.name, "a": document(c.a), "b": document(c.b), "difference": document(c.difference)} for c in both],
          "a": document(replace(a, numbers={n: v for n, v in a.numbers.items() if n not in b.numbers})),
          "b": document(replace(b, numbers={n: v for n, v in b.numbers.items() if n not in a.numbers}))},
-        title=found.title or f"{a.place} (A) and {b.place} (B)", note=found.note, brief=tables[:1], command=found.command,
+        title=found.title or f"{a.place} (A) and {b.place} (B)", note=found.note, notes=tuple(f"{n}: {x.title} ({x.place})" for n, x in (("A", a), ("B", b)) if x.title), brief=tables[:1], command=found.command,
         summary=f"Verdicts that differ: {'; '.join(turned)}." if turned else "No verdict differs." if verdicts else "",
         said=tuple(f"{n}: {v[0]} in A, {v[1]} in B." for n, v in apart.items() if any(word in n for word in TOLD)), rules=RULES,
     )  # fmt: skip
@@ -167,7 +165,3 @@ def _most(moved: list[Change]) -> str:
         return "No share that both have."
     c = moved[0]
     return f"{c.name}: {percent(_value(c.a))} in A, {percent(_value(c.b))} in B, {points(c.difference, True)} points."
-
-
-def _said(side: Side) -> str:
-    return f"{side.title} ({side.place})" if side.title else side.place
