@@ -59,11 +59,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_largest_wrong_margins_of_the_worst_served_group_stand_first(folder: Path) -> None:
     page = (folder / "out" / FILE).read_text()
     rows = shown(page)
-    assert [r[0] for r in rows] == [str(i) for i in range(1, 8)]
-    assert [r[2] for r in rows] == [f"Yes bad 22 {p}" for p in (8, 6, 4, 2, 0)] + ["Yes bad 21 8", "Yes bad 21 6"]  # users 12 to 22
-    assert [r[3] for r in rows[:2]] == ["No bad 22 8", "No bad 22 6"]
-    assert rows[0][1] == "Question 8 &amp; &lt;b&gt;?"
-    assert rows[0][4] == "−22.080"
+    names = [f"Yes bad 22 {p}" for p in (8, 6, 4, 2, 0)] + ["Yes bad 21 8", "Yes bad 21 6"]  # users 12 to 22
+    assert [re.search(r"Chosen: ([^<]*)<", r[0])[1] for r in rows] == names
+    assert [re.match(r"\d+\. ", r[0])[0] for r in rows] == [f"{i}. " for i in range(1, 8)]
+    assert "Rejected: No bad 22 8<" in rows[0][0]
+    assert rows[0][0].startswith("1. Question 8 &amp; &lt;b&gt;?<")
+    assert rows[0][1] == "−22.080"
     assert "7 of 55 misordered pairs of “bad”, the worst-served group" in page  # 11 users, 5 even prompts each
     assert "this page holds raw texts of users" in page
     assert page.index("Private:") < page.index("Yes bad")
@@ -75,6 +76,7 @@ def test_the_page_is_its_owners_alone_and_names_nobody(folder: Path) -> None:
     assert "secret-" not in page
     assert "tiny" not in page  # fewer than 10 users
     assert not re.search(r"<script|https?://", page)
+    assert "beside this page" not in page
     for file in (folder / "out").iterdir():
         if file.name != FILE:
             assert "Yes bad" not in file.read_text()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evenhand.core import SMALLEST_CELL, Estimate
-from evenhand.report import Kind, Report
+from evenhand.report import Kind
+from evenhand.report.html import html as print_html
 from evenhand.report.numbers import count, decimals, evidence, group_name, is_known, percent
-from evenhand.report.page import Answer, Column, Page, Panel, Table
+from evenhand.report.page import Answer, Column, Name, Page, Panel, Table
 from evenhand.report.publish import LONGEST_TEXT, publish
 
 PRIVATE = "Private: this page holds raw texts of users. It is for whoever may read the data, and not to be passed on."
@@ -39,19 +40,19 @@ class Examples:
 
 def page(examples: Examples) -> Page:
     found = publish(examples)
-    known = any(is_known(e.support) for e in found.pairs)
-    columns = (Column("no.", count), Column("prompt"), Column("chosen"), Column("rejected"), Column("margin", decimals(3)))
-    support = (Column("user’s support", percent),) if known else ()
     rows = tuple(
-        (i, e.prompt, e.chosen, e.rejected, e.margin, *((e.support,) if known else ())) for i, e in enumerate(found.pairs, start=1)
+        (Name(f"{i}. {e.prompt}", lines=(f"Chosen: {e.chosen}", f"Rejected: {e.rejected}")), e.margin, e.support)
+        for i, e in enumerate(found.pairs, start=1)
     )
+    known = any(is_known(e.support) for e in found.pairs)
+    columns = (Column("pair"), Column("margin", decimals(3)), Column("user’s support", percent, on_page=known))
     if found.accuracy is None:
         headline = f"No group has {SMALLEST_CELL} users: no pair is shown"
         answers: tuple[Answer, ...] = ()
     else:
         headline = f"{count(len(rows))} of {count(found.misordered)} misordered pairs of {group_name(found.group)}, the worst-served group"
         answers = (Answer(f"Its accuracy is {percent(found.accuracy.value)} {evidence(found.accuracy)}."),)
-    table = Table("Largest wrong margins first", (*columns, *support), rows, most=len(rows))
+    table = Table("Largest wrong margins first", columns, rows, most=len(rows))
     return Page(
         headline, "neutral", answers, (Panel("pairs", "Pairs", tables=(table,)),), {}, title=f"Misordered pairs: {found.model}",
         warning=PRIVATE, command=found.command, rules=RULES,
@@ -61,5 +62,6 @@ def page(examples: Examples) -> Page:
 EXAMPLES = Kind("private examples", page, stem="examples")
 
 
-def report(examples: Examples) -> Report:
-    return Report(examples, EXAMPLES)
+def html(examples: Examples) -> str:
+    """The page, which stands alone: nothing of it is in another file."""
+    return print_html(page(examples), EXAMPLES.name)

@@ -14,7 +14,7 @@ from evenhand.audits.outcomes import Outcomes
 from evenhand.core import SMALLEST_CELL, DataError, EvenhandError, Groups, PreferenceData
 from evenhand.data.support import Support
 from evenhand.data.votes import has_texts
-from evenhand.report.examples import EXAMPLES, Example, Examples, report
+from evenhand.report.examples import EXAMPLES, Example, Examples, html
 
 FILE, KIND = "examples.html", EXAMPLES.name
 MOST = 1000  # pairs on a page
@@ -39,7 +39,7 @@ class ShowExamples:
 
     def write(self, data: PreferenceData, outcomes: Outcomes, groups: Groups, support: Support, found: ModelFindings, command: str) -> Path:
         """examples.html, readable by its owner alone."""
-        page = report(misordered(self.pairs, data, outcomes, groups, support, found, command)).html()
+        page = html(misordered(self.pairs, data, outcomes, groups, support, found, command))
         writing.write(self.folder, {FILE: page.encode()}, KIND, private=True)
         return self.folder / FILE
 
