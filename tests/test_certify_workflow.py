@@ -413,7 +413,7 @@ def test_labels_lie_inside_the_figure(tmp_path: Path) -> None:
 OUTSIDE = """[...document.querySelectorAll('svg.plot')].filter(s => s.getBoundingClientRect().width > 0).flatMap(s => {
     const box = s.getBoundingClientRect();
     return [...s.querySelectorAll('text')].filter(t => { const b = t.getBoundingClientRect();
-        return b.left < box.left || b.right > box.right || b.top < box.top || b.bottom > box.bottom; }).map(t => t.textContent)
+        return b.left < box.left - 2 || b.right > box.right + 2 || b.top < box.top - 2 || b.bottom > box.bottom + 2; }).map(t => t.textContent)
 })"""
 
 

@@ -21,9 +21,7 @@ MOST_ROWS, MOST_REQUIREMENTS, MOST_GROUPS = 12, 8, 4
 LONGEST_NAME = 60  # characters of a name; a heading is broken into lines before it is cut
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "INSUFFICIENT": "bold yellow"}
 TONES = {"pass": "bold green", "fail": "bold red", "insufficient": "bold yellow", "neutral": "bold"}
-ASCII = str.maketrans(
-    {"−": "-", NONE: "-", NB: " ", "“": '"', "”": '"', "’": "'", "²": "^2", "³": "^3", "→": "->", "β": "beta", "κ": "kappa"}
-)
+ASCII = str.maketrans({"−": "-", NONE: "-", NB: " ", "“": '"', "”": '"', "’": "'", "²": "^2", "³": "^3", "→": "->"})
 
 
 def lines(page: Page) -> Iterator[RenderableType]:
@@ -59,9 +57,7 @@ def rich_table(table: Table) -> RichTable:
     for i in table.places:
         out.add_column(Text(clip(plain(table.columns[i].name))), justify="left" if table.is_text(i) else "right", overflow="fold")
     for cells in table.rows[:MOST_ROWS]:
-        out.add_row(
-            *(Text(clip(plain(bracketed(*table.columns[i].write(cells[i]))), LONGEST_NAME if i == 0 else 400)) for i in table.places)
-        )
+        out.add_row(*(Text(clip(plain(bracketed(*table.columns[i].write(cells[i]))))) for i in table.places))
     if len(table.rows) > MOST_ROWS:
         out.add_row(Text(f"{len(table.rows) - MOST_ROWS} more"), *(Text("") for _ in table.places[1:]))
     return out
@@ -86,5 +82,5 @@ def plain(text: str) -> str:
     return text.translate(ASCII)
 
 
-def clip(text: str, longest: int = LONGEST_NAME) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+def clip(text: str) -> str:
+    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"

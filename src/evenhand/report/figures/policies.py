@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evenhand.core import Estimate
-from evenhand.report.numbers import is_known
-from evenhand.report.plots import bounds, few_ticks, legend, percent_ticks
-from evenhand.report.svg import BAND, BLUE, GREY, INK, MUTED, ORANGE, PAPER, Canvas, draw
+from evenhand.report.figures import BAND, BLUE, GREY, INK, MUTED, ORANGE, PAPER, Canvas, draw
+from evenhand.report.figures.axes import LEGEND_ROW, bounds, few_ticks, legend, marks, percent_ticks, reach
 
 LOOKS = (("o", BLUE), ("s", ORANGE), ("^", INK), ("D", GREY), ("v", BLUE), ("P", ORANGE))  # a shape beside every colour
 MOST_LINES = len(LOOKS)
@@ -55,8 +54,7 @@ class Axis:
 
 def highest(measured: Sequence[Estimate]) -> float:
     """Where the axis of gaps ends, in [0, 1]: by what was measured, since a bound may lie far beyond."""
-    ends = [v for e in measured for v in (e.value, e.high) if is_known(v)]
-    return min(1.0, max(1.12 * max(ends, default=1.0), 0.1)) + 0.02
+    return min(1.0, max(1.12 * max(reach(measured, 1), default=1.0), 0.1)) + 0.02
 
 
 def gap(axis: Axis, measured: Sequence[Estimate], bound: Sequence[float], second: Sequence[Estimate], width: int) -> str:
@@ -66,7 +64,7 @@ def gap(axis: Axis, measured: Sequence[Estimate], bound: Sequence[float], second
 
     def paint(canvas: Canvas) -> None:
         axes, places, top = axis.axes(canvas, 52 if canvas.is_narrow else 34), axis.places, 100 * highest(measured)
-        _measured(axes, places, measured, "o", BLUE, "measured, 95 % interval")
+        marks(axes, dict(zip(places, measured)), "measured, 95 % interval", upright=True, line="-", size=6.5, wide=1.6)
         edge = [100 * b for b in bound]
         axes.fill_between(places, edge, [max(top, 101)] * len(places), facecolor=BAND, linewidth=0, zorder=0.5)
         look = {"markersize": 6, "linestyle": (0, (4, 2)), "color": ORANGE, "markerfacecolor": PAPER, "linewidth": 1.6}
@@ -85,39 +83,17 @@ def gap(axis: Axis, measured: Sequence[Estimate], bound: Sequence[float], second
 def rates(axis: Axis, groups: Sequence[tuple[str, Sequence[Estimate]]], width: int) -> str:
     """The event's rate in each group, one entry a policy: the first MOST_LINES groups."""
     groups = groups[:MOST_LINES]
-    lines = -(-len(groups) // (2 if width < 500 else 3))
+    head = LEGEND_ROW * -(-len(groups) // (2 if width < 500 else 4))
 
     def paint(canvas: Canvas) -> None:
-        _key(canvas, [name for name, _ in groups])
-        axes, places = axis.axes(canvas, 14 + 20 * lines), axis.places
-        reach = 0.012 * (max(places) - min(places))
-        for i, ((_, found), (marker, colour)) in enumerate(zip(groups, LOOKS)):
-            aside = reach * (i - (len(groups) - 1) / 2)
-            _measured(axes, [x + aside for x in places], found, marker, colour)
-        axes.set_ylim(*bounds([100 * v for _, found in groups for e in found for v in (e.value, e.low, e.high) if is_known(v)], 10))
+        axes, places = axis.axes(canvas, 14 + head), axis.places
+        side = 0.012 * (max(places) - min(places))
+        for i, ((name, found), (marker, colour)) in enumerate(zip(groups, LOOKS)):
+            at = {x + side * (i - (len(groups) - 1) / 2): e for x, e in zip(places, found, strict=True)}
+            label = canvas.token(name, 18 if canvas.is_narrow else 28)
+            marks(axes, at, label, colour, marker, upright=True, line="-", size=6.5, wide=1.6)
+        axes.set_ylim(*bounds(reach(e for _, found in groups for e in found), 10))
         percent_ticks(axes.yaxis, canvas, 5)
+        legend(canvas, axes)
 
-    return draw(f"rates-{axis.name}", width, 260 + 20 * lines, paint)
-
-
-def _key(canvas: Canvas, names: Sequence[str]) -> None:
-    """The key above the axes, in columns of fixed width: matplotlib's own would be as wide as the stand-ins, and names would overlap."""
-    from matplotlib.lines import Line2D
-
-    columns = 2 if canvas.is_narrow else 3
-    each = canvas.width / columns
-    for i, (name, (marker, colour)) in enumerate(zip(names, LOOKS)):
-        x, y = (i % columns) * each, canvas.height - 10 - 20 * (i // columns)
-        place = [(x + 2) / canvas.width, (x + 20) / canvas.width], [y / canvas.height] * 2
-        canvas.figure.add_artist(Line2D(*place, color=colour, linewidth=1.6))
-        canvas.figure.add_artist(Line2D([(x + 11) / canvas.width], [y / canvas.height], color=colour, marker=marker, markersize=6.5))
-        token = canvas.token(name, 18 if canvas.is_narrow else 28)
-        canvas.figure.text((x + 26) / canvas.width, (y - 4) / canvas.height, token, fontsize=11, color=MUTED)
-
-
-def _measured(axes: Any, places: Sequence[float], found: Sequence[Estimate], marker: str, colour: str, label: str | None = None) -> None:
-    look = {"marker": marker, "markersize": 6.5, "linewidth": 1.6, "color": colour, "zorder": 3}
-    axes.plot(places, [100 * e.value for e in found], label=label, **look)
-    spans = [(x, 100 * e.low, 100 * e.high) for x, e in zip(places, found, strict=True) if is_known(e.low) and is_known(e.high)]
-    if spans:
-        axes.vlines(*zip(*spans), color=colour, linewidth=1.6, alpha=0.8, zorder=3)
+    return draw(f"rates-{axis.name}", width, 260 + head, paint)
