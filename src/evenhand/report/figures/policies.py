@@ -71,7 +71,7 @@ def gap(axis: Axis, measured: Sequence[Estimate], bound: Sequence[float], second
         axes.plot(places, edge, "s", label="bound", **look)
         if second:
             look = {"markersize": 5.5, "linestyle": (0, (1, 2)), "color": MUTED, "markerfacecolor": PAPER, "linewidth": 1.2}
-            axes.plot(places[-len(second) :], [100 * e.value for e in second], "D", label="second reward", **look)
+            axes.plot(places[-len(second) :], [100 * e.value for e in second], "D", label="second reward", zorder=4, **look)
         axes.set_ylim(-0.02 * top, top)
         few_ticks(axes.yaxis, canvas, 5)
         axes.set_ylabel("gap, points")
