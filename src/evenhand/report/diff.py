@@ -25,6 +25,7 @@ PAIRS = (
     "split: digest",
 )  # which of its pairs count
 TOLD = ("sha256", "version", "format")  # facts that Markdown and the terminal have
+BINS = " bins "  # of a curve: after all other numbers
 FIRST = 12  # shares that are not folded, and stand in Markdown and the terminal
 RULES = "A and B as their files have them; the difference is B less A. Cells of fewer than 10 users are not shown."
 NOT_PAIRED = (
@@ -98,7 +99,7 @@ def page(diff: Diff) -> Page:
     apart = {
         n: (a.facts.get(n, NONE), b.facts.get(n, NONE)) for n in dict.fromkeys((*a.facts, *b.facts)) if a.facts.get(n) != b.facts.get(n)
     }
-    shares = [c for c in both if c.file == "shares"]
+    shares = sorted((c for c in both if c.file == "shares"), key=lambda c: BINS in c.name)
     tables = (  # the first shares of a report are what it is about: they are not folded
         _table("Shares in %, differences in points", shares[:FIRST], percent, signed_points, "shares"),
         _table("Further shares", shares[FIRST:], percent, signed_points, "shares"),

@@ -114,7 +114,7 @@ def _gaps(found: Transfer, grid: Grid) -> Table:
         Column("log n − (n−1)/n", decimals(3), on_page=limits),
     )  # fmt: skip
     rows = tuple(
-        (_setting(p), _estimate(p.gap), p.most or NONE, p.least or NONE, None if p.kl == 0 else _estimate(p.shift), p.kappa, p.bound,
+        (_setting(p), _estimate(p.gap), p.most or NONE, p.least or NONE, None if p.kl < 1e-9 else _estimate(p.shift), p.kappa, p.bound,
          p.largest_kl, p.kl_limit) for p in grid
     )  # fmt: skip
     return Table(f"Gaps with 95 % intervals ({_counted(found.reference.gap)})", columns, rows)
