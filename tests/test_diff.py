@@ -106,6 +106,7 @@ def test_a_report_and_itself_do_not_differ(tmp_path: Path) -> None:
     report = compared(tmp_path, audit(0.61), audit(0.61))
     assert report.page.headline == "No number that both have differs"
     assert "No verdict differs." in report.html()
+    assert report.page.answers[1].text == "No share does."
 
 
 HOSTILE = '<script>alert(1)</script>"&\u202e\x1b[2J\n| x |'

@@ -98,6 +98,7 @@ class Transfer:
     limits: tuple[str, ...] = ()
     command: str = ""
     formulas: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""  # the user's own
 
 
 @dataclass(frozen=True)

@@ -96,9 +96,8 @@ def page(diff: Diff) -> Page:
     verdicts = tuple((n, a.verdicts.get(n, NONE), b.verdicts.get(n, NONE)) for n in dict.fromkeys((*a.verdicts, *b.verdicts)))
     turned = [f"{name}, {before} → {after}" for name, before, after in verdicts if before != after]
     changed = sum(c.difference != 0 for c in both if is_known(c.difference))
-    apart = {
-        n: (a.facts.get(n, NONE), b.facts.get(n, NONE)) for n in dict.fromkeys((*a.facts, *b.facts)) if a.facts.get(n) != b.facts.get(n)
-    }
+    known = dict.fromkeys((*a.facts, *b.facts))
+    apart = tuple((n, a.facts.get(n, NONE), b.facts.get(n, NONE)) for n in known if a.facts.get(n) != b.facts.get(n))
     shares = sorted((c for c in both if c.file == "shares"), key=lambda c: BINS in c.name)
     tables = (  # the first shares of a report are what it is about: they are not folded
         _table("Shares in %, differences in points", shares[:FIRST], percent, signed_points, "shares"),
@@ -114,16 +113,17 @@ def page(diff: Diff) -> Page:
         (
             Panel("verdicts", "Verdicts", tables=(Table("Verdicts", tuple(map(Column, ("requirement", "A", "B"))), verdicts, "verdicts"),) if verdicts else ()),
             Panel("numbers", "Numbers that both have", tables=tables),
-            Panel("facts", "Facts that differ", tables=(Table("Facts", tuple(map(Column, ("fact", "A", "B"))), tuple((n, *v) for n, v in apart.items()), "facts"),)),
+            Panel("facts", "Facts that differ", tables=(Table("Facts", tuple(map(Column, ("fact", "A", "B"))), apart, "facts"),)),
             Panel("only", "In one alone", tables=(Table("Numbers of one report alone", (Column("in"), Column("number")), only, "only"),)),
         ),
         {"format": "evenhand diff 1", "kind": found.kind, "same_data": found.same_data, "same_pairs": found.same_pairs,
          "numbers": [{"name": c.name, "a": document(c.a), "b": document(c.b), "difference": document(c.difference)} for c in both],
          "a": document(replace(a, numbers={n: v for n, v in a.numbers.items() if n not in b.numbers})),
          "b": document(replace(b, numbers={n: v for n, v in b.numbers.items() if n not in a.numbers}))},
-        title=found.title or f"{a.place} (A) and {b.place} (B)", note=found.note, notes=tuple(f"{n}: {x.title} ({x.place})" for n, x in (("A", a), ("B", b)) if x.title), brief=tables[:1], command=found.command,
+        title=found.title or f"{a.place} (A) and {b.place} (B)", note=found.note, brief=tables[:1], command=found.command,
+        notes=tuple(f"{n}: {x.title} ({x.place})" for n, x in (("A", a), ("B", b)) if x.title),
         summary=f"Verdicts that differ: {'; '.join(turned)}." if turned else "No verdict differs." if verdicts else "",
-        said=tuple(f"{n}: {v[0]} in A, {v[1]} in B." for n, v in apart.items() if any(word in n for word in TOLD)), rules=RULES,
+        said=tuple(f"{n}: {one} in A, {two} in B." for n, one, two in apart if any(word in n for word in TOLD)), rules=RULES,
     )  # fmt: skip
 
 
@@ -163,6 +163,6 @@ def _same(found: Diff) -> str:
 
 def _most(moved: list[Change]) -> str:
     if not moved or not moved[0].difference:
-        return "No share that both have."
+        return "No share does." if moved else "They have no share in common."
     c = moved[0]
     return f"{c.name}: {percent(_value(c.a))} in A, {percent(_value(c.b))} in B, {points(c.difference, True)} points."

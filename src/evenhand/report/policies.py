@@ -22,16 +22,14 @@ NAMES = {"gibbs": "Gibbs policies", "best of n": "Best of n"}
 NATURE = "Exact policies over the given candidates, not trained ones."
 RULES = f"Intervals count prompts as drawn. Groups of fewer than {FEWEST_PROMPTS} prompts are neither compared nor shown."
 
-Grid = tuple[Policy, ...]  # of one kind, from the reference on ever sharper ones
+Grid = tuple[Policy, ...]  # of one kind, from the reference on ever sharper ones: the last is the sharpest
 
 
 def page(findings: Transfer) -> Page:
     """Of groups of fewer than FEWEST_PROMPTS prompts nothing is shown but their names."""
     found = _shown(findings)
     start = () if found.best_of and found.best_of[0].setting == 1 else (found.reference,)
-    grids = [
-        g for g in ((found.reference, *found.gibbs), (*start, *found.best_of)) if g[-1].kind in NAMES
-    ]  # the sharpest policy stands last
+    grids = [g for g in ((found.reference, *found.gibbs), (*start, *found.best_of)) if g[-1].kind in NAMES]
     known = len(found.compared) > 1
     drawn = [replace(f, section=_key(g)) for g in grids for f in _figures(found, g, g is grids[0])] if known else []
     panels = [Panel(_key(g), NAMES[g[-1].kind], tables=(_gaps(found, g), _rates(found, g))) for g in grids] if known else []
@@ -44,7 +42,7 @@ def page(findings: Transfer) -> Page:
         (*panels, *([_versus(found)] if found.versus else []), *_data(found)),
         {"format": "evenhand transfer 2", "simulated": False, **document(found)},
         title=found.title, summary=_summary(found), first=tuple(drawn[:3]), brief=(_brief(found, grids[0][-1]),) if known else (),
-        said=(*(f"{NAMES[g[-1].kind]}: {_widest(g)}" for g in grids if known), _summary(found)), facts=found.facts, command=found.command, rules=RULES,
+        said=(*(f"{NAMES[g[-1].kind]}: {_widest(g)}" for g in grids if known), _summary(found)), facts=found.facts, command=found.command, note=found.note, rules=RULES,
     )  # fmt: skip
 
 
@@ -158,17 +156,8 @@ def _data(found: Transfer) -> Iterator[Panel]:
     """Where it all comes from, and the files that hold every number."""
     policies, parts = (found.reference, *found.gibbs, *found.best_of), ("value", "low", "high", "n_prompts", "n_candidates")
     heads = (
-        "kind",
-        "setting",
-        "most",
-        "least",
-        "kappa",
-        "bound",
-        "kl",
-        "largest_kl",
-        "kl_limit",
-        *(f"{m}_{x}" for m in ("gap", "shift") for x in parts),
-    )
+        "kind", "setting", "most", "least", "kappa", "bound", "kl", "largest_kl", "kl_limit", *(f"{m}_{x}" for m in ("gap", "shift") for x in parts),
+    )  # fmt: skip
     rows: list[Row] = [
         (p.kind, p.setting, p.most, p.least, p.kappa, p.bound, p.kl, p.largest_kl, p.kl_limit, *astuple(p.gap)[:5], *astuple(p.shift)[:5])
         for p in policies
