@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import chromium
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import evenhand
-from evenhand.audits.certificate import TooFewUsers
+from evenhand.audits.certificate import Certificate, EventBound, TooFewUsers
 from evenhand.cli import app
 from evenhand.core import EvenhandError, Events, PreferenceData
 from evenhand.data.events import BY_TARGET
 from evenhand.data.simulate import simulated_users
 from evenhand.data.splits import CERTIFY, DEAL, TEST, TRAIN, deal_with, split_pairs
-from evenhand.report.certificate import CertificateReport
+from evenhand.report import Report
+from evenhand.report.certificate import Issued, report
 from evenhand.workflows.facts import split_digest
 from evenhand.workflows.sealed import Refused, read_document, sealed
 
@@ -49,7 +52,7 @@ def model(data: PreferenceData, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="module")
-def issued(model: Path, data: PreferenceData) -> CertificateReport:
+def issued(model: Path, data: PreferenceData) -> Report:
     return evenhand.certify(model, data, **ASKED)
 
 
@@ -62,7 +65,7 @@ def put(document: Any, folder: Path) -> Path:
 # ---- what is certified
 
 
-def test_certificate_is_from_the_part_that_nothing_saw(issued: CertificateReport, model: Path, data: PreferenceData) -> None:
+def test_certificate_is_from_the_part_that_nothing_saw(issued: Report, model: Path, data: PreferenceData) -> None:
     said = issued.document
     split = split_pairs(data, seed=1, shares=(0.45, 0.1125, 0.1875, 0.25))
     assert said["split"]["digest"] == split_digest(split)
@@ -74,7 +77,7 @@ def test_certificate_is_from_the_part_that_nothing_saw(issued: CertificateReport
     assert said["certified"] == (said["d_upper"] <= 0.3)
 
 
-def test_numbers_are_those_of_the_scores(issued: CertificateReport, model: Path, data: PreferenceData) -> None:
+def test_numbers_are_those_of_the_scores(issued: Report, model: Path, data: PreferenceData) -> None:
     """By another way: the model's own scores of the same pairs, the longer response first, averaged by hand."""
     split = split_pairs(data, seed=1, shares=deal_with(0.25))
     rows = np.flatnonzero(split.rows(CERTIFY))
@@ -95,7 +98,7 @@ def test_numbers_are_those_of_the_scores(issued: CertificateReport, model: Path,
     assert issued.document["d_hat"] == pytest.approx(abs(np.mean(means["majority"]) - np.mean(means["minority"])), abs=6e-5)
 
 
-def test_nobody_chooses_the_order_of_the_bets(issued: CertificateReport, model: Path, data: PreferenceData) -> None:
+def test_nobody_chooses_the_order_of_the_bets(issued: Report, model: Path, data: PreferenceData) -> None:
     """It follows from the hashes of model and data, which stand in the certificate; no argument and no option moves it."""
     from hashlib import sha256
 
@@ -259,7 +262,7 @@ def mutations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "entries", sealed(out)
 
 
-def test_every_single_change_is_refused(issued: CertificateReport, model: Path, data: PreferenceData, tmp_path: Path) -> None:
+def test_every_single_change_is_refused(issued: Report, model: Path, data: PreferenceData, tmp_path: Path) -> None:
     file = put(issued.document, tmp_path)
     evenhand.verify(file, model, data)
     tried = 0
@@ -276,7 +279,7 @@ def accepting(name: str, file: Path, model: Path, data: PreferenceData) -> None:
     pytest.fail(f"accepted with another {name}")
 
 
-def test_the_first_field_that_differs_is_named(issued: CertificateReport, model: Path, data: PreferenceData, tmp_path: Path) -> None:
+def test_the_first_field_that_differs_is_named(issued: Report, model: Path, data: PreferenceData, tmp_path: Path) -> None:
     def told(path: tuple[Any, ...], value: Any) -> str:
         out = copy.deepcopy(issued.document)
         at(out, path[:-1])[path[-1]] = value
@@ -291,9 +294,7 @@ def test_the_first_field_that_differs_is_named(issued: CertificateReport, model:
     assert "delta" in told(("delta",), 2.0)
 
 
-def test_other_model_other_data_other_split_are_refused(
-    issued: CertificateReport, model: Path, data: PreferenceData, tmp_path: Path
-) -> None:
+def test_other_model_other_data_other_split_are_refused(issued: Report, model: Path, data: PreferenceData, tmp_path: Path) -> None:
     file = put(issued.document, tmp_path)
     other = tmp_path / "model"
     shutil.copytree(model, other)
@@ -322,9 +323,7 @@ def test_other_model_other_data_other_split_are_refused(
 @pytest.mark.parametrize(
     ("path", "text"), [("d_upper", "1e999"), ("seal", "[" * 900 + "]" * 900), ("delta", "5e-324"), ("gamma", "1" * 400)]
 )
-def test_hostile_values_are_refused(
-    path: str, text: str, issued: CertificateReport, model: Path, data: PreferenceData, tmp_path: Path
-) -> None:
+def test_hostile_values_are_refused(path: str, text: str, issued: Report, model: Path, data: PreferenceData, tmp_path: Path) -> None:
     """What JSON can hold and a certificate cannot."""
     out = json.dumps({**issued.document, path: "HERE"}).replace('"HERE"', text)
     (tmp_path / "certificate.json").write_text(out)
@@ -340,10 +339,10 @@ def test_files_that_are_no_certificate_are_refused(text: str, model: Path, data:
         evenhand.verify(file, model, data)
 
 
-def test_the_same_request_gives_the_same_bytes(issued: CertificateReport, model: Path, data: PreferenceData, tmp_path: Path) -> None:
+def test_the_same_request_gives_the_same_bytes(issued: Report, model: Path, data: PreferenceData, tmp_path: Path) -> None:
     again = evenhand.certify(model, data, **ASKED)
     assert again.json() == issued.json()
-    path = issued.save(tmp_path)
+    path = issued.save(tmp_path).with_suffix(".json")
     assert read_document(path) == issued.document
     assert evenhand.verify(path, model, data).document == issued.document
 
@@ -353,7 +352,7 @@ def test_the_same_request_gives_the_same_bytes(issued: CertificateReport, model:
 
 def test_page_and_markdown_say_what_is_claimed_and_what_is_not(model: Path, data: PreferenceData, tmp_path: Path) -> None:
     report = evenhand.certify(model, data, **{**ASKED, "gamma": 0.01})
-    assert not report.certified
+    assert (report.exit_code, report.document["certified"]) == (1, False)
     report.save(tmp_path)
     page, short = ((tmp_path / f"certificate.{kind}").read_text() for kind in ("html", "md"))
     assert "http" not in page.replace("http-equiv", "")
@@ -367,6 +366,55 @@ def test_page_and_markdown_say_what_is_claimed_and_what_is_not(model: Path, data
     everything = page + short + report.json()
     assert not any(f"{user}" in everything for user in data.users)
     assert not any(text in everything for text in data.texts if len(text) > 20)
+
+
+def bound(name: str, q: float, low: float, high: float) -> EventBound:
+    return EventBound(name, q, low, high, 40, 160)
+
+
+def made_up(events: tuple[EventBound, ...], widest: tuple[str, ...], gamma: float, d_upper: float) -> Report:
+    """A certificate of these events, as a page."""
+    made = Certificate("dp", gamma, 0.05, "hoeffding", None, events, ((0, 1),), widest, 80, 0.1, d_upper - 0.1, d_upper, d_upper <= gamma)
+    return report(Issued(made, {"certified": made.certified}, "a model", "soft", "claim", "rule", "checked", (), {"seal sha256": "0"}, {}))
+
+
+def test_the_figure_shows_gamma_where_the_widest_gap_begins() -> None:
+    """0.7 - 0.35 = 0.35 is the widest: a stretch of 0.3 from 0.35 on ends at 0.65, before the upper end of "b"."""
+    made = made_up((bound("a", 0.4, 0.35, 0.45), bound("b", 0.6, 0.5, 0.7), bound("c", 0.5, 0.3, 0.69)), ("a", "b"), 0.3, 0.35)
+    (figure,) = made.page.first
+    assert "from the lower end of a; certified where the upper end of b lies in it" in figure.note
+    assert figure.sentence == "Rates go from 0.4000 (a) to 0.6000 (b)."
+    svg = figure.plot(400)
+    ticks = [float(t) for t in re.findall(r">(\d\.\d+)</text>", svg)]
+    assert 0.2 < min(ticks) < max(ticks) < 0.8  # a fraction, as everywhere else on the page
+    assert "%" not in svg
+    assert "as wide as gamma" in svg
+    alone = made_up((bound("matched sets", 0.04, 0.0, 0.09),), ("matched sets",), 0.1, 0.09)
+    assert alone.page.first[0].sentence == "The mean gap is 0.0400, at most 0.0900."
+    assert (alone.page.tone, alone.exit_code, made.page.tone, made.exit_code) == ("pass", 0, "insufficient", 1)
+
+
+@pytest.mark.skipif(chromium.PROGRAM is None, reason="Chromium is not installed")
+def test_labels_lie_inside_the_figure(tmp_path: Path) -> None:
+    names = ("a very long name of an event, longer than there is room", "許多名字都是很長的名字都是很長的名字", "c")
+    made = made_up(tuple(bound(n, 0.4 + i / 10, 0.35, 0.7) for i, n in enumerate(names)), names[:2], 0.05, 0.35)
+    browser = chromium.Browser()
+    try:
+        for width in (400, 1280):
+            browser.open(made.save(tmp_path), width, False)
+            browser.evaluate("document.body.style.fontFamily = 'DejaVu Sans, sans-serif'")
+            assert browser.complaints() == []
+            assert browser.evaluate("document.documentElement.scrollWidth") <= width
+            assert browser.evaluate(OUTSIDE) == []
+    finally:
+        browser.close()
+
+
+OUTSIDE = """[...document.querySelectorAll('svg.plot')].filter(s => s.getBoundingClientRect().width > 0).flatMap(s => {
+    const box = s.getBoundingClientRect();
+    return [...s.querySelectorAll('text')].filter(t => { const b = t.getBoundingClientRect();
+        return b.left < box.left - 2 || b.right > box.right + 2 || b.top < box.top - 2 || b.bottom > box.bottom + 2; }).map(t => t.textContent)
+})"""
 
 
 def test_command_line_certifies_verifies_and_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

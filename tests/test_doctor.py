@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from html import escape
+
 import numpy as np
 import pytest
 
-from evenhand.core import Groups, PreferenceData
+from evenhand.core import Estimate, Exclusions, Groups, PreferenceData
 from evenhand.data.counts import MAX_COMPARISONS
 from evenhand.data.doctor import Diagnosis, Finding, examine
 from evenhand.data.splits import split_pairs
 from evenhand.data.surface import COUNTS, LONGEST, surface_counts, text_facts
+from evenhand.report import Report
+from evenhand.report.check import Checked, report
 
 WORDS = [a + b for a in ("amb", "bir", "ced", "del", "emb") for b in ("o", "ich", "ar", "ta")]
 
@@ -103,10 +108,20 @@ def test_repetitions_ties_and_contradictions_are_counted_by_group():
     }
     assert found(diagnosis, "contradictions").severity == "warning"
     assert "2 of 13 pairs (15.4%)" in found(diagnosis, "contradictions").sentence
-    assert "most in group 'a' (28.6%)" in found(diagnosis, "duplicates").sentence
+    assert found(diagnosis, "duplicates").sentence.endswith("of the same user.")  # the groups are of two users: none is named
     assert found(diagnosis, "chosen = rejected").count == 1
     assert "in no metric" in found(diagnosis, "ties").remedy  # as docs/statistics.md has it
     assert [f.sentence[:27] for f in diagnosis.findings if f.check == "small group"] == ["2 of 2 groups are too small"]
+
+
+def test_the_group_with_most_of_a_defect_is_named_if_no_group_is_small():
+    rows = [(u, 0, 1 + u % 2, 3) for u in range(24)] + [(u, 0, 1 + u % 2, 3) for u in range(6)]
+    data = table(rows, ["p", "one text", "another", "a third"])
+    for size, said in ((12, "; most in group 'first' (33.3%)."), (8, "of the same user.")):  # 6 of 18 rows; 8 users are no cell
+        assert found(examine(data, halves(data, size)), "duplicates").sentence.endswith(said)
+    small = found(examine(data, halves(data, 8)), "small group").sentence
+    assert "'first' fewer than 10 users" in small
+    assert "'second' fewer than 30 users or 200 pairs" in small
 
 
 def test_near_identical_needs_almost_all_words_of_a_long_text():
@@ -264,7 +279,7 @@ def test_users_groups_and_weights_that_bear_nothing_are_named():
     assert found(examine(alone), "one user").severity == "error"
     assert found(examine(alone), "no pair shared").severity == "warning"
     empty = examine(table(np.zeros((0, 4)), ["p"]), Groups(("a",), np.zeros(0, dtype=np.int16), ""))
-    assert (found(empty, "pairs").severity, empty.surface, len(empty.tables())) == ("error", (), 3)
+    assert (found(empty, "pairs").severity, empty.surface, empty.telling) == ("error", (), ())
     data = sound(30)
     nobody = examine(data, Groups(("everyone", "nobody"), np.zeros(30, dtype=np.int16), ""))
     assert found(nobody, "empty group").sentence == "Group 'nobody' has 0 users and 0 pairs."
@@ -292,22 +307,76 @@ def test_a_table_of_scores_without_texts_is_examined_as_far_as_it_goes():
     assert found(diagnosis, "no texts").count == 120
     assert diagnosis.surface == ()
     assert not [f for f in diagnosis.findings if "leakage" in f.check or f.severity == "error"]
-    assert len(diagnosis.tables()) == 3
+    assert diagnosis.telling == ()
+
+
+def checked(data: PreferenceData, diagnosis: Diagnosis, **more) -> Report:
+    return report(Checked(diagnosis, data.exclusions, "choices.jsonl (JSONL)", "0" * 64, len(data.users), len(data), **more))
 
 
 def test_nothing_printed_holds_a_text_or_an_id():
     texts = ["private-prompt"] + [f"private-answer {i}!" for i in range(4)]
     data = table([(u, 0, 1 + u % 2, 3) for u in range(20)] + [(0, 0, 1, 1)], texts, split=np.arange(21).astype(np.int8) % 3)
-    tables = examine(data, Groups(("<b>\n" * 30,), np.zeros(20, dtype=np.int16), "")).tables()
-    printed = repr(tables)
-    assert "private" not in printed
-    assert "secret" not in printed
-    cells = [cell for t in tables for row in t.rows for cell in row]
-    assert all(len(row) == len(t.columns) for t in tables for row in t.rows)
-    assert not any("\n" in cell for cell in cells)
+    diagnosis = examine(data, Groups(("<b>\n" * 30,), np.zeros(20, dtype=np.int16), ""))
+    made = checked(data, diagnosis)
+    for text in (repr(diagnosis), made.html(), made.json(), made.markdown(), repr(made)):
+        assert "private" not in text
+        assert "secret" not in text
+    assert "<b>" not in made.html()
     assert [f.severity for f in examine(data).findings] == sorted(
         (f.severity for f in examine(data).findings), key=("error", "warning", "note").index
     )
+
+
+def marked(sizes: tuple[int, ...], each: int = 10) -> tuple[PreferenceData, Groups]:
+    """Groups of these sizes; all users like a mark at the end, and the first group repeats its rows."""
+    users, rng = sum(sizes), np.random.default_rng(0)
+    texts = ["p", *(f"text {i} {'.' * (i % 2)}" for i in range(80))]
+    rows = [(u, 0, 1 + 2 * a + 1, 1 + 2 * b) for u in range(users) for a, b in rng.integers(0, 40, (each, 2))]
+    rows += [row for row in rows if row[0] < sizes[0]]
+    of = np.repeat(np.arange(len(sizes)), sizes).astype(np.int16)
+    return table(rows, texts), Groups(tuple("abcdef"[: len(sizes)]), of, "made up")
+
+
+def test_no_count_of_a_small_group_is_told_nor_follows_from_what_is():
+    """7 users of "a" made all 70 duplicates: 60 users less 30 less 23, and 70 less 0 less 0, would tell so."""
+    data, groups = marked((7, 23, 30))
+    lost = Exclusions(len(data) + 9, len(data), {"'chosen' is empty": 9}, {n: {"'chosen' is empty": 3} for n in ("k=a", "k=b", "k=c")})
+    made = checked(replace(data, exclusions=lost), examine(data, groups))
+    document = made.document
+    assert [g["group"] for g in document["diagnosis"]["groups"]] == ["all", "c"]
+    assert document["exclusions"]["by_group"] == {"k=c": {"'chosen' is empty": 3}}
+    counts = made.page.panels[0].tables[1]
+    assert [counts.columns[0].write(row[0])[0] for row in counts.rows] == ["all", "c", "b", "a"]
+    assert [counts.rows[i][1] for i in range(4)] == [60, 30, None, "under 10 users"]
+    assert all(cell is None for row in counts.rows[2:] for cell in row[2:])
+    features = document["diagnosis"]["surface"]
+    assert {f["accuracy"]["n_users"] for f in features if f["group"] == "b"} == {0}
+    assert {f["accuracy"]["value"] for f in features if f["group"] == "a"} == {None}
+    assert any(f["accuracy"]["value"] == 1.0 for f in features if f["group"] == "b")  # what is found of the others stays
+    told = made.html() + made.markdown() + "".join(f.sentence for f in made.findings.diagnosis.findings)
+    assert "7 users" not in told
+    assert "23 users" not in told
+    assert "in group 'a'" not in told
+
+
+def test_two_small_groups_hide_each_other():
+    data, groups = marked((7, 6, 30))
+    assert [g["group"] for g in checked(data, examine(data, groups)).document["diagnosis"]["groups"]] == ["all", "c"]
+    assert checked(data, examine(data, groups)).page.panels[0].tables[1].rows[1][1] == 30
+
+
+def test_a_remedy_is_said_once_and_numbers_stay_numbers():
+    data, groups = marked((20, 20))
+    diagnosis = examine(data, groups)
+    made = checked(data, diagnosis)
+    remedies = [f.remedy for f in diagnosis.findings if f.remedy]
+    assert len(remedies) > len(set(remedies))  # else this shows nothing
+    for remedy in set(remedies):
+        assert made.html().count(str(escape(remedy))) == 1
+    (surface,) = [t for t in made.page.tables if t.caption.startswith("Surface")]
+    assert all(isinstance(row[2], Estimate) for row in surface.rows)
+    assert made.document["diagnosis"]["findings"][0]["remedy"] == diagnosis.findings[0].remedy  # the file has it with every finding
 
 
 def test_a_rule_is_named_in_words():
@@ -316,16 +385,12 @@ def test_a_rule_is_named_in_words():
     rows = [(i % 20, 0, *(1 + np.sort(rng.permutation(50)[:2]))) for i in range(800)]
     diagnosis = examine(table(rows, texts))
     assert "'fewer characters' is right 100.0%" in found(diagnosis, "surface feature").sentence
-    surface = diagnosis.tables()[2]
-    assert surface.title.endswith("that alone separate chosen from rejected")
-    assert [r[1] for r in surface.rows] == ["fewer characters"]
+    assert [(f.rule, f.flagged) for f in diagnosis.telling] == [("fewer characters", True)]
 
 
 @pytest.mark.parametrize(("users", "shown"), [(1, 0), (9, 0), (10, 1)])
 def test_no_surface_feature_is_shown_of_a_few_users(users, shown):
-    surface = examine(sound(users)).tables()[2]
-    assert len(surface.rows) == shown
-    assert "none is flagged" in surface.title
+    assert [f.flagged for f in examine(sound(users)).telling] == [False] * shown
 
 
 def test_groups_without_any_user_are_one_warning():

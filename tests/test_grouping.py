@@ -95,7 +95,7 @@ def alone() -> PreferenceData:
 
 def rules(data: PreferenceData, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """Each verb with the groups' rule as it states it."""
-    yield "check", evenhand.check(data).findings[-1].sentence
+    yield "check", evenhand.check(data).findings.diagnosis.findings[-1].sentence
     fitted = evenhand.fit(data, "bradley_terry", head="linear", settings=QUICK, encoding=WORDS, resamples=20)
     fitted.save(tmp_path)
     bench = Bench(data, WORDS, evenhand.Grouping(), tmp_path / "trials", 2)

@@ -13,7 +13,7 @@ from evenhand.data.load import load
 from evenhand.encode.minilm import MiniLM
 from evenhand.encode.unknown import hardly_read
 from evenhand.workflows.audit import audit
-from evenhand.workflows.check import check
+from evenhand.workflows.check import diagnosis
 from evenhand.workflows.grouping import Grouping
 
 CHINESE = "我认为政府应该提高税收以改善公共服务"  # 14 of its 18 characters are no piece of the vocabulary
@@ -37,7 +37,9 @@ def rows(users: int, each: int) -> list[dict[str, object]]:
 
 
 def finding(data: PreferenceData, name: str) -> str:
-    return next((f"{f.severity}: {f.sentence}" for f in check(data, ["lang"] if data.attributes else []).findings if f.check == name), "")
+    return next(
+        (f"{f.severity}: {f.sentence}" for f in diagnosis(data, ["lang"] if data.attributes else []).findings if f.check == name), ""
+    )
 
 
 def test_unknown_pieces_are_counted() -> None:
@@ -47,13 +49,13 @@ def test_unknown_pieces_are_counted() -> None:
 
 
 def test_texts_that_the_encoder_hardly_reads_are_said_by_group(tmp_path: Path) -> None:
-    base = rows(12, 20)
+    base = rows(40, 20)
     data = made(tmp_path, base, attributes=["lang"])
     assert finding(data, "texts the encoder hardly reads") == ""
-    for row in base[:60]:  # the first three users
+    for row in base[:200]:  # the first ten users: of fewer no share is told
         row |= {"lang": "zh", "chosen": CHINESE + str(row["chosen"])}
     said = finding(made(tmp_path, base, attributes=["lang"]), "texts the encoder hardly reads")
-    assert said.startswith("warning: In 60 of 240 pairs (25.0%)")
+    assert said.startswith("warning: In 200 of 800 pairs (25.0%)")
     assert "'zh' (100.0%)" in said
 
 

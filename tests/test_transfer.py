@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import subprocess
@@ -16,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from scipy.special import expit
 from scipy.stats import ttest_ind
 from typer.testing import CliRunner
@@ -25,8 +28,9 @@ from evenhand.audits import policies
 from evenhand.audits.policies import Candidates
 from evenhand.audits.transfer import measure
 from evenhand.cli import app
-from evenhand.core import DataError, EvenhandError
-from evenhand.report.transfer.terminal import transfer_lines, transfer_table
+from evenhand.core import DataError, Estimate, EvenhandError
+from evenhand.report import Report, terminal
+from evenhand.report.figures.policies import Axis, gap, highest
 from evenhand.writing import write as write_files
 
 ROOT = Path(__file__).parents[1]
@@ -289,11 +293,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(folder: Path) -> evenhand.TransferReport:
+def report(folder: Path) -> Report:
     return evenhand.transfer(folder / "candidates.jsonl", other="other", ref="ref", command="evenhand transfer candidates.jsonl")
 
 
-def test_every_format_gives_the_same_numbers(folder: Path, report: evenhand.TransferReport) -> None:
+def test_every_format_gives_the_same_numbers(folder: Path, report: Report) -> None:
     for ending in (".csv", ".parquet"):
         again = evenhand.transfer(write(folder / f"candidates{ending}", rows(PEOPLE)), other="other", ref="ref").findings
         assert again.groups == report.findings.groups
@@ -301,7 +305,7 @@ def test_every_format_gives_the_same_numbers(folder: Path, report: evenhand.Tran
         assert again.versus == report.findings.versus
 
 
-def test_what_the_table_says_is_found(report: evenhand.TransferReport) -> None:
+def test_what_the_table_says_is_found(report: Report) -> None:
     found = report.findings
     assert (found.n_prompts, found.single) == (129, 4)
     assert found.compared == tuple(g for g in found.groups if g != "few")
@@ -314,29 +318,78 @@ def test_what_the_table_says_is_found(report: evenhand.TransferReport) -> None:
     assert "grows from" in report.markdown()
 
 
-def test_small_groups_and_prompts_are_not_shown(report: evenhand.TransferReport) -> None:
-    text = report.html() + report.json() + report.markdown() + "".join(map(str, transfer_lines(report)))
-    assert "SECRET" not in text
+def printed(report: Report) -> str:
+    """What the terminal shows."""
+    console = Console(file=io.StringIO(), width=100)
+    console.print(*terminal.lines(report.page))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_small_groups_and_prompts_are_not_shown(report: Report) -> None:
+    outputs = (report.html(), report.json(), report.markdown(), printed(report), *report.tables().values())
+    assert not any("SECRET" in text or "“few”" in text for text in outputs)
     for p in (report.document["reference"], *report.document["gibbs"], *report.document["best_of"]):
-        few = next(r for r in p["rates"] if r["group"] == "few")
-        assert few == {"group": "few", "suppressed": True, **dict.fromkeys(("value", "low", "high", "n_prompts", "n_candidates"))}
+        assert [r["group"] for r in p["rates"]] == report.document["compared"]
         assert "few" not in (p["most"], p["least"])
-    assert "“few”" not in text
 
 
-def test_outputs_are_complete_and_short(report: evenhand.TransferReport, tmp_path: Path) -> None:
+def test_the_size_of_one_small_group_is_no_difference_of_others(report: Report, folder: Path) -> None:
+    """129 prompts less 60 + 50 + 12 would be the 7 of "few". With two such groups, 7 + 8 tell of neither, and the total may be said."""
+    shown = sum(r["n_prompts"] for r in report.document["reference"]["rates"])
+    assert report.document["n_prompts"] == shown == 122
+    assert report.document["n_candidates"] == sum(r["n_candidates"] for r in report.document["reference"]["rates"])
+    assert not any("129 prompts" in text for text in (report.html(), report.markdown(), printed(report)))
+    two = evenhand.transfer(write(folder / "two.jsonl", rows({**PEOPLE, "fewer": 8}))).document
+    assert two["n_prompts"] == 137
+
+
+def test_outputs_are_complete_and_short(report: Report, tmp_path: Path) -> None:
     page = report.save(tmp_path / "out")
-    assert sorted(p.name for p in page.parent.iterdir()) == [".evenhand.json", "report.html", "transfer.json", "transfer.md"]
-    document = json.loads((page.parent / "transfer.json").read_text())
+    names = [".evenhand.json", "policies.csv", "rates.csv", "report.html", "report.json", "report.md"]
+    assert sorted(p.name for p in page.parent.iterdir()) == names
+    document = json.loads((page.parent / "report.json").read_text())
     assert document["gibbs"][-1]["gap"]["n_prompts"] == 122
     assert all({"value", "low", "high", "n_prompts", "n_candidates"} <= r.keys() for r in document["gibbs"][0]["rates"])
     assert len(report.markdown().splitlines()) <= 40
     html = page.read_text()
     assert html.count('<svg class="plot"') == 8  # four figures, for a page and for a telephone
-    assert html.count("The numbers: 6 rows") == 4
     assert "not among them" in html
     assert not re.search(r"<script|https?://(?!arxiv)[^w]|src=", html)
-    assert transfer_table(report).row_count == 11
+    assert len(re.findall(r"^best of \d+ ", printed(report), re.M)) == 5
+
+
+def test_csv_files_hold_the_numbers_of_the_document(report: Report) -> None:
+    rates = list(csv.DictReader(io.StringIO(report.tables()["rates.csv"])))
+    last = report.document["best_of"][-1]
+    assert [float(r["value"]) for r in rates[-3:]] == [r["value"] for r in last["rates"]]
+    policies_csv = list(csv.DictReader(io.StringIO(report.tables()["policies.csv"])))
+    assert (float(policies_csv[-1]["gap_high"]), float(policies_csv[-1]["bound"])) == (last["gap"]["high"], last["bound"])
+    assert (policies_csv[0]["kind"], policies_csv[0]["setting"], policies_csv[0]["kl_limit"]) == ("reference", "", "")
+
+
+def test_no_sentence_stands_twice_on_the_page(report: Report) -> None:
+    text = re.sub(r"<[^>]+>", "", re.sub(r'aria-label="[^"]*"|<style>.*?</style>', "", report.html(), flags=re.S))
+    for sentence in (report.page.headline, *(a.text for a in report.page.answers), *(f.sentence for f in report.page.first)):
+        assert text.replace("&#39;", "'").count(sentence) == 1 + (sentence == report.page.headline), sentence  # and the window's title
+
+
+def test_the_axis_is_the_measured_curves_and_the_note_says_where_the_bound_left_it() -> None:
+    """Gaps of at most 20 points with intervals to 30: a bound of 100 must not press them into a fifth of the axis."""
+    measured = [Estimate(v, v - 0.1, v + 0.1, 50, 200) for v in (0.1, 0.15, 0.2)]
+    assert 0.3 < highest(measured) < 0.4
+    assert highest([Estimate(0.9, 0.8, 1.0, 50, 200)]) == pytest.approx(1.02)
+    svg = gap(Axis("gibbs", (float("inf"), 1.0, 0.1)), measured, [0.1, 0.6, 1.0], (), 860)
+    shown = [int(t) for t in re.findall(r">(\d+)</text>", svg)]
+    assert 30 in shown
+    assert max(shown) <= 40
+
+
+def test_the_note_names_the_first_policy_whose_bound_is_beyond(report: Report) -> None:
+    note = report.page.first[0].note
+    bounds = {p["setting"]: p["bound"] for p in report.document["gibbs"]}
+    top = highest([Estimate(p.gap.value, p.gap.low, p.gap.high, 1, 1) for p in (report.findings.reference, *report.findings.gibbs)])
+    first = next(s for s, b in bounds.items() if b > top)
+    assert f"From β = {first:g} on the bound lies beyond the axis" in note
 
 
 def test_no_gap_is_invented_where_groups_are_too_small(folder: Path) -> None:
@@ -344,13 +397,13 @@ def test_no_gap_is_invented_where_groups_are_too_small(folder: Path) -> None:
     assert "fewer than two groups" in small.markdown()
     assert small.document["gibbs"][-1]["gap"]["value"] is None
     assert "fewer than two groups have 10 prompts" in small.html()
+    assert small.tables() == {}
     tiny = evenhand.transfer(write(folder / "tiny.jsonl", rows({"women": 4, "men": 6})), other="other").document
-    assert tiny["versus"][0]["distance"] is None
-    assert tiny["versus"][0]["distance_bound"] > 0
+    assert (tiny["versus"], tiny["compared"], tiny["reference"]["rates"]) == ([], [], [])
 
 
 @pytest.mark.skipif(chromium.PROGRAM is None, reason="Chromium is not installed")
-def test_page_is_silent_and_fits(report: evenhand.TransferReport, tmp_path: Path) -> None:
+def test_page_is_silent_and_fits(report: Report, tmp_path: Path) -> None:
     page = report.save(tmp_path)
     browser = chromium.Browser()
     try:
@@ -431,7 +484,7 @@ def test_command_line_and_the_page_of_the_documentation(tmp_path: Path) -> None:
     shown = next(line.strip() for line in page.splitlines() if line.startswith("    evenhand transfer candidates.jsonl"))
     done = subprocess.run([EVENHAND, *shown.split()[1:]], cwd=tmp_path, capture_output=True, text=True)  # over the first one's files
     assert done.returncode == 0, done.stderr
-    assert "The largest gap is 42.2 points, at beta = 0.1" in done.stdout
+    assert "is 42.2 points more frequent" in done.stdout
     assert (tmp_path / "transfer" / "report.html").exists()
 
 

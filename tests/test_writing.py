@@ -338,7 +338,7 @@ ROW = {"user": "u", "prompt": "p", "chosen": "a", "rejected": "b", "reward": 1.0
         ("compare pairs.jsonl --out .", "results.csv"),
         ("compare pairs.jsonl --encoder none --methods lore --out .", "trials"),
         ("sweep pairs.jsonl --over alpha=0,1 --out .", "violations.csv"),
-        ("transfer {0} --out .", "transfer.json"),
+        ("transfer {0} --out .", "report.json"),
         ("certify nowhere pairs.jsonl --gamma 0.1 --out .", "certificate.md"),
     ],
 )

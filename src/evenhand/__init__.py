@@ -21,15 +21,14 @@ if TYPE_CHECKING:
     from evenhand.audits.metrics import Metric
     from evenhand.core import DataError, EvenhandError, PreferenceData
     from evenhand.data.load import load
-    from evenhand.report.certificate import CertificateReport
     from evenhand.report.comparison import ComparisonReport
     from evenhand.report.report import Report
-    from evenhand.report.transfer import TransferReport
     from evenhand.serve.reward_model import RewardModel
     from evenhand.workflows.audit import audit
     from evenhand.workflows.certify import certify
     from evenhand.workflows.check import check
     from evenhand.workflows.compare import compare
+    from evenhand.workflows.diff import diff
     from evenhand.workflows.events import with_events
     from evenhand.workflows.fit import Fit, fit
     from evenhand.workflows.grouping import Grouping
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from evenhand.workflows.verify import verify
 
 __all__ = [
-    "CertificateReport",
     "ComparisonReport",
     "DataError",
     "Encoding",
@@ -52,12 +50,12 @@ __all__ = [
     "Report",
     "RewardModel",
     "Scored",
-    "TransferReport",
     "__version__",
     "audit",
     "certify",
     "check",
     "compare",
+    "diff",
     "fit",
     "load",
     "score",
@@ -69,7 +67,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CertificateReport": "report.certificate",
     "DataError": "core",
     "Encoding": "workflows.prepare",
     "EvenhandError": "core",
@@ -81,11 +78,11 @@ _HOMES = {
     "RewardModel": "serve.reward_model",
     "Scored": "workflows.score",
     "ComparisonReport": "report.comparison",
-    "TransferReport": "report.transfer",
     "audit": "workflows.audit",
     "certify": "workflows.certify",
     "check": "workflows.check",
     "compare": "workflows.compare",
+    "diff": "workflows.diff",
     "fit": "workflows.fit",
     "load": "data.load",
     "score": "workflows.score",

@@ -63,7 +63,7 @@ def write(folder: Path, files: Mapping[str, bytes], kind: str, names: Sequence[s
                 for name in (*every, LIST):
                     part(folder / name).unlink(missing_ok=True)
     except OSError as error:
-        place = folder if len(files) > 1 else folder / next(iter(files))
+        place = folder if len(files) != 1 else folder / next(iter(files))
         found, expected = f"it cannot be written ({error.strerror or error})", "a place that can be written to"
         raise DataError(found, expected=expected, remedy="make room, or choose another place", file=str(place)) from error
 

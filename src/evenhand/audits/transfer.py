@@ -97,6 +97,8 @@ class Transfer:
     facts: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
     command: str = ""
+    formulas: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""  # the user's own
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import typer
 import evenhand
 from evenhand.cli.certificates import certify, verify
 from evenhand.cli.comparisons import compare, sweep
+from evenhand.cli.diff import diff
 from evenhand.cli.policies import transfer
 from evenhand.cli.terminal import tell
 from evenhand.cli.verbs import audit, check, demo, fit, score
@@ -53,6 +54,8 @@ app.command(epilog="Example: `evenhand sweep choices.jsonl --over alpha=0.1,0.25
 app.command(epilog="Example: `evenhand transfer candidates.jsonl --reward reward --event toxic --betas 0.1,1,4 --ns 1,4,16`")(transfer)
 app.command(epilog="Example: `evenhand certify out/model choices.jsonl --notion eo --gamma 0.1 --delta 0.05 --group-by taste`")(certify)
 app.command(epilog="Example: `evenhand verify certificate/certificate.json out/model choices.jsonl`")(verify)
+
+app.command(epilog="Example: `evenhand diff before/audit after/audit`")(diff)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from evenhand.cli.inputs import check_place
-from evenhand.cli.options import CONSTRAINTS, OUTPUT, Cache, Data, LeaveOut, OutsideHead, SavedModel, Swap, option
+from evenhand.cli.options import CONSTRAINTS, OUTPUT, Cache, Data, LeaveOut, OutsideHead, Pdf, SavedModel, Swap, option
 from evenhand.cli.reading import Reading, verb
 from evenhand.cli.terminal import say, tell
 
@@ -52,6 +52,7 @@ def certify(
     swap: Swap = None,
     leave_out: LeaveOut = None,
     unseen_only: Annotated[bool, option(CONSTRAINTS, "--unseen-users")],
+    pdf: Pdf = False,
     out: Annotated[Path, option(OUTPUT, help="Folder for certificate.json and the page beside it.")] = Path("certificate"),
 ) -> None:
     """Certify that MODEL's gap between events is at most gamma, on pairs of DATA that its training did not see.
@@ -59,12 +60,13 @@ def certify(
     Exit codes: 0 certified, 1 not certified, 2 usage or data error, 3 too few users in an event.
     """
     from evenhand.audits.certificate import TooFewUsers, check_request
-    from evenhand.report.certificate import FILES, KIND, event_rows, meaning
-    from evenhand.report.old_terminal import plain_table
+    from evenhand.report.certificate import CERTIFICATE
+    from evenhand.report.terminal import lines
     from evenhand.workflows.certify import certify as run
+    from evenhand.workflows.pdf import beside
 
     check_request(notion.value, gamma, delta, bound.value)
-    check_place(out, FILES, KIND, reading.bad_rows_to)
+    check_place(out, CERTIFICATE.files, CERTIFICATE.name, reading.bad_rows_to, pdf=pdf)
     loaded = reading.load(data, swap=swap)
     try:
         report = run(
@@ -86,12 +88,9 @@ def certify(
     except TooFewUsers as error:
         tell(f"INSUFFICIENT: {error}")
         raise typer.Exit(NOT_ENOUGH) from None
-    path = report.save(out)
-    told = [plain_table("Events", *event_rows(report.document)), f"{report.headline}. {meaning(report.document)}"]
-    if not report.certified:
-        told.append(plain_table(f"Users each event would need at gamma {gamma:g}", *report.users_needed()))
-    say(*told, report.document["split"]["checked"], f"certificate: {path}")
-    raise typer.Exit(0 if report.certified else 1)
+    path = beside(report.save(out), pdf)
+    say(*lines(report.page), f"certificate: {path.with_suffix('.json')}")
+    raise typer.Exit(report.exit_code)
 
 
 @verb
@@ -123,4 +122,4 @@ def verify(
     except Refused as error:
         tell(str(error))
         raise typer.Exit(1) from None
-    say(f"VERIFIED: every field is as computed again. {report.headline}", report.document["claim"], report.document["split"]["checked"])
+    say(f"VERIFIED: every field is as computed again. {report.page.headline}", *report.page.said[:2])

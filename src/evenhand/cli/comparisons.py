@@ -18,6 +18,7 @@ from evenhand.cli.options import (
     Metrics,
     Note,
     OutOfTrials,
+    Pdf,
     Seed,
     Seeds,
     Settings,
@@ -51,13 +52,15 @@ def compare(
     note: Note,
     simulated: Simulated,
     assignments: Assignments,
+    pdf: Pdf = False,
     out: OutOfTrials,
 ) -> None:
     """Train every method within one tuning budget, in several seeds, and say who serves whom best on held-out pairs."""
     from evenhand.report.comparison import FILES, KIND
     from evenhand.workflows.compare import compare as run
+    from evenhand.workflows.pdf import beside
 
-    check_place(out, FILES, KIND, reading.bad_rows_to, assignments)
+    check_place(out, FILES, KIND, reading.bad_rows_to, assignments, pdf=pdf)
     report = run(
         reading.load(data, mentions=mentions, leave_out=leave_out),
         None if methods is None else listed(methods, "--methods", "pafo,lore"),
@@ -78,7 +81,7 @@ def compare(
         command=command(),
         say=say,
     )
-    finish_comparison(report, report.save(out))
+    finish_comparison(report, beside(report.save(out), pdf))
 
 
 @verb
@@ -101,13 +104,15 @@ def sweep(
     title: Title,
     note: Note,
     simulated: Simulated,
+    pdf: Pdf = False,
     out: OutOfTrials,
 ) -> None:
     """Train a grid of settings of one method, many at once, and draw what can be traded for what."""
     from evenhand.report.comparison import FILES, KIND
+    from evenhand.workflows.pdf import beside
     from evenhand.workflows.sweep import sweep as run
 
-    check_place(out, FILES, KIND, reading.bad_rows_to)
+    check_place(out, FILES, KIND, reading.bad_rows_to, pdf=pdf)
     example = "alpha=0.1,0.5"
     grid = {name: listed(values, "--over", example) for name, values in named_values(over, "--over", example).items()}
     report = run(
@@ -130,4 +135,4 @@ def sweep(
         command=command(),
         say=say,
     )
-    finish_comparison(report, report.save(out))
+    finish_comparison(report, beside(report.save(out), pdf))

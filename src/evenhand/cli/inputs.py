@@ -39,7 +39,9 @@ def without_comma(option: str, value: str | None, more: Sequence[str]) -> None:
     raise EvenhandError(f"Found {clip(' '.join(more))}, which nothing takes. Expected: one DATA, and options. To do: see --help.")
 
 
-def check_place(out: Path, names: Sequence[str], kind: str, bad_rows: Path | None = None, assigned: Path | None = None) -> None:
+def check_place(
+    out: Path, names: Sequence[str], kind: str, bad_rows: Path | None = None, assigned: Path | None = None, *, pdf: bool = False
+) -> None:
     """Whether all files of a report will find their place, asked before the work and not after it. bad_rows, assigned: written before them."""
     from evenhand.core import DataError
     from evenhand.writing import check
@@ -50,6 +52,10 @@ def check_place(out: Path, names: Sequence[str], kind: str, bad_rows: Path | Non
     if not os.access(out, os.W_OK):
         raise PermissionError(13, "Permission denied", str(out))
     check(out, names, kind)
+    if pdf:
+        from evenhand.workflows import pdf as printing
+
+        printing.check(out / next(name for name in names if name.endswith(".html")))
     for option, file in (("--bad-rows", bad_rows), ("--assignments", assigned)):
         if file is None:
             continue

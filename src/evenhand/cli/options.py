@@ -74,4 +74,9 @@ Title = Annotated[str, option(OUTPUT)]
 Note = Annotated[str, option(OUTPUT)]
 Simulated = Annotated[bool, option(OUTPUT, "--simulated")]
 Out = Annotated[Path, option(OUTPUT, help="Folder for the report.")]
+Pdf = Annotated[bool, option(OUTPUT, "--pdf", help="Print the page as PDF beside it, by a Chromium on PATH.")]
+ShowExamples = Annotated[
+    int | None,
+    option(OUTPUT, min=1, help="Pairs of the worst-served group that the model orders wrongly, in a private page with their texts."),
+]
 OutOfTrials = Annotated[Path, option(OUTPUT)]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from evenhand.cli.inputs import check_place, command, decimals
-from evenhand.cli.options import DATA, GROUPS, MODEL, OUTPUT, Seed, Title, option
+from evenhand.cli.options import DATA, GROUPS, MODEL, OUTPUT, Pdf, Seed, Title, option
 from evenhand.cli.reading import verb
 from evenhand.cli.terminal import say
 
@@ -27,14 +27,16 @@ def transfer(
     ns: Annotated[str, option(MODEL)] = "1,2,4,8,16",
     seed: Seed,
     title: Title,
-    out: Annotated[Path, option(OUTPUT, help="Folder for report.html, transfer.json and transfer.md.")] = Path("transfer"),
+    pdf: Pdf = False,
+    out: Annotated[Path, option(OUTPUT, help="Folder for the report.")] = Path("transfer"),
 ) -> None:
     """Measure how far groups lie apart once a policy follows the reward: exact Gibbs and best-of-n over given candidates, beside bounds."""
-    from evenhand.report.transfer import FILES, KIND
-    from evenhand.report.transfer.terminal import transfer_lines, transfer_table
+    from evenhand.report.policies import POLICIES
+    from evenhand.report.terminal import lines
+    from evenhand.workflows.pdf import beside
     from evenhand.workflows.transfer import transfer as run
 
-    check_place(out, FILES, KIND)
+    check_place(out, POLICIES.files, POLICIES.name, pdf=pdf)
     report = run(
         candidates,
         reward=reward,
@@ -49,5 +51,5 @@ def transfer(
         seed=seed,
         command=command(),
     )
-    path = report.save(out)
-    say(transfer_table(report), *transfer_lines(report), f"report: {path}")
+    path = beside(report.save(out), pdf)
+    say(*lines(report.page), f"report: {path}")

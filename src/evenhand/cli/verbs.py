@@ -25,10 +25,12 @@ from evenhand.cli.options import (
     Note,
     Out,
     OutsideHead,
+    Pdf,
     Require,
     SavedModel,
     Seed,
     Settings,
+    ShowExamples,
     Simulated,
     Texts,
     Title,
@@ -42,18 +44,23 @@ from evenhand.cli.terminal import finish, say, tell
 
 @verb
 def check(
-    *, data: Data, reading: Reading, out: Annotated[Path, option(OUTPUT, help="Folder for the page and check.json.")] = Path("check")
+    *,
+    data: Data,
+    reading: Reading,
+    title: Title,
+    note: Note,
+    pdf: Pdf = False,
+    out: Annotated[Path, option(OUTPUT, help="Folder for the page and check.json.")] = Path("check"),
 ) -> None:
     """Read DATA, say whether it can be used and what to mend first: duplicates, contradictions, leakage, surface features, ids."""
-    from evenhand.report.checked import FILES, KIND, CheckReport
-    from evenhand.report.old_terminal import exclusions, plain_table
+    from evenhand.report.check import CHECK
+    from evenhand.report.terminal import lines
     from evenhand.workflows.check import check as run
+    from evenhand.workflows.pdf import beside
 
-    check_place(out, FILES, KIND, reading.bad_rows_to)
-    loaded = reading.load(data)
-    report = CheckReport(loaded, run(loaded, reading.group_by), command())
-    told = (plain_table(part.title, part.columns, part.rows) for part in report.found.tables() if part.rows)
-    say(exclusions(loaded.exclusions, loaded.source), *report.lines(), *told, f"report: {report.save(out)}")
+    check_place(out, CHECK.files, CHECK.name, reading.bad_rows_to, pdf=pdf)
+    report = run(reading.load(data), reading.group_by, title=title, note=note, command=command())
+    say(*lines(report.page), f"report: {beside(report.save(out), pdf)}")
 
 
 @verb
@@ -77,17 +84,21 @@ def audit(
     assignments: Assignments,
     seed: Seed,
     cache: Cache,
+    show_examples: ShowExamples = None,
+    pdf: Pdf = False,
     out: Out = Path("audit"),
 ) -> None:
     """Audit a reward model: a saved one (--model), or any that left its scores in DATA (--scores)."""
     from evenhand.report.report import FILES, KIND
+    from evenhand.workflows import examples as private
     from evenhand.workflows.audit import audit as run
+    from evenhand.workflows.pdf import beside
     from evenhand.workflows.score_columns import no_scores
 
     without_comma("--scores", scores, context.args)
     if model is None and scores is None:
         raise no_scores(data, **reading.how())
-    check_place(out, FILES, KIND, reading.bad_rows_to, assignments)
+    check_place(out, FILES, KIND, reading.bad_rows_to, assignments, pdf=pdf)
     columns = None if scores is None else [column.strip() for column in scores.split(",")]
     report = run(
         reading.load(data, columns, **events.files()),
@@ -105,10 +116,11 @@ def audit(
         simulated=simulated,
         assignments=assignments,
         seed=seed,
+        show_examples=private.asked(show_examples, out),
         command=command(),
         cache=cache,
     )
-    finish(report, report.save(out))
+    finish(report, beside(report.save(out), pdf))
 
 
 @verb
@@ -134,14 +146,18 @@ def fit(
     note: Note,
     simulated: Simulated,
     assignments: Assignments,
+    show_examples: ShowExamples = None,
+    pdf: Pdf = False,
     out: Annotated[Path, option(OUTPUT, help="Folder for the model and the report.")] = Path("out"),
 ) -> None:
     """Train a reward model, judge it on held-out users and prompts, and write model and report."""
     from evenhand.report.report import FILES, KIND
     from evenhand.serve.saved import check_replaceable
+    from evenhand.workflows import examples as private
     from evenhand.workflows.fit import fit as run
+    from evenhand.workflows.pdf import beside
 
-    check_place(out, FILES, KIND, reading.bad_rows_to, assignments)
+    check_place(out, FILES, KIND, reading.bad_rows_to, assignments, pdf=pdf)
     check_replaceable(out / "model")
     result = run(
         reading.load(data, **events.files()),
@@ -163,11 +179,12 @@ def fit(
         simulated=simulated,
         assignments=assignments,
         seed=seed,
+        show_examples=private.asked(show_examples, out),
         command=command(),
         keep=lambda trained: trained.save(out / "model"),
         say=say,
     )
-    finish(result.report, result.report.save(out))
+    finish(result.report, beside(result.report.save(out), pdf))
 
 
 @verb

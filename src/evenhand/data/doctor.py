@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from evenhand.core import SPLITS, Groups, PreferenceData, clip
+from evenhand.core import SMALLEST_CELL, SPLITS, Groups, PreferenceData, clip
 from evenhand.data.counts import GroupFacts, count_rows
 from evenhand.data.lookalikes import alike, nothing_words
 from evenhand.data.splits import MIN_PROMPTS, TRAIN
@@ -36,15 +36,6 @@ class Finding:
     remedy: str  # what to do
     count: int  # rows, users or texts concerned
     size: float = 0.0  # how large the effect is, from 0 to 1: findings of one severity are in this order
-
-
-@dataclass(frozen=True)
-class Table:
-    """Plain strings, ready to print."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -73,43 +64,11 @@ class Diagnosis:
         """What to mend first: the gravest findings, notes never."""
         return tuple(f for f in self.findings if f.severity != "note")[:MENDED_FIRST]
 
-    def tables(self) -> tuple[Table, ...]:
-        """The findings that are not to be mended first, counts by group, and the flagged surface features (with no flag: the strongest of each group with users enough for an interval)."""
-        findings = tuple((f.severity, f.check, f.sentence, f.remedy) for f in self.findings if f not in self.first)
-        counts = tuple(
-            (
-                g.group,
-                *(
-                    f"{v:,}"
-                    for v in (g.users, g.pairs, g.ties, g.identical, g.near_identical, g.duplicates, g.contradictions, g.one_pair_users)
-                ),
-            )
-            for g in self.groups
-        )
-        flagged = [f for f in self.surface if f.flagged]
-        shown = flagged or [f for g in self.groups for f in _strongest(self.surface, g.group)]
-        surface = tuple(
-            (f.group, f.rule, f"{f.accuracy.value:.1%}", f"{f.accuracy.low:.1%} to {f.accuracy.high:.1%}",
-             f"{f.where_it_differs.value:.1%}", f"{f.accuracy.n_users:,}", f"{f.accuracy.n_pairs:,}")
-            for f in shown
-        )  # fmt: skip
-        columns = (
-            "group",
-            "users",
-            "pairs",
-            "ties",
-            "chosen = rejected",
-            "nearly so",
-            "duplicates",
-            "contradictions",
-            "users with one pair",
-        )
-        alone = ("group", "prefer", "right", "95 %", "right where it differs", "users", "pairs")
-        return (
-            Table("The rest" if self.first else "Findings", ("severity", "check", "found", "to do"), findings),
-            Table("Counts by group", columns, counts),
-            Table(f"Surface features {'that alone separate chosen from rejected' if flagged else '(none is flagged)'}", alone, surface),
-        )
+    @property
+    def telling(self) -> tuple[SurfaceFeature, ...]:
+        """The flagged surface features; with no flag, the strongest of each group with users enough for an interval."""
+        flagged = tuple(f for f in self.surface if f.flagged)
+        return flagged or tuple(f for g in self.groups for f in _strongest(self.surface, g.group))
 
 
 def examine(data: PreferenceData, groups: Groups | None = None, part: np.ndarray | None = None) -> Diagnosis:
@@ -178,14 +137,22 @@ def _size_findings(data: PreferenceData, counted: Sequence[GroupFacts], groups: 
 
 
 def _few(check: str, few: Sequence[GroupFacts], of: int) -> Finding:
-    """Groups that bear no verdict, in one finding: many of them would hide all else."""
-    counts = [
-        f"'{g.group}' {'has ' * (len(few) == 1)}{_counted(g.users, 'user')} and {_counted(g.pairs, 'pair')}" for g in few[:SHOWN_GROUPS]
-    ]
+    """Groups that bear no verdict, in one finding: many of them would hide all else. Beside a group of fewer than 10 users no counts are told:
+    its own would follow from them.
+    """
+    exact = not any(0 < g.users < SMALLEST_CELL for g in few)
+    counts = [f"'{g.group}' {'has ' * (len(few) == 1)}{_size(g, exact)}" for g in few[:SHOWN_GROUPS]]
     more = f"; {len(few) - SHOWN_GROUPS} further groups" if len(few) > SHOWN_GROUPS else ""
     sentence = f"Group {counts[0]}." if len(few) == 1 else f"{len(few)} of {of} groups are too small: {'; '.join(counts)}{more}."
     remedy = f"{'It needs' if len(few) == 1 else 'Each needs'} {MIN_USERS} users and {MIN_PAIRS} pairs to bear a verdict: merge with another, or bring more data."
     return Finding("warning", check, sentence, remedy, len(few))
+
+
+def _size(group: GroupFacts, exact: bool) -> str:
+    """A group's counts, as far as they may be told."""
+    if exact:
+        return f"{_counted(group.users, 'user')} and {_counted(group.pairs, 'pair')}"
+    return f"fewer than {SMALLEST_CELL} users" if group.users < SMALLEST_CELL else f"fewer than {MIN_USERS} users or {MIN_PAIRS} pairs"
 
 
 def _id_findings(data: PreferenceData) -> list[Finding]:
@@ -205,8 +172,10 @@ def _attribute_findings(data: PreferenceData) -> list[Finding]:
     findings = []
     for name, values in data.attributes.items():
         if words := nothing_words(values):
-            examples = ", ".join(f"'{clip(word, 20)}' ({n:,} users)" for word, n in words.items())
-            sentence = f"The attribute '{clip(name, 40)}' has values that look like none: {examples}."
+            told = ", ".join(
+                f"'{clip(word, 20)}' ({n if n >= SMALLEST_CELL else f'fewer than {SMALLEST_CELL}'} users)" for word, n in words.items()
+            )
+            sentence = f"The attribute '{clip(name, 40)}' has values that look like none: {told}."
             remedy = f"If they mean that nothing is known: --missing {','.join(words)}. Else they are a group like any other."
             share = sum(words.values()) / max(len(values), 1)
             findings.append(Finding("warning", "values that look missing", sentence, remedy, sum(words.values()), share))
@@ -239,7 +208,9 @@ def _counted(n: int, noun: str) -> str:
 
 
 def _most(counted: Sequence[GroupFacts], field: str) -> str:
-    """Where the share is highest, if groups were given."""
+    """Where the share is highest, if groups were given and none is so small that its share would follow from the others'."""
+    if any(0 < g.users < SMALLEST_CELL for g in counted[1:]):
+        return ""
     shares = [(getattr(g, field) / g.pairs, g.group) for g in counted[1:] if g.pairs]
     return f"; most in group '{max(shares)[1]}' ({max(shares)[0]:.1%})" if shares else ""
 
@@ -362,7 +333,7 @@ def _surface_findings(surface: Sequence[SurfaceFeature]) -> list[Finding]:
         flagged = sorted((f for f in surface if f.feature == feature and f.flagged), key=lambda f: -abs(f.accuracy.value - 0.5))
         where = "; ".join(
             f"'{f.rule}' is right {f.accuracy.value:.1%} of the time in '{f.group}' ({f.accuracy.low:.1%} to {f.accuracy.high:.1%};"
-            f" {f.where_it_differs.value:.1%} in the {f.where_it_differs.n_pairs:,} of {f.accuracy.n_pairs:,} pairs in which it differs)"
+            f" {f.where_it_differs.value:.1%} in the {f.where_it_differs.n_pairs / max(f.accuracy.n_pairs, 1):.0%} of pairs in which it differs)"
             for f in flagged[:SHOWN_GROUPS]
         )
         more = f"; {len(flagged) - SHOWN_GROUPS} further groups" if len(flagged) > SHOWN_GROUPS else ""

@@ -20,6 +20,7 @@ from evenhand.data.support import Support
 from evenhand.report.report import Report
 from evenhand.workflows.assignments import Assignment
 from evenhand.workflows.events import examined
+from evenhand.workflows.examples import ShowExamples
 from evenhand.workflows.facts import LIMITS, facts, joined, limits, model_hash, split_digest
 from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
 from evenhand.workflows.grouping import support_of
@@ -53,6 +54,7 @@ def audit(
     note: str = "",
     simulated: bool = False,
     assignments: str | Path | None = None,
+    show_examples: ShowExamples | None = None,
     resamples: int = 1000,
     seed: int = 0,
     cache: Path | None = None,
@@ -80,6 +82,7 @@ def audit(
         note: A sentence for the reader of the report.
         simulated: Say in the report that the users are simulated.
         assignments: CSV for every user's id, group and support: private, so only where you ask.
+        show_examples: a private page of misordered pairs of the worst-served group: ShowExamples(pairs, folder).
         resamples: Draws of the bootstrap.
         seed: Seed of splits, training and resampling.
         cache: Folder for text vectors; default: the user's cache folder.
@@ -100,8 +103,10 @@ def audit(
         raise EvenhandError(f"Found {found}. Expected: one of them. To do: {_candidates(data) if model is None else 'leave one out.'}")
     settings = AuditSettings(
         grouping, tolerance, several(require), resamples, seed, simulated, command, constraints_of(constraints), assignments,
-        all_metrics(metrics), name, title, note,
+        all_metrics(metrics), name, title, note, show_examples,
     )  # fmt: skip
+    if show_examples is not None:
+        show_examples.check(data)
     if scores is not None:
         return audit_scores(data, named or scores, settings)
     with shown(progress) as told:
@@ -381,6 +386,7 @@ def _report(
     found = measured(outcomes)
     if curve is not outcomes:
         found = replace(found, support=measured(curve).support)
+    settings.show(data, outcomes, groups, support, found)
     return Report(
         FairnessReport(
             title=settings.title or f"Audit of {outcomes.model} on {data.source}",

@@ -18,8 +18,10 @@ from evenhand.audits.rates import DECISIONS
 from evenhand.core import DataError, EvenhandError, Events, Notion, PreferenceData, clip
 from evenhand.data.mentions import Mentions, read_mentions
 from evenhand.data.splits import CERTIFY, DEAL, SPLITS, TEST, Split, deal
-from evenhand.report.certificate import CertificateReport
-from evenhand.report.public import one_line
+from evenhand.report import Report
+from evenhand.report.certificate import Issued, report
+from evenhand.report.numbers import NONE
+from evenhand.report.publish import one_line
 from evenhand.serve.reward_model import RewardModel
 from evenhand.serve.saved import DESCRIPTION
 from evenhand.workflows.audit import no_test_pairs, readable
@@ -29,7 +31,7 @@ from evenhand.workflows.given import grouping_of, read
 from evenhand.workflows.grouping import Grouping
 from evenhand.workflows.prepare import Encoding, judged, prepare
 from evenhand.workflows.progress import Progress, shown
-from evenhand.workflows.sealed import Json, sealed
+from evenhand.workflows.sealed import SEAL, Json, sealed
 
 FORMAT = "evenhand certificate 1"
 CODE = (rates, bounds, certificate)  # the source files that the numbers come from
@@ -94,7 +96,7 @@ def certify(
     read_as: Mapping[str, Any] | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
-) -> CertificateReport:
+) -> Report:
     """Certify the model in a folder: D <= D_upper with probability 1 - delta, certified where D_upper <= gamma.
 
     Args:
@@ -166,7 +168,7 @@ def issue(
     terms: Mentions | None,
     cache: Path | None,
     progress: Progress,
-) -> CertificateReport:
+) -> Report:
     """The certificate from its request alone: the same request over the same model and data gives the same document."""
     order = drawn_from(known)
     whole = data
@@ -201,7 +203,14 @@ def issue(
         "users_in_training": seen,
         "checked": CHECKED if trained_here else certificate.NOT_CHECKED,
     }
-    return CertificateReport(_document(made, request, events, dealt, known, seen), () if made.certified else needed(measured, made))
+    document = _document(made, request, events, dealt, known, seen)
+    hashes = {"model sha256": known["model"]["sha256"], "data file sha256": known["data"]["file_sha256"], "seal sha256": document[SEAL]}
+    more = () if made.certified else needed(measured, made)
+    issued = Issued(
+        made, document, known["model"]["title"], request.decision, document["claim"], events.rule, str(dealt["checked"]),
+        not_claimed(made.n_users, seen), hashes, _how_made(document), more,
+    )  # fmt: skip
+    return report(issued)
 
 
 def _dealt(data: PreferenceData, loaded: RewardModel, seed: int) -> tuple[PreferenceData, Split, int, bool, int]:
@@ -262,6 +271,16 @@ def _document(made: Certificate, request: CertificateRequest, events: Events, de
             "not_claimed": list(not_claimed(made.n_users, seen)),
         }
     )
+
+
+def _how_made(document: Json) -> dict[str, str]:
+    """Hashes and how things were made; what is nested is named by both."""
+    parts = {
+        f"{part}: {name.replace('_', ' ')}": NONE if value is None else str(value)
+        for part in ("model", "data", "split", "code") for name, value in document[part].items() if name not in ("read", "checked")
+    }  # fmt: skip
+    terms = {"terms sha256": document["mentions"]} if document["mentions"] else {}
+    return {**parts, "events: digest": document["events_digest"], **terms}
 
 
 def _mask(rows: np.ndarray, n: int) -> np.ndarray:

@@ -7,22 +7,32 @@ from typing import Any
 
 import numpy as np
 
-from evenhand.core import Groups, PreferenceData, clip
+from evenhand.core import SMALLEST_CELL, Groups, PreferenceData, clip
 from evenhand.data.doctor import Diagnosis, Finding, Severity, examine
 from evenhand.data.votes import has_texts
 from evenhand.encode.minilm import MiniLM
 from evenhand.encode.unknown import MUCH
+from evenhand.report import Report
+from evenhand.report.check import Checked, report
 from evenhand.workflows.given import GroupBy, grouping_of, read
-from evenhand.workflows.grouping import support_of
+from evenhand.workflows.grouping import Grouping, support_of
 
 
-def check(data: Any, group_by: GroupBy = None) -> Diagnosis:
-    """The doctor's findings, by the groups of `group_by`, or by support where none are named; the last finding says by which rule.
+def check(data: Any, group_by: GroupBy = None, *, title: str = "", note: str = "", command: str = "") -> Report:
+    """Whether the data can be used, and what to mend first, as a report: `diagnosis` says more.
 
     The parameters mean what they mean in `audit`.
     """
     grouping = grouping_of(group_by)
     data = read(data, attributes=grouping.attributes)
+    checked = Checked(
+        diagnosis(data, grouping), data.exclusions, data.source, data.fingerprint, len(data.users), len(data), command, title, note
+    )
+    return report(checked)
+
+
+def diagnosis(data: PreferenceData, grouping: Grouping) -> Diagnosis:
+    """The doctor's findings, by the groups of `grouping`; the last finding says by which rule these came about."""
     groups = grouping.groups(data, support_of(data))
     found = examine(data, groups, data.split)
     order: tuple[Severity, ...] = ("error", "warning", "note")
@@ -42,8 +52,9 @@ def unknown_findings(data: PreferenceData, groups: Groups) -> list[Finding]:
     pairs = rows[data.chosen[known]] | rows[data.rejected[known]]
     if not pairs.any():
         return []
-    of = groups.of_user[data.user[known]]
-    shares = [(float(pairs[of == g].mean()), name) for g, name in enumerate(groups.names) if (of == g).any()]
+    of, user = groups.of_user[data.user[known]], data.user[known]
+    large = [(g, name) for g, name in enumerate(groups.names) if len(np.unique(user[of == g])) >= SMALLEST_CELL]
+    shares = [(float(pairs[of == g].mean()), name) for g, name in large]
     worst = max([(float(pairs.mean()), "all"), *shares])
     sentence = (
         f"In {pairs.sum():,} of {len(known):,} pairs ({pairs.mean():.1%}) a fifth or more of a text is unknown to the embedded encoder"

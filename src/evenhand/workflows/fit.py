@@ -28,6 +28,7 @@ from evenhand.workflows.audit import no_test_pairs
 from evenhand.workflows.deals import DEALS, in_deals, number_of
 from evenhand.workflows.events import check_constraints
 from evenhand.workflows.events import examined as examined_constraints
+from evenhand.workflows.examples import ShowExamples
 from evenhand.workflows.facts import facts, joined, limits, model_hash, split_digest
 from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
 from evenhand.workflows.prepare import Encoding, Prepared, held_out, judged, prepare, stability
@@ -76,6 +77,7 @@ def fit(
     note: str = "",
     simulated: bool = False,
     assignments: str | Path | None = None,
+    show_examples: ShowExamples | None = None,
     resamples: int = 1000,
     seed: int = 0,
     command: str = "",
@@ -110,8 +112,10 @@ def fit(
     data = read(data, attributes=grouping.attributes)
     audit_settings = AuditSettings(
         grouping, tolerance, several(require), resamples, seed, simulated, command, constraints_of(constraints), assignments,
-        all_metrics(metrics), name, title, note,
+        all_metrics(metrics), name, title, note, show_examples,
     )  # fmt: skip
+    if show_examples is not None:
+        show_examples.check(data)
     with shown(progress) as told:
         return _fit(data, asked(method, dict(settings or {}), head), audit_settings, encoding or Encoding(MiniLM()), tune, certify_share, deals,
                     told, keep, say, called(method))  # fmt: skip
@@ -223,6 +227,8 @@ def _report(
     def changed(other: str) -> Change:
         return compare(outcomes[other], outcomes[name], ready.groups, resamples=settings.resamples, seed=settings.seed)
 
+    found = examined(outcomes[name])
+    settings.show(ready.data, outcomes[name], ready.groups, ready.support, found)
     cells = ((cell, ready.counted(ready.split.scored(number))) for number, cell in enumerate(CELLS))
     return Report(
         FairnessReport(
@@ -232,7 +238,7 @@ def _report(
             requirements=check_requirements(
                 outcomes[name], ready.groups, settings.require, tolerance=settings.tolerance, before=before, seed=settings.seed
             ),
-            model=examined(outcomes[name]),
+            model=found,
             others=tuple(examined(outcomes[other]) for other in others),
             changes=tuple(changed(other) for other in reversed(others)),
             cells=tuple(examined(judged(own, last.scorer, rows, name, cell)) for cell, rows in cells if ready.strict(rows).any()),

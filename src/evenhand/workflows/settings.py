@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evenhand.audits.findings import ModelFindings
 from evenhand.audits.metrics import METRICS, Metric
+from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.requirements import parse_requirement
 from evenhand.audits.verdicts import TOLERANCE
 from evenhand.core import NOTIONS, EvenhandError, Groups, Notion, PreferenceData
+from evenhand.data.support import Support
 from evenhand.workflows import assignments
 from evenhand.workflows.assignments import Assignment
+from evenhand.workflows.examples import ShowExamples
 from evenhand.workflows.facts import FORMULAS
 from evenhand.workflows.grouping import Grouping
 
@@ -33,6 +37,7 @@ class AuditSettings:
     name: str = ""  # of the model in the report; "" = what it is called by itself
     title: str = ""
     note: str = ""
+    show_examples: ShowExamples | None = None  # a private page of misordered pairs
 
     def __post_init__(self) -> None:
         for notion, gamma in self.constraints:
@@ -57,6 +62,11 @@ class AuditSettings:
         """Read the requirements, so that a typo costs no training."""
         for text in self.require:
             parse_requirement(text, groups)
+
+    def show(self, data: PreferenceData, outcomes: Outcomes, groups: Groups, support: Support, found: ModelFindings) -> None:
+        """Write the private page where that was asked for."""
+        if self.show_examples is not None:
+            self.show_examples.write(data, outcomes, groups, support, found, self.command)
 
     def assign(self, data: PreferenceData, *deals: Assignment) -> None:
         """Write every user's group and support in each deal where that was asked for."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,10 +15,25 @@ from evenhand.audits.policies import Candidates
 from evenhand.audits.transfer import FEWEST_PROMPTS, measure
 from evenhand.core import EvenhandError
 from evenhand.data.candidates import read_candidates
-from evenhand.report.transfer import TransferReport
+from evenhand.report import Report, policies
 
 LONGEST_GRID = 40  # values of beta, or of n
 MOST_DRAWS = 10**6  # n of best-of-n
+
+FORMULAS: Mapping[str, str] = {
+    "Gibbs policy": "pi(y|x) = pi_ref(y|x) exp(r(x, y) / beta) / Z(x), the optimum of E[r] - beta KL(pi || pi_ref)",
+    "best of n": "n draws from pi_ref, the highest reward wins, ties split evenly: P(max = v) = F(v)^n - F(v-)^n; exact, not sampled",
+    "rate": "mean over a group's prompts of E_pi[event]; every prompt counts once",
+    "gap": "largest difference of two groups' rates",
+    "shift": "the gap's signed difference of rates less the same two groups' difference under the reference policy",
+    "kappa": "largest group mean of KL(pi || pi_ref), in nats",
+    "bound of the gap": "gap under pi_ref + 2 sqrt(kappa / 2), at most 1 (Pinsker)",
+    "KL of best of n": "at most log n - (n - 1)/n (Beirami et al. 2024, arXiv 2401.01879)",
+    "e": "half the largest range of r - r' within a prompt: rewards are defined up to a constant per prompt, and the best one is taken",
+    "two rewards": "|log pi_r/pi_r'| <= 2 e/beta; TV <= tanh(e/2 beta); J_r(pi_r) - J_r(pi_r') = beta KL(pi_r' || pi_r) <= e^2/2 beta;"
+    " gap under pi_r <= gap under pi_r' + 2 tanh(e/2 beta)",
+    "interval": "95 %, Student t over prompts (prompts - 1 df, Welch for differences); of the gap and of shifts at once over all pairs of groups",
+}  # fmt: skip
 
 LIMITS: tuple[str, ...] = (
     "These are exact policies over these candidates alone. A trained policy writes responses that are not among them, and stops short of the optimum.",
@@ -42,7 +58,7 @@ def transfer(
     title: str = "",
     seed: int = 0,
     command: str = "",
-) -> TransferReport:
+) -> Report:
     """Event rates by group under the Gibbs policy of each beta and the best of each n, with bounds.
 
     Args:
@@ -81,9 +97,8 @@ def transfer(
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }  # fmt: skip
     title = title or f"Policies of {reward} over {table.source.partition(' (')[0]}"
-    return TransferReport(
-        measure(given, table.groups, finite, draws, title=title, event=event, facts=facts, limits=LIMITS, command=command, seed=seed)
-    )
+    found = measure(given, table.groups, finite, draws, title=title, event=event, facts=facts, limits=LIMITS, command=command, seed=seed)
+    return policies.report(replace(found, formulas=FORMULAS))
 
 
 def grids(betas: Sequence[float], ns: Sequence[float]) -> tuple[list[float], list[int]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from evenhand.core import EvenhandError
 from evenhand.data.mentions import read_mentions
-from evenhand.report.certificate import CertificateReport
+from evenhand.report import Report
 from evenhand.serve.reward_model import RewardModel
 from evenhand.workflows.certify import FORMAT, CertificateRequest, identity, issue
 from evenhand.workflows.given import read
@@ -27,7 +27,7 @@ def verify(
     mentions: str | Path | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
-) -> CertificateReport:
+) -> Report:
     """The certificate as computed again, where every field is the same; Refused, naming the first field that differs, where not.
 
     Args:

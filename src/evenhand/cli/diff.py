@@ -1,0 +1,29 @@
+"""The verb that puts two reports side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evenhand.cli.inputs import check_place, command
+from evenhand.cli.options import OUTPUT, Pdf, option
+from evenhand.cli.terminal import say
+
+
+def diff(
+    a: Annotated[Path, typer.Argument(help="Folder of a report, or its JSON file.", show_default=False)],
+    b: Annotated[Path, typer.Argument(help="The other one, of the same kind.", show_default=False)],
+    out: Annotated[Path, option(OUTPUT, help="Folder for diff.html and its JSON, Markdown and CSV.")] = Path("diff"),
+    pdf: Pdf = False,
+) -> None:
+    """Put two reports side by side: numbers of both and their differences, verdicts, facts that differ. Exit code 0 whatever differs."""
+    from evenhand.report.diff import DIFF
+    from evenhand.report.terminal import lines
+    from evenhand.workflows.diff import diff as run
+    from evenhand.workflows.pdf import beside
+
+    check_place(out, DIFF.files, DIFF.name, pdf=pdf)
+    report = run(a, b, command=command())
+    say(*lines(report.page), f"report: {beside(report.save(out), pdf)}")

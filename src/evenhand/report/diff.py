@@ -1,0 +1,168 @@
+"""Two reports of one kind side by side: the numbers that both have, what one alone has, and which facts differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from evenhand.core import Estimate
+from evenhand.report import Kind, Report
+from evenhand.report.numbers import NONE, Show, is_known, number, percent, plural, points, signed_points
+from evenhand.report.page import Answer, Column, Page, Panel, Table
+from evenhand.report.publish import document, publish
+from evenhand.report.verdicts import is_share
+
+DATA = ("data sha256", "candidates sha256", "sha256", "data: file_sha256")  # what the file is known by, in one kind or another
+PAIRS = (
+    "splits",
+    "scores",
+    "rows read",
+    "seed",
+    "seeds",
+    "deals",
+    "columns",
+    "data: read_sha256",
+    "split: digest",
+)  # which of its pairs count
+TOLD = ("sha256", "version", "format")  # facts that Markdown and the terminal have
+BINS = " bins "  # of a curve: after all other numbers
+FIRST = 12  # shares that are not folded, and stand in Markdown and the terminal
+RULES = "A and B as their files have them; the difference is B less A. Cells of fewer than 10 users are not shown."
+NOT_PAIRED = (
+    "Both stand on the same pairs. Their intervals are each report's own and not paired: two that overlap may still differ clearly."
+)
+OTHER_DATA = "A difference mixes what changed in the pairs with what changed in the model; no interval of it can be had from two reports."
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a report's file says. numbers: name → estimate, or a bare number. verdicts: requirement → verdict."""
+
+    place: str
+    title: str
+    numbers: Mapping[str, Estimate | float]
+    verdicts: Mapping[str, str]
+    facts: Mapping[str, str]
+
+    def fact(self, names: Iterable[str]) -> str | None:
+        return next((self.facts[n] for n in names if n in self.facts), None)
+
+
+@dataclass(frozen=True)
+class Diff:
+    kind: str
+    a: Side
+    b: Side
+    command: str = ""
+    title: str = ""
+    note: str = ""
+
+    @property
+    def same_data(self) -> bool | None:
+        """None where a file does not say."""
+        a, b = self.a.fact(DATA), self.b.fact(DATA)
+        return None if a is None or b is None else a == b
+
+    @property
+    def same_pairs(self) -> bool:
+        return self.same_data is True and all(self.a.facts.get(n) == self.b.facts.get(n) for n in PAIRS)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One number of both. difference: B less A; nan where one of them has none."""
+
+    name: str
+    a: Estimate | float
+    b: Estimate | float
+
+    @property
+    def difference(self) -> float:
+        return _value(self.b) - _value(self.a)
+
+    @property
+    def file(self) -> str:
+        """Where it stands: shares are in per cent."""
+        if not (isinstance(self.a, Estimate) and isinstance(self.b, Estimate)):
+            return "numbers"
+        return "shares" if is_share(f"{self.a.metric} {self.name}") else "estimates"
+
+
+def page(diff: Diff) -> Page:
+    """Small cells are hidden again, whatever the files hold."""
+    found = publish(diff)
+    a, b = found.a, found.b
+    both = [Change(name, a.numbers[name], b.numbers[name]) for name in a.numbers if name in b.numbers]
+    verdicts = tuple((n, a.verdicts.get(n, NONE), b.verdicts.get(n, NONE)) for n in dict.fromkeys((*a.verdicts, *b.verdicts)))
+    turned = [f"{name}, {before} → {after}" for name, before, after in verdicts if before != after]
+    changed = sum(c.difference != 0 for c in both if is_known(c.difference))
+    known = dict.fromkeys((*a.facts, *b.facts))
+    apart = tuple((n, a.facts.get(n, NONE), b.facts.get(n, NONE)) for n in known if a.facts.get(n) != b.facts.get(n))
+    shares = sorted((c for c in both if c.file == "shares"), key=lambda c: BINS in c.name)
+    tables = (  # the first shares of a report are what it is about: they are not folded
+        _table("Shares in %, differences in points", shares[:FIRST], percent, signed_points, "shares"),
+        _table("Further shares", shares[FIRST:], percent, signed_points, "shares"),
+        _table("Other estimates", [c for c in both if c.file == "estimates"], _plain, _signed, "estimates"),
+        _table("Other numbers", [c for c in both if c.file == "numbers"], _plain, _signed, "numbers"),
+    )
+    moved = sorted((c for c in shares if is_known(c.difference)), key=lambda c: -round(abs(c.difference), 9))
+    only = tuple((side, name) for side, one, two in (("A", a, b), ("B", b, a)) for name in one.numbers if name not in two.numbers)
+    return Page(
+        f"{changed:,} of {plural(len(both), 'number')} that both have differ" if changed else "No number that both have differs", "neutral",
+        (Answer(_same(found), "Do both stand on the same data?"), Answer(_most(moved), "What differs most?")),
+        (
+            Panel("verdicts", "Verdicts", tables=(Table("Verdicts", tuple(map(Column, ("requirement", "A", "B"))), verdicts, "verdicts"),) if verdicts else ()),
+            Panel("numbers", "Numbers that both have", tables=tables),
+            Panel("facts", "Facts that differ", tables=(Table("Facts", tuple(map(Column, ("fact", "A", "B"))), apart, "facts"),)),
+            Panel("only", "In one alone", tables=(Table("Numbers of one report alone", (Column("in"), Column("number")), only, "only"),)),
+        ),
+        {"format": "evenhand diff 1", "kind": found.kind, "same_data": found.same_data, "same_pairs": found.same_pairs,
+         "numbers": [{"name": c.name, "a": document(c.a), "b": document(c.b), "difference": document(c.difference)} for c in both],
+         "a": document(replace(a, numbers={n: v for n, v in a.numbers.items() if n not in b.numbers})),
+         "b": document(replace(b, numbers={n: v for n, v in b.numbers.items() if n not in a.numbers}))},
+        title=found.title or f"{a.place} (A) and {b.place} (B)", note=found.note, brief=tables[:1], command=found.command,
+        notes=tuple(f"{n}: {x.title} ({x.place})" for n, x in (("A", a), ("B", b)) if x.title),
+        summary=f"Verdicts that differ: {'; '.join(turned)}." if turned else "No verdict differs." if verdicts else "",
+        said=tuple(f"{n}: {one} in A, {two} in B." for n, one, two in apart if any(word in n for word in TOLD)), rules=RULES,
+    )  # fmt: skip
+
+
+DIFF = Kind("difference of two reports", page, ("shares", "estimates", "numbers", "verdicts", "facts", "only"), stem="diff")
+
+
+def report(diff: Diff) -> Report:
+    return Report(diff, DIFF)
+
+
+def _table(caption: str, changes: list[Change], show: Show, signed: Show, file: str) -> Table:
+    columns = (Column("number"), Column("A", show), Column("B", show), Column("B − A", signed, key="difference"))
+    sides = [(_value(c.a), _value(c.b)) if file == "numbers" else (c.a, c.b) for c in changes]
+    return Table(caption, columns, tuple((c.name, *both, c.difference) for c, both in zip(changes, sides)), file)
+
+
+def _value(number: Estimate | float) -> float:
+    return number.value if isinstance(number, Estimate) else number
+
+
+def _plain(value: float | None, signed: bool = False) -> str:
+    """As many decimals as the size asks for."""
+    return number(value, 0 if value is not None and is_known(value) and (abs(value) >= 100 or value == int(value)) else 4, signed)
+
+
+def _signed(value: float | None) -> str:
+    return _plain(value, signed=True)
+
+
+def _same(found: Diff) -> str:
+    if found.same_data is None:
+        return f"The files do not say. {OTHER_DATA}"
+    if not found.same_data:
+        return f"No. {OTHER_DATA}"
+    return f"Yes. {NOT_PAIRED}" if found.same_pairs else f"Yes, but on other pairs of it, or other splits: see the facts. {OTHER_DATA}"
+
+
+def _most(moved: list[Change]) -> str:
+    if not moved or not moved[0].difference:
+        return "No share does." if moved else "They have no share in common."
+    c = moved[0]
+    return f"{c.name}: {percent(_value(c.a))} in A, {percent(_value(c.b))} in B, {points(c.difference, True)} points."
