@@ -21,15 +21,12 @@ from test_report_security import Skeleton
 
 from evenhand.audits.results import Comparison
 from evenhand.core import EvenhandError
-from evenhand.report.comparison import FILES, ComparisonReport
-from evenhand.report.comparison import curves as curves
-from evenhand.report.comparison import words as said
-from evenhand.report.comparison.details import _centre, _line
-from evenhand.report.comparison.document import publish
-from evenhand.report.comparison.reading import foremost, versus
-from evenhand.report.comparison.tables import tables
-from evenhand.report.comparison.terminal import results_lines, results_table
-from evenhand.report.public import one_line
+from evenhand.report import Report
+from evenhand.report.comparison import COMPARISON, SWEEP, panels, published
+from evenhand.report.comparison import sentences as said
+from evenhand.report.figures import labels, scatter, strips
+from evenhand.report.publish import one_line
+from evenhand.report.terminal import lines
 from evenhand.writing import LIST
 
 MAKERS = (
@@ -39,9 +36,19 @@ MAKERS = (
 FRONT = "compared", "swept", "one_seed", "three_groups", "many_groups", "large_sweep"
 
 
+def report_of(found: Comparison) -> Report:
+    return Report(found, SWEEP if found.swept else COMPARISON)
+
+
 @pytest.fixture(scope="module")
-def reports() -> dict[str, ComparisonReport]:
-    return {make.__name__: ComparisonReport(make()) for make in MAKERS}
+def reports() -> dict[str, Report]:
+    return {make.__name__: report_of(make()) for make in MAKERS}
+
+
+@pytest.fixture(scope="module")
+def shown(reports) -> dict[str, Comparison]:
+    """The findings as they may be printed."""
+    return {name: published(report.findings) for name, report in reports.items()}
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +60,9 @@ def plain(text: str) -> str:
     return text.replace("\u00a0", " ").replace("−", "-")
 
 
-def printed(report: ComparisonReport, width: int = 120) -> str:
+def printed(report: Report, width: int = 120) -> str:
     console = Console(file=io.StringIO(), width=width, soft_wrap=True, color_system=None)
-    for part in (results_table(report), *results_lines(report)):
+    for part in lines(report.page):
         console.print(part)
     text: str = console.file.getvalue()
     return "\n".join(line.rstrip() for line in text.splitlines())
@@ -129,7 +136,7 @@ def test_users_who_change_groups_from_deal_to_deal_are_said_to(reports):
         replace(e, held_out=tuple(replace(x, n_users=n) for x, n in zip(e.held_out, (370, 60, 400)))) if e.held_out else e
         for e in found.entries
     )
-    report = ComparisonReport(replace(found, entries=entries))
+    report = report_of(replace(found, entries=entries))
     told = said.users_sentence(report.document)
     assert told.startswith("The groups’ users, 370 + 60, add up to more than 400: each seed deals the data anew")
     assert told in " ".join(report.html().split())
@@ -467,7 +474,7 @@ def batches() -> list[list[str]]:
     return [texts[i : i + 20] for i in range(0, len(texts), 20)]
 
 
-def shape(report: ComparisonReport) -> tuple[list, Skeleton]:
+def shape(report: Report) -> tuple[list, Skeleton]:
     """Tags of the page but those of the figures' labels, whose number and places follow the labels' lengths."""
     found = Skeleton(report.html())
     return [tag for tag in found.tags if tag[0] not in ("text", "g")], found
@@ -475,13 +482,13 @@ def shape(report: ComparisonReport) -> tuple[list, Skeleton]:
 
 @pytest.fixture(scope="module")
 def harmless() -> tuple[list, Skeleton]:
-    return shape(ComparisonReport(example.named([f"word {i:02d}" for i in range(20)])))
+    return shape(report_of(example.named([f"word {i:02d}" for i in range(20)])))
 
 
 @pytest.mark.parametrize("batch", range(len(batches())))
 def test_texts_of_others_stay_texts(batch, harmless):
     texts = batches()[batch]
-    report = ComparisonReport(example.named(texts))
+    report = report_of(example.named(texts))
     tags, found = shape(report)
     assert tags == harmless[0]
     assert found.addresses == harmless[1].addresses
@@ -503,7 +510,7 @@ def test_texts_of_others_stay_texts(batch, harmless):
 
 
 def test_page_is_deterministic(reports, pages):
-    assert ComparisonReport(example.compared()).html() == pages["compared"]
+    assert report_of(example.compared()).html() == pages["compared"]
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -572,7 +579,7 @@ def folder(tmp_path_factory, pages) -> Path:
     folder = tmp_path_factory.mktemp("results")
     for name in ("compared", "swept", "many_groups", "large_sweep", "bound_sweep"):
         (folder / f"{name}.html").write_text(pages[name], encoding="utf-8")
-    (folder / "hostile.html").write_text(ComparisonReport(example.named(batches()[0])).html(), encoding="utf-8")
+    (folder / "hostile.html").write_text(report_of(example.named(batches()[0])).html(), encoding="utf-8")
     return folder
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from evenhand.core import DataError, EvenhandError, PreferenceData
     from evenhand.data.load import load
     from evenhand.report.certificate import CertificateReport
-    from evenhand.report.comparison import ComparisonReport
     from evenhand.report.report import Report
     from evenhand.report.transfer import TransferReport
     from evenhand.serve.reward_model import RewardModel
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CertificateReport",
-    "ComparisonReport",
     "DataError",
     "Encoding",
     "EvenhandError",
@@ -68,7 +66,6 @@ _HOMES = {
     "PreferenceData": "core",
     "Report": "report.report",
     "RewardModel": "serve.reward_model",
-    "ComparisonReport": "report.comparison",
     "TransferReport": "report.transfer",
     "audit": "workflows.audit",
     "certify": "workflows.certify",

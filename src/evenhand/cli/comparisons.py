@@ -67,13 +67,13 @@ def compare(
     simulated: Simulated = False,
 ) -> None:
     """Train every method within one tuning budget, in several seeds, and say who serves whom best on held-out pairs."""
-    from evenhand.report.comparison import FILES, KIND
+    from evenhand.report.comparison import COMPARISON
     from evenhand.workflows.compare import EVERYTHING
     from evenhand.workflows.compare import compare as run
     from evenhand.workflows.grouping import Grouping
     from evenhand.workflows.prepare import Encoding
 
-    check_place(out, FILES, KIND, reading.bad_rows, assigned)
+    check_place(out, COMPARISON.files, COMPARISON.name, reading.bad_rows, assigned)
     loaded = reading.load(data, mentions=mentions, leave_out=leave_out)
     with progress_bar() as progress:
         report = run(
@@ -128,12 +128,12 @@ def sweep(
     simulated: Simulated = False,
 ) -> None:
     """Train a grid of settings of one method, many at once, and draw what can be traded for what."""
-    from evenhand.report.comparison import FILES, KIND
+    from evenhand.report.comparison import SWEEP
     from evenhand.workflows.grouping import Grouping
     from evenhand.workflows.prepare import Encoding
     from evenhand.workflows.sweep import sweep as run
 
-    check_place(out, FILES, KIND, reading.bad_rows)
+    check_place(out, SWEEP.files, SWEEP.name, reading.bad_rows)
     grid = {
         hyperparameter: listed(values, "--over", "alpha=0.1,0.5")
         for hyperparameter, values in assignments(over, "--over", "alpha=0.1,0.5").items()

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from evenhand.core import Exclusions
 from evenhand.report.numbers import NB, NONE
-from evenhand.report.page import Page, Table
+from evenhand.report.page import Cell, Column, Name, Page, Table
 from evenhand.report.publish import may_be_named, one_line
 from evenhand.report.verdicts import ORDER, row
 
@@ -21,7 +21,9 @@ MOST_ROWS, MOST_REQUIREMENTS, MOST_GROUPS = 12, 8, 4
 LONGEST_NAME = 60  # characters of a name; a heading is broken into lines before it is cut
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "INSUFFICIENT": "bold yellow"}
 TONES = {"pass": "bold green", "fail": "bold red", "insufficient": "bold yellow", "neutral": "bold"}
-ASCII = str.maketrans({"−": "-", NONE: "-", NB: " ", "“": '"', "”": '"', "’": "'", "²": "^2", "³": "^3", "→": "->"})
+ASCII = str.maketrans(
+    {"−": "-", NONE: "-", NB: " ", "“": '"', "”": '"', "’": "'", "²": "^2", "³": "^3", "→": "->", "◆": "*", "■": "=", "✕": "x"}
+)
 
 
 def lines(page: Page) -> Iterator[RenderableType]:
@@ -57,10 +59,14 @@ def rich_table(table: Table) -> RichTable:
     for i in table.places:
         out.add_column(Text(clip(plain(table.columns[i].name))), justify="left" if table.is_text(i) else "right", overflow="fold")
     for cells in table.rows[:MOST_ROWS]:
-        out.add_row(*(Text(clip(plain(bracketed(*table.columns[i].write(cells[i]))))) for i in table.places))
+        out.add_row(*(Text(clip(plain(shown(table.columns[i], cells[i])))) for i in table.places))
     if len(table.rows) > MOST_ROWS:
         out.add_row(Text(f"{len(table.rows) - MOST_ROWS} more"), *(Text("") for _ in table.places[1:]))
     return out
+
+
+def shown(column: Column, cell: Cell) -> str:
+    return column.line(cell) if isinstance(cell, Name) else bracketed(*column.write(cell))
 
 
 def bracketed(text: str, ends: str) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 import evenhand.models
 from evenhand.core import EvenhandError, PreferenceData
 from evenhand.encode.minilm import MiniLM
-from evenhand.report.comparison import ComparisonReport
+from evenhand.report import Report
+from evenhand.report.comparison import COMPARISON
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.assignments import check_place
 from evenhand.workflows.audit import must_be_data
@@ -43,7 +44,7 @@ def compare(
     assignments: str | Path | None = None,
     progress: Progress = silent,
     say: Callable[[str], None] = lambda note: None,
-) -> ComparisonReport:
+) -> Report:
     """Train every method and both references (plain and personalised Bradley-Terry) in `seeds` seeds, and say who serves whom best.
 
     methods: names as in `fit`; "pafo:lore" is PAFO on LoRe's head. One that is a reference itself has no row of its own, which say is told. tune_settings: how many settings of each, references too, validation
@@ -73,7 +74,7 @@ def compare(
         entries, reference, numbers, f"{len(entries)} methods on {data.source}",
         simulated=simulated, resamples=resamples, command=command, tolerance=tolerance,
     )  # fmt: skip
-    return ComparisonReport(comparing.results(data, trials, bench.about() | {"tuned": told}))
+    return Report(comparing.results(data, trials, bench.about() | {"tuned": told}), COMPARISON)
 
 
 def rows(methods: Sequence[str], head: str | None, budget: int, say: Callable[[str], None]) -> tuple[list[Entry], str, str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from evenhand.core import EvenhandError, PreferenceData
 from evenhand.encode.minilm import MiniLM
-from evenhand.report.comparison import ComparisonReport
+from evenhand.report import Report
+from evenhand.report.comparison import SWEEP
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.audit import must_be_data
 from evenhand.workflows.comparing import Comparing, check_tolerance
@@ -40,7 +41,7 @@ def sweep(
     command: str = "",
     progress: Progress = silent,
     say: Callable[[str], None] = lambda note: None,
-) -> ComparisonReport:
+) -> Report:
     """Train `method` at every combination of the hyperparameters in `over`, such as {"alpha": ["0.1", "0.5"], "balance": ["0", "1"]}.
 
     settings: hyperparameters that stay as they are set. Settings that differ in what does not shape the batches (alpha, balance, temperature, weight
@@ -73,4 +74,4 @@ def sweep(
     comparing = Comparing(
         entries, reference, numbers, named, tuple(over), simulated=simulated, resamples=resamples, command=command, tolerance=tolerance
     )
-    return ComparisonReport(comparing.results(data, trials, bench.about()))
+    return Report(comparing.results(data, trials, bench.about()), SWEEP)
