@@ -19,7 +19,7 @@ from evenhand.data.splits import TEST, split_pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.collaborative import CollaborativeMethod
 from evenhand.models.linear import Linear
-from evenhand.report.comparison import ComparisonReport
+from evenhand.report import Report
 from evenhand.workflows import trials
 from evenhand.workflows.compare import EVERYTHING
 from evenhand.workflows.prepare import Prepared, judged, prepare
@@ -36,12 +36,12 @@ def data() -> PreferenceData:
 
 
 @pytest.fixture(scope="module")
-def compared(data: PreferenceData, tmp_path_factory: pytest.TempPathFactory) -> tuple[ComparisonReport, Path]:
+def compared(data: PreferenceData, tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
     out = tmp_path_factory.mktemp("compared")
     return evenhand.compare(data, ["pafo", "p_rlhf", "reweight"], seeds=2, tune_settings=2, out=out, **FAST), out
 
 
-def test_every_entry_is_judged_on_the_same_pairs(compared: tuple[ComparisonReport, Path]) -> None:
+def test_every_entry_is_judged_on_the_same_pairs(compared: tuple[Report, Path]) -> None:
     found = compared[0].findings
     assert [e.name for e in found.entries] == [PLAIN, PERSONALISED, "PAFO (LoRe's head)", "P-RLHF", "re-weighting (LoRe's head)"]
     assert len({(e.held_out[-1].n_users, e.held_out[-1].n_pairs) for e in found.entries}) == 1
@@ -54,7 +54,7 @@ def test_every_entry_is_judged_on_the_same_pairs(compared: tuple[ComparisonRepor
     assert set(found.front.best) <= {e.name for e in found.entries}
 
 
-def test_what_cannot_be_read_is_said(data: PreferenceData, compared: tuple[ComparisonReport, Path], tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_said(data: PreferenceData, compared: tuple[Report, Path], tmp_path: Path) -> None:
     notes = {e.name: e.note for e in compared[0].findings.entries}
     assert "reward for everybody" in notes["P-RLHF"]
     assert not notes["PAFO (LoRe's head)"]

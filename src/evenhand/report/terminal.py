@@ -22,7 +22,7 @@ LONGEST_NAME = 60  # characters of a name; a heading is broken into lines before
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "INSUFFICIENT": "bold yellow"}
 TONES = {"pass": "bold green", "fail": "bold red", "insufficient": "bold yellow", "neutral": "bold"}
 ASCII = str.maketrans(
-    {"−": "-", NONE: "-", NB: " ", "“": '"', "”": '"', "’": "'", "²": "^2", "³": "^3", "→": "->", "◆": "*", "■": "=", "✕": "x"}
+    {"−": "-", NONE: "-", NB: " ", "“": '"', "”": '"', "’": "'", "²": "^2", "³": "^3", "→": "->", "◆": "*", "■": "=", "✕": "x", "…": "..."}
 )
 
 
@@ -57,16 +57,17 @@ def rich_table(table: Table) -> RichTable:
         padding=(0, 1, 0, 0),
     )
     for i in table.places:
-        out.add_column(Text(clip(plain(table.columns[i].name))), justify="left" if table.is_text(i) else "right", overflow="fold")
+        out.add_column(Text(plain(clip(table.columns[i].name))), justify="left" if table.is_text(i) else "right", overflow="fold")
     for cells in table.rows[:MOST_ROWS]:
-        out.add_row(*(Text(clip(plain(shown(table.columns[i], cells[i])))) for i in table.places))
+        out.add_row(*(Text(plain(shown(table.columns[i], cells[i]))) for i in table.places))
     if len(table.rows) > MOST_ROWS:
         out.add_row(Text(f"{len(table.rows) - MOST_ROWS} more"), *(Text("") for _ in table.places[1:]))
     return out
 
 
 def shown(column: Column, cell: Cell) -> str:
-    return column.line(cell) if isinstance(cell, Name) else bracketed(*column.write(cell))
+    text, ends = column.write(cell)
+    return f"{clip(text)} ({', '.join(cell.marks)})" if isinstance(cell, Name) and cell.marks else clip(bracketed(text, ends))
 
 
 def bracketed(text: str, ends: str) -> str:

@@ -51,7 +51,10 @@ def _figure(found: Comparison, front: ConstraintFront, i: int) -> Figure:
     if front.suppressed or i >= MOST_FIGURES or len(bound.places) < 2:
         return Figure(sentence, table=table)
     beyond = outside(bound)
-    note = "Up and to the left is better. Crosses: 95 % intervals." + " Lines join entries in the order of gamma." * bool(bound.lines)
+    note = (
+        "Up and to the left is better. Crosses: 95 % intervals (none where wider than the figure)."
+        + " Lines join entries in the order of gamma." * bool(bound.lines)
+    )
     note += f" Beyond the figure: {', '.join(beyond[:4])}{' and others' * (len(beyond) > 4)}." if beyond else ""
     return Figure(sentence, lambda width: tradeoff(f"tradeoff-{i}", bound, width), note, table)
 

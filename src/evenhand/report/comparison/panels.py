@@ -25,7 +25,7 @@ MOST_IN_MATRIX = 16  # entries whose pairwise comparisons are all drawn; of more
 MOST_COLUMNS = 8  # hyperparameters with a column of their own
 DRAWN = ("worst decile", "correlation with support")
 EMPTY = Estimate(nan, nan, nan, 0, 0, suppressed=True)  # five empty cells of a CSV file
-HOLLOW = "Hollow beside filled: what validation promised over the reference, and what test pairs gave."
+HOLLOW = "Hollow beside filled: what validation promised over the reference, and what test pairs gave. Intervals wider than the figure are left out."
 PLANE = f"Up and to the right is better. Steps: the front of validation pairs (dotted: that of test pairs). {HOLLOW}"
 SPACE = f"More than two groups: drawn by all users and by the group each entry serves worst. {HOLLOW}"
 CLEARLY = (
@@ -97,7 +97,7 @@ def results(found: Comparison) -> Panel:
     notes = texts(
         f"Groups: {found.groups_rule.rstrip('.')}." if found.groups_rule else "",
         f"Not shown: {', '.join(gone)}. A group of under 10 users is hidden, and with it what it could be computed from." if gone else "",
-        *(f"{', '.join(names[:4])}{' and others' * (len(names) > 4)}: {note}." for note, names in by_note.items()),
+        *(f"About {', '.join(names[:4])}{' and others' * (len(names) > 4)}: {note}." for note, names in by_note.items()),
         "Intervals say what other users, and other prompts or responses that they share, would show"
         + (", and other deals; sd is the standard deviation over seeds." if len(found.seeds) > 1 else ". What another deal would show takes more seeds."),
         SLOPES if any(e.calibrated for e in found.running) else "", said.users_sentence(found), DOMINATED,
@@ -269,7 +269,8 @@ def _pairs(found: Comparison, pairs: Sequence[Pairwise], caption: str) -> Table:
         units = [
             f"{interval(p.in_these_deals[i], signed_points)} / {interval(p.by_run[i], signed_points)}" if p.by_run else NONE for i in places
         ]
-        rows.append((p.first, p.verdict or "not shown", p.second, *(p.differences[i] for i in places), *(units if by_unit else [])))
+        cells: tuple[Cell, ...] = tuple(p.differences[i] for i in places)
+        rows.append((p.first, p.verdict or "not shown", p.second, *cells, *(units if by_unit else [])))
     names = ["all users" if some[i].group == "all" else some[i].group for i in places]
     columns = Column("entry"), Column("verdict"), Column("against"), *(Column(n, signed_points) for n in names)
     return Table(caption, (*columns, *(Column(f"{n}: in these deals / by run") for n in names if by_unit)), tuple(rows))

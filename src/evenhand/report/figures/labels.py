@@ -32,6 +32,7 @@ class Placed:
 
     label: Label
     box: Box
+    side: str  # "left": the text begins at the box's left edge; "right", "center"
     pointer: tuple[XY, XY] | None
 
 
@@ -47,14 +48,15 @@ def place(labels: Sequence[Label], marks: Sequence[Box], paths: Iterable[Sequenc
         at = min(max(x, 0.0), size[0]), min(max(y, 0.0), size[1])
         label = Label(at, f"{arrow} {label.text}" if arrow else label.text, label.colour, label.is_bold)
         boxes = [*marks, *(p.box for p in out)]
-        for box, pointer in _candidates(at, (6.7 if label.is_bold else 6.0) * columns(label.text)):
+        for box, side, pointer in _candidates(at, (6.7 if label.is_bold else 6.0) * columns(label.text)):
             inside = box[0] >= 2 and box[2] <= size[0] and box[1] >= 2 and box[3] <= size[1]
             wider = box[0] - CLEAR, box[1] - CLEAR, box[2] + CLEAR, box[3] + CLEAR
             if not inside or any(_overlap(box, b) for b in boxes) or any(crosses(s, wider) for s in segments):
                 continue
-            if pointer and (arrow or any(crosses(pointer, b) for b in boxes if not _overlap(b, around(at, 1)))):
+            pointer = None if arrow else pointer
+            if pointer and any(crosses(pointer, b) for b in boxes if not _overlap(b, around(at, 1))):
                 continue
-            out.append(Placed(label, box, pointer))
+            out.append(Placed(label, box, side, pointer))
             segments += [pointer] if pointer else []
             break
     return out
@@ -76,15 +78,15 @@ def _names(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]}, {names[1]}" if both else f"{names[0]} and {len(names) - 1} more"
 
 
-def _candidates(at: XY, wide: float) -> Iterable[tuple[Box, tuple[XY, XY] | None]]:
+def _candidates(at: XY, wide: float) -> Iterable[tuple[Box, str, tuple[XY, XY] | None]]:
     """Boxes around a point, the nearest first, all around; a pointer to those that do not touch it."""
     for reach in (8, 12, 18, 28, 40, 56, 76, 100, 130, 160):
         for k in (0, 8, 2, 6, 14, 10, 4, 12, 1, 7, 15, 9, 3, 5, 11, 13):  # sixteenths of a turn: right, left, then between
             dx, dy = cos(k * pi / 8), sin(k * pi / 8)
             x, y = at[0] + reach * dx, at[1] + reach * dy
-            left = x if dx > 0.5 else x - wide if dx < -0.5 else x - wide / 2
+            left, side = (x, "left") if dx > 0.5 else (x - wide, "right") if dx < -0.5 else (x - wide / 2, "center")
             low = y if dy > 0.5 else y - LINE if dy < -0.5 else y - LINE / 2
-            yield (left, low, left + wide, low + LINE), ((at, (x, y)) if reach > 18 else None)
+            yield (left, low, left + wide, low + LINE), side, ((at, (x, y)) if reach > 18 else None)
 
 
 def around(at: XY, r: float) -> Box:

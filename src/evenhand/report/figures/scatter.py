@@ -98,9 +98,10 @@ class _Pane:
 
     def cross(self, p: Place, split: Split, colour: str, n: int) -> None:
         (x, y), (across, up), stands_out = p.xy(split), p.at(split), p.is_best or p.is_special
-        for path in ([(100 * across.low, y), (100 * across.high, y)], [(x, 100 * up.low), (x, 100 * up.high)]):
-            if stands_out or n <= MOST_CROSSES:
-                self.line(path, colour, 0.9, alpha=0.7 if stands_out else 0.3)
+        flat, upright = (across, self.x, lambda v: (100 * v, y)), (up, self.y, lambda v: (x, 100 * v))
+        for e, (low, high), at in (flat, upright):  # what is wider than the figure says nothing in it
+            if (stands_out or n <= MOST_CROSSES) and not (100 * e.low < low and 100 * e.high > high):
+                self.line([at(e.low), at(e.high)], colour, 0.9, alpha=0.7 if stands_out else 0.3)
 
     def name(self, places: Sequence[Place], split: Split, colour: Callable[[Place], str]) -> None:
         """Labels in the order of what matters; of many entries of the special ones alone."""
@@ -278,7 +279,8 @@ def _labels(canvas: Canvas, axes: Any, pane: _Pane, size: XY) -> None:
 
     marks, paths = [around(pixel(d.at), 1 + d.size / 2) for d in pane.dots], [list(map(pixel, path)) for path, _ in pane.strokes]
     for p in place([replace(x, at=pixel(x.at)) for x in pane.labels], marks, paths, size):
-        look = {"color": p.label.colour, "fontweight": "bold" if p.label.is_bold else "normal", "fontsize": 10, "zorder": 8}
-        axes.text(p.box[0] / size[0], (p.box[1] + 2) / size[1], canvas.token(p.label.text, LONGEST + 12), transform=axes.transAxes, **look)
+        x = {"left": p.box[0], "right": p.box[2], "center": (p.box[0] + p.box[2]) / 2}[p.side]
+        look = {"color": p.label.colour, "ha": p.side, "fontweight": "bold" if p.label.is_bold else "normal", "fontsize": 10, "zorder": 8}
+        axes.text(x / size[0], (p.box[1] + 2) / size[1], canvas.token(p.label.text, LONGEST + 12), transform=axes.transAxes, **look)
         if p.pointer:
             axes.plot(*zip(*((x / size[0], y / size[1]) for x, y in p.pointer)), color=MUTED, linewidth=0.6, transform=axes.transAxes)
