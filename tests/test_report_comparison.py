@@ -275,11 +275,9 @@ def test_the_staircase_bounds_exactly_what_its_points_dominate():
         assert all(any(x <= a and y <= b for a, b in points) for x, y in corners)  # nothing beyond what was reached
 
 
-def test_an_entry_far_away_does_not_flatten_the_others(shown):
+def test_an_entry_far_away_does_not_flatten_the_others(shown, reports):
     places = panels._places(shown["compared"])
-    reference = next(p for p in places if p.is_reference)
-    hopes = [scatter._promised(p, reference) for p in places if p.is_best]
-    windows = scatter.windows(places, hopes)
+    windows = scatter.windows(places)
     far = next(p for p in places if p.name == "Bradley-Terry")
     for split, (_, (low, high)) in windows.items():
         assert far.xy(split)[1] < low
@@ -287,8 +285,10 @@ def test_an_entry_far_away_does_not_flatten_the_others(shown):
     spans = [tuple(round(b - a, 9) for a, b in windows[s]) for s in ("selection", "held_out")]
     assert spans[0] == spans[1]  # one scale in both panes
     (x0, x1), (y0, y1) = windows["held_out"]
-    assert all(x0 < x < x1 and y0 < y < y1 for x, y in hopes)  # the hollow ends of the ways from validation to test
-    assert "↓ Bradley-Terry" in scatter.frontier(places, ("x", "y"), True, 860)
+    hopes = scatter.promised(places)
+    assert set(hopes) == {p.name for p in places if p.is_best}
+    assert all(x0 < x < x1 and y0 < y < y1 for x, y in hopes.values())  # the hollow ends of the ways from validation to test
+    assert reports["compared"].page.first[0].note.endswith("Beyond the figure: Bradley-Terry.")
 
 
 def test_labels_cover_no_mark_no_line_no_frame_and_no_other_label():

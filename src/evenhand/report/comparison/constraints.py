@@ -7,7 +7,7 @@ from dataclasses import replace
 from evenhand.audits.results import Comparison, ConstraintFront, Result
 from evenhand.report.comparison import sentences as said
 from evenhand.report.figures.scatter import Bound, Place, outside, tradeoff
-from evenhand.report.numbers import count, has_value, people, percent, points, signed_points
+from evenhand.report.numbers import count, has_value, listing, people, percent, points, signed_points
 from evenhand.report.page import Cell, Column, Figure, Name, Panel, Table
 
 MOST_FIGURES = 4
@@ -55,7 +55,7 @@ def _figure(found: Comparison, front: ConstraintFront, i: int) -> Figure:
         "Up and to the left is better. Crosses: 95 % intervals (none where wider than the figure)."
         + " Lines join entries in the order of gamma." * bool(bound.lines)
     )
-    note += f" Beyond the figure: {', '.join(beyond[:4])}{' and others' * (len(beyond) > 4)}." if beyond else ""
+    note += f" Beyond the figure: {listing(beyond)}." if beyond else ""
     return Figure(sentence, lambda width: tradeoff(f"tradeoff-{i}", bound, width), note, table)
 
 

@@ -13,9 +13,9 @@ from evenhand.report.comparison import constraints
 from evenhand.report.comparison import sentences as said
 from evenhand.report.comparison.sentences import BETTER, IN_POINTS, group_label, labels, shown_groups, signed
 from evenhand.report.figures import BLUE, ORANGE
-from evenhand.report.figures.scatter import Place, frontier
+from evenhand.report.figures.scatter import Place, far, frontier
 from evenhand.report.figures.strips import Line, Series, Strip, lines, matrix, strips
-from evenhand.report.numbers import NONE, count, decimals, has_value, interval, people, percent, points, signed_points
+from evenhand.report.numbers import NONE, count, decimals, has_value, interval, listing, people, percent, points, signed_points
 from evenhand.report.page import Cell, Column, Figure, Name, Panel, Table, facts
 
 MOST_GROUPS = 4  # with a column each
@@ -25,8 +25,8 @@ MOST_IN_MATRIX = 16  # entries whose pairwise comparisons are all drawn; of more
 MOST_COLUMNS = 8  # hyperparameters with a column of their own
 DRAWN = ("worst decile", "correlation with support")
 EMPTY = Estimate(nan, nan, nan, 0, 0, suppressed=True)  # five empty cells of a CSV file
-HOLLOW = "Hollow beside filled: what validation promised over the reference, and what test pairs gave. Intervals wider than the figure are left out."
-PLANE = f"Up and to the right is better. Steps: the front of validation pairs (dotted: that of test pairs). {HOLLOW}"
+HOLLOW = "Hollow beside filled: what validation promised over the reference, and what test pairs gave."
+PLANE = f"Steps: the front of validation pairs (dotted: of test pairs). Crosses: 95 % intervals, none wider than the figure. {HOLLOW}"
 SPACE = f"More than two groups: drawn by all users and by the group each entry serves worst. {HOLLOW}"
 CLEARLY = (
     "Intervals hold for all pairwise comparisons and all groups at once, so they are wider than single ones. “Clearly”: every group’s lies on one side; "
@@ -117,7 +117,8 @@ def results(found: Comparison) -> Panel:
     axes = (
         (f"accuracy, {found.groups[0]}", f"accuracy, {found.groups[1]}") if is_plane else ("accuracy, all users", "accuracy, worst-served")
     )
-    figure = Figure(said.front_sentence(found), lambda w: frontier(places, axes, is_plane, w), PLANE if is_plane else SPACE, main)
+    note = (PLANE if is_plane else SPACE) + (f" Beyond the figure: {listing(far(places))}." if far(places) else "")
+    figure = Figure(said.front_sentence(found), lambda w: frontier(places, axes, is_plane, w), note, main)
     return Panel("results", "Who stands where", "", (figure,), tuple(t for t in tables if t.rows), notes, more)
 
 

@@ -37,24 +37,17 @@ class Placed:
 
 
 def place(labels: Sequence[Label], marks: Sequence[Box], paths: Iterable[Sequence[XY]], size: XY) -> list[Placed]:
-    """The labels that find a free place in axes of `size` pixels, the first ones first; points at one place share a label. Of points outside
-    an arrow at the edge says where they are.
-    """
+    """The labels that find a free place in axes of `size` pixels, the first ones first; points at one place share a label."""
     segments = [(a, b) for path in paths for a, b in pairwise(path)]
     out: list[Placed] = []
-    for label in _together(labels):
-        x, y = label.at
-        arrow = ("←" if x < 0 else "→" if x > size[0] else "") + ("↓" if y < 0 else "↑" if y > size[1] else "")
-        at = min(max(x, 0.0), size[0]), min(max(y, 0.0), size[1])
-        label = Label(at, f"{arrow} {label.text}" if arrow else label.text, label.colour, label.is_bold)
+    for label in _together([x for x in labels if 0 <= x.at[0] <= size[0] and 0 <= x.at[1] <= size[1]]):
         boxes = [*marks, *(p.box for p in out)]
-        for box, side, pointer in _candidates(at, (6.7 if label.is_bold else 6.0) * columns(label.text)):
+        for box, side, pointer in _candidates(label.at, (6.7 if label.is_bold else 6.0) * columns(label.text)):
             inside = box[0] >= 2 and box[2] <= size[0] and box[1] >= 2 and box[3] <= size[1]
             wider = box[0] - CLEAR, box[1] - CLEAR, box[2] + CLEAR, box[3] + CLEAR
             if not inside or any(_overlap(box, b) for b in boxes) or any(crosses(s, wider) for s in segments):
                 continue
-            pointer = None if arrow else pointer
-            if pointer and any(crosses(pointer, b) for b in boxes if not _overlap(b, around(at, 1))):
+            if pointer and any(crosses(pointer, b) for b in boxes if not _overlap(b, around(label.at, 1))):
                 continue
             out.append(Placed(label, box, side, pointer))
             segments += [pointer] if pointer else []

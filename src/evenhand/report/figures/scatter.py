@@ -114,9 +114,8 @@ def frontier(places: Sequence[Place], axis_names: tuple[str, str], is_plane: boo
     """Left hollow on validation pairs, right filled on test pairs, on one scale. is_plane: the axes are all the groups there are, so that the
     front is a staircase and the area won can be shaded.
     """
-    reference, panes = next(p for p in places if p.is_reference), []
-    hopes = {p.name: _promised(p, reference) for p in places if (p.is_best or p.is_chosen) and not p.is_reference}
-    for split, (x, y) in windows(places, list(hopes.values())).items():
+    reference, panes, hopes = next(p for p in places if p.is_reference), [], promised(places)
+    for split, (x, y) in windows(places).items():
         pane = _Pane(TITLES[split], x, y)
         if is_plane:
             _staircase(pane, places, split, reference.xy(split))
@@ -176,18 +175,32 @@ def window(bound: Bound) -> tuple[Limits, Limits]:
 def outside(bound: Bound) -> list[str]:
     """Entries, and the violation accepted, that lie beyond the figure of a trade-off."""
     x, y = window(bound)
-    out = [p.name for p in bound.places if not (x[0] <= p.xy("held_out")[0] <= x[1] and y[0] <= p.xy("held_out")[1] <= y[1])]
-    return out if x[0] <= 100 * bound.gamma <= x[1] else [*out, f"what is accepted, {100 * bound.gamma:g} points"]
+    return [
+        *_beyond(bound.places, x, y),
+        *([] if x[0] <= 100 * bound.gamma <= x[1] else [f"what is accepted, {100 * bound.gamma:g} points"]),
+    ]
 
 
-def _promised(p: Place, reference: Place) -> XY:
-    """Where an entry would stand on test pairs if it kept there what it won over the reference on validation pairs."""
-    (x, y), (a, b), (c, d) = reference.xy("held_out"), p.xy("selection"), reference.xy("selection")
-    return x + a - c, y + b - d
+def _beyond(places: Sequence[Place], x: Limits, y: Limits) -> list[str]:
+    return [p.name for p in places if not (x[0] <= p.xy("held_out")[0] <= x[1] and y[0] <= p.xy("held_out")[1] <= y[1])]
 
 
-def windows(places: Sequence[Place], hopes: Sequence[XY]) -> dict[Split, tuple[Limits, Limits]]:
+def far(places: Sequence[Place]) -> list[str]:
+    """Entries that lie beyond the frontier's figure on test pairs."""
+    return _beyond(places, *windows(places)["held_out"])
+
+
+def promised(places: Sequence[Place]) -> dict[str, XY]:
+    """Where entries of the front would stand on test pairs if they kept there what they won over the reference on validation pairs."""
+    base = next(p for p in places if p.is_reference)
+    (x, y), (c, d) = base.xy("held_out"), base.xy("selection")
+    some = [p for p in places if (p.is_best or p.is_chosen) and not p.is_reference]
+    return {p.name: (x + p.xy("selection")[0] - c, y + p.xy("selection")[1] - d) for p in some}
+
+
+def windows(places: Sequence[Place]) -> dict[Split, tuple[Limits, Limits]]:
     """Limits of both panes: what matters, what validation promised, and all that lies near; the same number of points to the pixel in both."""
+    hopes = list(promised(places).values())
     found = {
         split: [_near(places, [p.xy(split)[axis] for p in places], [h[axis] for h in hopes if split == "held_out"]) for axis in (0, 1)]
         for split in TITLES
