@@ -212,7 +212,7 @@ def test_nobody_is_called_chosen_where_the_reference_was(reports):
     kept = published(replace(found, front=replace(found.front, chosen=found.front.reference)))
     (figure,) = [f for f in report_of(kept).page.first if f.section == "users"]
     best = max((e for e in found.running if e.name != found.front.reference), key=lambda e: e.selection[0].value + e.selection[1].value)
-    assert f"For single users {best.name}, the highest on validation pairs beside the reference, which was chosen, means" in figure.sentence
+    assert f"For single users the highest on validation pairs beside the reference, which was chosen, {best.name}, means" in figure.sentence
 
 
 def test_gain_title_counts_what_lies_beyond_noise(reports, shown):

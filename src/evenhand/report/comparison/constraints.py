@@ -51,32 +51,21 @@ def _figure(found: Comparison, front: ConstraintFront, i: int) -> Figure:
     if front.suppressed or i >= MOST_FIGURES or len(bound.places) < 2:
         return Figure(sentence, table=table)
     beyond = outside(bound)
-    note = (
-        "Up and to the left is better. Crosses: 95 % intervals (none where wider than the figure)."
-        + " Lines join entries in the order of gamma." * bool(bound.lines)
-    )
+    note = "Up and to the left is better. Crosses: 95 % intervals, none wider than the figure."
+    note += " Lines join entries in the order of gamma." if bound.lines else ""
     note += f" Beyond the figure: {listing(beyond)}." if beyond else ""
     return Figure(sentence, lambda width: tradeoff(f"tradeoff-{i}", bound, width), note, table)
 
 
 def _bound(found: Comparison, front: ConstraintFront) -> Bound:
     labels, joined = said.labels(found), {name for line in front.lines for name in line}
-    names = {
-        n: f"γ {float(e.settings['gamma']):g}" if n in joined and len(front.lines) == 1 and (e := found.entry(n)) else labels[n]
-        for n in labels
-    }
+    gammas = {e.name: f"γ {float(e.settings['gamma']):g}" for e in found.running if e.name in joined and len(front.lines) == 1}
+    names = labels | gammas
     places = []
     for e in found.running:
         v = e.violation(front)
         if v and e.selection and all(map(has_value, (v.selection, v.held_out, e.selection[-1], e.held_out[-1]))):
-            is_so = (
-                e.name in front.best,
-                e.name in front.best_held_out,
-                e.name == front.reference,
-                e.name == front.chosen,
-                e.name == front.knee,
-            )
-            places.append(Place(names[e.name], (v.selection, e.selection[-1]), (v.held_out, e.held_out[-1]), *is_so))
+            places.append(Place(names[e.name], (v.selection, e.selection[-1]), (v.held_out, e.held_out[-1]), *said.roles(front, e.name)))
     lines = [[names[n] for n in line] for line in front.lines]
     return Bound(f"{front.decision} decisions", places, lines, front.gamma, (front.noise_selection, front.noise_held_out))
 
@@ -95,7 +84,8 @@ def _row(front: ConstraintFront, e: Result) -> tuple[Cell, ...]:
     v, name = e.violation(front), e.name
     if v is None:
         return ()
-    is_so = name == front.chosen, name == front.knee, name in front.best, name in front.best_held_out
+    roles = said.roles(front, name)
+    is_so = *roles[3:], *roles[:2]
     marks = [m for m, so in zip(("◆ chosen for the constraint", "knee", "on the front"), is_so) if so] + ["■ reference"] * (
         name == front.reference
     )

@@ -61,10 +61,12 @@ def foremost(found: Comparison, most: int) -> list[Result]:
     front, best = found.front, found.chosen
     first = best.name if best else "", found.reference, front.knee if front else ""
     on_front = front.best if front else ()
-    kept = sorted(
-        found.entries, key=lambda e: (0 if e.name in first else 1 if e.name in on_front else 2 if e.failed else 3, -e.on_validation)
-    )[:most]
-    return [e for e in found.entries if e in kept]
+
+    def rank(e: Result) -> tuple[int, float]:
+        return 0 if e.name in first else 1 if e.name in on_front else 2 if e.failed else 3, -e.on_validation
+
+    kept = {e.name for e in sorted(found.entries, key=rank)[:most]}
+    return [e for e in found.entries if e.name in kept]
 
 
 def drawn(found: Comparison, but: str = "") -> list[Result]:
@@ -105,18 +107,10 @@ def results(found: Comparison) -> Panel:
     places, is_plane = _places(found), len(found.groups) == 2
     more = csv("results", CSV_RESULTS, [row for e in found.entries for row in _csv_rows(found, e)])
     if len(places) < 2 or not any(p.is_best for p in places) or not any(p.is_reference for p in places):
-        sentence = said.front_sentence(found)
-        return Panel(
-            "results",
-            "Who stands where",
-            sentence,
-            tables=tuple(t for t in (main, *tables) if t.rows),
-            notes=notes if found.entries else (),
-            csv_only=more,
-        )
-    axes = (
-        (f"accuracy, {found.groups[0]}", f"accuracy, {found.groups[1]}") if is_plane else ("accuracy, all users", "accuracy, worst-served")
-    )
+        shown = tuple(t for t in (main, *tables) if t.rows)
+        return Panel("results", "Who stands where", said.front_sentence(found), (), shown, notes if found.entries else (), more)
+    ends = found.groups if is_plane else ("all users", "worst-served")
+    axes = f"accuracy, {ends[0]}", f"accuracy, {ends[1]}"
     note = (PLANE if is_plane else SPACE) + (f" Beyond the figure: {listing(far(places))}." if far(places) else "")
     figure = Figure(said.front_sentence(found), lambda w: frontier(places, axes, is_plane, w), note, main)
     return Panel("results", "Who stands where", "", (figure,), tuple(t for t in tables if t.rows), notes, more)
@@ -144,25 +138,14 @@ def _results(found: Comparison, entries: Sequence[Result], caption: str) -> Tabl
 
 def _csv_rows(found: Comparison, e: Result) -> list[tuple[Cell, ...]]:
     """results.csv: a row a group. Log-loss is known of all users only."""
-    f = found.front
-    is_so = [e.name == f.reference, e.name == f.chosen, e.name == f.knee, e.name in f.best, e.name in f.best_held_out] if f else [False] * 5
-    about: tuple[Cell, ...] = (
-        e.name,
-        _told(e.settings),
-        *is_so,
-        "; ".join(found.dominated_by[e.name]),
-        e.tried,
-        e.seconds,
-        e.seeds,
-        e.note,
-        e.failed,
-    )
+    is_so = said.roles(found.front, e.name) if found.front else (False,) * 5
+    by = "; ".join(found.dominated_by[e.name])
+    about: tuple[Cell, ...] = (e.name, _told(e.settings), *is_so[2:], *is_so[:2], by, e.tried, e.seconds, e.seeds, e.note, e.failed)
     out: list[tuple[Cell, ...]] = [(*about, "", EMPTY, EMPTY, None, EMPTY, EMPTY)] if not e.held_out else []
     for c, group in enumerate((*found.groups, "all") if e.held_out else ()):
         losses = [loss if loss and c == len(found.groups) else EMPTY for loss in (e.log_loss, e.calibrated)]
-        out.append(
-            (*about, group, e.selection[c] if e.selection else EMPTY, e.held_out[c], e.over_seeds[c] if e.over_seeds else None, *losses)
-        )
+        seen, sd = e.selection[c] if e.selection else EMPTY, e.over_seeds[c] if e.over_seeds else None
+        out.append((*about, group, seen, e.held_out[c], sd, *losses))
     return out
 
 
@@ -181,12 +164,8 @@ def _validation(found: Comparison) -> Table:
         sds = [e.over_seeds[c] if e.over_seeds else None for c in groups] if is_spread else []
         rows.append((marked(found, e), " and ".join(where) or NONE, *(e.selection[c] if e.selection else None for c in groups), *sds))
     names = [group_label(found, c) for c in groups]
-    columns = (
-        Column("entry"),
-        Column("on the front of"),
-        *(Column(n, percent) for n in names),
-        *(Column(f"sd, {n}", points) for n in names if is_spread),
-    )
+    levels, sds_of = [Column(n, percent) for n in names], [Column(f"sd, {n}", points) for n in names if is_spread]
+    columns = Column("entry"), Column("on the front of"), *levels, *sds_of
     counted = next((people(e.selection[-1]) for e in found.running if e.selection), "none")
     return Table(f"Accuracy on validation pairs ({counted}){'; sd over seeds on test pairs, in points' * is_spread}", columns, tuple(rows))
 
@@ -199,14 +178,7 @@ def _places(found: Comparison) -> list[Place]:
             known = [x for x in estimates[:-1] if has_value(x)]
             ends.append((known[0], known[1]) if is_plane and len(known) == 2 else (estimates[-1], min(known, key=lambda x: x.value)) if known and not is_plane else None)  # fmt: skip
         if front and ends[0] and ends[1]:
-            is_so = (
-                e.name in front.best,
-                e.name in front.best_held_out,
-                e.name == front.reference,
-                e.name == front.chosen,
-                e.name == front.knee,
-            )
-            out.append(Place(label[e.name], ends[0], ends[1], *is_so))
+            out.append(Place(label[e.name], ends[0], ends[1], *said.roles(front, e.name)))
     return out
 
 
@@ -241,9 +213,8 @@ def _matrix(found: Comparison, best: str, base: str) -> Figure:
     if len(names) < 3 or not {v for (r, c), v in verdicts.items() if r in rows and c in columns} - {"undecided", ""}:
         return Figure(sentence)
     note = "Read: the row against the column of that number."
-    note += (
-        "" if is_whole else f" Columns: {', '.join(f'{places[n] + 1} {n}' for n in centre)}; drawn: {len(rows)} of {len(names)} entries."
-    )
+    if not is_whole:
+        note += f" Columns: {', '.join(f'{places[n] + 1} {n}' for n in centre)}; drawn: {len(rows)} of {len(names)} entries."
     return Figure(sentence, lambda w: matrix([label[n] for n in names], rows, columns, verdicts, places[best], w), note)
 
 
@@ -254,12 +225,8 @@ def _gains(found: Comparison, base: str, against: Sequence[Pairwise]) -> Figure:
     groups = list(dict.fromkeys(g for _, g in by))[:3]
     axes = [Strip(f"{'all users' if g == 'all' else g}, points", [Series("", [by.get((e.name, g)) for e in rows])]) for g in groups]
     note = "Right of the line is better than the reference. An arrow: the interval, or the entry, lies beyond the figure."
-    return Figure(
-        said.gain_sentence(found),
-        (lambda w: strips("gains", [label[e.name] for e in rows], axes, w)) if axes else None,
-        note * bool(axes),
-        table,
-    )
+    plot = (lambda w: strips("gains", [label[e.name] for e in rows], axes, w)) if axes else None
+    return Figure(said.gain_sentence(found), plot, note * bool(axes), table)
 
 
 def _pairs(found: Comparison, pairs: Sequence[Pairwise], caption: str) -> Table:
@@ -267,9 +234,8 @@ def _pairs(found: Comparison, pairs: Sequence[Pairwise], caption: str) -> Table:
     some, by_unit, rows = pairs[0].differences if pairs else (), len(found.seeds) > 1, []
     places = [i for i in range(len(some)) if any(has_value(p.differences[i]) for p in pairs)][:MOST_GROUPS]
     for p in pairs:
-        units = [
-            f"{interval(p.in_these_deals[i], signed_points)} / {interval(p.by_run[i], signed_points)}" if p.by_run else NONE for i in places
-        ]
+        both = [[interval(x[i], signed_points) for x in (p.in_these_deals, p.by_run) if x] for i in places]
+        units = [" / ".join(ends) or NONE for ends in both]
         cells: tuple[Cell, ...] = tuple(p.differences[i] for i in places)
         rows.append((p.first, p.verdict or "not shown", p.second, *cells, *(units if by_unit else [])))
     names = ["all users" if some[i].group == "all" else some[i].group for i in places]
@@ -281,14 +247,7 @@ def users(found: Comparison) -> Panel:
     """What entries change for the worst served, and all metrics of one beside the reference's."""
     base, ran = found.entry(found.reference), [e for e in found.running if e.unfairness]
     rows: list[tuple[Cell, ...]] = [(e.name, m.name, m.value, m.difference or EMPTY) for e in found.entries for m in e.unfairness]
-    more = (
-        Table(
-            "unfairness",
-            (Column("entry"), Column("metric"), Column("estimate"), Column("difference_from_reference")),
-            tuple(rows),
-            "unfairness",
-        ),
-    )
+    more = csv("unfairness", ("entry", "metric", "", "difference_from_reference"), rows)
     if not ran:
         return Panel("users", "Single users", csv_only=more)
     others, label = [e for e in ran if e is not base], labels(found)
@@ -298,10 +257,10 @@ def users(found: Comparison) -> Panel:
     columns = [Column("entry")]
     for m in metrics:
         columns += [Column(m, points if m in IN_POINTS else decimals(3)), Column("change", signed_points if m in IN_POINTS else signed)]
-    cells: list[tuple[Cell, ...]] = [
-        (marked(found, e), *(x for m in metrics for u in [e.metric(m)] for x in ((u.value, u.difference) if u else (None, None))))
-        for e in ran
-    ]
+    cells: list[tuple[Cell, ...]] = []
+    for e in ran:
+        pairs = [(u.value, u.difference) if (u := e.metric(m)) else (None, None) for m in metrics]
+        cells.append((marked(found, e), *(x for pair in pairs for x in pair)))
     table = Table(f"Changes from the reference; shares in points ({people(ran[0].unfairness[-1].value)})", tuple(columns), tuple(cells))
     axes = [Strip(f"change of {m}{', points' * (m in IN_POINTS)}", [Series("", [u.difference if (u := e.metric(m)) else None for e in shown])], 100 if m in IN_POINTS else 1) for m in metrics]  # fmt: skip
     plot = (lambda w: strips("unfairness", [label[e.name] for e in shown], axes, w)) if axes else None
@@ -317,25 +276,16 @@ def _metrics(base: Result | None, best: Result, but: Sequence[str]) -> tuple[Tab
         some = [m for m in best.unfairness if m.name not in but and (m.name in IN_POINTS) == in_points]
         before = [base.metric(m.name) if base else None for m in some]
         rows = tuple((m.name, BETTER.get(m.name, ""), b.value if b else None, m.value, m.difference) for m, b in zip(some, before))
-        columns = (
-            Column("metric"),
-            Column("better"),
-            Column(base.name if base else "reference", show),
-            Column(best.name, show),
-            Column("change", change),
-        )
+        names = base.name if base else "reference", best.name
+        columns = Column("metric"), Column("better"), *(Column(n, show) for n in names), Column("change", change)
         out.append(Table(f"Other metrics over users, {caption}; unfairness.csv has those of every entry", columns, rows))
     return tuple(t for t in out if t.rows)
 
 
 def seen_and_unseen(found: Comparison) -> Panel:
     """Users seen in training beside users who were not."""
-    key, name, ran, names = (
-        "cells",
-        "Users seen in training, and users who were not",
-        [e for e in found.running if e.cells],
-        (*found.groups, "all"),
-    )
+    key, name = "cells", "Users seen in training, and users who were not"
+    ran, names = [e for e in found.running if e.cells], (*found.groups, "all")
     rows = [(e.name, part, group, x) for e in found.entries for part, of in e.cells.items() for group, x in zip(names, of)]
     more = csv("cells", ("entry", "users", "group", "accuracy"), rows)
     if not ran:
@@ -351,9 +301,8 @@ def seen_and_unseen(found: Comparison) -> Panel:
     axes = [Strip(group_label(found, c), [Series(p, [at(e, p, c) for e in shown], *look) for p, look in zip(parts, looks)], 100, " %", False) for c in cells[-3:]]  # fmt: skip
     columns = Column("entry"), *(Column(f"{group_label(found, c)}, {p}", percent) for c in cells for p in parts)
     counted = "; ".join(f"{p}: {people(ran[0].cells[p][-1])}" for p in parts if p in ran[0].cells)
-    table = Table(
-        f"Accuracy on test pairs ({counted})", columns, tuple((marked(found, e), *(at(e, p, c) for c in cells for p in parts)) for e in ran)
-    )
+    levels = tuple((marked(found, e), *(at(e, p, c) for c in cells for p in parts)) for e in ran)
+    table = Table(f"Accuracy on test pairs ({counted})", columns, levels)
     note = "These are different people, so a difference between the two is also one of tastes and luck; compare entries within a column."
     plot = (lambda w: strips("cells", [label[e.name] for e in shown], axes, w)) if axes else None
     best = found.chosen if found.chosen in ran else ran[0]
@@ -378,9 +327,8 @@ def centre_of(found: Comparison) -> Mapping[str, str]:
 def line_of(found: Comparison, turned: str, centre: Mapping[str, str]) -> list[tuple[str, Result]]:
     """(value, entry) along a hyperparameter, in the order of its values: numbers by size, words as they came."""
     fixed = {k: v for k, v in centre.items() if k in found.swept and k != turned}
-    line = [
-        (e.settings[turned], e) for e in found.running if turned in e.settings and all(e.settings.get(k) == v for k, v in fixed.items())
-    ]
+    same = [e for e in found.running if turned in e.settings and all(e.settings.get(k) == v for k, v in fixed.items())]
+    line = [(e.settings[turned], e) for e in same]
     try:
         return sorted(line, key=lambda f: float(f[0]))
     except ValueError:
@@ -390,10 +338,8 @@ def line_of(found: Comparison, turned: str, centre: Mapping[str, str]) -> list[t
 def _hyperparameter(found: Comparison, turned: str, line: Sequence[tuple[str, Result]], centre: Mapping[str, str], i: int) -> Figure:
     groups, base = shown_groups(found), found.entry(found.reference)
     cells = groups if 1 < len(groups) <= 3 else [len(found.groups)]
-    levels = [base.held_out[c] if base and base.held_out else None for c in cells]
-    shown = [
-        Line(group_label(found, c), [e.selection[c] for _, e in line], [e.held_out[c] for _, e in line], x) for c, x in zip(cells, levels)
-    ]
+    ran, of = [e for _, e in line], base.held_out if base else ()
+    shown = [Line(group_label(found, c), [e.selection[c] for e in ran], [e.held_out[c] for e in ran], of[c] if of else None) for c in cells]
     rows: list[tuple[Cell, ...]] = [(value, *(x for c in cells for x in (e.selection[c], e.held_out[c]))) for value, e in line]
     columns = Column(turned), *(Column(f"{group_label(found, c)}, {split}", percent) for c in cells for split in ("validation", "test"))
     others = _told({k: v for k, v in centre.items() if k in found.swept and k != turned})
@@ -430,13 +376,9 @@ def data(found: Comparison) -> Panel:
         facts("How it was made", found.facts), facts("Formulas", said.formulas(found), ("quantity", "formula")),
     )  # fmt: skip
     out = count(lost.rows_in - lost.rows_used)
-    finding = (
-        f"{count(lost.rows_used)} of {count(lost.rows_in)} {lost.unit} were used; {out} were left out, each with a reason."
-        if lost.rows_in
-        else ""
-    )
+    finding = f"{count(lost.rows_used)} of {count(lost.rows_in)} {lost.unit} were used; {out} were left out, each with a reason."
     more = csv("exclusions", ("group", "reason", lost.unit), [*(("", *row) for row in (*ends, *reasons)), *by_group])
-    return Panel("data", "Data, method, limits", finding, tables=tables, notes=found.limits[:60], csv_only=more)
+    return Panel("data", "Data, method, limits", finding if lost.rows_in else "", tables=tables, notes=found.limits[:60], csv_only=more)
 
 
 def brief(found: Comparison) -> tuple[Table, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from evenhand.audits.results import Comparison, ConstraintFront, Result
+from evenhand.audits.results import Comparison, ConstraintFront, Front, Result
 from evenhand.core import Estimate
 from evenhand.report.numbers import (
     capital,
@@ -71,6 +71,11 @@ def shown_groups(found: Comparison) -> list[int]:
     return [i for i in range(len(found.groups)) if any(has_value(e.held_out[i]) for e in found.running)]
 
 
+def roles(front: Front | ConstraintFront, name: str) -> tuple[bool, bool, bool, bool, bool]:
+    """Whether an entry is on the front of validation pairs, of test pairs, the reference, the choice, the knee."""
+    return name in front.best, name in front.best_held_out, name == front.reference, name == front.chosen, name == front.knee
+
+
 def headline(found: Comparison) -> str:
     best = found.chosen
     return f"{'Chosen' if found.front else 'Highest'} on validation: {best.name}" if best else "Nothing could be chosen"
@@ -92,11 +97,8 @@ def choice(found: Comparison) -> str:
 def _levels(found: Comparison, entry: Result) -> str:
     """ "72.7 % for the majority and 66.4 % for the minority", of two or three groups, or of all users."""
     groups = shown_groups(found)
-    cells = (
-        [(group_name(group_label(found, i)), entry.held_out[i]) for i in groups]
-        if 2 <= len(groups) <= 3
-        else [("all users", entry.held_out[-1])]
-    )
+    groups = groups if 2 <= len(groups) <= 3 else [len(found.groups)]
+    cells = [(group_name(group_label(found, i)) if i < len(found.groups) else "all users", entry.held_out[i]) for i in groups]
     return " and ".join(f"{percent(e.value)} for {who}" for who, e in cells if has_value(e))
 
 
@@ -214,9 +216,8 @@ def pairwise_sentence(found: Comparison) -> str:
         return ""
     beaten = [n for n, winners in found.dominated_by.items() if best.name in winners]
     clearly = sum(p.verdict == "dominates clearly" for n in beaten if (p := found.versus(best.name, n)))
-    wins = f"{capital(_role(found))} dominates {len(beaten)} of {len(found.running) - 1} other entries" + " in this one deal" * (
-        len(found.seeds) == 1
-    )
+    wins = f"{capital(_role(found))} dominates {len(beaten)} of {len(found.running) - 1} other entries"
+    wins += " in this one deal" if len(found.seeds) == 1 else ""
     wins += "" if not clearly else ", all of them clearly" if 1 < clearly == len(beaten) else f", {clearly} of them clearly"
     by = found.dominated_by[best.name]
     losses = f"{', '.join(by[:3])}{' and others' * (len(by) > 3)} dominate{'s' * (len(by) == 1)} it" if by else "none dominates it"
@@ -248,12 +249,8 @@ def unfairness_sentence(found: Comparison, best: Result, metrics: Sequence[str])
             parts.append(f"{m.name} {show(d.value)}{unit}{'' if is_clear(d) else ', within noise,'} ({interval(d, show)}; {people(d)})")
     if not parts:
         return f"How single users fare under {best.name}, beside the other entries ({people(best.held_out[-1])})."
-    role = (
-        f"the choice, {best.name},"
-        if best is found.chosen
-        else f"{best.name}, the highest on validation pairs beside the reference, which was chosen,"
-    )
-    return f"For single users {role} means against {found.reference}: {' and '.join(parts)}."
+    role = "the choice," if best is found.chosen else "the highest on validation pairs beside the reference, which was chosen,"
+    return f"For single users {role} {best.name}, means against {found.reference}: {' and '.join(parts)}."
 
 
 def signed(value: float | None) -> str:
@@ -262,12 +259,9 @@ def signed(value: float | None) -> str:
 
 def cell_sentence(found: Comparison, best: Result) -> str:
     """Are users who were not seen in training served as well?"""
-    parts = [
-        f"{percent(of[-1].value)} ({points(of[-1].low)} to {points(of[-1].high)}) for {name} ({people(of[-1])})"
-        for name, of in best.cells.items()
-        if has_value(of[-1])
-    ]
-    who = capital(_role(found)) if best is found.chosen else capital(best.name)
+    cells = [(name, of[-1]) for name, of in best.cells.items() if has_value(of[-1])]
+    parts = [f"{percent(e.value)} ({interval(e)}) for {name} ({people(e)})" for name, e in cells]
+    who = capital(_role(found)) if best is found.chosen else f"Entry {best.name}"
     return f"{who} reaches {' and '.join(parts)}." if parts else "Too few users to tell seen from unseen ones."
 
 
