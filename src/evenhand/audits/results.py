@@ -13,6 +13,7 @@ from functools import cached_property
 from math import isnan
 from typing import Any
 
+from evenhand.audits.findings import MetricFinding
 from evenhand.core import Estimate, Exclusions
 
 VERDICTS = ("dominates clearly", "dominates", "trades", "undecided", "is dominated", "is dominated clearly")
@@ -82,6 +83,7 @@ class Result:
     unfairness: tuple[Unfairness, ...] = ()
     violations: tuple[Violated, ...] = ()  # empty where the data has no events
     cost: Estimate | None = None  # accuracy of all users on test pairs minus the reference's, where there are events
+    metrics: tuple[MetricFinding, ...] = ()  # every metric on test pairs, in the order of METRICS; groups follow Comparison.groups
 
     @property
     def on_validation(self) -> float:
@@ -189,6 +191,7 @@ class Comparison:
     events: tuple[EventCount, ...] = ()  # what constraints compare, where the data says so
     events_rule: str = ""  # how events came about and how pairs are oriented, a sentence
     constraint_fronts: tuple[ConstraintFront, ...] = ()  # one a notion and decision
+    note: str = ""  # what the reader is to know, in the words of whoever asked for the report
 
     @property
     def running(self) -> tuple[Result, ...]:
