@@ -54,6 +54,15 @@ def test_every_entry_is_judged_on_the_same_pairs(compared: tuple[Report, Path]) 
     assert set(found.front.best) <= {e.name for e in found.entries}
 
 
+def test_every_metric_is_printed(compared: tuple[Report, Path]) -> None:
+    report = compared[0]
+    names = {m.name for e in report.findings.running for m in e.metrics}
+    assert "margin" in names
+    rows = report.tables()["metrics.csv"].splitlines()
+    assert len(rows) == 1 + len(report.findings.running) * len(names) * (1 + len(report.findings.groups))
+    assert "Other metrics on test pairs" in report.html()
+
+
 def test_what_cannot_be_read_is_said(data: PreferenceData, compared: tuple[Report, Path], tmp_path: Path) -> None:
     notes = {e.name: e.note for e in compared[0].findings.entries}
     assert "reward for everybody" in notes["P-RLHF"]

@@ -19,6 +19,7 @@ from rich.console import Console
 from test_report import Page
 from test_report_security import Skeleton
 
+from evenhand.audits.findings import MetricFinding
 from evenhand.audits.results import Comparison
 from evenhand.core import Estimate, EvenhandError
 from evenhand.report import Report
@@ -519,6 +520,25 @@ def test_no_group_can_be_computed_from_all_users_and_the_other_groups():
             assert [x.suppressed for x in cells] == [False, True, True, False]
     whole = published(example.results(truth, ("a", "b", "c"), (360, 33, 17)))
     assert not any(x.suppressed for e in whole.entries for x in (*e.selection, *e.held_out))
+
+
+def test_every_metric_is_on_the_page_in_a_file_and_hidden_with_its_group():
+    found = example.results({"bt": (0.6, 0.5, 0.4), example.REFERENCE: (0.7, 0.6, 0.5)}, ("a", "b", "c"), (360, 33, 7))
+
+    def with_metric(e):
+        cells = [Estimate(v, v - 0.1, v + 0.1, x.n_users, x.n_pairs) for v, x in zip((1.25, 1.375, 1.0625, 1.5), e.held_out)]
+        return replace(e, metrics=(MetricFinding("own", "mean of it", cells[-1], tuple(cells[:-1]), Estimate(0.8125, 0.0, 1.0, 40, 400)),))
+
+    report = report_of(replace(found, entries=tuple(map(with_metric, found.entries)), note="Seen before."))
+    rows = {(r["entry"], r["group"]): r for r in csv.DictReader(io.StringIO(report.tables()["metrics.csv"]))}
+    assert [rows["bt", g]["estimate_value"] for g in ("a", "b", "c", "all")] == ["1.25", "", "", "1.5"]
+    assert rows["bt", "all"]["gap_value"] == ""
+    page = report.html()
+    assert "own: mean of it" in page
+    assert "Seen before." in page
+    assert "1.250" in page
+    for value in ("1.375", "1.0625", "0.8125"):
+        assert not any(value in text for text in (page, report.json(), report.markdown(), *report.tables().values()))
 
 
 def test_a_verdict_does_not_give_a_small_group_away():

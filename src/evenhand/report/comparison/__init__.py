@@ -16,7 +16,7 @@ from evenhand.report.comparison import sentences as said
 from evenhand.report.page import Answer, Figure, Page, Panel
 from evenhand.report.publish import TWIN, document, hidden, is_small, may_be_named, one_line, publish
 
-TABLES = ("results", "pairwise", "unfairness", "cells", "exclusions", "violations", "events")
+TABLES = ("results", "metrics", "pairwise", "unfairness", "cells", "exclusions", "violations", "events")
 HIDDEN_FRONT: dict[str, Any] = {
     "best": (),
     "best_held_out": (),
@@ -38,7 +38,7 @@ def page(findings: Comparison) -> Page:
     failed = [f"Failed: {e.name}: {e.failed}" for e in found.entries if e.failed][:4]
     return Page(
         said.headline(found), "neutral", tuple(Answer(text) for text in (said.choice(found), said.meaning(found)) if text), every, to_json(found),
-        found.title, found.simulated, summary=said.summary(found), first=first, brief=panels.brief(found), said=(*(s for s in sentences if s), *failed),
+        found.title, found.simulated, summary=said.summary(found), note=found.note, first=first, brief=panels.brief(found), said=(*(s for s in sentences if s), *failed),
         facts=found.facts, command=found.command,
     )  # fmt: skip
 
@@ -130,12 +130,13 @@ def _entry(e: Result, gone: set[int], few: set[str]) -> Result:
     elif len(scarce) == 1:  # a group's would be what those of all users leave beside those of the other groups
         others = {i: sum(x.n_users for x in c) for i, c in enumerate(columns[:-1]) if i not in scarce and any(x.n_users for x in c)}
         scarce |= set(sorted(others, key=lambda i: others[i])[:1])
+    metrics = [replace(m, groups=without(m.groups, gone), gap=m.gap and hidden(m.gap) if gone & {0, 1} else m.gap) for m in e.metrics]
     is_gap = [m.name == "gap" and bool(gone & {0, 1}) for m in e.unfairness]
     return replace(
         e, selection=without(e.selection, gone), held_out=without(e.held_out, gone), cells={k: without(v, scarce) for k, v in e.cells.items()},
         over_seeds=tuple(nan if i in gone else s for i, s in enumerate(e.over_seeds)),
         unfairness=tuple(replace(m, value=hidden(m.value), difference=m.difference and hidden(m.difference)) if g else m for m, g in zip(e.unfairness, is_gap)),
-        violations=tuple(_violated(v) if v.notion in few else v for v in e.violations),
+        metrics=tuple(metrics), violations=tuple(_violated(v) if v.notion in few else v for v in e.violations),
     )  # fmt: skip
 
 

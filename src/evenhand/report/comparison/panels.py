@@ -23,6 +23,7 @@ MOST_OPEN = 15  # entries of the main table; the others follow folded
 MOST_DRAWN = 30  # rows of a figure
 MOST_IN_MATRIX = 16  # entries whose pairwise comparisons are all drawn; of more, only those with the choice and the reference
 MOST_COLUMNS = 8  # hyperparameters with a column of their own
+SHOWN_ABOVE = ("accuracy", "log_loss")  # metrics with a column of the main table
 DRAWN = ("worst decile", "correlation with support")
 EMPTY = Estimate(nan, nan, nan, 0, 0, suppressed=True)  # five empty cells of a CSV file
 HOLLOW = "Hollow beside filled: what validation promised over the reference, and what test pairs gave."
@@ -94,6 +95,7 @@ def results(found: Comparison) -> Panel:
         )
         columns = Column("entry"), Column("group"), Column("accuracy", percent), Column("users", count), Column("pairs", count)
         tables.append(Table("Accuracy by group on test pairs; results.csv has every row", columns, rows))
+    tables += [_metrics_table(found)]
     by_note = {note: [e.name for e in found.entries if e.note == note] for note in dict.fromkeys(e.note for e in found.entries) if note}
     gone = [g for i, g in enumerate(found.groups) if i not in groups and found.running]
     notes = texts(
@@ -105,7 +107,12 @@ def results(found: Comparison) -> Panel:
         SLOPES if any(e.calibrated for e in found.running) else "", said.users_sentence(found), DOMINATED,
     )  # fmt: skip
     places, is_plane = _places(found), len(found.groups) == 2
-    more = csv("results", CSV_RESULTS, [row for e in found.entries for row in _csv_rows(found, e)])
+    by_metric: list[tuple[Cell, ...]] = [
+        (e.name, m.name, g, x, EMPTY) for e in found.running for m in e.metrics for g, x in zip(found.groups, m.groups)
+    ]
+    by_metric += [(e.name, m.name, "all", m.overall, m.gap or EMPTY) for e in found.running for m in e.metrics]
+    more = csv("metrics", ("entry", "metric", "group", "estimate", "gap"), by_metric) if by_metric else ()
+    more += csv("results", CSV_RESULTS, [row for e in found.entries for row in _csv_rows(found, e)])
     if len(places) < 2 or not any(p.is_best for p in places) or not any(p.is_reference for p in places):
         shown = tuple(t for t in (main, *tables) if t.rows)
         return Panel("results", "Who stands where", said.front_sentence(found), (), shown, notes if found.entries else (), more)
@@ -134,6 +141,16 @@ def _results(found: Comparison, entries: Sequence[Result], caption: str) -> Tabl
         rows.append((marked(found, e), *levels, ", ".join(by[:2]) + (f" and {len(by) - 2} more" if len(by) > 2 else "") or "none"))
     grey = frozenset(i for i, e in enumerate(entries) if not e.held_out)
     return Table(caption, (Column("entry"), *columns, Column("dominated by")), tuple(rows), grey=grey)
+
+
+def _metrics_table(found: Comparison) -> Table:
+    """Every metric but those of the tables above, by group; metrics.csv has all."""
+    groups = shown_groups(found) if len(shown_groups(found)) <= MOST_GROUPS else []
+    some = [(e, m) for e in found.running for m in e.metrics if m.name not in SHOWN_ABOVE]
+    rows = tuple((e.name, m.name, *(m.groups[i] for i in groups), m.overall, m.gap) for e, m in some)
+    columns = [Column(found.groups[i], decimals(3)) for i in groups] + [Column("all users", decimals(3)), Column("gap", signed)]
+    formulas = "; ".join(dict.fromkeys(f"{m.name}: {m.formula}" for _, m in some))
+    return Table(f"Other metrics on test pairs; metrics.csv has all ({formulas})", (Column("entry"), Column("metric"), *columns), rows)
 
 
 def _csv_rows(found: Comparison, e: Result) -> list[tuple[Cell, ...]]:
