@@ -330,6 +330,14 @@ def test_the_limits_of_rows_are_not_set_by_intervals_that_say_nothing():
     assert drawing.count("<use ") == 4 + 2  # four values, and an arrow at either edge
 
 
+def test_values_of_two_series_beyond_the_edge_stand_on_one_line():
+    def series(label, shift):
+        return strips.Series(label, [Estimate(v + shift, v + shift - 0.01, v + shift + 0.01, 50, 500) for v in (0.7, 0.71, 0.7, 0.72, 0.3)])
+
+    drawing = strips.strips("x", list("abcde"), [strips.Strip("all", [series("seen", 0.0), series("unseen", 0.02)], 100, " %", False)], 860)
+    assert ">30 and 32 %<" in drawing
+
+
 def test_matrix_has_a_sign_for_every_pair(reports):
     def drawn(name: str) -> tuple[str, str]:
         panel = next(p for p in reports[name].page.panels if p.key == "pairwise")

@@ -71,11 +71,15 @@ def _strip(canvas: Canvas, axes: Any, strip: Strip) -> None:
     low, high = _in_place([strip.scale * e.value for e in known])
     near = [e for e in known if low <= strip.scale * e.value <= high]
     axes.set_xlim(*limits(near, strip.scale, [0.0] if strip.zero else []))
+    far: dict[int, list[tuple[float, str]]] = {}
     for series, shift in zip(strip.series, (0.0,) if len(strip.series) == 1 else (-0.16, 0.16)):
         at = {y + shift: e for y, e in enumerate(series.estimates) if e and e in near}
         marks(axes, at, series.label, series.colour, series.marker, series.filled, scale=strip.scale, size=6.5, wide=1.8)
         _cut(axes, at, series.colour, strip.scale)
-        _beyond(axes, strip, {y: e for y, e in enumerate(series.estimates) if e and e in known and e not in near}, series.colour)
+        for y, e in enumerate(series.estimates):
+            if e and e in known and e not in near:
+                far.setdefault(y, []).append((strip.scale * e.value, series.colour))
+    _beyond(axes, strip, far)
     if strip.zero:
         axes.axvline(0, color=MUTED, linewidth=1.1)
     few_ticks(axes.xaxis, canvas, 4, strip.unit, signed=strip.zero)
@@ -111,17 +115,17 @@ def _in_place(values: Sequence[float]) -> tuple[float, float]:
     return float(first) - reach, float(third) + reach
 
 
-def _beyond(axes: Any, strip: Strip, far: Mapping[int, Estimate], colour: str) -> None:
-    """Entries beyond the edge: an arrow with the value."""
+def _beyond(axes: Any, strip: Strip, far: Mapping[int, Sequence[tuple[float, str]]]) -> None:
+    """Entries beyond the edge: arrows, and the values of all series on one line."""
     across, middle = axes.get_yaxis_transform(), float(np.mean(axes.get_xlim()))
-    for y, e in far.items():
-        value = strip.scale * e.value
-        is_left = value < middle
+    for y, values in far.items():
+        is_left = values[0][0] < middle
         x, text_x, side, marker = (0.0, 0.03, "left", "<") if is_left else (1.0, 0.97, "right", ">")
-        axes.plot([x], [y], marker, color=colour, markersize=6, transform=across, clip_on=False)
-        text = f"{value:+.2g}" if strip.scale == 1 else f"{value:+.0f}" if strip.zero else f"{value:.0f}"
+        for _, colour in values:
+            axes.plot([x], [y], marker, color=colour, markersize=6, transform=across, clip_on=False)
+        texts = (f"{v:+.2g}" if strip.scale == 1 else f"{v:+.0f}" if strip.zero else f"{v:.0f}" for v, _ in values)
         look = {"va": "center_baseline", "ha": side, "color": MUTED, "fontsize": 9.5}
-        axes.text(text_x, y, f"{text}{strip.unit}".replace("-", "−"), transform=across, **look)
+        axes.text(text_x, y, f"{' and '.join(texts)}{strip.unit}".replace("-", "−"), transform=across, **look)
 
 
 def matrix(
