@@ -256,7 +256,9 @@ def _pairs(found: Comparison, pairs: Sequence[Pairwise], caption: str) -> Table:
         cells: tuple[Cell, ...] = tuple(p.differences[i] for i in places)
         rows.append((p.first, p.verdict or "not shown", p.second, *cells, *(units if by_unit else [])))
     names = ["all users" if some[i].group == "all" else some[i].group for i in places]
-    columns = Column("entry"), Column("verdict"), Column("against"), *(Column(n, signed_points) for n in names)
+    against = {p.second for p in pairs}
+    verdict = f"verdict against {pairs[0].second}" if len(against) == 1 else "verdict"
+    columns = Column("entry"), Column(verdict), Column("against", on_page=len(against) > 1), *(Column(n, signed_points) for n in names)
     return Table(caption, (*columns, *(Column(f"{n}: in these deals / by run") for n in names if by_unit)), tuple(rows))
 
 
