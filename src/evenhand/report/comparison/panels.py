@@ -24,6 +24,8 @@ MOST_DRAWN = 30  # rows of a figure
 MOST_IN_MATRIX = 16  # entries whose pairwise comparisons are all drawn; of more, only those with the choice and the reference
 MOST_COLUMNS = 8  # hyperparameters with a column of their own
 SHOWN_ABOVE = ("accuracy", "log_loss")  # metrics with a column of the main table
+UNITS = ": in these deals / by run"  # ends the heading of intervals by other units
+WIDE = ("log-loss", "calibrated", "pooled, test", "accuracy, test")  # columns that the short tables leave out
 DRAWN = ("worst decile", "correlation with support")
 EMPTY = Estimate(nan, nan, nan, 0, 0, suppressed=True)  # five empty cells of a CSV file
 HOLLOW = "Hollow beside filled: what validation promised over the reference, and what test pairs gave."
@@ -259,7 +261,7 @@ def _pairs(found: Comparison, pairs: Sequence[Pairwise], caption: str) -> Table:
     against = {p.second for p in pairs}
     verdict = f"verdict against {pairs[0].second}" if len(against) == 1 else "verdict"
     columns = Column("entry"), Column(verdict), Column("against", on_page=len(against) > 1), *(Column(n, signed_points) for n in names)
-    return Table(caption, (*columns, *(Column(f"{n}: in these deals / by run") for n in names if by_unit)), tuple(rows))
+    return Table(caption, (*columns, *(Column(n + UNITS) for n in names if by_unit)), tuple(rows))
 
 
 def users(found: Comparison) -> Panel:
@@ -402,9 +404,14 @@ def data(found: Comparison) -> Panel:
 
 def brief(found: Comparison) -> tuple[Table, ...]:
     """For Markdown and the terminal: the entries, the first constraint, and every entry against the reference."""
-    front, against = next(iter(found.constraint_fronts), None), _against(found)
-    entries = _results(found, foremost(found, MOST_OPEN), "")
-    pairs = _pairs(found, sorted(against, key=lambda p: p.first != (found.chosen.name if found.chosen else "")), "")
-    pairs = replace(pairs, columns=tuple(replace(c, on_page=":" not in c.name) for c in pairs.columns), most=6, file="pairwise")
-    bound = [replace(constraints.violations(found, front), most=7)] if front and not front.suppressed else []
-    return replace(entries, most=7 if bound else 12, file="results"), *bound, pairs
+    front, best = next(iter(found.constraint_fronts), None), found.chosen.name if found.chosen else ""
+    pairs = _pairs(found, sorted(_against(found), key=lambda p: p.first != best), "")
+    bound = constraints.violations(found, front) if front and not front.suppressed else None
+    entries = _narrow(_results(found, foremost(found, MOST_OPEN), ""), "results", 7 if bound else 12)
+    return entries, *([_narrow(bound, "violations", 7)] if bound else []), _narrow(pairs, "pairwise", 6)
+
+
+def _narrow(table: Table, file: str, most: int) -> Table:
+    """Without the columns that a terminal has no room for."""
+    columns = tuple(replace(c, on_page=c.on_page and c.name not in WIDE and not c.name.endswith(UNITS)) for c in table.columns)
+    return replace(table, columns=columns, file=file, most=most)
