@@ -263,6 +263,18 @@ def test_an_area_that_reads_as_nothing_is_not_shaded():
         assert ("area won" in drawing) == is_shaded
 
 
+def test_entries_that_are_all_alike_are_not_drawn():
+    """Two settings that end in the reference itself: neither a frontier of one point nor a level line over the hyperparameter."""
+    found = example.swept(("0.1", "0.5"), ("0",))
+    first = found.entries[1]
+    same = {"selection": first.selection, "held_out": first.held_out}
+    report = report_of(replace(found, entries=tuple(replace(e, **same) for e in found.entries)))
+    panels_of = {p.key: p for p in report.page.panels}
+    assert "results" not in {f.section for f in report.page.first}
+    assert panels_of["results"].finding.startswith("By the estimates on validation pairs ")
+    assert [f.plot for f in panels_of["hyperparameters"].figures] == [None]
+
+
 def test_the_staircase_bounds_exactly_what_its_points_dominate():
     rng = np.random.default_rng(0)
     for _ in range(50):

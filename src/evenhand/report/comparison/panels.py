@@ -13,7 +13,7 @@ from evenhand.report.comparison import constraints
 from evenhand.report.comparison import sentences as said
 from evenhand.report.comparison.sentences import BETTER, IN_POINTS, group_label, labels, shown_groups, signed
 from evenhand.report.figures import BLUE, ORANGE
-from evenhand.report.figures.scatter import Place, far, frontier
+from evenhand.report.figures.scatter import TITLES, Place, far, frontier
 from evenhand.report.figures.strips import Line, Series, Strip, lines, matrix, strips
 from evenhand.report.numbers import NONE, count, decimals, has_value, interval, listing, people, percent, points, signed_points
 from evenhand.report.page import Cell, Column, Figure, Name, Panel, Table, facts
@@ -115,7 +115,11 @@ def results(found: Comparison) -> Panel:
     by_metric += [(e.name, m.name, "all", m.overall, m.gap or EMPTY) for e in found.running for m in e.metrics]
     more = csv("metrics", ("entry", "metric", "group", "estimate", "gap"), by_metric) if by_metric else ()
     more += csv("results", CSV_RESULTS, [row for e in found.entries for row in _csv_rows(found, e)])
-    if len(places) < 2 or not any(p.is_best for p in places) or not any(p.is_reference for p in places):
+    if (
+        max((len({p.xy(split) for p in places}) for split in TITLES), default=0) < 2
+        or not any(p.is_best for p in places)
+        or not any(p.is_reference for p in places)
+    ):
         shown = tuple(t for t in (main, *tables) if t.rows)
         return Panel("results", "Who stands where", said.front_sentence(found), (), shown, notes if found.entries else (), more)
     ends = found.groups if is_plane else ("all users", "worst-served")
@@ -365,8 +369,8 @@ def _hyperparameter(found: Comparison, turned: str, line: Sequence[tuple[str, Re
     columns = Column(turned), *(Column(f"{group_label(found, c)}, {split}", percent) for c in cells for split in ("validation", "test"))
     others = _told({k: v for k, v in centre.items() if k in found.swept and k != turned})
     note = f"The other hyperparameters stay at {others}." if others else "This is the one hyperparameter that was turned."
-    is_known = any(has_value(e) for s in shown for e in (*s.selection, *s.held_out))
-    plot = (lambda w: lines(f"hyperparameter-{i}", [v for v, _ in line], shown, turned, w)) if is_known else None
+    is_flat = all(len({e.value for e in side if has_value(e)}) < 2 for s in shown for side in (s.selection, s.held_out))
+    plot = (lambda w: lines(f"hyperparameter-{i}", [v for v, _ in line], shown, turned, w)) if not is_flat else None
     return Figure(said.sweep_sentence(found, turned, line), plot, note, Table(f"Accuracy over {turned}", columns, tuple(rows)))
 
 
