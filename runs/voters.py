@@ -29,7 +29,8 @@ from evenhand.audits.findings import to_json
 from evenhand.audits.results import Comparison
 from evenhand.core import PreferenceData
 from evenhand.encode.minilm import MiniLM
-from evenhand.report.comparison import ComparisonReport
+from evenhand.report import Report
+from evenhand.report.comparison import COMPARISON
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.comparing import Comparing
 from evenhand.workflows.trials import Bench, Entry, Failure, Trial
@@ -143,7 +144,7 @@ def one(study: Study, attribute: str, args: argparse.Namespace) -> dict[str, Any
     start = time.perf_counter()
     bench = Bench(data, encoding, grouping, args.work / "trials", args.jobs)
     trials: list[Trial | Failure] = list(bench.run(entries, seeds, lambda *a: None, print))
-    report = ComparisonReport(Comparing(entries, PLAIN, seeds, name, command="runs/voters.sh").results(data, trials, bench.about()))
+    report = Report(Comparing(entries, PLAIN, seeds, name, command="runs/voters.sh").results(data, trials, bench.about()), COMPARISON)
     report.save(args.work / name.replace(" ", "-"))
     print(f"\n{name}, {time.perf_counter() - start:.0f} s\n{report!r}", flush=True)
     for e in report.findings.entries:

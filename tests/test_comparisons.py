@@ -19,7 +19,7 @@ from evenhand.data.splits import TEST, split_pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.collaborative import CollaborativeMethod
 from evenhand.models.linear import Linear
-from evenhand.report.comparison import ComparisonReport
+from evenhand.report import Report
 from evenhand.workflows import trials
 from evenhand.workflows.compare import EVERYTHING
 from evenhand.workflows.prepare import Prepared, judged, prepare
@@ -36,12 +36,12 @@ def data() -> PreferenceData:
 
 
 @pytest.fixture(scope="module")
-def compared(data: PreferenceData, tmp_path_factory: pytest.TempPathFactory) -> tuple[ComparisonReport, Path]:
+def compared(data: PreferenceData, tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
     out = tmp_path_factory.mktemp("compared")
     return evenhand.compare(data, ["pafo", "p_rlhf", "inverse_frequency"], seeds=2, tune=2, out=out, **FAST), out
 
 
-def test_every_entry_is_judged_on_the_same_pairs(compared: tuple[ComparisonReport, Path]) -> None:
+def test_every_entry_is_judged_on_the_same_pairs(compared: tuple[Report, Path]) -> None:
     found = compared[0].findings
     assert [e.name for e in found.entries] == [
         PLAIN,
@@ -60,7 +60,16 @@ def test_every_entry_is_judged_on_the_same_pairs(compared: tuple[ComparisonRepor
     assert set(found.front.best) <= {e.name for e in found.entries}
 
 
-def test_what_cannot_be_read_is_said(data: PreferenceData, compared: tuple[ComparisonReport, Path], tmp_path: Path) -> None:
+def test_every_metric_is_printed(compared: tuple[Report, Path]) -> None:
+    report = compared[0]
+    names = {m.name for e in report.findings.running for m in e.metrics}
+    assert "margin" in names
+    rows = report.tables()["metrics.csv"].splitlines()
+    assert len(rows) == 1 + len(report.findings.running) * len(names) * (1 + len(report.findings.groups))
+    assert "Other metrics on test pairs" in report.html()
+
+
+def test_what_cannot_be_read_is_said(data: PreferenceData, compared: tuple[Report, Path], tmp_path: Path) -> None:
     notes = {e.name: e.note for e in compared[0].findings.entries}
     assert "reward for everybody" in notes["P-RLHF"]
     assert not notes["PAFO (LoRe's head)"]

@@ -15,7 +15,7 @@ import comparison_example as example
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from test_report_comparison import plain, printed, row_of
+from test_report_comparison import plain, printed, report_of, row_of
 
 import evenhand
 import evenhand.methods
@@ -27,11 +27,11 @@ from evenhand.core import Estimate, EvenhandError, Events, Exclusions, Preferenc
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.faro import Faro
 from evenhand.methods.penalty import Penalty
-from evenhand.report.comparison import ComparisonReport
-from evenhand.report.comparison import words as said
-from evenhand.report.comparison.constrained import _pane, constraints
-from evenhand.report.comparison.document import publish
-from evenhand.report.comparison.tradeoff import outside, window
+from evenhand.report import Report
+from evenhand.report.comparison import published
+from evenhand.report.comparison import sentences as said
+from evenhand.report.comparison.constraints import _bound, panel
+from evenhand.report.figures.scatter import outside, tradeoff, window
 from evenhand.report.public import one_line
 from evenhand.workflows import hyperparameters, trials
 from evenhand.workflows.comparing import Comparing
@@ -190,80 +190,92 @@ def test_a_coin_with_no_violation_wins_one_whole_axis_only() -> None:
 
 
 @pytest.fixture(scope="module")
-def methods() -> ComparisonReport:
-    return ComparisonReport(example.bound(is_sweep=False))
+def methods() -> Report:
+    return report_of(example.bound(is_sweep=False))
 
 
-def test_titles_say_what_the_numbers_say(methods: ComparisonReport) -> None:
-    document, found = methods.document, methods.findings
-    soft, hard = document["constraint_fronts"]
-    assert (soft["chosen"], hard["chosen"], hard["nearest"]) == ("Faro", "", "Faro")
+def test_titles_say_what_the_numbers_say(methods: Report) -> None:
+    found = methods.findings
+    shown = published(found)
+    soft, hard = shown.constraint_fronts
+    assert (soft.chosen, hard.chosen, hard.nearest) == ("Faro", "", "Faro")
     faro = next(e for e in found.entries if e.name == "Faro")
     v = faro.violations[0]
-    title = plain(said.constraint_front_sentence(document, soft))
+    title = plain(said.constraint_sentence(shown, soft))
     assert f"most accurate entry within 5.0 points on validation pairs, Faro, has {100 * v.held_out.value:.1f} points" in title
     assert f"{100 * v.difference.value:+.1f} against {example.REFERENCE} (95 % interval {100 * v.difference.low:+.1f}" in title
     assert f"at {100 * faro.cost.value:+.1f} points of accuracy" in title
-    title = plain(said.constraint_front_sentence(document, hard))
+    title = plain(said.constraint_sentence(shown, hard))
     assert (
         f"no entry is within 5.0 points on validation pairs; the nearest, Faro, has {100 * faro.violations[1].selection.value:.1f}" in title
     )
-    assert f"noise alone would show {100 * found.constraint_fronts[1].noise_selection:.1f}" in title
-    kept = publish(replace(found, constraint_fronts=(replace(found.constraint_fronts[0], chosen=example.REFERENCE),)))
-    assert "is itself the most accurate entry within" in said.constraint_front_sentence(kept, kept["constraint_fronts"][0])
+    assert f"noise alone would show {100 * hard.noise_selection:.1f}" in title
+    kept = replace(soft, chosen=example.REFERENCE)
+    assert "is itself the most accurate entry within" in said.constraint_sentence(shown, kept)
 
 
-def test_table_figure_csv_and_short_forms_hold_the_same_numbers(methods: ComparisonReport) -> None:
+def test_table_figure_csv_and_short_forms_hold_the_same_numbers(methods: Report) -> None:
     page, found = methods.html(), methods.findings
     rows = list(csv.DictReader(io.StringIO(methods.tables()["violations.csv"])))
     assert len(rows) == 6 * 2
     for e in found.entries:
-        row = row_of(page, "constraints", e.name)
         for v in e.violations:
-            assert f"{100 * v.held_out.value:.1f} {100 * v.held_out.low:.1f} to {100 * v.held_out.high:.1f}" in row
-            assert f"pooled {100 * v.pooled.value:.1f}" in row
+            start = page.index(f"Violation of demographic parity by {v.decision} decisions")
+            row = row_of(page[start:].replace("<table", '<table id="violations"', 1), "violations", e.name)
+            for x in (v.selection, v.held_out, v.pooled):
+                assert f"{100 * x.value:.1f} ({100 * x.low:.1f} to {100 * x.high:.1f})" in row
             line = next(r for r in rows if (r["entry"], r["decision"]) == (e.name, v.decision))
             assert float(line["test_value"]) == v.held_out.value
             assert float(line["pooled_validation_high"]) == v.pooled_selection.high
             assert line["difference_from_reference_value"] == ("" if v.difference is None else str(v.difference.value))
         soft = e.violations[0].held_out
-        shown = f"{100 * soft.value:.1f} % ({100 * soft.low:.1f} to {100 * soft.high:.1f})"
-        assert shown in plain(methods.markdown())
-        assert f"{100 * soft.value:.1f} [{100 * soft.low:.1f}, {100 * soft.high:.1f}]" in printed(methods, 200)
-    figure = re.search(r'id="constraints".*?</section>', page, flags=re.S)[0]
-    for word in ("soft decisions", "hard decisions", "accepted", "noise alone", "validation pairs", "test pairs", example.RULE[:40]):
-        assert word in figure
-    assert "Lines: entries" not in figure
+        assert f"{100 * soft.value:.1f} ({100 * soft.low:.1f} to {100 * soft.high:.1f})" in plain(methods.markdown())
+        assert f"{100 * soft.value:.1f} [{100 * soft.low:.1f}, {100 * soft.high:.1f}]" in printed(methods, 400)
+    figures = panel(published(found)).figures
+    drawn = "".join(f.plot(860) for f in figures if f.plot)
+    for word in ("soft decisions", "hard decisions", "accepted", "noise alone", "validation pairs", "test pairs"):
+        assert word in drawn
+    assert example.RULE[:40] in page
+    assert not any("Lines join" in f.note for f in figures)
     events = list(csv.DictReader(io.StringIO(methods.tables()["events.csv"])))
     assert [(r["event"], r["validation_users"], r["test_users"]) for r in events] == [(i, "260", "400") for i in example.IDENTITIES]
 
 
 def test_curves_are_joined_in_the_order_of_gamma_on_both_splits() -> None:
-    report = ComparisonReport(example.bound())
-    document = report.document
-    front = document["constraint_fronts"][0]
-    assert front["lines"] == [[f"gamma={g}" for g in ("0.02", "0.05", "0.1", "0.2", "1")]]
-    pane = _pane(document, front)
-    assert [s.label for s in pane.spots if s.name.startswith("gamma")] == ["γ 0.02", "γ 0.05", "γ 0.1", "γ 0.2", "γ 1"]
-    (figure,) = constraints(document).figures
-    for colour in ("orange", "blue"):  # one path of five points in each pane
-        lines = re.findall(rf'<path d="M [^"]*?(?:L [^"]*?){{4}}"[^>]*?var\(--{colour}\)', figure.wide)
-        assert len(lines) == 2, colour
+    found = published(example.bound())
+    front = found.constraint_fronts[0]
+    assert front.lines == (tuple(f"gamma={g}" for g in ("0.02", "0.05", "0.1", "0.2", "1")),)
+    bound = _bound(found, front)
+    assert [p.name for p in bound.places if p.name.startswith("γ")] == ["γ 0.02", "γ 0.05", "γ 0.1", "γ 0.2", "γ 1"]
+    drawn = tradeoff("x", bound, 860)
+    for colour in ("orange", "blue"):  # one path of five points each
+        assert len(re.findall(rf'<path d="M [^"]*?(?:L [^"]*?){{4}}"[^>]*?var\(--{colour}\)', drawn)) == 1, colour
 
 
 def test_an_entry_far_away_is_named_and_does_not_flatten_the_others() -> None:
-    document = ComparisonReport(example.bound()).document
-    pane = _pane(document, document["constraint_fronts"][0])
-    far = replace(pane.spots[0], name="far", accuracy={k: v | {"value": 0.2} for k, v in pane.spots[0].accuracy.items()}, is_best=False)
-    ((_, (low, _)),) = window([replace(pane, spots=[*pane.spots, far])])
-    assert low > 60
-    assert outside([replace(pane, spots=[*pane.spots, far])]) == ["far"]
-    assert outside([pane]) == []
+    found = published(example.bound())
+    bound = _bound(found, found.constraint_fronts[0])
+    first = bound.places[0]
+    low = tuple(replace(x, value=v) for x, v in zip(first.held_out, (first.held_out[0].value, 0.2)))
+    far = replace(first, name="far", held_out=low, selection=low, is_best=False)
+    more = replace(bound, places=[*bound.places, far])
+    assert window(more)[1][0] > 60
+    assert outside(more) == ["far"]
+    assert outside(bound) == []
+
+
+def test_what_is_accepted_does_not_press_the_entries_to_one_side() -> None:
+    """Violations of 2.6 to 15 points: where 90 are accepted the line lies beyond the figure, and the note says so."""
+    found = published(example.bound(gamma=0.9))
+    bound = _bound(found, found.constraint_fronts[0])
+    assert window(bound)[0][1] < 25
+    assert "accepted" not in tradeoff("x", bound, 860)
+    assert panel(found).figures[0].note.endswith(" Beyond the figure: what is accepted, 90 points.")
 
 
 def test_an_event_of_few_users_hides_every_violation() -> None:
     found = example.bound(fewest=7)
-    report = ComparisonReport(found)
+    report = report_of(found)
     for text in (report.html(), report.json(), report.markdown(), printed(report), *report.tables().values()):
         for e in found.entries:
             for v in e.violations:
@@ -274,6 +286,7 @@ def test_an_event_of_few_users_hides_every_violation() -> None:
     document = json.loads(report.json())
     assert document["constraint_fronts"][0]["chosen"] == document["constraint_fronts"][0]["nearest"] == ""
     assert document["events"][-1]["held_out_users"] is None
+    assert [c["held_out_pairs"] for c in document["events"]] == [None, None, None]  # beside all pairs they would tell the few's
     assert "Demographic parity is not shown: one of its events has fewer than 10 users." in report.html()
 
 
@@ -281,7 +294,7 @@ def test_names_of_events_stay_texts() -> None:
     found = example.bound()
     texts = ["<script>alert(1)</script>", "a\u202eb", "$x^2$ | `code`"]
     events = tuple(replace(c, event=t) for c, t in zip(found.events, texts, strict=True))
-    report = ComparisonReport(replace(found, events=events, events_rule=texts[0] + texts[1]))
+    report = report_of(replace(found, events=events, events_rule=texts[0] + texts[1]))
     page = report.html()
     assert "<script" not in page
     assert "\u202e" not in page
@@ -290,11 +303,11 @@ def test_names_of_events_stay_texts() -> None:
 
 
 def test_without_events_there_is_no_such_panel() -> None:
-    document = ComparisonReport(example.one_seed()).document
+    document = report_of(example.one_seed()).document
     assert document["constraint_fronts"] == document["events"] == []
     assert all(e["violations"] == [] and e["cost"] is None for e in document["entries"])
     assert not set(document["formulas"]) & {"violation", "event rate"}
-    assert "violations.csv" not in ComparisonReport(example.one_seed()).tables()
+    assert "violations.csv" not in report_of(example.one_seed()).tables()
 
 
 # --- from training to the page ---
@@ -346,16 +359,16 @@ def interrupted(data: PreferenceData, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module")
-def swept(data: PreferenceData, interrupted: tuple[Path, dict[Path, int]]) -> tuple[ComparisonReport, Path]:
+def swept(data: PreferenceData, interrupted: tuple[Path, dict[Path, int]]) -> tuple[Report, Path]:
     return _sweep(data, interrupted[0]), interrupted[0]
 
 
-def _sweep(data: PreferenceData, out: Path, gammas: str = "1,0.4,0.2,0.05", **more: Any) -> ComparisonReport:
+def _sweep(data: PreferenceData, out: Path, gammas: str = "1,0.4,0.2,0.05", **more: Any) -> Report:
     asked: Mapping[str, Any] = {"seeds": 2, "head": "linear", "settings": {"step": "0.05", "bound": "3"}, **FAST}
     return evenhand.sweep(data, {"gamma": gammas.split(",")}, "faro", out=out, **(asked | more))
 
 
-def test_the_violation_falls_as_gamma_falls(swept: tuple[ComparisonReport, Path]) -> None:
+def test_the_violation_falls_as_gamma_falls(swept: tuple[Report, Path]) -> None:
     found = swept[0].findings
     assert [e.name for e in found.entries] == [PLAIN, "gamma=1", "gamma=0.4", "gamma=0.2", "gamma=0.05"]
     soft = {e.name: e.violations[0] for e in found.entries}
@@ -376,7 +389,7 @@ def test_the_violation_falls_as_gamma_falls(swept: tuple[ComparisonReport, Path]
     assert "γ 0.05" in page
 
 
-def test_gamma_one_is_bradley_terry_exactly(swept: tuple[ComparisonReport, Path]) -> None:
+def test_gamma_one_is_bradley_terry_exactly(swept: tuple[Report, Path]) -> None:
     plain_one, same = swept[0].findings.entries[:2]
     assert [(v.selection, v.held_out, v.pooled) for v in same.violations] == [
         (v.selection, v.held_out, v.pooled) for v in plain_one.violations
@@ -387,7 +400,7 @@ def test_gamma_one_is_bradley_terry_exactly(swept: tuple[ComparisonReport, Path]
     assert same.cost.value == 0
 
 
-def test_trials_hold_each_users_rates(data: PreferenceData, swept: tuple[ComparisonReport, Path]) -> None:
+def test_trials_hold_each_users_rates(data: PreferenceData, swept: tuple[Report, Path]) -> None:
     report, out = swept
     bench = Bench(data, FAST["encoding"], FAST["group_by"], out / "trials", 1)
     assert bench._read(Entry("x", BradleyTerry()), 0) is None  # its head is another
@@ -406,9 +419,7 @@ def test_trials_hold_each_users_rates(data: PreferenceData, swept: tuple[Compari
     assert plain_one.violations[1].held_out.value == pytest.approx(np.mean(sizes))
 
 
-def test_an_interrupted_sweep_goes_on_where_it_stopped(
-    interrupted: tuple[Path, dict[Path, int]], swept: tuple[ComparisonReport, Path]
-) -> None:
+def test_an_interrupted_sweep_goes_on_where_it_stopped(interrupted: tuple[Path, dict[Path, int]], swept: tuple[Report, Path]) -> None:
     out, before = interrupted
     assert len(before) == 5  # all of the first seed
     assert {f: f.stat().st_mtime_ns for f in before} == before
@@ -416,7 +427,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(
     assert all(e.seeds == 2 for e in swept[0].findings.entries)
 
 
-def test_a_replica_is_what_it_would_be_alone(data: PreferenceData, swept: tuple[ComparisonReport, Path], tmp_path: Path) -> None:
+def test_a_replica_is_what_it_would_be_alone(data: PreferenceData, swept: tuple[Report, Path], tmp_path: Path) -> None:
     _sweep(data, tmp_path, "0.05", seeds=1)
     files = sorted((tmp_path / "trials").glob("*.safetensors"))
     assert len(files) == 2
@@ -493,7 +504,7 @@ def test_rates_by_hand() -> None:
     assert alone == {}
 
 
-def test_too_many_comparisons_that_nobody_asked_for_are_left_out(data: PreferenceData, swept: tuple[ComparisonReport, Path]) -> None:
+def test_too_many_comparisons_that_nobody_asked_for_are_left_out(data: PreferenceData, swept: tuple[Report, Path]) -> None:
     bench = Bench(data, FAST["encoding"], FAST["group_by"], swept[1] / "trials", 1)
     entries = [Entry(PLAIN, hyperparameters.method("bradley_terry", {}, "linear"))]
     (trial,) = bench.run(entries, [0], lambda *a: None, lambda note: None)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from evenhand.audits.metrics import Metric
     from evenhand.core import DataError, EvenhandError, PreferenceData
     from evenhand.data.load import load
-    from evenhand.report.comparison import ComparisonReport
     from evenhand.report.report import Report
     from evenhand.serve.reward_model import RewardModel
     from evenhand.workflows.audit import audit
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from evenhand.workflows.verify import verify
 
 __all__ = [
-    "ComparisonReport",
     "DataError",
     "Encoding",
     "EvenhandError",
@@ -77,7 +75,6 @@ _HOMES = {
     "Report": "report.report",
     "RewardModel": "serve.reward_model",
     "Scored": "workflows.score",
-    "ComparisonReport": "report.comparison",
     "audit": "workflows.audit",
     "certify": "workflows.certify",
     "check": "workflows.check",

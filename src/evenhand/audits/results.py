@@ -8,11 +8,16 @@ share, and deals (seeds) are drawn; other intervals are clustered by user over a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import isnan
 from typing import Any
 
 from evenhand.audits.findings import MetricFinding
 from evenhand.core import Estimate, Exclusions
+
+VERDICTS = ("dominates clearly", "dominates", "trades", "undecided", "is dominated", "is dominated clearly")
+MIRROR = dict(zip(VERDICTS, reversed(VERDICTS))) | {"trades": "trades", "undecided": "undecided"}  # the same seen from the other side
 
 
 @dataclass(frozen=True)
@@ -45,14 +50,14 @@ class Violated:
 
 @dataclass(frozen=True)
 class EventCount:
-    """How many users and pairs stand behind the rate of an event, over all seeds."""
+    """How many users and pairs stand behind the rate of an event, over all seeds; None where that is not shown."""
 
     notion: str
     event: str
-    selection_users: int
-    selection_pairs: int
-    held_out_users: int
-    held_out_pairs: int
+    selection_users: int | None
+    selection_pairs: int | None
+    held_out_users: int | None
+    held_out_pairs: int | None
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,19 @@ class Result:
     cost: Estimate | None = None  # accuracy of all users on test pairs minus the reference's, where there are events
     metrics: tuple[MetricFinding, ...] = ()  # every metric on test pairs, in the order of METRICS; groups follow Comparison.groups
 
+    @property
+    def on_validation(self) -> float:
+        """Mean over groups, or all users where there are none; 0 without a number."""
+        known = [e.value for e in (self.selection[:-1] or self.selection) if not isnan(e.value)]
+        return sum(known) / len(known) if known else 0.0
+
+    def metric(self, name: str) -> Unfairness | None:
+        return next((m for m in self.unfairness if m.name == name), None)
+
+    def violation(self, front: ConstraintFront) -> Violated | None:
+        """Under the notion and decision of a front."""
+        return next((v for v in self.violations if (v.notion, v.decision) == (front.notion, front.decision)), None)
+
 
 @dataclass(frozen=True)
 class Pairwise:
@@ -92,9 +110,21 @@ class Pairwise:
     first: str
     second: str
     differences: tuple[Estimate, ...]
-    verdict: str  # "dominates clearly", "dominates", "undecided", "trades", "is dominated", "is dominated clearly"
+    verdict: str  # one of VERDICTS, or "" where no group may be shown
     in_these_deals: tuple[Estimate, ...] = ()
     by_run: tuple[Estimate, ...] = ()
+
+    def seen_from(self, name: str) -> Pairwise:
+        """The same with the named one of the two first."""
+        if name == self.first:
+            return self
+        return Pairwise(
+            self.second, self.first, _turned(self.differences), MIRROR.get(self.verdict, ""), _turned(self.in_these_deals), _turned(self.by_run)
+        )  # fmt: skip
+
+
+def _turned(differences: tuple[Estimate, ...]) -> tuple[Estimate, ...]:
+    return tuple(replace(d, value=-d.value, low=-d.high, high=-d.low) for d in differences)
 
 
 @dataclass(frozen=True)
@@ -112,6 +142,7 @@ class Front:
     hypervolume_selection: float
     hypervolume_held_out: float
     best_held_out: tuple[str, ...]  # entries not dominated on test pairs: to compare, nothing is chosen by it
+    suppressed: bool = False  # its shape was hidden, as it is made of the numbers of a small group
 
 
 @dataclass(frozen=True)
@@ -136,6 +167,7 @@ class ConstraintFront:
     hypervolume_held_out: float
     noise_selection: float  # D that the reference would show if all its true rates were equal, mean over seeds; nan for CF
     noise_held_out: float
+    suppressed: bool = False  # its places were hidden, as an event has few users
 
 
 @dataclass(frozen=True)
@@ -160,3 +192,50 @@ class Comparison:
     events_rule: str = ""  # how events came about and how pairs are oriented, a sentence
     constraint_fronts: tuple[ConstraintFront, ...] = ()  # one a notion and decision
     note: str = ""  # what the reader is to know, in the words of whoever asked for the report
+
+    @property
+    def running(self) -> tuple[Result, ...]:
+        """Entries with numbers."""
+        return tuple(e for e in self.entries if e.held_out)
+
+    @property
+    def everybody(self) -> Estimate | None:
+        """All users of the test pairs, for the counts that stand behind everything."""
+        return self.running[0].held_out[-1] if self.running else None
+
+    @property
+    def reference(self) -> str:
+        """The entry that others are held against: the front's, or the one that user-level differences are taken from; "" for none."""
+        if self.front:
+            return self.front.reference
+        return next((e.name for e in self.running if e.unfairness and all(m.difference is None for m in e.unfairness)), "")
+
+    @property
+    def chosen(self) -> Result | None:
+        """The entry chosen on validation pairs; without groups the one with the highest accuracy of all users there."""
+        if self.front:
+            return self.entry(self.front.chosen)
+        known = [e for e in self.running if e.selection and not isnan(e.selection[-1].value)]
+        return max(known, key=lambda e: e.selection[-1].value, default=None)
+
+    def entry(self, name: str) -> Result | None:
+        return next((e for e in self.entries if e.name == name), None)
+
+    def versus(self, first: str, second: str) -> Pairwise | None:
+        """Two entries, seen from the first; None where they are not compared."""
+        pair = self._pairs.get(frozenset((first, second)))
+        return pair.seen_from(first) if pair else None
+
+    @cached_property
+    def _pairs(self) -> Mapping[frozenset[str], Pairwise]:
+        return {frozenset((p.first, p.second)): p for p in self.pairwise}
+
+    @cached_property
+    def dominated_by(self) -> Mapping[str, tuple[str, ...]]:
+        """Of every entry the names of those that dominate it."""
+        won = [(p.first, p.second) for p in self.pairwise if p.verdict.startswith("dominates")]
+        lost = [(p.second, p.first) for p in self.pairwise if p.verdict.startswith("is dominated")]
+        out: dict[str, tuple[str, ...]] = {e.name: () for e in self.entries}
+        for winner, loser in won + lost:
+            out[loser] = (*out[loser], winner)
+        return out

@@ -56,11 +56,11 @@ def compare(
     out: OutOfTrials,
 ) -> None:
     """Train every method within one tuning budget, in several seeds, and say who serves whom best on held-out pairs."""
-    from evenhand.report.comparison import FILES, KIND
+    from evenhand.report.comparison import COMPARISON
     from evenhand.workflows.compare import compare as run
     from evenhand.workflows.pdf import beside
 
-    check_place(out, FILES, KIND, reading.bad_rows_to, assignments, pdf=pdf)
+    check_place(out, COMPARISON.files, COMPARISON.name, reading.bad_rows_to, assignments, pdf=pdf)
     report = run(
         reading.load(data, mentions=mentions, leave_out=leave_out),
         None if methods is None else listed(methods, "--methods", "pafo,lore"),
@@ -108,11 +108,11 @@ def sweep(
     out: OutOfTrials,
 ) -> None:
     """Train a grid of settings of one method, many at once, and draw what can be traded for what."""
-    from evenhand.report.comparison import FILES, KIND
+    from evenhand.report.comparison import SWEEP
     from evenhand.workflows.pdf import beside
     from evenhand.workflows.sweep import sweep as run
 
-    check_place(out, FILES, KIND, reading.bad_rows_to, pdf=pdf)
+    check_place(out, SWEEP.files, SWEEP.name, reading.bad_rows_to, pdf=pdf)
     example = "alpha=0.1,0.5"
     grid = {name: listed(values, "--over", example) for name, values in named_values(over, "--over", example).items()}
     report = run(

@@ -13,7 +13,7 @@ import typer
 from evenhand.core import visible
 
 if TYPE_CHECKING:
-    from evenhand.report.comparison import ComparisonReport
+    from evenhand.report import Report as PageReport
     from evenhand.report.report import Report
 
 
@@ -58,9 +58,8 @@ def finish(report: Report, path: Path) -> None:
     raise typer.Exit(report.exit_code)
 
 
-def finish_comparison(report: ComparisonReport, path: Path) -> None:
-    """Print the table and who won. There is no requirement here, so the exit code is 0."""
-    from evenhand.report.comparison.terminal import results_lines, results_table
+def finish_comparison(report: PageReport, path: Path) -> None:
+    """Print the entries and what was chosen. There is no requirement here, so the exit code is 0."""
+    from evenhand.report.terminal import lines
 
-    simulated = ["Users are simulated: these figures say nothing about people."] if report.findings.simulated else []
-    say(*simulated, results_table(report), *results_lines(report), f"report: {path}")
+    say(*lines(report.page), f"report: {path}")

@@ -39,7 +39,7 @@ def grid(tables: Sequence[Table]) -> list[list[Any]]:
 
 def _head(column: Column, is_wide: bool) -> list[str]:
     name = column.key or column.name
-    return [f"{name}_{part}" for part in PARTS] if is_wide else [name]
+    return [f"{name}_{part}".lstrip("_") for part in PARTS] if is_wide else [name]
 
 
 def _cells(cell: Cell, is_wide: bool) -> Iterator[Any]:

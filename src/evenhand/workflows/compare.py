@@ -10,7 +10,8 @@ import evenhand.models
 from evenhand.core import EvenhandError, Head, Method
 from evenhand.encode.minilm import MiniLM
 from evenhand.parts import split_head
-from evenhand.report.comparison import ComparisonReport
+from evenhand.report import Report
+from evenhand.report.comparison import COMPARISON
 from evenhand.workflows import hyperparameters, trials
 from evenhand.workflows.assignments import check_place
 from evenhand.workflows.comparing import Comparing, check_violation
@@ -48,7 +49,7 @@ def compare(
     command: str = "",
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda note: None,
-) -> ComparisonReport:
+) -> Report:
     """Train every method and both references (plain and personalised Bradley-Terry) in `seeds` seeds, and say who serves whom best.
 
     A method that is a reference itself has no row of its own, which `say` is told. Parameters that `fit` or `audit` have, too, mean the same here.
@@ -82,7 +83,7 @@ def compare(
         entries, reference, numbers, title or f"{len(entries)} methods on {data.source}",
         simulated=simulated, resamples=resamples, command=command, tolerance=violation, metrics=known, note=note,
     )  # fmt: skip
-    return ComparisonReport(comparing.results(data, found, bench.about() | {"tuned": budget}))
+    return Report(comparing.results(data, found, bench.about() | {"tuned": budget}), COMPARISON)
 
 
 def rows(methods: Sequence[Any], head: Any, budget: int, say: Callable[[str], None]) -> tuple[list[Entry], str, str]:

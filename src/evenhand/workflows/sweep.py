@@ -9,7 +9,8 @@ from typing import Any
 
 from evenhand.core import EvenhandError, Head, Method
 from evenhand.encode.minilm import MiniLM
-from evenhand.report.comparison import ComparisonReport
+from evenhand.report import Report
+from evenhand.report.comparison import SWEEP
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.comparing import Comparing, check_violation
 from evenhand.workflows.given import GroupBy, Metrics, all_metrics, grouping_of, read
@@ -45,7 +46,7 @@ def sweep(
     command: str = "",
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda note: None,
-) -> ComparisonReport:
+) -> Report:
     """Train `method` at every combination of the hyperparameters in `over`, such as {"alpha": [0.1, 0.5], "balance": [0, 1]}.
 
     Settings that differ in what does not shape the batches (alpha, balance, temperature, weight decay, power, gamma) train together as one
@@ -95,4 +96,4 @@ def sweep(
         metrics=known,
         note=note,
     )
-    return ComparisonReport(comparing.results(data, trials, bench.about()))
+    return Report(comparing.results(data, trials, bench.about()), SWEEP)

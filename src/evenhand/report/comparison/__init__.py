@@ -1,83 +1,170 @@
-"""The report of `compare` and `sweep` as a user holds it: results that show themselves in a notebook and save themselves to a folder."""
+"""What `compare` and `sweep` print: several models on the same pairs, the choice among them, and what it gives and takes."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from functools import cached_property
-from html import escape
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from math import nan
 from typing import Any
 
-from evenhand.audits.results import Comparison
-from evenhand.report.comparison import words as said
-from evenhand.report.comparison.document import publish
-from evenhand.report.comparison.markdown import markdown
-from evenhand.report.comparison.panels import panels
-from evenhand.report.comparison.tables import tables
-from evenhand.report.old_html import render, title
-from evenhand.writing import write
+from evenhand.audits.ranking import dominance
+from evenhand.audits.results import Comparison, ConstraintFront, EventCount, Pairwise, Result, Violated
+from evenhand.core import SMALLEST_CELL, Estimate
+from evenhand.report import Kind
+from evenhand.report.comparison import constraints, panels
+from evenhand.report.comparison import sentences as said
+from evenhand.report.page import Answer, Figure, Page, Panel
+from evenhand.report.publish import TWIN, document, hidden, is_small, may_be_named, one_line, publish
 
-KIND = "comparison"
-FILES = (
-    "report.html", "report.json", "report.md", "results.csv", "pairwise.csv", "unfairness.csv", "cells.csv", "exclusions.csv", "violations.csv",
-    "events.csv",
-)  # fmt: skip
+TABLES = ("results", "metrics", "pairwise", "unfairness", "cells", "exclusions", "violations", "events")
+HIDDEN_FRONT: dict[str, Any] = {
+    "best": (),
+    "best_held_out": (),
+    "knee": "",
+    "hypervolume_selection": nan,
+    "hypervolume_held_out": nan,
+    "suppressed": True,
+}
 
 
-@dataclass(frozen=True, repr=False)
-class ComparisonReport:
-    """Several models side by side, printable. All outputs come from one JSON document (see `publish`), so they cannot disagree."""
+def page(findings: Comparison) -> Page:
+    """The choice, its figures and tables."""
+    found = published(findings)
+    bound, makers = constraints.panel(found), (panels.users, panels.seen_and_unseen, panels.hyperparameters, panels.settings, panels.data)
+    every = (panels.results(found), bound, panels.pairwise(found), *(make(found) for make in makers))
+    first, every = lifted(every, ("results", "pairwise", "constraints" if bound.figures else "users"))
+    about = dict.fromkeys(said.constraint_sentence(found, f) for f in found.constraint_fronts)
+    sentences = (said.users_sentence(found), said.pairwise_sentence(found), said.front_sentence(found), *list(about)[:2])
+    failed = [f"Failed: {e.name}: {e.failed}" for e in found.entries if e.failed][:4]
+    return Page(
+        said.headline(found), "neutral", tuple(Answer(text) for text in (said.choice(found), said.meaning(found)) if text), every, to_json(found),
+        found.title, found.simulated, summary=said.summary(found), note=found.note, first=first, brief=panels.brief(found), said=(*(s for s in sentences if s), *failed),
+        facts=found.facts, command=found.command,
+    )  # fmt: skip
 
-    findings: Comparison
 
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        """What every output is printed from, the terminal's too."""
-        return publish(self.findings)
+def published(findings: Comparison) -> Comparison:
+    """The same records as they may be printed."""
+    return publish(shown(distinct(findings)))
 
-    def html(self) -> str:
-        """One self-contained page, at most 2 MB: no script, no request, light and dark, fit for print."""
-        document = self.document
-        return render(
-            "comparison.html.j2", document, panels(document), kind=self._kind, headline=said.headline(document), meaning=title(said.meaning(document)),
-            summary=said.summary(document), files="report.json, report.md and CSV files",
-        )  # fmt: skip
 
-    @property
-    def _kind(self) -> str:
-        return "sweep" if self.findings.swept else "comparison"
+def lifted(every: Sequence[Panel], keys: tuple[str, ...]) -> tuple[tuple[Figure, ...], tuple[Panel, ...]]:
+    """The first figures of some panels, for the first screen; their tables stay where they are."""
+    first, out = [], []
+    for p in every:
+        figure = p.figures[0] if p.figures and p.key in keys else None
+        if figure and figure.plot:
+            first.append(replace(figure, table=None, section=p.key))
+            p = replace(p, figures=p.figures[1:], tables=(*([figure.table] if figure.table else []), *p.tables))
+        out.append(p)
+    return tuple(sorted(first, key=lambda f: keys.index(f.section))), tuple(out)
 
-    def markdown(self) -> str:
-        """At most 40 lines, for a pull request."""
-        return markdown(self.document)
 
-    def json(self) -> str:
-        """Everything the other outputs show, and more rows of it. nan, infinities and suppressed numbers are null."""
-        return json.dumps(self.document, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+COMPARISON = Kind("comparison", page, TABLES)
+SWEEP = Kind("sweep", page, TABLES)
 
-    def tables(self) -> dict[str, str]:
-        """CSV files by name."""
-        return tables(self.document)
 
-    def save(self, folder: str | Path) -> Path:
-        """Write report.html, report.json, report.md and the CSV files; returns the path of report.html.
+def to_json(found: Comparison) -> dict[str, Any]:
+    """Published results, plus `format`, `formulas` and, of every entry, `dominates` and `dominated_by`: names of entries."""
+    by = found.dominated_by
+    beats = {e.name: [n for n, winners in by.items() if e.name in winners] for e in found.entries}
+    entries = [document(e) | {"dominates": beats[e.name], "dominated_by": list(by[e.name])} for e in found.entries]
+    return {"format": "evenhand comparison 1", **document(found), "entries": entries, "formulas": said.formulas(found)}
 
-        Each file is replaced in one step: a reader never sees half of one. Raises EvenhandError if the folder cannot be written to, or a
-        file that evenhand did not write would be lost (see `evenhand.writing`).
-        """
-        page = Path(folder) / "report.html"
-        files = {**self.tables(), "report.md": self.markdown(), "report.json": self.json(), page.name: self.html()}
-        write(page.parent, {name: text.encode() for name, text in files.items()}, KIND, FILES)
-        return page
 
-    def __repr__(self) -> str:
-        """A few plain lines for a terminal."""
-        document = self.document
-        parts = (document["title"] or self._kind, f"{said.headline(document)}. {said.meaning(document)}", said.summary(document))
-        return "\n".join(parts)
+def distinct(found: Comparison) -> Comparison:
+    """Entries and groups whose names look alike once they are printable get names that stay two."""
+    names: dict[str, str] = {}
+    for text in dict.fromkeys((*(e.name for e in found.entries), *found.groups)):
+        names[text] = one_line(text)
+        while names[text] in [v for k, v in names.items() if k != text]:
+            names[text] += TWIN
+    parts = {k: _renamed(v, names) for k, v in vars(found).items() if k in ("entries", "groups", "pairwise", "front", "constraint_fronts")}
+    return replace(found, **parts) if any(one_line(k) != v for k, v in names.items()) else found
 
-    def _repr_html_(self) -> str:
-        """The page in a frame of its own, so that its style and the notebook's leave each other alone."""
-        frame = f'sandbox="" title="evenhand {self._kind}" style="width:100%;height:46rem;border:1px solid #8888"'
-        return f'<iframe {frame} srcdoc="{escape(self.html())}"></iframe>'
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        return names.get(value, value)
+    if isinstance(value, tuple):
+        return tuple(_renamed(v, names) for v in value)
+    is_record = is_dataclass(value) and not isinstance(value, type)
+    return replace(value, **{f.name: _renamed(getattr(value, f.name), names) for f in fields(value)}) if is_record else value
+
+
+def shown(found: Comparison) -> Comparison:
+    """What may be printed: without the numbers of small groups, what they could be computed from, and the shape of fronts made of them."""
+    small = {i for e in found.entries for i, at in enumerate(zip(e.selection, e.held_out)) if any(is_small(x.n_users) for x in at)}
+    gone = _with_complement(small, found.running[0].held_out) if found.running else small
+    names = {found.groups[i] for i in gone if i < len(found.groups)}
+    few = {c.notion for c in found.events if is_small(c.selection_users) or is_small(c.held_out_users)}
+    kept, front = set(found.groups) - names, found.front
+    by_group = {k: v for k, v in found.exclusions.by_group.items() if may_be_named(k, v, names, kept)}
+    return replace(
+        found, entries=tuple(_entry(e, gone, few) for e in found.entries), pairwise=tuple(_pair(p, names) for p in found.pairwise),
+        front=replace(front, **HIDDEN_FRONT) if front and names and len(kept) < 2 else front,
+        constraint_fronts=tuple(_constraint_front(f) if f.notion in few else f for f in found.constraint_fronts),
+        events=tuple(_event(c) if c.notion in few else c for c in found.events), exclusions=replace(found.exclusions, by_group=by_group),
+    )  # fmt: skip
+
+
+def _with_complement(small: set[int], cells: Sequence[Estimate]) -> set[int]:
+    """Small groups, and the next larger ones until what the numbers of all users (the last cell) leave beside those of the groups shown is of
+    ten users or more: else the small group's could be computed.
+    """
+    out = set(small)
+    for i in sorted(range(len(cells) - 1), key=lambda i: cells[i].n_users):
+        rest = cells[-1].n_users - sum(e.n_users for j, e in enumerate(cells[:-1]) if j not in out)
+        out |= {i} if out and rest < SMALLEST_CELL and cells[i].n_users else set()
+    return out
+
+
+def _entry(e: Result, gone: set[int], few: set[str]) -> Result:
+    def without(estimates: tuple[Estimate, ...], places: set[int]) -> tuple[Estimate, ...]:
+        return tuple(hidden(x) if i in places else x for i, x in enumerate(estimates))
+
+    columns = list(zip(*e.cells.values()))
+    scarce = gone | {i for i, column in enumerate(columns) if any(is_small(x.n_users) for x in column)}
+    if columns and len(columns) - 1 in scarce:  # few unseen users in all
+        scarce = set(range(len(columns)))
+    elif len(scarce) == 1:  # a group's would be what those of all users leave beside those of the other groups
+        others = {i: sum(x.n_users for x in c) for i, c in enumerate(columns[:-1]) if i not in scarce and any(x.n_users for x in c)}
+        scarce |= set(sorted(others, key=lambda i: others[i])[:1])
+    metrics = [replace(m, groups=without(m.groups, gone), gap=m.gap and hidden(m.gap) if gone & {0, 1} else m.gap) for m in e.metrics]
+    is_gap = [m.name == "gap" and bool(gone & {0, 1}) for m in e.unfairness]
+    return replace(
+        e, selection=without(e.selection, gone), held_out=without(e.held_out, gone), cells={k: without(v, scarce) for k, v in e.cells.items()},
+        over_seeds=tuple(nan if i in gone else s for i, s in enumerate(e.over_seeds)),
+        unfairness=tuple(replace(m, value=hidden(m.value), difference=m.difference and hidden(m.difference)) if g else m for m, g in zip(e.unfairness, is_gap)),
+        metrics=tuple(metrics), violations=tuple(_violated(v) if v.notion in few else v for v in e.violations),
+    )  # fmt: skip
+
+
+def _violated(v: Violated) -> Violated:
+    """Where an event is small no violation is shown, nor which two events are furthest apart. A difference speaks of no event alone, but with
+    the reference's violation it would give an entry's away.
+    """
+    gone: dict[str, Any] = {k: replace(hidden(x), group="") for k, x in vars(v).items() if isinstance(x, Estimate)}
+    return replace(v, **gone)
+
+
+def _pair(pair: Pairwise, gone: set[str]) -> Pairwise:
+    """A verdict between two entries is that of the differences that are shown."""
+
+    def without(estimates: tuple[Estimate, ...]) -> tuple[Estimate, ...]:
+        return tuple(hidden(x) if x.group in gone else x for x in estimates)
+
+    kept = [d for d in pair.differences if d.group not in gone and not is_small(d.n_users)]
+    verdict = pair.verdict if len(kept) == len(pair.differences) else dominance(kept) if kept else ""
+    return Pairwise(pair.first, pair.second, without(pair.differences), verdict, without(pair.in_these_deals), without(pair.by_run))
+
+
+def _constraint_front(front: ConstraintFront) -> ConstraintFront:
+    """Nothing of a front is shown where an event is small: every place on it is a distance between events."""
+    return replace(front, **HIDDEN_FRONT, chosen="", nearest="", noise_selection=nan, noise_held_out=nan)
+
+
+def _event(c: EventCount) -> EventCount:
+    """Pairs of the other events beside those of all events would give a small one's away."""
+    users = [None if is_small(n) else n for n in (c.selection_users, c.held_out_users)]
+    return replace(c, selection_users=users[0], held_out_users=users[1], selection_pairs=None, held_out_pairs=None)

@@ -1,300 +1,421 @@
-"""Published results → panels in the order of decisions: who stands where, the frontier, constraints, who beats whom, single users, seen and unseen
-users, the hyperparameters, and where it all comes from."""
+"""Published results → panels in the order of decisions: who stands where, who beats whom, single users, seen and unseen users, hyperparameters,
+and where it all comes from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import nan
 
-from markupsafe import Markup
+from evenhand.audits.results import Comparison, Pairwise, Result
+from evenhand.core import Estimate
+from evenhand.report.comparison import constraints
+from evenhand.report.comparison import sentences as said
+from evenhand.report.comparison.sentences import BETTER, IN_POINTS, group_label, labels, shown_groups, signed
+from evenhand.report.figures import BLUE, ORANGE
+from evenhand.report.figures.scatter import TITLES, Place, far, frontier
+from evenhand.report.figures.strips import Line, Series, Strip, lines, matrix, strips
+from evenhand.report.numbers import NONE, count, decimals, has_value, interval, listing, people, percent, points, signed_points
+from evenhand.report.page import Cell, Column, Figure, Name, Panel, Table, facts
 
-from evenhand.report import context, words
-from evenhand.report.comparison import reading as of
-from evenhand.report.comparison import words as said
-from evenhand.report.comparison.cells import MOST_GROUPS, NOTHING, marked, shown, stacked
-from evenhand.report.comparison.constrained import constraints
-from evenhand.report.comparison.curves import Place, frontier
-from evenhand.report.comparison.details import cells, hyperparameters, users
-from evenhand.report.comparison.figures import Series, Strip, matrix, strips
-from evenhand.report.layout import Figure, Panel, Table, counts, drawn, listed
-from evenhand.report.words import NONE, count, number, people, points
-
-Json = dict[str, Any]
-MOST_OPEN = 15  # entries of the main table; a longer list follows folded
+MOST_GROUPS = 4  # with a column each
+MOST_OPEN = 15  # entries of the main table; the others follow folded
+MOST_DRAWN = 30  # rows of a figure
 MOST_IN_MATRIX = 16  # entries whose pairwise comparisons are all drawn; of more, only those with the choice and the reference
+MOST_COLUMNS = 8  # hyperparameters with a column of their own
+SHOWN_ABOVE = ("accuracy", "log_loss")  # metrics with a column of the main table
+UNITS = ": in these deals / by run"  # ends the heading of intervals by other units
+WIDE = ("log-loss", "calibrated", "pooled, test", "accuracy, test")  # columns that the short tables leave out
+DRAWN = ("worst decile", "correlation with support")
+EMPTY = Estimate(nan, nan, nan, 0, 0, suppressed=True)  # five empty cells of a CSV file
+HOLLOW = "Hollow beside filled: what validation promised over the reference, and what test pairs gave."
+PLANE = f"Steps: the front of validation pairs (dotted: of test pairs). Crosses: 95 % intervals, none wider than the figure. {HOLLOW}"
+SPACE = f"More than two groups: drawn by all users and by the group each entry serves worst. {HOLLOW}"
+CLEARLY = (
+    "Intervals hold for all pairwise comparisons and all groups at once, so they are wider than single ones. “Clearly”: every group’s lies on one side; "
+    "“trades”: one group gains and another loses, beyond noise."
+)
+DOMINATED = "Dominated by: entries that are better in some group beyond noise and in none worse by the estimates; the front goes by the estimates alone."
+SLOPES = "Calibrated: log-loss with a slope a rater, fitted on validation pairs and shrunk to the pool’s (empirical Bayes); choices stay as they are."
+RAW = "Intervals: bootstrap by user. Noise inflates metrics of single users, for all entries alike: compare entries, do not read levels."
+CSV_RESULTS = ("entry", "settings", "reference", "chosen", "knee", "not_dominated_validation", "not_dominated_test", "dominated_by", "tried", "seconds",
+               "seeds", "note", "failed", "group", "validation", "test", "sd_over_seeds", "log_loss", "log_loss_calibrated")  # fmt: skip
 
 
-def panels(document: Json) -> tuple[Panel, ...]:
-    """Panels a to h; that of constraints only where pairs are in events, that of hyperparameters only where some were swept."""
-    bound = [constraints(document)] if document["constraint_fronts"] else []
-    first = results(document), front(document), *bound, pairwise(document), users(document), cells(document)
-    return (*first, *([hyperparameters(document)] if document["swept"] else []), context.data(document))
+def csv(file: str, names: Sequence[str], rows: Sequence[tuple[Cell, ...]]) -> tuple[Table, ...]:
+    """A file that the page does not show."""
+    return (Table(file, tuple(map(Column, names)), tuple(rows), file),)
 
 
-def results(document: Json) -> Panel:
-    key, name = "results", "Who stands where"
-    if not document["entries"]:
-        return Panel(key, name, empty="Nothing was compared.")
-    entries = document["entries"]
-    tables = [_results(document, of.foremost(document, MOST_OPEN), f"Test pairs, with 95 % intervals ({_evidence(document)})")]
-    if len(entries) > MOST_OPEN:
-        tables.append(_results(document, entries, f"All {len(entries)} entries"))
-    if len(document["groups"]) > MOST_GROUPS:
-        tables.append(_by_group(document))
-    notes = [
-        f"Groups: {document['groups_rule'].rstrip('.')}." if document["groups_rule"] else "",
-        SEEDS
-        if len(document["seeds"]) > 1
-        else "Intervals say what other users, and other prompts or responses that they share, would show. What another deal would show takes more seeds.",
-        said.users_sentence(document),
-        "Cost: seconds of training over all settings tried and all seeds. Dominated by: entries that are better in some group beyond noise and in "
-        "none worse by the estimates (who beats whom, below); the front goes by the estimates alone.",
+def texts(*some: str) -> tuple[str, ...]:
+    return tuple(t for t in some if t)
+
+
+def marked(found: Comparison, e: Result) -> Name:
+    """An entry's name with what it is."""
+    best, front = found.chosen, found.front
+    is_best, is_base, is_knee = bool(best and e.name == best.name), e.name == found.reference, bool(front and e.name == front.knee)
+    marks = (f"◆ {'chosen' if front else 'highest'} on validation", "■ reference", "knee")
+    return Name(e.name, tuple(m for m, so in zip(marks, (is_best, is_base, is_knee)) if so))
+
+
+def foremost(found: Comparison, most: int) -> list[Result]:
+    """At most that many entries in their order: the choice and the reference, the front, the failed, the highest on validation."""
+    front, best = found.front, found.chosen
+    first = best.name if best else "", found.reference, front.knee if front else ""
+    on_front = front.best if front else ()
+
+    def rank(e: Result) -> tuple[int, float]:
+        return 0 if e.name in first else 1 if e.name in on_front else 2 if e.failed else 3, -e.on_validation
+
+    kept = {e.name for e in sorted(found.entries, key=rank)[:most]}
+    return [e for e in found.entries if e.name in kept]
+
+
+def drawn(found: Comparison, but: str = "") -> list[Result]:
+    """The rows of a figure."""
+    return [e for e in foremost(found, MOST_DRAWN) if e.held_out and e.name != but]
+
+
+def evidence(found: Comparison) -> str:
+    """Users and pairs of every group that has a column, and of all users."""
+    groups, cells = shown_groups(found), found.running[0].held_out
+    apart = [f"{found.groups[i]}: {people(cells[i])}; " for i in groups] if len(groups) <= MOST_GROUPS else []
+    return "".join(apart) + "all users: " * bool(apart) + people(cells[-1])
+
+
+def results(found: Comparison) -> Panel:
+    """Who stands where: accuracies on test pairs, the front, and accuracies on validation pairs."""
+    groups, first = shown_groups(found), foremost(found, MOST_OPEN)
+    main = _results(
+        found, first, f"Accuracy on test pairs, with 95 % intervals ({evidence(found)})" if found.running else "No entry has numbers"
+    )
+    tables = [_results(found, [e for e in found.entries if e not in first], "The other entries, on test pairs"), _validation(found)]
+    if len(groups) > MOST_GROUPS:
+        rows = tuple(
+            (e.name, found.groups[i], e.held_out[i], e.held_out[i].n_users, e.held_out[i].n_pairs) for e in found.running for i in groups
+        )
+        columns = Column("entry"), Column("group"), Column("accuracy", percent), Column("users", count), Column("pairs", count)
+        tables.append(Table("Accuracy by group on test pairs; results.csv has every row", columns, rows))
+    tables += [_metrics_table(found)]
+    by_note = {note: [e.name for e in found.entries if e.note == note] for note in dict.fromkeys(e.note for e in found.entries) if note}
+    gone = [g for i, g in enumerate(found.groups) if i not in groups and found.running]
+    notes = texts(
+        f"Groups: {found.groups_rule.rstrip('.')}." if found.groups_rule else "",
+        f"Not shown: {', '.join(gone)}. A group of under 10 users is hidden, and with it what it could be computed from." if gone else "",
+        *(f"About {', '.join(names[:4])}{' and others' * (len(names) > 4)}: {note}." for note, names in by_note.items()),
+        "Intervals say what other users, and other prompts or responses that they share, would show"
+        + (", and other deals; sd is the standard deviation over seeds." if len(found.seeds) > 1 else ". What another deal would show takes more seeds."),
+        SLOPES if any(e.calibrated for e in found.running) else "", said.users_sentence(found), DOMINATED,
+    )  # fmt: skip
+    places, is_plane = _places(found), len(found.groups) == 2
+    by_metric: list[tuple[Cell, ...]] = [
+        (e.name, m.name, g, x, EMPTY) for e in found.running for m in e.metrics for g, x in zip(found.groups, m.groups)
     ]
-    return Panel(key, name, (), tuple(tables), tuple(n for n in notes if n), said.results_sentence(document))
+    by_metric += [(e.name, m.name, "all", m.overall, m.gap or EMPTY) for e in found.running for m in e.metrics]
+    more = csv("metrics", ("entry", "metric", "group", "estimate", "gap"), by_metric) if by_metric else ()
+    more += csv("results", CSV_RESULTS, [row for e in found.entries for row in _csv_rows(found, e)])
+    if (
+        max((len({p.xy(split) for p in places}) for split in TITLES), default=0) < 2
+        or not any(p.is_best for p in places)
+        or not any(p.is_reference for p in places)
+    ):
+        shown = tuple(t for t in (main, *tables) if t.rows)
+        return Panel("results", "Who stands where", said.front_sentence(found), (), shown, notes if found.entries else (), more)
+    ends = found.groups if is_plane else ("all users", "worst-served")
+    axes = f"accuracy, {ends[0]}", f"accuracy, {ends[1]}"
+    note = (PLANE if is_plane else SPACE) + (f" Beyond the figure: {listing(far(places))}." if far(places) else "")
+    figure = Figure(said.front_sentence(found), lambda w: frontier(places, axes, is_plane, w), note, main)
+    return Panel("results", "Who stands where", "", (figure,), tuple(t for t in tables if t.rows), notes, more)
 
 
-SEEDS = (
-    "Intervals say what other users, other prompts or responses that they share, and other deals would show; sd is the standard deviation over "
-    "seeds. Calibrated: log-loss with a slope a rater, fitted on validation pairs and shrunk to the pool's (empirical Bayes); choices stay as they are."
-)
-
-
-def _evidence(document: Json) -> str:
-    everybody = of.whole(document)
-    return people(everybody) if everybody else "no users"
-
-
-def _results(document: Json, entries: Sequence[Json], caption: str) -> Table:
-    groups, has_gap = document["groups"], any(of.metric_of(e, "gap") for e in document["entries"])
-    apart = len(groups) <= MOST_GROUPS
-    columns = [
-        "entry", *(groups if apart else ["worst-served group"]), "all users", *(["gap, points"] if has_gap else []), "log-loss",
-        "cost", "dominated by",
-    ]  # fmt: skip
-    rows: list[tuple[str, ...]] = []
+def _results(found: Comparison, entries: Sequence[Result], caption: str) -> Table:
+    groups, ran = shown_groups(found), found.running
+    apart, has_gap, has_slopes = len(groups) <= MOST_GROUPS, any(e.metric("gap") for e in ran), any(e.calibrated for e in ran)
+    columns = [Column(found.groups[i], percent) for i in groups] if apart else [Column("worst served", percent), Column("who that is")]
+    columns += [Column("all users", percent), *[Column("gap, points", signed_points)] * has_gap, Column("log-loss", decimals(3))]
+    columns += [Column("calibrated", decimals(3))] * has_slopes
+    rows: list[tuple[Cell, ...]] = []
     for e in entries:
-        if not e["held_out"]:
-            rows.append((marked(document, e), f"✕ failed: {e['failed'] or 'no reason given'}"))
+        if not e.held_out:
+            rows.append((marked(found, e), *[None] * len(columns), f"✕ failed: {e.failed or 'no reason given'}"))
             continue
-        gap = of.metric_of(e, "gap")
-        sds = [f"sd {points(s)}" if s is not None else "" for s in e["over_seeds"]] or [""] * len(e["held_out"])
-        levels = [shown(x, "share", sd) for x, sd in zip(e["held_out"], sds)]
-        levels = levels if apart else [_worst(document, e), levels[-1]]
-        rows.append((
-            marked(document, e), *levels, *([shown(gap["value"], "points") if gap else NONE] if has_gap else []), shown(e["log_loss"], "number", _calibrated(e)),
-            _cost(e), _beaten(e),
-        ))  # fmt: skip
-    grey = [i for i, e in enumerate(entries) if not e["held_out"]]
-    return listed(caption, columns, rows, "results.csv", grey, (0, len(columns) - 1))
+        gap, low = e.metric("gap"), min((e.held_out[i] for i in groups if has_value(e.held_out[i])), key=lambda x: x.value, default=None)
+        levels: list[Cell] = [e.held_out[i] for i in groups] if apart else [low, f"{low.group}; {people(low)}" if low else ""]
+        levels += [e.held_out[-1], *[gap.value if gap else None] * has_gap, e.log_loss, *[e.calibrated] * has_slopes]
+        by = found.dominated_by[e.name]
+        rows.append((marked(found, e), *levels, ", ".join(by[:2]) + (f" and {len(by) - 2} more" if len(by) > 2 else "") or "none"))
+    grey = frozenset(i for i, e in enumerate(entries) if not e.held_out)
+    return Table(caption, (Column("entry"), *columns, Column("dominated by")), tuple(rows), grey=grey)
 
 
-def _calibrated(entry: Json) -> str:
-    """The log-loss once each rater has a slope of his or her own."""
-    found = entry["calibrated"]
-    return "" if found is None or found["value"] is None else f"calibrated {number(found['value'], 3)}"
+def _metrics_table(found: Comparison) -> Table:
+    """Every metric but those of the tables above, by group; metrics.csv has all."""
+    groups = shown_groups(found) if len(shown_groups(found)) <= MOST_GROUPS else []
+    some = [(e, m) for e in found.running for m in e.metrics if m.name not in SHOWN_ABOVE]
+    rows = tuple((e.name, m.name, *(m.groups[i] for i in groups), m.overall, m.gap) for e, m in some)
+    columns = [Column(found.groups[i], decimals(3)) for i in groups] + [Column("all users", decimals(3)), Column("gap", signed)]
+    formulas = "; ".join(dict.fromkeys(f"{m.name}: {m.formula}" for _, m in some))
+    return Table(f"Other metrics on test pairs; metrics.csv has all ({formulas})", (Column("entry"), Column("metric"), *columns), rows)
 
 
-def _cost(entry: Json) -> Markup:
-    """Seconds of training over everything that was tried."""
-    tried, seeds = entry["tried"], entry["seeds"]
-    return stacked(f"{number(entry['seconds'], 0)} s", f"{count(tried)} tried", f"{count(seeds)} seed{'s' * (seeds != 1)}")
-
-
-def _worst(document: Json, entry: Json) -> str:
-    known = [(x["value"], g, x) for g, x in zip(document["groups"], entry["held_out"]) if x["value"] is not None]
-    if not known:
-        return NONE
-    _, group, estimate = min(known, key=lambda k: k[0])
-    return shown(estimate, "share", f"{group}; {people(estimate)}")
-
-
-def _beaten(entry: Json) -> str:
-    by = entry["dominated_by"]
-    return f"{', '.join(by[:2])}{f' and {len(by) - 2} more' * (len(by) > 2)}" if by else "none"
-
-
-def _by_group(document: Json) -> Table:
-    rows = [
-        (e["name"], group, words.share(x), *counts(x)) for e in of.running(document) for group, x in zip(document["groups"], e["held_out"])
-    ]  # fmt: skip
-    return listed(
-        "Accuracy by group on test pairs",
-        ("entry", "group", "accuracy (95 % interval)", "users", "pairs"),
-        rows,
-        "results.csv",
-        (),
-        (0, 1),
-    )
-
-
-def front(document: Json) -> Panel:
-    """Panel 8 of the report's plan."""
-    key, name, found = "frontier", "The frontier", document["front"]
-    if not of.running(document):
-        return Panel(key, name, empty="No entry has numbers, so there is nothing to draw.")
-    table = _both_splits(document)
-    places = _places(document) if found and not found["suppressed"] else []
-    if len(places) < 2 or not any(p.is_best for p in places) or not any(p.is_reference for p in places):
-        return Panel(key, name, (Figure(said.front_sentence(document), "", "", "", table),))
-    is_plane = len(document["groups"]) == 2
-    axes = (
-        (f"accuracy, {document['groups'][0]}", f"accuracy, {document['groups'][1]}")
-        if is_plane
-        else ("accuracy, all users", "accuracy, worst-served")
-    )
-    wide, narrow = drawn(lambda w: frontier(places, axes, is_plane, w))
-    return Panel(key, name, (Figure(said.front_sentence(document), wide, narrow, PLANE if is_plane else SPACE, table),))
-
-
-PLANE = (
-    "Up and to the right is better for both groups. Crosses: 95 % intervals. Steps: the entries that no other one equals or exceeds in both groups on "
-    "validation pairs; on test pairs the same entries, and dotted what would have been the front there. Hollow beside filled: what validation promised over "
-    "the reference, and what test pairs gave; the way between is what choosing flattered. The shaded area is what all these entries together win over the reference."
-)
-SPACE = (
-    "There are more than two groups, so entries are drawn by all users and by the group each serves worst; entries on the front of all groups "
-    "together need not lie on a line here. Crosses: 95 % intervals. Hollow beside filled: what validation promised over the reference, and what test pairs gave."
-)
-
-
-def _places(document: Json) -> list[Place]:
-    front = document["front"]
-
-    def at(estimates: Sequence[Json]) -> tuple[Json, Json] | None:
-        groups = estimates[: len(document["groups"])]
-        known = [x for x in groups if x["value"] is not None]
-        ends = (groups[0], groups[1]) if len(groups) == 2 else (estimates[-1], min(known, key=lambda x: x["value"])) if known else None
-        return ends if ends and None not in (ends[0]["value"], ends[1]["value"]) else None
-
-    out, label = [], of.labels([e["name"] for e in of.running(document)])
-    for e in of.running(document):
-        selection, held_out = at(e["selection"]), at(e["held_out"])
-        if selection and held_out:
-            out.append(
-                Place(
-                    label[e["name"]], selection, held_out, e["name"] in front["best"], e["name"] in front["best_held_out"],
-                    e["name"] == front["reference"], e["name"] == front["chosen"], e["name"] == front["knee"],
-                )
-            )  # fmt: skip
+def _csv_rows(found: Comparison, e: Result) -> list[tuple[Cell, ...]]:
+    """results.csv: a row a group. Log-loss is known of all users only."""
+    is_so = said.roles(found.front, e.name) if found.front else (False,) * 5
+    by = "; ".join(found.dominated_by[e.name])
+    about: tuple[Cell, ...] = (e.name, _told(e.settings), *is_so[2:], *is_so[:2], by, e.tried, e.seconds, e.seeds, e.note, e.failed)
+    out: list[tuple[Cell, ...]] = [(*about, "", EMPTY, EMPTY, None, EMPTY, EMPTY)] if not e.held_out else []
+    for c, group in enumerate((*found.groups, "all") if e.held_out else ()):
+        losses = [loss if loss and c == len(found.groups) else EMPTY for loss in (e.log_loss, e.calibrated)]
+        seen, sd = e.selection[c] if e.selection else EMPTY, e.over_seeds[c] if e.over_seeds else None
+        out.append((*about, group, seen, e.held_out[c], sd, *losses))
     return out
 
 
-def _both_splits(document: Json) -> Table:
-    places = [*range(len(document["groups"])), len(document["groups"])]
-    places = places if len(places) <= MOST_GROUPS + 1 else places[-1:]
-    front = document["front"] or {"best": [], "best_held_out": []}
-    columns = ["entry", "on the front of"]
-    columns += [f"{of.group_label(document, c)}, {split}" for c in places for split in ("validation", "test")]
-    rows = []
-    for e in of.running(document):
-        where = [split for split, key in (("validation", "best"), ("test", "best_held_out")) if e["name"] in front[key]]
-        rows.append((
-            marked(document, e), " and ".join(where) or NONE,
-            *(shown(e[split][c]) if e[split] else NONE for c in places for split in ("selection", "held_out")),
-        ))  # fmt: skip
-    valid = [e["selection"][-1] for e in of.running(document) if e["selection"]]
-    about = f"Accuracy on validation pairs ({people(valid[0]) if valid else 'none'}) and on test pairs ({_evidence(document)})"
-    return listed(about, columns, rows, "results.csv", (), (0, 1))
+def _told(settings: Mapping[str, str]) -> str:
+    """ "alpha 0.1, distil soft"."""
+    return ", ".join(f"{k} {v}" for k, v in settings.items())
 
 
-def pairwise(document: Json) -> Panel:
-    key, name = "pairwise", "Who beats whom"
-    ran = [e["name"] for e in of.running(document)]
-    if not document["pairwise"]:
-        return Panel(key, name, empty="Fewer than two entries have numbers, so there is nothing to compare.")
-    best = of.chosen(document)
-    reference = of.reference(document) or ran[0]
-    centre = list(dict.fromkeys((best["name"] if best else reference, reference)))
-    is_whole = len(ran) <= MOST_IN_MATRIX
-    rows, columns = (ran, ran) if is_whole else (of.drawn_names(document), centre)
-    verdicts = {(d["first"], d["second"]): d["verdict"] for d in document["pairwise"]}
-    verdicts |= {(b, a): of.MIRROR.get(v, "") for (a, b), v in verdicts.items()}
-    places = [ran.index(r) for r in rows], [ran.index(c) for c in columns]
-    label = of.labels(ran)
-    told = {(label[a], label[b]): v for (a, b), v in verdicts.items()}
-    wide, narrow = drawn(lambda w: matrix([label[n] for n in ran], *places, told, label[best["name"]] if best else "", w))
-    note = "Read: the row against the column of that number. "
+def _validation(found: Comparison) -> Table:
+    """Accuracies on validation pairs, and what seeds differ by."""
+    f, groups = found.front, [*shown_groups(found), len(found.groups)]
+    groups, is_spread = groups if len(groups) <= MOST_GROUPS + 1 else groups[-1:], len(found.seeds) > 1
+    rows: list[tuple[Cell, ...]] = []
+    for e in found.running:
+        where = [split for split, names in (("validation", f.best), ("test", f.best_held_out)) if e.name in names] if f else []
+        sds = [e.over_seeds[c] if e.over_seeds else None for c in groups] if is_spread else []
+        rows.append((marked(found, e), " and ".join(where) or NONE, *(e.selection[c] if e.selection else None for c in groups), *sds))
+    names = [group_label(found, c) for c in groups]
+    levels, sds_of = [Column(n, percent) for n in names], [Column(f"sd, {n}", points) for n in names if is_spread]
+    columns = Column("entry"), Column("on the front of"), *levels, *sds_of
+    counted = next((people(e.selection[-1]) for e in found.running if e.selection), "none")
+    return Table(f"Accuracy on validation pairs ({counted}){'; sd over seeds on test pairs, in points' * is_spread}", columns, tuple(rows))
+
+
+def _places(found: Comparison) -> list[Place]:
+    front, label, is_plane, out = found.front, labels(found), len(found.groups) == 2, []
+    for e in found.running if front and not front.suppressed else ():
+        ends = []
+        for estimates in (e.selection, e.held_out):
+            known = [x for x in estimates[:-1] if has_value(x)]
+            ends.append((known[0], known[1]) if is_plane and len(known) == 2 else (estimates[-1], min(known, key=lambda x: x.value)) if known and not is_plane else None)  # fmt: skip
+        if front and ends[0] and ends[1]:
+            out.append(Place(label[e.name], ends[0], ends[1], *said.roles(front, e.name)))
+    return out
+
+
+def _against(found: Comparison) -> list[Pairwise]:
+    """Every other entry against the reference."""
+    base = found.reference or (found.running[0].name if found.running else "")
+    return [p for e in found.running if e.name != base and (p := found.versus(e.name, base))]
+
+
+def pairwise(found: Comparison) -> Panel:
+    """Every entry against the reference, and every two against each other."""
+    names = ("first", "second", "verdict", "group", "difference", "difference_in_these_deals", "difference_by_run")
+    in_deals = [(p, zip(p.differences, p.in_these_deals or p.differences, p.by_run or p.differences)) for p in found.pairwise]
+    more = csv("pairwise", names, [(p.first, p.second, p.verdict, x[0].group, *x) for p, cells in in_deals for x in cells])
+    if not found.pairwise or found.chosen is None:
+        return Panel("pairwise", "Who beats whom", csv_only=more)
+    against, best = _against(found), found.chosen.name
+    base = against[0].second
+    rest = [p.seen_from(best) if best in (p.first, p.second) else p for p in found.pairwise if base not in (p.first, p.second)]
+    rest.sort(key=lambda p: p.first != best)
+    table = _pairs(found, rest, "All other pairwise comparisons, in points, those of the choice first; pairwise.csv has every row")
+    return Panel("pairwise", "Who beats whom", "", (_gains(found, base, against), _matrix(found, best, base)), (table,), (CLEARLY,), more)
+
+
+def _matrix(found: Comparison, best: str, base: str) -> Figure:
+    """Signs of all pairs; none where they are all undecided or there is one pair."""
+    names, sentence, label = [e.name for e in found.running], said.pairwise_sentence(found), labels(found)
+    places, is_whole, centre = {n: i for i, n in enumerate(names)}, len(names) <= MOST_IN_MATRIX, list(dict.fromkeys((best, base)))
+    rows = [places[n] for n in (names if is_whole else (e.name for e in drawn(found)))]
+    columns = list(range(len(names))) if is_whole else [places[n] for n in centre]
+    verdicts = {(places[p.first], places[p.second]): p.verdict for pair in found.pairwise for p in (pair, pair.seen_from(pair.second))}
+    if len(names) < 3 or not {v for (r, c), v in verdicts.items() if r in rows and c in columns} - {"undecided", ""}:
+        return Figure(sentence)
+    note = "Read: the row against the column of that number."
     if not is_whole:
-        note += f"Columns: {', '.join(f'{ran.index(c) + 1} {c}' for c in centre)}; drawn: {len(rows)} of {len(ran)} entries; all pairwise comparisons are in pairwise.csv. "
-    note += "“Clearly”: every group’s interval lies on one side; “trades”: one group gains and another loses, beyond noise."
-    figures = [Figure(said.pairwise_sentence(document), wide, narrow, note, _pairwise(document, centre))]
-    others = [e for e in of.running(document) if e["name"] != reference]
-    if others and _shown_groups(document, reference):  # none where every group is too small to be shown
-        figures.append(_gains(document, reference, others))
-    return Panel(key, name, tuple(figures))
+        note += f" Columns: {', '.join(f'{places[n] + 1} {n}' for n in centre)}; drawn: {len(rows)} of {len(names)} entries."
+    return Figure(sentence, lambda w: matrix([label[n] for n in names], rows, columns, verdicts, places[best], w), note)
 
 
-def _pairwise(document: Json, centre: Sequence[str]) -> Table:
-    """Pairwise comparisons of the choice and the reference first, seen from these."""
-    found = sorted(
-        document["pairwise"], key=lambda d: min((centre.index(n) for n in (d["first"], d["second"]) if n in centre), default=len(centre))
-    )
-    rows = []
-    for pair in found:
-        turned = pair["second"] in centre and (pair["first"] not in centre or centre.index(pair["second"]) < centre.index(pair["first"]))
-        first, second = (pair["second"], pair["first"]) if turned else (pair["first"], pair["second"])
-        differences, verdict = of.seen(pair, first)
-        groups = [d for d in differences if d["value"] is not None][:MOST_GROUPS]
-        cells = [shown(d, "points", people(d)) for d in differences[:MOST_GROUPS]]
-        cells += [NONE] * (min(len(document["pairwise"][0]["differences"]), MOST_GROUPS) - len(cells))
-        if len(document["seeds"]) > 1:
-            units = [f"{interval(a)} / {interval(b)}" for a, b in of.by_unit(pair, first)[:MOST_GROUPS]]
-            cells += units or [NONE] * len(cells)
-        rows.append((first, f"{of.SIGNS.get(verdict, '')} {verdict}" if groups else "not shown", second, *cells))
-    names = [d["group"] for d in document["pairwise"][0]["differences"][:MOST_GROUPS]]
-    columns: tuple[str, ...] = ("entry", "verdict", "against", *(f"{n}, points" for n in names))
-    if len(document["seeds"]) > 1:
-        columns += tuple(f"{n}: in these deals / by run" for n in names)
-    return listed(
-        "Differences of accuracy on test pairs; their 95 % intervals hold for all pairwise comparisons and groups at once, and draw users, what these share, and deals",
-        columns,
-        rows,
-        "pairwise.csv",
-        (),
-        (0, 1, 2),
-    )
+def _gains(found: Comparison, base: str, against: Sequence[Pairwise]) -> Figure:
+    table = _pairs(found, against, f"Differences of accuracy from {base} on test pairs, in points ({evidence(found)})")
+    rows, label = drawn(found, base), labels(found)
+    by = {(p.first, d.group): d for p in against for d in p.differences if has_value(d)}
+    groups = list(dict.fromkeys(g for _, g in by))[:3]
+    axes = [Strip(f"{'all users' if g == 'all' else g}, points", [Series("", [by.get((e.name, g)) for e in rows])]) for g in groups]
+    note = "Right of the line is better than the reference. An arrow: the interval, or the entry, lies beyond the figure."
+    plot = (lambda w: strips("gains", [label[e.name] for e in rows], axes, w)) if axes else None
+    return Figure(said.gain_sentence(found), plot, note * bool(axes), table)
 
 
-def interval(e: Json) -> str:
-    """ "−1.2 to 3.4", in points."""
-    return NONE if e["low"] is None else f"{points(e['low'], True)} to {points(e['high'], True)}"
+def _pairs(found: Comparison, pairs: Sequence[Pairwise], caption: str) -> Table:
+    """Pairs as they are seen from their first."""
+    some, by_unit, rows = pairs[0].differences if pairs else (), len(found.seeds) > 1, []
+    places = [i for i in range(len(some)) if any(has_value(p.differences[i]) for p in pairs)][:MOST_GROUPS]
+    for p in pairs:
+        both = [[interval(x[i], signed_points) for x in (p.in_these_deals, p.by_run) if x] for i in places]
+        units = [" / ".join(ends) or NONE for ends in both]
+        cells: tuple[Cell, ...] = tuple(p.differences[i] for i in places)
+        rows.append((p.first, p.verdict or "not shown", p.second, *cells, *(units if by_unit else [])))
+    names = ["all users" if some[i].group == "all" else some[i].group for i in places]
+    against = {p.second for p in pairs}
+    verdict = f"verdict against {pairs[0].second}" if len(against) == 1 else "verdict"
+    columns = Column("entry"), Column(verdict), Column("against", on_page=len(against) > 1), *(Column(n, signed_points) for n in names)
+    return Table(caption, (*columns, *(Column(n + UNITS) for n in names if by_unit)), tuple(rows))
 
 
-def _gains(document: Json, reference: str, others: Sequence[Json]) -> Figure:
-    found = {e["name"]: (of.versus(document, e["name"], reference) or ([], ""))[0] for e in others}
-    groups = _shown_groups(document, reference)
-    names = [n for n in of.drawn_names(document) if n != reference]
-    by = {(n, d["group"]): d for n in names for d in found[n]}
-    axes = [
-        Strip(f"{g if g != 'all' else 'all users'}, points", [Series("", [by.get((n, g), NOTHING) for n in names])], 100, "", True) for g in groups
+def users(found: Comparison) -> Panel:
+    """What entries change for the worst served, and all metrics of one beside the reference's."""
+    base, ran = found.entry(found.reference), [e for e in found.running if e.unfairness]
+    rows: list[tuple[Cell, ...]] = [(e.name, m.name, m.value, m.difference or EMPTY) for e in found.entries for m in e.unfairness]
+    more = csv("unfairness", ("entry", "metric", "", "difference_from_reference"), rows)
+    if not ran:
+        return Panel("users", "Single users", csv_only=more)
+    others, label = [e for e in ran if e is not base], labels(found)
+    best = found.chosen if found.chosen in others else max(others, key=lambda e: e.on_validation, default=ran[0])
+    shown = [e for e in drawn(found, found.reference) if e in others]
+    metrics = [m for m in DRAWN if any(e.metric(m) for e in shown)]
+    columns = [Column("entry")]
+    for m in metrics:
+        columns += [Column(m, points if m in IN_POINTS else decimals(3)), Column("change", signed_points if m in IN_POINTS else signed)]
+    cells: list[tuple[Cell, ...]] = []
+    for e in ran:
+        pairs = [(u.value, u.difference) if (u := e.metric(m)) else (None, None) for m in metrics]
+        cells.append((marked(found, e), *(x for pair in pairs for x in pair)))
+    table = Table(f"Changes from the reference; shares in points ({people(ran[0].unfairness[-1].value)})", tuple(columns), tuple(cells))
+    axes = [Strip(f"change of {m}{', points' * (m in IN_POINTS)}", [Series("", [u.difference if (u := e.metric(m)) else None for e in shown])], 100 if m in IN_POINTS else 1) for m in metrics]  # fmt: skip
+    plot = (lambda w: strips("unfairness", [label[e.name] for e in shown], axes, w)) if axes else None
+    note = "A higher worst decile is better; so is a correlation of accuracy with support nearer to 0."
+    figure = Figure(said.unfairness_sentence(found, best, DRAWN), plot, note * bool(axes), table if axes else None)
+    return Panel("users", "Single users", "", (figure,), _metrics(base, best, metrics), (RAW,), more)
+
+
+def _metrics(base: Result | None, best: Result, but: Sequence[str]) -> tuple[Table, ...]:
+    """All other metrics of two entries: shares, and bare numbers."""
+    out = []
+    for caption, show, change, in_points in (("in points", points, signed_points, True), ("bare numbers", decimals(3), signed, False)):
+        some = [m for m in best.unfairness if m.name not in but and (m.name in IN_POINTS) == in_points]
+        before = [base.metric(m.name) if base else None for m in some]
+        rows = tuple((m.name, BETTER.get(m.name, ""), b.value if b else None, m.value, m.difference) for m, b in zip(some, before))
+        names = base.name if base else "reference", best.name
+        columns = Column("metric"), Column("better"), *(Column(n, show) for n in names), Column("change", change)
+        out.append(Table(f"Other metrics over users, {caption}; unfairness.csv has those of every entry", columns, rows))
+    return tuple(t for t in out if t.rows)
+
+
+def seen_and_unseen(found: Comparison) -> Panel:
+    """Users seen in training beside users who were not."""
+    key, name = "cells", "Users seen in training, and users who were not"
+    ran, names = [e for e in found.running if e.cells], (*found.groups, "all")
+    rows = [(e.name, part, group, x) for e in found.entries for part, of in e.cells.items() for group, x in zip(names, of)]
+    more = csv("cells", ("entry", "users", "group", "accuracy"), rows)
+    if not ran:
+        return Panel(key, name, csv_only=more)
+    parts, shown, label = list(dict.fromkeys(k for e in ran for k in e.cells)), [e for e in drawn(found) if e.cells], labels(found)
+    cells = [c for c in range(len(names)) if any(has_value(of[c]) for e in ran for of in e.cells.values())]
+    cells = cells if len(cells) <= MOST_GROUPS + 1 else cells[-1:]
+
+    def at(e: Result, part: str, c: int) -> Estimate | None:
+        return e.cells[part][c] if part in e.cells else None
+
+    looks = ((True, "o", BLUE), (False, "D", ORANGE))
+    axes = [Strip(group_label(found, c), [Series(p, [at(e, p, c) for e in shown], *look) for p, look in zip(parts, looks)], 100, " %", False) for c in cells[-3:]]  # fmt: skip
+    columns = Column("entry"), *(Column(f"{group_label(found, c)}, {p}", percent) for c in cells for p in parts)
+    counted = "; ".join(f"{p}: {people(ran[0].cells[p][-1])}" for p in parts if p in ran[0].cells)
+    levels = tuple((marked(found, e), *(at(e, p, c) for c in cells for p in parts)) for e in ran)
+    table = Table(f"Accuracy on test pairs ({counted})", columns, levels)
+    note = "These are different people, so a difference between the two is also one of tastes and luck; compare entries within a column."
+    plot = (lambda w: strips("cells", [label[e.name] for e in shown], axes, w)) if axes else None
+    best = found.chosen if found.chosen in ran else ran[0]
+    return Panel(key, name, "", (Figure(said.cell_sentence(found, best), plot, note, table),), csv_only=more)
+
+
+def hyperparameters(found: Comparison) -> Panel:
+    """One hyperparameter at a time, the others at the choice's."""
+    centre = centre_of(found)
+    lined = [(turned, line_of(found, turned, centre)) for turned in found.swept[:MOST_GROUPS]]
+    figures = tuple(_hyperparameter(found, turned, line, centre, i) for i, (turned, line) in enumerate(lined) if len(line) > 1)
+    return Panel("hyperparameters", "What each hyperparameter does", "", figures)
+
+
+def centre_of(found: Comparison) -> Mapping[str, str]:
+    """The settings the other hyperparameters stay at: the choice's, or, where a reference was chosen, those highest on validation."""
+    swept = set(found.swept)
+    ran = [found.chosen] if found.chosen and swept <= set(found.chosen.settings) else [e for e in found.running if swept <= set(e.settings)]
+    return max(ran, key=lambda e: e.on_validation).settings if ran else {}
+
+
+def line_of(found: Comparison, turned: str, centre: Mapping[str, str]) -> list[tuple[str, Result]]:
+    """(value, entry) along a hyperparameter, in the order of its values: numbers by size, words as they came."""
+    fixed = {k: v for k, v in centre.items() if k in found.swept and k != turned}
+    same = [e for e in found.running if turned in e.settings and all(e.settings.get(k) == v for k, v in fixed.items())]
+    line = [(e.settings[turned], e) for e in same]
+    try:
+        return sorted(line, key=lambda f: float(f[0]))
+    except ValueError:
+        return line
+
+
+def _hyperparameter(found: Comparison, turned: str, line: Sequence[tuple[str, Result]], centre: Mapping[str, str], i: int) -> Figure:
+    groups, base = shown_groups(found), found.entry(found.reference)
+    cells = groups if 1 < len(groups) <= 3 else [len(found.groups)]
+    ran, of = [e for _, e in line], base.held_out if base else ()
+    shown = [Line(group_label(found, c), [e.selection[c] for e in ran], [e.held_out[c] for e in ran], of[c] if of else None) for c in cells]
+    rows: list[tuple[Cell, ...]] = [(value, *(x for c in cells for x in (e.selection[c], e.held_out[c]))) for value, e in line]
+    columns = Column(turned), *(Column(f"{group_label(found, c)}, {split}", percent) for c in cells for split in ("validation", "test"))
+    others = _told({k: v for k, v in centre.items() if k in found.swept and k != turned})
+    note = f"The other hyperparameters stay at {others}." if others else "This is the one hyperparameter that was turned."
+    is_flat = all(len({e.value for e in side if has_value(e)}) < 2 for s in shown for side in (s.selection, s.held_out))
+    plot = (lambda w: lines(f"hyperparameter-{i}", [v for v, _ in line], shown, turned, w)) if not is_flat else None
+    return Figure(said.sweep_sentence(found, turned, line), plot, note, Table(f"Accuracy over {turned}", columns, tuple(rows)))
+
+
+def settings(found: Comparison) -> Panel:
+    """A row an entry, a column a hyperparameter; those that are the same in all rows are said once."""
+    of = {k: [e.settings[k] for e in found.entries if k in e.settings] for k in dict.fromkeys(k for e in found.entries for k in e.settings)}
+    same = {k: v[0] for k, v in of.items() if len(v) > 1 and len(set(v)) == 1 and k not in found.swept}
+    wide = [k for k, v in of.items() if (len(v) > 1 or k in found.swept) and k not in same][:MOST_COLUMNS]
+    others = [_told({k: v for k, v in e.settings.items() if k not in (*same, *wide)}) for e in found.entries]
+    rows: list[tuple[Cell, ...]] = [
+        (marked(found, e), *(e.settings.get(k) for k in wide), *[o] * any(others), e.tried, e.seeds, e.seconds) for e, o in zip(found.entries, others)
     ]  # fmt: skip
-    label = of.labels([e["name"] for e in of.running(document)])
-    wide, narrow = drawn(lambda w: strips("gains", [label[n] for n in names], axes, w))
-    rows = [
-        (n, *(shown(by.get((n, g)), "points") for g in groups), *counts(found[n][-1] if len(groups) == 1 else _widest(found[n], of.whole(document)))) for n in names
-    ]  # fmt: skip
-    columns = ("entry", *(f"{g if g != 'all' else 'all users'}, points" for g in groups), "users", "pairs")
-    note = "Right of the line is better than the reference. Intervals hold for all pairwise comparisons and groups at once, so they are wider than single ones."
-    if len(document["groups"]) > 3:
-        note += " Drawn: the groups that the reference serves worst on validation pairs; all are in pairwise.csv."
-    table = listed(f"Gain in accuracy over {reference} on test pairs", columns, rows, "pairwise.csv")
-    return Figure(said.gain_sentence(document, reference, others), wide, narrow, note, table)
+    columns = Column("entry"), *map(Column, wide), *[Column("others")] * any(others), Column("tried", count), Column("seeds", count), Column("seconds", decimals(0))  # fmt: skip
+    caption = "Tried: settings that validation chose among in every seed. Seconds: of training, over all settings and seeds"
+    notes = (f"The same in all rows that have it: {_told(same)}.",) if same else ()
+    return Panel("settings", "Settings", tables=(Table(caption, columns, tuple(rows)),), notes=notes)
 
 
-def _shown_groups(document: Json, reference: str) -> list[str]:
-    """Groups to draw: those with differences, and of many the three that the reference serves worst on validation pairs."""
-    known = {d["group"] for pair in document["pairwise"] for d in pair["differences"] if d["value"] is not None}
-    base = of.entry(document, reference)
-    if "all" in known - set(document["groups"]) or base is None:
-        return ["all"]
-    groups = [(e["value"], g) for g, e in zip(document["groups"], base["selection"]) if g in known and e["value"] is not None]
-    few = {g for _, g in sorted(groups)[:3]}
-    return [g for _, g in groups if g in few]
+def data(found: Comparison) -> Panel:
+    """Where every row went, and how it was made."""
+    lost, unit = found.exclusions, Column(found.exclusions.unit, count)
+    ends, reasons = [(f"{lost.unit} in", lost.rows_in), (f"{lost.unit} used", lost.rows_used)], list(lost.reasons.items())
+    by_group = tuple((group, reason, n) for group, by_reason in lost.by_group.items() for reason, n in by_reason.items())
+    went = (ends[0], *((f"excluded: {reason}", n) for reason, n in reasons), ends[1])
+    tables = (
+        Table(f"Where all {lost.unit} went", (Column("what"), unit), went),
+        Table(f"Excluded {lost.unit} by group", (Column("group"), Column("reason"), unit), by_group),
+        facts("How it was made", found.facts), facts("Formulas", said.formulas(found), ("quantity", "formula")),
+    )  # fmt: skip
+    out = count(lost.rows_in - lost.rows_used)
+    finding = f"{count(lost.rows_used)} of {count(lost.rows_in)} {lost.unit} were used; {out} were left out, each with a reason."
+    more = csv("exclusions", ("group", "reason", lost.unit), [*(("", *row) for row in (*ends, *reasons)), *by_group])
+    return Panel("data", "Data, method, limits", finding if lost.rows_in else "", tables=tables, notes=found.limits[:60], csv_only=more)
 
 
-def _widest(differences: Sequence[Json], everybody: Json | None) -> Json:
-    """The users and pairs of all groups together; who is in one group by one deal and in another by the next counts once."""
-    known = [d for d in differences if d["n_users"] is not None]
-    users = sum(d["n_users"] for d in known)
-    there = everybody["n_users"] if everybody and everybody["n_users"] is not None else users
-    return {"n_users": min(users, there), "n_pairs": sum(d["n_pairs"] for d in known)}
+def brief(found: Comparison) -> tuple[Table, ...]:
+    """For Markdown and the terminal: the entries, the first constraint, and every entry against the reference."""
+    front, best = next(iter(found.constraint_fronts), None), found.chosen.name if found.chosen else ""
+    pairs = _pairs(found, sorted(_against(found), key=lambda p: p.first != best), "")
+    bound = constraints.violations(found, front) if front and not front.suppressed else None
+    entries = _narrow(_results(found, foremost(found, MOST_OPEN), ""), "results", 7 if bound else 12)
+    return entries, *([_narrow(bound, "violations", 7)] if bound else []), _narrow(pairs, "pairwise", 6)
+
+
+def _narrow(table: Table, file: str, most: int) -> Table:
+    """Without the columns that a terminal has no room for."""
+    columns = tuple(replace(c, on_page=c.on_page and c.name not in WIDE and not c.name.endswith(UNITS)) for c in table.columns)
+    return replace(table, columns=columns, file=file, most=most)

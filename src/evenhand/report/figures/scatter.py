@@ -1,0 +1,299 @@
+"""Figures with two axes of estimates: the frontier of two accuracies, and accuracy against the violation of a constraint; in per cent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from evenhand.core import Estimate
+from evenhand.report.figures import BAND, BLUE, GREY, INK, MUTED, ORANGE, PAPER, Canvas, draw
+from evenhand.report.figures.axes import few_ticks, legend, percent_ticks
+from evenhand.report.figures.labels import LONGEST, Label, around, place
+from evenhand.report.numbers import is_known
+
+Split = Literal["selection", "held_out"]  # validation pairs, where entries are chosen; test pairs, where they are judged
+XY = tuple[float, float]
+Limits = tuple[float, float]
+Key = tuple[str, dict[str, Any]]  # a label of the legend, and how it is drawn
+DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
+LOOKS: tuple[tuple[Split, str, str, Any], ...] = (("selection", ORANGE, PAPER, DASHED), ("held_out", BLUE, BLUE, "-"))
+TITLES: dict[Split, str] = {"selection": "validation pairs: chosen here", "held_out": "test pairs: reported here"}
+MOST_NAMED = 14  # entries whose front is named; of more, only the reference, the choice and the knee
+MOST_CROSSES = 16  # entries that all have their intervals drawn; of more, only those of the front
+EDGE = 62  # pixels left of the axes
+
+
+@dataclass(frozen=True)
+class Place:
+    """An entry on two axes, (x, y) in both splits. is_best: on the front of validation pairs."""
+
+    name: str
+    selection: tuple[Estimate, Estimate]
+    held_out: tuple[Estimate, Estimate]
+    is_best: bool
+    is_best_held_out: bool = False
+    is_reference: bool = False
+    is_chosen: bool = False
+    is_knee: bool = False
+
+    def at(self, split: Split) -> tuple[Estimate, Estimate]:
+        return self.selection if split == "selection" else self.held_out
+
+    def xy(self, split: Split) -> XY:
+        x, y = self.at(split)
+        return 100 * x.value, 100 * y.value
+
+    @property
+    def is_special(self) -> bool:
+        return self.is_reference or self.is_chosen or self.is_knee
+
+    @property
+    def marker(self) -> str:
+        return "D" if self.is_chosen else "s" if self.is_reference else "o"
+
+    @property
+    def colour(self) -> str:
+        return ORANGE if self.is_chosen else INK if self.is_reference else BLUE if self.is_best else GREY
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One kind of decision of a constraint. lines: names of entries in the order of gamma; gamma: the violation accepted; noise: the violation
+    that noise alone would show on validation and on test pairs, nan where nobody knows.
+    """
+
+    title: str
+    places: Sequence[Place]
+    lines: Sequence[Sequence[str]]
+    gamma: float
+    noise: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Dot:
+    at: XY
+    size: float
+    look: dict[str, Any]
+
+
+@dataclass
+class _Pane:
+    title: str
+    x: Limits
+    y: Limits
+    dots: list[_Dot] = field(default_factory=list)
+    strokes: list[tuple[Sequence[XY], dict[str, Any]]] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)  # in per cent
+    won: Sequence[XY] = ()  # outline of a shaded area
+
+    def dot(self, p: Place, at: XY, colour: str, face: str, smaller: float = 0.0) -> None:
+        stands_out, size = p.is_best or p.is_special, (7.5 if p.is_best or p.is_special else 5.0) - smaller
+        look = {"marker": p.marker, "color": colour, "markerfacecolor": face, "markersize": size, "markeredgewidth": 1.6}
+        self.dots.append(_Dot(at, size, look | {"alpha": 1.0 if stands_out else 0.6, "zorder": 3 + 2 * p.is_special + p.is_best}))
+
+    def line(self, path: Sequence[XY], colour: str, width: float = 1.3, style: Any = "-", alpha: float = 1.0) -> None:
+        if path and all(is_known(v) for at in path for v in at):
+            self.strokes.append((path, {"color": colour, "linewidth": width, "linestyle": style, "alpha": alpha, "zorder": 2}))
+
+    def cross(self, p: Place, split: Split, colour: str, n: int) -> None:
+        (x, y), (across, up), stands_out = p.xy(split), p.at(split), p.is_best or p.is_special
+        flat, upright = (across, self.x, lambda v: (100 * v, y)), (up, self.y, lambda v: (x, 100 * v))
+        for e, (low, high), at in (flat, upright):  # what is wider than the figure says nothing in it
+            if (stands_out or n <= MOST_CROSSES) and not (100 * e.low < low and 100 * e.high > high):
+                self.line([at(e.low), at(e.high)], colour, 0.9, alpha=0.7 if stands_out else 0.3)
+
+    def name(self, places: Sequence[Place], split: Split, colour: Callable[[Place], str]) -> None:
+        """Labels in the order of what matters; of many entries of the special ones alone."""
+        for p in sorted(places, key=lambda p: (not p.is_chosen, not p.is_special, not p.is_best)):
+            if p.is_special or len(places) <= MOST_NAMED:
+                self.labels.append(Label(p.xy(split), p.name, colour(p), p.is_chosen))
+
+
+def frontier(places: Sequence[Place], axis_names: tuple[str, str], is_plane: bool, width: int) -> str:
+    """Left hollow on validation pairs, right filled on test pairs, on one scale. is_plane: the axes are all the groups there are, so that the
+    front is a staircase and the area won can be shaded.
+    """
+    reference, panes, hopes = next(p for p in places if p.is_reference), [], promised(places)
+    for split, (x, y) in windows(places).items():
+        pane = _Pane(TITLES[split], x, y)
+        if is_plane:
+            _staircase(pane, places, split, reference.xy(split))
+        for p in places:
+            pane.cross(p, split, p.colour, len(places))
+            if split == "held_out" and p.name in hopes:
+                pane.line((hopes[p.name], p.xy(split)), p.colour, 1.0)
+                pane.dot(p, hopes[p.name], p.colour, PAPER, 2)
+            pane.dot(p, p.xy(split), p.colour, PAPER if split == "selection" else p.colour)
+        pane.name(places, split, lambda p: p.colour if p.is_best or p.is_special else MUTED)
+        panes.append(pane)
+    key = [
+        _key("reference", "s", INK),
+        _key("chosen", "D", ORANGE),
+        _key("on the front of validation", "o", BLUE),
+        _key("behind it", "o", GREY),
+    ]
+    area: Key = ("area won", {"color": BAND, "linewidth": 8, "solid_capstyle": "butt"})
+    return _scatter("frontier", panes, axis_names, [*key, area] if any(p.won for p in panes) else key, width)
+
+
+def tradeoff(name: str, bound: Bound, width: int) -> str:
+    """Accuracy of all users over the violation: hollow and dashed on validation pairs, filled and solid on test pairs."""
+    pane, by_name = _Pane(bound.title, *window(bound)), {p.name: p for p in bound.places}
+    test: Key = ("test pairs", {"color": BLUE, "marker": "o", "linestyle": "none", "markersize": 7})
+    key = [_key("reference", "s", MUTED), _key("chosen for the constraint", "D", MUTED), _key("validation pairs", "o", ORANGE), test]
+    walls = (
+        ("accepted", bound.gamma, INK, "-"),
+        ("noise alone", bound.noise[0], ORANGE, DOTTED),
+        ("noise alone, test", bound.noise[1], BLUE, DOTTED),
+    )
+    for label, x, colour, dash in walls:
+        if is_known(x) and pane.x[0] <= 100 * x <= pane.x[1]:
+            pane.line(((100 * x, pane.y[0]), (100 * x, pane.y[1])), colour, style=dash)
+            key.append((label, {"color": colour, "linewidth": 1.3, "linestyle": dash}))
+    for split, colour, face, style in LOOKS:
+        for line in bound.lines:
+            pane.line([by_name[n].xy(split) for n in line if n in by_name], colour, 1.6, style)
+        for p in bound.places:
+            pane.cross(p, split, colour, len(bound.places))
+            pane.dot(p, p.xy(split), colour, face)
+    for p in () if bound.lines else bound.places:
+        pane.line((p.xy("selection"), p.xy("held_out")), MUTED, 0.8, alpha=0.6)
+    pane.name(bound.places, "held_out", lambda p: INK if p.is_special else MUTED)
+    return _scatter(name, [pane], ("violation, points", "accuracy, all users"), key, width, "")
+
+
+def window(bound: Bound) -> tuple[Limits, Limits]:
+    """Limits of violation and accuracy: entries of both splits that are special or not dominated and what is near, lines too."""
+    twice = [*bound.places, *bound.places]
+    (low, high), y = (_near(twice, [p.xy(split)[axis] for split, *_ in LOOKS for p in bound.places], []) for axis in (0, 1))
+    reach, pad = 0.6 * (high - low), 0.06 * (high - low)
+    near = [100 * v for v in (bound.gamma, *bound.noise) if is_known(v) and low - reach <= 100 * v <= high + reach]
+    return (max(min([low, *(v - pad for v in near)]), -pad), max([high, *(v + pad for v in near)])), y
+
+
+def outside(bound: Bound) -> list[str]:
+    """Entries, and the violation accepted, that lie beyond the figure of a trade-off."""
+    x, y = window(bound)
+    return [
+        *_beyond(bound.places, x, y),
+        *([] if x[0] <= 100 * bound.gamma <= x[1] else [f"what is accepted, {100 * bound.gamma:g} points"]),
+    ]
+
+
+def _beyond(places: Sequence[Place], x: Limits, y: Limits) -> list[str]:
+    return [p.name for p in places if not (x[0] <= p.xy("held_out")[0] <= x[1] and y[0] <= p.xy("held_out")[1] <= y[1])]
+
+
+def far(places: Sequence[Place]) -> list[str]:
+    """Entries that lie beyond the frontier's figure on test pairs."""
+    return _beyond(places, *windows(places)["held_out"])
+
+
+def promised(places: Sequence[Place]) -> dict[str, XY]:
+    """Where entries of the front would stand on test pairs if they kept there what they won over the reference on validation pairs."""
+    base = next(p for p in places if p.is_reference)
+    (x, y), (c, d) = base.xy("held_out"), base.xy("selection")
+    some = [p for p in places if (p.is_best or p.is_chosen) and not p.is_reference]
+    return {p.name: (x + p.xy("selection")[0] - c, y + p.xy("selection")[1] - d) for p in some}
+
+
+def windows(places: Sequence[Place]) -> dict[Split, tuple[Limits, Limits]]:
+    """Limits of both panes: what matters, what validation promised, and all that lies near; the same number of points to the pixel in both."""
+    hopes = list(promised(places).values())
+    found = {
+        split: [_near(places, [p.xy(split)[axis] for p in places], [h[axis] for h in hopes if split == "held_out"]) for axis in (0, 1)]
+        for split in TITLES
+    }
+    halves = [max(high - low for low, high in (f[axis] for f in found.values())) / 2 for axis in (0, 1)]
+    x, y = ({s: (sum(f[axis]) / 2 - halves[axis], sum(f[axis]) / 2 + halves[axis]) for s, f in found.items()} for axis in (0, 1))
+    return {split: (x[split], y[split]) for split in TITLES}
+
+
+def _near(places: Sequence[Place], values: Sequence[float], more: Sequence[float]) -> Limits:
+    core = [*(v for p, v in zip(places, values) if p.is_best or p.is_special or p.is_best_held_out), *more] or list(values)
+    reach = 1.2 * max(max(core) - min(core), 2.0)
+    kept = [*more, *(v for v in values if min(core) - reach <= v <= max(core) + reach)]
+    pad = max(0.16 * (max(kept) - min(kept)), 0.6)
+    return min(kept) - pad, max(kept) + pad
+
+
+def _staircase(pane: _Pane, places: Sequence[Place], split: Split, base: XY) -> None:
+    """The non-dominated set, joined by steps, and the area it wins over the reference. On test pairs: of what validation picked."""
+    picked = envelope([p.xy(split) for p in places if p.is_best])
+    won = envelope([(x, y) for x, y in picked if x > base[0] and y > base[1]])
+    if sum((x - x0) * (y - base[1]) for (x0, _), (x, y) in zip([base, *won], won)) >= 0.05:  # what the title rounds to 0.0 is not shaded
+        pane.won = [base, (base[0], won[0][1]), *steps(won), (won[-1][0], base[1])]
+    own = envelope([p.xy(split) for p in places if p.is_best_held_out]) if split == "held_out" else picked
+    for front, colour, width, style in ((picked, BLUE, 1.4, "-"), (own if own != picked else [], MUTED, 1.1, DOTTED)):
+        if front:
+            pane.line([(pane.x[0], front[0][1]), *steps(front), (front[-1][0], pane.y[0])], colour, width, style)
+
+
+def envelope(points: Iterable[XY]) -> list[XY]:
+    """The points that no other exceeds in both, from left to right."""
+    out: list[XY] = []
+    for x, y in sorted(points, key=lambda p: (-p[0], -p[1])):
+        if not out or y > out[-1][1]:
+            out.append((x, y))
+    return out[::-1]
+
+
+def steps(points: Sequence[XY]) -> list[XY]:
+    """Corners of the boundary of what the points dominate."""
+    return [points[0], *(corner for a, b in zip(points, points[1:]) for corner in ((a[0], b[1]), b))]  # noqa: RUF007
+
+
+def _key(label: str, marker: str, colour: str) -> Key:
+    return label, {
+        "color": colour,
+        "marker": marker,
+        "markerfacecolor": PAPER,
+        "markeredgewidth": 1.5,
+        "linestyle": "none",
+        "markersize": 7,
+    }
+
+
+def _scatter(name: str, panes: Sequence[_Pane], axis_names: tuple[str, str], key: Sequence[Key], width: int, unit: str = " %") -> str:
+    """Panes side by side on a page, one above the other on a telephone."""
+    is_narrow = width < 500
+    side, head = (236, 40 + 18 * ((len(key) + 1) // 2)) if is_narrow else (330, 62)
+
+    def paint(canvas: Canvas) -> None:
+        each = canvas.width - EDGE - 12 if is_narrow else canvas.width / len(panes) - EDGE - 8
+        for i, pane in enumerate(panes):
+            left, top = (EDGE, head + i * (side + 72)) if is_narrow else (EDGE + i * (each + EDGE + 8), head)
+            axes = canvas.axes(left, canvas.width - left - each, top, canvas.height - top - side)
+            axes.text(0, 1.02, pane.title, transform=axes.transAxes, va="bottom", color=INK, fontsize=11.5)
+            axes.set(xlim=pane.x, ylim=pane.y)
+            if pane.won:
+                axes.fill(*zip(*pane.won), facecolor=BAND, linewidth=0, zorder=0.5)
+            for path, look in pane.strokes:
+                axes.plot(*zip(*path), **look)
+            for d in pane.dots:
+                axes.plot(*([v] for v in d.at), **d.look)
+            _labels(canvas, axes, pane, (each, side))
+            few_ticks(axes.xaxis, canvas, 5, unit)
+            percent_ticks(axes.yaxis, canvas, 5)
+            axes.set_xlabel(canvas.token(axis_names[0], 34))
+            axes.set_ylabel(canvas.token(axis_names[1], 34))
+            for label, look in key if i == 0 else ():
+                axes.plot([], [], label=label, **look)
+            if i == 0:
+                legend(canvas, axes)
+
+    return draw(name, width, head + len(panes) * (side + 72) - 26 if is_narrow else head + side + 46, paint)
+
+
+def _labels(canvas: Canvas, axes: Any, pane: _Pane, size: XY) -> None:
+    def pixel(at: XY) -> XY:
+        return size[0] * (at[0] - pane.x[0]) / (pane.x[1] - pane.x[0]), size[1] * (at[1] - pane.y[0]) / (pane.y[1] - pane.y[0])
+
+    marks, paths = [around(pixel(d.at), 1 + d.size / 2) for d in pane.dots], [list(map(pixel, path)) for path, _ in pane.strokes]
+    for p in place([replace(x, at=pixel(x.at)) for x in pane.labels], marks, paths, size):
+        x = {"left": p.box[0], "right": p.box[2], "center": (p.box[0] + p.box[2]) / 2}[p.side]
+        look = {"color": p.label.colour, "ha": p.side, "fontweight": "bold" if p.label.is_bold else "normal", "fontsize": 10, "zorder": 8}
+        axes.text(x / size[0], (p.box[1] + 2) / size[1], canvas.token(p.label.text, LONGEST + 12), transform=axes.transAxes, **look)
+        if p.pointer:
+            axes.plot(*zip(*((x / size[0], y / size[1]) for x, y in p.pointer)), color=MUTED, linewidth=0.6, transform=axes.transAxes)
