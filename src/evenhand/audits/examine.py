@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from evenhand.audits.agreement import agreement
 from evenhand.audits.bootstrap import RESAMPLED_USERS, basic_interval, holding, resampled_means, resampled_sums
 from evenhand.audits.confounds import confounds, group_counts
-from evenhand.audits.findings import GroupFinding, ModelFindings, NullFinding, SupportCurve
+from evenhand.audits.findings import GroupFinding, MetricFinding, ModelFindings, NullFinding, SupportCurve
 from evenhand.audits.intervals import (
     BOOTSTRAP_ABOVE,
     BOOTSTRAP_UP_TO,
@@ -50,13 +50,10 @@ class Measured:
     of_user: np.ndarray
     draws: dict[int, np.ndarray]
 
-    def bounded(self) -> bool:
-        return bool(np.isfinite(self.metric.high - self.metric.low))
-
     def single(self, cell: int) -> tuple[Contrast, np.ndarray]:
         row = np.zeros((1, len(self.means.users)))
         row[0, cell] = 1.0
-        return contrast(self.means, row, self.bounded()), row
+        return contrast(self.means, row, self.metric.bounded), row
 
     def estimate(self, cell: int, group: str) -> Estimate:
         """Value and 95 % interval of one cell: bootstrap by user for 51 to 20,000 users, else Student's t; two-way t where prompts
@@ -82,9 +79,10 @@ def examine_model(
     min_users: int = MIN_USERS,
     min_pairs: int = MIN_PAIRS,
     exclusions: Exclusions | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> ModelFindings:
     """Everything panels 1 to 6 show. support float64[users] (nan = unknown), numbered as Groups.of_user; exclusions fill the `dropped`
-    column.
+    column. metrics: all of METRICS, and perhaps more.
 
     A group under min_users or min_pairs is shown, but bears no verdict and takes no part in gap and null while two other groups are
     large enough.
@@ -96,11 +94,12 @@ def examine_model(
     strict = outcomes.strict()
     sample = arrange(strict, groups)
     rng = np.random.default_rng([seed, 10110])
-    measured = measure(sample, strict.margin, resamples, rng)
+    measured = measure(sample, strict.margin, resamples, rng, metrics)
     accuracy = measured["accuracy"]
     excluded = [
         exclusion(int(u), int(p), min_users, min_pairs) for u, p in zip(accuracy.means.users[:-1], accuracy.means.pairs[:-1], strict=True)
     ]
+    cells = compared(accuracy.means.users, excluded)
     right, of_pair = sample.right(accuracy.of_user), correct(strict.margin)
     independent = independent_pairs(sample, of_pair)
     return ModelFindings(
@@ -108,7 +107,7 @@ def examine_model(
         split=outcomes.split,
         overall=accuracy.estimate(len(groups), "all"),
         groups=_group_findings(strict, groups, sample, measured, excluded, resamples, rng),
-        gap=group_gap(accuracy.means, groups, compared(accuracy.means.users, excluded), seed, accuracy.draws),
+        gap=group_gap(accuracy.means, groups, cells, seed, accuracy.draws),
         support=_support(
             strict,
             sample,
@@ -121,24 +120,34 @@ def examine_model(
             resamples,
             seed,
         ),
-        null=_null(sample, accuracy, compared(accuracy.means.users, excluded), resamples, seed),
+        null=_null(sample, accuracy, cells, resamples, seed),
         spread=spread_of_users(right, sample.pairs, seed, independent),
         confounds=confounds(strict),
         counts=group_counts(outcomes, groups, exclusions),
+        metrics=tuple(_metric(m, groups, cells, seed) for m in measured.values()),
     )
 
 
-def measure(sample: Sample, margin: np.ndarray, resamples: int, rng: np.random.Generator) -> dict[str, Measured]:
-    """Every metric of METRICS over all cells; the resamples of users are common to them."""
+def _metric(found: Measured, groups: Groups, cells: list[int], seed: int) -> MetricFinding:
+    by_group = tuple(found.estimate(g, name) for g, name in enumerate(groups.names))
+    shown = (found.means.users[cells] >= SMALLEST_CELL).all()
+    gap = group_gap(found.means, groups, cells, seed, found.draws, found.metric, found.name) if shown else None
+    return MetricFinding(found.name, found.metric.formula, found.estimate(len(groups), "all"), by_group, gap)
+
+
+def measure(
+    sample: Sample, margin: np.ndarray, resamples: int, rng: np.random.Generator, metrics: Mapping[str, Metric] = METRICS
+) -> dict[str, Measured]:
+    """Every metric over all cells; the resamples of users are common to them."""
     found, of_user = {}, []
-    for name, metric in METRICS.items():
-        value = metric.of_pair(margin)
+    for name, metric in metrics.items():
+        value = metric.values(name, margin)
         found[name] = means(sample, [value])
         of_user.append(sample.user_means(value))
     draws = _resampled_cells(sample, np.stack(of_user, axis=1), resamples, rng)
     return {
-        name: Measured(METRICS[name], name, found[name], of_user[c], {cell: d[:, c] for cell, d in draws.items() if np.ptp(d[:, c]) > 0})
-        for c, name in enumerate(METRICS)
+        name: Measured(metric, name, found[name], of_user[c], {cell: d[:, c] for cell, d in draws.items() if np.ptp(d[:, c]) > 0})
+        for c, (name, metric) in enumerate(metrics.items())
     }
 
 
@@ -174,24 +183,33 @@ def _of_size(users: np.ndarray, least: int) -> list[int]:
     return [g for g, n in enumerate(users[:-1]) if n >= least]
 
 
-def group_gap(found: Means, groups: Groups, cells: list[int], seed: int, draws: dict[int, np.ndarray] | None = None) -> Estimate | None:
+def group_gap(
+    found: Means,
+    groups: Groups,
+    cells: list[int],
+    seed: int,
+    draws: dict[int, np.ndarray] | None = None,
+    metric: Metric = METRICS["accuracy"],
+    name: str = "accuracy",
+) -> Estimate | None:
     """Two groups: the larger minus the smaller, or majority minus minority where named so (signed). More: best minus worst, with
     simultaneous bounds.
     """
     if len(cells) < 2:
         return None
+    widest, title = metric.high - metric.low, f"{name} gap"
     if len(cells) > 2:
-        spans = contrast(found, range_rows(cells, found.value.size))
-        value, low, high = range_bounds(spans, simultaneous_alpha(spans.correlation, seed), not is_pairwise(cells))
+        spans = contrast(found, range_rows(cells, found.value.size), metric.bounded)
+        value, low, high = range_bounds(spans, simultaneous_alpha(spans.correlation, seed), not is_pairwise(cells), widest)
         order = sorted(cells, key=lambda g: found.value[0, g])
         users, pairs = int(found.users[cells].sum()), int(found.pairs[cells].sum())
-        return Estimate(
-            value, low, high, users, pairs, "accuracy gap", f"{groups.names[order[-1]]} minus {groups.names[order[0]]} (best minus worst)"
-        )
+        ends = "best minus worst" if name == "accuracy" else "highest minus lowest"
+        return Estimate(value, low, high, users, pairs, title, f"{groups.names[order[-1]]} minus {groups.names[order[0]]} ({ends})")
     first, second = ordered(groups, found.users, cells)
     row = np.zeros((1, found.value.size))
     row[0, first], row[0, second] = 1.0, -1.0
-    gap = estimate(contrast(found, row), 0, "accuracy gap", f"{groups.names[first]} minus {groups.names[second]}", -1.0, 1.0)
+    signed = contrast(found, row, metric.bounded)
+    gap = estimate(signed, 0, title, f"{groups.names[first]} minus {groups.names[second]}", -widest, widest)
     if draws and first in draws and second in draws:
         spread = holding(gap.value, draws[first] - draws[second])
         gap = replace(gap, low=spread[0], high=spread[1])

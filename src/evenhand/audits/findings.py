@@ -78,6 +78,17 @@ class GroupFinding:
 
 
 @dataclass(frozen=True)
+class MetricFinding:
+    """One metric of `metrics.METRICS`, or one brought along, wherever a model is examined: of all users, of each group, and between groups."""
+
+    name: str
+    formula: str
+    overall: Estimate  # of all users
+    groups: tuple[Estimate, ...]  # in the order of the groups beside it
+    gap: Estimate | None  # two groups: as the accuracy gap; more: highest minus lowest; None with fewer than two that may be shown
+
+
+@dataclass(frozen=True)
 class NullFinding:
     """Panel 4: a spread statistic against its distribution if all groups were equal (users permuted over groups)."""
 
@@ -277,6 +288,7 @@ class ModelFindings:
     spread: UserSpread | None
     confounds: tuple[Confound, ...]
     counts: tuple[GroupCounts, ...]
+    metrics: tuple[MetricFinding, ...] = ()  # every metric, in the order of METRICS; accuracy is among them
 
 
 @dataclass(frozen=True)
@@ -301,6 +313,7 @@ class FairnessReport:
     deals: OverDeals | None = None  # what several deals of the data say of the method; all else is about the first deal's model
     flaw: str = ""  # why no verdict may rest on these scores; said before everything else
     kept: str = ""  # where validation chose between models: which, among what, and why
+    note: str = ""  # what the reader is to know, in the words of whoever asked for the report
 
     @property
     def judged(self) -> tuple[Requirement, ...]:

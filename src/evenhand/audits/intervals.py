@@ -165,8 +165,8 @@ def range_rows(cells: Sequence[int], size: int) -> np.ndarray:
     return pairwise(cells, size) if is_pairwise(cells) else np.eye(size)[list(cells)]
 
 
-def range_bounds(c: Contrast, alpha: float, of_means: bool = False) -> tuple[float, float, float]:
-    """Best minus worst, with bounds that hold although best and worst were picked by the data.
+def range_bounds(c: Contrast, alpha: float, of_means: bool = False, widest: float = 1.0) -> tuple[float, float, float]:
+    """Best minus worst, in [0, widest], with bounds that hold although best and worst were picked by the data.
 
     c: all differences. With their intervals holding at once, the true range is at least the largest lower bound of |difference| and at
     most the largest upper one. of_means, c: the means themselves. The range is then at least the highest lower bound minus the lowest
@@ -179,7 +179,7 @@ def range_bounds(c: Contrast, alpha: float, of_means: bool = False) -> tuple[flo
     else:
         size = np.abs(c.value)
         value, least, most = size.max(), (size - half).max(), (size + half).max()
-    return float(value), float(np.clip(least, 0.0, 1.0)), float(np.clip(most, 0.0, 1.0))
+    return float(value), float(np.clip(least, 0.0, widest)), float(np.clip(most, 0.0, widest))
 
 
 def estimate(c: Contrast, row: int, metric: str, group: str, low: float, high: float) -> Estimate:

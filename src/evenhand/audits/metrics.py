@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evenhand.core import EvenhandError
+
 TIE = 1e-6  # |margin| below this is a numerical tie: counts half
 ECE_BINS = 5  # of the confidence in [.5, 1]: the upper half of 10 equal-width bins of sigma(margin)
 
@@ -30,12 +32,28 @@ def mean_margin(margin: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of pairs: its function, the range its mean can take, and its formula for the report."""
+    """A metric of pairs: its function of margins float64[n] → float64[n], the range its mean can take, and its formula for the report."""
 
     of_pair: Callable[[np.ndarray], np.ndarray]
     low: float
     high: float
     formula: str
+
+    @property
+    def bounded(self) -> bool:
+        """Whether values lie in an interval of length 1: what users who all agree leave unknown has a limit then (see `intervals.contrast`)."""
+        return bool(self.high - self.low <= 1.0)
+
+    def values(self, name: str, margin: np.ndarray) -> np.ndarray:
+        """One finite value a pair, float64[n]; EvenhandError where the function gives anything else, or leaves its range."""
+        out = np.asarray(self.of_pair(margin), np.float64)
+        if out.shape != margin.shape or not np.isfinite(out).all() or (out.size and not self.low <= out.min() <= out.max() <= self.high):
+            found = f"shape {out.shape}" if out.shape != margin.shape else f"values from {out.min():g} to {out.max():g}"
+            raise EvenhandError(
+                f"Metric {name} gives {found}. Expected: one finite value from {self.low:g} to {self.high:g} for each of {len(margin)} margins. "
+                "To do: correct its function, or its range."
+            )
+        return out
 
 
 METRICS = {

@@ -15,7 +15,7 @@ holds for this deal.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -23,11 +23,12 @@ from scipy.special import stdtrit
 from scipy.stats import rankdata
 
 from evenhand.audits.bootstrap import RESAMPLED_USERS, holding
+from evenhand.audits.findings import MetricFinding
 from evenhand.audits.intervals import LEVEL, simultaneous_alpha
-from evenhand.audits.metrics import USER_METRICS
+from evenhand.audits.metrics import USER_METRICS, Metric
 from evenhand.audits.results import Front, Pairwise, Unfairness
 from evenhand.audits.twoway import covariance, numbered, share_units
-from evenhand.core import Estimate
+from evenhand.core import SMALLEST_CELL, Estimate
 
 DRAWS_AT_ONCE = 300  # contrasts whose joint law is simulated; more are bounded by Sidak (see intervals.MOST_CONTRASTS)
 
@@ -82,6 +83,8 @@ class Levels:
     units: np.ndarray
     pairs: np.ndarray
     deals: int
+    low: float = 0.0  # the range of the metric whose means these are
+    high: float = 1.0
 
     @property
     def users(self) -> np.ndarray:
@@ -135,7 +138,7 @@ class Levels:
             return Estimate(np.nan, np.nan, np.nan, 0, 0, metric, group)
         value = float(coefficients @ self.value[:, cell])
         half = float(stdtrit(df, 1 - alpha / 2) * np.sqrt(variance)) if n > 1 else np.inf
-        low, high = (0.0, 1.0) if coefficients.min() >= 0 else (-1.0, 1.0)
+        low, high = (self.low, self.high) if coefficients.min() >= 0 else (self.low - self.high, self.high - self.low)
         return Estimate(value, max(low, value - half), min(high, value + half), n, int(self.pairs[cell]), metric, group)
 
 
@@ -312,6 +315,24 @@ def unfairness(board: Board, found: Levels, reference: int, *, resamples: int, s
                 rows.append(Unfairness(metric, value, difference))
         out[name] = tuple(rows)
     return out
+
+
+def metric_findings(boards: Mapping[str, Board], metrics: Mapping[str, Metric]) -> dict[str, tuple[MetricFinding, ...]]:
+    """Every metric of every entry, by entry. boards: of each metric, with its means in the place of accuracies. gap: of two groups alone."""
+    out: dict[str, list[MetricFinding]] = {}
+    for metric, board in boards.items():
+        about = metrics[metric]
+        found = replace(levels(board), low=about.low, high=about.high)
+        for e, name in enumerate(board.names):
+            own = np.eye(len(board.names))[e]
+            *groups, overall = (found.estimate(own, c, metric, group) for c, group in enumerate((*board.groups, "all")))
+            gap = (
+                replace(_gap(board, found, e, e).value, metric=f"{metric} gap")
+                if len(groups) == 2 and (found.users[:2] >= SMALLEST_CELL).all()
+                else None
+            )
+            out.setdefault(name, []).append(MetricFinding(metric, about.formula, overall, tuple(groups), gap))
+    return {name: tuple(rows) for name, rows in out.items()}
 
 
 def correlation(accuracy: np.ndarray, support: np.ndarray) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from evenhand.audits.findings import MetricFinding
 from evenhand.core import Estimate, Exclusions
 
 
@@ -77,6 +78,7 @@ class Result:
     unfairness: tuple[Unfairness, ...] = ()
     violations: tuple[Violated, ...] = ()  # empty where the data has no events
     cost: Estimate | None = None  # accuracy of all users on test pairs minus the reference's, where there are events
+    metrics: tuple[MetricFinding, ...] = ()  # every metric on test pairs, in the order of METRICS; groups follow Comparison.groups
 
 
 @dataclass(frozen=True)
@@ -157,3 +159,4 @@ class Comparison:
     events: tuple[EventCount, ...] = ()  # what constraints compare, where the data says so
     events_rule: str = ""  # how events came about and how pairs are oriented, a sentence
     constraint_fronts: tuple[ConstraintFront, ...] = ()  # one a notion and decision
+    note: str = ""  # what the reader is to know, in the words of whoever asked for the report

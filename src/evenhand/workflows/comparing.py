@@ -12,7 +12,8 @@ import numpy as np
 
 from evenhand.audits.frontier import RateBoard, cells, constraint_front, counted, noise, violated
 from evenhand.audits.intervals import MOST_CONTRASTS, mean_of_users
-from evenhand.audits.ranking import Board, Judged, Levels, front, levels, over_seeds, pairwise, unfairness
+from evenhand.audits.metrics import METRICS, Metric
+from evenhand.audits.ranking import Board, Judged, Levels, front, levels, metric_findings, over_seeds, pairwise, unfairness
 from evenhand.audits.rates import DECISIONS, NOTIONS, Notion
 from evenhand.audits.results import Comparison, ConstraintFront, EventCount, Front, Result, Violated
 from evenhand.core import SMALLEST_CELL, Estimate, EvenhandError, PreferenceData
@@ -52,6 +53,8 @@ class Comparing:
     resamples: int = 1000
     command: str = ""
     tolerance: float | None = None  # the violation accepted; None = the entries' own gamma where they share one under 1, else GAMMA
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS)
+    note: str = ""
 
     def results(self, data: PreferenceData, trials: Sequence[Trial | Failure], more: Mapping[str, str]) -> Comparison:
         """The findings. Entries that failed in a seed stand in their row with the reason, and are compared with none."""
@@ -78,6 +81,7 @@ class Comparing:
         ahead = self.reference if self.reference in whole else whole[0]
         uneven = unfairness(boards["test"], seen[1], whole.index(ahead), resamples=self.resamples, seed=seed)
         spread = over_seeds(boards["test"])
+        by_metric = metric_findings({name: board(runs, "test", metric=name) for name in self.metrics}, self.metrics)
         bound = self.bound(runs, whole.index(ahead), seen)
 
         def result(entry: Entry) -> Result:
@@ -105,6 +109,7 @@ class Comparing:
                 unfairness=uneven[entry.name],
                 violations=tuple(records[place] for records in bound.violations),
                 cost=_cost(seen[1], place, whole.index(ahead)) if bound.violations and place != whole.index(ahead) else None,
+                metrics=by_metric[entry.name],
             )
 
         return Comparison(
@@ -130,6 +135,7 @@ class Comparing:
             events=bound.events,
             events_rule=bound.rule,
             constraint_fronts=bound.fronts,
+            note=self.note,
         )
 
     def bound(self, runs: Sequence[Sequence[Trial]], reference: int, seen: tuple[Levels, Levels]) -> Bound:
@@ -224,12 +230,14 @@ def _cost(found: Levels, entry: int, reference: int) -> Estimate:
     return found.estimate(weights, len(found.users) - 1, "difference of accuracy", "all")
 
 
-def board(runs: Sequence[Sequence[Trial]], cell: str, *, unseen: bool | None = None) -> Board:
-    """Trials [entries][seeds] → arrays. unseen: only users who are, or are not, new to training in a seed."""
+def board(runs: Sequence[Sequence[Trial]], cell: str, *, unseen: bool | None = None, metric: str = "accuracy") -> Board:
+    """Trials [entries][seeds] → arrays. unseen: only users who are, or are not, new to training in a seed. metric: whose means stand in the
+    place of accuracies; what users share is known of accuracies alone.
+    """
     first = runs[0]
     groups = tuple(dict.fromkeys(name for t in first for name in t.groups))
     number = [np.array([groups.index(name) for name in t.groups] + [-1]) for t in first]  # the last answers for -1
-    accuracy = np.stack([np.stack([t.arrays[f"{cell}.accuracy"] for t in some]) for some in runs])
+    accuracy = np.stack([np.stack([t.arrays[f"{cell}.{metric}"] for t in some]) for some in runs])
     if unseen is not None:
         accuracy = np.where(np.stack([t.arrays["unseen"].astype(bool) == unseen for t in first]), accuracy, np.nan)
     return Board(
@@ -239,7 +247,7 @@ def board(runs: Sequence[Sequence[Trial]], cell: str, *, unseen: bool | None = N
         np.stack([n[t.arrays["group"]] for n, t in zip(number, first, strict=True)]),
         np.stack([t.arrays["support"].astype(np.float64) for t in first]),
         np.stack([t.arrays[f"{cell}.pairs"] for t in first]),
-        tuple(_judged([some[s] for some in runs], cell) for s in range(len(first))),
+        tuple(_judged([some[s] for some in runs], cell) for s in range(len(first))) if metric == "accuracy" else (),
     )
 
 

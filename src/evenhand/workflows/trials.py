@@ -18,7 +18,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from multiprocessing.connection import Connection
@@ -30,7 +30,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from evenhand.audits.metrics import correct, log_loss
+from evenhand.audits.metrics import METRICS, Metric, log_loss
 from evenhand.audits.rates import DECISIONS, NOTIONS, Notion, matched_gaps, rates
 from evenhand.core import DataError, EvenhandError, Events, Exclusions, Groups, PreferenceData, clip
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal
@@ -51,7 +51,7 @@ from evenhand.workflows.grouping import Grouping
 from evenhand.workflows.prepare import Encoding, Prepared, Progress, prepare
 from evenhand.writing import put
 
-FORMAT = "evenhand trial 2"
+FORMAT = "evenhand trial 3"
 CELLS = {"valid": VALID, "test": TEST}
 
 
@@ -77,7 +77,7 @@ class Trial:
     rule: str  # how groups came about in this seed, a sentence
     split: str  # how pairs were dealt in this seed, a sentence
     exclusions: Exclusions
-    # group, support, unseen; of each cell accuracy, log_loss, calibrated (log-loss), pairs, of each pair pair_user, pair_prompt, pair_chosen,
+    # group, support, unseen; of each cell every metric, calibrated (log-loss), pairs, of each pair pair_user, pair_prompt, pair_chosen,
     # pair_rejected (numbers of texts), pair_share, pair_right, and where there are events those of `_rates`
     arrays: Mapping[str, np.ndarray]
     events: tuple[str, ...] = ()  # groups of pairs that constraints compare
@@ -93,6 +93,7 @@ class Bench:
     grouping: Grouping
     folder: Path
     jobs: int  # processes at once
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS)
 
     def run(
         self, entries: Sequence[Entry], seeds: Sequence[int], progress: Progress, say: Callable[[str], None], *, at_once: int = 1
@@ -155,7 +156,7 @@ class Bench:
             while waiting or running:
                 while waiting and len(running) < self.jobs:
                     part, (note, told) = waiting.pop(0), multiprocessing.Pipe(duplex=False)
-                    work = (ready.on(part[0].method), part, seed, self._files(part, seed), told)
+                    work = (ready.on(part[0].method), part, seed, self._files(part, seed), told, self.metrics)
                     process = multiprocessing.Process(target=_work, args=work, daemon=True)
                     process.start()
                     told.close()
@@ -190,6 +191,7 @@ class Bench:
             "method": describe(entry.method),
             "budget": entry.budget,
             "seed": seed,
+            "metrics": {name: metric.formula for name, metric in self.metrics.items()},
         }
         if self.has_events:
             told["rates"] = sorted(DECISIONS)
@@ -279,7 +281,9 @@ def is_matched(events: Events) -> bool:
     return len(np.unique(twins)) < len(twins)
 
 
-def _work(ready: Prepared, part: Sequence[Entry], seed: int, files: Sequence[Path], note: Connection) -> None:
+def _work(
+    ready: Prepared, part: Sequence[Entry], seed: int, files: Sequence[Path], note: Connection, metrics: Mapping[str, Metric] = METRICS
+) -> None:
     """A process's whole life: train, judge, write one file an entry; or leave a note why not. It ends when its parent does."""
     threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends its children itself
@@ -295,7 +299,7 @@ def _work(ready: Prepared, part: Sequence[Entry], seed: int, files: Sequence[Pat
             found = [(e.method, f, 1) for e, f in zip(part, fitted, strict=True)]
         seconds = (time.perf_counter() - start) / len(part)
         for entry, (method, fitted_one, tries), file in zip(part, found, files, strict=True):
-            _write(_judged(ready, fitted_one.scorer, entry.name, seed, settings(method), tries, seconds), file)
+            _write(_judged(ready, fitted_one.scorer, entry.name, seed, settings(method), tries, seconds, metrics), file)
     except Exception as error:
         told = str(error) if isinstance(error, EvenhandError) else f"{type(error).__name__}: {error}"
         note.send(" ".join(clip(told, 300).split()) or type(error).__name__)
@@ -319,7 +323,16 @@ def _read_note(note: Connection) -> str:
         note.close()
 
 
-def _judged(ready: Prepared, scorer: Any, entry: str, seed: int, told: Mapping[str, str], tried: int, seconds: float) -> Trial:
+def _judged(
+    ready: Prepared,
+    scorer: Any,
+    entry: str,
+    seed: int,
+    told: Mapping[str, str],
+    tried: int,
+    seconds: float,
+    metrics: Mapping[str, Metric] = METRICS,
+) -> Trial:
     split: Split = ready.split
     users = len(ready.data.users)
     arrays: dict[str, np.ndarray] = {
@@ -345,7 +358,9 @@ def _judged(ready: Prepared, scorer: Any, entry: str, seed: int, told: Mapping[s
         total = np.bincount(user, weight, users)
         own = calibration.apply(margin, torch.where(torch.from_numpy(split.unseen)[pairs.user], -1, pairs.user))
         arrays[f"{cell}.pairs"] = np.bincount(user, minlength=users).astype(np.int32)
-        of_pair = {"accuracy": correct(margin.numpy()), "log_loss": log_loss(margin.numpy()), "calibrated": log_loss(own.numpy())}
+        of_pair = {name: metric.values(name, margin.double().numpy()) for name, metric in metrics.items()} | {
+            "calibrated": log_loss(own.numpy())
+        }
         for name, column in (("prompt", ready.data.prompt), ("chosen", ready.data.chosen), ("rejected", ready.data.rejected)):
             arrays[f"{cell}.pair_{name}"] = column[judged].astype(np.int32)
         arrays[f"{cell}.pair_user"] = user.astype(np.int32)
