@@ -40,7 +40,7 @@ def _table(table: Table, most: int) -> Iterator[str]:
     for cells in table.rows[:most]:
         yield "| " + " | ".join(text(table.columns[i].line(cells[i]), 80) for i in places) + " |"
     if len(table.rows) > most:
-        yield f"\n{len(table.rows) - most} more{f' in {table.file}.csv' if table.file else ''}."
+        yield from ("", f"{len(table.rows) - most} more{f' in {table.file}.csv' if table.file else ''}.")
     yield ""
 
 
@@ -52,7 +52,7 @@ def _requirements(page: Page) -> list[str]:
     for r in rows[:MOST_REQUIREMENTS]:
         estimate = r.value if r.value == NONE else f"{r.value} ({r.interval})"
         lines.append(f"| {SIGN[r.verdict]} {r.verdict} | {text(r.name, 80)} | {estimate} | {r.required} | {r.people} |")
-    more = [f"\n{len(rows) - MOST_REQUIREMENTS} more in requirements.csv."] if len(rows) > MOST_REQUIREMENTS else []
+    more = ["", f"{len(rows) - MOST_REQUIREMENTS} more in requirements.csv."] if len(rows) > MOST_REQUIREMENTS else []
     return [*lines, *more, ""]
 
 
