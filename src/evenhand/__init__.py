@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evenhand.core import DataError, EvenhandError, PreferenceData
     from evenhand.data.load import load
+    from evenhand.report import Report
     from evenhand.report.certificate import CertificateReport
     from evenhand.report.comparison import ComparisonReport
-    from evenhand.report.report import Report
     from evenhand.report.transfer import TransferReport
     from evenhand.serve.reward_model import RewardModel
     from evenhand.workflows.audit import audit
@@ -66,7 +66,7 @@ _HOMES = {
     "Fit": "workflows.fit",
     "Grouping": "workflows.grouping",
     "PreferenceData": "core",
-    "Report": "report.report",
+    "Report": "report",
     "RewardModel": "serve.reward_model",
     "ComparisonReport": "report.comparison",
     "TransferReport": "report.transfer",

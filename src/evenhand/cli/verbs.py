@@ -75,11 +75,11 @@ def audit(
     cache: Cache = None,
 ) -> None:
     """Audit a reward model: a saved one (--model), or any that left its scores in DATA (--scores)."""
-    from evenhand.report.report import FILES, KIND
+    from evenhand.report.audit import AUDIT
     from evenhand.workflows.audit import audit as run
     from evenhand.workflows.grouping import Grouping
 
-    check_place(out, FILES, KIND, reading.bad_rows, assigned)
+    check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows, assigned)
     columns = None if scores is None else [name.strip() for name in scores.split(",")]
     loaded = reading.load(
         data,
@@ -151,13 +151,13 @@ def fit(
     simulated: Simulated = False,
 ) -> None:
     """Train a reward model, judge it on held-out users and prompts, and write model and report."""
-    from evenhand.report.report import FILES, KIND
+    from evenhand.report.audit import AUDIT
     from evenhand.serve.saved import check_replaceable
     from evenhand.workflows.fit import fit as run
     from evenhand.workflows.grouping import Grouping
     from evenhand.workflows.prepare import Encoding
 
-    check_place(out, FILES, KIND, reading.bad_rows, assigned)
+    check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows, assigned)
     check_replaceable(out / "model")
     loaded = reading.load(
         data,

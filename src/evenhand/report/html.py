@@ -25,7 +25,8 @@ def html(page: Page, kind: str, files: Sequence[str] = ()) -> str:
         loader=PackageLoader("evenhand.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     requirements = [
-        {"row": row(r), "bar": bar(r), "sign": SIGN[r.verdict]} for r in sorted(page.requirements, key=lambda r: ORDER[r.verdict])
+        {"row": row(r), "bar": bar(r), "sign": SIGN[r.verdict], "is_answered": page.is_answered(r)}
+        for r in sorted(page.requirements, key=lambda r: ORDER[r.verdict])
     ]
     return environment.get_template("page.html.j2").render(
         page=page, kind=kind, files=", ".join(files), sign={"pass": "✓", "fail": "✕", "insufficient": "?", "neutral": "◆"}[page.tone],

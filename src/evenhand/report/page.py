@@ -176,6 +176,10 @@ class Page:
     rules: str = RULES
     exit_code: int = 0
 
+    def is_answered(self, requirement: Requirement) -> bool:
+        """Whether an answer gives the requirement's reason already, so that no printer has to repeat it."""
+        return bool(requirement.reason) and any(a.text.endswith(requirement.reason) for a in self.answers)
+
     @property
     def hashes(self) -> dict[str, str]:
         """The fingerprints among the facts: they say what exactly the page is about."""

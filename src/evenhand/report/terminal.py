@@ -36,7 +36,7 @@ def lines(page: Page) -> Iterator[RenderableType]:
     yield from (Text(plain(s)) for s in (*page.said, *page.notes) if s)
     yield Text.assemble((plain(page.headline), TONES[page.tone]))
     yield from (Text(plain(str(a))) for a in page.answers)
-    rows = [row(r) for r in sorted(page.requirements, key=lambda r: ORDER[r.verdict])]
+    rows = [row(r) for r in sorted(page.requirements, key=lambda r: ORDER[r.verdict]) if not page.is_answered(r)]
     for r in rows[:MOST_REQUIREMENTS]:
         yield Text.assemble((r.verdict, STYLES[r.verdict]), plain(f"  {r.name}, required {r.required}: {r.reason}"))
     if len(rows) > MOST_REQUIREMENTS:

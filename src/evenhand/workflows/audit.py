@@ -19,7 +19,8 @@ from evenhand.audits.verdicts import TOLERANCE, check_requirements
 from evenhand.core import DataError, EvenhandError, Exclusions, Groups, PreferenceData
 from evenhand.data.splits import DEAL, MIN_PROMPTS, TEST, TRAIN, VALID, Split, deal
 from evenhand.data.support import Support
-from evenhand.report.report import Report
+from evenhand.report import Report
+from evenhand.report.audit import report as report_of
 from evenhand.workflows import assignments
 from evenhand.workflows.assignments import Assignment
 from evenhand.workflows.compared import examined
@@ -252,7 +253,7 @@ def _report(
     found = measured(outcomes)
     if curve is not outcomes:
         found = replace(found, support=measured(curve).support)
-    return Report(
+    return report_of(
         FairnessReport(
             title=f"Audit of {outcomes.model} on {data.source}",
             simulated=asked.simulated,

@@ -20,7 +20,8 @@ from evenhand.data.splits import CELLS, TEST, deal, deal_with
 from evenhand.encode.minilm import MiniLM
 from evenhand.methods.faro import Faro
 from evenhand.methods.penalty import Penalty
-from evenhand.report.report import Report
+from evenhand.report import Report
+from evenhand.report.audit import report as report_of
 from evenhand.serve.reads import what_is_read
 from evenhand.serve.reward_model import RewardModel
 from evenhand.training.loop import Constrained, Fitted
@@ -128,10 +129,10 @@ def fit(
         seeds = range(held_to.seed, held_to.seed + count)
         found, names, groups = in_deals(method, ready, trained.models, seeds, another, progress)
         held_to.assign(data, *groups)
-        report = Report(with_deals(report.findings, found, names, split.unit, held_to))
+        report = report_of(with_deals(report.findings, found, names, split.unit, held_to))
     elif split.unit == "responses" and deals == 1:
         told = undecided(report.findings.requirements, f"leave --deals 1 out, or ask for --deals {DEALS}")
-        report = Report(replace(report.findings, requirements=told))
+        report = report_of(replace(report.findings, requirements=told))
     return Fit(model, report, trained.kept)
 
 
@@ -178,7 +179,7 @@ def _report(
         return compare(outcomes[other], outcomes[name], ready.groups, resamples=asked.resamples, seed=asked.seed)
 
     cells = ((cell, ready.counted(ready.split.scored(number))) for number, cell in enumerate(CELLS))
-    return Report(
+    return report_of(
         FairnessReport(
             title=f"{name} on {ready.data.source}",
             simulated=asked.simulated,

@@ -48,7 +48,7 @@ def few_ticks(axis: Any, canvas: Canvas, most: int = 7, unit: str = "", signed: 
 
     axis.set_major_locator(MaxNLocator(4 if canvas.is_narrow else most, steps=[1, 2, 2.5, 5, 10]))
     if unit or signed:
-        axis.set_major_formatter(lambda v, _: f"{'+' * (signed and v > 0)}{v:g}{unit}".replace("-", "−"))
+        axis.set_major_formatter(lambda v, _: f"{'+' if signed and v > 0 else ''}{v:g}{unit}".replace("-", "−"))
 
 
 def percent_ticks(axis: Any, canvas: Canvas, most: int = 7) -> None:
