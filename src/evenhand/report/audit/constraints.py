@@ -103,10 +103,7 @@ def _costs(found: Sequence[ConstraintFindings]) -> Iterator[Table]:
     """One table a metric: what the pairs of each group paid. Constraints on one fit cost each group the same, which is said once."""
     groups: list[GroupCost] = []
     for c in found:
-        for cost in c.costs:
-            known = [g for g in groups if g.group == cost.group]
-            if not any(g.accuracy == cost.accuracy for g in known):
-                groups.append(cost)
+        groups += [cost for cost in c.costs if not any(g.group == cost.group and g.accuracy == cost.accuracy for g in groups)]
     if not groups:
         return
     for title, of, show, change in COSTS:

@@ -22,6 +22,7 @@ from evenhand.audits.findings import (
 )
 from evenhand.core import SMALLEST_CELL, Estimate, Exclusions
 from evenhand.report.numbers import (
+    NONE,
     capital,
     count,
     evidence,
@@ -385,7 +386,7 @@ def kept_loss(trace: TrainingTrace) -> float | None:
 
 def settings(values: Mapping[str, Any]) -> str:
     """ "alpha 0.1, distil soft"."""
-    return ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
+    return ", ".join(f"{k} {v:g}" if isinstance(v, float) and is_known(v) else f"{k} {v if v == v else NONE}" for k, v in values.items())
 
 
 # --- constraints ---
