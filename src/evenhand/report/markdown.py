@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from evenhand.report.numbers import NONE
 from evenhand.report.page import Page, Table
@@ -12,36 +11,37 @@ from evenhand.report.verdicts import ORDER, row
 MOST_LINES = 40
 SIGN = {"PASS": "✅", "FAIL": "❌", "INSUFFICIENT": "⚪"}
 TONE = {"pass": "✅ ", "fail": "❌ ", "insufficient": "⚪ ", "neutral": ""}
-MOST_REQUIREMENTS = 5
+MOST_ANSWERS, MOST_REQUIREMENTS, MOST_SAID = 6, 5, 8
+AROUND = 5  # lines of a table beside its rows: heading, rule, what is left out, two blank lines
 
 
 def markdown(page: Page) -> str:
-    """Headline, answers, requirements, the brief tables and the command. The CSV files hold whatever was cut."""
+    """Headline, answers and requirements, then the brief tables and further sentences as far as there is room. The CSV files hold all."""
     title = text(page.title or page.headline, 100)
     lines = [f"### {TONE[page.tone]}{text(page.headline, 100) + ': ' if page.title else ''}{title}", ""]
     lines += ["**Users are simulated.**", ""] if page.simulated else []
     lines += [f"**{text(page.warning, 400)}**", ""] if page.warning else []
     lines += [text(page.note, 400), ""] if page.note else []
-    said = [*map(str, page.answers), *page.said]
     end = [f"To reproduce: {code(page.command)}"] if page.command else []
-    lines += [*(f"- {text(s, 900)}" for s in said if s), ""]
-    lines += _requirements(page)
-    for table in page.brief:
-        room = MOST_LINES - len(lines) - len(end) - 5  # heading, rule, what is left out, and a blank line
-        if table.rows and room > 1:
-            lines += list(_table(table, min(table.most, room)))
-    return "\n".join([*lines, *end]).rstrip() + "\n"
+    answers, said = ([f"- {text(str(s), 900)}" for s in some if str(s)] for some in (page.answers[:MOST_ANSWERS], page.said[:MOST_SAID]))
+    requirements, tables = _requirements(page), [t for t in page.brief if t.rows]
+    room = MOST_LINES - len(lines) - len(answers) - 1 - len(requirements) - len(end)
+    first = min(len(tables[0].rows), tables[0].most) + AROUND if tables else 0  # most of the first table goes before sentences
+    said = said[: max(0, room - min(first, room // 2))]
+    lines += [*answers, *said, "", *requirements]
+    for table in tables:
+        room = MOST_LINES - len(lines) - len(end) - AROUND
+        if room > 0:
+            lines += _table(table, min(table.most, room))
+    return "\n".join([*lines[: MOST_LINES - len(end)], *end]).rstrip() + "\n"
 
 
-def _table(table: Table, most: int) -> Iterator[str]:
+def _table(table: Table, most: int) -> list[str]:
     places = table.places
-    yield "| " + " | ".join(text(table.columns[i].name, 60) for i in places) + " |"
-    yield "| " + " | ".join("---" for _ in places) + " |"
-    for cells in table.rows[:most]:
-        yield "| " + " | ".join(text(table.columns[i].line(cells[i]), 80) for i in places) + " |"
-    if len(table.rows) > most:
-        yield from ("", f"{len(table.rows) - most} more{f' in {table.file}.csv' if table.file else ''}.")
-    yield ""
+    head = ["| " + " | ".join(text(table.columns[i].name, 60) for i in places) + " |", "| " + " | ".join("---" for _ in places) + " |"]
+    body = ["| " + " | ".join(text(table.columns[i].line(cells[i]), 80) for i in places) + " |" for cells in table.rows[:most]]
+    left = len(table.rows) - len(body)
+    return [*head, *body, "", *([f"{left} more{f' in {table.file}.csv' if table.file else ''}.", ""] if left else [])]
 
 
 def _requirements(page: Page) -> list[str]:
@@ -52,8 +52,8 @@ def _requirements(page: Page) -> list[str]:
     for r in rows[:MOST_REQUIREMENTS]:
         estimate = r.value if r.value == NONE else f"{r.value} ({r.interval})"
         lines.append(f"| {SIGN[r.verdict]} {r.verdict} | {text(r.name, 80)} | {estimate} | {r.required} | {r.people} |")
-    more = ["", f"{len(rows) - MOST_REQUIREMENTS} more in requirements.csv."] if len(rows) > MOST_REQUIREMENTS else []
-    return [*lines, *more, ""]
+    left = len(rows) - MOST_REQUIREMENTS
+    return [*lines, "", *([f"{left} more in requirements.csv.", ""] if left > 0 else [])]
 
 
 def text(value: str, longest: int = 160) -> str:

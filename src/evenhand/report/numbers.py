@@ -57,7 +57,7 @@ def signed_points(value: float | None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    return f"p = {NONE}" if p is None or not math.isfinite(p) else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return NONE if p is None or not math.isfinite(p) else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def level(estimate: Estimate) -> str:

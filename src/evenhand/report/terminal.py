@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.table import Table as RichTable
@@ -15,13 +17,16 @@ from evenhand.report.publish import may_be_named, one_line
 from evenhand.report.verdicts import ORDER, row
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
 
 MOST_ROWS, MOST_REQUIREMENTS, MOST_GROUPS = 12, 8, 4
-LONGEST_NAME = 60  # characters of a name; a heading is broken into lines before it is cut
+FAR = 10_000  # columns: no terminal is as wide
+LONGEST_NAME = 60  # characters of a name, and of a word; sentences are broken into lines, not cut
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "INSUFFICIENT": "bold yellow"}
 TONES = {"pass": "bold green", "fail": "bold red", "insufficient": "bold yellow", "neutral": "bold"}
-ASCII = str.maketrans({"−": "-", NONE: "-", NB: " ", "“": '"', "”": '"', "’": "'", "²": "^2", "³": "^3", "→": "->"})
+ASCII = str.maketrans(
+    {"−": "-", NONE: "-", NB: " ", "“": '"', "”": '"', "’": "'", "²": "^2", "³": "^3", "→": "->", "·": ",", "≥": ">=", "≤": "<="}
+)
 
 
 def lines(page: Page) -> Iterator[RenderableType]:
@@ -30,42 +35,47 @@ def lines(page: Page) -> Iterator[RenderableType]:
         yield Text(plain(page.warning), style="bold red")
     if page.simulated:
         yield Text("Users are simulated: these figures say nothing about people.")
-    for table in page.brief:
-        if table.rows:
-            yield rich_table(table)
+    yield from (Grid(table) for table in page.brief if table.rows)
     yield from (Text(plain(s)) for s in (*page.said, *page.notes) if s)
     yield Text.assemble((plain(page.headline), TONES[page.tone]))
     yield from (Text(plain(str(a))) for a in page.answers)
-    rows = [row(r) for r in sorted(page.requirements, key=lambda r: ORDER[r.verdict]) if not page.is_answered(r)]
-    for r in rows[:MOST_REQUIREMENTS]:
-        yield Text.assemble((r.verdict, STYLES[r.verdict]), plain(f"  {r.name}, required {r.required}: {r.reason}"))
-    if len(rows) > MOST_REQUIREMENTS:
-        yield Text(f"{len(rows) - MOST_REQUIREMENTS} more requirements are in the report")
+    asked = sorted(page.requirements, key=lambda r: ORDER[r.verdict])
+    for r in map(row, asked[:MOST_REQUIREMENTS]):
+        reason = "" if any(r.reason in a.text for a in page.answers) else f": {r.reason}"
+        yield Text.assemble((r.verdict, STYLES[r.verdict]), plain(f"  {r.name}, required {r.required}{reason}"))
+    if len(asked) > MOST_REQUIREMENTS:
+        yield Text(f"{len(asked) - MOST_REQUIREMENTS} more requirements are in the report")
 
 
-def rich_table(table: Table) -> RichTable:
-    """Names folded, numbers on one line with their intervals in brackets; what is cut is in the CSV files."""
-    out = RichTable(
-        title=plain(table.caption),
-        title_justify="left",
-        title_style="",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-        padding=(0, 1, 0, 0),
-    )
-    for i in table.places:
-        out.add_column(Text(clip(plain(table.columns[i].name))), justify="left" if table.is_text(i) else "right", overflow="fold")
-    for cells in table.rows[:MOST_ROWS]:
-        out.add_row(*(Text(clip(plain(bracketed(*table.columns[i].write(cells[i]))))) for i in table.places))
-    if len(table.rows) > MOST_ROWS:
-        out.add_row(Text(f"{len(table.rows) - MOST_ROWS} more"), *(Text("") for _ in table.places[1:]))
-    return out
+@dataclass(frozen=True)
+class Grid:
+    """A table as wide as the terminal lets it be: intervals stand beside their values, or, where that is too wide, under them."""
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RichTable]:
+        beside = self.rich(" ")
+        yield beside if console.measure(beside, options=options.update(max_width=FAR)).maximum <= options.max_width else self.rich("\n")
+
+    def rich(self, space: str) -> RichTable:
+        """Its first rows; what is cut is in the CSV files. Before an interval stands a `space`."""
+        table, out = self.table, RichTable(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        out.title, out.title_justify, out.title_style = plain(table.caption), "left", ""
+        for i in table.places:
+            side = "left" if table.is_text(i) else "right"
+            out.add_column(Text(clip(plain(table.columns[i].name))), justify=side, overflow="fold")  # type: ignore[arg-type]
+        most = min(MOST_ROWS, table.most)
+        for cells in table.rows[:most]:
+            words = [plain(bracketed(*table.columns[i].write(cells[i]), space)) for i in table.places]
+            out.add_row(Text(clip(words[0])), *(Text(re.sub(r"\S+", lambda m: clip(m[0]), w)) for w in words[1:]))
+        if len(table.rows) > most:
+            out.add_row(Text(f"{len(table.rows) - most} more"), *(Text("") for _ in table.places[1:]))
+        return out
 
 
-def bracketed(text: str, ends: str) -> str:
+def bracketed(text: str, ends: str, space: str = " ") -> str:
     """ "71.2 [69.8, 72.6]", which is narrower than the words of the page."""
-    return f"{text} [{ends.replace(f'{NB}to{NB}', ', ').replace(' to ', ', ')}]" if ends else text
+    return f"{text}{space}[{ends.replace(f'{NB}to{NB}', ', ').replace(' to ', ', ')}]" if ends else text
 
 
 def exclusions(lost: Exclusions, source: str) -> Text:
