@@ -199,7 +199,7 @@ def test_terminal_breaks_sentences_cuts_names_and_sets_intervals_under_values_wh
     assert re.search(r"majority +70\.4 % .*\n +\[67\.1, 73\.7\]", narrow.replace("\u00a0", " "))
     assert max(map(len, narrow.split("1,791")[0].splitlines())) <= 72
     table_alone = replace(page, brief=page.brief[:1])
-    assert len(printed(table_alone, 110).splitlines()) == 18
+    assert len(printed(table_alone, 110).splitlines()) == 17
 
 
 def test_a_page_stays_small_and_quick_whatever_the_data():

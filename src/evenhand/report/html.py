@@ -41,7 +41,7 @@ def html(page: Page, kind: str, files: Sequence[str] = ()) -> str:
             page=page, kind=kind, files=", ".join(files), sign={"pass": "✓", "fail": "✕", "insufficient": "?", "neutral": "◆"}[page.tone],
             answers=[(a.question, finding(a.text)) for a in page.answers], summary=finding(page.summary),
             requirements=[_requirement(r, page) for r in asked[:MOST_REQUIREMENTS]], more_requirements=len(asked[MOST_REQUIREMENTS:]),
-            first=[printer.figure(f, most) for f in page.first], panels=[printer.panel(p, most) for p in page.panels if p.is_shown],
+            hashes=_unsaid(page), first=[printer.figure(f, most) for f in page.first], panels=[printer.panel(p, most) for p in page.panels if p.is_shown],
         )  # fmt: skip
         if len(text.encode()) <= MOST_BYTES:
             break
@@ -64,9 +64,15 @@ def finding(sentence: str) -> Markup:
 
 def _requirement(requirement: Requirement, page: Page) -> dict[str, Any]:
     """The reason is left out where an answer gives it."""
-    reason = "" if any(requirement.reason in a.text for a in page.answers) else requirement.reason
+    reason = "" if page.is_answered(requirement) else requirement.reason
     words = row(requirement)
     return {"row": words, "bar": bar(requirement), "sign": SIGN[words.verdict], "reason": reason, "is_folded": len(reason) > LONG_REASON}
+
+
+def _unsaid(page: Page) -> dict[str, str]:
+    """The fingerprints that no table of the page shows."""
+    cells = {cell for panel in page.panels for t in panel.tables for row in t.rows for cell in row if isinstance(cell, str)}
+    return {name: value for name, value in page.hashes.items() if value not in cells}
 
 
 @dataclass(frozen=True)

@@ -94,11 +94,12 @@ class Table:
         return tuple(i for i, c in enumerate(self.columns) if c.on_page)
 
     def is_text(self, column: int) -> bool:
-        """Whether a column is set left: it holds words, beside cells without a number."""
+        """Whether a column is set left: it holds words, beside cells without a number. Numbers may be written already: "63.8% to 69.0%"."""
         cells = [row[column] for row in self.rows]
-        return column == 0 or (
-            any(isinstance(c, str | Name | bool) for c in cells) and not any(type(c) in (int, float, Estimate) for c in cells)
-        )
+        if column == 0 or any(isinstance(c, Name | bool) for c in cells):
+            return True
+        words = any(isinstance(c, str) and any(map(str.isalpha, c.replace(" to ", ""))) for c in cells)
+        return words and not any(type(c) in (int, float, Estimate) for c in cells)
 
     def is_grey(self, row: int) -> bool:
         """Whether a row has not enough data to say anything."""
@@ -144,7 +145,7 @@ class Answer:
     question: str = ""
 
     def __str__(self) -> str:
-        return f"{self.question} {self.text}" if self.question else self.text
+        return f"{self.question} {self.text}".strip()
 
 
 @dataclass(frozen=True)

@@ -39,12 +39,11 @@ def lines(page: Page) -> Iterator[RenderableType]:
     yield from (Text(plain(s)) for s in (*page.said, *page.notes) if s)
     yield Text.assemble((plain(page.headline), TONES[page.tone]))
     yield from (Text(plain(str(a))) for a in page.answers)
-    asked = sorted(page.requirements, key=lambda r: ORDER[r.verdict])
-    for r in map(row, asked[:MOST_REQUIREMENTS]):
-        reason = "" if any(r.reason in a.text for a in page.answers) else f": {r.reason}"
-        yield Text.assemble((r.verdict, STYLES[r.verdict]), plain(f"  {r.name}, required {r.required}{reason}"))
-    if len(asked) > MOST_REQUIREMENTS:
-        yield Text(f"{len(asked) - MOST_REQUIREMENTS} more requirements are in the report")
+    rows = [row(r) for r in sorted(page.requirements, key=lambda r: ORDER[r.verdict]) if not page.is_answered(r)]
+    for r in rows[:MOST_REQUIREMENTS]:
+        yield Text.assemble((r.verdict, STYLES[r.verdict]), plain(f"  {r.name}, required {r.required}: {r.reason}"))
+    if len(rows) > MOST_REQUIREMENTS:
+        yield Text(f"{len(rows) - MOST_REQUIREMENTS} more requirements are in the report")
 
 
 @dataclass(frozen=True)
