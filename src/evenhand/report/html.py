@@ -58,8 +58,9 @@ def _template() -> Template:
 
 
 def finding(sentence: str) -> Markup:
-    """A finding with its evidence, "(… 48 users, …)", set lighter than the finding itself."""
-    return Markup(re.sub(r"\([^()]*\b(?:users?|pairs?|prompts?)\b[^()]*\)", r"<span>\g<0></span>", str(escape(sentence))))  # noqa: S704
+    """A finding with its evidence, "(… 48 users, …)" or "(3.1 to 9.3)", set lighter than the finding itself."""
+    evidence = r"\([^()]*(?:\b(?:users?|pairs?|prompts?)\b|\d\sto\s[+−]?\d)[^()]*\)"
+    return Markup(re.sub(evidence, r"<span>\g<0></span>", str(escape(sentence))))  # noqa: S704
 
 
 def _drawn(figure: Figure) -> Figure:

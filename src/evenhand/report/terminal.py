@@ -48,25 +48,29 @@ def lines(page: Page) -> Iterator[RenderableType]:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as wide as the terminal lets it be: intervals stand beside their values, or, where that is too wide, under them."""
+    """A table as wide as the terminal lets it be: headings and texts fold, then intervals go under their values."""
 
     table: Table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RichTable]:
         beside = self.rich(" ")
-        yield beside if console.measure(beside, options=options.update(max_width=FAR)).maximum <= options.max_width else self.rich("\n")
+        fits = sum((c.min_width or 0) + 1 for c in beside.columns) <= options.max_width + 1
+        yield beside if fits else self.rich("\n")
 
     def rich(self, space: str) -> RichTable:
         """Its first rows; what is cut is in the CSV files. Before an interval stands a `space`."""
-        table, out = self.table, RichTable(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-        out.title, out.title_justify, out.title_style = plain(table.caption), "left", ""
-        for i in table.places:
-            side = "left" if table.is_text(i) else "right"
-            out.add_column(Text(clip(plain(table.columns[i].name))), justify=side, overflow="fold")  # type: ignore[arg-type]
-        most = min(MOST_ROWS, table.most)
-        for cells in table.rows[:most]:
-            words = [plain(bracketed(*table.columns[i].write(cells[i]), space)) for i in table.places]
-            out.add_row(Text(clip(words[0])), *(Text(re.sub(r"\S+", lambda m: clip(m[0]), w)) for w in words[1:]))
+        table, most = self.table, min(MOST_ROWS, self.table.most)
+        out = RichTable(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", title_justify="left", title_style="")
+        out.title = plain(table.caption)
+        rows = [[plain(bracketed(*table.columns[i].write(cells[i]), space)) for i in table.places] for cells in table.rows[:most]]
+        rows = [[clip(first), *(re.sub(r"\S+", lambda m: clip(m[0]), text) for text in rest)] for first, *rest in rows]
+        for place, i in enumerate(table.places):
+            head, is_text = clip(plain(table.columns[i].name)), table.is_text(i)
+            parts = [part for cells in rows for part in (cells[place].split() if is_text else cells[place].split("\n"))]
+            least = max(map(len, [*head.split(), *parts]), default=0) if space == " " else None
+            out.add_column(Text(head), justify="left" if is_text else "right", overflow="fold", min_width=least)
+        for cells in rows:
+            out.add_row(*map(Text, cells))
         if len(table.rows) > most:
             out.add_row(Text(f"{len(table.rows) - most} more"), *(Text("") for _ in table.places[1:]))
         return out

@@ -1,4 +1,4 @@
-"""What plots share: limits, ticks, marks with intervals, the legend, labels of rows, and room for a label among points.
+"""What plots share: limits, ticks, marks with intervals, the legend, and labels of rows.
 
 Estimates of shares are drawn in per cent (scale = 100). Colour is never alone: measured = filled circle, compared = hollow or dashed,
 insufficient = hollow grey square.
@@ -15,7 +15,6 @@ from evenhand.report.numbers import FEW, has_value, is_known
 
 LEGEND_ROW = 18  # pixels
 SIGN, LETTER, APART = 27, 6.0, 14  # pixels of a legend's sign, of a letter at font size 11, and between two entries
-Box = tuple[float, float, float, float]  # left, bottom, right, top in pixels of the axes
 
 
 def ends(estimate: Estimate, scale: float = 100) -> tuple[float, float] | None:
@@ -82,11 +81,6 @@ def legend(canvas: Canvas, *axes: Any, top: float = 0) -> None:
         )  # fmt: skip
 
 
-def legend_height(canvas: Canvas, labels: Sequence[str]) -> int:
-    """Pixels that a legend of these labels takes at the top."""
-    return LEGEND_ROW * (1 + max((row for _, row in _flow(canvas, labels)), default=0)) + 8
-
-
 def _flow(canvas: Canvas, labels: Sequence[str]) -> list[tuple[float, int]]:
     """Left edge and row of each entry. matplotlib would measure the stand-ins of labels, not the labels."""
     out, x, row = [], 0.0, 0
@@ -124,17 +118,3 @@ def short(count: int) -> str:
     ('99,999', '123 k', '2.3 M')
     """
     return f"{count:,}" if count < 100_000 else f"{count / 1e3:,.0f} k" if count < 1_000_000 else f"{count / 1e6:,.1f} M"
-
-
-def free(x: float, y: float, label: str, taken: Sequence[Box], size: tuple[float, float], letter: float = 5.8) -> Box | None:
-    """A box for a label near its point that overlaps no other and stays inside axes of `size` pixels; None where there is none."""
-    wide, high = letter * columns(label), 13.0
-    for far in (8, 18, 32, 48):
-        for dx, dy in ((0, 0.5), (-1, 0.5), (0, -1.2), (-1, -1.2), (-0.5, 0.8), (-0.5, -1.8), (0, -0.5), (-1, -0.5)):
-            left = x + dx * wide + (far if dx == 0 else -far if dx == -1 else 0)
-            low = y + dy * high + (far - 8 if dy > 0 else 8 - far if dy < -0.6 else 0)
-            box = left, low, left + wide, low + high
-            inside = left >= 0 and box[2] <= size[0] and low >= 0 and box[3] <= size[1]
-            if inside and not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
-                return box
-    return None
