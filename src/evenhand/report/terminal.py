@@ -53,12 +53,11 @@ class Grid:
     table: Table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RichTable]:
-        beside = self.rich(" ")
-        fits = sum((c.min_width or 0) + 1 for c in beside.columns) <= options.max_width + 1
-        yield beside if fits else self.rich("\n")
+        tries = (self.rich(" "), self.rich("\n"))
+        yield next((t for t in tries if sum((c.min_width or 0) + 1 for c in t.columns) <= options.max_width + 1), self.rich("\n", False))
 
-    def rich(self, space: str) -> RichTable:
-        """Its first rows; what is cut is in the CSV files. Before an interval stands a `space`."""
+    def rich(self, space: str, keep: bool = True) -> RichTable:
+        """Its first rows; what is cut is in the CSV files. Before an interval stands a `space`; keep: no number is broken into lines."""
         table, most = self.table, min(MOST_ROWS, self.table.most)
         out = RichTable(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", title_justify="left", title_style="")
         out.title = plain(table.caption)
@@ -67,7 +66,7 @@ class Grid:
         for place, i in enumerate(table.places):
             head, is_text = clip(plain(table.columns[i].name)), table.is_text(i)
             parts = [part for cells in rows for part in (cells[place].split() if is_text else cells[place].split("\n"))]
-            least = max(map(len, [*head.split(), *parts]), default=0) if space == " " else None
+            least = max(map(len, [*head.split(), *parts]), default=0) if keep else None
             out.add_column(Text(head), justify="left" if is_text else "right", overflow="fold", min_width=least)
         for cells in rows:
             out.add_row(*map(Text, cells))
