@@ -25,7 +25,7 @@ from evenhand.report.figures.axes import bounds, ends, reach, short
 from evenhand.report.html import MOST_BYTES
 from evenhand.report.page import Column, Figure, Page, Panel, Table
 from evenhand.report.publish import JOINERS, one_line, publish
-from evenhand.report.terminal import lines
+from evenhand.report.terminal import Fit, lines, shared
 from evenhand.report.verdicts import bar, row
 
 VOID = frozenset({"meta", "rect", "line", "circle", "path", "use", "br"})
@@ -198,6 +198,8 @@ def test_terminal_breaks_sentences_cuts_names_and_sets_intervals_under_values_wh
     assert "majority 70.4 % [67.1, 73.7]" in " ".join(wide.split())
     assert re.search(r"majority +70\.4 % .*\n +\[67\.1, 73\.7\]", narrow.replace("\u00a0", " "))
     assert max(map(len, narrow.split("1,791")[0].splitlines())) <= 62
+    assert shared([Fit(4, 6), Fit(5, 40)], 30) == [6, 24]  # what needs little more gets it, sentences the rest
+    assert shared([Fit(4, 6), Fit(5, 40)], 8) == []
     table_alone = replace(page, brief=page.brief[:1])
     assert len(printed(table_alone, 110).splitlines()) == 17
 

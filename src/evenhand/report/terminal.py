@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from rich.cells import cell_len
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -53,26 +54,53 @@ class Grid:
     table: Table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RichTable]:
-        tries = (self.rich(" "), self.rich("\n"))
-        yield next((t for t in tries if sum((c.min_width or 0) + 1 for c in t.columns) <= options.max_width + 1), self.rich("\n", False))
-
-    def rich(self, space: str, keep: bool = True) -> RichTable:
-        """Its first rows; what is cut is in the CSV files. Before an interval stands a `space`; keep: no number is broken into lines."""
+        """The first rows; what is cut is in the CSV files."""
         table, most = self.table, min(MOST_ROWS, self.table.most)
+        heads = [clip(plain(table.columns[i].name)) for i in table.places]
+        for space in " ", "\n":  # before an interval
+            rows = [[plain(bracketed(*table.columns[i].write(cells[i]), space)) for i in table.places] for cells in table.rows[:most]]
+            rows = [[clip(first), *(re.sub(r"\S+", lambda m: clip(m[0]), text) for text in rest)] for first, *rest in rows]
+            columns = [Fit.of(heads[place], [cells[place] for cells in rows], table.is_text(i)) for place, i in enumerate(table.places)]
+            widths = shared(columns, options.max_width - len(heads) + 1)
+            if widths:
+                break
         out = RichTable(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", title_justify="left", title_style="")
         out.title = plain(table.caption)
-        rows = [[plain(bracketed(*table.columns[i].write(cells[i]), space)) for i in table.places] for cells in table.rows[:most]]
-        rows = [[clip(first), *(re.sub(r"\S+", lambda m: clip(m[0]), text) for text in rest)] for first, *rest in rows]
         for place, i in enumerate(table.places):
-            head, is_text = clip(plain(table.columns[i].name)), table.is_text(i)
-            parts = [part for cells in rows for part in (cells[place].split() if is_text else cells[place].split("\n"))]
-            least = max(map(len, [*head.split(), *parts]), default=0) if keep else None
-            out.add_column(Text(head), justify="left" if is_text else "right", overflow="fold", min_width=least)
+            side = "left" if table.is_text(i) else "right"
+            out.add_column(Text(heads[place]), justify=side, overflow="fold", width=widths[place] if widths else None)  # type: ignore[arg-type]
         for cells in rows:
             out.add_row(*map(Text, cells))
         if len(table.rows) > most:
-            out.add_row(Text(f"{len(table.rows) - most} more"), *(Text("") for _ in table.places[1:]))
-        return out
+            out.add_row(Text(f"{len(table.rows) - most} more"), *(Text("") for _ in heads[1:]))
+        yield out
+
+
+class Fit(NamedTuple):
+    """The width of a column: the least that breaks no word and no number, and all that it can use."""
+
+    least: int
+    most: int
+
+    @classmethod
+    def of(cls, head: str, cells: Sequence[str], is_text: bool) -> Fit:
+        lines = [line for cell in cells for line in cell.split("\n")]
+        parts = [word for line in lines for word in line.split()] if is_text else lines
+        return cls(max(map(cell_len, [*head.split(), *parts]), default=0), max(map(cell_len, [head, *lines]), default=0))
+
+
+def shared(columns: Sequence[Fit], room: int) -> list[int]:
+    """The width of each column within `room`, those that need little more than the least served first; [] where there is not enough.
+
+    >>> shared([Fit(4, 6), Fit(5, 40)], 30), shared([Fit(4, 6), Fit(5, 40)], 8)
+    ([6, 24], [])
+    """
+    widths = [c.least for c in columns]
+    spare = room - sum(widths)
+    for left, i in enumerate(sorted(range(len(columns)), key=lambda i: columns[i].most - columns[i].least)):
+        more = min(columns[i].most - columns[i].least, max(spare, 0) // (len(columns) - left))
+        widths[i], spare = widths[i] + more, spare - more
+    return widths if spare >= 0 else []
 
 
 def bracketed(text: str, ends: str, space: str = " ") -> str:
