@@ -53,7 +53,7 @@ def test_page_is_silent_and_fits(browser, folder, name, width, dark):
     shown = browser.evaluate("[...document.querySelectorAll('.wide svg')].filter(s => s.getBoundingClientRect().width > 0).length")
     narrow = browser.evaluate("[...document.querySelectorAll('.narrow svg')].filter(s => s.getBoundingClientRect().width > 0).length")
     assert (shown == 0) == (width == 400)
-    assert (narrow == 0) == (width == 1100)
+    assert narrow >= 1  # on a page the first screen's, side by side
     assert browser.evaluate("document.scripts.length") == 0
     assert len(browser.screenshot()) > 20_000
 
@@ -61,7 +61,7 @@ def test_page_is_silent_and_fits(browser, folder, name, width, dark):
 @pytest.mark.parametrize("dark", [False, True])
 def test_figures_follow_the_theme(browser, folder, dark):
     browser.open(folder / "realistic" / "report.html", 1100, dark)
-    script = "[...new Set([...document.querySelectorAll('.first svg text')].map(t => getComputedStyle(t).fill))].join('|')"
+    script = "[...new Set([...document.querySelectorAll('.first svg text')].filter(t => t.style.fill.includes('muted')).map(t => getComputedStyle(t).fill))].join('|')"
     assert browser.evaluate(script) == ("rgb(167, 172, 177)" if dark else "rgb(85, 91, 97)")
 
 
@@ -85,6 +85,8 @@ def test_prints_as_pdf_with_the_tables_opened(browser, folder):
     assert pdf.startswith(b"%PDF")
     assert 4 <= pdf.count(b"/Type /Page\n") <= 14
     browser.call("Emulation.setEmulatedMedia", media="print")
-    opened = browser.evaluate("[...document.querySelectorAll('details:not(.long) table')].filter(t => !t.closest('.long')).every(t => t.getBoundingClientRect().height > 0)")
+    opened = browser.evaluate(
+        "[...document.querySelectorAll('details:not(.long) table')].filter(t => !t.closest('.long')).every(t => t.getBoundingClientRect().height > 0)"
+    )
     browser.call("Emulation.setEmulatedMedia", media="")
     assert opened is True

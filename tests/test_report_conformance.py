@@ -24,7 +24,7 @@ from evenhand.core import Estimate
 from evenhand.report import Report, verdicts
 from evenhand.report.audit import report as audit
 from evenhand.report.page import Name, Table
-from evenhand.report.terminal import bracketed, clip, lines, plain
+from evenhand.report.terminal import lines, plain
 from evenhand.writing import LIST
 
 KINDS: list[tuple[str, Callable[[], Report]]] = [
@@ -55,6 +55,15 @@ def terminal(report: Report) -> str:
         console.print(part)
     text: str = console.file.getvalue()
     return text
+
+
+def squeezed(text: str) -> str:
+    return re.sub(r"\s+", "", text)
+
+
+def ends_of(written: tuple[str, str]) -> list[str]:
+    """A number and both ends of its interval; names are cut at 60 letters."""
+    return [part[:50] for part in (written[0], *re.split(r"\sto\s", written[1]))]
 
 
 def cells(tables: tuple[Table, ...]) -> Iterator[tuple[str, str, Estimate]]:
@@ -96,7 +105,7 @@ def test_nothing_is_not_a_number_and_no_panel_is_empty(html: str, report: Report
     text = Page(html).text
     assert not re.search(r"\bnan\b|\binf\b|\bNone\b", text)
     listed = {p.key for p in report.page.panels if p.is_shown}
-    assert set(re.findall(r'<details id="([\w-]+)"', html)) == listed
+    assert {p.key for p in report.page.panels} & {a["id"] for _, a in Page(html).tags if "id" in a} == listed
     for panel in report.page.panels:
         assert not panel.is_shown or panel.finding or panel.notes or any(t.is_shown for t in panel.tables) or panel.figures
     assert len(report.page.first) <= 3
@@ -132,20 +141,19 @@ def test_json_and_junit_can_be_read_back(report: Report) -> None:
 def test_the_same_numbers_stand_in_every_output(report: Report, html: str) -> None:
     """What a cell holds is in the page, in Markdown and in the terminal as it is written; what CSV files hold is in the JSON."""
     page = report.page
-    text = re.sub(r"\s+", "", Page(html).text)
+    text = squeezed(Page(html).text)
     shown = tuple(t for p in page.panels for t in (*(f.table for f in p.figures if f.table), *p.tables))
     for value, ends, estimate in cells(shown):
-        assert re.sub(r"\s+", "", f"{value}({ends})" if ends else value) in text, estimate
+        assert squeezed(f"{value}({ends})" if ends else value) in text, estimate
     said, printed = report.markdown().replace("\\", ""), terminal(report)
     for table in page.brief:
-        for i, cells_of in enumerate(table.rows[:12]):
+        for i, cells_of in enumerate(table.rows[: min(12, table.most)]):
             for j in table.places:
-                written = table.columns[j].write(cells_of[j])
-                assert clip(plain(bracketed(*written))) in printed
+                assert all(squeezed(plain(part)) in squeezed(printed) for part in ends_of(table.columns[j].write(cells_of[j])))
                 assert i >= 4 or isinstance(cells_of[j], str | Name) or table.columns[j].line(cells_of[j]) in said
     for requirement in page.requirements[:3]:
         strip = verdicts.row(requirement)
-        assert re.sub(r"\s+", "", strip.value) in text
+        assert squeezed(strip.value) in text
     known = {n for _, n in numbers(report.document)}
     for name, table_text in report.tables().items():
         for place in csv.DictReader(io.StringIO(table_text)):

@@ -65,7 +65,7 @@ class Grid:
             if widths:
                 break
         out = RichTable(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", title_justify="left", title_style="")
-        out.title = plain(table.caption)
+        out.title = Text(plain(table.caption))  # names in it must not be obeyed as markup
         for place, i in enumerate(table.places):
             side = "left" if table.is_text(i) else "right"
             out.add_column(Text(heads[place]), justify=side, overflow="fold", width=widths[place] if widths else None)  # type: ignore[arg-type]

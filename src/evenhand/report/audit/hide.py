@@ -122,7 +122,7 @@ def _requirement(requirement: f.Requirement, small: set[str], comparable: int, f
 
 def _change(change: f.Change, comparable: int) -> f.Change:
     rows = [r for r in change.rows if r.group != "all"]
-    before, after, gains = ([x for x in xs] for xs in zip(*((r.before, r.after, r.difference) for r in rows))) if rows else ([], [], [])
+    before, after, gains = (list(xs) for xs in zip(*((r.before, r.after, r.difference) for r in rows))) if rows else ([], [], [])
     total = [
         replace(r, before=of_shown(r.before, before), after=of_shown(r.after, after), difference=of_shown(r.difference, gains))
         for r in change.rows

@@ -41,7 +41,7 @@ from evenhand.report.verdicts import is_share
 
 MOST_FIGURES = 4  # of one panel; the tables and CSV files hold the rest
 MOST_LIMITS = 60
-FIRST_DEAL = "In the first deal, whose model is saved: "
+FIRST_DEAL = "First deal: "
 STROKE = "Upright stroke: a group whose true accuracy lies left of its stroke would be told from all users four times in five."
 STANDS_OUT = "“Stands out” allows for the number of groups (Benjamini-Hochberg, 10 %)."
 SHUFFLED = "Users were shuffled over groups of the same sizes: a spread inside the shaded bar is what equal groups would show as well."
