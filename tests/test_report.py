@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import report_example as example
 from pages import Page
+from test_report_numbers import real
 
 from evenhand.audits.findings import (
     ChangeRow,
@@ -28,6 +29,7 @@ from evenhand.audits.findings import (
     SupportCurve,
     TrainingTrace,
 )
+from evenhand.audits.metrics import METRICS, Metric
 from evenhand.core import Estimate, EvenhandError, Exclusions
 from evenhand.data.csv_cells import neutral
 from evenhand.report import numbers, verdicts
@@ -663,6 +665,14 @@ def test_a_metric_reaches_every_output():
     assert (wide["brier_score_value"], wide["brier_score_gap_value"]) == ("0.2213", "0.1111")
     assert "| brier score | 0.221 (0.209 to 0.233) | +0.111" in report.markdown()
     assert any("brier score" in [row[0] for row in t.rows] for t in report.page.brief)
+
+
+def test_a_metric_is_one_line_in_metrics(monkeypatch):
+    monkeypatch.setitem(METRICS, "brier_score", Metric(lambda m: (1 / (1 + np.exp(m))) ** 2, 0.0, 1.0, "mean over users of (1 - p)^2"))
+    report = real()
+    files = {"page": report.html(), "JSON": report.json(), "Markdown": report.markdown(), **report.tables()}
+    told = {name for name, text in files.items() if re.search("brier[ _]score", text)}
+    assert told == {"page", "JSON", "Markdown", "groups.csv", "models.csv"}
 
 
 def test_no_sentence_stands_twice_on_a_page():

@@ -120,7 +120,7 @@ def test_markdown_shows_markup_as_text(text):
 
 
 def forest(labels: list[str]) -> str:
-    return intervals.rows("groups", [intervals.Row(one_line(t), example.estimate(0.7)) for t in labels], 800, 0.7, band=(0.65, 0.7))
+    return intervals.rows("groups", [intervals.Row(one_line(t), example.estimate(0.7)) for t in labels], 0.7, "all users", (0.65, 0.7), 800)
 
 
 def test_labels_never_reach_mathtext_or_the_glyph_machinery(recwarn):

@@ -48,7 +48,8 @@ def _rates(constraint: ConstraintFindings, i: int) -> Figure:
     shown = constraint.violations
     rows = tuple((r.event, v.decision, *_three(r.rate), *counts(r.rate.after)) for v in shown for r in v.rates)
     columns = (Column("event"), Column("decisions", on_page=len({v.decision for v in shown}) > 1), *_columns(constraint, percent), *COUNTS)
-    caption = "Mean gap of matched pairs" if constraint.notion == "cf" else "How often y1 is preferred, by event"
+    about = "Mean gap of matched pairs" if constraint.notion == "cf" else "How often y1 is preferred, by event"
+    caption = f"{about}; before: {constraint.before}, after: {constraint.after}" if constraint.before else about
     drawable = any(has_value(r.rate.after) for v in shown for r in v.rates)
     panels = [_panel_of_rates(constraint, v) for v in shown]
     plot = partial(intervals.rates, f"constraint-{i}", panels, constraint.gamma) if drawable and is_known(constraint.gamma) else None
@@ -73,10 +74,8 @@ def _panel_of_rates(constraint: ConstraintFindings, violation: ViolationFinding)
 
 
 def _columns(constraint: ConstraintFindings, show: Show, change: Show = signed_points, unit: str = ", points") -> tuple[Column, ...]:
-    before = f"before: {constraint.before}" if constraint.before else "before"
-    return Column(before, show, on_page=bool(constraint.before)), Column(f"after: {constraint.after}", show), Column(
-        f"change{unit}", change, on_page=bool(constraint.before)
-    )  # fmt: skip
+    first = bool(constraint.before)
+    return Column("before", show, on_page=first), Column("after", show), Column(f"change{unit}", change, on_page=first)
 
 
 def _three(paired: Paired) -> tuple[Estimate | None, Estimate, Estimate | None]:

@@ -22,8 +22,8 @@ def hide(found: f.FairnessReport) -> tuple[f.FairnessReport, tuple[f.Requirement
     small = {g.group for g in found.model.groups if is_small(g.n_users)}
     shown = {g.group for g in found.model.groups} - small
     total, groups = found.model.overall, [g.accuracy for g in found.model.groups]
-    constraints = [_constraint(c) for c in found.constraints]
     few = _few(total, groups)
+    constraints = [_constraint(c, few) for c in found.constraints]
     lines = tuple(_requirement(r, small, _comparable(found.model), few) for r in (*found.requirements, *(r for _, r in constraints)))
     by_group = {k: v for k, v in found.exclusions.by_group.items() if may_be_named(k, v, small, shown)}
     clean = replace(
@@ -142,15 +142,17 @@ def _dealt(model: DealtModel) -> DealtModel:
     return replace(model, accuracy=last(model.accuracy), gain=last(model.gain))
 
 
-def _constraint(constraint: f.ConstraintFindings) -> tuple[f.ConstraintFindings, f.Requirement]:
+def _constraint(constraint: f.ConstraintFindings, few: bool) -> tuple[f.ConstraintFindings, f.Requirement]:
     """A violation is the distance of two events: where one of them is small, no violation is shown, nor anything computed from it."""
     requirement = constraint.requirement
     violations = tuple(replace(v, reason=without_size(v.reason)) for v in constraint.violations)
     if any(is_small(r.rate.after.n_users) for v in violations for r in v.rates):
         violations = tuple(map(_violation, violations))
         requirement = replace(requirement, estimate=replace(hidden(requirement.estimate), group=""))
-        few = f"It concerns an event of fewer than {SMALLEST_CELL} users."
-        constraint = replace(constraint, fitted=None, training="", sentence=few)
+        sentence = f"It concerns an event of fewer than {SMALLEST_CELL} users."
+        constraint = replace(constraint, fitted=None, training="", sentence=sentence)
+    if few:  # what all pairs cost is a total over users
+        constraint = replace(constraint, costs=tuple(c for c in constraint.costs if c.group != "all pairs"))
     if any(is_small(c.accuracy.after.n_users) for c in constraint.costs):
         constraint = replace(constraint, levelled_down=NAN, levelling="")
     return replace(constraint, violations=violations), requirement

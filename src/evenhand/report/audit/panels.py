@@ -7,18 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from evenhand.audits import findings as f
 from evenhand.audits.dealt import OverDeals
-from evenhand.audits.findings import (
-    Change,
-    Confound,
-    FairnessReport,
-    GroupCounts,
-    GroupFinding,
-    ModelFindings,
-    NullFinding,
-    Requirement,
-    TrainingTrace,
-)
 from evenhand.core import Estimate
 from evenhand.report.audit import sentences
 from evenhand.report.figures import curves, intervals
@@ -57,7 +47,6 @@ DEALS = (
 )
 TITLES = {"margin": "mean margin", "log_loss": "log-loss", "ece": "ECE", "ceiling": "own agreement"}
 SHOWS: Mapping[str, Show] = {"accuracy": percent, "ece": percent, "margin": number, "ceiling": number}
-MODEL, SPLIT = Column("model", on_page=False), Column("split", on_page=False)
 
 
 def title(metric: str) -> str:
@@ -68,7 +57,7 @@ def show(metric: str) -> Show:
     return SHOWS.get(metric, decimals(3))
 
 
-def by_metric(model: ModelFindings) -> dict[str, tuple[Estimate | None, ...]]:
+def by_metric(model: f.ModelFindings) -> dict[str, tuple[Estimate | None, ...]]:
     """Each metric's estimates, one a group: those of METRICS, whichever these are, then calibration and agreement."""
     of = [(g.accuracy, g.margin, g.log_loss, g.ece, g.ceiling) for g in model.groups]
     accuracy, margin, log_loss, ece, ceiling = (tuple(column) for column in zip(*of)) if of else ((),) * 5
@@ -79,7 +68,7 @@ def by_metric(model: ModelFindings) -> dict[str, tuple[Estimate | None, ...]]:
 # --- who is served how well ---
 
 
-def support(model: ModelFindings) -> tuple[Panel, tuple[Figure, ...]]:
+def support(model: f.ModelFindings) -> tuple[Panel, tuple[Figure, ...]]:
     """Accuracy against support, and the figure of it for the first screen, where support varies."""
     curve = model.support
     panel = Panel("support", "Accuracy against preference support")
@@ -105,7 +94,7 @@ def support(model: ModelFindings) -> tuple[Panel, tuple[Figure, ...]]:
     return panel, (Figure(sentence, plot, f"A flat line is even-handed.{noise}", section=panel.key),)
 
 
-def groups(found: FairnessReport, required: Requirement | None) -> tuple[Panel, tuple[Figure, ...]]:
+def groups(found: f.FairnessReport, required: f.Requirement | None) -> tuple[Panel, tuple[Figure, ...]]:
     """Every group by every metric, the models side by side, and the figure of the groups for the first screen."""
     model = found.model
     order = sorted(range(len(model.groups)), key=lambda i: _rank(model.groups[i]))
@@ -134,17 +123,17 @@ def groups(found: FairnessReport, required: Requirement | None) -> tuple[Panel, 
     return panel, _forest(found, required)
 
 
-def _rank(group: GroupFinding) -> tuple[bool, bool, float, str]:
+def _rank(group: f.GroupFinding) -> tuple[bool, bool, float, str]:
     """By accuracy, then the excluded, then those without a number."""
     return not has_value(group.accuracy), bool(group.excluded), group.accuracy.value if has_value(group.accuracy) else 0.0, group.group
 
 
-def _against(group: GroupFinding) -> str:
+def _against(group: f.GroupFinding) -> str:
     """Exploration, not a verdict: the p-value, and whether the group stands out once the number of groups is allowed for."""
     return p_value(group.p_value) + (", stands out" if group.notable else "") if is_known(group.p_value) else NONE
 
 
-def _forest(found: FairnessReport, required: Requirement | None) -> tuple[Figure, ...]:
+def _forest(found: f.FairnessReport, required: f.Requirement | None) -> tuple[Figure, ...]:
     """The groups with their intervals. The band is the tolerance of `required`."""
     model = found.model
     known = sorted((g for g in model.groups if has_value(g.accuracy)), key=lambda g: (bool(g.excluded), g.accuracy.value, g.group))
@@ -153,7 +142,7 @@ def _forest(found: FairnessReport, required: Requirement | None) -> tuple[Figure
     best = max((g.accuracy.value for g in known if not g.excluded), default=None)
     rows = [intervals.Row(g.group, g.accuracy, bool(g.excluded), model.overall.value - g.mde) for g in known[: intervals.MOST_ROWS]]
     band = (best - required.tolerance, best) if required and best is not None else None
-    plot = partial(_rows, "groups", rows, model.overall.value, "all users", band)
+    plot = partial(intervals.rows, "groups", rows, model.overall.value, "all users", band)
     more = f" Drawn: {len(rows)} of {len(model.groups)} groups." if len(rows) < len(model.groups) else ""
     first = FIRST_DEAL if found.deals else ""
     sentence = sentences.forest_sentence(model, required)
@@ -161,31 +150,27 @@ def _forest(found: FairnessReport, required: Requirement | None) -> tuple[Figure
     return (Figure(first + (sentences.lowered(sentence) if first else sentence), plot, f"{stroke}{more}".strip(), section="groups"),)
 
 
-def _rows(name: str, rows: Sequence[intervals.Row], overall: float, of: str, band: tuple[float, float] | None, width: int) -> str:
-    return intervals.rows(name, rows, width, overall, of, band)
-
-
-def accuracies(caption: str, head: str, models: Sequence[tuple[str, ModelFindings]]) -> Table:
+def accuracies(caption: str, head: str, models: Sequence[tuple[str, f.ModelFindings]]) -> Table:
     """A row a model, or a split."""
     rows = tuple((name, m.overall, _lowest(m), m.gap, *counts(m.overall)) for name, m in models)
     columns = (Column(head), Column("accuracy", percent), Column("worst-served group"), Column("gap, points", signed_points), *COUNTS)
     return Table(caption, columns, rows)
 
 
-def _lowest(model: ModelFindings) -> str:
+def _lowest(model: f.ModelFindings) -> str:
     """The worst served of several groups that are judged: the worst of one is nothing."""
     judged = sentences.usable(model)
     return f"{judged[0].group}: {shown(judged[0].accuracy)}" if len(judged) > 1 else NONE
 
 
-def by_all(model: ModelFindings) -> Table:
+def by_all(model: f.ModelFindings) -> Table:
     """Every metric but accuracy, which stands beside the models: all users and the gap."""
     rows = tuple((title(m.name), m.overall, m.gap) for m in model.metrics if m.name != "accuracy")
     columns = (Column("metric"), Column("all users", decimals(3)), Column("gap", decimals(3, signed=True)))
     return Table("Other metrics, with 95 % intervals", columns, rows)
 
 
-def _groups_csv(found: FairnessReport) -> tuple[Table, ...]:
+def _groups_csv(found: f.FairnessReport) -> tuple[Table, ...]:
     """groups.csv and models.csv: every model, every group, every metric."""
     models = (found.model, *found.others, *found.cells)
     names = list(dict.fromkeys(name for m in models for name in by_metric(m)))
@@ -203,12 +188,12 @@ def _groups_csv(found: FairnessReport) -> tuple[Table, ...]:
     return Table("Groups", tuple(map(Column, heads)), tuple(rows), "groups"), Table("Models", tuple(map(Column, columns)), wide, "models")
 
 
-def _overall(model: ModelFindings, names: Sequence[str]) -> tuple[Cell, ...]:
+def _overall(model: f.ModelFindings, names: Sequence[str]) -> tuple[Cell, ...]:
     of = {m.name: (m.overall, m.gap) for m in model.metrics}
     return tuple(cell for name in names for cell in of.get(name, (None, None)))
 
 
-def null(model: ModelFindings) -> Panel:
+def null(model: f.ModelFindings) -> Panel:
     """The spread of groups against shuffled groups."""
     known = [r for r in model.null if all(map(is_known, (r.observed, r.expected, r.null_low, r.null_high, r.p_value)))]
     if not known:
@@ -226,15 +211,11 @@ def null(model: ModelFindings) -> Panel:
     ]
     table = Table("Spread of the groups against permuted groups", columns, rows, "null")
     sentence = sentences.null_sentence(known[0], model.overall)
-    return Panel(
-        "null",
-        "The gap against chance",
-        figures=(Figure(sentence, partial(intervals.spans, "null", spans), SHUFFLED, table),),
-        notes=(DRAWN_ANEW,),
-    )
+    figure = Figure(sentence, partial(intervals.spans, "null", spans), SHUFFLED, table)
+    return Panel("null", "The gap against chance", figures=(figure,), notes=(DRAWN_ANEW,))
 
 
-def _in_words(null: NullFinding) -> tuple[str, ...]:
+def _in_words(null: f.NullFinding) -> tuple[str, ...]:
     def words(value: float, signed: bool = False) -> str:
         return f"{points(value, signed)} points" if is_share(null.statistic) else number(value, 3, signed)
 
@@ -242,7 +223,7 @@ def _in_words(null: NullFinding) -> tuple[str, ...]:
     return words(null.observed), words(null.expected), span, words(null.excess, True), p_value(null.p_value)
 
 
-def users(model: ModelFindings) -> Panel:
+def users(model: f.ModelFindings) -> Panel:
     spread = model.spread
     if spread is None:
         return Panel("users", "Single users")
@@ -262,7 +243,7 @@ def users(model: ModelFindings) -> Panel:
 # --- what else could explain it, what changed ---
 
 
-def confounds(model: ModelFindings) -> Panel:
+def confounds(model: f.ModelFindings) -> Panel:
     figures = tuple(_confound(c, model.overall, i) for i, c in enumerate(model.confounds[:MOST_FIGURES]))
     tables = (_counts(model.counts, {g.group for g in model.groups if g.accuracy.suppressed}),) if model.counts else ()
     none = "No nuisance was measured: there are no texts to take lengths from, and no labels were given."
@@ -277,19 +258,19 @@ def _confound_columns(name: str) -> tuple[Column, ...]:
     return Column("confound", on_page=False), Column(name, key="bin"), Column("accuracy", percent), *COUNTS
 
 
-def _bins(confound: Confound) -> Table:
+def _bins(confound: f.Confound) -> Table:
     rows = tuple((confound.name, label, e, *counts(e)) for label, e in confound.bins)
     return Table(f"Accuracy by {confound.name}, with 95 % intervals", _confound_columns(confound.name), rows, "confounds")
 
 
-def _confound(confound: Confound, overall: Estimate, i: int) -> Figure:
+def _confound(confound: f.Confound, overall: Estimate, i: int) -> Figure:
     rows = [intervals.Row(label, e) for label, e in confound.bins if has_value(e)]
-    plot = partial(_rows, f"confound-{i}", rows, overall.value, "all pairs", None) if rows else None
+    plot = partial(intervals.rows, f"confound-{i}", rows, overall.value, "all pairs", None) if rows else None
     note = "A model that merely follows this feature shows a steep slope here." if rows else ""
     return Figure(sentences.confound_sentence(confound), plot, note, _bins(confound))
 
 
-def _counts(found: Sequence[GroupCounts], small: set[str]) -> Table:
+def _counts(found: Sequence[f.GroupCounts], small: set[str]) -> Table:
     """What nobody counted is told from 0 and from what is hidden."""
     heads = ("pairs", "truncated", "identical_after_truncation", "hardly_read", "dropped", "tied", "no_preference")
     rows: list[tuple[Cell, ...]] = []
@@ -305,7 +286,7 @@ def _counts(found: Sequence[GroupCounts], small: set[str]) -> Table:
     return Table("What happened to each group’s pairs", columns, tuple(rows), "counts", grey)
 
 
-def changes(found: Sequence[Change]) -> tuple[Panel, tuple[Figure, ...]]:
+def changes(found: Sequence[f.Change]) -> tuple[Panel, tuple[Figure, ...]]:
     """Before and after under each change; the first one's figure is for the first screen."""
     panel = Panel("change", "Before and after")
     if not found:
@@ -318,13 +299,13 @@ def changes(found: Sequence[Change]) -> tuple[Panel, tuple[Figure, ...]]:
     return Panel(panel.key, panel.name, "", more, (_change(found[0]), *rest), notes), (first,)
 
 
-def _change_plot(change: Change, i: int) -> partial[str] | None:
+def _change_plot(change: f.Change, i: int) -> partial[str] | None:
     rows = [intervals.Moved(r.group, r.before, r.after, r.difference) for r in change.rows]
     drawable = any(all(map(has_value, (r.before, r.after, r.difference))) for r in change.rows)
     return partial(intervals.changes, f"change-{i}", rows) if drawable else None
 
 
-def _change(change: Change) -> Table:
+def _change(change: f.Change) -> Table:
     about = change.before, change.after
     rows = [(*about, r.group, r.before, r.after, r.difference, *counts(r.difference)) for r in change.rows]
     gap = (*about, "gap, points", change.gap_before, change.gap_after, change.gap_change, *counts(change.gap_change))
@@ -347,13 +328,8 @@ def deals(found: OverDeals | None) -> Panel:
         gains = m.gain or (None,) * len(m.accuracy)
         rows += [(m.model, a.group, a, g, *counts(a)) for a, g in zip(m.accuracy, gains)]
         rows += [(m.model, f"gap, {m.gap.group}, points", m.gap, None, *counts(m.gap))] if m.gap else []
-    columns = (
-        Column("model"),
-        Column("group"),
-        Column("accuracy, %", points),
-        Column("gain of the first over it, points", signed_points),
-        *COUNTS,
-    )
+    gain = Column("gain of the first over it, points", signed_points)
+    columns = (Column("model"), Column("group"), Column("accuracy, %", points), gain, *COUNTS)
     over = Table(f"Over {len(found.seeds)} deals, with 95 % intervals", columns, tuple(rows))
     is_gap = any(e.metric == "gap" for e in found.models[0].by_deal[:1])
     heads = (Column("model"), *(Column(f"seed {s}", signed_points if is_gap else percent) for s in found.seeds))
@@ -365,7 +341,7 @@ def deals(found: OverDeals | None) -> Panel:
 # --- training, data ---
 
 
-def training(traces: Sequence[TrainingTrace], more: tuple[Figure, ...]) -> Panel:
+def training(traces: Sequence[f.TrainingTrace], more: tuple[Figure, ...]) -> Panel:
     """more: figures of what else was watched, such as constraints."""
     panel = Panel("training", "Training health", figures=more)
     if not traces:
@@ -382,16 +358,14 @@ def training(traces: Sequence[TrainingTrace], more: tuple[Figure, ...]) -> Panel
         Column("method"), Column("seed"), Column("epochs"), Column("epoch kept", count), Column("validation loss there", decimals(4)),
         Column("seconds", decimals(1)), Column("pairs a second", decimals(0)),
     )  # fmt: skip
+    fits = Table("The fits", columns, rows)
     chosen = tuple((t.method, str(t.seed), sentences.settings(t.settings)) for t in traces if t.settings)
-    tables = (
-        Table("The fits", columns, rows),
-        Table("Hyperparameters", (Column("method"), Column("seed"), Column("settings")), chosen),
-    )
+    hyperparameters = Table("Hyperparameters", (Column("method"), Column("seed"), Column("settings")), chosen)
     figures = (*(_losses(t, i) for i, t in enumerate(drawn)), *more)
-    return Panel(panel.key, panel.name, sentences.training_sentence(traces), figures, tables, csv_only=(_epochs(traces),))
+    return Panel(panel.key, panel.name, sentences.training_sentence(traces), figures, (fits, hyperparameters), csv_only=(_epochs(traces),))
 
 
-def _losses(trace: TrainingTrace, i: int) -> Figure:
+def _losses(trace: f.TrainingTrace, i: int) -> Figure:
     valid: Sequence[float | None] = trace.valid_loss or (None,) * len(trace.train_loss)
     rows: list[tuple[Cell, ...]] = [(i, a, b) for i, (a, b) in enumerate(zip(trace.train_loss, valid), 1)]
     columns = (Column("epoch", count), Column("training", decimals(4)), Column("validation", decimals(4)))
@@ -400,7 +374,7 @@ def _losses(trace: TrainingTrace, i: int) -> Figure:
     return Figure(sentence, plot, rule, Table("Loss by epoch", columns, tuple(rows)))
 
 
-def _epochs(traces: Sequence[TrainingTrace]) -> Table:
+def _epochs(traces: Sequence[f.TrainingTrace]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for t in traces:
         for epoch, loss in enumerate(t.train_loss, 1):
@@ -411,13 +385,17 @@ def _epochs(traces: Sequence[TrainingTrace]) -> Table:
     return Table("Epochs", tuple(map(Column, heads)), tuple(rows), "training")
 
 
-def data(found: FairnessReport) -> Panel:
+def data(found: f.FairnessReport) -> Panel:
     lost = found.exclusions
     columns = (Column("group", on_page=False), Column(lost.unit, key="reason"), Column("count", count, lost.unit))
     went = [(f"{lost.unit} in", lost.rows_in), (f"{lost.unit} used", lost.rows_used)]
-    went += [(f"excluded: {reason}", n) for reason, n in lost.reasons.items()]
+    went += [(reason, n) for reason, n in lost.reasons.items()]
     by_group = tuple((group, reason, n) for group, reasons in lost.by_group.items() for reason, n in reasons.items())
-    tables = [Table(f"Where all {lost.unit} went", columns, tuple(("", *w) for w in went), "exclusions")] if lost.rows_in else []
+    tables = (
+        [Table(f"Where all {lost.unit} went: used, or left out for a reason", columns, tuple(("", *w) for w in went), "exclusions")]
+        if lost.rows_in
+        else []
+    )
     heads = (Column("group"), Column("reason"), Column(lost.unit, count))
     tables += [Table(f"Excluded {lost.unit} by group", heads, by_group, "exclusions")] if by_group else []
     tables += [facts("How it was made", found.facts)] if found.facts else []

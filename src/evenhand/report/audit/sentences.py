@@ -5,21 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evenhand.audits import findings as f
 from evenhand.audits.dealt import OverDeals
-from evenhand.audits.findings import (
-    Change,
-    Confound,
-    ConstraintFindings,
-    FairnessReport,
-    GroupFinding,
-    ModelFindings,
-    NullFinding,
-    Requirement,
-    SupportCurve,
-    TrainingTrace,
-    UserSpread,
-    ViolationFinding,
-)
 from evenhand.core import SMALLEST_CELL, Estimate, Exclusions
 from evenhand.report.numbers import (
     NONE,
@@ -55,12 +42,12 @@ def lowered(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
 
 
-def worst_first(model: ModelFindings) -> list[GroupFinding]:
+def worst_first(model: f.ModelFindings) -> list[f.GroupFinding]:
     """Groups that have a number, by it."""
     return sorted((g for g in model.groups if has_value(g.accuracy)), key=lambda g: g.accuracy.value)
 
 
-def usable(model: ModelFindings) -> list[GroupFinding]:
+def usable(model: f.ModelFindings) -> list[f.GroupFinding]:
     """Groups that bear a verdict and have a number, the worst served first."""
     return [g for g in worst_first(model) if not g.excluded]
 
@@ -68,7 +55,7 @@ def usable(model: ModelFindings) -> list[GroupFinding]:
 # --- the first screen ---
 
 
-def answers(found: FairnessReport, requirements: Sequence[Requirement]) -> tuple[Answer, ...]:
+def answers(found: f.FairnessReport, requirements: Sequence[f.Requirement]) -> tuple[Answer, ...]:
     """The two questions a report is opened for, in order: is somebody served worse, and by more than the tolerance?"""
     deals, required = found.deals, required_gap(tuple(requirements))
     gap = deals.models[0].gap if deals else found.model.gap
@@ -85,12 +72,12 @@ def answers(found: FairnessReport, requirements: Sequence[Requirement]) -> tuple
     return tuple(out)
 
 
-def is_coin_like(found: FairnessReport) -> bool:
+def is_coin_like(found: f.FairnessReport) -> bool:
     """Whether all users together may be served no better than by a coin; broken scores are said to be so elsewhere."""
     return not found.flaw and has_value(found.model.overall) and found.model.overall.low <= 0.5
 
 
-def summary(found: FairnessReport, requirements: Sequence[Requirement]) -> str:
+def summary(found: f.FairnessReport, requirements: Sequence[f.Requirement]) -> str:
     """What the verdict says, and what was audited."""
     model, overall = found.model, found.model.overall
     parts = [outcome(requirements), f"The model “{model.model}” was audited on {people(overall)} ({model.split})."]
@@ -99,7 +86,7 @@ def summary(found: FairnessReport, requirements: Sequence[Requirement]) -> str:
     return " ".join(p for p in parts if p)
 
 
-def outcome(requirements: Sequence[Requirement]) -> str:
+def outcome(requirements: Sequence[f.Requirement]) -> str:
     """What the verdict says, in one line; "" where the answers say it, the requirement on the gap being the only one."""
     failed, undecided = (sum(r.verdict == v for r in requirements) for v in ("FAIL", "INSUFFICIENT"))
 
@@ -118,7 +105,7 @@ def outcome(requirements: Sequence[Requirement]) -> str:
     return "Every requirement is met, with its whole interval inside the tolerance."
 
 
-def gap_sentence(model: ModelFindings) -> str:
+def gap_sentence(model: f.ModelFindings) -> str:
     """Who is served worse, by how much, and whether that is more than noise. Of three groups and more the interval is that of the span
     between the best and the worst, whichever they truly are; the names are those of the estimates.
     """
@@ -166,7 +153,7 @@ def deals_sentence(deals: OverDeals, saved: str) -> str:
 # --- who is served how well ---
 
 
-def forest_sentence(model: ModelFindings, required: Requirement | None) -> str:
+def forest_sentence(model: f.ModelFindings, required: f.Requirement | None) -> str:
     """Panel 3. required: the requirement on the gap, whose verdict decides what may be said of the tolerance."""
     groups, excluded = usable(model), sum(bool(g.excluded) for g in model.groups)
     left_out = f" {excluded} of {len(model.groups)} groups cannot be judged." if excluded else ""
@@ -187,7 +174,7 @@ def forest_sentence(model: ModelFindings, required: Requirement | None) -> str:
     return f"{span}; {where}.{left_out}"
 
 
-def ungrouped_sentence(model: ModelFindings) -> str:
+def ungrouped_sentence(model: f.ModelFindings) -> str:
     """How many users no group's number speaks of, "" for none. Where a group is hidden its users are among them, lest they be counted."""
     counted, everybody = sum(g.n_users for g in model.groups), model.overall.n_users
     is_hidden = any(g.accuracy.suppressed for g in model.groups)
@@ -213,7 +200,7 @@ def left_out_sentence(lost: Exclusions) -> str:
 # --- support ---
 
 
-def trend(curve: SupportCurve) -> int:
+def trend(curve: f.SupportCurve) -> int:
     """1: the lower the support, the worse the service; -1: the better; 0: no trend. Slope and rank correlation must agree, each interval
     without zero: a few users at the ends move the one, ties the other.
     """
@@ -223,13 +210,13 @@ def trend(curve: SupportCurve) -> int:
     return (slope.value > 0) - (slope.value < 0) if slope.value * rank.value > 0 else 0
 
 
-def is_constant(curve: SupportCurve) -> bool:
+def is_constant(curve: f.SupportCurve) -> bool:
     """Whether all users have the same support, so that there is nothing to hold accuracy against."""
     at = [x for x, _ in curve.users] or [b.mean for b in curve.bins]
     return not at or max(at) - min(at) < 1e-9
 
 
-def support_sentence(curve: SupportCurve) -> str:
+def support_sentence(curve: f.SupportCurve) -> str:
     slope, bins = curve.slope, [b for b in curve.bins if has_value(b.accuracy)]
     if bins and is_constant(curve):
         return f"All users have the same preference support, {percent(bins[0].mean)}: accuracy cannot be held against it."
@@ -253,7 +240,7 @@ def _logits(value: float | None) -> str:
     return number(value, 2, signed=True)
 
 
-def low_support_sentence(curve: SupportCurve) -> str:
+def low_support_sentence(curve: f.SupportCurve) -> str:
     """Whether low support is a rare taste or carelessness: what the users who have it make of each other. "" where no pairs are known."""
     if curve.low is None:
         return ""
@@ -275,7 +262,7 @@ def low_support_sentence(curve: SupportCurve) -> str:
     )
 
 
-def trend_sentences(curve: SupportCurve | None) -> list[str]:
+def trend_sentences(curve: f.SupportCurve | None) -> list[str]:
     """What outputs without panel 1 say of it: where there is a trend, how it goes, and whether it is one of rare tastes."""
     return [s for s in (support_sentence(curve), low_support_sentence(curve)) if s] if curve is not None and trend(curve) else []
 
@@ -283,7 +270,7 @@ def trend_sentences(curve: SupportCurve | None) -> list[str]:
 # --- chance, users, confounds ---
 
 
-def null_sentence(null: NullFinding, overall: Estimate) -> str:
+def null_sentence(null: f.NullFinding, overall: Estimate) -> str:
     """Panel 4. The null has no interval of its own: p-value and the counts of the whole stand in."""
     as_share = is_share(null.statistic)
 
@@ -295,7 +282,7 @@ def null_sentence(null: NullFinding, overall: Estimate) -> str:
     return f"{finding}: {observed}, equal groups would show {show(null.expected)} ({p_value(null.p_value)}; {people(overall)})."
 
 
-def users_sentence(spread: UserSpread) -> str:
+def users_sentence(spread: f.UserSpread) -> str:
     tau = spread.tau
     if not has_value(tau):
         return "Too few pairs a user to tell users apart."
@@ -307,7 +294,7 @@ def users_sentence(spread: UserSpread) -> str:
     return f"Single users truly differ, by ±{points(tau.value)} points {evidence(tau)}{coin}."
 
 
-def confound_sentence(confound: Confound) -> str:
+def confound_sentence(confound: f.Confound) -> str:
     known = [(label, e) for label, e in confound.bins if has_value(e)]
     if not known:
         return f"No numbers for {confound.name}."
@@ -326,7 +313,7 @@ def confound_sentence(confound: Confound) -> str:
 # --- changes and training ---
 
 
-def change_sentence(change: Change) -> str:
+def change_sentence(change: f.Change) -> str:
     """Panel 7: what each of two groups gains, the one that gains most first; of more the extremes would be luck: all users instead."""
     known = [r for r in change.rows if has_value(r.difference)]
     rows = [r for r in known if r.group != "all"]
@@ -345,7 +332,7 @@ def change_sentence(change: Change) -> str:
     return f"From {change.before} to {change.after}: {' and '.join(parts)}."
 
 
-def training_sentence(traces: Sequence[TrainingTrace]) -> str:
+def training_sentence(traces: Sequence[f.TrainingTrace]) -> str:
     """Panel 9: whether fits stopped because they were done. A fit whose time nobody took is not counted as 0 seconds."""
     timed = [t.seconds for t in traces if is_known(t.seconds)]
     fits = f"{plural(len(timed), 'fit')} took {number(sum(timed), 1)} s in all"
@@ -362,7 +349,7 @@ def training_sentence(traces: Sequence[TrainingTrace]) -> str:
     return "; ".join([fits, *more]) + "."
 
 
-def epoch_sentence(trace: TrainingTrace) -> tuple[str, str]:
+def epoch_sentence(trace: f.TrainingTrace) -> tuple[str, str]:
     """Which epoch was kept, and by what rule where that is not the lowest validation loss."""
     name, epochs, lowest = (
         f"{trace.method}, seed {trace.seed}",
@@ -380,7 +367,7 @@ def epoch_sentence(trace: TrainingTrace) -> tuple[str, str]:
     return (f"{name}: no epoch of {epochs} improved on the start, which was kept." if trace.best_epoch == 0 else sentence), rule
 
 
-def kept_loss(trace: TrainingTrace) -> float | None:
+def kept_loss(trace: f.TrainingTrace) -> float | None:
     return trace.valid_loss[trace.best_epoch - 1] if 0 < trace.best_epoch <= len(trace.valid_loss) else None
 
 
@@ -392,17 +379,17 @@ def settings(values: Mapping[str, Any]) -> str:
 # --- constraints ---
 
 
-def deciding(constraint: ConstraintFindings) -> ViolationFinding:
+def deciding(constraint: f.ConstraintFindings) -> f.ViolationFinding:
     """The violation that gives a constraint its verdict; what has no bound counts as the highest."""
     order = {"FAIL": 2, "INSUFFICIENT": 1, "PASS": 0}
 
-    def rank(v: ViolationFinding) -> tuple[int, float]:
+    def rank(v: f.ViolationFinding) -> tuple[int, float]:
         return order[v.verdict], v.size.after.high if is_known(v.size.after.high) else 1.0
 
     return max(constraint.violations, key=rank)
 
 
-def constraint_sentence(constraint: ConstraintFindings) -> str:
+def constraint_sentence(constraint: f.ConstraintFindings) -> str:
     """Whether a constraint is met, and what became of its violation."""
     found, name = deciding(constraint), capital(constraint.name)
     before, after, change = found.size.before, found.size.after, found.size.change

@@ -36,9 +36,7 @@ class Row:
     stroke: float = float("nan")
 
 
-def rows(
-    name: str, shown: Sequence[Row], width: int, overall: float, of: str = "all users", band: tuple[float, float] | None = None
-) -> str:
+def rows(name: str, shown: Sequence[Row], overall: float, of: str, band: tuple[float, float] | None, width: int) -> str:
     """One row an estimate of a share. overall: the share of all, `of` whom is said. band: the tolerated stretch, from and to."""
     shown = [r for r in shown if has_value(r.estimate)][:MOST_ROWS]
 
