@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -149,6 +150,7 @@ def test_small_groups_are_not_named_with_their_size_in_a_reason():
 def test_a_constraint_is_its_violation_how_training_ended_and_a_verdict():
     shown = output(replace(fitted(), constraints=(example.constraint(),)), 300)
     assert "Demographic parity is violated: its violation by hard decisions fell from 32.4 to 9.5 points (simultaneous 95 %" in shown
+    assert re.search(r"demographic parity, soft: lgbt against none +24\.0 \[21\.0, 27\.0\] +7\.0 \[4\.0, 10\.0\]", shown)
     assert "Training ended within 5.0 points on training pairs, which decide: the epoch kept, 24 of 40" in shown
     assert (
         "FAIL  demographic parity, hard decisions, required at most 5.0 points: The whole simultaneous interval" in shown.splitlines()[-1]

@@ -47,7 +47,7 @@ def page(findings: FairnessReport) -> Page:
         _document(findings, found, requirements), title=found.title, simulated=found.simulated, warning=found.flaw,
         summary=sentences.summary(found, requirements), notes=(found.kept,) if found.kept else (), note=found.note,
         first=(*of_support, *of_groups, *of_changes), requirements=requirements, requirements_note=_how_to_read(requirements, found),
-        brief=(_accuracies(found), panels.by_all(model), _gains(found)), said=tuple(_more(found)), facts=found.facts, command=found.command,
+        brief=(_accuracies(found), panels.by_all(model), constraints.violations(found.constraints), _gains(found)), said=tuple(_more(found)), facts=found.facts, command=found.command,
         exit_code=findings.exit_code,
     )  # fmt: skip
 

@@ -39,7 +39,7 @@ def panel(found: Sequence[ConstraintFindings]) -> Panel:
         levelling = [c.levelling for c in found if c.levelling][:1]
     rules = dict.fromkeys(f"Groups and the order of responses: {c.rule.rstrip('.')}." for c in found if c.rule)
     noise = [NOISE] if any(c.notion != "cf" for c in found) else []
-    tables = ((_violations(found), *_costs(found)), (_numbers(found), _multipliers(found))) if found else ((), ())
+    tables = ((violations(found), *_costs(found)), (_numbers(found), _multipliers(found))) if found else ((), ())
     return Panel("constraints", "Constraints", "", figures, tables[0], (*levelling, *rules, *noise), csv_only=tables[1])
 
 
@@ -82,7 +82,7 @@ def _three(paired: Paired) -> tuple[Estimate | None, Estimate, Estimate | None]:
     return paired.before, paired.after, paired.change
 
 
-def _violations(found: Sequence[ConstraintFindings]) -> Table:
+def violations(found: Sequence[ConstraintFindings]) -> Table:
     """Of all constraints, in points, each by soft and by hard decisions."""
     rows: list[tuple[Cell, ...]] = []
     for c in found:
