@@ -51,8 +51,9 @@ class Skeleton(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.addresses |= {v or "" for k, v in attrs if k in ("href", "src", "srcdoc", "action", "formaction", "xlink:href", "data")}
-        if tag != "title" and (tag, attrs) != ("span", []):  # headlines set their evidence lighter, whatever parentheses they hold
-            self.tags.append((tag, tuple((k, None if k == "aria-label" else v) for k, v in attrs)))
+        if tag in ("title", "span", "details", "summary"):  # evidence is set lighter, and long texts are folded, whatever they hold
+            return
+        self.tags.append((tag, tuple((k, None if k == "aria-label" or (k == "class" and tag in ("th", "td")) else v) for k, v in attrs)))
 
     def handle_startendtag(self, tag, attrs):
         self.handle_starttag(tag, attrs)

@@ -18,6 +18,7 @@ import report_example as example
 from pages import Page
 from test_report_numbers import real
 
+from evenhand.audits.dealt import DealtModel, OverDeals
 from evenhand.audits.findings import (
     ChangeRow,
     Confound,
@@ -691,3 +692,22 @@ def test_no_sentence_stands_twice_on_a_page():
         said += [r.reason for r in page.requirements if not page.is_answered(r)]
         parts = [part for s in said for part in re.split(r"(?<=[.;]) ", s) if len(part) > 40 and "follows this" not in part]
         assert len(parts) == len(set(parts)), [p for p in parts if parts.count(p) > 1]
+
+
+def test_over_deals_it_is_said_which_gap_and_which_interval_is_meant():
+    """The gap over deals is not clear while the first deal's is; the single interval reaches below zero, the simultaneous one cannot."""
+    found = example.realistic()
+    gap = Estimate(0.27, -0.08, 0.6, 133, 2_054, "gap", "majority minus minority")
+    accuracy = tuple(example.estimate(0.6, 0.02, n, 10 * n, group=g) for g, n in (("minority", 48), ("majority", 352), ("all", 400)))
+    dealt = OverDeals(
+        (1, 2), "prompts", (DealtModel(found.model.model, accuracy, gap, (), (replace(gap, value=0.2), replace(gap, value=0.3))),)
+    )
+    report = made(replace(found, deals=dealt))
+    text = Page(report.html()).text.replace("\u00a0", " ")
+    assert "Not clearly. Over 2 deals the gap (majority minus minority) is +27.0 points (single 95 % interval −8.0 to +60.0;" in text
+    assert "single intervals, as in the first answer, may be narrower. That of best minus worst never goes below 0" in text
+    claims = [m.start() for m in re.finditer("is served 6.2 points worse|(?<!’s )accuracy runs from", text)]
+    assert len(claims) == 2
+    assert all("First deal: " in text[at - 60 : at] for at in claims)
+    assert "all other panels are the first deal’s" in text
+    assert report.document["deals"]["models"][0]["by_deal"][1]["value"] == 0.3

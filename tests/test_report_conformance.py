@@ -150,7 +150,12 @@ def test_the_same_numbers_stand_in_every_output(report: Report, html: str) -> No
         for i, cells_of in enumerate(table.rows[: min(12, table.most)]):
             for j in table.places:
                 assert all(squeezed(plain(part)) in squeezed(printed) for part in ends_of(table.columns[j].write(cells_of[j])))
-                assert i >= 4 or isinstance(cells_of[j], str | Name) or table.columns[j].line(cells_of[j]) in said
+                assert (
+                    i >= 4
+                    or table is not page.brief[0]
+                    or isinstance(cells_of[j], str | Name)
+                    or table.columns[j].line(cells_of[j]) in said
+                )
     for requirement in page.requirements[:3]:
         strip = verdicts.row(requirement)
         assert squeezed(strip.value) in text
