@@ -106,7 +106,10 @@ def groups(found: f.FairnessReport, required: f.Requirement | None) -> tuple[Pan
     tables = [Table("Each group by metric, with 95 % intervals", columns, rows, grey=grey)]
     others = Table(
         "Each group against all others",
-        (Column("group"), Column("detectable, points", points), Column("against all others"), Column("excluded because")),
+        (
+            Column("group"), Column("detectable, points", points),
+            Column("against all others", on_page=any(is_known(g.p_value) for g in listed)), Column("excluded because", on_page=bool(grey)),
+        ),
         tuple((g.group, g.mde, _against(g), g.excluded) for g in listed), grey=grey,
     )  # fmt: skip
     tables += [others] if len(listed) > 1 else []

@@ -52,11 +52,12 @@ def rows(name: str, shown: Sequence[Row], overall: float, of: str, band: tuple[f
             marks(axes, {y: r.estimate for y, r in enumerate(shown) if not r.is_thin}, "accuracy, 95 % interval")
         if any(r.is_thin for r in shown):
             marks(axes, {y: r.estimate for y, r in enumerate(shown) if r.is_thin}, "insufficient", GREY, "s", filled=False)
-        strokes = [(100 * r.stroke, y) for y, r in enumerate(shown) if is_known(r.stroke)]
+        limits = bounds([*reach(r.estimate for r in shown), *([100 * overall] if is_known(overall) else [])])
+        axes.set_xlim(*limits)
+        strokes = [(100 * r.stroke, y) for y, r in enumerate(shown) if is_known(r.stroke) and limits[0] <= 100 * r.stroke <= limits[1]]
         if strokes:
             look = {"color": ORANGE, "markersize": 13, "markeredgewidth": 1.8, "linestyle": "none"}
             axes.plot(*zip(*strokes), "|", label="smallest detectable deficit", **look)
-        axes.set_xlim(*bounds([*reach(r.estimate for r in shown), *([100 * overall] if is_known(overall) else [])]))
         row_labels(canvas, axes, [r.label for r in shown], [counts_note(r.estimate) for r in shown])
         percent_ticks(axes.xaxis, canvas)
         legend(canvas, axes)
