@@ -86,7 +86,7 @@ def _panel(panel: Panel, most: int) -> dict[str, Any]:
     lead = finding(panel.finding)
     if not lead and figures:
         lead, figures[0]["title"] = figures[0]["title"], ""
-    hint = "" if lead else " · ".join(t["caption"] for t in tables)
+    hint = "" if lead else " · ".join(re.split(r" \(|[;,:] ", t["caption"])[0] for t in tables)
     return {"key": panel.key, "name": panel.name, "lead": lead, "hint": hint, "figures": figures, "tables": tables, "notes": panel.notes}
 
 
