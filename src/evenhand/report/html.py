@@ -115,8 +115,9 @@ def _table(table: Table, most: int) -> dict[str, Any]:
 
 def _look(table: Table, column: int, rows: range) -> str:
     """Classes of the style sheet: left for words; sentences get room, as they would else be columns of single words."""
-    if not table.is_text(column) or column == table.places[0]:
-        return "t" * table.is_text(column)
+    is_text = table.is_text(column)
+    if not is_text or column == table.places[0]:
+        return "t" * is_text
     longest = max((len(table.columns[column].line(table.rows[r][column])) for r in rows), default=0)
     return "t" if longest <= SHORT_TEXT else "t m" if longest <= LONG_TEXT else "t w"
 

@@ -6,6 +6,7 @@ in their own ways. What a page holds was published before (see `publish`): no nu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from evenhand.audits.findings import Requirement
 from evenhand.core import Estimate
 from evenhand.report.numbers import FEW, NONE, Show, bare, count, has_value, interval, is_known, number
 
+LETTER = re.compile(r"[^\W\d_]")
 Tone = Literal["pass", "fail", "insufficient", "neutral"]
 
 RULES = (
@@ -95,10 +97,10 @@ class Table:
 
     def is_text(self, column: int) -> bool:
         """Whether a column is set left: it holds words, beside cells without a number. Numbers may be written already: "63.8% to 69.0%"."""
-        cells = [row[column] for row in self.rows]
+        cells = [row[column] for row in self.rows[: self.most]]
         if column == 0 or any(isinstance(c, Name | bool) for c in cells):
             return True
-        words = any(isinstance(c, str) and any(map(str.isalpha, c.replace(" to ", ""))) for c in cells)
+        words = any(isinstance(c, str) and LETTER.search(c.replace(" to ", "")) for c in cells)
         return words and not any(type(c) in (int, float, Estimate) for c in cells)
 
     def is_grey(self, row: int) -> bool:
