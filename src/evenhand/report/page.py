@@ -34,6 +34,7 @@ class Name:
 
 
 Cell = str | int | float | bool | Estimate | Name | None  # None = no number
+Row = tuple[Cell, ...]
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Table:
 
     caption: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[Row, ...]
     file: str = ""
     grey: frozenset[int] = frozenset()
     most: int = 60

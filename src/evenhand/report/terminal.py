@@ -21,12 +21,28 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
 MOST_ROWS, MOST_REQUIREMENTS, MOST_GROUPS = 12, 8, 4
-FAR = 10_000  # columns: no terminal is as wide
 LONGEST_NAME = 60  # characters of a name, and of a word; sentences are broken into lines, not cut
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "INSUFFICIENT": "bold yellow"}
 TONES = {"pass": "bold green", "fail": "bold red", "insufficient": "bold yellow", "neutral": "bold"}
+GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "κ": "kappa", "λ": "lambda", "τ": "tau"}
+SYMBOL = re.compile(rf"(?<![^\W\d_])[{''.join(GREEK)}](?![^\W\d_])")
 ASCII = str.maketrans(
-    {"−": "-", NONE: "-", NB: " ", "“": '"', "”": '"', "’": "'", "²": "^2", "³": "^3", "→": "->", "·": ",", "≥": ">=", "≤": "<="}
+    {
+        "−": "-",
+        NONE: "-",
+        NB: " ",
+        "“": '"',
+        "”": '"',
+        "’": "'",
+        "²": "^2",
+        "³": "^3",
+        "→": "->",
+        "·": ",",
+        "≥": ">=",
+        "≤": "<=",
+        "±": "+/-",
+        "∞": "inf",
+    }
 )
 
 
@@ -118,8 +134,8 @@ def exclusions(lost: Exclusions, source: str) -> Text:
 
 
 def plain(text: str) -> str:
-    """Signs that every terminal has."""
-    return text.translate(ASCII)
+    """Signs that every terminal has; Greek letters that stand alone are symbols."""
+    return SYMBOL.sub(lambda m: GREEK[m[0]], text.translate(ASCII))
 
 
 def clip(text: str) -> str:
