@@ -198,6 +198,7 @@ def test_terminal_breaks_sentences_cuts_names_and_sets_intervals_under_values_wh
     assert "majority 70.4 % [67.1, 73.7]" in " ".join(wide.split())
     assert re.search(r"majority +70\.4 % .*\n +\[67\.1, 73\.7\]", narrow.replace("\u00a0", " "))
     assert max(map(len, narrow.split("1,791")[0].splitlines())) <= 62
+    assert "[red]α b[/red]" in printed(replace(page, brief=(replace(page.brief[0], caption="[red]α b[/red]"),))).replace("alpha", "α")
     assert shared([Fit(4, 6), Fit(5, 40)], 30) == [6, 24]  # what needs little more gets it, sentences the rest
     assert shared([Fit(4, 6), Fit(5, 40)], 8) == []
     table_alone = replace(page, brief=page.brief[:1])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from evenhand.audits.findings import Requirement
+from evenhand.report.figures import clipped
 from evenhand.report.page import Cell, Figure, Name, Page, Panel, Table
 from evenhand.report.verdicts import ORDER, SIGN, bar, row
 
@@ -81,12 +82,13 @@ def _requirement(requirement: Requirement, page: Page) -> dict[str, Any]:
 
 
 def _panel(panel: Panel, most: int) -> dict[str, Any]:
-    """What is seen of a closed panel is its finding, else its first figure's, else what its tables hold."""
+    """What is seen of a closed panel is its finding, else its first figure's, else what its tables or notes hold."""
     figures, tables = [_figure(f, most) for f in panel.figures], [_table(t, most) for t in panel.tables if t.is_shown]
     lead = finding(panel.finding)
     if not lead and figures:
         lead, figures[0]["title"] = figures[0]["title"], ""
-    hint = "" if lead else " · ".join(re.split(r" \(|[;,:] ", t["caption"])[0] for t in tables)
+    held = [re.split(r" \(|[;,:] ", t["caption"])[0] for t in tables] or [clipped(n, LONG_REASON) for n in panel.notes[:1]]
+    hint = "" if lead else " · ".join(held)
     return {"key": panel.key, "name": panel.name, "lead": lead, "hint": hint, "figures": figures, "tables": tables, "notes": panel.notes}
 
 
