@@ -28,7 +28,7 @@ SHORT_TEXT, LONG_TEXT, LONG_WORD = (
     40,
     22,
 )  # characters of a cell that stays on one line, of one that is a sentence, of a word that may break
-STACKED = 6  # columns from which on intervals stand under their values
+FEW, STACKED = 3, 6  # columns up to which the first may take what room it needs, and from which on intervals stand under their values
 
 
 def html(page: Page, kind: str, files: Sequence[str] = ()) -> str:
@@ -110,7 +110,7 @@ def _table(table: Table, most: int) -> dict[str, Any]:
     total = f"{len(rows):,} of {len(table.rows):,} rows" if left_out else f"{len(rows):,} row{'s' * (len(rows) != 1)}"
     return {
         "caption": table.caption, "heads": [(table.columns[i].name, looks[i]) for i in places], "rows": rows, "size": total,
-        "is_long": len(rows) > LONG_TABLE, "is_stacked": len(places) >= STACKED,
+        "is_long": len(rows) > LONG_TABLE, "look": "stacked" if len(places) >= STACKED else "few" if len(places) <= FEW else "",
         "more": f"{left_out:,} more rows{f' in {table.file}.csv' if table.file else ''}" if left_out else "",
     }  # fmt: skip
 
