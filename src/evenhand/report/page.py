@@ -64,8 +64,9 @@ class Column:
         return self.show(cell), ""
 
     def line(self, cell: Cell) -> str:
-        """The same on one line: "71.2 % (69.8 to 72.6)"."""
+        """The same on one line: "71.2 % (69.8 to 72.6)", "pafo (◆ chosen)"."""
         text, ends = self.write(cell)
+        ends = ", ".join(cell.marks) if isinstance(cell, Name) else ends
         return f"{text} ({ends})" if ends else text
 
 

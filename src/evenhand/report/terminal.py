@@ -13,7 +13,7 @@ from rich.text import Text
 
 from evenhand.core import Exclusions
 from evenhand.report.numbers import NB, NONE
-from evenhand.report.page import Page, Table
+from evenhand.report.page import Cell, Name, Page, Table
 from evenhand.report.publish import may_be_named, one_line
 from evenhand.report.verdicts import ORDER, row
 
@@ -26,23 +26,8 @@ STYLES = {"PASS": "bold green", "FAIL": "bold red", "INSUFFICIENT": "bold yellow
 TONES = {"pass": "bold green", "fail": "bold red", "insufficient": "bold yellow", "neutral": "bold"}
 GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "κ": "kappa", "λ": "lambda", "τ": "tau"}
 SYMBOL = re.compile(rf"(?<![^\W\d_])[{''.join(GREEK)}](?![^\W\d_])")
-ASCII = str.maketrans(
-    {
-        "−": "-",
-        NONE: "-",
-        NB: " ",
-        "“": '"',
-        "”": '"',
-        "’": "'",
-        "²": "^2",
-        "³": "^3",
-        "→": "->",
-        "·": ",",
-        "≥": ">=",
-        "≤": "<=",
-        "±": "+/-",
-        "∞": "inf",
-    }
+ASCII = str.maketrans(f"−{NONE}{NB}“”’·◆■✕", '-- ""\',*=x') | str.maketrans(
+    {"²": "^2", "³": "^3", "→": "->", "≥": ">=", "≤": "<=", "±": "+/-", "∞": "inf", "…": "..."}
 )
 
 
@@ -72,10 +57,9 @@ class Grid:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RichTable]:
         """The first rows; what is cut is in the CSV files."""
         table, most = self.table, min(MOST_ROWS, self.table.most)
-        heads = [clip(plain(table.columns[i].name)) for i in table.places]
+        heads = [plain(clip(table.columns[i].name)) for i in table.places]
         for space in " ", "\n":  # before an interval
-            rows = [[plain(bracketed(*table.columns[i].write(cells[i]), space)) for i in table.places] for cells in table.rows[:most]]
-            rows = [[clip(first), *(re.sub(r"\S+", lambda m: clip(m[0]), text) for text in rest)] for first, *rest in rows]
+            rows = [[shown(table, i, cells[i], space) for i in table.places] for cells in table.rows[:most]]
             columns = [Fit.of(heads[place], [cells[place] for cells in rows], table.is_text(i)) for place, i in enumerate(table.places)]
             widths = shared(columns, options.max_width - len(heads) + 1)
             if widths:
@@ -117,6 +101,14 @@ def shared(columns: Sequence[Fit], room: int) -> list[int]:
         more = min(columns[i].most - columns[i].least, max(spare, 0) // (len(columns) - left))
         widths[i], spare = widths[i] + more, spare - more
     return widths if spare >= 0 else []
+
+
+def shown(table: Table, column: int, cell: Cell, space: str) -> str:
+    """A cell in plain signs: names are cut, of other texts only words that are too long."""
+    text, ends = table.columns[column].write(cell)
+    text = clip(text) if column == table.places[0] else re.sub(r"\S+", lambda m: clip(m[0]), text)
+    marks = f" ({', '.join(cell.marks)})" if isinstance(cell, Name) and cell.marks else ""
+    return plain(bracketed(text, ends, space) + marks)
 
 
 def bracketed(text: str, ends: str, space: str = " ") -> str:
