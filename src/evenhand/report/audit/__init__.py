@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from evenhand.audits.findings import FairnessReport, ModelFindings, Requirement
+from evenhand.audits import findings as f
 from evenhand.report import Kind, Report
 from evenhand.report.audit import constraints, panels, sentences
 from evenhand.report.audit.hide import hide
-from evenhand.report.numbers import points, signed_points
+from evenhand.report.numbers import decimals, points, shown, signed_points
 from evenhand.report.page import COUNTS, Cell, Column, Page, Panel, Table, Tone, counts
 from evenhand.report.publish import document, publish
 from evenhand.report.verdicts import bar, required_gap
 
-MOST_GROUPS, MOST_CHANGES = 4, 6  # rows of Markdown and the terminal
+MOST_GROUPS = 4  # rows of Markdown and the terminal
 TONES: dict[str, Tone] = {"PASS": "pass", "FAIL": "fail", "INSUFFICIENT": "insufficient"}
 TABLES = (
     "groups", "requirements", "models", "support", "null", "users", "confounds", "counts", "changes", "training", "constraints", "multipliers",
@@ -26,11 +26,11 @@ SIMULTANEOUS = (
 )
 
 
-def report(findings: FairnessReport) -> Report:
+def report(findings: f.FairnessReport) -> Report:
     return Report(findings, AUDIT)
 
 
-def page(findings: FairnessReport) -> Page:
+def page(findings: f.FairnessReport) -> Page:
     """Panels 1-7, deals and constraints where there are any, 9 and 10; the verdict strip and the first three figures before them."""
     found, requirements = publish(hide(findings))
     required, model = required_gap(requirements), found.model
@@ -47,7 +47,7 @@ def page(findings: FairnessReport) -> Page:
         _document(findings, found, requirements), title=found.title, simulated=found.simulated, warning=found.flaw,
         summary=sentences.summary(found, requirements), notes=(found.kept,) if found.kept else (), note=found.note,
         first=(*of_support, *of_groups, *of_changes), requirements=requirements, requirements_note=_how_to_read(requirements, found),
-        brief=(_accuracies(found), panels.by_all(model), constraints.violations(found.constraints), _gains(found)), said=tuple(_more(found)), facts=found.facts, command=found.command,
+        brief=(_accuracies(found), constraints.violations(found.constraints)), said=tuple(_more(found)), facts=found.facts, command=found.command,
         exit_code=findings.exit_code,
     )  # fmt: skip
 
@@ -55,19 +55,19 @@ def page(findings: FairnessReport) -> Page:
 AUDIT = Kind("audit report", page, TABLES, judges=True)
 
 
-def _how_to_read(requirements: Sequence[Requirement], found: FairnessReport) -> str:
+def _how_to_read(requirements: Sequence[f.Requirement], found: f.FairnessReport) -> str:
     shaded = "Shaded: allowed. Dashed: the limit. " if any(map(bar, requirements)) else ""
     own = " Bounds of a constraint hold at once over its own comparisons only." if found.constraints else ""
     return f"{shaded}{SIMULTANEOUS}{own}"
 
 
-def _strip(requirements: Sequence[Requirement]) -> Table:
+def _strip(requirements: Sequence[f.Requirement]) -> Table:
     rows = tuple((r.name, r.verdict, r.tolerance, *_parts(r), r.reason) for r in requirements)
     heads = ("requirement", "verdict", "tolerance", "value", "low", "high", "n_users", "n_pairs", "level", "reason")
     return Table("Requirements", tuple(map(Column, heads)), rows, "requirements")
 
 
-def _parts(requirement: Requirement) -> tuple[Cell, ...]:
+def _parts(requirement: f.Requirement) -> tuple[Cell, ...]:
     e = requirement.estimate
     size = (None, None) if e.suppressed else (e.n_users, e.n_pairs)
     return e.value, e.low, e.high, *size, e.level
@@ -76,7 +76,7 @@ def _parts(requirement: Requirement) -> tuple[Cell, ...]:
 # --- what Markdown and the terminal say beside the answers ---
 
 
-def _more(found: FairnessReport) -> list[str]:
+def _more(found: f.FairnessReport) -> list[str]:
     model = found.model
     names = _named(model)
     few = f"{len(names)} of {len(model.groups)} groups are shown, the worst served first; all are in the report."
@@ -86,13 +86,14 @@ def _more(found: FairnessReport) -> list[str]:
         sentences.left_out_sentence(found.exclusions),
     ]
     said += sentences.trend_sentences(model.support)
-    said += [c.verdict for c in found.changes[:1]]
+    gains = "; ".join(_gain(c, names) for c in found.changes)
+    said.append(" ".join(s for s in (f"{gains}." if gains else "", _metrics(model)) if s))
     for c in found.constraints:
         said += [sentences.constraint_sentence(c), c.training]
     return [s for s in said if s]
 
 
-def _named(model: ModelFindings) -> list[str]:
+def _named(model: f.ModelFindings) -> list[str]:
     """Groups to print: all in their order, or the worst served of many."""
     if len(model.groups) <= MOST_GROUPS:
         return [g.group for g in model.groups]
@@ -100,7 +101,7 @@ def _named(model: ModelFindings) -> list[str]:
     return [g.group for g in (*sentences.usable(model), *rest)][:MOST_GROUPS]
 
 
-def _accuracies(found: FairnessReport) -> Table:
+def _accuracies(found: f.FairnessReport) -> Table:
     """A column a model: the accuracy of each group, the gap and the accuracy of all users; beside these the users and pairs behind them."""
     model, models = found.model, (*found.others, found.model)
     of = [{g.group: g for g in m.groups} for m in models]
@@ -112,19 +113,29 @@ def _accuracies(found: FairnessReport) -> Table:
     rows.append(("all", *counts(model.overall), *(m.overall for m in models), ""))
     last = [Column("excluded because", on_page=any(row[-1] for row in rows))]
     columns = (Column("in %, gap in points"), *COUNTS, *(Column(m.model, points) for m in models), *last)
-    return Table("Accuracy and gap, with 95 % intervals", columns, tuple(rows))
+    return Table("", columns, tuple(rows))
 
 
-def _gains(found: FairnessReport) -> Table:
-    rows = tuple((f"gain over {c.before}", r.group, r.difference, *counts(r.difference)) for c in found.changes for r in c.rows)
-    columns = (Column("change"), Column("group"), Column("difference, points", signed_points), *COUNTS)
-    return Table("What the audited model changed, with 95 % intervals", columns, rows, most=MOST_CHANGES)
+def _metrics(model: f.ModelFindings) -> str:
+    """Every metric but accuracy, on one line."""
+    parts = []
+    for m in (m for m in model.metrics if m.name != "accuracy"):
+        gap = f", gap {shown(m.gap, decimals(3, signed=True))}" if m.gap else ""
+        parts.append(f"{panels.title(m.name)} {shown(m.overall, decimals(3))}{gap}")
+    return f"Other metrics: {'; '.join(parts)}." if parts else ""
+
+
+def _gain(change: f.Change, names: Sequence[str]) -> str:
+    """The gain of each printed group, or of all users where none has any."""
+    of = {r.group: r.difference for r in change.rows}
+    known = [n for n in names if n in of] or [n for n in ("all",) if n in of]
+    return f"Gain over {change.before}: {', '.join(f'{n} {shown(of[n], signed_points)}' for n in known)}"
 
 
 # --- report.json ---
 
 
-def _document(findings: FairnessReport, found: FairnessReport, requirements: Sequence[Requirement]) -> dict[str, Any]:
+def _document(findings: f.FairnessReport, found: f.FairnessReport, requirements: Sequence[f.Requirement]) -> dict[str, Any]:
     """The published findings, their requirements with those of constraints, and the verdict."""
     plain: dict[str, Any] = document(found)
     plain["requirements"] = document(tuple(requirements))
