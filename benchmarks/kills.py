@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evenhand.report.words import number
+from evenhand.report.numbers import number
 from evenhand.writing import LIST
 
 STAGES = {"encode": "/evenhand/encode/", "train": "/evenhand/training/", "audit": "/evenhand/audits/", "report": "/evenhand/report/"}
@@ -151,7 +151,7 @@ def masked(name: str, content: bytes, report: Any) -> Any:
     text = re.sub(r"took [\d.,]+ s in all", "took SECONDS in all", text)
     for t in report.get("training", ()):
         cells = (re.escape(number(t["seconds"], 1)), re.escape(number(t["pairs_per_second"], 0)))
-        text = re.sub(r"<td>{}</td>\s*<td>{}</td>".format(*cells), "TIMES", text)
+        text = re.sub(r"<td[^>]*>{}</td>\s*<td[^>]*>{}</td>".format(*cells), "TIMES", text)
     for e in report.get("entries", ()):
         text = re.sub(rf"(?<!\w){re.escape(number(e['seconds'], 0))} s(?!\w)", "SECONDS", text)  # not the "h3 s" of a style
     return text

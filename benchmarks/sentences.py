@@ -14,11 +14,11 @@ import numpy as np
 
 from evenhand.audits.changes import compare
 from evenhand.audits.examine import examine_model
-from evenhand.audits.findings import to_json
 from evenhand.audits.low_support import low_support
 from evenhand.audits.outcomes import Outcomes
 from evenhand.core import Groups
-from evenhand.report.words import is_clear, trend
+from evenhand.report.audit.sentences import trend
+from evenhand.report.numbers import is_clear
 
 SIZES = ((200, 60), (600, 200))
 RANDOM, PERSONAL, UNEQUAL, MAJORITY = "random reward for all", "personalised", "unequal difficulty", "majority's reward"
@@ -87,16 +87,19 @@ def on_votes(
 
 def said(o: Outcomes, support: np.ndarray, groups: Groups, seed: int, resamples: int) -> dict[str, float]:
     """What a report would state of groups and of support, 1 or 0 each; all of it false but for the majority's reward."""
-    found = to_json(examine_model(replace(o, length_difference=None), groups, support, "known", resamples=resamples, seed=seed))
-    curve = found["support"]
+    found = examine_model(replace(o, length_difference=None), groups, support, "known", resamples=resamples, seed=seed)
+    curve = found.support
+    assert curve is not None
+    assert found.gap is not None
+    assert found.spread is not None
     return {
         "trend": float(trend(curve) != 0),
-        "slope": float(is_clear(curve["slope"])),
-        "rank": float(is_clear(curve["correlation"])),
-        "null": float(found["null"][0]["p_value"] < 0.05),
-        "gap": float(is_clear(found["gap"])),
-        "notable": float(any(g["notable"] for g in found["groups"])),
-        "users": float(found["spread"]["tau_p_value"] < 0.05),
+        "slope": float(is_clear(curve.slope)),
+        "rank": float(is_clear(curve.correlation)),
+        "null": float(found.null[0].p_value < 0.05),
+        "gap": float(is_clear(found.gap)),
+        "notable": float(any(g.notable for g in found.groups)),
+        "users": float(found.spread.tau_p_value < 0.05),
     }
 
 

@@ -323,8 +323,8 @@ def constraint(notion: str = "dp", fitted: bool = True) -> ConstraintFindings:
         "The gap in accuracy between groups closed from 2.4 to 0.8 points; 0 % of it came from lowering the best-served, lgbt; "
         "no group is clearly less accurate.",
         trained if fitted else None,
-        "Training ended within 5.0 points: the epoch kept, 24 of 40, has a violation of 3.5 points on training pairs and 8.3 points on "
-        "validation pairs."
+        "Training ended within 5.0 points on training pairs, which decide: the epoch kept, 24 of 40, has a violation of 3.5 points on "
+        "training pairs and 8.3 points on validation pairs."
         if fitted
         else "",
         "FAIL",

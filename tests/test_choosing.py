@@ -14,7 +14,7 @@ from evenhand.core import EvenhandError, History
 from evenhand.data.simulate import simulated_users
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
-from evenhand.report.old_terminal import lines
+from evenhand.report.terminal import lines
 from evenhand.training.choosing import changes, guard, simplest, user_losses
 from evenhand.training.schedule import Schedule
 from evenhand.workflows import hyperparameters
@@ -163,7 +163,7 @@ def test_auto_says_what_it_chose() -> None:
     assert found.kept.startswith("Chosen by validation among 4 models, one setting each: " + last)
     assert found.model.facts["title"] == last
     assert found.kept in found.report.html().replace("&#39;", "'")
-    assert any(str(line) == found.kept for line in lines(found.report))
+    assert any(str(line) == found.kept for line in lines(found.report.page))
     assert {m.model for m in found.report.findings.others} == {PLAIN, PERSONALISED} - {last}
     assert {t.method for t in found.report.findings.training} >= {
         PLAIN,
@@ -183,4 +183,4 @@ def test_a_student_that_was_refused_is_told_on_every_page() -> None:
     assert last.overall == personalised.overall
     assert found.kept.startswith("PAFO (LoRe's head): the student was not kept: on validation pairs it is worse than the pooled model for ")
     assert found.kept in found.report.html().replace("&#39;", "'")
-    assert any(str(line).startswith("PAFO (LoRe's head): the student was not kept") for line in lines(found.report))
+    assert any(str(line).startswith("PAFO (LoRe's head): the student was not kept") for line in lines(found.report.page))

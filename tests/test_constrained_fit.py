@@ -213,7 +213,8 @@ def test_command_line_from_terms_to_certificate(folder: Path, tmp_path: Path) ->
     terms = ["--mentions", str(folder / "terms.json")]
     fitted = run(app, ["fit", str(folder / "plain.jsonl"), "--method", "faro", *terms, *quick])
     assert fitted.exit_code in (0, 1, 3), fitted.output
-    assert "violation of demographic parity" in fitted.output
+    assert "Violations in points, with simultaneous intervals" in fitted.output
+    assert "Demographic parity is " in fitted.output
     assert "Constraints" in (tmp_path / "fit" / "report.html").read_text()
     model = str(tmp_path / "fit" / "model")
     certified = run(app, ["certify", model, str(folder / "plain.jsonl"), "--gamma", "0.9", *terms, "--out", str(tmp_path / "c")])
@@ -223,7 +224,7 @@ def test_command_line_from_terms_to_certificate(folder: Path, tmp_path: Path) ->
     audited = run(
         app, ["audit", str(folder / "plain.jsonl"), "--model", model, "--constraint", "dp=0.9", *terms, "--out", str(tmp_path / "a")]
     )
-    assert "violation of demographic parity" in audited.output
+    assert "Violations in points, with simultaneous intervals" in audited.output
     assert run(
         app, ["audit", str(folder / "plain.jsonl"), "--model", model, "--constraint", "dp=x", "--out", str(tmp_path / "b")]
     ).exit_code

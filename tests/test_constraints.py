@@ -311,9 +311,9 @@ def test_levelling_down_is_told():
         (
             True,
             2,
-            "ended within 5.0 points: the epoch kept, 2 of 3, has a violation of 3.2 points on training pairs and 4.1 points on validation pairs.",
+            "ended within 5.0 points on training pairs, which decide: the epoch kept, 2 of 3, has a violation of 3.2 points on training pairs and 4.1 points on validation pairs.",
         ),
-        (False, 1, "was infeasible: no epoch came within 5.0 points"),
+        (False, 1, "was infeasible: no epoch came within 5.0 points on training pairs"),
         (False, 0, "kept none of its 3 epochs"),
         (True, 3, "3 of 3, has a violation of 2.0 points on training pairs."),
     ],

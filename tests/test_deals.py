@@ -13,13 +13,12 @@ from scipy import stats
 
 import evenhand
 from evenhand.audits.deals import Deal, over_deals, undecided, verdicts
-from evenhand.audits.findings import Requirement, to_json
+from evenhand.audits.findings import Requirement
 from evenhand.audits.ranking import Judged, unfairness
 from evenhand.core import DataError, Estimate, EvenhandError, PreferenceData
 from evenhand.data.pairing import PAIRS_PER_USER
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal, split_pairs
-from evenhand.report.old_markdown import markdown
-from evenhand.report.words import deals_sentence
+from evenhand.report.audit.sentences import deals_sentence
 from evenhand.workflows.deals import DEALS, number_of
 
 PARTS = (TRAIN, VALID, TEST)
@@ -195,7 +194,7 @@ def test_fit_averages_over_deals_and_keeps_the_first_model(worded: PreferenceDat
     assert sum(e.n_users for e in over.models[0].accuracy[:-1]) == 70
     assert [e.n_pairs for e in over.models[0].by_deal] == pairs
     assert all(r.reason.startswith("Over 2 deals: ") for r in two.report.findings.requirements)
-    assert "Over 2 deals the gap" in markdown(two.report.document)
+    assert "Over 2 deals the gap" in two.report.markdown()
     assert {r.verdict for r in one.report.findings.requirements} == {"INSUFFICIENT"}
 
 
@@ -290,9 +289,8 @@ def test_a_gap_between_three_groups_over_deals() -> None:
     assert (flat.value, uneven.value, uneven.group) == (0, pytest.approx(1), "a minus c (best minus worst)")
     assert [e.value for e in over.models[1].by_deal] == pytest.approx([1, 1])
     assert 0.8 < uneven.low < uneven.high <= 1.0
-    told = to_json(over)
-    assert "Over 2 deals the gap (" in deals_sentence(told, "flat")
-    assert "Over 2 deals of flat, the gap (" in deals_sentence(told, "another one, which the first deal chose")
+    assert "Over 2 deals the gap (" in deals_sentence(over, "flat")
+    assert "Over 2 deals of flat, the gap (" in deals_sentence(over, "another one, which the first deal chose")
 
 
 def test_one_tiny_group_hides_no_gap_over_deals() -> None:

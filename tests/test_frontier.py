@@ -32,7 +32,7 @@ from evenhand.report.comparison import published
 from evenhand.report.comparison import sentences as said
 from evenhand.report.comparison.constraints import _bound, panel
 from evenhand.report.figures.scatter import outside, tradeoff, window
-from evenhand.report.public import one_line
+from evenhand.report.publish import one_line
 from evenhand.workflows import hyperparameters, trials
 from evenhand.workflows.comparing import Comparing
 from evenhand.workflows.trained import PLAIN

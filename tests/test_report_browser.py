@@ -12,8 +12,8 @@ import report_example as example
 from payloads import PAYLOADS
 from test_report_security import infected
 
-from evenhand.report.public import one_line
-from evenhand.report.report import Report
+from evenhand.report.audit import report as made
+from evenhand.report.publish import one_line
 
 pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="Chromium is not installed")
 
@@ -28,9 +28,9 @@ def browser():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("reports")
-    Report(example.realistic()).save(folder / "realistic")
-    Report(example.constrained()).save(folder / "constrained")
-    Report(infected([t for t in PAYLOADS if one_line(t)][:28])).save(folder / "hostile")
+    made(example.realistic()).save(folder / "realistic")
+    made(example.constrained()).save(folder / "constrained")
+    made(infected([t for t in PAYLOADS if one_line(t)][:28])).save(folder / "hostile")
     (folder / "loud.html").write_text("<script>console.error(1)</script><img src=missing.png><p style='width:3000px'>wide</p>")
     return folder
 
@@ -53,7 +53,7 @@ def test_page_is_silent_and_fits(browser, folder, name, width, dark):
     shown = browser.evaluate("[...document.querySelectorAll('.wide svg')].filter(s => s.getBoundingClientRect().width > 0).length")
     narrow = browser.evaluate("[...document.querySelectorAll('.narrow svg')].filter(s => s.getBoundingClientRect().width > 0).length")
     assert (shown == 0) == (width == 400)
-    assert (narrow == 0) == (width == 1100)
+    assert narrow >= 1  # on a page the first screen's, side by side
     assert browser.evaluate("document.scripts.length") == 0
     assert len(browser.screenshot()) > 20_000
 
@@ -61,7 +61,7 @@ def test_page_is_silent_and_fits(browser, folder, name, width, dark):
 @pytest.mark.parametrize("dark", [False, True])
 def test_figures_follow_the_theme(browser, folder, dark):
     browser.open(folder / "realistic" / "report.html", 1100, dark)
-    script = "[...new Set([...document.querySelectorAll('#support .wide svg text')].map(t => getComputedStyle(t).fill))].join('|')"
+    script = "[...new Set([...document.querySelectorAll('.first svg text')].filter(t => t.style.fill.includes('muted')).map(t => getComputedStyle(t).fill))].join('|')"
     assert browser.evaluate(script) == ("rgb(167, 172, 177)" if dark else "rgb(85, 91, 97)")
 
 
@@ -85,6 +85,8 @@ def test_prints_as_pdf_with_the_tables_opened(browser, folder):
     assert pdf.startswith(b"%PDF")
     assert 4 <= pdf.count(b"/Type /Page\n") <= 14
     browser.call("Emulation.setEmulatedMedia", media="print")
-    opened = browser.evaluate("[...document.querySelectorAll('details:not(.long) table')].every(t => t.getBoundingClientRect().height > 0)")
+    opened = browser.evaluate(
+        "[...document.querySelectorAll('details:not(.long) table')].filter(t => !t.closest('.long')).every(t => t.getBoundingClientRect().height > 0)"
+    )
     browser.call("Emulation.setEmulatedMedia", media="")
     assert opened is True

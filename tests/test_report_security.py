@@ -8,49 +8,20 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
 import report_example as example
+from pages import Skeleton
 from payloads import PAYLOADS
 
 from evenhand.audits.findings import Confound, FairnessReport, FittedConstraints, GroupCounts, Requirement
 from evenhand.core import Exclusions
-from evenhand.report import plots, rowplots
-from evenhand.report.old_markdown import text as markdown_text
-from evenhand.report.public import LONGEST_TEXT, one_line, publish
-from evenhand.report.report import Report
+from evenhand.report.audit import report as made
+from evenhand.report.figures import intervals
+from evenhand.report.markdown import text as markdown_text
+from evenhand.report.publish import LONGEST_TEXT, one_line
 
 BATCH = 28  # groups in one report: all of them stand in the forest
-
-
-class Skeleton(HTMLParser):
-    """What a page is made of but its text: tags in order with their attributes, without labels for screen readers and tooltips."""
-
-    def __init__(self, page: str):
-        super().__init__()
-        self.tags: list[tuple[str, tuple[tuple[str, str | None], ...]]] = []
-        self.addresses: set[str] = set()
-        self.others: list[str] = []
-        self.text: list[str] = []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.addresses |= {v or "" for k, v in attrs if k in ("href", "src", "srcdoc", "action", "formaction", "xlink:href", "data")}
-        if tag != "title" and (tag, attrs) != ("span", []):  # headlines set their evidence lighter, whatever parentheses they hold
-            self.tags.append((tag, tuple((k, None if k == "aria-label" else v) for k, v in attrs)))
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-    def handle_comment(self, data):
-        self.others.append(data)
-
-    handle_decl = handle_pi = unknown_decl = handle_comment
 
 
 def infected(texts: list[str]) -> FairnessReport:
@@ -102,7 +73,7 @@ def batches() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def harmless() -> Skeleton:
-    return Skeleton(Report(infected([f"word {i:02d}" for i in range(BATCH)])).html())
+    return Skeleton(made(infected([f"word {i:02d}" for i in range(BATCH)])).html())
 
 
 def test_corpus_is_large_and_distinct():
@@ -112,7 +83,7 @@ def test_corpus_is_large_and_distinct():
 @pytest.mark.parametrize("batch", range(len(batches())))
 def test_page_keeps_its_structure_and_shows_the_text(batch, harmless):
     texts = batches()[batch]
-    page = Report(infected(texts)).html()
+    page = made(infected(texts)).html()
     found = Skeleton(page)
     assert found.tags == harmless.tags
     assert found.addresses == harmless.addresses
@@ -126,7 +97,7 @@ def test_page_keeps_its_structure_and_shows_the_text(batch, harmless):
 @pytest.mark.parametrize("batch", range(len(batches())))
 def test_other_formats_can_be_read_back(batch):
     texts = batches()[batch]
-    report = Report(infected(texts))
+    report = made(infected(texts))
     groups = [g["group"] for g in json.loads(report.json())["model"]["groups"]]
     assert groups == [one_line(t) for t in texts]
     suite = ET.fromstring(report.junit())[0]
@@ -148,23 +119,25 @@ def test_markdown_shows_markup_as_text(text):
     assert not re.search(r"<[a-zA-Z/!?]|(?<!\\)[|`*\[\]]|@|://|&(?!amp;|lt;|gt;|#\d+;)", shown.replace("\\\\", ""))
 
 
+def forest(labels: list[str]) -> str:
+    return intervals.rows("groups", [intervals.Row(one_line(t), example.estimate(0.7)) for t in labels], 0.7, "all users", (0.65, 0.7), 800)
+
+
 def test_labels_never_reach_mathtext_or_the_glyph_machinery(recwarn):
     hostile = ["$\\frac{1}{0}$", "$x$", "日本語", "👩", "$", "\\"]
-    model = publish(infected(hostile))["model"]
-    figure = rowplots.forest(rowplots.forest_groups(model), model["overall"], 0.05, plots.WIDE)
+    figure = forest(hostile)
     for text in hostile:
         assert f">{one_line(text)}</text>" in figure
     assert not [w for w in recwarn if "lyph" in str(w.message)]
 
 
 def test_tokens_in_a_label_are_not_expanded():
-    model = publish(infected(["@1@", "second group"]))["model"]
-    figure = rowplots.forest(rowplots.forest_groups(model), model["overall"], None, plots.WIDE)
+    figure = forest(["@1@", "second group"])
     assert figure.count(">@1@</text>") == 1
     assert figure.count(">second group</text>") == 1
 
 
 def test_long_texts_are_clipped_everywhere():
-    report = Report(infected(["x" * 50_000, "y" * 50_000]))
+    report = made(infected(["x" * 50_000, "y" * 50_000]))
     for text in (report.html(), report.json(), report.junit(), report.markdown(), *report.tables().values()):
         assert not re.search(f"x{{{LONGEST_TEXT + 1}}}|y{{{LONGEST_TEXT + 1}}}", text)

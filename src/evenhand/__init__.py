@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from evenhand.audits.metrics import Metric
     from evenhand.core import DataError, EvenhandError, PreferenceData
     from evenhand.data.load import load
-    from evenhand.report.report import Report
+    from evenhand.report import Report
     from evenhand.serve.reward_model import RewardModel
     from evenhand.workflows.audit import audit
     from evenhand.workflows.certify import certify
@@ -72,7 +72,7 @@ _HOMES = {
     "Grouping": "workflows.grouping",
     "Metric": "audits.metrics",
     "PreferenceData": "core",
-    "Report": "report.report",
+    "Report": "report",
     "RewardModel": "serve.reward_model",
     "Scored": "workflows.score",
     "audit": "workflows.audit",

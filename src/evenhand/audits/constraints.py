@@ -170,9 +170,9 @@ def _training(fitted: FittedConstraints | None) -> str:
     known = [f"{in_points(v[at])} points on {name} pairs" for name, v in by_pairs if at < len(v) and np.isfinite(v[at])]
     kept = f"{fitted.best_epoch} of {epochs}, has a violation of {' and '.join(known) or 'unknown size'}"
     if fitted.feasible:
-        return f"Training ended within {allowed} points: the epoch kept, {kept}."
+        return f"Training ended within {allowed} points on training pairs, which decide: the epoch kept, {kept}."
     return (
-        f"Training was infeasible: no epoch came within {allowed} points; the one kept, {kept}."
+        f"Training was infeasible: no epoch came within {allowed} points on training pairs; the one kept, {kept}."
         " Where multipliers were still rising, a larger step or bound may get there."
     )
 

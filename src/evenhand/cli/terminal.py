@@ -13,8 +13,7 @@ import typer
 from evenhand.core import visible
 
 if TYPE_CHECKING:
-    from evenhand.report import Report as PageReport
-    from evenhand.report.report import Report
+    from evenhand.report import Report
 
 
 def say(*parts: Any) -> None:
@@ -45,20 +44,16 @@ def tell(text: str) -> None:
 
 
 def finish(report: Report, path: Path) -> None:
-    """Print the ten lines, and end with the exit code of the verdict."""
-    from rich.text import Text
-
-    from evenhand.report.old_terminal import lines, table
+    """Print what a person reads first, and end with the exit code of the verdict."""
+    from evenhand.report.terminal import lines
     from evenhand.workflows.score_facts import EQUAL_SCORES, SEVERAL_SCORES
 
-    odd = [told for name in (EQUAL_SCORES, SEVERAL_SCORES) if (told := report.findings.facts.get(name))]
-    simulated = ["Users are simulated: these figures say nothing about people."] if report.findings.simulated else []
-    flaw = [Text(report.document["flaw"], style="bold red")] if report.document["flaw"] else []
-    say(*flaw, *simulated, *odd, table(report), *lines(report), f"report: {path}")
+    odd = [report.page.facts[name] for name in (EQUAL_SCORES, SEVERAL_SCORES) if report.page.facts.get(name)]
+    say(*lines(report.page), *odd, f"report: {path}")
     raise typer.Exit(report.exit_code)
 
 
-def finish_comparison(report: PageReport, path: Path) -> None:
+def finish_comparison(report: Report, path: Path) -> None:
     """Print the entries and what was chosen. There is no requirement here, so the exit code is 0."""
     from evenhand.report.terminal import lines
 

@@ -89,7 +89,7 @@ def audit(
     out: Out = Path("audit"),
 ) -> None:
     """Audit a reward model: a saved one (--model), or any that left its scores in DATA (--scores)."""
-    from evenhand.report.report import FILES, KIND
+    from evenhand.report.audit import AUDIT
     from evenhand.workflows import examples as private
     from evenhand.workflows.audit import audit as run
     from evenhand.workflows.pdf import beside
@@ -98,7 +98,7 @@ def audit(
     without_comma("--scores", scores, context.args)
     if model is None and scores is None:
         raise no_scores(data, **reading.how())
-    check_place(out, FILES, KIND, reading.bad_rows_to, assignments, pdf=pdf)
+    check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
     columns = None if scores is None else [column.strip() for column in scores.split(",")]
     report = run(
         reading.load(data, columns, **events.files()),
@@ -151,13 +151,13 @@ def fit(
     out: Annotated[Path, option(OUTPUT, help="Folder for the model and the report.")] = Path("out"),
 ) -> None:
     """Train a reward model, judge it on held-out users and prompts, and write model and report."""
-    from evenhand.report.report import FILES, KIND
+    from evenhand.report.audit import AUDIT
     from evenhand.serve.saved import check_replaceable
     from evenhand.workflows import examples as private
     from evenhand.workflows.fit import fit as run
     from evenhand.workflows.pdf import beside
 
-    check_place(out, FILES, KIND, reading.bad_rows_to, assignments, pdf=pdf)
+    check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
     check_replaceable(out / "model")
     result = run(
         reading.load(data, **events.files()),

@@ -17,7 +17,8 @@ from evenhand.audits.verdicts import check_requirements
 from evenhand.core import DataError, EvenhandError, Exclusions, Groups, PreferenceData
 from evenhand.data.splits import DEAL, MIN_PROMPTS, TEST, TRAIN, VALID, Split, deal
 from evenhand.data.support import Support
-from evenhand.report.report import Report
+from evenhand.report import Report
+from evenhand.report.audit import report as report_of
 from evenhand.workflows.assignments import Assignment
 from evenhand.workflows.events import examined
 from evenhand.workflows.examples import ShowExamples
@@ -387,7 +388,7 @@ def _report(
     if curve is not outcomes:
         found = replace(found, support=measured(curve).support)
     settings.show(data, outcomes, groups, support, found)
-    return Report(
+    return report_of(
         FairnessReport(
             title=settings.title or f"Audit of {outcomes.model} on {data.source}",
             note=settings.note,

@@ -18,7 +18,8 @@ from evenhand.audits.verdicts import check_requirements
 from evenhand.core import Head, Method, Notion, PreferenceData
 from evenhand.data.splits import CELLS, TEST, deal, deal_with
 from evenhand.encode.minilm import MiniLM
-from evenhand.report.report import Report
+from evenhand.report import Report
+from evenhand.report.audit import report as report_of
 from evenhand.serve.reads import what_is_read
 from evenhand.serve.reward_model import RewardModel
 from evenhand.training.loop import Constrained, Fitted
@@ -166,10 +167,10 @@ def _fit(
         seeds = range(audit_settings.seed, audit_settings.seed + count)
         found, names, groups = in_deals(method, ready, trained.models, seeds, another, progress)
         audit_settings.assign(data, *groups)
-        report = Report(with_deals(report.findings, found, names, split.unit, audit_settings))
+        report = report_of(with_deals(report.findings, found, names, split.unit, audit_settings))
     elif split.unit == "responses" and deals == 1:
         told = undecided(report.findings.requirements, f"leave --deals 1 out, or ask for --deals {DEALS}")
-        report = Report(replace(report.findings, requirements=told))
+        report = report_of(replace(report.findings, requirements=told))
     return Fit(model, report, trained.kept)
 
 
@@ -230,7 +231,7 @@ def _report(
     found = examined(outcomes[name])
     settings.show(ready.data, outcomes[name], ready.groups, ready.support, found)
     cells = ((cell, ready.counted(ready.split.scored(number))) for number, cell in enumerate(CELLS))
-    return Report(
+    return report_of(
         FairnessReport(
             title=settings.title or f"{name} on {ready.data.source}",
             note=settings.note,

@@ -1,0 +1,183 @@
+"""The panel of constraints, and what a constrained fit adds to the panel of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from evenhand.audits.findings import ConstraintFindings, GroupCost, Paired, ViolationFinding
+from evenhand.core import Estimate
+from evenhand.report.audit import sentences
+from evenhand.report.figures import curves, intervals
+from evenhand.report.numbers import NONE, Show, capital, count, decimals, has_value, is_known, percent, points, signed_points
+from evenhand.report.page import COUNTS, Cell, Column, Figure, Panel, Table, counts
+
+MOST_FIGURES = 4  # of one panel; the tables hold the rest
+READ = {
+    "dp": "A rate says how often y1 is preferred. Hollow: before, filled: after. The shaded band must hold all rates after.",
+    "eo": "A rate says how often y1 is preferred. Hollow: before, filled: after. The shaded band of a label must hold its rates after.",
+    "cf": "Hollow: before, filled: after. The shaded band must hold the mean gap of matched pairs.",
+}
+NOISE = (
+    "Expected by noise: the violation that this model’s events would show if all their true rates were equal. A violation is the largest of "
+    "several distances, so noise alone keeps it above 0."
+)
+SIGNED = decimals(3, signed=True)
+COSTS: tuple[tuple[str, Callable[[GroupCost], Paired], Show, Show], ...] = (
+    ("accuracy, difference in points", lambda c: c.accuracy, percent, signed_points),
+    ("log-loss", lambda c: c.log_loss, decimals(3), SIGNED),
+    ("expected calibration error (ECE), difference in points", lambda c: c.ece, percent, signed_points),
+)
+
+
+def panel(found: Sequence[ConstraintFindings]) -> Panel:
+    """The rates under each constraint, its violations, what it cost each group, and how it was asked for."""
+    figures = tuple(_rates(c, i) for i, c in enumerate(found[:MOST_FIGURES]))
+    names = len(found) > 1
+    levelling = [f"{capital(c.name)}: {sentences.lowered(c.levelling)}" if names else c.levelling for c in found if c.levelling]
+    if len({c.levelling for c in found if c.levelling}) == 1:
+        levelling = [c.levelling for c in found if c.levelling][:1]
+    rules = dict.fromkeys(f"Groups and the order of responses: {c.rule.rstrip('.')}." for c in found if c.rule)
+    noise = [NOISE] if any(c.notion != "cf" for c in found) else []
+    tables = ((violations(found), *_costs(found)), (_numbers(found), _multipliers(found))) if found else ((), ())
+    return Panel("constraints", "Constraints", "", figures, tables[0], (*levelling, *rules, *noise), csv_only=tables[1])
+
+
+def _rates(constraint: ConstraintFindings, i: int) -> Figure:
+    """Rates of all events. A rate counts how often y1 is preferred: neither high nor low is good, apart is not."""
+    shown = constraint.violations
+    rows = tuple((r.event, v.decision, *_three(r.rate), *counts(r.rate.after)) for v in shown for r in v.rates)
+    columns = (Column("event"), Column("decisions", on_page=len({v.decision for v in shown}) > 1), *_columns(constraint, percent), *COUNTS)
+    about = "Mean gap of matched pairs" if constraint.notion == "cf" else "How often y1 is preferred, by event"
+    caption = f"{about}; before: {constraint.before}, after: {constraint.after}" if constraint.before else about
+    drawable = any(has_value(r.rate.after) for v in shown for r in v.rates)
+    panels = [_panel_of_rates(constraint, v) for v in shown]
+    plot = partial(intervals.rates, f"constraint-{i}", panels, constraint.gamma) if drawable and is_known(constraint.gamma) else None
+    note = READ[constraint.notion] if plot else ""
+    return Figure(sentences.constraint_sentence(constraint), plot, note, Table(caption, columns, rows))
+
+
+def _panel_of_rates(constraint: ConstraintFindings, violation: ViolationFinding) -> intervals.Rates:
+    """Under equalized odds only events of one label are compared; these take turns."""
+    is_by_label = constraint.notion == "eo"
+    order = sorted(range(len(violation.rates)), key=lambda i: i % 2 if is_by_label else 0)[: intervals.MOST_ROWS]
+    rows = [violation.rates[i] for i in order]
+    blocks = []
+    for label in sorted({i % 2 if is_by_label else 0 for i in order}):
+        of = [y for y, i in enumerate(order) if not is_by_label or i % 2 == label]
+        known = [rows[y].rate.after.value for y in of if has_value(rows[y].rate.after)]
+        if known:
+            start = 0.0 if constraint.notion == "cf" else (min(known) + max(known) - constraint.gamma) / 2
+            blocks.append(intervals.Block(range(of[0], of[-1] + 1), start))
+    moved = tuple(intervals.Moved(r.event, r.rate.before, r.rate.after, r.rate.change) for r in rows)
+    return intervals.Rates(f"{violation.decision} decisions", moved, tuple(blocks))
+
+
+def _columns(constraint: ConstraintFindings, show: Show, change: Show = signed_points, unit: str = ", points") -> tuple[Column, ...]:
+    first = bool(constraint.before)
+    return Column("before", show, on_page=first), Column("after", show), Column(f"change{unit}", change, on_page=first)
+
+
+def _three(paired: Paired) -> tuple[Estimate | None, Estimate, Estimate | None]:
+    return paired.before, paired.after, paired.change
+
+
+def violations(found: Sequence[ConstraintFindings]) -> Table:
+    """Of all constraints, in points, each by soft and by hard decisions."""
+    rows: list[tuple[Cell, ...]] = []
+    for c in found:
+        for v in c.violations:
+            after = v.size.after
+            noise = f"{points(v.expected_before)} → {points(v.expected_after)}" if c.before else points(v.expected_after)
+            name = f"{c.name}, {v.decision}" + (f": {after.group}" if after.group else "")
+            rows.append((name, *_three(v.size), noise if is_known(v.expected_after) else NONE, c.gamma, v.verdict, *counts(after)))
+    columns = (
+        Column("decisions: furthest apart"), Column("before", points), Column("after", points), Column("change", signed_points),
+        Column("expected by noise"), Column("allowed", points), Column("verdict"), *COUNTS,
+    )  # fmt: skip
+    return Table("Violations in points, with simultaneous intervals", columns, tuple(rows))
+
+
+def _costs(found: Sequence[ConstraintFindings]) -> Iterator[Table]:
+    """One table a metric: what the pairs of each group paid. Constraints on one fit cost each group the same, which is said once."""
+    groups: list[GroupCost] = []
+    for c in found:
+        groups += [cost for cost in c.costs if not any(g.group == cost.group and g.accuracy == cost.accuracy for g in groups)]
+    if not groups:
+        return
+    for title, of, show, change in COSTS:
+        rows = tuple((g.group, *_three(of(g)), *counts(of(g).after)) for g in groups)
+        columns = (Column("pairs of"), *_columns(found[0], show, change, ""), *COUNTS)
+        yield Table(f"What {'the constraints' if len(found) > 1 else found[0].name} cost each group: {title}", columns, rows)
+
+
+def _numbers(found: Sequence[ConstraintFindings]) -> Table:
+    """A row a number under both models: violations, with what noise alone would show after, then rates of events, then costs of groups."""
+    rows: list[tuple[Cell, ...]] = []
+    for c in found:
+        about = c.notion, c.gamma, c.before, c.after
+        for v in c.violations:
+            rows.append((*about, f"{v.decision} violation", "", *_three(v.size), v.expected_after, v.verdict))
+            rows += [(*about, f"{v.decision} rate", r.event, *_three(r.rate), None, "") for r in v.rates]
+        for g in c.costs:
+            paid = (("accuracy", g.accuracy), ("log_loss", g.log_loss), ("ece", g.ece))
+            rows += [(*about, name, g.group, *_three(paired), None, "") for name, paired in paid]
+    heads = (
+        "notion",
+        "gamma",
+        "model_before",
+        "model_after",
+        "quantity",
+        "event",
+        "before",
+        "after",
+        "change",
+        "expected_by_noise",
+        "verdict",
+    )
+    return Table("Constraints", tuple(map(Column, heads)), tuple(rows), "constraints")
+
+
+def _multipliers(found: Sequence[ConstraintFindings]) -> Table:
+    """A row an epoch and multiplier of each constrained fit."""
+    rows: list[tuple[Cell, ...]] = []
+    for notion, fitted in ((c.notion, c.fitted) for c in found if c.fitted):
+        for epoch, values in enumerate(fitted.multipliers, 1):
+            seen = [_at(v, epoch) for v in (fitted.train_violation, fitted.valid_violation)]
+            rows += [(notion, epoch, epoch == fitted.best_epoch, *seen, name, m) for name, m in zip(fitted.names, values, strict=False)]
+    heads = ("notion", "epoch", "kept", "train_violation", "valid_violation", "constraint", "multiplier")
+    return Table("Multipliers", tuple(map(Column, heads)), tuple(rows), "multipliers")
+
+
+def _at(values: Sequence[float], epoch: int) -> float | None:
+    return values[epoch - 1] if epoch <= len(values) else None
+
+
+def training(found: Sequence[ConstraintFindings]) -> tuple[Figure, ...]:
+    """Panel 9: violations and multipliers by epoch of each constrained fit."""
+    figures: list[Figure] = []
+    for i, c in enumerate(found):
+        if c.fitted is None or len(figures) == MOST_FIGURES:
+            continue
+        fitted, largest = c.fitted, curves.largest_multiplier(c.fitted)
+        rows: list[tuple[Cell, ...]] = []
+        for epoch in range(1, 1 + max(len(fitted.train_violation), len(fitted.valid_violation), len(fitted.multipliers))):
+            values = fitted.multipliers[epoch - 1] if epoch <= len(fitted.multipliers) else ()
+            one = None if largest is None or largest >= len(values) else values[largest]
+            violations = (_at(fitted.train_violation, epoch), _at(fitted.valid_violation, epoch))
+            rows.append((epoch, *violations, one, sum(filter(is_known, values))))
+        name = "largest multiplier" if largest is None else f"multiplier of {fitted.names[largest]}"
+        three = decimals(3)
+        columns = (
+            Column("epoch", count), Column("violation in training, points", points), Column("in validation, points", points),
+            Column(name, three), Column("sum of all multipliers", three),
+        )  # fmt: skip
+        drawable = any(map(is_known, (*fitted.train_violation, *fitted.valid_violation)))
+        note = (
+            f"Multipliers are {fitted.multiplier} and follow the violations by {fitted.dual} decisions: they grow while a constraint is "
+            "violated and sink while it is not."
+        )
+        table = Table(f"Violations and multipliers by epoch: {c.name}", columns, tuple(rows))
+        plot = partial(curves.multipliers, f"constrained-{i}", fitted) if drawable else None
+        figures.append(Figure(f"{capital(c.name)}: {sentences.lowered(c.training)}", plot, note, table))
+    return tuple(figures)

@@ -1,0 +1,409 @@
+"""The panels of an audit in the order of decisions, from published findings. What the first screen shows, a panel does not repeat: it holds
+the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from evenhand.audits import findings as f
+from evenhand.audits.dealt import OverDeals
+from evenhand.core import Estimate
+from evenhand.report.audit import sentences
+from evenhand.report.figures import curves, intervals
+from evenhand.report.numbers import (
+    NONE,
+    Show,
+    count,
+    decimals,
+    has_value,
+    is_known,
+    number,
+    p_value,
+    percent,
+    points,
+    shown,
+    signed_points,
+)
+from evenhand.report.page import COUNTS, Cell, Column, Figure, Panel, Table, counts, facts
+from evenhand.report.verdicts import is_share
+
+MOST_FIGURES = 4  # of one panel; the tables and CSV files hold the rest
+MOST_LIMITS = 60
+FIRST_DEAL = "First deal: "
+STROKE = "Upright stroke: a group whose true accuracy lies left of its stroke would be told from all users four times in five."
+STANDS_OUT = "“Stands out” allows for the number of groups (Benjamini-Hochberg, 10 %)."
+SHUFFLED = "Users were shuffled over groups of the same sizes: a spread inside the shaded bar is what equal groups would show as well."
+DRAWN_ANEW = "What users share, prompts or responses, was drawn anew with each shuffle."
+RAW = "Users have few pairs each, so the raw curve is mostly noise; the shrunken one is the beta-binomial estimate."
+AGREEMENT = (
+    "Own agreement is Krippendorff’s alpha of the group’s users on the pairs they share (1 = they all agree, 0 = as if by chance): "
+    "where it is low, no model without a view of the user can do well."
+)
+DEALS = (
+    "Each deal has other test {unit} and trains anew; intervals draw users, what they share, and deals. A user of several deals is one user, in "
+    "the group of each deal. The saved model and all other panels are the first deal’s."
+)
+TITLES = {"margin": "mean margin", "log_loss": "log-loss", "ece": "ECE", "ceiling": "own agreement"}
+SHOWS: Mapping[str, Show] = {"accuracy": percent, "ece": percent, "margin": number, "ceiling": number}
+
+
+def title(metric: str) -> str:
+    return TITLES.get(metric, metric.replace("_", " "))
+
+
+def show(metric: str) -> Show:
+    return SHOWS.get(metric, decimals(3))
+
+
+def by_metric(model: f.ModelFindings) -> dict[str, tuple[Estimate | None, ...]]:
+    """Each metric's estimates, one a group: those of METRICS, whichever these are, then calibration and agreement."""
+    of = [(g.accuracy, g.margin, g.log_loss, g.ece, g.ceiling) for g in model.groups]
+    accuracy, margin, log_loss, ece, ceiling = (tuple(column) for column in zip(*of)) if of else ((),) * 5
+    more: dict[str, tuple[Estimate | None, ...]] = {m.name: m.groups for m in model.metrics}
+    return {"accuracy": accuracy, "margin": margin, "log_loss": log_loss} | more | {"ece": ece, "ceiling": ceiling}
+
+
+# --- who is served how well ---
+
+
+def support(model: f.ModelFindings) -> tuple[Panel, tuple[Figure, ...]]:
+    """Accuracy against support, and the figure of it for the first screen, where support varies."""
+    curve = model.support
+    panel = Panel("support", "Accuracy against preference support")
+    if curve is None or not has_value(model.overall):
+        return panel, ()
+    rows = tuple((f"{points(b.low)} to {percent(b.high)}", b.low, b.high, b.mean, b.accuracy, *counts(b.accuracy)) for b in curve.bins)
+    columns = (
+        Column("support", in_csv=False), Column("support_low", on_page=False), Column("support_high", on_page=False),
+        Column("mean support", percent, "support_mean"), Column("accuracy", percent), *COUNTS,
+    )  # fmt: skip
+    sentence, rank = sentences.support_sentence(curve), curve.correlation
+    rule = curve.rule.rstrip(".")
+    of_rank = f"Rank correlation with support: {shown(rank, number)}; {rank.n_users:,} users, {rank.n_pairs:,} pairs."
+    notes = [sentences.low_support_sentence(curve), of_rank if has_value(rank) else ""]
+    notes += [f"{rule if rule.startswith('Support') else f'Support: {rule}'}." if rule else ""]
+    table = Table("Accuracy by support bin, with 95 % intervals", columns, rows, "support")
+    panel = Panel(panel.key, panel.name, tables=(table,), notes=tuple(filter(None, notes)))
+    if sentences.is_constant(curve):
+        return Panel(panel.key, panel.name, sentence, tables=panel.tables, notes=panel.notes), ()
+    is_trend = bool(sentences.trend(curve))
+    plot = partial(curves.support, curve.bins, curve.users, curve.line, model.overall, is_trend)
+    noise = "" if is_trend else " The dashed line is drawn through noise: read no trend into it."
+    return panel, (Figure(sentence, plot, f"A flat line is even-handed.{noise}", section=panel.key),)
+
+
+def groups(found: f.FairnessReport, required: f.Requirement | None) -> tuple[Panel, tuple[Figure, ...]]:
+    """Every group by every metric, the models side by side, and the figure of the groups for the first screen."""
+    model = found.model
+    order = sorted(range(len(model.groups)), key=lambda i: _rank(model.groups[i]))
+    listed = [model.groups[i] for i in order]
+    grey = frozenset(i for i, g in enumerate(listed) if g.excluded)
+    metrics = {name: v for name, v in by_metric(model).items() if any(e is not None for e in v)}
+    rows = tuple((model.groups[i].group, *counts(model.groups[i].accuracy), *(v[i] for v in metrics.values())) for i in order)
+    columns = (Column("group"), *COUNTS, *(Column(title(name), show(name)) for name in metrics))
+    tables = [Table("Each group by metric, with 95 % intervals", columns, rows, grey=grey)]
+    others = Table(
+        "Each group against all others",
+        (
+            Column("group"), Column("detectable, points", points),
+            Column("against all others", on_page=any(is_known(g.p_value) for g in listed)), Column("excluded because", on_page=bool(grey)),
+        ),
+        tuple((g.group, g.mde, _against(g), g.excluded) for g in listed), grey=grey,
+    )  # fmt: skip
+    tables += [others] if len(listed) > 1 else []
+    tables += [accuracies("Models on the same pairs", "model", [(m.model, m) for m in (model, *found.others)])] if found.others else []
+    tables += [by_all(model)] if model.metrics else []
+    by_split = "The audited model by seen and unseen users and prompts"
+    tables += [accuracies(by_split, "split", [(m.split, m) for m in found.cells])] if found.cells else []
+    rule = found.groups_rule  # the panel of support says how support is measured
+    rule = rule.removesuffix(model.support.rule) if model.support and rule.endswith(f" {model.support.rule}") else rule
+    notes = [f"Groups: {rule.rstrip('. ')}." if rule else "", sentences.ungrouped_sentence(model)]
+    notes += [STANDS_OUT if any(g.notable for g in listed) else "", AGREEMENT if "ceiling" in metrics else ""]
+    finding = FIRST_DEAL + sentences.lowered(sentences.gap_sentence(model)) if found.deals else ""
+    panel = Panel("groups", "Groups", finding, (), tuple(tables), tuple(filter(None, notes)), _groups_csv(found))
+    return panel, _forest(found, required)
+
+
+def _rank(group: f.GroupFinding) -> tuple[bool, bool, float, str]:
+    """By accuracy, then the excluded, then those without a number."""
+    return not has_value(group.accuracy), bool(group.excluded), group.accuracy.value if has_value(group.accuracy) else 0.0, group.group
+
+
+def _against(group: f.GroupFinding) -> str:
+    """Exploration, not a verdict: the p-value, and whether the group stands out once the number of groups is allowed for."""
+    return p_value(group.p_value) + (", stands out" if group.notable else "") if is_known(group.p_value) else NONE
+
+
+def _forest(found: f.FairnessReport, required: f.Requirement | None) -> tuple[Figure, ...]:
+    """The groups with their intervals. The band is the tolerance of `required`."""
+    model = found.model
+    known = sorted((g for g in model.groups if has_value(g.accuracy)), key=lambda g: (bool(g.excluded), g.accuracy.value, g.group))
+    if not known:
+        return ()
+    best = max((g.accuracy.value for g in known if not g.excluded), default=None)
+    rows = [intervals.Row(g.group, g.accuracy, bool(g.excluded), model.overall.value - g.mde) for g in known[: intervals.MOST_ROWS]]
+    band = (best - required.tolerance, best) if required and best is not None else None
+    plot = partial(intervals.rows, "groups", rows, model.overall.value, "all users", band)
+    more = f" Drawn: {len(rows)} of {len(model.groups)} groups." if len(rows) < len(model.groups) else ""
+    first = FIRST_DEAL if found.deals else ""
+    sentence = sentences.forest_sentence(model, required)
+    stroke = STROKE if any(is_known(r.stroke) for r in rows) else ""
+    return (Figure(first + (sentences.lowered(sentence) if first else sentence), plot, f"{stroke}{more}".strip(), section="groups"),)
+
+
+def accuracies(caption: str, head: str, models: Sequence[tuple[str, f.ModelFindings]]) -> Table:
+    """A row a model, or a split."""
+    rows = tuple((name, m.overall, _lowest(m), m.gap, *counts(m.overall)) for name, m in models)
+    columns = (Column(head), Column("accuracy", percent), Column("worst-served group"), Column("gap, points", signed_points), *COUNTS)
+    return Table(caption, columns, rows)
+
+
+def _lowest(model: f.ModelFindings) -> str:
+    """The worst served of several groups that are judged: the worst of one is nothing."""
+    judged = sentences.usable(model)
+    return f"{judged[0].group}: {shown(judged[0].accuracy)}" if len(judged) > 1 else NONE
+
+
+def by_all(model: f.ModelFindings) -> Table:
+    """Every metric but accuracy, which stands beside the models: all users and the gap."""
+    rows = tuple((title(m.name), m.overall, m.gap) for m in model.metrics if m.name != "accuracy")
+    columns = (Column("metric"), Column("all users", decimals(3)), Column("gap", decimals(3, signed=True)))
+    return Table("Other metrics, with 95 % intervals", columns, rows)
+
+
+def _groups_csv(found: f.FairnessReport) -> tuple[Table, ...]:
+    """groups.csv and models.csv: every model, every group, every metric."""
+    models = (found.model, *found.others, *found.cells)
+    names = list(dict.fromkeys(name for m in models for name in by_metric(m)))
+    rows: list[tuple[Cell, ...]] = []
+    for m in models:
+        of = by_metric(m)
+        for i, g in enumerate(m.groups):
+            size: tuple[Cell, ...] = (None, None) if g.accuracy.suppressed else (g.n_users, g.n_pairs)
+            about = m.model, m.split, g.group, *size, g.mde, g.p_value, g.notable, g.excluded
+            rows.append((*about, *(of[name][i] if name in of else None for name in names)))
+    heads = ("model", "split", "group", "n_users", "n_pairs", "mde", "p_value", "notable", "excluded", *names)
+    more = [name for name in dict.fromkeys(x.name for m in models for x in m.metrics) if name != "accuracy"]
+    wide = tuple((m.model, m.split, m.overall, m.gap, *_overall(m, more)) for m in models)
+    columns = ("model", "split", "accuracy", "gap", *(f"{name}{part}" for name in more for part in ("", "_gap")))
+    return Table("Groups", tuple(map(Column, heads)), tuple(rows), "groups"), Table("Models", tuple(map(Column, columns)), wide, "models")
+
+
+def _overall(model: f.ModelFindings, names: Sequence[str]) -> tuple[Cell, ...]:
+    of = {m.name: (m.overall, m.gap) for m in model.metrics}
+    return tuple(cell for name in names for cell in of.get(name, (None, None)))
+
+
+def null(model: f.ModelFindings) -> Panel:
+    """The spread of groups against shuffled groups."""
+    known = [r for r in model.null if all(map(is_known, (r.observed, r.expected, r.null_low, r.null_high, r.p_value)))]
+    if not known:
+        return Panel("null", "The gap against chance")
+    numbers = [(r.statistic, r.observed, r.expected, r.null_low, r.null_high, r.excess, r.p_value) for r in known]
+    rows = tuple((*values, *_in_words(r), *counts(model.overall)) for values, r in zip(numbers, known))
+    columns = (
+        Column("statistic"), *(Column(c, on_page=False) for c in ("observed", "expected", "null_low", "null_high", "excess", "p_value")),
+        *(Column(c, in_csv=False) for c in ("observed", "expected by chance", "95 % of permutations", "excess", "p-value")), *COUNTS,
+    )  # fmt: skip
+    scale = [100 if is_share(r.statistic) else 1 for r in known]
+    spans = [
+        intervals.Span(r.statistic.replace(" - ", " − "), r.observed, r.expected, r.null_low, r.null_high, r.p_value, s)
+        for r, s in zip(known, scale)
+    ]
+    table = Table("Spread of the groups against permuted groups", columns, rows, "null")
+    sentence = sentences.null_sentence(known[0], model.overall)
+    figure = Figure(sentence, partial(intervals.spans, "null", spans), SHUFFLED, table)
+    return Panel("null", "The gap against chance", figures=(figure,), notes=(DRAWN_ANEW,))
+
+
+def _in_words(null: f.NullFinding) -> tuple[str, ...]:
+    def words(value: float, signed: bool = False) -> str:
+        return f"{points(value, signed)} points" if is_share(null.statistic) else number(value, 3, signed)
+
+    span = f"{words(null.null_low)} to {words(null.null_high)}"
+    return words(null.observed), words(null.expected), span, words(null.excess, True), p_value(null.p_value)
+
+
+def users(model: f.ModelFindings) -> Panel:
+    spread = model.spread
+    if spread is None:
+        return Panel("users", "Single users")
+    three = decimals(3)
+    rows = tuple((m.name, m.raw, m.expected_if_equal, m.excess, m.shrunken, *counts(spread.tau)) for m in spread.metrics)
+    columns = (
+        Column("metric", key="name"), Column("raw", three), Column("expected if all were equal", three, "expected_if_equal"),
+        Column("excess", decimals(3, signed=True)), Column("shrunken", three), *COUNTS,
+    )  # fmt: skip
+    table = Table("User-level metrics on accuracies from 0 to 1", columns, rows, "users")
+    drawable = bool(spread.grid) and all(map(is_known, (*spread.grid, *spread.raw_density, *spread.shrunken_density)))
+    plot = partial(curves.density, spread.grid, spread.raw_density, spread.shrunken_density) if drawable else None
+    note = f"{RAW} Test of equal users: {p_value(spread.tau_p_value)}."
+    return Panel("users", "Single users", figures=(Figure(sentences.users_sentence(spread), plot, note, table),))
+
+
+# --- what else could explain it, what changed ---
+
+
+def confounds(model: f.ModelFindings) -> Panel:
+    figures = tuple(_confound(c, model.overall, i) for i, c in enumerate(model.confounds[:MOST_FIGURES]))
+    tables = (_counts(model.counts, {g.group for g in model.groups if g.accuracy.suppressed}),) if model.counts else ()
+    none = "No nuisance was measured: there are no texts to take lengths from, and no labels were given."
+    alone = tuple((c.name, "the feature alone", c.alone, *counts(c.alone)) for c in model.confounds if c.alone)
+    rest = tuple(_bins(c) for c in model.confounds[MOST_FIGURES:])
+    table = Table("Features alone", _confound_columns("feature"), alone, "confounds")
+    notes = (none,) if tables and not figures else ()
+    return Panel("confounds", "What else could explain it", "", figures, (*rest, *tables), notes, (table,) if alone else ())
+
+
+def _confound_columns(name: str) -> tuple[Column, ...]:
+    return Column("confound", on_page=False), Column(name, key="bin"), Column("accuracy", percent), *COUNTS
+
+
+def _bins(confound: f.Confound) -> Table:
+    rows = tuple((confound.name, label, e, *counts(e)) for label, e in confound.bins)
+    return Table(f"Accuracy by {confound.name}, with 95 % intervals", _confound_columns(confound.name), rows, "confounds")
+
+
+def _confound(confound: f.Confound, overall: Estimate, i: int) -> Figure:
+    rows = [intervals.Row(label, e) for label, e in confound.bins if has_value(e)]
+    plot = partial(intervals.rows, f"confound-{i}", rows, overall.value, "all pairs", None) if rows else None
+    note = "A model that merely follows this feature shows a steep slope here." if rows else ""
+    return Figure(sentences.confound_sentence(confound), plot, note, _bins(confound))
+
+
+def _counts(found: Sequence[f.GroupCounts], small: set[str]) -> Table:
+    """What nobody counted is told from 0 and from what is hidden."""
+    heads = ("pairs", "truncated", "identical_after_truncation", "hardly_read", "dropped", "tied", "no_preference")
+    rows: list[tuple[Cell, ...]] = []
+    for c in found:
+        numbers = (c.pairs, c.truncated, c.identical_after_truncation, c.hardly_read, c.dropped, c.tied, c.no_preference)
+        hidden = c.group in small
+        said = [NONE if hidden else "not measured" if n is None else count(n) for n in numbers]
+        rows.append((c.group, *said, *((None,) * 7 if hidden else numbers)))
+    columns = (
+        Column("group"), *(Column(h.replace("_", " "), in_csv=False) for h in heads), *(Column(h, on_page=False) for h in heads),
+    )  # fmt: skip
+    grey = frozenset(i for i, c in enumerate(found) if c.group in small)
+    return Table("What happened to each group’s pairs", columns, tuple(rows), "counts", grey)
+
+
+def changes(found: Sequence[f.Change]) -> tuple[Panel, tuple[Figure, ...]]:
+    """Before and after under each change; the first one's figure is for the first screen."""
+    panel = Panel("change", "Before and after")
+    if not found:
+        return panel, ()
+    plots = [_change_plot(c, i) for i, c in enumerate(found[:MOST_FIGURES])]
+    first = Figure(sentences.change_sentence(found[0]), plots[0], section=panel.key)
+    more = tuple(Figure(sentences.change_sentence(c), plot, c.verdict, _change(c)) for c, plot in zip(found[1:], plots[1:]))
+    rest = tuple(_change(c) for c in found[max(1, len(plots)) :])
+    notes = (found[0].verdict,) if found[0].verdict else ()
+    return Panel(panel.key, panel.name, "", more, (_change(found[0]), *rest), notes), (first,)
+
+
+def _change_plot(change: f.Change, i: int) -> partial[str] | None:
+    rows = [intervals.Moved(r.group, r.before, r.after, r.difference) for r in change.rows]
+    drawable = any(all(map(has_value, (r.before, r.after, r.difference))) for r in change.rows)
+    return partial(intervals.changes, f"change-{i}", rows) if drawable else None
+
+
+def _change(change: f.Change) -> Table:
+    about = change.before, change.after
+    rows = [(*about, r.group, r.before, r.after, r.difference, *counts(r.difference)) for r in change.rows]
+    gap = (*about, "gap, points", change.gap_before, change.gap_after, change.gap_change, *counts(change.gap_change))
+    columns = (
+        Column("model_before", on_page=False), Column("model_after", on_page=False), Column("group"),
+        Column(f"before, %: {change.before}", points, "before"), Column(f"after, %: {change.after}", points, "after"),
+        Column("difference, points", signed_points, "difference"), *COUNTS,
+    )  # fmt: skip
+    caption = f"From {change.before} to {change.after}: paired by pair, with 95 % intervals"
+    return Table(caption, columns, (*rows, gap), "changes")
+
+
+def deals(found: OverDeals | None) -> Panel:
+    """Accuracy and gap of each model over all deals, and the audited one's gain."""
+    panel = Panel("deals", "Over deals")
+    if found is None:
+        return panel
+    rows: list[tuple[Cell, ...]] = []
+    for m in found.models:
+        gains = m.gain or (None,) * len(m.accuracy)
+        rows += [(m.model, a.group, a, g, *counts(a)) for a, g in zip(m.accuracy, gains)]
+        rows += [(m.model, f"gap, {m.gap.group}, points", m.gap, None, *counts(m.gap))] if m.gap else []
+    gain = Column("gain of the first over it, points", signed_points)
+    columns = (Column("model"), Column("group"), Column("accuracy, %", points), gain, *COUNTS)
+    over = Table(f"Over {len(found.seeds)} deals, with 95 % intervals", columns, tuple(rows))
+    is_gap = any(e.metric == "gap" for e in found.models[0].by_deal[:1])
+    heads = (Column("model"), *(Column(f"seed {s}", signed_points if is_gap else percent) for s in found.seeds))
+    each: list[tuple[Cell, ...]] = [(m.model, *m.by_deal) for m in found.models]
+    single = Table(f"By deal: {'gap' if is_gap else 'accuracy, all users'}", heads, tuple(each))
+    return Panel(panel.key, panel.name, tables=(over, single), notes=(DEALS.format(unit=found.unit),))
+
+
+# --- training, data ---
+
+
+def training(traces: Sequence[f.TrainingTrace], more: tuple[Figure, ...]) -> Panel:
+    """more: figures of what else was watched, such as constraints."""
+    panel = Panel("training", "Training health", figures=more)
+    if not traces:
+        return panel
+    drawn = [t for t in traces if len(t.train_loss) > 1 and any(map(is_known, (*t.train_loss, *t.valid_loss)))][:MOST_FIGURES]
+    rows = tuple(
+        (
+            t.method, str(t.seed), count(len(t.train_loss)) if len(t.train_loss) > 1 else "one step",
+            t.best_epoch if len(t.train_loss) > 1 else None, sentences.kept_loss(t), t.seconds, t.pairs_per_second,
+        )
+        for t in traces
+    )  # fmt: skip
+    columns = (
+        Column("method"), Column("seed"), Column("epochs"), Column("epoch kept", count), Column("validation loss there", decimals(4)),
+        Column("seconds", decimals(1)), Column("pairs a second", decimals(0)),
+    )  # fmt: skip
+    fits = Table("The fits", columns, rows)
+    chosen = tuple((t.method, str(t.seed), sentences.settings(t.settings)) for t in traces if t.settings)
+    hyperparameters = Table("Hyperparameters", (Column("method"), Column("seed"), Column("settings")), chosen)
+    figures = (*(_losses(t, i) for i, t in enumerate(drawn)), *more)
+    return Panel(panel.key, panel.name, sentences.training_sentence(traces), figures, (fits, hyperparameters), csv_only=(_epochs(traces),))
+
+
+def _losses(trace: f.TrainingTrace, i: int) -> Figure:
+    valid: Sequence[float | None] = trace.valid_loss or (None,) * len(trace.train_loss)
+    rows: list[tuple[Cell, ...]] = [(i, a, b) for i, (a, b) in enumerate(zip(trace.train_loss, valid), 1)]
+    columns = (Column("epoch", count), Column("training", decimals(4)), Column("validation", decimals(4)))
+    sentence, rule = sentences.epoch_sentence(trace)
+    plot = partial(curves.losses, f"training-{i}", trace.train_loss, trace.valid_loss, trace.best_epoch)
+    return Figure(sentence, plot, rule, Table("Loss by epoch", columns, tuple(rows)))
+
+
+def _epochs(traces: Sequence[f.TrainingTrace]) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for t in traces:
+        for epoch, loss in enumerate(t.train_loss, 1):
+            valid = t.valid_loss[epoch - 1] if epoch <= len(t.valid_loss) else None
+            fit = t.seconds, t.pairs_per_second, sentences.settings(t.settings)
+            rows.append((t.method, t.seed, epoch, loss, valid, epoch == t.best_epoch, *fit))
+    heads = ("method", "seed", "epoch", "train_loss", "valid_loss", "kept", "seconds", "pairs_per_second", "settings")
+    return Table("Epochs", tuple(map(Column, heads)), tuple(rows), "training")
+
+
+def data(found: f.FairnessReport) -> Panel:
+    lost = found.exclusions
+    columns = (Column("group", on_page=False), Column(lost.unit, key="reason"), Column("count", count, lost.unit))
+    went = [(f"{lost.unit} in", lost.rows_in), (f"{lost.unit} used", lost.rows_used)]
+    went += [(reason, n) for reason, n in lost.reasons.items()]
+    by_group = tuple((group, reason, n) for group, reasons in lost.by_group.items() for reason, n in reasons.items())
+    tables = (
+        [Table(f"Where all {lost.unit} went: used, or left out for a reason", columns, tuple(("", *w) for w in went), "exclusions")]
+        if lost.rows_in
+        else []
+    )
+    heads = (Column("group"), Column("reason"), Column(lost.unit, count))
+    tables += [Table(f"Excluded {lost.unit} by group", heads, by_group, "exclusions")] if by_group else []
+    tables += [facts("How it was made", found.facts)] if found.facts else []
+    formulas = {title(m.name): m.formula for m in found.model.metrics} | dict(found.formulas)
+    tables += [facts("Formulas", formulas, ("quantity", "formula"))] if formulas else []
+    used = f"{count(lost.rows_used)} of {count(lost.rows_in)} {lost.unit} were used. " if lost.rows_in else ""
+    finding = (used + sentences.left_out_sentence(lost)).strip()
+    return Panel("data", "Data, method, limits", finding, tables=tuple(tables), notes=found.limits[:MOST_LIMITS])
