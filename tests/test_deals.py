@@ -175,7 +175,7 @@ def worded(tmp_path_factory: pytest.TempPathFactory) -> PreferenceData:
     return evenhand.load(written(folder / "v.jsonl", rows), attributes=["g"])
 
 
-FAST = {"encoding": evenhand.Encoding(None, dim=8), "resamples": 20, "head": "linear", "grouping": evenhand.Grouping(("g",))}
+FAST = {"encoding": evenhand.Encoding(None, dim=8), "resamples": 20, "head": "linear", "group_by": "g"}
 
 
 def test_fit_averages_over_deals_and_keeps_the_first_model(worded: PreferenceData, tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_a_saved_model_finds_its_deal_again(worded: PreferenceData, tmp_path: Pa
     """`audit` of the file that a model was trained on draws the very pairs of its fit, and says whose deal the groups are."""
     fitted = evenhand.fit(worded, "bradley_terry", deals=1, seed=3, **FAST)
     fitted.model.save(tmp_path / "model")
-    asked = {"resamples": 20, "grouping": FAST["grouping"], "assignments": tmp_path / "who.csv"}
+    asked = {"resamples": 20, "group_by": FAST["group_by"], "assignments": tmp_path / "who.csv"}
     again = evenhand.audit(worded, model=tmp_path / "model", **asked).findings.model.overall
     assert again == fitted.report.findings.model.overall
     assert again.n_pairs == deal(worded, seed=3)[1].rows(TEST).sum()

@@ -101,11 +101,11 @@ def test_what_cannot_be_shown_is_said_before_the_work(tmp_path: Path) -> None:
     data = evenhand.load(table(tmp_path / "pairs.jsonl"), numbers=["reward"], attributes=["taste"])
     bare = replace(data, texts=(), **dict.fromkeys(("prompt", "chosen", "rejected"), np.full(len(data), -1, np.int32)))
     with pytest.raises(DataError, match="there are no texts to show"):
-        evenhand.audit(bare, scores="reward", grouping=evenhand.Grouping(("taste",)), show_examples=ShowExamples(3, tmp_path))
+        evenhand.audit(bare, scores="reward", group_by="taste", show_examples=ShowExamples(3, tmp_path))
     with pytest.raises(EvenhandError, match="Found 0 examples"):
         ShowExamples(0, tmp_path)
     few = data.take(np.isin(data.user, np.arange(6)))
-    evenhand.audit(few, scores="reward", grouping=evenhand.Grouping(("taste",)), show_examples=ShowExamples(3, tmp_path))
+    evenhand.audit(few, scores="reward", group_by="taste", show_examples=ShowExamples(3, tmp_path))
     page = (tmp_path / FILE).read_text()
     assert "No group has 10 users: no pair is shown" in page
     assert "Yes" not in page
@@ -115,6 +115,6 @@ def test_fit_shows_pairs_of_its_model(tmp_path: Path) -> None:
     data = evenhand.load(table(tmp_path / "pairs.jsonl"), attributes=["taste"])
     evenhand.fit(
         data, "bradley_terry", head="linear", settings={"max_epochs": "1"}, encoding=evenhand.Encoding(None, dim=8), resamples=20,
-        grouping=evenhand.Grouping(("taste",)), show_examples=ShowExamples(2, tmp_path / "out"),
+        group_by="taste", show_examples=ShowExamples(2, tmp_path / "out"),
     )  # fmt: skip
     assert "Private:" in (tmp_path / "out" / FILE).read_text()

@@ -38,7 +38,12 @@ def rows(users: int, each: int) -> list[dict[str, object]]:
 
 def finding(data: PreferenceData, name: str) -> str:
     return next(
-        (f"{f.severity}: {f.sentence}" for f in diagnosis(data, ["lang"] if data.attributes else []).findings if f.check == name), ""
+        (
+            f"{f.severity}: {f.sentence}"
+            for f in diagnosis(data, Grouping(("lang",) if data.attributes else ())).findings
+            if f.check == name
+        ),
+        "",
     )
 
 

@@ -62,7 +62,7 @@ def test_no_sentence_is_written_twice() -> None:
 @pytest.mark.parametrize("verb", sorted(verbs()))
 def test_every_option_has_help_a_panel_and_the_workflows_name(verb: str) -> None:
     known = {name for place in (f"workflows/{verb}.py:{verb}", *SHARED) for name in parameters(place)}
-    alone = {"out", "mentions", "swap", "leave_out", "history_column", "chunked", "context", "certificate"}  # of the command line
+    alone = {"out", "mentions", "swap", "leave_out", "history_column", "chunked", "context", "certificate", "pdf"}  # of the command line
     for name, p in inspect.signature(verbs()[verb]).parameters.items():
         if name == "context":
             continue

@@ -32,7 +32,10 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in ("span", "title"):
             self.found.append(
-                (tag, [(k, v) for k, v in attrs if k not in ("aria-label", "d", "transform", "x", "y", "width", "style", "viewbox")])
+                (
+                    tag,
+                    [(k, v) for k, v in attrs if k not in ("aria-label", "d", "transform", "x", "y", "width", "style", "viewbox", "class")],
+                )
             )
 
     def handle_comment(self, data: str) -> None:

@@ -27,7 +27,7 @@ from evenhand.audits.verdicts import check_requirements
 from evenhand.core import Exclusions, Groups
 from evenhand.report import Report
 from evenhand.report.audit import report
-from evenhand.report.comparison import ComparisonReport
+from evenhand.report.comparison import COMPARISON, SWEEP
 
 GOLDEN = Path(__file__).parent / "golden"
 LEFT_OUT = "format"
@@ -52,8 +52,8 @@ BUILDERS: dict[str, Callable[[], str]] = {  # name → report.json
     "audit_made": lambda: report(report_example.constrained()).json(),
     "audit_insufficient": lambda: report(report_example.insufficient()).json(),
     "audit_real": lambda: real().json(),
-    "comparison_made": lambda: ComparisonReport(comparison_example.compared()).json(),
-    "sweep_made": lambda: ComparisonReport(comparison_example.bound_sweep()).json(),
+    "comparison_made": lambda: Report(comparison_example.compared(), COMPARISON).json(),
+    "sweep_made": lambda: Report(comparison_example.bound_sweep(), SWEEP).json(),
 }
 # Hidden by now, since they told of four users: all users, of whom twelve are in the other group.
 HIDDEN = {"audit_insufficient": {16.0, 0.65, 0.54, 0.76}}

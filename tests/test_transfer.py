@@ -481,7 +481,7 @@ def test_command_line_and_the_page_of_the_documentation(tmp_path: Path) -> None:
         [sys.executable, "-c", block[0] + "\nimport sys; assert 'torch' not in sys.modules"], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    shown = next(line.strip() for line in page.splitlines() if line.startswith("    evenhand transfer candidates.jsonl"))
+    shown = next(line.strip() for line in page.splitlines() if line.startswith("evenhand transfer candidates.jsonl"))
     done = subprocess.run([EVENHAND, *shown.split()[1:]], cwd=tmp_path, capture_output=True, text=True)  # over the first one's files
     assert done.returncode == 0, done.stderr
     assert "is 42.2 points more frequent" in done.stdout

@@ -9,12 +9,15 @@ import typer
 
 from evenhand.cli.inputs import check_place, command
 from evenhand.cli.options import OUTPUT, Pdf, option
+from evenhand.cli.reading import verb
 from evenhand.cli.terminal import say
 
 
+@verb
 def diff(
-    a: Annotated[Path, typer.Argument(help="Folder of a report, or its JSON file.", show_default=False)],
-    b: Annotated[Path, typer.Argument(help="The other one, of the same kind.", show_default=False)],
+    *,
+    a: Annotated[Path, typer.Argument(metavar="A", help="Folder of a report, or its JSON file.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The other one, of the same kind.")],
     out: Annotated[Path, option(OUTPUT, help="Folder for diff.html and its JSON, Markdown and CSV.")] = Path("diff"),
     pdf: Pdf = False,
 ) -> None:

@@ -95,7 +95,11 @@ class Table:
     @property
     def places(self) -> tuple[int, ...]:
         """The columns that people read: those with anything in them."""
-        return tuple(i for i, c in enumerate(self.columns) if c.on_page and any(row[i] not in (None, "") for row in self.rows))
+        return tuple(
+            i
+            for i, c in enumerate(self.columns)
+            if c.on_page and (c.show(None) != NONE or any(row[i] not in (None, "") for row in self.rows))
+        )
 
     def is_text(self, column: int) -> bool:
         """Whether a column is set left: it holds words, beside cells without a number. Numbers may be written already: "63.8% to 69.0%"."""
