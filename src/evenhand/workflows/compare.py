@@ -108,7 +108,7 @@ def rows(methods: Sequence[Any], head: Any, budget: int, say: Callable[[str], No
     return entries, reference, told
 
 
-def _told_apart(name: str, method: Any, entries: Sequence[Entry]) -> str:
+def _told_apart(name: str, method: Method, entries: Sequence[Entry]) -> str:
     """The name; where an entry has it already, with the hyperparameters that differ from that one's."""
     other = next((e.method for e in entries if e.name == name), None)
     if other is None:

@@ -123,7 +123,7 @@ def fit(
 
 
 def _fit(
-    whole: PreferenceData, chosen: Any, audit_settings: AuditSettings, encoding: Encoding, tune: int, certify_share: float, deals: int | None,
+    whole: PreferenceData, chosen: Method, audit_settings: AuditSettings, encoding: Encoding, tune: int, certify_share: float, deals: int | None,
     progress: Progress, keep: Callable[[RewardModel], object] | None, say: Callable[[str], None], method: str,
 ) -> Fit:  # fmt: skip
     """method: what the method is called."""
@@ -257,7 +257,7 @@ def _report(
     )
 
 
-def _with_own(settings: AuditSettings, method: Any) -> AuditSettings:
+def _with_own(settings: AuditSettings, method: Method) -> AuditSettings:
     """A constrained method's own constraint is audited, unless another gamma was asked for."""
     notion, gamma = notion_of(method), gamma_of(method)
     if notion is None or gamma is None or notion in dict(settings.constraints):

@@ -13,7 +13,7 @@ from typing import Any
 
 import evenhand.methods
 import evenhand.models
-from evenhand.core import EvenhandError, clip
+from evenhand.core import EvenhandError, Method, clip
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
 from evenhand.parts import built_in, home, installed, part
@@ -37,7 +37,7 @@ def named(package: ModuleType, name: str) -> Any:
     return known[name]
 
 
-def method(given: Any, settings: Mapping[str, Any], head: Any = None) -> Any:
+def method(given: Any, settings: Mapping[str, Any], head: Any = None) -> Method:
     """A method with its hyperparameters set: method("pafo", {"alpha": 0.25}, "attention"), or method(Pafo(alpha=0.25), {}).
 
     given: a file of methods/; a user model of models/, which Bradley-Terry trains; a name from outside (`evenhand.parts`); a method's class; or a
@@ -50,7 +50,7 @@ def method(given: Any, settings: Mapping[str, Any], head: Any = None) -> Any:
     return built
 
 
-def _by_name(name: str, head: Any) -> Any:
+def _by_name(name: str, head: Any) -> Method:
     methods, heads = found_in(evenhand.methods), found_in(evenhand.models)
     if name in methods or name in heads:
         base = BradleyTerry(head=head_of(head or (name if name in heads else "lore")))
@@ -64,7 +64,7 @@ def _by_name(name: str, head: Any) -> Any:
     raise EvenhandError(f"There is no method '{clip(name)}'. {_nearest(name, known)}")
 
 
-def _as_given(given: Any, head: Any) -> Any:
+def _as_given(given: Any, head: Any) -> Method:
     """A method, or one of that class with its defaults; on another head where one is named. A head alone is trained by Bradley-Terry."""
     if inspect.isclass(given) and is_dataclass(given):
         given = given()
@@ -117,12 +117,12 @@ def base(method: Any) -> BradleyTerry:
     return found
 
 
-def works_on_groups(method: Any) -> bool:
+def works_on_groups(method: Method) -> bool:
     """Whether it does nothing of its own without two groups: PAFO is self-distillation then."""
     return method.needs_groups or isinstance(method, Pafo)
 
 
-def turned(method: Any, hyperparameter: str, value: Any) -> Any:
+def turned(method: Method, hyperparameter: str, value: Any) -> Method:
     """The method with one hyperparameter set, from a value of its own type or from text."""
     found = _turn(method, hyperparameter, value)
     if found is None:

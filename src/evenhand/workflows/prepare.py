@@ -13,7 +13,7 @@ import torch
 
 from evenhand.audits.outcomes import Outcomes, outcomes_of
 from evenhand.audits.stability import Stability, check_stability
-from evenhand.core import DataError, EvenhandError, Events, Groups, History, Pairs, PreferenceData
+from evenhand.core import DataError, EvenhandError, Events, Groups, History, Method, Pairs, PreferenceData, Scorer
 from evenhand.data.matched import tied_texts
 from evenhand.data.splits import MIN_PROMPTS, TEST, TRAIN, VALID, Split
 from evenhand.data.support import Support
@@ -106,7 +106,7 @@ class Prepared:
     tfidf: bool = True  # whether feature maps look at words beside the encoder's vectors
     seed: int = 0
 
-    def on(self, method: Any) -> Prepared:
+    def on(self, method: Method) -> Prepared:
         """The same pairs, groups and support with the features that the method reads."""
         return self.unreduced if method.unreduced else self
 
@@ -275,7 +275,7 @@ def prepare(
     )
 
 
-def judged(ready: Prepared, scorer: Any, rows: np.ndarray, model: str, split: str) -> Outcomes:
+def judged(ready: Prepared, scorer: Scorer, rows: np.ndarray, model: str, split: str) -> Outcomes:
     """The model's margins on the pairs at mask `rows`, each user read from the pairs that may enter a history."""
     pairs = ready.pairs(rows, ready.split.history)
     out = outcomes_of(ready.data.take(rows), margins(scorer, pairs).numpy(), model=model, split=split)
@@ -298,7 +298,7 @@ def same_vectors(responses: Responses, chosen: np.ndarray, rejected: np.ndarray)
     return out
 
 
-def stability(ready: Prepared, scorer: Any, rows: np.ndarray, seed: int) -> Stability:
+def stability(ready: Prepared, scorer: Scorer, rows: np.ndarray, seed: int) -> Stability:
     """Whether a pair's scores depend on the pairs scored beside it, on a sample of the pairs at mask `rows`."""
     pairs = ready.pairs(rows, ready.split.history)
     length = np.fromiter(map(len, ready.responses.texts), np.int64)

@@ -32,7 +32,7 @@ from safetensors.numpy import save
 
 from evenhand.audits.metrics import METRICS, Metric, log_loss
 from evenhand.audits.rates import DECISIONS, matched_gaps, rates
-from evenhand.core import NOTIONS, DataError, EvenhandError, Events, Exclusions, Groups, Method, Notion, PreferenceData, clip
+from evenhand.core import NOTIONS, DataError, EvenhandError, Events, Exclusions, Groups, Method, Notion, PreferenceData, Scorer, clip
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal
 from evenhand.methods.pafo import Pafo
 from evenhand.parts import Files, files_of, sources
@@ -262,7 +262,7 @@ def gamma_of(method: Method) -> float | None:
     return None if method.constraint is None else method.constraint.gamma
 
 
-def cannot(method: Any, *, new_users: bool, groups: int) -> str:
+def cannot(method: Method, *, new_users: bool, groups: int) -> str:
     """What a method cannot do on such data; empty if nothing."""
     parts = []
     if new_users and not hyperparameters.base(method).head.reads_new_users:
@@ -272,7 +272,7 @@ def cannot(method: Any, *, new_users: bool, groups: int) -> str:
     return "; ".join(parts)
 
 
-def describe(method: Any) -> list[Any]:
+def describe(method: Method) -> list[Any]:
     """All that makes a method what it is, in JSON: its class, its hyperparameters, the classes of what it is built from, and the code of those
     from outside the package: an edited file is another method.
     """
@@ -280,7 +280,7 @@ def describe(method: Any) -> list[Any]:
     return [type(method).__name__, type(hyperparameters.base(method).head).__name__, settings(method), *([outside] if outside else [])]
 
 
-def settings(method: Any) -> dict[str, str]:
+def settings(method: Method) -> dict[str, str]:
     """Every hyperparameter's value; no two hyperparameters of a method have one name."""
     return {name: str(value) for name, value in hyperparameters.hyperparameters(method)}
 
@@ -344,7 +344,7 @@ def _read_note(note: Connection) -> str:
 
 def _judged(
     ready: Prepared,
-    scorer: Any,
+    scorer: Scorer,
     entry: str,
     seed: int,
     told: Mapping[str, str],
