@@ -96,7 +96,9 @@ class Table:
     def places(self) -> tuple[int, ...]:
         """The columns that people read: those with anything in them."""
         return tuple(
-            i for i, c in enumerate(self.columns) if c.on_page and (any(row[i] not in (None, "") for row in self.rows) or c.show(None) != NONE)
+            i
+            for i, c in enumerate(self.columns)
+            if c.on_page and (any(row[i] not in (None, "") for row in self.rows) or c.show(None) != NONE)
         )
 
     def is_text(self, column: int) -> bool:

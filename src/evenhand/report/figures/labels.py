@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import cos, hypot, pi, sin
 
-from evenhand.report.figures import clipped, columns
+from evenhand.report.figures import XY, Side, clipped, columns  # XY: pixels of the axes, from the lower left corner
 
-XY = tuple[float, float]  # pixels of the axes, from the lower left corner
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 LONGEST, LINE = 28, 13.0  # columns of a label; pixels of a line of text
 CLEAR = 2.0  # pixels between a label and a line
@@ -32,7 +31,7 @@ class Placed:
 
     label: Label
     box: Box
-    side: str  # "left": the text begins at the box's left edge; "right", "center"
+    side: Side  # "left": the text begins at the box's left edge; "right", "center"
     pointer: tuple[XY, XY] | None
 
 
@@ -71,12 +70,13 @@ def _names(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]}, {names[1]}" if both else f"{names[0]} and {len(names) - 1} more"
 
 
-def _candidates(at: XY, wide: float) -> Iterable[tuple[Box, str, tuple[XY, XY] | None]]:
+def _candidates(at: XY, wide: float) -> Iterable[tuple[Box, Side, tuple[XY, XY] | None]]:
     """Boxes around a point, the nearest first, all around; a pointer to those that do not touch it."""
     for reach in (8, 12, 18, 28, 40, 56, 76, 100, 130, 160):
         for k in (0, 8, 2, 6, 14, 10, 4, 12, 1, 7, 15, 9, 3, 5, 11, 13):  # sixteenths of a turn: right, left, then between
             dx, dy = cos(k * pi / 8), sin(k * pi / 8)
             x, y = at[0] + reach * dx, at[1] + reach * dy
+            side: Side
             left, side = (x, "left") if dx > 0.5 else (x - wide, "right") if dx < -0.5 else (x - wide / 2, "center")
             low = y if dy > 0.5 else y - LINE if dy < -0.5 else y - LINE / 2
             yield (left, low, left + wide, low + LINE), side, ((at, (x, y)) if reach > 18 else None)

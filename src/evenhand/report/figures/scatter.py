@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 from evenhand.core import Estimate
-from evenhand.report.figures import BAND, BLUE, GREY, INK, MUTED, ORANGE, PAPER, Canvas, draw
-from evenhand.report.figures.axes import few_ticks, legend, percent_ticks
+from evenhand.report.figures import BLUE, DASHED, DOTTED, GREY, INK, MUTED, ORANGE, PAPER, XY, Axes, Canvas, Limits, draw
+from evenhand.report.figures.axes import x_ticks, y_ticks
 from evenhand.report.figures.labels import LONGEST, Label, around, place
 from evenhand.report.numbers import is_known
 
 Split = Literal["selection", "held_out"]  # validation pairs, where entries are chosen; test pairs, where they are judged
-XY = tuple[float, float]
-Limits = tuple[float, float]
-Key = tuple[str, dict[str, Any]]  # a label of the legend, and how it is drawn
-DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
-LOOKS: tuple[tuple[Split, str, str, Any], ...] = (("selection", ORANGE, PAPER, DASHED), ("held_out", BLUE, BLUE, "-"))
+Key = Callable[[Axes], None]  # an entry of the legend
+LOOKS: tuple[tuple[Split, str, str, str], ...] = (("selection", ORANGE, PAPER, DASHED), ("held_out", BLUE, "", ""))
 TITLES: dict[Split, str] = {"selection": "validation pairs: chosen here", "held_out": "test pairs: reported here"}
 MOST_NAMED = 14  # entries whose front is named; of more, only the reference, the choice and the knee
 MOST_CROSSES = 16  # entries that all have their intervals drawn; of more, only those of the front
@@ -73,8 +71,21 @@ class Bound:
 @dataclass(frozen=True)
 class _Dot:
     at: XY
+    marker: str
+    colour: str
     size: float
-    look: dict[str, Any]
+    face: str
+    alpha: float
+    rank: int  # the higher ones are drawn over the others
+
+
+@dataclass(frozen=True)
+class _Stroke:
+    path: Sequence[XY]
+    colour: str
+    width: float = 1.3
+    dash: str = ""
+    alpha: float = 1.0
 
 
 @dataclass
@@ -83,18 +94,18 @@ class _Pane:
     x: Limits
     y: Limits
     dots: list[_Dot] = field(default_factory=list)
-    strokes: list[tuple[Sequence[XY], dict[str, Any]]] = field(default_factory=list)
+    strokes: list[_Stroke] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)  # in per cent
     won: Sequence[XY] = ()  # outline of a shaded area
 
     def dot(self, p: Place, at: XY, colour: str, face: str, smaller: float = 0.0) -> None:
-        stands_out, size = p.is_best or p.is_special, (7.5 if p.is_best or p.is_special else 5.0) - smaller
-        look = {"marker": p.marker, "color": colour, "markerfacecolor": face, "markersize": size, "markeredgewidth": 1.6}
-        self.dots.append(_Dot(at, size, look | {"alpha": 1.0 if stands_out else 0.6, "zorder": 3 + 2 * p.is_special + p.is_best}))
+        stands_out = p.is_best or p.is_special
+        size = (7.5 if stands_out else 5.0) - smaller
+        self.dots.append(_Dot(at, p.marker, colour, size, face, 1.0 if stands_out else 0.6, 2 * p.is_special + p.is_best))
 
-    def line(self, path: Sequence[XY], colour: str, width: float = 1.3, style: Any = "-", alpha: float = 1.0) -> None:
+    def line(self, path: Sequence[XY], colour: str, width: float = 1.3, dash: str = "", alpha: float = 1.0) -> None:
         if path and all(is_known(v) for at in path for v in at):
-            self.strokes.append((path, {"color": colour, "linewidth": width, "linestyle": style, "alpha": alpha, "zorder": 2}))
+            self.strokes.append(_Stroke(path, colour, width, dash, alpha))
 
     def cross(self, p: Place, split: Split, colour: str, n: int) -> None:
         (x, y), (across, up), stands_out = p.xy(split), p.at(split), p.is_best or p.is_special
@@ -124,36 +135,37 @@ def frontier(places: Sequence[Place], axis_names: tuple[str, str], is_plane: boo
             if split == "held_out" and p.name in hopes:
                 pane.line((hopes[p.name], p.xy(split)), p.colour, 1.0)
                 pane.dot(p, hopes[p.name], p.colour, PAPER, 2)
-            pane.dot(p, p.xy(split), p.colour, PAPER if split == "selection" else p.colour)
+            pane.dot(p, p.xy(split), p.colour, PAPER if split == "selection" else "")
         pane.name(places, split, lambda p: p.colour if p.is_best or p.is_special else MUTED)
         panes.append(pane)
-    key = [
-        _key("reference", "s", INK),
-        _key("chosen", "D", ORANGE),
-        _key("on the front of validation", "o", BLUE),
-        _key("behind it", "o", GREY),
-    ]
-    area: Key = ("area won", {"color": BAND, "linewidth": 8, "solid_capstyle": "butt"})
-    return _scatter("frontier", panes, axis_names, [*key, area] if any(p.won for p in panes) else key, width)
+    marks = (("reference", "s", INK), ("chosen", "D", ORANGE), ("on the front of validation", "o", BLUE), ("behind it", "o", GREY))
+    key: list[Key] = [partial(Axes.dots, points=(), marker=m, colour=c, face=PAPER, label=label) for label, m, c in marks]
+    area: list[Key] = [partial(Axes.area, points=(), label="area won")] if any(p.won for p in panes) else []
+    return _scatter("frontier", panes, axis_names, [*key, *area], width)
 
 
 def tradeoff(name: str, bound: Bound, width: int) -> str:
     """Accuracy of all users over the violation: hollow and dashed on validation pairs, filled and solid on test pairs."""
     pane, by_name = _Pane(bound.title, *window(bound)), {p.name: p for p in bound.places}
-    test: Key = ("test pairs", {"color": BLUE, "marker": "o", "linestyle": "none", "markersize": 7})
-    key = [_key("reference", "s", MUTED), _key("chosen for the constraint", "D", MUTED), _key("validation pairs", "o", ORANGE), test]
+    marks = (
+        ("reference", "s", MUTED, PAPER),
+        ("chosen for the constraint", "D", MUTED, PAPER),
+        ("validation pairs", "o", ORANGE, PAPER),
+        ("test pairs", "o", BLUE, ""),
+    )
+    key: list[Key] = [partial(Axes.dots, points=(), marker=m, colour=c, face=face, label=label) for label, m, c, face in marks]
     walls = (
-        ("accepted", bound.gamma, INK, "-"),
+        ("accepted", bound.gamma, INK, ""),
         ("noise alone", bound.noise[0], ORANGE, DOTTED),
         ("noise alone, test", bound.noise[1], BLUE, DOTTED),
     )
     for label, x, colour, dash in walls:
         if is_known(x) and pane.x[0] <= 100 * x <= pane.x[1]:
-            pane.line(((100 * x, pane.y[0]), (100 * x, pane.y[1])), colour, style=dash)
-            key.append((label, {"color": colour, "linewidth": 1.3, "linestyle": dash}))
-    for split, colour, face, style in LOOKS:
+            pane.line(((100 * x, pane.y[0]), (100 * x, pane.y[1])), colour, dash=dash)
+            key.append(partial(Axes.line, points=(), colour=colour, width=1.3, dash=dash, label=label))
+    for split, colour, face, dash in LOOKS:
         for line in bound.lines:
-            pane.line([by_name[n].xy(split) for n in line if n in by_name], colour, 1.6, style)
+            pane.line([by_name[n].xy(split) for n in line if n in by_name], colour, 1.6, dash)
         for p in bound.places:
             pane.cross(p, split, colour, len(bound.places))
             pane.dot(p, p.xy(split), colour, face)
@@ -225,9 +237,9 @@ def _staircase(pane: _Pane, places: Sequence[Place], split: Split, base: XY) -> 
     if sum((x - x0) * (y - base[1]) for (x0, _), (x, y) in zip([base, *won], won)) >= 0.05:  # what the title rounds to 0.0 is not shaded
         pane.won = [base, (base[0], won[0][1]), *steps(won), (won[-1][0], base[1])]
     own = envelope([p.xy(split) for p in places if p.is_best_held_out]) if split == "held_out" else picked
-    for front, colour, width, style in ((picked, BLUE, 1.4, "-"), (own if own != picked else [], MUTED, 1.1, DOTTED)):
+    for front, colour, width, dash in ((picked, BLUE, 1.4, ""), (own if own != picked else [], MUTED, 1.1, DOTTED)):
         if front:
-            pane.line([(pane.x[0], front[0][1]), *steps(front), (front[-1][0], pane.y[0])], colour, width, style)
+            pane.line([(pane.x[0], front[0][1]), *steps(front), (front[-1][0], pane.y[0])], colour, width, dash)
 
 
 def envelope(points: Iterable[XY]) -> list[XY]:
@@ -244,56 +256,44 @@ def steps(points: Sequence[XY]) -> list[XY]:
     return [points[0], *(corner for a, b in zip(points, points[1:]) for corner in ((a[0], b[1]), b))]  # noqa: RUF007
 
 
-def _key(label: str, marker: str, colour: str) -> Key:
-    return label, {
-        "color": colour,
-        "marker": marker,
-        "markerfacecolor": PAPER,
-        "markeredgewidth": 1.5,
-        "linestyle": "none",
-        "markersize": 7,
-    }
-
-
 def _scatter(name: str, panes: Sequence[_Pane], axis_names: tuple[str, str], key: Sequence[Key], width: int, unit: str = " %") -> str:
     """Panes side by side on a page, one above the other on a telephone."""
     is_narrow = width < 500
-    side, head = (236, 40 + 18 * ((len(key) + 1) // 2)) if is_narrow else (330, 62)
+    side, head = (236, 18 * ((len(key) + 1) // 2)) if is_narrow else (330, 36)
 
     def paint(canvas: Canvas) -> None:
-        each = canvas.width - EDGE - 12 if is_narrow else canvas.width / len(panes) - EDGE - 8
-        for i, pane in enumerate(panes):
-            left, top = (EDGE, head + i * (side + 72)) if is_narrow else (EDGE + i * (each + EDGE + 8), head)
-            axes = canvas.axes(left, canvas.width - left - each, top, canvas.height - top - side)
-            axes.text(0, 1.02, pane.title, transform=axes.transAxes, va="bottom", color=INK, fontsize=11.5)
-            axes.set(xlim=pane.x, ylim=pane.y)
+        for i, (pane, margins) in enumerate(zip(panes, canvas.panes(len(panes), EDGE, 12, head, 26, 46, EDGE + 8), strict=True)):
+            axes = canvas.axes(*margins, pane.x, pane.y)
+            axes.title(pane.title, INK)
             if pane.won:
-                axes.fill(*zip(*pane.won), facecolor=BAND, linewidth=0, zorder=0.5)
-            for path, look in pane.strokes:
-                axes.plot(*zip(*path), **look)
-            for d in pane.dots:
-                axes.plot(*([v] for v in d.at), **d.look)
-            _labels(canvas, axes, pane, (each, side))
-            few_ticks(axes.xaxis, canvas, 5, unit)
-            percent_ticks(axes.yaxis, canvas, 5)
-            axes.set_xlabel(canvas.token(axis_names[0], 34))
-            axes.set_ylabel(canvas.token(axis_names[1], 34))
-            for label, look in key if i == 0 else ():
-                axes.plot([], [], label=label, **look)
-            if i == 0:
-                legend(canvas, axes)
+                axes.area(pane.won)
+            x_ticks(axes, 5, unit)
+            y_ticks(axes, 5, " %")
+            for s in pane.strokes:
+                axes.line(s.path, s.colour, s.width, s.dash, s.alpha)
+            for d in sorted(pane.dots, key=lambda d: d.rank):
+                axes.dots([d.at], d.marker, d.colour, d.size, d.face, d.alpha)
+            _labels(axes, pane)
+            axes.names(*axis_names, longest=34)
+            for entry in key if i == 0 else ():
+                entry(axes)
 
-    return draw(name, width, head + len(panes) * (side + 72) - 26 if is_narrow else head + side + 46, paint)
+    return draw(name, width, head + (len(panes) if is_narrow else 1) * (side + 72), paint)
 
 
-def _labels(canvas: Canvas, axes: Any, pane: _Pane, size: XY) -> None:
+def _labels(axes: Axes, pane: _Pane) -> None:
+    """The labels that find a place, over everything else."""
+
     def pixel(at: XY) -> XY:
-        return size[0] * (at[0] - pane.x[0]) / (pane.x[1] - pane.x[0]), size[1] * (at[1] - pane.y[0]) / (pane.y[1] - pane.y[0])
+        x, y = axes.at(*at)
+        return x - axes.left, axes.bottom - y
 
-    marks, paths = [around(pixel(d.at), 1 + d.size / 2) for d in pane.dots], [list(map(pixel, path)) for path, _ in pane.strokes]
-    for p in place([replace(x, at=pixel(x.at)) for x in pane.labels], marks, paths, size):
+    def back(at: XY) -> XY:
+        return axes.left + at[0], axes.bottom - at[1]
+
+    marks, paths = [around(pixel(d.at), 1 + d.size / 2) for d in pane.dots], [list(map(pixel, s.path)) for s in pane.strokes]
+    for p in place([replace(x, at=pixel(x.at)) for x in pane.labels], marks, paths, axes.size):
         x = {"left": p.box[0], "right": p.box[2], "center": (p.box[0] + p.box[2]) / 2}[p.side]
-        look = {"color": p.label.colour, "ha": p.side, "fontweight": "bold" if p.label.is_bold else "normal", "fontsize": 10, "zorder": 8}
-        axes.text(x / size[0], (p.box[1] + 2) / size[1], canvas.token(p.label.text, LONGEST + 12), transform=axes.transAxes, **look)
+        axes.canvas.text(back((x, p.box[1] + 3)), p.label.text, p.label.colour, p.side, 10, LONGEST + 12, p.label.is_bold)
         if p.pointer:
-            axes.plot(*zip(*((x / size[0], y / size[1]) for x, y in p.pointer)), color=MUTED, linewidth=0.6, transform=axes.transAxes)
+            axes.canvas.path(map(back, p.pointer), f"stroke: {MUTED}; stroke-width: 0.6")
