@@ -313,7 +313,7 @@ def test_labels_cover_no_mark_no_line_no_frame_and_no_other_label():
         marks = [labels.around(p, 5.0) for p in at]
         paths = [[(x - 30, y), (x + 30, y)] for x, y in at] + [[(x, y - 30), (x, y + 30)] for x, y in at] + [[(0.0, 0.0), size]]
         names = [labels.Label(p, f"entry number {i}", "ink", i == 0) for i, p in enumerate(at)]
-        found = labels.place(names, marks, paths, size)
+        found = labels.place(names, marks, paths, (0.0, 0.0, *size))
         placed += len(found)
         boxes = [p.box for p in found]
         for i, (left, low, right, top) in enumerate(boxes):
@@ -326,7 +326,7 @@ def test_labels_cover_no_mark_no_line_no_frame_and_no_other_label():
                 xs, ys = x + along * (u - x), y + along * (v - y)
                 assert not ((xs > left) & (xs < right) & (ys > low) & (ys < top)).any()
     assert placed > 200
-    (both,) = labels.place([labels.Label((50.0, 50.0), n, "ink") for n in ("a", "b")], [], [], size)
+    (both,) = labels.place([labels.Label((50.0, 50.0), n, "ink") for n in ("a", "b")], [], [], (0.0, 0.0, *size))
     assert both.label.text == "a, b"
 
 

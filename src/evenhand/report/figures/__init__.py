@@ -16,7 +16,7 @@ INK, MUTED, RULE, BLUE, ORANGE, GREY, BAND, PAPER = (  # the page's style sheet 
     f"var(--{name})" for name in ("ink", "muted", "rule", "blue", "orange", "grey", "band", "paper")
 )
 DASHED, DOTTED = "6 3", "2 3"  # lengths of strokes and gaps
-LEGEND_ROW, SIGN, LETTER, APART = 18, 20, 6.0, 14  # pixels of a legend's row, a sign, a letter at font size 11, and between two entries
+LEGEND_ROW, SIGN, LETTER, APART = 18, 20, 6.0, 18  # pixels of a legend's row, a sign, a letter at font size 11, and between two entries
 
 XY = tuple[float, float]
 Limits = tuple[float, float]
@@ -112,6 +112,8 @@ class Axes:
     bottom: float
     xlim: Limits
     ylim: Limits
+    paths: list[Sequence[XY]] = field(default_factory=list)  # lines drawn, in pixels
+    marked: list[tuple[XY, float]] = field(default_factory=list)  # markers drawn, with their sizes
 
     @property
     def size(self) -> XY:
@@ -134,6 +136,7 @@ class Axes:
         pixels = [self.at(*p) for p in points]
         if pixels:
             self.canvas.path(pixels, style, self.clip)
+            self.paths.append(pixels)
         self._key(label, lambda at: self.canvas.path([at, (at[0] + SIGN, at[1])], style))
 
     def across(self, y: float, colour: str, width: float = 1, dash: str = "", label: str = "") -> None:
@@ -162,6 +165,7 @@ class Axes:
         for x, y in (self.at(*p) for p in points):
             if self.left - 1 <= x <= self.right + 1 and self.top - 1 <= y <= self.bottom + 1:
                 self.canvas.marker((x, y), marker, colour, size, face, alpha)
+                self.marked.append(((x, y), size))
         self._key(label, lambda at: self.canvas.marker((at[0] + SIGN / 2, at[1]), marker, colour, min(size, 10), face, alpha))
 
     def _key(self, label: str, sign: Callable[[XY], None]) -> None:
