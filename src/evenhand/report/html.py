@@ -23,11 +23,7 @@ MOST_BYTES = 2_000_000
 MOST_ROWS = (60, 20, 6, 1, 0)  # of a table; fewer where the page would grow beyond its size
 MOST_REQUIREMENTS = 12
 LONG_TABLE, LONG_REASON = 15, 90  # rows of a table, characters of a reason that are folded
-SHORT_TEXT, LONG_TEXT, LONG_WORD = (
-    16,
-    40,
-    22,
-)  # characters of a cell that stays on one line, of one that is a sentence, of a word that may break
+SHORT_TEXT, LONG_TEXT, LONG_WORD = 16, 40, 22  # characters of a cell on one line, of one that is a sentence, of a word that may break
 FEW, STACKED = 3, 6  # columns up to which the first may take what room it needs, and from which on intervals stand under their values
 
 

@@ -146,10 +146,9 @@ def limits(estimates: Sequence[Estimate], scale: float, also: Sequence[float]) -
 def _cut(axes: Axes, at: Mapping[float, Estimate], colour: str, scale: float) -> None:
     """Arrows where intervals go on beyond the edge."""
     low, high = axes.xlim
-    for y, (start, end) in ((y, s) for y, e in at.items() if (s := ends(e, scale))):
-        for is_cut, x, marker in ((start < low, low, "<"), (end > high, high, ">")):
-            if is_cut:
-                axes.dots([(x, y)], marker, colour, 5)
+    spans = {y: span for y, e in at.items() if (span := ends(e, scale))}
+    axes.dots([(low, y) for y, (start, _) in spans.items() if start < low], "<", colour, 5)
+    axes.dots([(high, y) for y, (_, end) in spans.items() if end > high], ">", colour, 5)
 
 
 def _beyond(axes: Axes, strip: Strip, far: Mapping[int, Sequence[tuple[float, str]]]) -> None:
@@ -157,8 +156,7 @@ def _beyond(axes: Axes, strip: Strip, far: Mapping[int, Sequence[tuple[float, st
     for y, values in far.items():
         is_left = values[0][0] < sum(axes.xlim) / 2
         edge, marker = (axes.xlim[0], "<") if is_left else (axes.xlim[1], ">")
-        for _, colour in values:
-            axes.dots([(edge, y)], marker, colour, 6)
+        axes.dots([(edge, y)], marker, values[0][1], 6)
         texts = (f"{v:+.2g}" if strip.scale == 1 else f"{v:+.0f}" if strip.zero else f"{v:.0f}" for v, _ in values)
         x, base = axes.at(edge, y)
         text = f"{' and '.join(texts)}{strip.unit}".replace("-", "−")

@@ -159,10 +159,8 @@ def window(bound: Bound) -> tuple[Limits, Limits]:
 def outside(bound: Bound) -> list[str]:
     """Entries, and the violation accepted, that lie beyond the figure of a trade-off."""
     x, y = window(bound)
-    return [
-        *_beyond(bound.places, x, y),
-        *([] if x[0] <= 100 * bound.gamma <= x[1] else [f"what is accepted, {100 * bound.gamma:g} points"]),
-    ]
+    accepted = [] if x[0] <= 100 * bound.gamma <= x[1] else [f"what is accepted, {100 * bound.gamma:g} points"]
+    return [*_beyond(bound.places, x, y), *accepted]
 
 
 def _beyond(places: Sequence[Place], x: Limits, y: Limits) -> list[str]:
