@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +28,6 @@ FEW, STACKED = 3, 6  # columns up to which the first may take what room it needs
 
 def html(page: Page, kind: str, files: Sequence[str] = ()) -> str:
     """The page. Every text in it went through Jinja's autoescape; only figures, escaped by `figures`, go in as they are."""
-    panels = [replace(p, figures=tuple(map(_drawn, p.figures))) for p in page.panels if p.is_shown]
-    page = replace(page, first=tuple(map(_drawn, page.first)))
     asked = sorted(page.requirements, key=lambda r: ORDER[r.verdict])
     text = ""
     for most in MOST_ROWS:
@@ -38,7 +35,7 @@ def html(page: Page, kind: str, files: Sequence[str] = ()) -> str:
             page=page, kind=kind, files=", ".join(files), sign={"pass": "✓", "fail": "✕", "insufficient": "?", "neutral": "◆"}[page.tone],
             answers=[(a.question, finding(a.text)) for a in page.answers], summary=finding(page.summary), hashes=_unsaid(page),
             requirements=[_requirement(r, page) for r in asked[:MOST_REQUIREMENTS]], more_requirements=len(asked[MOST_REQUIREMENTS:]),
-            first=[_figure(f, most) for f in page.first], panels=[_panel(p, most) for p in panels],
+            first=[_figure(f, most) for f in page.first], panels=[_panel(p, most) for p in page.panels if p.is_shown],
         )  # fmt: skip
         if len(text.encode()) <= MOST_BYTES:
             break
@@ -58,11 +55,6 @@ def finding(sentence: str) -> Markup:
     """A finding with its evidence, "(… 48 users, …)" or "(3.1 to 9.3)", set lighter than the finding itself."""
     evidence = r"\([^()]*(?:\b(?:users?|pairs?|prompts?)\b|\d\sto\s[+−]?\d)[^()]*\)"
     return Markup(re.sub(evidence, r"<span>\g<0></span>", str(escape(sentence))))  # noqa: S704
-
-
-def _drawn(figure: Figure) -> Figure:
-    """The figure with its drawings made, once for however often the page is printed."""
-    return replace(figure, plot={w: figure.plot(w) for w in (WIDE, NARROW)}.__getitem__) if figure.plot else figure
 
 
 def _unsaid(page: Page) -> dict[str, str]:
