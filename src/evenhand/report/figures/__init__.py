@@ -73,17 +73,11 @@ class Canvas:
 
     def legend(self) -> None:
         """Every label once, in the upper left corner, in as many rows as they need."""
-        x, row = 0.0, 0
-        for label, (_, signs) in self.key.items():
-            shown = clipped(label, self.longest)
-            wide = SIGN + 7 + LETTER * columns(shown)
-            if x and x + wide > self.width:
-                x, row = 0.0, row + 1
+        for (x, row), (label, (_, signs)) in zip(flow(list(self.key), self.width, self.longest), self.key.items(), strict=True):
             y = 9 + LEGEND_ROW * row
             for sign in signs:
                 sign((x, y))
             self.text((x + SIGN + 7, y + 4), label, longest=self.longest)
-            x += wide + APART
 
     def axes(self, left: float, right: float, top: float, bottom: float, x: Limits, y: Limits) -> Axes:
         """Axes between margins in pixels, with their limits: what lies beyond them is cut."""
@@ -193,6 +187,18 @@ def draw(name: str, width: int, height: int, paint: Callable[[Canvas], None]) ->
     defs = "".join(shape.replace('id="@"', f'id="{key}"', 1) for shape, key in canvas.ids.items())
     body = "".join(canvas.shapes)
     return f'<svg class="plot" viewBox="0 0 {width} {height}" aria-hidden="true"><defs>{defs}</defs>{body}</svg>'
+
+
+def flow(labels: Sequence[str], width: int, longest: int = 40) -> list[tuple[float, int]]:
+    """Left edge and row of each entry of a legend."""
+    out, x, row = [], 0.0, 0
+    for label in labels:
+        wide = SIGN + 7 + LETTER * columns(clipped(label, longest))
+        if x and x + wide > width:
+            x, row = 0.0, row + 1
+        out.append((x, row))
+        x += wide + APART
+    return out
 
 
 def _style(style: str) -> str:

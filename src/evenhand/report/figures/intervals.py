@@ -9,7 +9,7 @@ from statistics import median
 import numpy as np
 
 from evenhand.core import Estimate
-from evenhand.report.figures import BLUE, DOTTED, GREY, INK, MUTED, ORANGE, PAPER, Axes, Canvas, Limits, draw
+from evenhand.report.figures import BLUE, DOTTED, GREY, INK, LEGEND_ROW, MUTED, ORANGE, PAPER, Axes, Canvas, Limits, draw, flow
 from evenhand.report.figures.axes import bounds, counts_note, ends, marks, padded, reach, row_labels, x_ticks
 from evenhand.report.numbers import has_value, is_known
 
@@ -20,6 +20,7 @@ MARKS = {  # verdict of the row against the column → marker, colour, filled, s
 MOST_ROWS, MOST_STRIPS = 30, 3  # of a figure; tables and CSV files hold more
 FAR = 2.0  # quartile ranges beyond the quartiles from which on an entry is named at the edge, lest it flatten all others
 WIDE_INTERVAL = 3.0  # times the middle one: an interval so wide ends in an arrow at the edge, lest it squeeze the axis
+STROKE = "smallest detectable deficit"
 DODGE = 0.16  # of a row, between the marks of two series
 
 
@@ -72,8 +73,8 @@ class Strip:
 def strips(name: str, rows: Sequence[str], shown: Sequence[Strip], width: int, notes: Sequence[str] = ()) -> str:
     """Intervals of every row, strips side by side on a page and one above the other on a telephone; notes right of the rows on a page."""
     shown, is_narrow = shown[:MOST_STRIPS], width < 500
-    labels = [x for s in shown for x in (*(y.label for y in s.series), s.band[1], s.level[1]) if x]
-    head = 4 if not labels else 22 + 18 * is_narrow * (len(labels) > 2)
+    labels = dict.fromkeys(x for s in shown for x in (s.band[1], s.level[1], *(y.label for y in s.series), STROKE * bool(s.strokes)) if x)
+    head = 4 + LEGEND_ROW * (1 + flow(list(labels), width)[-1][1]) if labels else 4
     above = 24 if any(s.title for s in shown) else 8
     body = (36 if any(s.is_dodged for s in shown) else 26) * len(rows) + 4
     left, right = (132, 20) if is_narrow else (190, 165 if notes else 20)
@@ -119,7 +120,7 @@ def _strip(axes: Axes, strip: Strip, near: Sequence[Estimate]) -> None:
     _beyond(axes, strip, far)
     strokes = [(strip.scale * x, y) for y, x in enumerate(strip.strokes) if is_known(x)]
     if any(axes.xlim[0] <= x <= axes.xlim[1] for x, _ in strokes):
-        axes.dots(strokes, "|", ORANGE, 13, label="smallest detectable deficit")
+        axes.dots(strokes, "|", ORANGE, 13, label=STROKE)
 
 
 def _near(strip: Strip) -> list[Estimate]:
@@ -182,7 +183,7 @@ def rows(name: str, shown: Sequence[Row], overall: float, of: str, band: tuple[f
     strip = Strip(
         "", (enough, thin), 100, " %", False, bounds([*reach(r.estimate for r in shown), *([100 * overall] if is_known(overall) else [])]),
         (Block(range(len(shown)), start),) if band else (), (end - start, f"within {100 * (end - start):g} points of the best" if band else ""),
-        (overall, of), [r.stroke for r in shown], most_ticks=7,
+        (overall, of), [r.stroke for r in shown] if any(is_known(r.stroke) for r in shown) else (), most_ticks=7,
     )  # fmt: skip
     return strips(name, [r.label for r in shown], [strip], width, [counts_note(r.estimate) for r in shown])
 
