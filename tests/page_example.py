@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from evenhand.audits.findings import Requirement
 from evenhand.core import Estimate
-from evenhand.report.figures import ORANGE, Canvas, draw
-from evenhand.report.figures.axes import bounds, counts_note, legend, marks, percent_ticks, reach, row_labels
+from evenhand.report.figures import ORANGE, intervals
+from evenhand.report.figures.axes import bounds, counts_note, reach
 from evenhand.report.numbers import p_value, percent, signed_points
 from evenhand.report.page import COUNTS, Answer, Column, Figure, Name, Page, Panel, Table, counts, facts
 from evenhand.report.publish import document, publish
@@ -29,17 +29,11 @@ def accuracies() -> tuple[Estimate, ...]:
 
 def rows_of(name: str, estimates: tuple[Estimate, ...], labels: tuple[str, ...]):
     def plot(width: int) -> str:
-        def paint(canvas: Canvas) -> None:
-            axes = canvas.axes(118 if canvas.is_narrow else 190, 14 if canvas.is_narrow else 165, 44, 30)
-            known = {y: e for y, e in enumerate(estimates) if not e.suppressed}
-            marks(axes, known, "accuracy, 95 % interval")
-            marks(axes, {y + 0.25: e for y, e in known.items()}, "before", ORANGE, filled=False)
-            axes.set_xlim(*bounds(reach(known.values())))
-            row_labels(canvas, axes, labels, [counts_note(e) for e in estimates])
-            percent_ticks(axes.xaxis, canvas)
-            legend(canvas, axes)
-
-        return draw(name, width, 290, paint)
+        before = intervals.Series("before", estimates, False, colour=ORANGE)
+        strip = intervals.Strip(
+            "", [intervals.Series("accuracy, 95 % interval", estimates), before], 100, " %", False, bounds(reach(estimates))
+        )
+        return intervals.strips(name, labels, [strip], width, [counts_note(e) for e in estimates])
 
     return plot
 

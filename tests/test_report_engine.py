@@ -21,7 +21,7 @@ from rich.console import Console
 from evenhand.audits.findings import Requirement
 from evenhand.core import Estimate
 from evenhand.report import Kind, Report, figures, numbers
-from evenhand.report.figures.axes import bounds, ends, reach, short
+from evenhand.report.figures.axes import bounds, ends, reach, round_numbers, short
 from evenhand.report.html import MOST_BYTES
 from evenhand.report.page import Column, Figure, Page, Panel, Table
 from evenhand.report.publish import JOINERS, one_line, publish
@@ -165,6 +165,24 @@ def test_hostile_texts_stay_texts(start):
 
 def table(texts) -> Table:
     return Table(texts[10], (Column("name"), Column("number")), tuple((t, 0.5) for t in texts), file="names", most=100)
+
+
+def test_ticks_are_round_numbers_within_the_limits():
+    assert round_numbers((49.4, 60.6), 4) == [50.0, 55.0, 60.0]
+    assert round_numbers((-0.021, 0.034), 7) == [-0.02, -0.01, 0.0, 0.01, 0.02, 0.03]
+    assert round_numbers((0.8, 3.2), 5, 1) == [1.0, 2.0, 3.0]  # epochs
+    assert all(0 < len(round_numbers((0.3, 0.3 + 10.0**k), 4)) <= 5 for k in range(-6, 7))
+
+
+def test_values_are_drawn_where_the_axes_say():
+    """Axes of 100 x 50 pixels from (20, 10) on, with limits 0 to 10 and 0 to 1: 5 of 10 is the middle, 1 of 1 the top; 11 is beyond."""
+    canvas = figures.Canvas("x", 140, 100)
+    axes = canvas.axes(20, 20, 10, 40, (0, 10), (0, 1))
+    assert (axes.at(5, 1), axes.at(10, 0)) == ((70, 10), (120, 60))
+    axes.dots([(5, 0.5), (11, 0.5)], label="one")
+    assert len(canvas.shapes) == 1
+    assert 'x="70.00" y="35.00"' in canvas.shapes[0]
+    assert list(canvas.key) == ["one"]
 
 
 def test_labels_of_figures_are_never_markup_mathtext_or_other_labels():

@@ -85,7 +85,7 @@ class Report:
 
     def junit(self) -> str:
         """Requirements as test cases: FAIL = failure, INSUFFICIENT = error."""
-        from evenhand.report.junit import junit
+        from evenhand.report.verdicts import junit
 
         return junit(self.page)
 

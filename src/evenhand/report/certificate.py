@@ -9,7 +9,7 @@ from typing import Any
 from evenhand.audits.certificate import Certificate, EventBound
 from evenhand.core import NOTIONS, Estimate
 from evenhand.report import Kind, Report
-from evenhand.report.figures.certificate import events as draw_events
+from evenhand.report.figures.intervals import events as draw_events
 from evenhand.report.numbers import count, decimals
 from evenhand.report.page import COUNTS, Answer, Column, Figure, Page, Panel, Row, Table, Tone, counts, facts
 from evenhand.report.publish import publish

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +22,12 @@ MOST_BYTES = 2_000_000
 MOST_ROWS = (60, 20, 6, 1, 0)  # of a table; fewer where the page would grow beyond its size
 MOST_REQUIREMENTS = 12
 LONG_TABLE, LONG_REASON = 15, 90  # rows of a table, characters of a reason that are folded
-SHORT_TEXT, LONG_TEXT, LONG_WORD = (
-    16,
-    40,
-    22,
-)  # characters of a cell that stays on one line, of one that is a sentence, of a word that may break
+SHORT_TEXT, LONG_TEXT, LONG_WORD = 16, 40, 22  # characters of a cell on one line, of one that is a sentence, of a word that may break
 FEW, STACKED = 3, 6  # columns up to which the first may take what room it needs, and from which on intervals stand under their values
 
 
 def html(page: Page, kind: str, files: Sequence[str] = ()) -> str:
     """The page. Every text in it went through Jinja's autoescape; only figures, escaped by `figures`, go in as they are."""
-    panels = [replace(p, figures=tuple(map(_drawn, p.figures))) for p in page.panels if p.is_shown]
-    page = replace(page, first=tuple(map(_drawn, page.first)))
     asked = sorted(page.requirements, key=lambda r: ORDER[r.verdict])
     text = ""
     for most in MOST_ROWS:
@@ -42,7 +35,7 @@ def html(page: Page, kind: str, files: Sequence[str] = ()) -> str:
             page=page, kind=kind, files=", ".join(files), sign={"pass": "✓", "fail": "✕", "insufficient": "?", "neutral": "◆"}[page.tone],
             answers=[(a.question, finding(a.text)) for a in page.answers], summary=finding(page.summary), hashes=_unsaid(page),
             requirements=[_requirement(r, page) for r in asked[:MOST_REQUIREMENTS]], more_requirements=len(asked[MOST_REQUIREMENTS:]),
-            first=[_figure(f, most) for f in page.first], panels=[_panel(p, most) for p in panels],
+            first=[_figure(f, most) for f in page.first], panels=[_panel(p, most) for p in page.panels if p.is_shown],
         )  # fmt: skip
         if len(text.encode()) <= MOST_BYTES:
             break
@@ -62,11 +55,6 @@ def finding(sentence: str) -> Markup:
     """A finding with its evidence, "(… 48 users, …)" or "(3.1 to 9.3)", set lighter than the finding itself."""
     evidence = r"\([^()]*(?:\b(?:users?|pairs?|prompts?)\b|\d\sto\s[+−]?\d)[^()]*\)"
     return Markup(re.sub(evidence, r"<span>\g<0></span>", str(escape(sentence))))  # noqa: S704
-
-
-def _drawn(figure: Figure) -> Figure:
-    """The figure with its drawings made, once for however often the page is printed."""
-    return replace(figure, plot={w: figure.plot(w) for w in (WIDE, NARROW)}.__getitem__) if figure.plot else figure
 
 
 def _unsaid(page: Page) -> dict[str, str]:

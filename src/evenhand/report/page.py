@@ -98,7 +98,7 @@ class Table:
         return tuple(
             i
             for i, c in enumerate(self.columns)
-            if c.on_page and (c.show(None) != NONE or any(row[i] not in (None, "") for row in self.rows))
+            if c.on_page and (any(row[i] not in (None, "") for row in self.rows) or c.show(None) != NONE)
         )
 
     def is_text(self, column: int) -> bool:

@@ -1,13 +1,18 @@
-"""A requirement as a row in words: per cent for accuracies, points for their differences, else the bare number."""
+"""A requirement as a row in words (per cent for accuracies, points for their differences, else the bare number), as a bar, and as a test case."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from evenhand.audits.findings import Requirement
 from evenhand.audits.requirements import GAP
 from evenhand.core import Verdict
 from evenhand.report.numbers import NONE, interval, is_known, level, number, people, percent, points
+
+if TYPE_CHECKING:
+    from evenhand.report.page import Page
 
 SIGN: dict[str, str] = {"PASS": "✓", "FAIL": "✕", "INSUFFICIENT": "?"}  # a shape beside every colour
 ORDER: dict[Verdict, int] = {"FAIL": 0, "INSUFFICIENT": 1, "PASS": 2}  # what failed stands first
@@ -85,3 +90,33 @@ def bar(requirement: Requirement) -> Bar | None:
     is_floor = estimate.metric in AT_LEAST
     allowed = (at(limit), round(100 - at(limit), 2)) if is_floor else (0.0, at(limit))
     return Bar(*allowed, at(0.0) if has_zero else None, at(limit), at(estimate.value), at(estimate.low), at(estimate.high))
+
+
+def junit(page: Page) -> str:
+    """JUnit XML, so that any CI shows requirements as test cases: one suite; FAIL = failure, INSUFFICIENT = error, so that neither passes a CI;
+    a page's warning is the first error. Texts were made legal for XML by `publish`.
+    """
+    failed, undecided = (sum(r.verdict == v for r in page.requirements) for v in ("FAIL", "INSUFFICIENT"))
+    total, errors = len(page.requirements) + bool(page.warning), undecided + bool(page.warning)
+    tally = {"tests": str(total), "failures": str(failed), "errors": str(errors), "skipped": "0"}
+    suites = Element("testsuites", tally)
+    suite = SubElement(suites, "testsuite", {"name": f"evenhand: {page.title or 'audit'}", **tally})
+    if page.warning:
+        case = SubElement(suite, "testcase", {"classname": "evenhand.scores", "name": "scores tell pairs apart", "time": "0"})
+        SubElement(case, "error", {"type": "scores", "message": page.warning})
+    for requirement in page.requirements:
+        case = SubElement(suite, "testcase", {"classname": "evenhand.requirements", "name": requirement.name, "time": "0"})
+        _outcome(case, requirement)
+    indent(suites)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(suites, encoding="unicode") + "\n"
+
+
+def _outcome(case: Element, requirement: Requirement) -> None:
+    r = row(requirement)
+    numbers = f"estimate {r.value}, {r.level} simultaneous interval {r.interval}, required {r.required}, {r.people}"
+    if r.verdict == "FAIL":
+        SubElement(case, "failure", {"type": "requirement", "message": r.reason}).text = numbers
+    elif r.verdict == "INSUFFICIENT":
+        SubElement(case, "error", {"type": "insufficient", "message": r.reason}).text = numbers
+    else:
+        SubElement(case, "system-out").text = numbers

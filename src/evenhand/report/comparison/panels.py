@@ -13,8 +13,9 @@ from evenhand.report.comparison import constraints
 from evenhand.report.comparison import sentences as said
 from evenhand.report.comparison.sentences import BETTER, IN_POINTS, group_label, labels, shown_groups, signed
 from evenhand.report.figures import BLUE, ORANGE
+from evenhand.report.figures.curves import Line, lines
+from evenhand.report.figures.intervals import Series, Strip, matrix, strips
 from evenhand.report.figures.scatter import TITLES, Place, far, frontier
-from evenhand.report.figures.strips import Line, Series, Strip, lines, matrix, strips
 from evenhand.report.numbers import NONE, count, decimals, has_value, interval, listing, people, percent, points, signed_points
 from evenhand.report.page import Cell, Column, Figure, Name, Panel, Table, facts
 

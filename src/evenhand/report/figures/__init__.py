@@ -1,106 +1,208 @@
-"""A matplotlib figure → inline SVG that follows the page: its colours are CSS variables, its text is the page's text.
+"""Figures as inline SVG that follows the page: its colours are CSS variables, its text is the page's text.
 
-Labels that a user wrote never pass through matplotlib. It draws a token instead, and the escaped label replaces the
-token afterwards: no mathtext, no missing glyphs, no markup. Nothing here reads or leaves behind global settings
-(the user's own matplotlib style included), and the same numbers give the same bytes.
+Shapes are written as they are drawn, later ones over earlier ones. Every label is escaped where it is written, and the same numbers give the
+same bytes. Nothing is measured: margins are fixed, since nobody knows the reader's fonts.
 """
 
 from __future__ import annotations
 
-import io
-import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any
+from typing import Literal
 
-# Stand-ins that matplotlib can draw with; the page's style sheet holds a light and a dark value of each variable.
-INK, MUTED, RULE = "#010101", "#020202", "#030303"
-BLUE, ORANGE, GREY, BAND, PAPER = "#040404", "#050505", "#060606", "#070707", "#080808"
-VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", BLUE: "blue", ORANGE: "orange", GREY: "grey", BAND: "band", PAPER: "paper"}
+INK, MUTED, RULE, BLUE, ORANGE, GREY, BAND, PAPER = (  # the page's style sheet holds a light and a dark value of each
+    f"var(--{name})" for name in ("ink", "muted", "rule", "blue", "orange", "grey", "band", "paper")
+)
+DASHED, DOTTED = "6 3", "2 3"  # lengths of strokes and gaps
+LEGEND_ROW, SIGN, LETTER, APART = 18, 20, 6.0, 18  # pixels of a legend's row, a sign, a letter at font size 11, and between two entries
 
-STYLE: dict[str, Any] = {
-    "svg.fonttype": "none", "svg.hashsalt": "evenhand", "text.usetex": False, "text.parse_math": False, "hatch.linewidth": 0.7,
-    "font.size": 11.5, "axes.labelsize": 11.5, "xtick.labelsize": 11, "ytick.labelsize": 11, "legend.fontsize": 11,
-    "text.color": INK, "axes.labelcolor": MUTED, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED,
-    "xtick.color": RULE, "ytick.color": RULE, "axes.edgecolor": RULE, "axes.facecolor": "none", "axes.linewidth": 0.8,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
-    "axes.grid": True, "grid.color": RULE, "grid.linewidth": 0.6, "grid.alpha": 0.55,
-    "xtick.major.size": 0, "ytick.major.size": 0, "xtick.major.pad": 6, "ytick.major.pad": 6,
-    "legend.frameon": False, "legend.handlelength": 1.6, "legend.columnspacing": 1.4, "legend.handletextpad": 0.5, "legend.borderaxespad": 0,
-    "lines.solid_capstyle": "round", "lines.dash_capstyle": "butt",
+XY = tuple[float, float]
+Limits = tuple[float, float]
+Margins = tuple[float, float, float, float]  # left, right, top, bottom
+Side = Literal["left", "center", "right"]
+MARKERS: dict[str, Sequence[XY]] = {  # corners in radii; "o" is a circle
+    "s": ((-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)), "D": ((0, -1.25), (1.25, 0), (0, 1.25), (-1.25, 0)),
+    "^": ((0, -1), (1, 1), (-1, 1)), "v": ((0, 1), (1, -1), (-1, -1)), "<": ((-1, 0), (1, -1), (1, 1)), ">": ((1, 0), (-1, -1), (-1, 1)),
+    "P": tuple((x, y) for x, y in ((-1, -0.35), (-0.35, -0.35), (-0.35, -1), (0.35, -1), (0.35, -0.35), (1, -0.35), (1, 0.35), (0.35, 0.35), (0.35, 1), (-0.35, 1), (-0.35, 0.35), (-1, 0.35))),
+    "|": ((0, -1), (0, 1)),
 }  # fmt: skip
 
 
 @dataclass
 class Canvas:
-    """What a plot draws on: a figure of `width` x `height` CSS pixels, and the labels that stand behind its tokens."""
+    """What a plot draws on, `width` x `height` CSS pixels from the upper left corner. name: prefix of ids, which are unique on the page."""
 
-    figure: Any
+    name: str
     width: int
     height: int
-    labels: list[tuple[str, int]] = field(default_factory=list)
+    shapes: list[str] = field(default_factory=list)
+    key: dict[str, tuple[Axes, list[Callable[[XY], None]]]] = field(default_factory=dict)  # the legend: what draws each label's sign
+    longest: int = 40  # columns of a label of the legend
+    ids: dict[str, str] = field(default_factory=dict)  # definition → id
 
     @property
     def is_narrow(self) -> bool:
         return self.width < 500
 
-    def axes(self, left: float, right: float, top: float, bottom: float, **kw: Any) -> Any:
-        """Axes between margins in pixels. Fixed margins: nothing depends on how wide a font measures a text."""
-        return self.figure.add_axes(
-            (left / self.width, bottom / self.height, 1 - (left + right) / self.width, 1 - (top + bottom) / self.height), **kw
-        )
+    def define(self, shape: str) -> str:
+        """The id of a shape that is used often."""
+        return self.ids.setdefault(shape, f"{self.name}-{self.width}-{len(self.ids)}")
 
-    def token(self, label: str, longest: int = 28) -> str:
-        """The stand-in of a label; the label is shown clipped to `longest` columns, in full on hovering."""
-        self.labels.append((label, longest))
-        return f"@{len(self.labels) - 1}@"
+    def path(self, points: Iterable[XY], style: str, clip: str = "", end: str = "") -> None:
+        corners = " L ".join(f"{x:.2f} {y:.2f}" for x, y in points)
+        self.shapes.append(f'<path d="M {corners}{end}"{clip} {_style(style)}/>')
 
-    def words(self, text: str) -> str:
-        """A text with its tokens replaced by what will be shown."""
-        return re.sub(r"@(\d+)@", lambda m: clipped(*self.labels[int(m[1])]), text)
+    def marker(self, at: XY, shape: str, colour: str, size: float = 7, face: str = "", alpha: float = 1.0) -> None:
+        """size: pixels across. face: of what is hollow, its filling."""
+        r, style = size / 2, f"fill: {face or colour}; stroke: {colour}; stroke-width: 1.6" + f"; opacity: {alpha:g}" * (alpha < 1)
+        corners = " L ".join(f"{r * x:.2f} {r * y:.2f}" for x, y in MARKERS.get(shape, ()))
+        form = f'circle id="@" r="{r:.2f}"' if shape == "o" else f'path id="@" d="M {corners} Z"'
+        self.shapes.append(f'<use href="#{self.define(f"<{form} {_style(style)}/>")}" x="{at[0]:.2f}" y="{at[1]:.2f}"/>')
+
+    def text(
+        self, at: XY, text: str, colour: str = MUTED, side: Side = "left", size: float = 11, longest: int = 80, bold: bool = False, turn: str = ""
+    ) -> None:  # fmt: skip
+        """A line of text, clipped to `longest` columns and whole on hovering; at: its baseline, and there its left end, middle or right end."""
+        shown = clipped(text, longest)
+        title = f"<title>{escape(text)}</title>" if shown != text else ""
+        anchor = {"left": "start", "center": "middle", "right": "end"}[side]
+        style = f"font-size: {size:g}px; text-anchor: {anchor}; fill: {colour}" + "; font-weight: 700" * bold
+        self.shapes.append(f'<text x="{at[0]:.2f}" y="{at[1]:.2f}"{turn} {_style(style)}>{title}{escape(shown)}</text>')
+
+    def legend(self) -> None:
+        """Every label once, in the upper left corner, in as many rows as they need."""
+        for (x, row), (label, (_, signs)) in zip(flow(list(self.key), self.width, self.longest), self.key.items(), strict=True):
+            y = 9 + LEGEND_ROW * row
+            for sign in signs:
+                sign((x, y))
+            self.text((x + SIGN + 7, y + 4), label, longest=self.longest)
+
+    def axes(self, left: float, right: float, top: float, bottom: float, x: Limits, y: Limits) -> Axes:
+        """Axes between margins in pixels, with their limits: what lies beyond them is cut."""
+        return Axes(self, left, self.width - right, top, self.height - bottom, x, y)
+
+    def panes(self, n: int, left: float, right: float, head: float, above: float, below: float, gap: float) -> list[Margins]:
+        """Margins of n axes that stand side by side on a page, `gap` apart, and one under another on a telephone, all under `head` pixels of
+        legend. left, right: margins of all together; above, below: of each for its title and its ticks.
+        """
+        if self.is_narrow:
+            each = (self.height - head) / n
+            return [(left, right, head + i * each + above, (n - 1 - i) * each + below) for i in range(n)]
+        each = (self.width - left - right - gap * (n - 1)) / n
+        starts = [left + i * (each + gap) for i in range(n)]
+        return [(start, self.width - start - each, head + above, below) for start in starts]
+
+
+@dataclass
+class Axes:
+    """A rectangle of the canvas with limits of values in both directions."""
+
+    canvas: Canvas
+    left: float
+    right: float
+    top: float
+    bottom: float
+    xlim: Limits
+    ylim: Limits
+    paths: list[Sequence[XY]] = field(default_factory=list)  # lines drawn, in pixels
+    marked: list[tuple[XY, float]] = field(default_factory=list)  # markers drawn, with their sizes
+
+    @property
+    def size(self) -> XY:
+        return self.right - self.left, self.bottom - self.top
+
+    def at(self, x: float, y: float) -> XY:
+        """Values → pixels."""
+        across, up = ((v - low) / (high - low) for v, (low, high) in ((x, self.xlim), (y, self.ylim)))
+        return self.left + across * (self.right - self.left), self.bottom - up * (self.bottom - self.top)
+
+    @property
+    def clip(self) -> str:
+        box = f'x="{self.left:.2f}" y="{self.top:.2f}" width="{self.size[0]:.2f}" height="{self.size[1]:.2f}"'
+        key = self.canvas.define(f'<clipPath id="@"><rect {box}/></clipPath>')
+        return f' clip-path="url(#{key})"'
+
+    def line(self, points: Iterable[XY], colour: str, width: float = 1.6, dash: str = "", alpha: float = 1.0, label: str = "") -> None:
+        style = f"fill: none; stroke: {colour}; stroke-width: {width:g}; stroke-linejoin: round"
+        style += f"; stroke-dasharray: {dash}" * bool(dash) + f"; stroke-opacity: {alpha:g}" * (alpha < 1)
+        pixels = [self.at(*p) for p in points]
+        if pixels:
+            self.canvas.path(pixels, style, self.clip)
+            self.paths.append(pixels)
+        self._key(label, lambda at: self.canvas.path([at, (at[0] + SIGN, at[1])], style))
+
+    def across(self, y: float, colour: str, width: float = 1, dash: str = "", label: str = "") -> None:
+        self.line([(self.xlim[0], y), (self.xlim[1], y)], colour, width, dash, label=label)
+
+    def upright(self, x: float, colour: str, width: float = 1, dash: str = "", label: str = "") -> None:
+        self.line([(x, self.ylim[0]), (x, self.ylim[1])], colour, width, dash, label=label)
+
+    def area(self, points: Iterable[XY], colour: str = BAND, alpha: float = 1.0, label: str = "") -> None:
+        style = f"fill: {colour}" + f"; fill-opacity: {alpha:g}" * (alpha < 1)
+        pixels = [self.at(*p) for p in points]
+        if pixels:
+            self.canvas.path(pixels, style, self.clip, " Z")
+        square = ((0, -4), (SIGN, -4), (SIGN, 4), (0, 4))
+        self._key(label, lambda at: self.canvas.path([(at[0] + x, at[1] + y) for x, y in square], style, end=" Z"))
+
+    def band(self, x: Limits, y: Limits | None = None, label: str = "") -> None:
+        """A shaded rectangle, as high as the axes unless y says how high."""
+        low, high = y or self.ylim
+        self.area([(x[0], low), (x[1], low), (x[1], high), (x[0], high)], label=label)
+
+    def dots(
+        self, points: Iterable[XY], marker: str = "o", colour: str = BLUE, size: float = 7, face: str = "", alpha: float = 1.0, label: str = ""
+    ) -> None:  # fmt: skip
+        """A marker at each point within the limits."""
+        for x, y in (self.at(*p) for p in points):
+            if self.left - 1 <= x <= self.right + 1 and self.top - 1 <= y <= self.bottom + 1:
+                self.canvas.marker((x, y), marker, colour, size, face, alpha)
+                self.marked.append(((x, y), size))
+        self._key(label, lambda at: self.canvas.marker((at[0] + SIGN / 2, at[1]), marker, colour, min(size, 10), face, alpha))
+
+    def _key(self, label: str, sign: Callable[[XY], None]) -> None:
+        """A sign joins the legend's entry, a line under its marker; other axes with the same label add nothing."""
+        owner, signs = self.canvas.key.setdefault(label, (self, [])) if label else (None, [])
+        if owner is self:
+            signs.append(sign)
+
+    def title(self, text: str, colour: str = MUTED, longest: int = 40, left: float | None = None) -> None:
+        self.canvas.text((self.left if left is None else left, self.top - 7), text, colour, size=11.5, longest=longest)
+
+    def names(self, x: str, y: str = "", longest: int = 80) -> None:
+        """What the axes say."""
+        self.canvas.text(((self.left + self.right) / 2, self.bottom + 34), x, side="center", size=11.5, longest=longest)
+        if y:
+            at = self.left - 46, (self.top + self.bottom) / 2
+            self.canvas.text(at, y, side="center", size=11.5, longest=longest, turn=f' transform="rotate(-90 {at[0]:.2f} {at[1]:.2f})"')
 
 
 def draw(name: str, width: int, height: int, paint: Callable[[Canvas], None]) -> str:
-    """The SVG element of one figure, about 5-15 kB. `name` prefixes its ids, which are unique on the page."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context():
-        mpl.rcdefaults()  # the user's own style must not leak in
-        mpl.rcParams.update(STYLE)  # type: ignore[arg-type]
-        canvas = Canvas(Figure(figsize=(width / 72, height / 72), facecolor="none"), width, height)
-        paint(canvas)
-        file = io.StringIO()
-        canvas.figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _inline(file.getvalue(), f"{name}-{width}", canvas)
+    """The SVG element of one figure, about 3-15 kB."""
+    canvas = Canvas(name, width, height)
+    paint(canvas)
+    canvas.legend()
+    defs = "".join(shape.replace('id="@"', f'id="{key}"', 1) for shape, key in canvas.ids.items())
+    body = "".join(canvas.shapes)
+    return f'<svg class="plot" viewBox="0 0 {width} {height}" aria-hidden="true"><defs>{defs}</defs>{body}</svg>'
 
 
-def _inline(text: str, name: str, canvas: Canvas) -> str:
-    """The file's `svg` element, made part of the page."""
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.S)
-    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.S)  # matplotlib repeats every text there
-    text = re.sub(r"<style type=\"text/css\">.*?</style>", "", text, flags=re.S)
-    text = re.sub(r"<svg[^>]*>", f'<svg class="plot" viewBox="0 0 {canvas.width} {canvas.height}" aria-hidden="true">', text, count=1)
-    text = text.replace("xlink:href", "href")
-    used = set(re.findall(r"(?:href=\"#|url\(#)([\w.-]+)", text))
-    text = re.sub(r'\s?\bid="([\w.-]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
-    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
-    text = re.sub(r"#(?:0([1-8]))(?:0\1){2}", lambda m: f"var(--{VARIABLES[m[0]]})", text)
-    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
-    text = re.sub(r" font-family: [^;\"]*;", "", text)  # the page's own
-    text = re.sub(r'<path [^>]*style="fill: none"/>|<g/>|<defs></defs>', "", text)  # nothing to see
-    text = re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", text)
-    text = re.sub(r"(?<=[\s\"(,])(-?\d+\.\d{2})\d+", r"\1", text)
-    text = re.sub(r">\s+<", "><", re.sub(r"\s*\n\s*", " ", text))
-    return re.sub(r"@(\d+)@", lambda m: _label(*canvas.labels[int(m[1])]), text).strip()
+def flow(labels: Sequence[str], width: int, longest: int = 40) -> list[tuple[float, int]]:
+    """Left edge and row of each entry of a legend."""
+    out, x, row = [], 0.0, 0
+    for label in labels:
+        wide = SIGN + 7 + LETTER * columns(clipped(label, longest))
+        if x and x + wide > width:
+            x, row = 0.0, row + 1
+        out.append((x, row))
+        x += wide + APART
+    return out
 
 
-def _label(label: str, longest: int) -> str:
-    shown = clipped(label, longest)
-    return escape(shown) if shown == label else f"<title>{escape(label)}</title>{escape(shown)}"
+def _style(style: str) -> str:
+    return f'style="{style}"'
 
 
 def columns(text: str) -> int:

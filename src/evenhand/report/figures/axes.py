@@ -1,4 +1,4 @@
-"""What plots share: limits, ticks, marks with intervals, the legend, and labels of rows.
+"""What plots share: limits, ticks, marks with intervals, and labels of rows.
 
 Estimates of shares are drawn in per cent (scale = 100). Colour is never alone: measured = filled circle, compared = hollow or dashed,
 insufficient = hollow grey square.
@@ -6,15 +6,12 @@ insufficient = hollow grey square.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from evenhand.core import Estimate
-from evenhand.report.figures import BLUE, MUTED, PAPER, Canvas, columns
+from evenhand.report.figures import BLUE, INK, PAPER, RULE, Axes
 from evenhand.report.numbers import FEW, has_value, is_known
-
-LEGEND_ROW = 18  # pixels
-SIGN, LETTER, APART = 27, 6.0, 14  # pixels of a legend's sign, of a letter at font size 11, and between two entries
 
 
 def ends(estimate: Estimate, scale: float = 100) -> tuple[float, float] | None:
@@ -24,9 +21,9 @@ def ends(estimate: Estimate, scale: float = 100) -> tuple[float, float] | None:
     return scale * estimate.low, scale * estimate.high
 
 
-def reach(estimates: Iterable[Estimate], scale: float = 100) -> list[float]:
+def reach(estimates: Iterable[Estimate | None], scale: float = 100) -> list[float]:
     """Every value and every end of an interval: what limits have to leave room for."""
-    known = [e for e in estimates if has_value(e)]
+    known = [e for e in estimates if e and has_value(e)]
     return [v for e in known for v in (scale * e.value, *(ends(e, scale) or ()))]
 
 
@@ -41,69 +38,80 @@ def bounds(values: Sequence[float], least: float = 4.0, possible: tuple[float, f
     return max(low - pad, possible[0] - 2), min(high + pad, possible[1] + 2)
 
 
-def few_ticks(axis: Any, canvas: Canvas, most: int = 7, unit: str = "", signed: bool = False) -> None:
+def padded(values: Iterable[float], share: float = 0.08, least: float = 0.01) -> tuple[float, float]:
+    """Limits around values of any unit."""
+    seen = list(values) or [0.0, 1.0]
+    pad = max(share * (max(seen) - min(seen)), least)
+    return min(seen) - pad, max(seen) + pad
+
+
+def round_numbers(limits: tuple[float, float], most: int, least: float = 0.0) -> list[float]:
+    """At most `most` + 1 round numbers within limits, at least `least` apart.
+
+    >>> round_numbers((49.4, 60.6), 4), round_numbers((0.3, 9.8), 3, 1)
+    ([50.0, 55.0, 60.0], [5.0])
+    """
+    low, high = limits
+    raw = max((high - low) / most, 1e-12)
+    decade = 10.0 ** math.floor(math.log10(raw))
+    step = max(next(m for m in (1, 2, 2.5, 5, 10) if m * decade >= raw * (1 - 1e-9)) * decade, least)
+    return [round(k * step, 10) + 0.0 for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def x_ticks(axes: Axes, most: int = 7, unit: str = "", signed: bool = False, least: float = 0.0) -> None:
     """Round numbers only, and no more of them than fit, each with its unit."""
-    from matplotlib.ticker import MaxNLocator
-
-    axis.set_major_locator(MaxNLocator(4 if canvas.is_narrow else most, steps=[1, 2, 2.5, 5, 10]))
-    if unit or signed:
-        axis.set_major_formatter(lambda v, _: f"{'+' if signed and v > 0 else ''}{v:g}{unit}".replace("-", "−"))
+    ticks = round_numbers(axes.xlim, 4 if axes.canvas.is_narrow else most, least)
+    x_labels(axes, ticks, [_written(v, unit, signed) for v in ticks])
 
 
-def percent_ticks(axis: Any, canvas: Canvas, most: int = 7) -> None:
-    few_ticks(axis, canvas, most, " %")
+def x_labels(axes: Axes, places: Sequence[float], labels: Sequence[str], lines: bool = True) -> None:
+    """Labels under the axes, each with a thin line upwards."""
+    for x, label in zip(places, labels):
+        if lines:
+            axes.line([(x, axes.ylim[0]), (x, axes.ylim[1])], RULE, 0.6, alpha=0.55)
+        axes.canvas.text((axes.at(x, axes.ylim[0])[0], axes.bottom + 16), label, side="center", longest=9)
+    axes.canvas.path([(axes.left, axes.bottom), (axes.right, axes.bottom)], f"stroke: {RULE}; stroke-width: 0.8")
+
+
+def y_ticks(axes: Axes, most: int = 7, unit: str = "") -> None:
+    for y in round_numbers(axes.ylim, min(most, 4) if axes.canvas.is_narrow else most):
+        axes.line([(axes.xlim[0], y), (axes.xlim[1], y)], RULE, 0.6, alpha=0.55)
+        axes.canvas.text((axes.left - 6, axes.at(axes.xlim[0], y)[1] + 4), _written(y, unit), side="right")
+    axes.canvas.path([(axes.left, axes.top), (axes.left, axes.bottom)], f"stroke: {RULE}; stroke-width: 0.8")
+
+
+def _written(value: float, unit: str, signed: bool = False) -> str:
+    return f"{'+' if signed and value > 0 else ''}{value:g}{unit}".replace("-", "−")
 
 
 def marks(
-    axes: Any, at: Mapping[float, Estimate], label: str = "", colour: str = BLUE, marker: str = "o", filled: bool = True,
-    upright: bool = False, scale: float = 100, line: Any = "none", size: float = 7, wide: float = 2,
+    axes: Axes, at: Mapping[float, Estimate], label: str = "", colour: str = BLUE, marker: str = "o", filled: bool = True,
+    upright: bool = False, scale: float = 100, line: str | None = None, size: float = 7, wide: float = 2,
 ) -> None:  # fmt: skip
-    """Estimates with their intervals, each in its row (upright: at its x); those without a value are left out. line: joins the values.
-
-    One artist for all values and one for all intervals, since artists are slow.
+    """Estimates with their intervals, each in its row (upright: at its x); those without a value are left out. line: how the dashes of a
+    line that joins the values are, "" for a solid one.
     """
+
+    def turned(place: float, value: float) -> tuple[float, float]:
+        return (place, value) if upright else (value, place)
+
     known = {place: scale * e.value for place, e in at.items() if has_value(e)}
-    spans = {place: span for place in known if (span := ends(at[place], scale))}
-    if spans:
-        (axes.vlines if upright else axes.hlines)(list(spans), *zip(*spans.values()), color=colour, linewidth=wide)
-    pairs = (list(known), list(known.values())) if upright else (list(known.values()), list(known))
-    look = {"color": colour, "markerfacecolor": colour if filled else PAPER, "markeredgewidth": 1.6, "markersize": size}
-    axes.plot(*pairs, marker=marker, linestyle=line, linewidth=1.6, label=label or "_", zorder=3, **look)
+    for place in known:
+        if span := ends(at[place], scale):
+            axes.line([turned(place, span[0]), turned(place, span[1])], colour, wide)
+    points = [turned(*item) for item in known.items()]
+    if line is not None:
+        axes.line(points, colour, dash=line, label=label)
+    axes.dots(points, marker, colour, size, "" if filled else PAPER, label=label)
 
 
-def legend(canvas: Canvas, *axes: Any, top: float = 0) -> None:
-    """The labels of all axes, each once, in the figure's upper left corner, `top` pixels below its edge, in as many rows as they need."""
-    entries = {label: handle for a in axes for handle, label in zip(*a.get_legend_handles_labels())}
-    for (x, row), label in zip(_flow(canvas, list(entries)), entries):
-        canvas.figure.legend(
-            [entries[label]], [label], loc="upper left", labelcolor=MUTED, borderpad=0,
-            bbox_to_anchor=(x / canvas.width, 1 - (top + 2 + LEGEND_ROW * row) / canvas.height),
-        )  # fmt: skip
-
-
-def _flow(canvas: Canvas, labels: Sequence[str]) -> list[tuple[float, int]]:
-    """Left edge and row of each entry. matplotlib would measure the stand-ins of labels, not the labels."""
-    out, x, row = [], 0.0, 0
-    for label in labels:
-        wide = SIGN + LETTER * columns(canvas.words(label))
-        if x and x + wide > canvas.width:
-            x, row = 0.0, row + 1
-        out.append((x, row))
-        x += wide + APART
-    return out
-
-
-def row_labels(canvas: Canvas, axes: Any, labels: Sequence[str], notes: Sequence[str] = (), longest: int = 26) -> None:
+def row_labels(axes: Axes, labels: Sequence[str], notes: Sequence[str] = (), longest: int = 26) -> None:
     """Labels left of the rows, the first on top, clipped to `longest` columns, and, on a wide page, notes right of them."""
-    across, pixel = axes.get_yaxis_transform(), 1 / axes.bbox.width
+    canvas = axes.canvas
     for y, label in enumerate(labels):
-        token = canvas.token(label, 18 if canvas.is_narrow else longest)
-        axes.text(-8 * pixel, y, token, transform=across, ha="right", va="center_baseline", fontsize=11)
+        canvas.text((axes.left - 8, axes.at(0, y)[1] + 4), label, INK, "right", longest=18 if canvas.is_narrow else longest)
     for y, note in enumerate(() if canvas.is_narrow else notes):
-        axes.text(1 + 10 * pixel, y, note, transform=across, va="center_baseline", color=MUTED, fontsize=10.5)
-    axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
+        canvas.text((axes.right + 10, axes.at(0, y)[1] + 4), note, size=10.5)
 
 
 def counts_note(estimate: Estimate) -> str:

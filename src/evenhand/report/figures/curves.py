@@ -1,18 +1,20 @@
-"""Figures that are curves: accuracy over support, accuracies of users, and how training went."""
+"""Figures that are lines over an axis: accuracy over support, accuracies of users, training, hyperparameters, and policies."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from evenhand.audits.findings import FittedConstraints, SupportBin
 from evenhand.core import Estimate
-from evenhand.report.figures import BLUE, GREY, INK, MUTED, ORANGE, Canvas, draw
-from evenhand.report.figures.axes import bounds, few_ticks, legend, marks, percent_ticks, reach
+from evenhand.report.figures import BLUE, DASHED, DOTTED, GREY, INK, LEGEND_ROW, MUTED, ORANGE, PAPER, Axes, Canvas, Limits, draw
+from evenhand.report.figures.axes import bounds, ends, marks, padded, reach, x_labels, x_ticks, y_ticks
+from evenhand.report.figures.intervals import limits
 from evenhand.report.numbers import has_value, is_known
 
 MOST_DOTS = 500  # users drawn one by one
-DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
+MOST_MARKED = 24  # values of a hyperparameter that all have a marker and an interval
 Points = Sequence[tuple[float, float]]
 
 
@@ -20,125 +22,122 @@ def support(bins: Sequence[SupportBin], users: Points, line: Points, overall: Es
     """The signature plot: per-user accuracy against preference support; flat = even-handed. Where there is no trend the isotonic line is
     grey and dashed: a monotone line climbs through noise as well.
     """
+    shown = [b for b in bins if has_value(b.accuracy)]
+    every = max(1, -(-len(users) // MOST_DOTS))  # every k-th user where they are many
+    dots, fit = ([(100 * x, 100 * y) for x, y in of if is_known(x) and is_known(y)] for of in (users[::every], line))
+    seen = sorted(y for _, y in dots)
+    cut = len(seen) // 100  # a few outliers must not flatten the finding
+    heights = bounds([*seen[cut : len(seen) - cut], *reach(b.accuracy for b in shown), *(y for _, y in fit)], 10)
+    places = padded([*(x for x, _ in (*dots, *fit)), *(100 * x for b in shown for x in (b.low, b.high))], 0.05)
 
     def paint(canvas: Canvas) -> None:
-        axes = canvas.axes(46, 12, 52 if canvas.is_narrow else 32, 44)
-        shown = [b for b in bins if has_value(b.accuracy)]
-        _dots(axes, users)
+        axes = canvas.axes(46, 12, 44 if canvas.is_narrow else 26, 44, places, heights)
+        x_ticks(axes, unit=" %")
+        y_ticks(axes, unit=" %")
+        _cloud(axes, dots, "one user (shrunken)" if every == 1 else f"one user of {every} (shrunken)")
         if has_value(overall):
-            axes.axhline(100 * overall.value, color=MUTED, linewidth=1, linestyle=(0, (2, 3)), label="all users")
+            axes.across(100 * overall.value, MUTED, 1, DOTTED, "all users")
         for b in shown:
-            axes.plot((100 * b.low, 100 * b.high), [100 * b.accuracy.value] * 2, color=BLUE, linewidth=1.2, alpha=0.6)
+            axes.line([(100 * x, 100 * b.accuracy.value) for x in (b.low, b.high)], BLUE, 1.2, alpha=0.6)
         marks(axes, {100 * b.mean: b.accuracy for b in shown}, "users of a bin, 95 % interval", upright=True, size=8, wide=2.2)
-        steps = [(100 * x, 100 * y) for x, y in line if is_known(x) and is_known(y)]
-        if steps:
-            look: dict[str, Any] = {"color": GREY, "linewidth": 1.2, "linestyle": DASHED, "label": "isotonic fit (no trend)"}
-            look = {"color": ORANGE, "linewidth": 1.8, "label": "isotonic fit"} if is_trend else look
-            axes.plot(*zip(*steps), drawstyle="steps-mid", **look)
-        seen = sorted(100 * y for _, y in users if is_known(y))
-        cut = len(seen) // 100  # a few outliers must not flatten the finding
-        axes.set_ylim(*bounds([*seen[cut : len(seen) - cut], *reach(b.accuracy for b in shown), *(y for _, y in steps)], 10))
-        axes.set_xlabel("preference support" + ("" if canvas.is_narrow else ": share of the other users who choose alike"))
-        percent_ticks(axes.xaxis, canvas)
-        percent_ticks(axes.yaxis, canvas)
-        legend(canvas, axes)
+        look = (ORANGE, 1.8, "", 1.0, "isotonic fit") if is_trend else (GREY, 1.2, DASHED, 1.0, "isotonic fit (no trend)")
+        axes.line(_stairs(fit), *look)
+        axes.names("preference support" + ("" if canvas.is_narrow else ": share of the other users who choose alike"))
 
     return draw("support", width, 300 if width < 500 else 380, paint)
 
 
-def _dots(axes: Any, users: Points) -> None:
-    """All users as one path of dots: one SVG element whatever their number. Every k-th user where they are many."""
-    from matplotlib.patches import PathPatch
-    from matplotlib.path import Path
+def _cloud(axes: Axes, dots: Points, label: str) -> None:
+    """All users as one path of dots: one SVG element whatever their number."""
+    places = " ".join(f"M {x:.1f} {y:.1f} h 0" for x, y in (axes.at(*p) for p in dots))
+    style = f"stroke: {MUTED}; stroke-width: 3.4; stroke-linecap: round; stroke-opacity: 0.32"
+    axes.canvas.shapes.append(f'<path d="{places}"{axes.clip} style="{style}"/>')
+    axes.dots([], colour=MUTED, size=2, alpha=0.45, label=label)
 
-    step = max(1, -(-len(users) // MOST_DOTS))
-    dots = [(100 * x, 100 * y) for x, y in users[::step] if is_known(x) and is_known(y)]
-    if not dots:
-        return
-    corners = [p for x, y in dots for p in ((x, y), (x + 1e-3, y))]
-    path = Path(corners, [Path.MOVETO, Path.LINETO] * len(dots))
-    axes.add_patch(PathPatch(path, facecolor="none", edgecolor=MUTED, linewidth=3.4, capstyle="round", alpha=0.32, zorder=1))
-    label = "one user (shrunken)" if step == 1 else f"one user of {step} (shrunken)"
-    axes.plot([], [], "o", color=MUTED, alpha=0.45, markersize=3.4, label=label)
-    axes.update_datalim(corners)
-    axes.autoscale_view()
+
+def _stairs(points: Points) -> list[tuple[float, float]]:
+    """Steps in the middle between points; a corner where the height changes."""
+    corners = [points[0]] if points else []
+    for (x, y), (u, v) in zip(points, points[1:]):  # noqa: RUF007
+        corners += [((x + u) / 2, y), ((x + u) / 2, v)] if v != y else []
+    return [*corners, *points[-1:]]
 
 
 def density(grid: Sequence[float], raw: Sequence[float], shrunken: Sequence[float], width: int) -> str:
     """How accurate the model is for single users; the raw curve is mostly noise and drawn as a ghost."""
+    at = [100 * x for x in grid]
+    seen = [x for x, r, s in zip(at, raw, shrunken, strict=True) if max(r, s) > 1e-3 * max(shrunken)]
 
     def paint(canvas: Canvas) -> None:
-        axes = canvas.axes(16, 16, 50 if canvas.is_narrow else 30, 30)
-        at = [100 * x for x in grid]
-        axes.plot(at, raw, color=GREY, linestyle=(0, (4, 3)), linewidth=1.4, label="raw")
-        axes.fill_between(at, shrunken, facecolor=BLUE, alpha=0.16, linewidth=0)
-        axes.plot(at, shrunken, color=BLUE, linewidth=2.2, label="shrunken towards the mean")
-        axes.axvline(50, color=ORANGE, linewidth=1.4, linestyle=DOTTED, label="a coin’s accuracy")
-        axes.set_ylim(0, None)
-        axes.set_yticks([])
-        axes.spines["left"].set_visible(False)
-        axes.set_xlim(*bounds([*(x for x, r, s in zip(at, raw, shrunken) if max(r, s) > 1e-3 * max(shrunken)), 50]))
-        percent_ticks(axes.xaxis, canvas)
-        legend(canvas, axes)
+        axes = canvas.axes(16, 16, 44 if canvas.is_narrow else 26, 30, bounds([*seen, 50]), (0, 1.05 * max(*raw, *shrunken)))
+        x_ticks(axes, unit=" %")
+        curve = list(zip(at, shrunken))
+        axes.line(zip(at, raw), GREY, 1.4, DASHED, label="raw")
+        axes.area([(at[0], 0), *curve, (at[-1], 0)], BLUE, 0.16)
+        axes.line(curve, BLUE, 2.2, label="shrunken towards the mean")
+        axes.upright(50, ORANGE, 1.4, DOTTED, "a coin’s accuracy")
 
     return draw("users", width, 250 if width < 500 else 270, paint)
 
 
-def _both(axes: Any, train: Sequence[float], valid: Sequence[float], scale: float = 1) -> None:
+def _over_epochs(values: Sequence[float], scale: float = 1) -> list[tuple[float, float]]:
+    return [(i, scale * v) for i, v in enumerate(values, 1) if is_known(v)]
+
+
+def _trained(axes: Axes, train: Points, valid: Points) -> None:
     """A curve over epochs on training pairs, solid, and on validation pairs, dashed."""
-    for values, label, colour, dash in ((train, "training", BLUE, "-"), (valid, "validation", ORANGE, DASHED)):
-        known = [(i, scale * v) for i, v in enumerate(values, 1) if is_known(v)]
-        if known:
-            marker = "o" if len(known) == 1 else None
-            axes.plot(*zip(*known), color=colour, linestyle=dash, linewidth=1.8, label=label, marker=marker)
+    x_ticks(axes, 5, least=1)
+    y_ticks(axes, 5)
+    axes.names("epoch")
+    for points, label, colour, dash in ((train, "training", BLUE, ""), (valid, "validation", ORANGE, DASHED)):
+        axes.line(points, colour, 1.8, dash, label=label)
+        if len(points) == 1:
+            axes.dots(points, colour=colour)
 
 
 def losses(name: str, train: Sequence[float], valid: Sequence[float], kept: int, width: int) -> str:
     """Loss over epochs; kept: the epoch that was, counted from 1."""
+    curves = _over_epochs(train), _over_epochs(valid)
+    x, y = (padded((p[i] for curve in curves for p in curve), 0.05, least) for i, least in ((0, 0.2), (1, 0.001)))
 
     def paint(canvas: Canvas) -> None:
-        axes = canvas.axes(46, 14, 50 if canvas.is_narrow else 30, 40)
-        _both(axes, train, valid)
-        if 0 < kept <= len(valid) and is_known(valid[kept - 1]):
-            axes.plot([kept], [valid[kept - 1]], "v", color=INK, markersize=8, linestyle="none", label="kept")
-        axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        legend(canvas, axes)
+        axes = canvas.axes(46, 14, 26, 44, x, y)
+        _trained(axes, *curves)
+        axes.dots([p for p in curves[1] if p[0] == kept], "v", INK, 8, label="kept")
 
     return draw(name, width, 220, paint)
 
 
 def multipliers(name: str, fitted: FittedConstraints, width: int) -> str:
     """Violations by epoch with what is allowed; beside them the multipliers, the largest set apart."""
-    largest = largest_multiplier(fitted)
+    largest, curves = largest_multiplier(fitted), (_over_epochs(fitted.train_violation, 100), _over_epochs(fitted.valid_violation, 100))
+    paths = [_over_epochs([m[j] if j < len(m) else math.nan for m in fitted.multipliers]) for j in range(len(fitted.names))]
+    allowed = [100 * fitted.gamma] if is_known(fitted.gamma) else []
 
     def paint(canvas: Canvas) -> None:
-        half = (canvas.height - 74) / 2
-        places = ((46, 14, 98, half + 44), (46, 14, 98 + half, 44)) if canvas.is_narrow else ((46, 424, 60, 44), (430, 14, 60, 44))
-        axes, other = (canvas.axes(*p) for p in places)
-        _both(axes, fitted.train_violation, fitted.valid_violation, 100)
-        if is_known(fitted.gamma):
-            axes.axhline(100 * fitted.gamma, color=INK, linewidth=1.1, linestyle=DOTTED, label=f"allowed, {100 * fitted.gamma:g} points")
-        for j, title in enumerate(fitted.names):
-            known = [(i, m[j]) for i, m in enumerate(fitted.multipliers, 1) if j < len(m) and is_known(m[j])]
-            look: dict[str, Any] = {"color": GREY, "linewidth": 1, "alpha": 0.8, "zorder": 2}
-            if j == largest:
-                look = {"color": BLUE, "linewidth": 2, "zorder": 3, "label": canvas.token(f"largest: {title}", 40)}
-            if known:
-                other.plot(*zip(*known), marker="o" if len(known) == 1 else None, **look)
-        for each, title in ((axes, "violation, points"), (other, "multipliers")):
-            if fitted.best_epoch:
-                label = "epoch kept" if each is axes else None
-                each.axvline(fitted.best_epoch, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label=label)
-            each.set_title(title, loc="left", fontsize=11.5, color=MUTED, pad=7)
-            each.set_xlabel("epoch")
-            each.set_ylim(0, None)
-            few_ticks(each.xaxis, canvas, 5)
-            few_ticks(each.yaxis, canvas, 5)
-            each.xaxis.get_major_locator().set_params(integer=True)
-        legend(canvas, axes, other)
+        head, right = 62 if canvas.is_narrow else 40, 14
+        places = canvas.panes(2, 46, right, head, 26, 44, 46)
+        epochs = padded((x for path in (*curves, *paths) for x, _ in path), 0.05, 0.2)
+        heights = [[y for path in of for _, y in path] for of in (curves, paths)]
+        axes, other = (
+            canvas.axes(*place, epochs, (0, 1.06 * max([*values, *more, 1e-3])))
+            for place, values, more in zip(places, heights, (allowed, []), strict=True)
+        )
+        axes.title("violation, points")
+        other.title("multipliers")
+        _trained(axes, *curves)
+        _trained(other, [], [])
+        for y in allowed:
+            axes.across(y, INK, 1.1, DOTTED, f"allowed, {y:g} points")
+        for each, label in ((axes, "epoch kept"), (other, "")) if fitted.best_epoch else ():
+            each.upright(fitted.best_epoch, MUTED, 1, DASHED, label)
+        for j in sorted(range(len(paths)), key=lambda j: j == largest):  # the largest is drawn over the others
+            look = (BLUE, 2.0, f"largest: {fitted.names[j]}") if j == largest else (GREY, 1.0, "")
+            other.line(paths[j], look[0], look[1], alpha=1.0 if look[2] else 0.8, label=look[2])
+            if len(paths[j]) == 1:
+                other.dots(paths[j], colour=look[0])
 
-    return draw(name, width, 470 if width < 500 else 260, paint)
+    return draw(name, width, 480 if width < 500 else 270, paint)
 
 
 def largest_multiplier(fitted: FittedConstraints) -> int | None:
@@ -148,3 +147,128 @@ def largest_multiplier(fitted: FittedConstraints) -> int | None:
     at = fitted.best_epoch - 1 if 0 < fitted.best_epoch <= len(fitted.multipliers) else -1
     known = [(m, j) for j, m in enumerate(fitted.multipliers[at][: len(fitted.names)]) if is_known(m) and m > 0]
     return max(known)[1] if known else None
+
+
+@dataclass(frozen=True)
+class Line:
+    """Accuracy over the values of a hyperparameter, for one group."""
+
+    title: str
+    selection: Sequence[Estimate]  # one a value
+    held_out: Sequence[Estimate]
+    reference: Estimate | None  # of the reference, on test pairs
+
+
+def lines(name: str, values: Sequence[str], shown: Sequence[Line], label: str, width: int) -> str:
+    """A small panel a group: dashed on validation pairs, solid on test pairs."""
+    shown, step = shown[:3], max(1, -(-len(values) // (5 if width < 500 else 8)))
+    looks = (("validation pairs", -0.06, ORANGE, DASHED, False), ("test pairs", 0.06, BLUE, "", True))
+
+    def paint(canvas: Canvas) -> None:
+        for line, place in zip(shown, canvas.panes(len(shown), 50, 12, 34 if canvas.is_narrow else 26, 26, 46, 50), strict=True):
+            level = [100 * line.reference.value] if line.reference and is_known(line.reference.value) else []
+            heights = limits([e for e in (*line.selection, *line.held_out) if has_value(e)], 100, level)
+            axes = canvas.axes(*place, (-0.4, len(values) - 0.6), heights)
+            axes.title(line.title, INK, 34)
+            x_labels(axes, range(0, len(values), step), values[::step])
+            y_ticks(axes, 5, " %")
+            axes.names(label, longest=30)
+            for (title, shift, colour, dash, filled), estimates in zip(looks, (line.selection, line.held_out), strict=True):
+                if len(values) > MOST_MARKED:
+                    _ribbon(axes, estimates, title, colour, dash)
+                else:
+                    at = {x + shift: e for x, e in enumerate(estimates)}
+                    marks(axes, at, title, colour, filled=filled, upright=True, line=dash, size=6.5, wide=1.2)
+            for y in level:
+                axes.across(y, MUTED, 1.1, DOTTED, "reference, test pairs")
+
+    return draw(name, width, 34 + 262 * len(shown) if width < 500 else 290, paint)
+
+
+def _ribbon(axes: Axes, estimates: Sequence[Estimate], title: str, colour: str, dash: str) -> None:
+    """A line of many values in the area of their intervals."""
+    known = [(x, 100 * e.value, *(ends(e) or (100 * e.value,) * 2)) for x, e in enumerate(estimates) if has_value(e)]
+    axes.line([(x, y) for x, y, *_ in known], colour, 1.6, dash, label=title)
+    if known:
+        axes.area([*((x, low) for x, _, low, _ in known), *((x, high) for x, *_, high in reversed(known))], colour, 0.14)
+
+
+LOOKS = (("o", BLUE), ("s", ORANGE), ("^", INK), ("D", GREY), ("v", BLUE), ("P", ORANGE))  # a shape beside every colour
+MOST_LINES = len(LOOKS)
+TICK = 34  # pixels that a label of the axis needs
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The policies of one kind, from the reference on. settings: β falling from inf, or n rising from 1. name: of the figure's ids."""
+
+    name: str
+    settings: tuple[float, ...]
+
+    @property
+    def is_beta(self) -> bool:
+        return math.isinf(self.settings[0])
+
+    @property
+    def places(self) -> list[float]:
+        """Where each policy stands. β = ∞ stands apart, on the side of ever blunter policies."""
+        known = [math.log10(s) for s in self.settings if math.isfinite(s)]
+        apart = max(known) + 0.16 * max(max(known) - min(known), 0.3)
+        return [math.log10(s) if math.isfinite(s) else apart for s in self.settings]
+
+    def axes(self, canvas: Canvas, head: int, heights: Limits) -> Axes:
+        """Axes under `head` pixels, with as many labels as have room."""
+        axes = canvas.axes(58, 14, head, 46, padded(self.places, 0.04, 0.012), heights)
+        labelled: dict[float, str] = {}
+        for x, setting in zip(self.places, self.settings, strict=True):
+            if all(abs(axes.at(x, 0)[0] - axes.at(y, 0)[0]) >= TICK for y in labelled):
+                labelled[x] = f"{setting:g}" if math.isfinite(setting) else "∞"
+        x_labels(axes, list(labelled), list(labelled.values()))
+        sign, blunt, sharp = ("β", "∞", "smaller") if self.is_beta else ("n", "1", "larger")
+        short, long = f"{sign} ({blunt}: reference)", f"{sign}, logarithmic: the {sharp}, the sharper the policy; {blunt} is the reference"
+        axes.names(short if canvas.is_narrow else long)
+        return axes
+
+
+def highest(measured: Sequence[Estimate]) -> float:
+    """Where the axis of gaps ends, in [0, 1]: by what was measured, since a bound may lie far beyond."""
+    return min(1.0, max(1.12 * max(reach(measured, 1), default=1.0), 0.1)) + 0.02
+
+
+def gap(axis: Axis, measured: Sequence[Estimate], bound: Sequence[float], second: Sequence[Estimate], width: int) -> str:
+    """Measured gaps with intervals, the bound as far as the axis goes, and the gaps under a second reward, () for none. One entry a policy;
+    `second` has none for the reference. Shares of 1, drawn in points.
+    """
+    top, places = 100 * highest(measured), axis.places
+    edge = [(x, 100 * b) for x, b in zip(places, bound, strict=True)]
+
+    def paint(canvas: Canvas) -> None:
+        axes = axis.axes(canvas, 44 if canvas.is_narrow else 28, (-0.02 * top, top))
+        axes.area([*edge, (places[-1], max(top, 101)), (places[0], max(top, 101))])
+        y_ticks(axes, 5)
+        axes.names("", "gap, points")
+        axes.line(edge, ORANGE, 1.6, DASHED, label="bound")
+        axes.dots(edge, "s", ORANGE, 6, PAPER, label="bound")
+        marks(axes, dict(zip(places, measured)), "measured, 95 % interval", upright=True, line="", size=6.5, wide=1.6)
+        if second:
+            others = [(x, 100 * e.value) for x, e in zip(places[-len(second) :], second, strict=True)]
+            axes.line(others, MUTED, 1.2, DOTTED, label="second reward")
+            axes.dots(others, "D", MUTED, 5, PAPER, label="second reward")
+
+    return draw(f"gap-{axis.name}", width, 290 if width < 500 else 330, paint)
+
+
+def rates(axis: Axis, groups: Sequence[tuple[str, Sequence[Estimate]]], width: int) -> str:
+    """The event's rate in each group, one entry a policy: the first MOST_LINES groups."""
+    groups, places = groups[:MOST_LINES], axis.places
+    head, side = LEGEND_ROW * -(-len(groups) // (2 if width < 500 else 4)), 0.012 * (max(places) - min(places))
+
+    def paint(canvas: Canvas) -> None:
+        canvas.longest = 18 if canvas.is_narrow else 28
+        axes = axis.axes(canvas, 14 + head, bounds(reach(e for _, found in groups for e in found), 10))
+        y_ticks(axes, 5, " %")
+        for i, ((name, found), (marker, colour)) in enumerate(zip(groups, LOOKS)):
+            at = {x + side * (i - (len(groups) - 1) / 2): e for x, e in zip(places, found, strict=True)}
+            marks(axes, at, name, colour, marker, upright=True, line="", size=6.5, wide=1.6)
+
+    return draw(f"rates-{axis.name}", width, 260 + head, paint)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import cos, hypot, pi, sin
 
-from evenhand.report.figures import clipped, columns
+from evenhand.report.figures import XY, Side, clipped, columns  # XY: pixels from the upper left corner
 
-XY = tuple[float, float]  # pixels of the axes, from the lower left corner
-Box = tuple[float, float, float, float]  # left, bottom, right, top
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 LONGEST, LINE = 28, 13.0  # columns of a label; pixels of a line of text
 CLEAR = 2.0  # pixels between a label and a line
 SAME = 4.0  # pixels within which nobody could tell two points apart
@@ -32,18 +31,18 @@ class Placed:
 
     label: Label
     box: Box
-    side: str  # "left": the text begins at the box's left edge; "right", "center"
+    side: Side  # "left": the text begins at the box's left edge; "right", "center"
     pointer: tuple[XY, XY] | None
 
 
-def place(labels: Sequence[Label], marks: Sequence[Box], paths: Iterable[Sequence[XY]], size: XY) -> list[Placed]:
-    """The labels that find a free place in axes of `size` pixels, the first ones first; points at one place share a label."""
+def place(labels: Sequence[Label], marks: Sequence[Box], paths: Iterable[Sequence[XY]], frame: Box) -> list[Placed]:
+    """The labels that find a free place within the frame, the first ones first; points at one place share a label."""
     segments = [(a, b) for path in paths for a, b in pairwise(path)]
     out: list[Placed] = []
-    for label in _together([x for x in labels if 0 <= x.at[0] <= size[0] and 0 <= x.at[1] <= size[1]]):
+    for label in _together([x for x in labels if _overlap(around(x.at, 0.5), frame)]):
         boxes = [*marks, *(p.box for p in out)]
         for box, side, pointer in _candidates(label.at, (6.7 if label.is_bold else 6.0) * columns(label.text)):
-            inside = box[0] >= 2 and box[2] <= size[0] and box[1] >= 2 and box[3] <= size[1]
+            inside = box[0] >= frame[0] + 2 and box[2] <= frame[2] and box[1] >= frame[1] and box[3] <= frame[3] - 2
             wider = box[0] - CLEAR, box[1] - CLEAR, box[2] + CLEAR, box[3] + CLEAR
             if not inside or any(_overlap(box, b) for b in boxes) or any(crosses(s, wider) for s in segments):
                 continue
@@ -71,12 +70,13 @@ def _names(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]}, {names[1]}" if both else f"{names[0]} and {len(names) - 1} more"
 
 
-def _candidates(at: XY, wide: float) -> Iterable[tuple[Box, str, tuple[XY, XY] | None]]:
+def _candidates(at: XY, wide: float) -> Iterable[tuple[Box, Side, tuple[XY, XY] | None]]:
     """Boxes around a point, the nearest first, all around; a pointer to those that do not touch it."""
     for reach in (8, 12, 18, 28, 40, 56, 76, 100, 130, 160):
         for k in (0, 8, 2, 6, 14, 10, 4, 12, 1, 7, 15, 9, 3, 5, 11, 13):  # sixteenths of a turn: right, left, then between
             dx, dy = cos(k * pi / 8), sin(k * pi / 8)
             x, y = at[0] + reach * dx, at[1] + reach * dy
+            side: Side
             left, side = (x, "left") if dx > 0.5 else (x - wide, "right") if dx < -0.5 else (x - wide / 2, "center")
             low = y if dy > 0.5 else y - LINE if dy < -0.5 else y - LINE / 2
             yield (left, low, left + wide, low + LINE), side, ((at, (x, y)) if reach > 18 else None)

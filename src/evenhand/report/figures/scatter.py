@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 from evenhand.core import Estimate
-from evenhand.report.figures import BAND, BLUE, GREY, INK, MUTED, ORANGE, PAPER, Canvas, draw
-from evenhand.report.figures.axes import few_ticks, legend, percent_ticks
+from evenhand.report.figures import BLUE, DASHED, DOTTED, GREY, INK, LEGEND_ROW, MUTED, ORANGE, PAPER, XY, Axes, Canvas, Limits, draw
+from evenhand.report.figures.axes import x_ticks, y_ticks
 from evenhand.report.figures.labels import LONGEST, Label, around, place
 from evenhand.report.numbers import is_known
 
 Split = Literal["selection", "held_out"]  # validation pairs, where entries are chosen; test pairs, where they are judged
-XY = tuple[float, float]
-Limits = tuple[float, float]
-Key = tuple[str, dict[str, Any]]  # a label of the legend, and how it is drawn
-DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
-LOOKS: tuple[tuple[Split, str, str, Any], ...] = (("selection", ORANGE, PAPER, DASHED), ("held_out", BLUE, BLUE, "-"))
+LOOKS: tuple[tuple[Split, str, str, str], ...] = (("selection", ORANGE, PAPER, DASHED), ("held_out", BLUE, "", ""))
 TITLES: dict[Split, str] = {"selection": "validation pairs: chosen here", "held_out": "test pairs: reported here"}
 MOST_NAMED = 14  # entries whose front is named; of more, only the reference, the choice and the knee
 MOST_CROSSES = 16  # entries that all have their intervals drawn; of more, only those of the front
@@ -70,97 +67,84 @@ class Bound:
     noise: tuple[float, float]
 
 
-@dataclass(frozen=True)
-class _Dot:
-    at: XY
-    size: float
-    look: dict[str, Any]
+def _dot(axes: Axes, p: Place, at: XY, colour: str, face: str, smaller: float = 0.0) -> None:
+    stands_out = p.is_best or p.is_special
+    axes.dots([at], p.marker, colour, (7.5 if stands_out else 5.0) - smaller, face, 1.0 if stands_out else 0.6)
 
 
-@dataclass
-class _Pane:
-    title: str
-    x: Limits
-    y: Limits
-    dots: list[_Dot] = field(default_factory=list)
-    strokes: list[tuple[Sequence[XY], dict[str, Any]]] = field(default_factory=list)
-    labels: list[Label] = field(default_factory=list)  # in per cent
-    won: Sequence[XY] = ()  # outline of a shaded area
+def _line(axes: Axes, path: Sequence[XY], colour: str, width: float = 1.3, dash: str = "", alpha: float = 1.0) -> None:
+    if all(is_known(v) for at in path for v in at):
+        axes.line(path, colour, width, dash, alpha)
 
-    def dot(self, p: Place, at: XY, colour: str, face: str, smaller: float = 0.0) -> None:
-        stands_out, size = p.is_best or p.is_special, (7.5 if p.is_best or p.is_special else 5.0) - smaller
-        look = {"marker": p.marker, "color": colour, "markerfacecolor": face, "markersize": size, "markeredgewidth": 1.6}
-        self.dots.append(_Dot(at, size, look | {"alpha": 1.0 if stands_out else 0.6, "zorder": 3 + 2 * p.is_special + p.is_best}))
 
-    def line(self, path: Sequence[XY], colour: str, width: float = 1.3, style: Any = "-", alpha: float = 1.0) -> None:
-        if path and all(is_known(v) for at in path for v in at):
-            self.strokes.append((path, {"color": colour, "linewidth": width, "linestyle": style, "alpha": alpha, "zorder": 2}))
+def _cross(axes: Axes, p: Place, split: Split, colour: str, n: int) -> None:
+    (x, y), (across, up), stands_out = p.xy(split), p.at(split), p.is_best or p.is_special
+    flat, upright = (across, axes.xlim, lambda v: (100 * v, y)), (up, axes.ylim, lambda v: (x, 100 * v))
+    for e, (low, high), at in (flat, upright):  # what is wider than the figure says nothing in it
+        if (stands_out or n <= MOST_CROSSES) and not (100 * e.low < low and 100 * e.high > high):
+            _line(axes, [at(e.low), at(e.high)], colour, 0.9, alpha=0.7 if stands_out else 0.3)
 
-    def cross(self, p: Place, split: Split, colour: str, n: int) -> None:
-        (x, y), (across, up), stands_out = p.xy(split), p.at(split), p.is_best or p.is_special
-        flat, upright = (across, self.x, lambda v: (100 * v, y)), (up, self.y, lambda v: (x, 100 * v))
-        for e, (low, high), at in (flat, upright):  # what is wider than the figure says nothing in it
-            if (stands_out or n <= MOST_CROSSES) and not (100 * e.low < low and 100 * e.high > high):
-                self.line([at(e.low), at(e.high)], colour, 0.9, alpha=0.7 if stands_out else 0.3)
 
-    def name(self, places: Sequence[Place], split: Split, colour: Callable[[Place], str]) -> None:
-        """Labels in the order of what matters; of many entries of the special ones alone."""
-        for p in sorted(places, key=lambda p: (not p.is_chosen, not p.is_special, not p.is_best)):
-            if p.is_special or len(places) <= MOST_NAMED:
-                self.labels.append(Label(p.xy(split), p.name, colour(p), p.is_chosen))
+def _raised(places: Sequence[Place]) -> list[Place]:
+    """In the order of drawing: what matters lies over the rest."""
+    return sorted(places, key=lambda p: 2 * p.is_special + p.is_best)
 
 
 def frontier(places: Sequence[Place], axis_names: tuple[str, str], is_plane: bool, width: int) -> str:
     """Left hollow on validation pairs, right filled on test pairs, on one scale. is_plane: the axes are all the groups there are, so that the
     front is a staircase and the area won can be shaded.
     """
-    reference, panes, hopes = next(p for p in places if p.is_reference), [], promised(places)
-    for split, (x, y) in windows(places).items():
-        pane = _Pane(TITLES[split], x, y)
+    base, hopes = next(p for p in places if p.is_reference), promised(places)
+    marks = (("reference", "s", INK), ("chosen", "D", ORANGE), ("on the front of validation", "o", BLUE), ("behind it", "o", GREY))
+
+    def paint(axes: Axes, split: Split) -> None:
+        for label, marker, colour in marks:
+            axes.dots([], marker, colour, face=PAPER, label=label)
         if is_plane:
-            _staircase(pane, places, split, reference.xy(split))
+            _staircase(axes, places, split, base.xy(split))
+        kept = hopes if split == "held_out" else {}
         for p in places:
-            pane.cross(p, split, p.colour, len(places))
-            if split == "held_out" and p.name in hopes:
-                pane.line((hopes[p.name], p.xy(split)), p.colour, 1.0)
-                pane.dot(p, hopes[p.name], p.colour, PAPER, 2)
-            pane.dot(p, p.xy(split), p.colour, PAPER if split == "selection" else p.colour)
-        pane.name(places, split, lambda p: p.colour if p.is_best or p.is_special else MUTED)
-        panes.append(pane)
-    key = [
-        _key("reference", "s", INK),
-        _key("chosen", "D", ORANGE),
-        _key("on the front of validation", "o", BLUE),
-        _key("behind it", "o", GREY),
-    ]
-    area: Key = ("area won", {"color": BAND, "linewidth": 8, "solid_capstyle": "butt"})
-    return _scatter("frontier", panes, axis_names, [*key, area] if any(p.won for p in panes) else key, width)
+            _cross(axes, p, split, p.colour, len(places))
+            if p.name in kept:
+                _line(axes, (kept[p.name], p.xy(split)), p.colour, 1.0)
+        for p in _raised(places):
+            if p.name in kept:
+                _dot(axes, p, kept[p.name], p.colour, PAPER, 2)
+            _dot(axes, p, p.xy(split), p.colour, PAPER if split == "selection" else "")
+        _name(axes, places, split, lambda p: p.colour if p.is_best or p.is_special else MUTED)
+
+    panes = [_Pane(TITLES[split], *limits, partial(paint, split=split)) for split, limits in windows(places).items()]
+    return _scatter("frontier", panes, axis_names, 5, width)
 
 
 def tradeoff(name: str, bound: Bound, width: int) -> str:
     """Accuracy of all users over the violation: hollow and dashed on validation pairs, filled and solid on test pairs."""
-    pane, by_name = _Pane(bound.title, *window(bound)), {p.name: p for p in bound.places}
-    test: Key = ("test pairs", {"color": BLUE, "marker": "o", "linestyle": "none", "markersize": 7})
-    key = [_key("reference", "s", MUTED), _key("chosen for the constraint", "D", MUTED), _key("validation pairs", "o", ORANGE), test]
-    walls = (
-        ("accepted", bound.gamma, INK, "-"),
-        ("noise alone", bound.noise[0], ORANGE, DOTTED),
-        ("noise alone, test", bound.noise[1], BLUE, DOTTED),
-    )
-    for label, x, colour, dash in walls:
-        if is_known(x) and pane.x[0] <= 100 * x <= pane.x[1]:
-            pane.line(((100 * x, pane.y[0]), (100 * x, pane.y[1])), colour, style=dash)
-            key.append((label, {"color": colour, "linewidth": 1.3, "linestyle": dash}))
-    for split, colour, face, style in LOOKS:
-        for line in bound.lines:
-            pane.line([by_name[n].xy(split) for n in line if n in by_name], colour, 1.6, style)
-        for p in bound.places:
-            pane.cross(p, split, colour, len(bound.places))
-            pane.dot(p, p.xy(split), colour, face)
-    for p in () if bound.lines else bound.places:
-        pane.line((p.xy("selection"), p.xy("held_out")), MUTED, 0.8, alpha=0.6)
-    pane.name(bound.places, "held_out", lambda p: INK if p.is_special else MUTED)
-    return _scatter(name, [pane], ("violation, points", "accuracy, all users"), key, width, "")
+    by_name = {p.name: p for p in bound.places}
+    marks = (
+        ("reference", "s", MUTED, PAPER), ("chosen for the constraint", "D", MUTED, PAPER), ("validation pairs", "o", ORANGE, PAPER),
+        ("test pairs", "o", BLUE, ""),
+    )  # fmt: skip
+    noise = ("noise alone", bound.noise[0], ORANGE, DOTTED), ("noise alone, test", bound.noise[1], BLUE, DOTTED)
+
+    def paint(axes: Axes) -> None:
+        for label, marker, colour, face in marks:
+            axes.dots([], marker, colour, face=face, label=label)
+        for label, x, colour, dash in (("accepted", bound.gamma, INK, ""), *noise):
+            if is_known(x) and axes.xlim[0] <= 100 * x <= axes.xlim[1]:
+                axes.upright(100 * x, colour, 1.3, dash, label)
+        for split, colour, _, dash in LOOKS:
+            for line in bound.lines:
+                _line(axes, [by_name[n].xy(split) for n in line if n in by_name], colour, 1.6, dash)
+            for p in bound.places:
+                _cross(axes, p, split, colour, len(bound.places))
+        for p in () if bound.lines else bound.places:
+            _line(axes, (p.xy("selection"), p.xy("held_out")), MUTED, 0.8, alpha=0.6)
+        for p in _raised(bound.places):
+            for split, colour, face, _ in LOOKS:
+                _dot(axes, p, p.xy(split), colour, face)
+        _name(axes, bound.places, "held_out", lambda p: INK if p.is_special else MUTED)
+
+    return _scatter(name, [_Pane(bound.title, *window(bound), paint)], ("violation, points", "accuracy, all users"), 7, width, "")
 
 
 def window(bound: Bound) -> tuple[Limits, Limits]:
@@ -175,10 +159,8 @@ def window(bound: Bound) -> tuple[Limits, Limits]:
 def outside(bound: Bound) -> list[str]:
     """Entries, and the violation accepted, that lie beyond the figure of a trade-off."""
     x, y = window(bound)
-    return [
-        *_beyond(bound.places, x, y),
-        *([] if x[0] <= 100 * bound.gamma <= x[1] else [f"what is accepted, {100 * bound.gamma:g} points"]),
-    ]
+    accepted = [] if x[0] <= 100 * bound.gamma <= x[1] else [f"what is accepted, {100 * bound.gamma:g} points"]
+    return [*_beyond(bound.places, x, y), *accepted]
 
 
 def _beyond(places: Sequence[Place], x: Limits, y: Limits) -> list[str]:
@@ -218,16 +200,16 @@ def _near(places: Sequence[Place], values: Sequence[float], more: Sequence[float
     return min(kept) - pad, max(kept) + pad
 
 
-def _staircase(pane: _Pane, places: Sequence[Place], split: Split, base: XY) -> None:
+def _staircase(axes: Axes, places: Sequence[Place], split: Split, base: XY) -> None:
     """The non-dominated set, joined by steps, and the area it wins over the reference. On test pairs: of what validation picked."""
     picked = envelope([p.xy(split) for p in places if p.is_best])
     won = envelope([(x, y) for x, y in picked if x > base[0] and y > base[1]])
     if sum((x - x0) * (y - base[1]) for (x0, _), (x, y) in zip([base, *won], won)) >= 0.05:  # what the title rounds to 0.0 is not shaded
-        pane.won = [base, (base[0], won[0][1]), *steps(won), (won[-1][0], base[1])]
+        axes.area([base, (base[0], won[0][1]), *steps(won), (won[-1][0], base[1])], label="area won")
     own = envelope([p.xy(split) for p in places if p.is_best_held_out]) if split == "held_out" else picked
-    for front, colour, width, style in ((picked, BLUE, 1.4, "-"), (own if own != picked else [], MUTED, 1.1, DOTTED)):
+    for front, colour, width, dash in ((picked, BLUE, 1.4, ""), (own if own != picked else [], MUTED, 1.1, DOTTED)):
         if front:
-            pane.line([(pane.x[0], front[0][1]), *steps(front), (front[-1][0], pane.y[0])], colour, width, style)
+            _line(axes, [(axes.xlim[0], front[0][1]), *steps(front), (front[-1][0], axes.ylim[0])], colour, width, dash)
 
 
 def envelope(points: Iterable[XY]) -> list[XY]:
@@ -244,56 +226,40 @@ def steps(points: Sequence[XY]) -> list[XY]:
     return [points[0], *(corner for a, b in zip(points, points[1:]) for corner in ((a[0], b[1]), b))]  # noqa: RUF007
 
 
-def _key(label: str, marker: str, colour: str) -> Key:
-    return label, {
-        "color": colour,
-        "marker": marker,
-        "markerfacecolor": PAPER,
-        "markeredgewidth": 1.5,
-        "linestyle": "none",
-        "markersize": 7,
-    }
+@dataclass(frozen=True)
+class _Pane:
+    title: str
+    x: Limits
+    y: Limits
+    paint: Callable[[Axes], None]
 
 
-def _scatter(name: str, panes: Sequence[_Pane], axis_names: tuple[str, str], key: Sequence[Key], width: int, unit: str = " %") -> str:
-    """Panes side by side on a page, one above the other on a telephone."""
+def _scatter(name: str, panes: Sequence[_Pane], axis_names: tuple[str, str], labels: int, width: int, unit: str = " %") -> str:
+    """Panes side by side on a page, one above the other on a telephone. labels: how many the legend may have."""
     is_narrow = width < 500
-    side, head = (236, 40 + 18 * ((len(key) + 1) // 2)) if is_narrow else (330, 62)
+    side, head = (236, LEGEND_ROW * ((labels + 1) // 2)) if is_narrow else (330, 36)
 
     def paint(canvas: Canvas) -> None:
-        each = canvas.width - EDGE - 12 if is_narrow else canvas.width / len(panes) - EDGE - 8
-        for i, pane in enumerate(panes):
-            left, top = (EDGE, head + i * (side + 72)) if is_narrow else (EDGE + i * (each + EDGE + 8), head)
-            axes = canvas.axes(left, canvas.width - left - each, top, canvas.height - top - side)
-            axes.text(0, 1.02, pane.title, transform=axes.transAxes, va="bottom", color=INK, fontsize=11.5)
-            axes.set(xlim=pane.x, ylim=pane.y)
-            if pane.won:
-                axes.fill(*zip(*pane.won), facecolor=BAND, linewidth=0, zorder=0.5)
-            for path, look in pane.strokes:
-                axes.plot(*zip(*path), **look)
-            for d in pane.dots:
-                axes.plot(*([v] for v in d.at), **d.look)
-            _labels(canvas, axes, pane, (each, side))
-            few_ticks(axes.xaxis, canvas, 5, unit)
-            percent_ticks(axes.yaxis, canvas, 5)
-            axes.set_xlabel(canvas.token(axis_names[0], 34))
-            axes.set_ylabel(canvas.token(axis_names[1], 34))
-            for label, look in key if i == 0 else ():
-                axes.plot([], [], label=label, **look)
-            if i == 0:
-                legend(canvas, axes)
+        for pane, margins in zip(panes, canvas.panes(len(panes), EDGE, 12, head, 26, 46, EDGE + 8), strict=True):
+            axes = canvas.axes(*margins, pane.x, pane.y)
+            axes.title(pane.title, INK)
+            axes.names(*axis_names, longest=34)
+            x_ticks(axes, 5, unit)
+            y_ticks(axes, 5, " %")
+            axes.paths.clear()  # labels may cover the grid
+            pane.paint(axes)
 
-    return draw(name, width, head + len(panes) * (side + 72) - 26 if is_narrow else head + side + 46, paint)
+    return draw(name, width, head + (len(panes) if is_narrow else 1) * (side + 72), paint)
 
 
-def _labels(canvas: Canvas, axes: Any, pane: _Pane, size: XY) -> None:
-    def pixel(at: XY) -> XY:
-        return size[0] * (at[0] - pane.x[0]) / (pane.x[1] - pane.x[0]), size[1] * (at[1] - pane.y[0]) / (pane.y[1] - pane.y[0])
-
-    marks, paths = [around(pixel(d.at), 1 + d.size / 2) for d in pane.dots], [list(map(pixel, path)) for path, _ in pane.strokes]
-    for p in place([replace(x, at=pixel(x.at)) for x in pane.labels], marks, paths, size):
-        x = {"left": p.box[0], "right": p.box[2], "center": (p.box[0] + p.box[2]) / 2}[p.side]
-        look = {"color": p.label.colour, "ha": p.side, "fontweight": "bold" if p.label.is_bold else "normal", "fontsize": 10, "zorder": 8}
-        axes.text(x / size[0], (p.box[1] + 2) / size[1], canvas.token(p.label.text, LONGEST + 12), transform=axes.transAxes, **look)
-        if p.pointer:
-            axes.plot(*zip(*((x / size[0], y / size[1]) for x, y in p.pointer)), color=MUTED, linewidth=0.6, transform=axes.transAxes)
+def _name(axes: Axes, places: Sequence[Place], split: Split, colour: Callable[[Place], str]) -> None:
+    """Labels where they find a place, in the order of what matters; of many entries of the special ones alone."""
+    named = [p for p in places if p.is_special or len(places) <= MOST_NAMED]
+    named.sort(key=lambda p: (not p.is_chosen, not p.is_special, not p.is_best))
+    labels = [Label(axes.at(*p.xy(split)), p.name, colour(p), p.is_chosen) for p in named]
+    frame = axes.left, axes.top, axes.right, axes.bottom
+    for x in place(labels, [around(at, 1 + size / 2) for at, size in axes.marked], axes.paths, frame):
+        end = {"left": x.box[0], "right": x.box[2], "center": (x.box[0] + x.box[2]) / 2}[x.side]
+        axes.canvas.text((end, x.box[3] - 3), x.label.text, x.label.colour, x.side, 10, LONGEST + 12, x.label.is_bold)
+        if x.pointer:
+            axes.canvas.path(x.pointer, f"stroke: {MUTED}; stroke-width: 0.6")
