@@ -138,7 +138,7 @@ def _versus(found: Transfer) -> Panel:
     """Measured beside allowed, for two rewards under one β."""
     three, four = decimals(3), decimals(4)
     columns = (
-        Column("β", "{:g}".format), Column("|log π/π′|", three), Column("at most", three), Column("TV", four), Column("at most", four),
+        Column("β", lambda beta: NONE if beta is None else f"{beta:g}"), Column("|log π/π′|", three), Column("at most", three), Column("TV", four), Column("at most", four),
         Column("J lost", four), Column("at most", four), Column("gap under r′, points", points), Column("gap under r at most", points),
     )  # fmt: skip
     rows = tuple(

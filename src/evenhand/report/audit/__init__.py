@@ -10,7 +10,7 @@ from evenhand.report import Kind, Report
 from evenhand.report.audit import constraints, panels, sentences
 from evenhand.report.audit.hide import hide
 from evenhand.report.numbers import decimals, points, shown, signed_points
-from evenhand.report.page import COUNTS, Cell, Column, Page, Panel, Table, Tone, counts
+from evenhand.report.page import COUNTS, Cell, Column, Page, Panel, Table, Tone, counts, left_out
 from evenhand.report.publish import document, publish
 from evenhand.report.verdicts import bar, required_gap
 
@@ -83,7 +83,7 @@ def _more(found: f.FairnessReport) -> list[str]:
     said = [
         few if len(names) < len(model.groups) else "",
         sentences.ungrouped_sentence(model),
-        sentences.left_out_sentence(found.exclusions),
+        left_out(found.exclusions),
     ]
     said += sentences.trend_sentences(model.support)
     gains = "; ".join(_gain(c, names) for c in found.changes)

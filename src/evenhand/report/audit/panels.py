@@ -26,11 +26,10 @@ from evenhand.report.numbers import (
     shown,
     signed_points,
 )
-from evenhand.report.page import COUNTS, Cell, Column, Figure, Panel, Table, counts, facts
+from evenhand.report.page import COUNTS, Cell, Column, Figure, Panel, Table, counts, data_panel
 from evenhand.report.verdicts import is_share
 
 MOST_FIGURES = 4  # of one panel; the tables and CSV files hold the rest
-MOST_LIMITS = 60
 FIRST_DEAL = "First deal: "
 STROKE = "Upright stroke: a group whose true accuracy lies left of its stroke would be told from all users four times in five."
 STANDS_OUT = "“Stands out” allows for the number of groups (Benjamini-Hochberg, 10 %)."
@@ -389,21 +388,5 @@ def _epochs(traces: Sequence[f.TrainingTrace]) -> Table:
 
 
 def data(found: f.FairnessReport) -> Panel:
-    lost = found.exclusions
-    columns = (Column("group", on_page=False), Column(lost.unit, key="reason"), Column("count", count, lost.unit))
-    went = [(f"{lost.unit} in", lost.rows_in), (f"{lost.unit} used", lost.rows_used)]
-    went += [(reason, n) for reason, n in lost.reasons.items()]
-    by_group = tuple((group, reason, n) for group, reasons in lost.by_group.items() for reason, n in reasons.items())
-    tables = (
-        [Table(f"Where all {lost.unit} went: used, or left out for a reason", columns, tuple(("", *w) for w in went), "exclusions")]
-        if lost.rows_in
-        else []
-    )
-    heads = (Column("group"), Column("reason"), Column(lost.unit, count))
-    tables += [Table(f"Excluded {lost.unit} by group", heads, by_group, "exclusions")] if by_group else []
-    tables += [facts("How it was made", found.facts)] if found.facts else []
     formulas = {title(m.name): m.formula for m in found.model.metrics} | dict(found.formulas)
-    tables += [facts("Formulas", formulas, ("quantity", "formula"))] if formulas else []
-    used = f"{count(lost.rows_used)} of {count(lost.rows_in)} {lost.unit} were used. " if lost.rows_in else ""
-    finding = (used + sentences.left_out_sentence(lost)).strip()
-    return Panel("data", "Data, method, limits", finding, tables=tuple(tables), notes=found.limits[:MOST_LIMITS])
+    return data_panel(found.exclusions, found.facts, formulas, found.limits)

@@ -7,11 +7,10 @@ from typing import Any
 
 from evenhand.audits import findings as f
 from evenhand.audits.dealt import OverDeals
-from evenhand.core import SMALLEST_CELL, Estimate, Exclusions
+from evenhand.core import SMALLEST_CELL, Estimate
 from evenhand.report.numbers import (
     NONE,
     capital,
-    count,
     evidence,
     flipped,
     group_name,
@@ -20,7 +19,6 @@ from evenhand.report.numbers import (
     is_clear,
     is_known,
     level,
-    listing,
     number,
     p_value,
     people,
@@ -184,17 +182,6 @@ def ungrouped_sentence(model: f.ModelFindings) -> str:
     if counted >= everybody:
         return f"Fewer than {SMALLEST_CELL} users are {where}: no group’s number speaks of them, and those of all users leave them out."
     return f"{everybody - counted:,} of {everybody:,} users are {where}: no group’s number speaks of them."
-
-
-def left_out_sentence(lost: Exclusions) -> str:
-    """How many rows, or pairs, are not behind these numbers, why, and whose they are where that is known; "" for none."""
-    out = lost.rows_in - lost.rows_used
-    if not out:
-        return ""
-    reasons = [f"{count(n)} {reason}" for reason, n in sorted(lost.reasons.items(), key=lambda r: -r[1])]
-    groups = [f"{group} {count(sum(n.values()))}" for group, n in sorted(lost.by_group.items(), key=lambda g: -sum(g[1].values()))]
-    of = f" By group: {listing(groups)}." if groups else ""
-    return f"{count(out)} of {count(lost.rows_in)} {lost.unit} were left out: {listing(reasons)}.{of}"
 
 
 # --- support ---
