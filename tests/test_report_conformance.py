@@ -18,6 +18,7 @@ import pytest
 import report_example as example
 from pages import Page
 from rich.console import Console
+from test_report_hostile_names import PLAIN, of_certificate, of_check, of_diff, of_policies
 from test_report_numbers import numbers, real
 
 from evenhand.core import Estimate
@@ -36,6 +37,10 @@ KINDS: list[tuple[str, Callable[[], Report]]] = [
     ("audit_of_many", lambda: audit(example.many_groups(120))),
     ("audit_undefined", lambda: audit(example.undefined(example.constrained()))),
     ("audit_of_nothing", lambda: audit(example.bare())),
+    ("check", lambda: of_check(PLAIN)),
+    ("certificate", lambda: of_certificate(PLAIN)),
+    ("policies", lambda: of_policies(PLAIN)),
+    ("diff", lambda: of_diff(PLAIN)),
 ]
 
 
