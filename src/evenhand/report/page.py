@@ -74,7 +74,7 @@ class Column:
 @dataclass(frozen=True)
 class Table:
     """file: the CSV file that holds every row, without ".csv"; "" = in none. grey: rows without enough data, beside those whose estimates
-    all lack a number. most: rows shown on a page (the CSV has all).
+    all lack a number. most: rows shown on a page (the CSV has all). elsewhere: the CSV file of another table that has these rows too.
     """
 
     caption: str
@@ -83,6 +83,7 @@ class Table:
     file: str = ""
     grey: frozenset[int] = frozenset()
     most: int = 60
+    elsewhere: str = ""
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -102,10 +103,15 @@ class Table:
             if c.on_page and (c.show(None) != NONE or any(row[i] not in (None, "") for row in self.rows))
         )
 
+    def rest(self, shown: int) -> str:
+        """What is said of the rows that are not shown: "1,000 more rows in groups.csv"; "" where all are."""
+        left, file = len(self.rows) - shown, self.file or self.elsewhere
+        return f"{left:,} more row{'s' * (left != 1)}{f' in {file}.csv' if file else ''}" if left else ""
+
     def is_text(self, column: int) -> bool:
         """Whether a column is set left: it holds words, beside cells without a number. Numbers may be written already: "63.8% to 69.0%"."""
         cells = [row[column] for row in self.rows[: self.most]]
-        if column == 0 or any(isinstance(c, Name | bool) for c in cells):
+        if column == next(i for i, c in enumerate(self.columns) if c.on_page) or any(isinstance(c, Name | bool) for c in cells):
             return True
         words = any(isinstance(c, str) and LETTER.search(c.replace(" to ", "")) for c in cells)
         return words and not any(type(c) in (int, float, Estimate) for c in cells)
@@ -227,7 +233,7 @@ def data_panel(
         f"{count(lost.rows_used)} of {count(lost.rows_in)} {lost.unit} were used. {left_out(lost)}".strip() if lost and lost.rows_in else ""
     )
     tables = (
-        *(went(lost, "exclusions") if lost else ()),
+        *(went(lost, "exclusions") if lost and lost.rows_in else ()),
         facts("How it was made", made),
         facts("Formulas", formulas, ("quantity", "formula")),
     )

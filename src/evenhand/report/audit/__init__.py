@@ -39,11 +39,11 @@ def page(findings: f.FairnessReport) -> Page:
     changed, of_changes = panels.changes(found.changes)
     return Page(
         findings.verdict, TONES[findings.verdict], sentences.answers(found, requirements),
-        (
-            support, groups, panels.null(model), panels.users(model), panels.confounds(model), changed, panels.deals(found.deals),
+        tuple(p for p in (
+            support, groups, panels.null(model), panels.users(model.spread), panels.confounds(model), changed, panels.deals(found.deals),
             constraints.panel(found.constraints), panels.training(found.training, constraints.training(found.constraints)), panels.data(found),
             Panel("requirements", "Requirements", csv_only=(_strip(requirements),)),
-        ),
+        ) if p),
         _document(findings, found, requirements), title=found.title, simulated=found.simulated, warning=found.flaw,
         summary=sentences.summary(found, requirements), notes=(found.kept,) if found.kept else (), note=found.note,
         first=(*of_support, *of_groups, *of_changes), requirements=requirements, requirements_note=_how_to_read(requirements, found),
