@@ -73,7 +73,7 @@ def page(issued: Issued) -> Page:
         (Answer(_meaning(c), "Is the gap within gamma?"),), panels, issued.document, summary=found.claim,
         title=found.title or f"Certificate of {found.model}: {NOTIONS[c.notion]}, {found.decision} decisions", note=found.note,
         first=(_figure(c, rates),), brief=(events, needed), facts=found.hashes, command=CHECK, rules=RULES, exit_code=0 if c.certified else 1,
-        said=(found.claim, found.checked, *(n for n in not_claimed if found.checked not in n), f"Seal: {found.hashes['seal sha256']}"),
+        said=(found.claim, found.checked, f"Seal: {found.hashes['seal sha256']}", *(n for n in not_claimed if found.checked not in n)),
     )  # fmt: skip
 
 

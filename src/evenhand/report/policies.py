@@ -13,7 +13,7 @@ from evenhand.core import Estimate
 from evenhand.report import Kind, Report
 from evenhand.report.figures import policies as figures
 from evenhand.report.numbers import NONE, count, decimals, is_clear, is_known, number, plural, points, signed_points
-from evenhand.report.page import Answer, Column, Figure, Page, Panel, Row, Table, facts
+from evenhand.report.page import Answer, Column, Figure, Page, Panel, Row, Table, data_panel
 from evenhand.report.publish import document, publish
 
 MOST_COLUMNS = 8  # groups with a column in the table of rates
@@ -39,7 +39,7 @@ def page(findings: Transfer) -> Page:
     answers += [Answer(_versus_sentence(found), "Does a second reward agree?")] if found.versus and known else []
     return Page(
         _headline(found, grids[0][-1]), "neutral" if known else "insufficient", tuple(answers),
-        (*panels, *([_versus(found)] if found.versus else []), *_data(found)),
+        (*panels, *([_versus(found)] if found.versus else []), _data(found)),
         {"format": "evenhand transfer 2", "simulated": False, **document(found)},
         title=found.title, summary=_summary(found), first=tuple(drawn[:3]), brief=(_brief(found, grids[0][-1]),) if known else (),
         said=(*(f"{NAMES[g[-1].kind]}: {_widest(g)}" for g in grids if known), _summary(found)), facts=found.facts, command=found.command, note=found.note, rules=RULES,
@@ -115,14 +115,14 @@ def _gaps(found: Transfer, grid: Grid) -> Table:
         (_setting(p), _estimate(p.gap), p.most or NONE, p.least or NONE, None if p.kl < 1e-9 else _estimate(p.shift), p.kappa, p.bound,
          p.largest_kl, p.kl_limit) for p in grid
     )  # fmt: skip
-    return Table(f"Gaps with 95 % intervals ({_counted(found.reference.gap)})", columns, rows)
+    return Table(f"Gaps with 95 % intervals ({_counted(found.reference.gap)})", columns, rows, elsewhere="policies")
 
 
 def _rates(found: Transfer, grid: Grid) -> Table:
     names = _drawn(found, grid[-1])[:MOST_COLUMNS]
     columns = (Column("policy"), *(Column(f"{n} ({_rate(found.reference, n).n_users:,} prompts)", points) for n in names))
     rows: list[Row] = [(_setting(p), *(_rate(p, n) for n in names)) for p in grid]
-    return Table(f"Rate of “{found.event}” in %, with 95 % intervals", columns, tuple(rows))
+    return Table(f"Rate of “{found.event}” in %, with 95 % intervals", columns, tuple(rows), elsewhere="rates")
 
 
 def _brief(found: Transfer, end: Policy) -> Table:
@@ -152,7 +152,7 @@ def _versus(found: Transfer) -> Panel:
     return Panel("versus", "Two rewards", tables=(Table("Measured and allowed", columns, rows),), notes=notes)
 
 
-def _data(found: Transfer) -> Iterator[Panel]:
+def _data(found: Transfer) -> Panel:
     """Where it all comes from, and the files that hold every number."""
     policies, parts = (found.reference, *found.gibbs, *found.best_of), ("value", "low", "high", "n_prompts", "n_candidates")
     heads = (
@@ -163,13 +163,11 @@ def _data(found: Transfer) -> Iterator[Panel]:
         for p in policies
     ]
     rates: list[Row] = [(p.kind, p.setting, *astuple(r)) for p in policies for r in p.rates]
-    tables = (facts("How it was made", found.facts), facts("Formulas", found.formulas, ("quantity", "formula")))
     files = (
         Table("Policies", tuple(map(Column, heads)), tuple(rows), "policies"),
         Table("Rates", tuple(map(Column, ("kind", "setting", *parts, "group"))), tuple(rates), "rates"),
     )
-    yield Panel("data", "Data, method", tables=tables, csv_only=files if len(found.compared) > 1 else ())
-    yield Panel("limits", "What this report does not show", notes=found.limits)
+    return data_panel(None, found.facts, found.formulas, found.limits, files if len(found.compared) > 1 else ())
 
 
 def _drawn(found: Transfer, end: Policy) -> list[str]:

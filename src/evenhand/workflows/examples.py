@@ -61,13 +61,7 @@ def misordered(
         return data.texts[number] if number >= 0 else "–"
 
     pairs = tuple(
-        Example(
-            text(prompt[i]),
-            text(chosen[i]),
-            text(rejected[i]),
-            float(strict.margin[i]),
-            float(support.values[strict.user[i]]),
-        )
+        Example(text(prompt[i]), text(chosen[i]), text(rejected[i]), float(strict.margin[i]), float(support.values[strict.user[i]]))
         for i in shown.tolist()
     )
     return Examples(found.model, worst.group, worst.accuracy, len(rows), pairs, command)

@@ -80,11 +80,7 @@ def _more(found: f.FairnessReport) -> list[str]:
     model = found.model
     names = _named(model)
     few = f"{len(names)} of {len(model.groups)} groups are shown, the worst served first; all are in the report."
-    said = [
-        few if len(names) < len(model.groups) else "",
-        sentences.ungrouped_sentence(model),
-        left_out(found.exclusions),
-    ]
+    said = [few if len(names) < len(model.groups) else "", sentences.ungrouped_sentence(model), left_out(found.exclusions)]
     said += sentences.trend_sentences(model.support)
     gains = "; ".join(_gain(c, names) for c in found.changes)
     said.append(" ".join(s for s in (f"{gains}." if gains else "", _metrics(model)) if s))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import zip_longest
 
-from evenhand.audits.findings import ConstraintFindings, GroupCost, Paired, ViolationFinding
+from evenhand.audits.findings import ConstraintFindings, FittedConstraints, GroupCost, Paired, ViolationFinding
 from evenhand.core import Estimate
 from evenhand.report.audit import sentences
 from evenhand.report.figures import curves, intervals
@@ -30,17 +31,21 @@ COSTS: tuple[tuple[str, Callable[[GroupCost], Paired], Show, Show], ...] = (
 )
 
 
-def panel(found: Sequence[ConstraintFindings]) -> Panel:
+def panel(found: Sequence[ConstraintFindings]) -> Panel | None:
     """The rates under each constraint, its violations, what it cost each group, and how it was asked for."""
+    if not found:
+        return None
     figures = tuple(_rates(c, i) for i, c in enumerate(found[:MOST_FIGURES]))
-    names = len(found) > 1
-    levelling = [f"{capital(c.name)}: {sentences.lowered(c.levelling)}" if names else c.levelling for c in found if c.levelling]
-    if len({c.levelling for c in found if c.levelling}) == 1:
-        levelling = [c.levelling for c in found if c.levelling][:1]
+    levelled = {
+        c.levelling: c.levelling if len(found) == 1 else f"{capital(c.name)}: {sentences.lowered(c.levelling)}"
+        for c in found
+        if c.levelling
+    }
+    levelling = levelled.values() if len(levelled) > 1 else levelled  # what all say alike names none of them
     rules = dict.fromkeys(f"Groups and the order of responses: {c.rule.rstrip('.')}." for c in found if c.rule)
     noise = [NOISE] if any(c.notion != "cf" for c in found) else []
-    tables = ((violations(found), *_costs(found)), (_numbers(found), _multipliers(found))) if found else ((), ())
-    return Panel("constraints", "Constraints", "", figures, tables[0], (*levelling, *rules, *noise), csv_only=tables[1])
+    tables, files = (violations(found), *_costs(found)), (_numbers(found), _multipliers(found))
+    return Panel("constraints", "Constraints", "", figures, tables, (*levelling, *rules, *noise), csv_only=files)
 
 
 def _rates(constraint: ConstraintFindings, i: int) -> Figure:
@@ -49,12 +54,12 @@ def _rates(constraint: ConstraintFindings, i: int) -> Figure:
     rows = tuple((r.event, v.decision, *_three(r.rate), *counts(r.rate.after)) for v in shown for r in v.rates)
     columns = (Column("event"), Column("decisions", on_page=len({v.decision for v in shown}) > 1), *_columns(constraint, percent), *COUNTS)
     about = "Mean gap of matched pairs" if constraint.notion == "cf" else "How often y1 is preferred, by event"
-    caption = f"{about}; before: {constraint.before}, after: {constraint.after}" if constraint.before else about
-    drawable = any(has_value(r.rate.after) for v in shown for r in v.rates)
+    about += f"; before: {constraint.before}, after: {constraint.after}" if constraint.before else ""
+    drawable = is_known(constraint.gamma) and any(has_value(r.rate.after) for v in shown for r in v.rates)
     panels = [_panel_of_rates(constraint, v) for v in shown]
-    plot = partial(intervals.rates, f"constraint-{i}", panels, constraint.gamma) if drawable and is_known(constraint.gamma) else None
-    note = READ[constraint.notion] if plot else ""
-    return Figure(sentences.constraint_sentence(constraint), plot, note, Table(caption, columns, rows))
+    plot = partial(intervals.rates, f"constraint-{i}", panels, constraint.gamma) if drawable else None
+    table = Table(about, columns, rows, elsewhere="constraints")
+    return Figure(sentences.constraint_sentence(constraint), plot, READ[constraint.notion] if plot else "", table)
 
 
 def _panel_of_rates(constraint: ConstraintFindings, violation: ViolationFinding) -> intervals.Rates:
@@ -103,12 +108,11 @@ def _costs(found: Sequence[ConstraintFindings]) -> Iterator[Table]:
     groups: list[GroupCost] = []
     for c in found:
         groups += [cost for cost in c.costs if not any(g.group == cost.group and g.accuracy == cost.accuracy for g in groups)]
-    if not groups:
-        return
+    whose = "the constraints" if len(found) > 1 else found[0].name
     for title, of, show, change in COSTS:
         rows = tuple((g.group, *_three(of(g)), *counts(of(g).after)) for g in groups)
         columns = (Column("pairs of"), *_columns(found[0], show, change, ""), *COUNTS)
-        yield Table(f"What {'the constraints' if len(found) > 1 else found[0].name} cost each group: {title}", columns, rows)
+        yield Table(f"What {whose} cost each group: {title}", columns, rows, elsewhere="constraints")
 
 
 def _numbers(found: Sequence[ConstraintFindings]) -> Table:
@@ -123,61 +127,50 @@ def _numbers(found: Sequence[ConstraintFindings]) -> Table:
             paid = (("accuracy", g.accuracy), ("log_loss", g.log_loss), ("ece", g.ece))
             rows += [(*about, name, g.group, *_three(paired), None, "") for name, paired in paid]
     heads = (
-        "notion",
-        "gamma",
-        "model_before",
-        "model_after",
-        "quantity",
-        "event",
-        "before",
-        "after",
-        "change",
-        "expected_by_noise",
-        "verdict",
-    )
+        "notion", "gamma", "model_before", "model_after", "quantity", "event", "before", "after", "change", "expected_by_noise", "verdict",
+    )  # fmt: skip
     return Table("Constraints", tuple(map(Column, heads)), tuple(rows), "constraints")
+
+
+Epoch = tuple[float | None, float | None, tuple[float, ...]]
+
+
+def _by_epoch(fitted: FittedConstraints) -> Iterator[Epoch]:
+    """Violations in training and in validation, and multipliers, where these were taken."""
+    for train, valid, values in zip_longest(fitted.train_violation, fitted.valid_violation, fitted.multipliers):
+        yield train, valid, values or ()
 
 
 def _multipliers(found: Sequence[ConstraintFindings]) -> Table:
     """A row an epoch and multiplier of each constrained fit."""
     rows: list[tuple[Cell, ...]] = []
     for notion, fitted in ((c.notion, c.fitted) for c in found if c.fitted):
-        for epoch, values in enumerate(fitted.multipliers, 1):
-            seen = [_at(v, epoch) for v in (fitted.train_violation, fitted.valid_violation)]
-            rows += [(notion, epoch, epoch == fitted.best_epoch, *seen, name, m) for name, m in zip(fitted.names, values, strict=False)]
+        for epoch, (train, valid, values) in enumerate(_by_epoch(fitted), 1):
+            rows += [(notion, epoch, epoch == fitted.best_epoch, train, valid, name, m) for name, m in zip(fitted.names, values)]
     heads = ("notion", "epoch", "kept", "train_violation", "valid_violation", "constraint", "multiplier")
     return Table("Multipliers", tuple(map(Column, heads)), tuple(rows), "multipliers")
 
 
-def _at(values: Sequence[float], epoch: int) -> float | None:
-    return values[epoch - 1] if epoch <= len(values) else None
-
-
 def training(found: Sequence[ConstraintFindings]) -> tuple[Figure, ...]:
-    """Panel 9: violations and multipliers by epoch of each constrained fit."""
-    figures: list[Figure] = []
-    for i, c in enumerate(found):
-        if c.fitted is None or len(figures) == MOST_FIGURES:
-            continue
-        fitted, largest = c.fitted, curves.largest_multiplier(c.fitted)
-        rows: list[tuple[Cell, ...]] = []
-        for epoch in range(1, 1 + max(len(fitted.train_violation), len(fitted.valid_violation), len(fitted.multipliers))):
-            values = fitted.multipliers[epoch - 1] if epoch <= len(fitted.multipliers) else ()
-            one = None if largest is None or largest >= len(values) else values[largest]
-            violations = (_at(fitted.train_violation, epoch), _at(fitted.valid_violation, epoch))
-            rows.append((epoch, *violations, one, sum(filter(is_known, values))))
-        name = "largest multiplier" if largest is None else f"multiplier of {fitted.names[largest]}"
-        three = decimals(3)
-        columns = (
-            Column("epoch", count), Column("violation in training, points", points), Column("in validation, points", points),
-            Column(name, three), Column("sum of all multipliers", three),
-        )  # fmt: skip
-        drawable = any(map(is_known, (*fitted.train_violation, *fitted.valid_violation)))
-        note = (
-            f"Multipliers are {fitted.multiplier} and follow the violations by {fitted.dual} decisions: they grow while a constraint is "
-            "violated and sink while it is not."
-        )
-        table = Table(f"Violations and multipliers by epoch: {c.name}", columns, tuple(rows))
-        plot = partial(curves.multipliers, f"constrained-{i}", fitted) if drawable else None
-        figures.append(Figure(f"{capital(c.name)}: {sentences.lowered(c.training)}", plot, note, table))
-    return tuple(figures)
+    """Violations and multipliers by epoch of each constrained fit."""
+    fits = [(i, c, c.fitted) for i, c in enumerate(found) if c.fitted][:MOST_FIGURES]
+    return tuple(_fit(i, f"{capital(c.name)}: {sentences.lowered(c.training)}", c.name, fitted) for i, c, fitted in fits)
+
+
+def _fit(i: int, sentence: str, constraint: str, fitted: FittedConstraints) -> Figure:
+    largest, three = curves.largest_multiplier(fitted), decimals(3)
+    rows = tuple(
+        (epoch, train, valid, None if largest is None else next(iter(values[largest:]), None), sum(filter(is_known, values)))
+        for epoch, (train, valid, values) in enumerate(_by_epoch(fitted), 1)
+    )
+    columns = (
+        Column("epoch", count), Column("violation in training, points", points), Column("in validation, points", points),
+        Column("largest multiplier" if largest is None else f"multiplier of {fitted.names[largest]}", three), Column("sum of all multipliers", three),
+    )  # fmt: skip
+    drawable = any(map(is_known, (*fitted.train_violation, *fitted.valid_violation)))
+    note = (
+        f"Multipliers are {fitted.multiplier} and follow the violations by {fitted.dual} decisions: they grow while a constraint is "
+        "violated and sink while it is not."
+    )
+    table = Table(f"Violations and multipliers by epoch: {constraint}", columns, rows, elsewhere="multipliers")
+    return Figure(sentence, partial(curves.multipliers, f"constrained-{i}", fitted) if drawable else None, note, table)

@@ -15,20 +15,7 @@ from evenhand.audits.dealt import OverDeals
 from evenhand.core import Estimate
 from evenhand.report.audit import sentences
 from evenhand.report.figures import curves, intervals
-from evenhand.report.numbers import (
-    NONE,
-    Show,
-    count,
-    decimals,
-    has_value,
-    is_known,
-    number,
-    p_value,
-    percent,
-    points,
-    shown,
-    signed_points,
-)
+from evenhand.report.numbers import NONE, Show, count, decimals, has_value, is_known, number, p_value, percent, points, shown, signed_points
 from evenhand.report.page import COUNTS, Cell, Column, Figure, Panel, Table, counts, data_panel
 from evenhand.report.verdicts import is_share
 
@@ -153,7 +140,7 @@ def _against(group: f.GroupFinding) -> str:
 def _forest(found: f.FairnessReport, required: f.Requirement | None) -> tuple[Figure, ...]:
     """The groups with their intervals. The band is the tolerance of `required`."""
     model = found.model
-    known = sorted((g for g in model.groups if has_value(g.accuracy)), key=lambda g: (bool(g.excluded), g.accuracy.value, g.group))
+    known = [g for g in sorted(model.groups, key=_rank) if has_value(g.accuracy)]
     if not known:
         return ()
     best = max((g.accuracy.value for g in known if not g.excluded), default=None)
@@ -214,11 +201,10 @@ def null(model: f.ModelFindings) -> Panel | None:
 
 
 def _in_words(null: f.NullFinding) -> tuple[str, ...]:
-    def words(value: float, signed: bool = False) -> str:
-        return f"{points(value, signed)} points" if is_share(null.statistic) else number(value, 3, signed)
-
-    span = f"{words(null.null_low)} to {words(null.null_high)}"
-    return words(null.observed), words(null.expected), span, words(null.excess, True), p_value(null.p_value)
+    observed, expected, low, high = (
+        sentences.of_statistic(null, value, 3) for value in (null.observed, null.expected, null.null_low, null.null_high)
+    )
+    return observed, expected, f"{low} to {high}", sentences.of_statistic(null, null.excess, 3, True), p_value(null.p_value)
 
 
 def users(spread: f.UserSpread | None) -> Panel | None:

@@ -259,14 +259,15 @@ def trend_sentences(curve: f.SupportCurve | None) -> list[str]:
 
 def null_sentence(null: f.NullFinding, overall: Estimate) -> str:
     """Panel 4. The null has no interval of its own: p-value and the counts of the whole stand in."""
-    as_share = is_share(null.statistic)
-
-    def show(value: float) -> str:
-        return f"{points(value)} points" if as_share else number(value)
-
+    observed, expected = (of_statistic(null, value, 2) for value in (null.observed, null.expected))
     finding = "Groups differ more than chance" if null.p_value < 0.05 else "Chance alone can explain the spread"
-    observed = f"{null.statistic.replace(' - ', ' − ')} is {show(null.observed)}"
-    return f"{finding}: {observed}, equal groups would show {show(null.expected)} ({p_value(null.p_value)}; {people(overall)})."
+    statistic = null.statistic.replace(" - ", " − ")
+    return f"{finding}: {statistic} is {observed}, equal groups would show {expected} ({p_value(null.p_value)}; {people(overall)})."
+
+
+def of_statistic(null: f.NullFinding, value: float, decimals: int, signed: bool = False) -> str:
+    """A value of the statistic; of a difference of shares in points."""
+    return f"{points(value, signed)} points" if is_share(null.statistic) else number(value, decimals, signed)
 
 
 def users_sentence(spread: f.UserSpread) -> str:
@@ -338,12 +339,8 @@ def training_sentence(traces: Sequence[f.TrainingTrace]) -> str:
 
 def epoch_sentence(trace: f.TrainingTrace) -> tuple[str, str]:
     """Which epoch was kept, and by what rule where that is not the lowest validation loss."""
-    name, epochs, lowest = (
-        f"{trace.method}, seed {trace.seed}",
-        len(trace.train_loss),
-        min(filter(is_known, trace.valid_loss), default=None),
-    )
-    kept = kept_loss(trace)
+    name, epochs, kept = f"{trace.method}, seed {trace.seed}", len(trace.train_loss), kept_loss(trace)
+    lowest = min(filter(is_known, trace.valid_loss), default=None)
     sentence = f"{name}: epoch {trace.best_epoch} of {epochs} was kept, with a validation loss of {number(kept, 3)}"
     sentence += "." if lowest is None else " (the lowest)." if kept == lowest else f"; the lowest is {number(lowest, 3)}."
     rule = "" if lowest is not None and kept == lowest else "The method’s own rule decides which epoch is kept."
@@ -366,19 +363,9 @@ def settings(values: Mapping[str, Any]) -> str:
 # --- constraints ---
 
 
-def deciding(constraint: f.ConstraintFindings) -> f.ViolationFinding:
-    """The violation that gives a constraint its verdict; what has no bound counts as the highest."""
-    order = {"FAIL": 2, "INSUFFICIENT": 1, "PASS": 0}
-
-    def rank(v: f.ViolationFinding) -> tuple[int, float]:
-        return order[v.verdict], v.size.after.high if is_known(v.size.after.high) else 1.0
-
-    return max(constraint.violations, key=rank)
-
-
 def constraint_sentence(constraint: f.ConstraintFindings) -> str:
     """Whether a constraint is met, and what became of its violation."""
-    found, name = deciding(constraint), capital(constraint.name)
+    found, name = constraint.deciding, capital(constraint.name)
     before, after, change = found.size.before, found.size.after, found.size.change
     if not has_value(after):
         few = f"one of its events has fewer than {SMALLEST_CELL} users" if after.suppressed else "fewer than two events have users"
