@@ -8,7 +8,7 @@ from evenhand.core import SMALLEST_CELL, Estimate, Exclusions
 from evenhand.data.doctor import Diagnosis
 from evenhand.report import Kind, Report
 from evenhand.report.numbers import FEW, count, percent
-from evenhand.report.page import Answer, Column, Name, Page, Panel, Row, Table, Tone, facts, went
+from evenhand.report.page import Answer, Column, Name, Page, Panel, Row, Table, Tone, facts, plain_table, went
 from evenhand.report.publish import document, is_small, may_be_named, publish
 
 TONES: dict[str, Tone] = {"error": "fail", "warning": "insufficient", "note": "pass"}
@@ -55,7 +55,7 @@ def page(checked: Checked) -> Page:
     )
     alone = (Column("group"), Column("prefer"), Column("right (95 %)", percent), Column("right where it differs", percent))
     tables = (
-        Table("The rest" if answers else "Findings", tuple(map(Column, ("severity", "check", "found", "to do"))), rest),
+        plain_table("The rest" if answers else "Findings", ("severity", "check", "found", "to do"), rest),
         Table("Counts by group", (Column("group"), *(Column(h, count) for h in HEADS)), tuple(counts)),
         Table(f"Surface features {'that alone separate chosen from rejected' if flagged else '(none is flagged)'}",
               (*alone, Column("users", count), Column("pairs", count)), surface),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from evenhand.core import Estimate
 from evenhand.report import Kind, Report
 from evenhand.report.numbers import NONE, Show, is_known, number, percent, plural, points, signed_points
-from evenhand.report.page import Answer, Column, Page, Panel, Row, Table
+from evenhand.report.page import Answer, Column, Page, Panel, Table, plain_table
 from evenhand.report.publish import document, publish
 from evenhand.report.verdicts import is_share
 
@@ -103,10 +103,10 @@ def page(diff: Diff) -> Page:
         f"{changed:,} of {plural(len(both), 'number')} that both have differ" if changed else "No number that both have differs", "neutral",
         (Answer(_same(found), "Do both stand on the same data?"), Answer(_most(moved), "What differs most?")),
         (
-            Panel("verdicts", "Verdicts", tables=(_texts("Verdicts", ("requirement", "A", "B"), verdicts, "verdicts"),) if verdicts else ()),
+            Panel("verdicts", "Verdicts", tables=(plain_table("Verdicts", ("requirement", "A", "B"), verdicts, "verdicts"),) if verdicts else ()),
             Panel("numbers", "Numbers that both have", tables=tables),
-            Panel("facts", "Facts that differ", tables=(_texts("Facts", ("fact", "A", "B"), apart, "facts"),)),
-            Panel("only", "In one alone", tables=(_texts("Numbers of one report alone", ("in", "number"), only, "only"),)),
+            Panel("facts", "Facts that differ", tables=(plain_table("Facts", ("fact", "A", "B"), apart, "facts"),)),
+            Panel("only", "In one alone", tables=(plain_table("Numbers of one report alone", ("in", "number"), only, "only"),)),
         ),
         {"format": "evenhand diff 1", "kind": found.kind, "same_data": found.same_data, "same_pairs": found.same_pairs,
          "numbers": [{"name": c.name, "a": document(c.a), "b": document(c.b), "difference": document(c.difference)} for c in both],
@@ -130,10 +130,6 @@ def _table(caption: str, changes: list[Change], show: Show, signed: Show, file: 
     columns = (Column("number"), Column("A", show), Column("B", show), Column("B − A", signed, key="difference"))
     sides = [(_value(c.a), _value(c.b)) if file == "numbers" else (c.a, c.b) for c in changes]
     return Table(caption, columns, tuple((c.name, *both, c.difference) for c, both in zip(changes, sides)), file)
-
-
-def _texts(caption: str, heads: tuple[str, ...], rows: tuple[Row, ...], file: str) -> Table:
-    return Table(caption, tuple(map(Column, heads)), rows, file)
 
 
 def _value(number: Estimate | float) -> float:

@@ -13,7 +13,7 @@ from evenhand.core import Estimate
 from evenhand.report import Kind, Report
 from evenhand.report.figures import policies as figures
 from evenhand.report.numbers import NONE, count, decimals, is_clear, is_known, number, plural, points, signed_points
-from evenhand.report.page import Answer, Column, Figure, Page, Panel, Row, Table, data_panel
+from evenhand.report.page import Answer, Column, Figure, Page, Panel, Row, Table, data_panel, plain_table
 from evenhand.report.publish import document, publish
 
 MOST_COLUMNS = 8  # groups with a column in the table of rates
@@ -158,15 +158,14 @@ def _data(found: Transfer) -> Panel:
     heads = (
         "kind", "setting", "most", "least", "kappa", "bound", "kl", "largest_kl", "kl_limit", *(f"{m}_{x}" for m in ("gap", "shift") for x in parts),
     )  # fmt: skip
-    rows: list[Row] = [
+    rows = (
         (p.kind, p.setting, p.most, p.least, p.kappa, p.bound, p.kl, p.largest_kl, p.kl_limit, *astuple(p.gap)[:5], *astuple(p.shift)[:5])
         for p in policies
-    ]
-    rates: list[Row] = [(p.kind, p.setting, *astuple(r)) for p in policies for r in p.rates]
-    files = (
-        Table("Policies", tuple(map(Column, heads)), tuple(rows), "policies"),
-        Table("Rates", tuple(map(Column, ("kind", "setting", *parts, "group"))), tuple(rates), "rates"),
     )
+    rates = ((p.kind, p.setting, *astuple(r)) for p in policies for r in p.rates)
+    files = (
+        plain_table("Policies", heads, rows, "policies"), plain_table("Rates", ("kind", "setting", *parts, "group"), rates, "rates"),
+    )  # fmt: skip
     return data_panel(None, found.facts, found.formulas, found.limits, files if len(found.compared) > 1 else ())
 
 
