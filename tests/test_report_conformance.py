@@ -118,6 +118,15 @@ def test_nothing_is_not_a_number_and_no_panel_is_empty(html: str, report: Report
     assert all(len(f.note) <= 240 for f in (*report.page.first, *(f for p in report.page.panels for f in p.figures)))  # two lines
 
 
+def test_rows_that_are_not_shown_name_the_file_that_has_them(report: Report, html: str) -> None:
+    shown = (t for p in report.page.panels for t in (*(f.table for f in p.figures if f.table), *p.tables) if t.is_shown)
+    for table in (t for t in shown if len(t.rows) > t.most and report.kind.tables):
+        file = re.fullmatch(r"[\d,]+ more rows? in (\w+\.csv)", table.rest(table.most))
+        assert file is not None, table.caption
+        assert len(list(csv.reader(io.StringIO(report.tables()[file[1]])))) > len(table.rows), table.caption
+        assert file[0] in html
+
+
 def test_markdown_fits_under_a_pull_request(report: Report) -> None:
     assert len(report.markdown().splitlines()) <= 40
 

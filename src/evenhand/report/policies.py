@@ -77,11 +77,6 @@ def _key(grid: Grid) -> str:
     return grid[-1].kind.replace(" ", "-")
 
 
-def _axis(grid: Grid) -> figures.Axis:
-    """n = 1 is the reference, as is β = ∞."""
-    return figures.Axis(_key(grid), tuple(1 if p.kind == "reference" and grid[-1].kind != "gibbs" else p.setting for p in grid))
-
-
 def _estimate(m: Measured) -> Estimate:
     return Estimate(m.value, m.low, m.high, m.n_prompts, m.n_candidates, "rate", m.group)  # prompts in the place of users
 
@@ -92,9 +87,10 @@ def _rate(policy: Policy, group: str) -> Estimate:
 
 def _figures(found: Transfer, grid: Grid, is_first: bool) -> Iterator[Figure]:
     """Gaps and rates; the first grid's end is told in the answers."""
-    axis, groups = _axis(grid), _drawn(found, grid[-1])
+    is_gibbs, groups = grid[-1].kind == "gibbs", _drawn(found, grid[-1])
+    axis = figures.Axis(_key(grid), tuple(p.setting if is_gibbs or p.kind != "reference" else 1 for p in grid))  # n = 1, as β = ∞
     gaps, bound = [_estimate(p.gap) for p in grid], [p.bound for p in grid]
-    second = [_estimate(v.gap) for v in found.versus] if grid[-1].kind == "gibbs" else []
+    second = [_estimate(v.gap) for v in found.versus] if is_gibbs else []
     beyond = next((f" From {_setting(p)} on the bound lies beyond the axis." for p in grid if p.bound > figures.highest(gaps)), "")
     note = f"Shaded: where no gap can lie, by the measured κ.{beyond}"
     yield Figure(_widest(grid) if is_first else _gap_sentence(found, grid[-1]), lambda w: figures.gap(axis, gaps, bound, second, w), note)
@@ -245,10 +241,11 @@ def _versus_sentence(found: Transfer) -> str:
 def _summary(found: Transfer) -> str:
     """What was looked at, in one paragraph."""
     hidden, n = len(found.groups) - len(found.compared), found.single
-    few = (
-        f" {plural(hidden, 'group')} of fewer than {FEWEST_PROMPTS} prompts {'are' if hidden != 1 else 'is'} not compared."
-        if hidden
-        else ""
-    )
-    alone = f" {n:,} {'prompts have' if n != 1 else 'prompt has'} one candidate, where no policy can change anything: this keeps gaps near the reference’s."
-    return f"{plural(found.n_prompts, 'prompt')}, {plural(found.n_candidates, 'candidate')}.{few}{alone if n else ''} {NATURE}"
+    said = [f"{plural(found.n_prompts, 'prompt')}, {plural(found.n_candidates, 'candidate')}."]
+    if hidden:
+        said.append(f"{plural(hidden, 'group')} of fewer than {FEWEST_PROMPTS} prompts {'are' if hidden != 1 else 'is'} not compared.")
+    if n:
+        said.append(
+            f"{plural(n, 'prompt')} {'have' if n != 1 else 'has'} one candidate, where no policy can change anything: this keeps gaps near the reference’s."
+        )
+    return " ".join([*said, NATURE])

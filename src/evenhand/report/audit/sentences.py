@@ -11,6 +11,7 @@ from evenhand.core import SMALLEST_CELL, Estimate
 from evenhand.report.numbers import (
     NONE,
     capital,
+    decimals,
     evidence,
     flipped,
     group_name,
@@ -32,6 +33,7 @@ from evenhand.report.page import Answer
 from evenhand.report.verdicts import is_share, required_gap
 
 ENOUGH_USERS = 30  # of a bin that a title may name as an extreme
+LOGITS = decimals(2, signed=True)
 VERDICTS = {"PASS": "is met", "FAIL": "is violated", "INSUFFICIENT": "is not decided"}
 
 
@@ -108,12 +110,10 @@ def gap_sentence(model: f.ModelFindings) -> str:
     between the best and the worst, whichever they truly are; the names are those of the estimates.
     """
     gap = model.gap
+    if gap is not None and gap.suppressed:
+        return f"The gap is not shown: one of its groups has fewer than {SMALLEST_CELL} users."
     if gap is None or not has_value(gap):
-        return (
-            f"The gap is not shown: one of its groups has fewer than {SMALLEST_CELL} users."
-            if gap and gap.suppressed
-            else "There is no gap to show: fewer than two groups have enough users."
-        )
+        return "There is no gap to show: fewer than two groups have enough users."
     groups = usable(model) if len(usable(model)) > 1 else worst_first(model)
     if len(groups) < 2:
         return f"The gap is {points(gap.value)} points {evidence(gap)}."
@@ -167,8 +167,7 @@ def forest_sentence(model: f.ModelFindings, required: f.Requirement | None) -> s
     outside = sum(g.accuracy.value < best.accuracy.value - required.tolerance for g in groups)
     lie = f"{outside} groups lie" if outside > 1 else f"{'one' if outside else 'no'} group lies"
     where = f"{lie} more than the tolerated {points(required.tolerance)} points below the best-served"
-    if required.verdict == "INSUFFICIENT":
-        return f"{span}; by the estimates alone, {where}: not decided.{left_out}"
+    where = f"by the estimates alone, {where}: not decided" if required.verdict == "INSUFFICIENT" else where
     return f"{span}; {where}.{left_out}"
 
 
@@ -210,7 +209,7 @@ def support_sentence(curve: f.SupportCurve) -> str:
     if not has_value(slope) or len(bins) < 2:
         return "Too few users to say how accuracy goes with preference support."
     rise = f"from {percent(bins[0].accuracy.value)} at the lowest support to {percent(bins[-1].accuracy.value)} at the highest"
-    proof = f"{_logits(slope.value)} logits per 0.1 of support {evidence(slope, _logits)}"
+    proof = f"{LOGITS(slope.value)} logits per 0.1 of support {evidence(slope, LOGITS)}"
     is_rare = curve.low is not None and curve.low.finding == "rare"  # low support may be carelessness, too
     said, rank = {
         1: "The rarer a user’s taste, the worse the service" if is_rare else "Users with low support are served worse",
@@ -221,10 +220,6 @@ def support_sentence(curve: f.SupportCurve) -> str:
         said = "No trend is shown, since slope and rank correlation disagree"
         proof += f", rank correlation {shown(rank, number)}"
     return f"{said}: accuracy goes {rise}; {proof}."
-
-
-def _logits(value: float | None) -> str:
-    return number(value, 2, signed=True)
 
 
 def low_support_sentence(curve: f.SupportCurve) -> str:
@@ -265,9 +260,9 @@ def null_sentence(null: f.NullFinding, overall: Estimate) -> str:
     return f"{finding}: {statistic} is {observed}, equal groups would show {expected} ({p_value(null.p_value)}; {people(overall)})."
 
 
-def of_statistic(null: f.NullFinding, value: float, decimals: int, signed: bool = False) -> str:
+def of_statistic(null: f.NullFinding, value: float, places: int, signed: bool = False) -> str:
     """A value of the statistic; of a difference of shares in points."""
-    return f"{points(value, signed)} points" if is_share(null.statistic) else number(value, decimals, signed)
+    return f"{points(value, signed)} points" if is_share(null.statistic) else number(value, places, signed)
 
 
 def users_sentence(spread: f.UserSpread) -> str:
