@@ -4,7 +4,7 @@ the numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
@@ -339,11 +339,10 @@ def deals(found: OverDeals | None) -> Panel | None:
 
 # --- constraints ---
 
-SIGNED = decimals(3, signed=True)
-COSTS: tuple[tuple[str, Callable[[f.GroupCost], f.Paired], Show, Show], ...] = (
-    ("accuracy, difference in points", lambda c: c.accuracy, percent, signed_points),
-    ("log-loss", lambda c: c.log_loss, decimals(3), SIGNED),
-    ("expected calibration error (ECE), difference in points", lambda c: c.ece, percent, signed_points),
+COSTS: tuple[tuple[str, str, Show, Show], ...] = (  # what a group paid
+    ("accuracy", "accuracy, difference in points", percent, signed_points),
+    ("log_loss", "log-loss", decimals(3), decimals(3, signed=True)),
+    ("ece", "expected calibration error (ECE), difference in points", percent, signed_points),
 )
 
 
@@ -352,12 +351,9 @@ def constraints(found: Sequence[f.ConstraintFindings]) -> Panel | None:
     if not found:
         return None
     figures = tuple(_rates(c, i) for i, c in enumerate(found[:MOST_FIGURES]))
-    levelled = {
-        c.levelling: c.levelling if len(found) == 1 else f"{capital(c.name)}: {sentences.lowered(c.levelling)}"
-        for c in found
-        if c.levelling
-    }
-    levelling = levelled.values() if len(levelled) > 1 else levelled  # what all say alike names none of them
+    levelled = [c for c in found if c.levelling]
+    levelling = [f"{capital(c.name)}: {sentences.lowered(c.levelling)}" for c in levelled]
+    levelling = levelling if len({c.levelling for c in levelled}) > 1 else [c.levelling for c in levelled[:1]]  # all say the same
     rules = dict.fromkeys(f"Groups and the order of responses: {c.rule.rstrip('.')}." for c in found if c.rule)
     noise = [NOISE] if any(c.notion != "cf" for c in found) else []
     tables, files = (violations(found), *_costs(found)), (_numbers(found), _multipliers(found))
@@ -425,8 +421,8 @@ def _costs(found: Sequence[f.ConstraintFindings]) -> Iterator[Table]:
     for c in found:
         groups += [cost for cost in c.costs if not any(g.group == cost.group and g.accuracy == cost.accuracy for g in groups)]
     whose = "the constraints" if len(found) > 1 else found[0].name
-    for title, of, show, change in COSTS:
-        rows = tuple((g.group, *_three(of(g)), *counts(of(g).after)) for g in groups)
+    for name, title, show, change in COSTS:
+        rows = tuple((g.group, *_three(vars(g)[name]), *counts(vars(g)[name].after)) for g in groups)
         columns = (Column("pairs of"), *_columns(found[0], show, change, ""), *COUNTS)
         yield Table(f"What {whose} cost each group: {title}", columns, rows, elsewhere="constraints")
 
@@ -439,9 +435,7 @@ def _numbers(found: Sequence[f.ConstraintFindings]) -> Table:
         for v in c.violations:
             rows.append((*about, f"{v.decision} violation", "", *_three(v.size), v.expected_after, v.verdict))
             rows += [(*about, f"{v.decision} rate", r.event, *_three(r.rate), None, "") for r in v.rates]
-        for g in c.costs:
-            paid = (("accuracy", g.accuracy), ("log_loss", g.log_loss), ("ece", g.ece))
-            rows += [(*about, name, g.group, *_three(paired), None, "") for name, paired in paid]
+        rows += [(*about, name, g.group, *_three(vars(g)[name]), None, "") for g in c.costs for name, *_ in COSTS]
     heads = (
         "notion", "gamma", "model_before", "model_after", "quantity", "event", "before", "after", "change", "expected_by_noise", "verdict",
     )  # fmt: skip
@@ -502,30 +496,26 @@ def training(traces: Sequence[f.TrainingTrace], constraints: Sequence[f.Constrai
     tables = (Table("The fits", columns, tuple(fits)), Table("Hyperparameters", (*columns[:2], Column("settings")), chosen))
     bound = [(i, c, c.fitted) for i, c in enumerate(constraints) if c.fitted][:MOST_FIGURES]
     figures = (*(_losses(t, i) for i, t in enumerate(drawn)), *(_fit(i, c, fitted) for i, c, fitted in bound))
-    finding, files = (sentences.training_sentence(traces), (_epochs(traces),)) if traces else ("", ())
-    return Panel("training", "Training health", finding, figures, tables, csv_only=files)
+    finding, others = sentences.training_sentence(traces) if traces else "", tuple(_epochs(t) for t in traces if t not in drawn)
+    return Panel("training", "Training health", finding, figures, tables, csv_only=others)
 
 
 def _losses(trace: f.TrainingTrace, i: int) -> Figure:
-    rows = tuple((epoch, *losses) for epoch, losses in enumerate(_by_epoch(trace), 1))
-    columns = (Column("epoch", count), Column("training", decimals(4)), Column("validation", decimals(4)))
     sentence, rule = sentences.epoch_sentence(trace)
     plot = partial(curves.losses, f"training-{i}", trace.train_loss, trace.valid_loss, trace.best_epoch)
-    return Figure(sentence, plot, rule, Table("Loss by epoch", columns, rows, elsewhere="training"))
+    return Figure(sentence, plot, rule, _epochs(trace))
 
 
-def _by_epoch(trace: f.TrainingTrace) -> list[tuple[float | None, float | None]]:
-    """Losses in training and in validation, where these were taken."""
-    return list(zip_longest(trace.train_loss, trace.valid_loss[: len(trace.train_loss)]))
-
-
-def _epochs(traces: Sequence[f.TrainingTrace]) -> Table:
-    rows = (
-        (t.method, t.seed, epoch, *losses, epoch == t.best_epoch, t.seconds, t.pairs_per_second, sentences.settings(t.settings))
-        for t in traces for epoch, losses in enumerate(_by_epoch(t), 1)
+def _epochs(t: f.TrainingTrace) -> Table:
+    """Losses of a fit, as the page and training.csv have them."""
+    about = t.seconds, t.pairs_per_second, sentences.settings(t.settings)
+    losses = enumerate(zip_longest(t.train_loss, t.valid_loss[: len(t.train_loss)]), 1)
+    rows = tuple((t.method, t.seed, epoch, train, valid, epoch == t.best_epoch, *about) for epoch, (train, valid) in losses)
+    columns = (
+        Column("method", on_page=False), Column("seed", on_page=False), Column("epoch", count), Column("training", decimals(4), "train_loss"),
+        Column("validation", decimals(4), "valid_loss"), *(Column(h, on_page=False) for h in ("kept", "seconds", "pairs_per_second", "settings")),
     )  # fmt: skip
-    heads = ("method", "seed", "epoch", "train_loss", "valid_loss", "kept", "seconds", "pairs_per_second", "settings")
-    return plain_table("Epochs", heads, rows, "training")
+    return Table("Loss by epoch", columns, rows, "training")
 
 
 def data(found: f.FairnessReport) -> Panel:
