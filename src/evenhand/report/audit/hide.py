@@ -156,8 +156,6 @@ def _constraint(constraint: f.ConstraintFindings, few: bool) -> tuple[f.Constrai
 
 
 def _violation(violation: f.ViolationFinding) -> f.ViolationFinding:
-    def gone(estimate: Estimate | None) -> Estimate | None:
-        return estimate and replace(hidden(estimate), group="")
-
-    size, after = violation.size, replace(hidden(violation.size.after), group="")
-    return replace(violation, size=f.Paired(gone(size.before), after, gone(size.change)), expected_before=NAN, expected_after=NAN)
+    """Nor which two events are furthest apart."""
+    gone: dict[str, Any] = {k: replace(hidden(e), group="") for k, e in vars(violation.size).items() if isinstance(e, Estimate)}
+    return replace(violation, size=replace(violation.size, **gone), expected_before=NAN, expected_after=NAN)
