@@ -18,6 +18,7 @@ import pytest
 import report_example as example
 from pages import Page
 from rich.console import Console
+from test_report_hostile_names import PLAIN, of_certificate, of_check, of_diff, of_policies
 from test_report_numbers import numbers, real
 
 from evenhand.core import Estimate
@@ -36,6 +37,10 @@ KINDS: list[tuple[str, Callable[[], Report]]] = [
     ("audit_of_many", lambda: audit(example.many_groups(120))),
     ("audit_undefined", lambda: audit(example.undefined(example.constrained()))),
     ("audit_of_nothing", lambda: audit(example.bare())),
+    ("check", lambda: of_check(PLAIN)),
+    ("certificate", lambda: of_certificate(PLAIN)),
+    ("policies", lambda: of_policies(PLAIN)),
+    ("diff", lambda: of_diff(PLAIN)),
 ]
 
 
@@ -111,6 +116,15 @@ def test_nothing_is_not_a_number_and_no_panel_is_empty(html: str, report: Report
     assert len(report.page.first) <= 3
     assert {f.section for f in report.page.first} <= listed
     assert all(len(f.note) <= 240 for f in (*report.page.first, *(f for p in report.page.panels for f in p.figures)))  # two lines
+
+
+def test_rows_that_are_not_shown_name_the_file_that_has_them(report: Report, html: str) -> None:
+    shown = (t for p in report.page.panels for t in (*(f.table for f in p.figures if f.table), *p.tables) if t.is_shown)
+    for table in (t for t in shown if len(t.rows) > t.most and report.kind.tables):
+        file = re.fullmatch(r"[\d,]+ more rows? in (\w+\.csv)", table.rest(table.most))
+        assert file is not None, table.caption
+        assert len(list(csv.reader(io.StringIO(report.tables()[file[1]])))) > len(table.rows), table.caption
+        assert file[0] in html
 
 
 def test_markdown_fits_under_a_pull_request(report: Report) -> None:

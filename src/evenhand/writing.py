@@ -68,6 +68,13 @@ def write(folder: Path, files: Mapping[str, bytes], kind: str, names: Sequence[s
         raise DataError(found, expected=expected, remedy="make room, or choose another place", file=str(place)) from error
 
 
+def remove(folder: Path, name: str, kind: str) -> None:
+    """Take away a file that an earlier run left; what is somebody else's, or was edited since, stays."""
+    if (folder / name).exists():
+        with suppress(DataError):
+            write(folder, {}, kind, [name])
+
+
 def _write(folder: Path, files: Mapping[str, bytes], kind: str, names: Sequence[str], private: bool) -> None:
     for name, content in files.items():
         stage(folder / name, content, private)

@@ -247,9 +247,11 @@ class ConstraintFindings:
 
     @property
     def deciding(self) -> ViolationFinding:
-        """The violation that gives the verdict: what fails before what is open, and of these the one with the highest bound."""
+        """The violation that gives the verdict: what fails before what is open, and of these the one with the highest bound; what has none
+        counts as the highest.
+        """
         order = {"FAIL": 2, "INSUFFICIENT": 1, "PASS": 0}
-        return max(self.violations, key=lambda v: (order[v.verdict], v.size.after.high))
+        return max(self.violations, key=lambda v: (order[v.verdict], v.size.after.high if math.isfinite(v.size.after.high) else 1.0))
 
     @property
     def requirement(self) -> Requirement:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from evenhand.audits.certificate import Certificate, EventBound
+from evenhand.audits.certificate import Certificate
 from evenhand.core import NOTIONS, Estimate
 from evenhand.report import Kind, Report
 from evenhand.report.figures.intervals import events as draw_events
@@ -22,6 +23,10 @@ HOW_TO_VERIFY = (
     "The seal is a SHA-256 over the other fields. It shows a change, but it is no signature: whoever changes a field can seal again. What "
     "holds is what verify computes, so run it on a model and data that you trust.",
     "Needed: the same version of evenhand, as the program's own files are part of the certificate.",
+)
+PLAN = (
+    "For delta {delta} and the {bound} bound, if rates and spreads stayed as they are and both events of a comparison had that many users. "
+    "A plan, not a promise: new users have rates of their own."
 )
 RULES = "Every user counts once in an event. Numbers have four decimals, bounds rounded outwards. Events of fewer than 10 users are never certified."
 four = decimals(4)
@@ -52,7 +57,7 @@ def page(issued: Issued) -> Page:
     """No event has fewer than 10 users."""
     found = publish(replace(issued, document={}))
     c = found.certificate
-    rates = tuple(_estimate(e, c) for e in c.events)
+    rates = tuple(Estimate(e.q, e.low, e.high, e.n_users, e.n_pairs, "rate", e.name, 1 - c.delta) for e in c.events)
     named: tuple[Row, ...] = tuple((e.group, e, *counts(e)) for e in rates)
     events = Table("Events", (Column("event"), Column(f"rate ({100 * (1 - c.delta):g} %, all at once)", four), *COUNTS), named, most=12)
     plan = tuple((e.name, e.q, e.n_users, n) for e, n in zip(c.events, found.needed))
@@ -61,19 +66,24 @@ def page(issued: Issued) -> Page:
     tone: Tone = "pass" if c.certified else "fail" if c.d_hat > c.gamma else "insufficient"
     panels = (
         Panel("events", "The events", tables=(events,), notes=(found.events_rule,)),
-        Panel("needed", "How many users it would take", tables=(needed,), notes=(_plan(c),) if plan else ()),
+        Panel(
+            "needed",
+            "How many users it would take",
+            tables=(needed,),
+            notes=(PLAN.format(delta=f"{c.delta:g}", bound=c.bound.replace("_", " ")),) if plan else (),
+        ),
         Panel("claim", "What is claimed", tables=(facts("The numbers", _numbers(c), ("quantity", "value")),)),
         Panel("not-claimed", "What is not claimed", notes=found.not_claimed),
         Panel("verify", "How to verify it", notes=HOW_TO_VERIFY),
         Panel("made", "Model, data, split, program", tables=(facts("How it was made", found.made),), notes=(found.checked,)),
     )
-    not_claimed = tuple(f"Not claimed: {n}" for n in found.not_claimed)
+    not_claimed = (f"Not claimed: {n}" for n in found.not_claimed if found.checked not in n)
     return Page(
         f"{'CERTIFIED' if c.certified else 'NOT CERTIFIED'}: gap at most {four(c.d_upper)}, gamma {c.gamma:g}", tone,
         (Answer(_meaning(c), "Is the gap within gamma?"),), panels, issued.document, summary=found.claim,
         title=found.title or f"Certificate of {found.model}: {NOTIONS[c.notion]}, {found.decision} decisions", note=found.note,
         first=(_figure(c, rates),), brief=(events, needed), facts=found.hashes, command=CHECK, rules=RULES, exit_code=0 if c.certified else 1,
-        said=(found.claim, found.checked, f"Seal: {found.hashes['seal sha256']}", *(n for n in not_claimed if found.checked not in n)),
+        said=(found.claim, found.checked, f"Seal: {found.hashes['seal sha256']}", *not_claimed),
     )  # fmt: skip
 
 
@@ -82,10 +92,6 @@ CERTIFICATE = Kind("certificate", page, stem="certificate")
 
 def report(issued: Issued) -> Report:
     return Report(issued, CERTIFICATE)
-
-
-def _estimate(e: EventBound, c: Certificate) -> Estimate:
-    return Estimate(e.q, e.low, e.high, e.n_users, e.n_pairs, "rate", e.name, 1 - c.delta)
 
 
 def _meaning(c: Certificate) -> str:
@@ -120,20 +126,12 @@ def _figure(c: Certificate, rates: tuple[Estimate, ...]) -> Figure:
     lower = min(ends, key=lambda e: e.low + e.high)  # high_a - low_b is the larger one where b has the lower middle
     start, upper = (0.0, lower) if len(rates) == 1 else (lower.low, max(ends, key=lambda e: e.low + e.high))
     sentence = f"Rates go from {four(order[-1].value)} ({order[-1].group}) to {four(order[0].value)} ({order[0].group})."
-    note = f"Shaded: as wide as gamma, from the lower end of {lower.group}; certified where the upper end of {upper.group} lies in it."
+    note = f"as wide as gamma, from the lower end of {lower.group}; certified where the upper end of {upper.group} lies in it."
     if len(rates) == 1:
         sentence = f"The mean gap is {four(upper.value)}, at most {four(upper.high)}."
-        note = "Shaded: gaps up to gamma; certified where the upper end lies in it."
-    return Figure(
-        sentence, lambda w: draw_events(shown, (start, start + c.gamma), w), f"{note} The intervals hold at once.", section="events"
-    )
-
-
-def _plan(c: Certificate) -> str:
-    return (
-        f"For delta {c.delta:g} and the {c.bound.replace('_', ' ')} bound, if rates and spreads stayed as they are and both events of a "
-        "comparison had that many users. A plan, not a promise: new users have rates of their own."
-    )
+        note = "gaps up to gamma; certified where the upper end lies in it."
+    plot = partial(draw_events, shown, (start, start + c.gamma))
+    return Figure(sentence, plot, f"Shaded: {note} The intervals hold at once.", section="events")
 
 
 def _about(users: float | None) -> str:

@@ -8,7 +8,7 @@ from evenhand.core import SMALLEST_CELL, Estimate, Exclusions
 from evenhand.data.doctor import Diagnosis
 from evenhand.report import Kind, Report
 from evenhand.report.numbers import FEW, count, percent
-from evenhand.report.page import Answer, Column, Name, Page, Panel, Row, Table, Tone, facts
+from evenhand.report.page import Answer, Column, Name, Page, Panel, Row, Table, Tone, facts, plain_table, went
 from evenhand.report.publish import document, is_small, may_be_named, publish
 
 TONES: dict[str, Tone] = {"error": "fail", "warning": "insufficient", "note": "pass"}
@@ -55,25 +55,19 @@ def page(checked: Checked) -> Page:
     )
     alone = (Column("group"), Column("prefer"), Column("right (95 %)", percent), Column("right where it differs", percent))
     tables = (
-        Table("The rest" if answers else "Findings", tuple(map(Column, ("severity", "check", "found", "to do"))), rest),
+        plain_table("The rest" if answers else "Findings", ("severity", "check", "found", "to do"), rest),
         Table("Counts by group", (Column("group"), *(Column(h, count) for h in HEADS)), tuple(counts)),
         Table(f"Surface features {'that alone separate chosen from rejected' if flagged else '(none is flagged)'}",
               (*alone, Column("users", count), Column("pairs", count)), surface),
     )  # fmt: skip
-    went = [("rows in", lost.rows_in), *((f"excluded: {r}", n) for r, n in lost.reasons.items()), ("rows used", lost.rows_used)]
-    by_group = tuple((g, reason, n) for g, reasons in lost.by_group.items() for reason, n in reasons.items())
-    rows = (
-        Table("Where every row went", (Column("row"), Column("count", count)), tuple(went)),
-        Table("Excluded rows by group", (Column("group"), Column("reason"), Column("rows", count)), by_group),
-        facts("What was checked", about),
-    )
+    lines, reasons = went(lost), "".join(f"; {n:,} excluded: {reason}" for reason, n in lost.reasons.items())
     return Page(
         diagnosis.verdict.rstrip("."), TONES[diagnosis.severity], answers,
-        (Panel("findings", "What was found", tables=tables), Panel("rows", "Rows", tables=rows)),
+        (Panel("findings", "What was found", tables=tables), Panel("rows", "Rows", tables=(*lines, facts("What was checked", about)))),
         {"format": "evenhand check 2", "verdict": diagnosis.verdict, "severity": diagnosis.severity, **document(found), "facts": about},
         title=found.title or found.source.partition(" (")[0], summary=f"{count(lost.rows_in)} rows in, {count(lost.rows_used)} used.",
-        note=found.note, said=(f"{found.source}: {lost.rows_in:,} rows in, {lost.rows_used:,} used{''.join(f'; {n:,} {what}' for what, n in went[1:-1])}.",),
-        brief=tuple(replace(t, most=12) for t in (*tables, rows[1])), facts=about, command=found.command, rules=RULES,
+        note=found.note, said=(f"{found.source}: {lost.rows_in:,} rows in, {lost.rows_used:,} used{reasons}.",),
+        brief=tuple(replace(t, most=12) for t in (*tables, lines[1])), facts=about, command=found.command, rules=RULES,
     )  # fmt: skip
 
 
@@ -91,11 +85,11 @@ def _without_small(checked: Checked) -> Checked:
     large = sorted((g for g in groups if g.group not in small and g.users), key=lambda g: g.users)
     beside = large[0].group if large and is_small(sum(g.users for g in groups if g.group in small)) else ""
 
-    def uncounted(e: Estimate, group: str) -> Estimate:
-        return replace(e, n_users=0, n_pairs=0) if group == beside else e
+    def uncounted(e: Estimate) -> Estimate:
+        return replace(e, n_users=0, n_pairs=0)
 
     surface = tuple(
-        replace(f, accuracy=uncounted(f.accuracy, f.group), where_it_differs=uncounted(f.where_it_differs, f.group))
+        replace(f, accuracy=uncounted(f.accuracy), where_it_differs=uncounted(f.where_it_differs)) if f.group == beside else f
         for f in checked.diagnosis.surface
     )
     shown = tuple(g for g in (everyone, *groups) if g.group not in {*small, beside})

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from evenhand.core import Estimate
 from evenhand.report import Kind, Report
 from evenhand.report.numbers import NONE, Show, is_known, number, percent, plural, points, signed_points
-from evenhand.report.page import Answer, Column, Page, Panel, Table
+from evenhand.report.page import Answer, Column, Page, Panel, Table, plain_table
 from evenhand.report.publish import document, publish
 from evenhand.report.verdicts import is_share
 
 DATA = ("data sha256", "candidates sha256", "sha256", "data: file_sha256")  # what the file is known by, in one kind or another
-PAIRS = (
-    "splits",
-    "scores",
-    "rows read",
-    "seed",
-    "seeds",
-    "deals",
-    "columns",
-    "data: read_sha256",
-    "split: digest",
-)  # which of its pairs count
+# facts that say which of its pairs count
+PAIRS = ("splits", "scores", "rows read", "seed", "seeds", "deals", "columns", "data: read_sha256", "split: digest")
 TOLD = ("sha256", "version", "format")  # facts that Markdown and the terminal have
 BINS = " bins "  # of a curve: after all other numbers
 FIRST = 12  # shares that are not folded, and stand in Markdown and the terminal
@@ -44,8 +35,10 @@ class Side:
     verdicts: Mapping[str, str]
     facts: Mapping[str, str]
 
-    def fact(self, names: Iterable[str]) -> str | None:
-        return next((self.facts[n] for n in names if n in self.facts), None)
+    @property
+    def data(self) -> str | None:
+        """The fingerprint of its data; None where the file does not say."""
+        return next((self.facts[n] for n in DATA if n in self.facts), None)
 
 
 @dataclass(frozen=True)
@@ -60,8 +53,7 @@ class Diff:
     @property
     def same_data(self) -> bool | None:
         """None where a file does not say."""
-        a, b = self.a.fact(DATA), self.b.fact(DATA)
-        return None if a is None or b is None else a == b
+        return None if None in (self.a.data, self.b.data) else self.a.data == self.b.data
 
     @property
     def same_pairs(self) -> bool:
@@ -111,10 +103,10 @@ def page(diff: Diff) -> Page:
         f"{changed:,} of {plural(len(both), 'number')} that both have differ" if changed else "No number that both have differs", "neutral",
         (Answer(_same(found), "Do both stand on the same data?"), Answer(_most(moved), "What differs most?")),
         (
-            Panel("verdicts", "Verdicts", tables=(Table("Verdicts", tuple(map(Column, ("requirement", "A", "B"))), verdicts, "verdicts"),) if verdicts else ()),
+            Panel("verdicts", "Verdicts", tables=(plain_table("Verdicts", ("requirement", "A", "B"), verdicts, "verdicts"),) if verdicts else ()),
             Panel("numbers", "Numbers that both have", tables=tables),
-            Panel("facts", "Facts that differ", tables=(Table("Facts", tuple(map(Column, ("fact", "A", "B"))), apart, "facts"),)),
-            Panel("only", "In one alone", tables=(Table("Numbers of one report alone", (Column("in"), Column("number")), only, "only"),)),
+            Panel("facts", "Facts that differ", tables=(plain_table("Facts", ("fact", "A", "B"), apart, "facts"),)),
+            Panel("only", "In one alone", tables=(plain_table("Numbers of one report alone", ("in", "number"), only, "only"),)),
         ),
         {"format": "evenhand diff 1", "kind": found.kind, "same_data": found.same_data, "same_pairs": found.same_pairs,
          "numbers": [{"name": c.name, "a": document(c.a), "b": document(c.b), "difference": document(c.difference)} for c in both],

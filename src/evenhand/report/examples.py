@@ -46,15 +46,13 @@ def page(examples: Examples) -> Page:
     )
     known = any(is_known(e.support) for e in found.pairs)
     columns = (Column("pair"), Column("margin", decimals(3)), Column("user’s support", percent, on_page=known))
-    if found.accuracy is None:
-        headline = f"No group has {SMALLEST_CELL} users: no pair is shown"
-        answers: tuple[Answer, ...] = ()
-    else:
+    headline, answers = f"No group has {SMALLEST_CELL} users: no pair is shown", []
+    if found.accuracy is not None:
         headline = f"{count(len(rows))} of {count(found.misordered)} misordered pairs of {group_name(found.group)}, the worst-served group"
-        answers = (Answer(f"Its accuracy is {percent(found.accuracy.value)} {evidence(found.accuracy)}."),)
+        answers = [Answer(f"Its accuracy is {percent(found.accuracy.value)} {evidence(found.accuracy)}.")]
     table = Table("Largest wrong margins first", columns, rows, most=len(rows))
     return Page(
-        headline, "neutral", answers, (Panel("pairs", "Pairs", tables=(table,)),), {}, title=f"Misordered pairs: {found.model}",
+        headline, "neutral", tuple(answers), (Panel("pairs", "Pairs", tables=(table,)),), {}, title=f"Misordered pairs: {found.model}",
         warning=PRIVATE, command=found.command, rules=RULES,
     )  # fmt: skip
 

@@ -94,12 +94,11 @@ def _table(table: Table, most: int) -> dict[str, Any]:
     places, shown = table.places, range(min(len(table.rows), table.most, most))
     looks = {i: _look(table, i, shown) for i in places}
     rows = [{"cells": [_cell(table, r, i, looks[i]) for i in places], "grey": table.is_grey(r)} for r in shown]
-    left_out = len(table.rows) - len(rows)
-    total = f"{len(rows):,} of {len(table.rows):,} rows" if left_out else f"{len(rows):,} row{'s' * (len(rows) != 1)}"
+    total = f"{len(rows):,} of {len(table.rows):,} rows" if len(rows) < len(table.rows) else f"{len(rows):,} row{'s' * (len(rows) != 1)}"
     return {
         "caption": table.caption, "heads": [(table.columns[i].name, looks[i]) for i in places], "rows": rows, "size": total,
         "is_long": len(rows) > LONG_TABLE, "look": "stacked" if len(places) >= STACKED else "few" if len(places) <= FEW else "",
-        "more": f"{left_out:,} more rows{f' in {table.file}.csv' if table.file else ''}" if left_out else "",
+        "more": table.rest(len(rows)),
     }  # fmt: skip
 
 

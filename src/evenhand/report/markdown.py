@@ -40,8 +40,8 @@ def _table(table: Table, most: int) -> list[str]:
     places = table.places
     head = ["| " + " | ".join(text(table.columns[i].name, 60) for i in places) + " |", "| " + " | ".join("---" for _ in places) + " |"]
     body = ["| " + " | ".join(text(table.columns[i].line(cells[i]), 80) for i in places) + " |" for cells in table.rows[:most]]
-    left = len(table.rows) - len(body)
-    return [*head, *body, "", *([f"{left} more{f' in {table.file}.csv' if table.file else ''}.", ""] if left else [])]
+    rest = table.rest(len(body))
+    return [*head, *body, "", *([f"{rest}.", ""] if rest else [])]
 
 
 def _requirements(page: Page) -> list[str]:

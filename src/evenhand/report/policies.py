@@ -13,7 +13,7 @@ from evenhand.core import Estimate
 from evenhand.report import Kind, Report
 from evenhand.report.figures import curves as figures
 from evenhand.report.numbers import NONE, count, decimals, is_clear, is_known, number, plural, points, signed_points
-from evenhand.report.page import Answer, Column, Figure, Page, Panel, Row, Table, facts
+from evenhand.report.page import Answer, Column, Figure, Page, Panel, Row, Table, data_panel, plain_table
 from evenhand.report.publish import document, publish
 
 MOST_COLUMNS = 8  # groups with a column in the table of rates
@@ -39,7 +39,7 @@ def page(findings: Transfer) -> Page:
     answers += [Answer(_versus_sentence(found), "Does a second reward agree?")] if found.versus and known else []
     return Page(
         _headline(found, grids[0][-1]), "neutral" if known else "insufficient", tuple(answers),
-        (*panels, *([_versus(found)] if found.versus else []), *_data(found)),
+        (*panels, *([_versus(found)] if found.versus else []), _data(found)),
         {"format": "evenhand transfer 2", "simulated": False, **document(found)},
         title=found.title, summary=_summary(found), first=tuple(drawn[:3]), brief=(_brief(found, grids[0][-1]),) if known else (),
         said=(*(f"{NAMES[g[-1].kind]}: {_widest(g)}" for g in grids if known), _summary(found)), facts=found.facts, command=found.command, note=found.note, rules=RULES,
@@ -77,11 +77,6 @@ def _key(grid: Grid) -> str:
     return grid[-1].kind.replace(" ", "-")
 
 
-def _axis(grid: Grid) -> figures.Axis:
-    """n = 1 is the reference, as is β = ∞."""
-    return figures.Axis(_key(grid), tuple(1 if p.kind == "reference" and grid[-1].kind != "gibbs" else p.setting for p in grid))
-
-
 def _estimate(m: Measured) -> Estimate:
     return Estimate(m.value, m.low, m.high, m.n_prompts, m.n_candidates, "rate", m.group)  # prompts in the place of users
 
@@ -92,9 +87,10 @@ def _rate(policy: Policy, group: str) -> Estimate:
 
 def _figures(found: Transfer, grid: Grid, is_first: bool) -> Iterator[Figure]:
     """Gaps and rates; the first grid's end is told in the answers."""
-    axis, groups = _axis(grid), _drawn(found, grid[-1])
+    is_gibbs, groups = grid[-1].kind == "gibbs", _drawn(found, grid[-1])
+    axis = figures.Axis(_key(grid), tuple(p.setting if is_gibbs or p.kind != "reference" else 1 for p in grid))  # n = 1, as β = ∞
     gaps, bound = [_estimate(p.gap) for p in grid], [p.bound for p in grid]
-    second = [_estimate(v.gap) for v in found.versus] if grid[-1].kind == "gibbs" else []
+    second = [_estimate(v.gap) for v in found.versus] if is_gibbs else []
     beyond = next((f" From {_setting(p)} on the bound lies beyond the axis." for p in grid if p.bound > figures.highest(gaps)), "")
     note = f"Shaded: where no gap can lie, by the measured κ.{beyond}"
     yield Figure(_widest(grid) if is_first else _gap_sentence(found, grid[-1]), lambda w: figures.gap(axis, gaps, bound, second, w), note)
@@ -115,14 +111,14 @@ def _gaps(found: Transfer, grid: Grid) -> Table:
         (_setting(p), _estimate(p.gap), p.most or NONE, p.least or NONE, None if p.kl < 1e-9 else _estimate(p.shift), p.kappa, p.bound,
          p.largest_kl, p.kl_limit) for p in grid
     )  # fmt: skip
-    return Table(f"Gaps with 95 % intervals ({_counted(found.reference.gap)})", columns, rows)
+    return Table(f"Gaps with 95 % intervals ({_counted(found.reference.gap)})", columns, rows, elsewhere="policies")
 
 
 def _rates(found: Transfer, grid: Grid) -> Table:
     names = _drawn(found, grid[-1])[:MOST_COLUMNS]
     columns = (Column("policy"), *(Column(f"{n} ({_rate(found.reference, n).n_users:,} prompts)", points) for n in names))
     rows: list[Row] = [(_setting(p), *(_rate(p, n) for n in names)) for p in grid]
-    return Table(f"Rate of “{found.event}” in %, with 95 % intervals", columns, tuple(rows))
+    return Table(f"Rate of “{found.event}” in %, with 95 % intervals", columns, tuple(rows), elsewhere="rates")
 
 
 def _brief(found: Transfer, end: Policy) -> Table:
@@ -138,7 +134,7 @@ def _versus(found: Transfer) -> Panel:
     """Measured beside allowed, for two rewards under one β."""
     three, four = decimals(3), decimals(4)
     columns = (
-        Column("β", "{:g}".format), Column("|log π/π′|", three), Column("at most", three), Column("TV", four), Column("at most", four),
+        Column("β", lambda beta: NONE if beta is None else f"{beta:g}"), Column("|log π/π′|", three), Column("at most", three), Column("TV", four), Column("at most", four),
         Column("J lost", four), Column("at most", four), Column("gap under r′, points", points), Column("gap under r at most", points),
     )  # fmt: skip
     rows = tuple(
@@ -152,24 +148,21 @@ def _versus(found: Transfer) -> Panel:
     return Panel("versus", "Two rewards", tables=(Table("Measured and allowed", columns, rows),), notes=notes)
 
 
-def _data(found: Transfer) -> Iterator[Panel]:
+def _data(found: Transfer) -> Panel:
     """Where it all comes from, and the files that hold every number."""
     policies, parts = (found.reference, *found.gibbs, *found.best_of), ("value", "low", "high", "n_prompts", "n_candidates")
     heads = (
         "kind", "setting", "most", "least", "kappa", "bound", "kl", "largest_kl", "kl_limit", *(f"{m}_{x}" for m in ("gap", "shift") for x in parts),
     )  # fmt: skip
-    rows: list[Row] = [
+    rows = (
         (p.kind, p.setting, p.most, p.least, p.kappa, p.bound, p.kl, p.largest_kl, p.kl_limit, *astuple(p.gap)[:5], *astuple(p.shift)[:5])
         for p in policies
-    ]
-    rates: list[Row] = [(p.kind, p.setting, *astuple(r)) for p in policies for r in p.rates]
-    tables = (facts("How it was made", found.facts), facts("Formulas", found.formulas, ("quantity", "formula")))
-    files = (
-        Table("Policies", tuple(map(Column, heads)), tuple(rows), "policies"),
-        Table("Rates", tuple(map(Column, ("kind", "setting", *parts, "group"))), tuple(rates), "rates"),
     )
-    yield Panel("data", "Data, method", tables=tables, csv_only=files if len(found.compared) > 1 else ())
-    yield Panel("limits", "What this report does not show", notes=found.limits)
+    rates = ((p.kind, p.setting, *astuple(r)) for p in policies for r in p.rates)
+    files = (
+        plain_table("Policies", heads, rows, "policies"), plain_table("Rates", ("kind", "setting", *parts, "group"), rates, "rates"),
+    )  # fmt: skip
+    return data_panel(None, found.facts, found.formulas, found.limits, files if len(found.compared) > 1 else ())
 
 
 def _drawn(found: Transfer, end: Policy) -> list[str]:
@@ -248,10 +241,11 @@ def _versus_sentence(found: Transfer) -> str:
 def _summary(found: Transfer) -> str:
     """What was looked at, in one paragraph."""
     hidden, n = len(found.groups) - len(found.compared), found.single
-    few = (
-        f" {plural(hidden, 'group')} of fewer than {FEWEST_PROMPTS} prompts {'are' if hidden != 1 else 'is'} not compared."
-        if hidden
-        else ""
-    )
-    alone = f" {n:,} {'prompts have' if n != 1 else 'prompt has'} one candidate, where no policy can change anything: this keeps gaps near the reference’s."
-    return f"{plural(found.n_prompts, 'prompt')}, {plural(found.n_candidates, 'candidate')}.{few}{alone if n else ''} {NATURE}"
+    said = [f"{plural(found.n_prompts, 'prompt')}, {plural(found.n_candidates, 'candidate')}."]
+    if hidden:
+        said.append(f"{plural(hidden, 'group')} of fewer than {FEWEST_PROMPTS} prompts {'are' if hidden != 1 else 'is'} not compared.")
+    if n:
+        said.append(
+            f"{plural(n, 'prompt')} {'have' if n != 1 else 'has'} one candidate, where no policy can change anything: this keeps gaps near the reference’s."
+        )
+    return " ".join([*said, NATURE])

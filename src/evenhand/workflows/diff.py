@@ -50,14 +50,12 @@ def _read(place: Path) -> tuple[str, dict[str, Any]]:
             raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
         document = json.loads(raw.decode("utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"it is no JSON that a report could be: {clip(str(error))}", expected=EXPECTED, remedy="write it anew", file=str(file)
-        ) from error
+        found = f"it is no JSON that a report could be: {clip(str(error))}"
+        raise DataError(found, expected=EXPECTED, remedy="write it anew", file=str(file)) from error
     named = re.fullmatch(r"evenhand ([a-z]{1,20}) (\d{1,4})", str(document.get("format"))) if isinstance(document, dict) else None
     if named is None or named[1] not in NEWEST:
-        raise DataError(
-            "its format is none of a report", expected=f"{', '.join(NEWEST)}, with a version", remedy="name another file", file=str(file)
-        )
+        known = f"{', '.join(NEWEST)}, with a version"
+        raise DataError("its format is none of a report", expected=known, remedy="name another file", file=str(file))
     if int(named[2]) > NEWEST[named[1]]:
         known = f"version {NEWEST[named[1]]} of '{named[1]}' or an earlier one"
         raise DataError(f"its format is version {named[2]}", expected=known, remedy="install a later evenhand", file=str(file))
@@ -76,9 +74,8 @@ def _side(place: Path, document: Mapping[str, Any]) -> Side:
             name += TWIN
         numbers[name] = number
         if len(numbers) > MOST_NUMBERS:
-            raise DataError(
-                f"it has more than {MOST_NUMBERS:,} numbers", expected=EXPECTED, remedy="compare smaller reports", file=str(place)
-            )
+            found = f"it has more than {MOST_NUMBERS:,} numbers"
+            raise DataError(found, expected=EXPECTED, remedy="compare smaller reports", file=str(place))
     return Side(place.name or str(place), _text(document.get("title")), numbers, dict(_verdicts(document)), dict(_facts(document)))
 
 
@@ -96,10 +93,8 @@ def _numbers(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
     elif isinstance(value, list):
         for i, v in enumerate(value):
             if isinstance(v, Mapping):
-                yield from _numbers(
-                    v,
-                    (*path, ", ".join(_text(v[n]) for n in NAMES if isinstance(v.get(n), (str, int, float)) and v[n] != "") or str(i + 1)),
-                )
+                name = ", ".join(_text(v[n]) for n in NAMES if isinstance(v.get(n), (str, int, float)) and v[n] != "")
+                yield from _numbers(v, (*path, name or str(i + 1)))
             elif isinstance(v, list) and len(v) == 2 and isinstance(v[0], str):
                 yield from _numbers(v[1], (*path, _text(v[0])))
     elif path and isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -143,7 +138,7 @@ def _verdicts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _facts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "format", _text(document.get("format"))
     parts = (
-        {"": document["facts"]} if isinstance(document.get("facts"), Mapping) else {f"{k}: ": v for k, v in document.items() if k in PARTS}
+        {"": document["facts"]} if isinstance(document.get("facts"), Mapping) else {f"{k}: ": document[k] for k in PARTS if k in document}
     )
     for part, values in parts.items():
         for name, value in values.items() if isinstance(values, Mapping) else ():

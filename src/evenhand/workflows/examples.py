@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,13 +60,7 @@ def misordered(
         return data.texts[number] if number >= 0 else "–"
 
     pairs = tuple(
-        Example(
-            text(prompt[i]),
-            text(chosen[i]),
-            text(rejected[i]),
-            float(strict.margin[i]),
-            float(support.values[strict.user[i]]),
-        )
+        Example(text(prompt[i]), text(chosen[i]), text(rejected[i]), float(strict.margin[i]), float(support.values[strict.user[i]]))
         for i in shown.tolist()
     )
     return Examples(found.model, worst.group, worst.accuracy, len(rows), pairs, command)
@@ -77,7 +70,5 @@ def asked(pairs: int | None, folder: Path) -> ShowExamples | None:
     """What a verb was asked for. Without it an old page is taken away: it does not outlive the report that it stood beside."""
     if pairs is not None:
         return ShowExamples(pairs, folder)
-    if (folder / FILE).exists():
-        with suppress(DataError):  # it is somebody else's, or was edited since: it stays
-            writing.write(folder, {}, KIND, [FILE])
+    writing.remove(folder, FILE, KIND)
     return None

@@ -6,11 +6,10 @@ import os
 import shutil
 import subprocess
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from evenhand import writing
-from evenhand.core import DataError, EvenhandError
+from evenhand.core import EvenhandError
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 KIND = "page as PDF"
@@ -47,9 +46,8 @@ def beside(page: Path, wanted: bool) -> Path:
     name = page.with_suffix(".pdf").name
     if wanted:
         writing.write(page.parent, {name: printed(page)}, KIND)
-    elif (page.parent / name).exists():
-        with suppress(DataError):  # it is somebody else's, or was edited since: it stays
-            writing.write(page.parent, {}, KIND, [name])
+    else:
+        writing.remove(page.parent, name, KIND)
     return page
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from evenhand.audits import findings as f
 from evenhand.report import Kind, Report
-from evenhand.report.audit import constraints, panels, sentences
+from evenhand.report.audit import panels, sentences
 from evenhand.report.audit.hide import hide
 from evenhand.report.numbers import decimals, points, shown, signed_points
-from evenhand.report.page import COUNTS, Cell, Column, Page, Panel, Table, Tone, counts
+from evenhand.report.page import COUNTS, Cell, Column, Page, Panel, Table, Tone, counts, left_out, plain_table
 from evenhand.report.publish import document, publish
 from evenhand.report.verdicts import bar, required_gap
 
@@ -39,15 +39,15 @@ def page(findings: f.FairnessReport) -> Page:
     changed, of_changes = panels.changes(found.changes)
     return Page(
         findings.verdict, TONES[findings.verdict], sentences.answers(found, requirements),
-        (
-            support, groups, panels.null(model), panels.users(model), panels.confounds(model), changed, panels.deals(found.deals),
-            constraints.panel(found.constraints), panels.training(found.training, constraints.training(found.constraints)), panels.data(found),
+        tuple(p for p in (
+            support, groups, panels.null(model), panels.users(model.spread), panels.confounds(model), changed, panels.deals(found.deals),
+            panels.constraints(found.constraints), panels.training(found.training, found.constraints), panels.data(found),
             Panel("requirements", "Requirements", csv_only=(_strip(requirements),)),
-        ),
+        ) if p),
         _document(findings, found, requirements), title=found.title, simulated=found.simulated, warning=found.flaw,
         summary=sentences.summary(found, requirements), notes=(found.kept,) if found.kept else (), note=found.note,
         first=(*of_support, *of_groups, *of_changes), requirements=requirements, requirements_note=_how_to_read(requirements, found),
-        brief=(_accuracies(found), constraints.violations(found.constraints)), said=tuple(_more(found)), facts=found.facts, command=found.command,
+        brief=(_accuracies(found), panels.violations(found.constraints)), said=tuple(_more(found)), facts=found.facts, command=found.command,
         exit_code=findings.exit_code,
     )  # fmt: skip
 
@@ -64,7 +64,7 @@ def _how_to_read(requirements: Sequence[f.Requirement], found: f.FairnessReport)
 def _strip(requirements: Sequence[f.Requirement]) -> Table:
     rows = tuple((r.name, r.verdict, r.tolerance, *_parts(r), r.reason) for r in requirements)
     heads = ("requirement", "verdict", "tolerance", "value", "low", "high", "n_users", "n_pairs", "level", "reason")
-    return Table("Requirements", tuple(map(Column, heads)), rows, "requirements")
+    return plain_table("Requirements", heads, rows, "requirements")
 
 
 def _parts(requirement: f.Requirement) -> tuple[Cell, ...]:
@@ -80,11 +80,7 @@ def _more(found: f.FairnessReport) -> list[str]:
     model = found.model
     names = _named(model)
     few = f"{len(names)} of {len(model.groups)} groups are shown, the worst served first; all are in the report."
-    said = [
-        few if len(names) < len(model.groups) else "",
-        sentences.ungrouped_sentence(model),
-        sentences.left_out_sentence(found.exclusions),
-    ]
+    said = [few if len(names) < len(model.groups) else "", sentences.ungrouped_sentence(model), left_out(found.exclusions)]
     said += sentences.trend_sentences(model.support)
     gains = "; ".join(_gain(c, names) for c in found.changes)
     said.append(" ".join(s for s in (f"{gains}." if gains else "", _metrics(model)) if s))

@@ -100,39 +100,36 @@ def _model(model: f.ModelFindings) -> f.ModelFindings:
 
 
 def _group(group: f.GroupFinding) -> f.GroupFinding:
-    return replace(
-        group, n_users=0, n_pairs=0, mde=NAN, p_value=NAN, notable=False, excluded=SMALL_GROUP, accuracy=hidden(group.accuracy),
-        margin=hidden(group.margin), log_loss=hidden(group.log_loss), ece=hidden(group.ece), ceiling=group.ceiling and hidden(group.ceiling),
-    )  # fmt: skip
+    estimates: dict[str, Any] = {k: hidden(v) for k, v in vars(group).items() if isinstance(v, Estimate)}
+    return replace(group, n_users=0, n_pairs=0, mde=NAN, p_value=NAN, notable=False, excluded=SMALL_GROUP, **estimates)
 
 
 def _requirement(requirement: f.Requirement, small: set[str], comparable: int, few: bool) -> f.Requirement:
     """A requirement on a small group, or on a gap to one. Its estimate names its groups: "a", "a, b" or "a minus b"."""
     estimate = requirement.estimate
     named = set(re.split(", | minus ", estimate.group)) | {estimate.group}
-    reason = f"It concerns a group of fewer than {SMALLEST_CELL} users." if named & small or is_small(estimate.n_users) else ""
-    if estimate.suppressed or (small and not estimate.group and comparable < 2):
-        reason = f"It concerns a group of fewer than {SMALLEST_CELL} users."
+    of_small = named & small or is_small(estimate.n_users) or estimate.suppressed or (small and not estimate.group and comparable < 2)
     if few and estimate.group == "all":
         reason = f"Its interval, and those of the groups, would tell of fewer than {SMALLEST_CELL} users."
-    if reason:
-        return replace(requirement, estimate=hidden(estimate), reason=reason)
-    return replace(requirement, reason=without_size(requirement.reason))
+    elif of_small:
+        reason = f"It concerns a group of fewer than {SMALLEST_CELL} users."
+    else:
+        return replace(requirement, reason=without_size(requirement.reason))
+    return replace(requirement, estimate=hidden(estimate), reason=reason)
 
 
 def _change(change: f.Change, comparable: int) -> f.Change:
     rows = [r for r in change.rows if r.group != "all"]
-    before, after, gains = (list(xs) for xs in zip(*((r.before, r.after, r.difference) for r in rows))) if rows else ([], [], [])
-    total = [
-        replace(r, before=of_shown(r.before, before), after=of_shown(r.after, after), difference=of_shown(r.difference, gains))
-        for r in change.rows
-        if r.group == "all"
-    ]
-    change = replace(change, rows=(*total, *rows))
+
+    def whole(row: f.ChangeRow) -> f.ChangeRow:
+        parts: dict[str, Any] = {k: of_shown(v, [vars(r)[k] for r in rows]) for k, v in vars(row).items() if isinstance(v, Estimate)}
+        return replace(row, **parts)
+
+    change = replace(change, rows=(*(whole(r) for r in change.rows if r.group == "all"), *rows))
     if comparable >= 2 or not any(is_small(r.difference.n_users) for r in rows):
         return change
-    gaps = [hidden(gap) for gap in (change.gap_before, change.gap_after, change.gap_change)]
-    return replace(change, gap_before=gaps[0], gap_after=gaps[1], gap_change=gaps[2], verdict="", levelled_down=NAN)
+    gaps: dict[str, Any] = {k: hidden(v) for k, v in vars(change).items() if isinstance(v, Estimate)}
+    return replace(change, **gaps, verdict="", levelled_down=NAN)
 
 
 def _dealt(model: DealtModel) -> DealtModel:
@@ -159,8 +156,6 @@ def _constraint(constraint: f.ConstraintFindings, few: bool) -> tuple[f.Constrai
 
 
 def _violation(violation: f.ViolationFinding) -> f.ViolationFinding:
-    def gone(estimate: Estimate | None) -> Estimate | None:
-        return estimate and replace(hidden(estimate), group="")
-
-    size, after = violation.size, replace(hidden(violation.size.after), group="")
-    return replace(violation, size=f.Paired(gone(size.before), after, gone(size.change)), expected_before=NAN, expected_after=NAN)
+    """Nor which two events are furthest apart."""
+    gone: dict[str, Any] = {k: replace(hidden(e), group="") for k, e in vars(violation.size).items() if isinstance(e, Estimate)}
+    return replace(violation, size=replace(violation.size, **gone), expected_before=NAN, expected_after=NAN)

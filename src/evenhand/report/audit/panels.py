@@ -4,8 +4,11 @@ the numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import zip_longest
+from math import nan
 
 from evenhand.audits import findings as f
 from evenhand.audits.dealt import OverDeals
@@ -15,6 +18,7 @@ from evenhand.report.figures import curves, intervals
 from evenhand.report.numbers import (
     NONE,
     Show,
+    capital,
     count,
     decimals,
     has_value,
@@ -26,17 +30,17 @@ from evenhand.report.numbers import (
     shown,
     signed_points,
 )
-from evenhand.report.page import COUNTS, Cell, Column, Figure, Panel, Table, counts, facts
+from evenhand.report.page import COUNTS, Cell, Column, Figure, Panel, Table, counts, data_panel, plain_table
 from evenhand.report.verdicts import is_share
 
 MOST_FIGURES = 4  # of one panel; the tables and CSV files hold the rest
-MOST_LIMITS = 60
 FIRST_DEAL = "First deal: "
 STROKE = "Upright stroke: a group whose true accuracy lies left of its stroke would be told from all users four times in five."
 STANDS_OUT = "“Stands out” allows for the number of groups (Benjamini-Hochberg, 10 %)."
 SHUFFLED = "Users were shuffled over groups of the same sizes: a spread inside the shaded bar is what equal groups would show as well."
 DRAWN_ANEW = "What users share, prompts or responses, was drawn anew with each shuffle."
 RAW = "Users have few pairs each, so the raw curve is mostly noise; the shrunken one is the beta-binomial estimate."
+UNMEASURED = "No nuisance was measured: there are no texts to take lengths from, and no labels were given."
 AGREEMENT = (
     "Own agreement is Krippendorff’s alpha of the group’s users on the pairs they share (1 = they all agree, 0 = as if by chance): "
     "where it is low, no model without a view of the user can do well."
@@ -44,6 +48,15 @@ AGREEMENT = (
 DEALS = (
     "Each deal has other test {unit} and trains anew; intervals draw users, what they share, and deals. A user of several deals is one user, in "
     "the group of each deal. The saved model and all other panels are the first deal’s."
+)
+READ = {
+    "dp": "A rate says how often y1 is preferred. Hollow: before, filled: after. The shaded band must hold all rates after.",
+    "eo": "A rate says how often y1 is preferred. Hollow: before, filled: after. The shaded band of a label must hold its rates after.",
+    "cf": "Hollow: before, filled: after. The shaded band must hold the mean gap of matched pairs.",
+}
+NOISE = (
+    "Expected by noise: the violation that this model’s events would show if all their true rates were equal. A violation is the largest of "
+    "several distances, so noise alone keeps it above 0."
 )
 TITLES = {"margin": "mean margin", "log_loss": "log-loss", "ece": "ECE", "ceiling": "own agreement"}
 SHOWS: Mapping[str, Show] = {"accuracy": percent, "ece": percent, "margin": number, "ceiling": number}
@@ -59,71 +72,81 @@ def show(metric: str) -> Show:
 
 def by_metric(model: f.ModelFindings) -> dict[str, tuple[Estimate | None, ...]]:
     """Each metric's estimates, one a group: those of METRICS, whichever these are, then calibration and agreement."""
-    of = [(g.accuracy, g.margin, g.log_loss, g.ece, g.ceiling) for g in model.groups]
-    accuracy, margin, log_loss, ece, ceiling = (tuple(column) for column in zip(*of)) if of else ((),) * 5
-    more: dict[str, tuple[Estimate | None, ...]] = {m.name: m.groups for m in model.metrics}
-    return {"accuracy": accuracy, "margin": margin, "log_loss": log_loss} | more | {"ece": ece, "ceiling": ceiling}
+    of = {name: tuple(vars(g)[name] for g in model.groups) for name in ("accuracy", "margin", "log_loss", "ece", "ceiling")}
+    last = {name: of.pop(name) for name in ("ece", "ceiling")}
+    return of | {m.name: m.groups for m in model.metrics} | last
 
 
 # --- who is served how well ---
 
 
-def support(model: f.ModelFindings) -> tuple[Panel, tuple[Figure, ...]]:
+def support(model: f.ModelFindings) -> tuple[Panel | None, tuple[Figure, ...]]:
     """Accuracy against support, and the figure of it for the first screen, where support varies."""
     curve = model.support
-    panel = Panel("support", "Accuracy against preference support")
     if curve is None or not has_value(model.overall):
-        return panel, ()
+        return None, ()
     rows = tuple((f"{points(b.low)} to {percent(b.high)}", b.low, b.high, b.mean, b.accuracy, *counts(b.accuracy)) for b in curve.bins)
     columns = (
         Column("support", in_csv=False), Column("support_low", on_page=False), Column("support_high", on_page=False),
         Column("mean support", percent, "support_mean"), Column("accuracy", percent), *COUNTS,
     )  # fmt: skip
-    sentence, rank = sentences.support_sentence(curve), curve.correlation
-    rule = curve.rule.rstrip(".")
-    of_rank = f"Rank correlation with support: {shown(rank, number)}; {rank.n_users:,} users, {rank.n_pairs:,} pairs."
-    notes = [sentences.low_support_sentence(curve), of_rank if has_value(rank) else ""]
-    notes += [f"{rule if rule.startswith('Support') else f'Support: {rule}'}." if rule else ""]
+    sentence, rank, rule = sentences.support_sentence(curve), curve.correlation, curve.rule.rstrip(".")
+    notes = (
+        sentences.low_support_sentence(curve),
+        f"Rank correlation with support: {shown(rank, number)}; {rank.n_users:,} users, {rank.n_pairs:,} pairs." if has_value(rank) else "",
+        f"{rule if rule.startswith('Support') else f'Support: {rule}'}." if rule else "",
+    )
     table = Table("Accuracy by support bin, with 95 % intervals", columns, rows, "support")
-    panel = Panel(panel.key, panel.name, tables=(table,), notes=tuple(filter(None, notes)))
-    if sentences.is_constant(curve):
-        return Panel(panel.key, panel.name, sentence, tables=panel.tables, notes=panel.notes), ()
-    is_trend = bool(sentences.trend(curve))
+    is_constant, is_trend = sentences.is_constant(curve), bool(sentences.trend(curve))
+    finding = sentence if is_constant else ""
+    panel = Panel("support", "Accuracy against preference support", finding, tables=(table,), notes=tuple(filter(None, notes)))
     plot = partial(curves.support, curve.bins, curve.users, curve.line, model.overall, is_trend)
     noise = "" if is_trend else " The dashed line is drawn through noise: read no trend into it."
-    return panel, (Figure(sentence, plot, f"A flat line is even-handed.{noise}", section=panel.key),)
+    return panel, () if is_constant else (Figure(sentence, plot, f"A flat line is even-handed.{noise}", section=panel.key),)
 
 
 def groups(found: f.FairnessReport, required: f.Requirement | None) -> tuple[Panel, tuple[Figure, ...]]:
     """Every group by every metric, the models side by side, and the figure of the groups for the first screen."""
-    model = found.model
-    order = sorted(range(len(model.groups)), key=lambda i: _rank(model.groups[i]))
-    listed = [model.groups[i] for i in order]
-    grey = frozenset(i for i, g in enumerate(listed) if g.excluded)
-    metrics = {name: v for name, v in by_metric(model).items() if any(e is not None for e in v)}
-    rows = tuple((model.groups[i].group, *counts(model.groups[i].accuracy), *(v[i] for v in metrics.values())) for i in order)
-    columns = (Column("group"), *COUNTS, *(Column(title(name), show(name)) for name in metrics))
-    tables = [Table("Each group by metric, with 95 % intervals", columns, rows, grey=grey)]
-    others = Table(
-        "Each group against all others",
-        (
-            Column("group"), Column("detectable, points", points),
-            Column("against all others", on_page=any(is_known(g.p_value) for g in listed)), Column("excluded because", on_page=bool(grey)),
-        ),
-        tuple((g.group, g.mde, _against(g), g.excluded) for g in listed), grey=grey,
+    model, listed = found.model, sorted(found.model.groups, key=_rank)
+    models = (model, *found.others, *found.cells)
+    names = list(dict.fromkeys(name for m in models for name in by_metric(m)))
+    more = [name for name in dict.fromkeys(x.name for m in models for x in m.metrics) if name != "accuracy"]
+    columns = (
+        Column("group"), Column("detectable, points", points), Column("against all others", on_page=any(is_known(g.p_value) for g in listed)),
+        Column("excluded because", on_page=any(g.excluded for g in listed)),
     )  # fmt: skip
-    tables += [others] if len(listed) > 1 else []
-    tables += [accuracies("Models on the same pairs", "model", [(m.model, m) for m in (model, *found.others)])] if found.others else []
-    tables += [by_all(model)] if model.metrics else []
-    by_split = "The audited model by seen and unseen users and prompts"
-    tables += [accuracies(by_split, "split", [(m.split, m) for m in found.cells])] if found.cells else []
+    against = tuple((g.group, g.mde, _against(g), g.excluded) for g in listed) if len(listed) > 1 else ()
+    tables = (
+        _by_group(model, names),
+        Table("Each group against all others", columns, against, grey=_excluded(listed), elsewhere="groups"),
+        _accuracies("Models on the same pairs", (model, *found.others), more, "model" if found.others else ""),
+        _by_all(model),
+        _accuracies("The audited model by seen and unseen users and prompts", found.cells, more, "split"),
+    )
     rule = found.groups_rule  # the panel of support says how support is measured
     rule = rule.removesuffix(model.support.rule) if model.support and rule.endswith(f" {model.support.rule}") else rule
     notes = [f"Groups: {rule.rstrip('. ')}." if rule else "", sentences.ungrouped_sentence(model)]
-    notes += [STANDS_OUT if any(g.notable for g in listed) else "", AGREEMENT if "ceiling" in metrics else ""]
+    notes += [STANDS_OUT if any(g.notable for g in listed) else "", AGREEMENT if any(g.ceiling for g in listed) else ""]
     finding = FIRST_DEAL + sentences.lowered(sentences.gap_sentence(model)) if found.deals else ""
-    panel = Panel("groups", "Groups", finding, (), tuple(tables), tuple(filter(None, notes)), _groups_csv(found))
-    return panel, _forest(found, required)
+    others = tuple(_by_group(m, names) for m in models[1:])
+    return Panel("groups", "Groups", finding, (), tables, tuple(filter(None, notes)), others), _forest(found, required)
+
+
+def _by_group(model: f.ModelFindings, names: Sequence[str]) -> Table:
+    """A row a group, as the page and groups.csv have them; names: the metrics of all models."""
+    of, order = by_metric(model), sorted(enumerate(model.groups), key=lambda group: _rank(group[1]))
+    rows: list[tuple[Cell, ...]] = []
+    for i, g in order:
+        size = (None, None) if g.accuracy.suppressed else (g.n_users, g.n_pairs)
+        about = model.model, model.split, g.group, *counts(g.accuracy), *size, g.mde, g.p_value, g.notable, g.excluded
+        rows.append((*about, *(of[name][i] if name in of else None for name in names)))
+    only_csv = [Column(h, on_page=False) for h in ("model", "split", "n_users", "n_pairs", "mde", "p_value", "notable", "excluded")]
+    columns = (*only_csv[:2], Column("group"), *COUNTS, *only_csv[2:], *(Column(title(name), show(name), name) for name in names))
+    return Table("Each group by metric, with 95 % intervals", columns, tuple(rows), "groups", _excluded([g for _, g in order]))
+
+
+def _excluded(groups: Sequence[f.GroupFinding]) -> frozenset[int]:
+    return frozenset(i for i, g in enumerate(groups) if g.excluded)
 
 
 def _rank(group: f.GroupFinding) -> tuple[bool, bool, float, str]:
@@ -139,7 +162,7 @@ def _against(group: f.GroupFinding) -> str:
 def _forest(found: f.FairnessReport, required: f.Requirement | None) -> tuple[Figure, ...]:
     """The groups with their intervals. The band is the tolerance of `required`."""
     model = found.model
-    known = sorted((g for g in model.groups if has_value(g.accuracy)), key=lambda g: (bool(g.excluded), g.accuracy.value, g.group))
+    known = [g for g in sorted(model.groups, key=_rank) if has_value(g.accuracy)]
     if not known:
         return ()
     best = max((g.accuracy.value for g in known if not g.excluded), default=None)
@@ -153,83 +176,62 @@ def _forest(found: f.FairnessReport, required: f.Requirement | None) -> tuple[Fi
     return (Figure(first + (sentences.lowered(sentence) if first else sentence), plot, f"{stroke}{more}".strip(), section="groups"),)
 
 
-def accuracies(caption: str, head: str, models: Sequence[tuple[str, f.ModelFindings]]) -> Table:
-    """A row a model, or a split."""
-    rows = tuple((name, m.overall, _lowest(m), m.gap, *counts(m.overall)) for name, m in models)
-    columns = (Column(head), Column("accuracy", percent), Column("worst-served group"), Column("gap, points", signed_points), *COUNTS)
-    return Table(caption, columns, rows)
+def _accuracies(caption: str, models: Sequence[f.ModelFindings], names: Sequence[str], head: str) -> Table:
+    """A row a model, or a split, as the page and models.csv have them. head: the column that names it on the page, "" = not on the page."""
+    rows: list[tuple[Cell, ...]] = []
+    for m in models:
+        of = {x.name: (x.overall, x.gap) for x in m.metrics}
+        judged = sentences.usable(m)  # the worst of one group is nothing
+        worst = f"{judged[0].group}: {shown(judged[0].accuracy)}" if len(judged) > 1 else NONE
+        metrics = (cell for name in names for cell in of.get(name, (None, None)))
+        rows.append((m.model, m.split, worst, m.overall, m.gap, *counts(m.overall), *metrics))
+    columns = (
+        Column("model", on_page=head == "model"), Column("split", on_page=head == "split"),
+        Column("worst-served group", in_csv=False), Column("accuracy", percent), Column("gap, points", signed_points, "gap"), *COUNTS,
+        *(Column(f"{name}{part}", on_page=False) for name in names for part in ("", "_gap")),
+    )  # fmt: skip
+    return Table(caption, columns if head else tuple(replace(c, on_page=False) for c in columns), tuple(rows), "models")
 
 
-def _lowest(model: f.ModelFindings) -> str:
-    """The worst served of several groups that are judged: the worst of one is nothing."""
-    judged = sentences.usable(model)
-    return f"{judged[0].group}: {shown(judged[0].accuracy)}" if len(judged) > 1 else NONE
-
-
-def by_all(model: f.ModelFindings) -> Table:
+def _by_all(model: f.ModelFindings) -> Table:
     """Every metric but accuracy, which stands beside the models: all users and the gap."""
     rows = tuple((title(m.name), m.overall, m.gap) for m in model.metrics if m.name != "accuracy")
     columns = (Column("metric"), Column("all users", decimals(3)), Column("gap", decimals(3, signed=True)))
     return Table("Other metrics, with 95 % intervals", columns, rows)
 
 
-def _groups_csv(found: f.FairnessReport) -> tuple[Table, ...]:
-    """groups.csv and models.csv: every model, every group, every metric."""
-    models = (found.model, *found.others, *found.cells)
-    names = list(dict.fromkeys(name for m in models for name in by_metric(m)))
-    rows: list[tuple[Cell, ...]] = []
-    for m in models:
-        of = by_metric(m)
-        for i, g in enumerate(m.groups):
-            size: tuple[Cell, ...] = (None, None) if g.accuracy.suppressed else (g.n_users, g.n_pairs)
-            about = m.model, m.split, g.group, *size, g.mde, g.p_value, g.notable, g.excluded
-            rows.append((*about, *(of[name][i] if name in of else None for name in names)))
-    heads = ("model", "split", "group", "n_users", "n_pairs", "mde", "p_value", "notable", "excluded", *names)
-    more = [name for name in dict.fromkeys(x.name for m in models for x in m.metrics) if name != "accuracy"]
-    wide = tuple((m.model, m.split, m.overall, m.gap, *_overall(m, more)) for m in models)
-    columns = ("model", "split", "accuracy", "gap", *(f"{name}{part}" for name in more for part in ("", "_gap")))
-    return Table("Groups", tuple(map(Column, heads)), tuple(rows), "groups"), Table("Models", tuple(map(Column, columns)), wide, "models")
-
-
-def _overall(model: f.ModelFindings, names: Sequence[str]) -> tuple[Cell, ...]:
-    of = {m.name: (m.overall, m.gap) for m in model.metrics}
-    return tuple(cell for name in names for cell in of.get(name, (None, None)))
-
-
-def null(model: f.ModelFindings) -> Panel:
+def null(model: f.ModelFindings) -> Panel | None:
     """The spread of groups against shuffled groups."""
     known = [r for r in model.null if all(map(is_known, (r.observed, r.expected, r.null_low, r.null_high, r.p_value)))]
     if not known:
-        return Panel("null", "The gap against chance")
-    numbers = [(r.statistic, r.observed, r.expected, r.null_low, r.null_high, r.excess, r.p_value) for r in known]
-    rows = tuple((*values, *_in_words(r), *counts(model.overall)) for values, r in zip(numbers, known))
+        return None
+    rows = tuple(
+        (r.statistic, r.observed, r.expected, r.null_low, r.null_high, r.excess, r.p_value, *_in_words(r), *counts(model.overall)) for r in known
+    )  # fmt: skip
     columns = (
         Column("statistic"), *(Column(c, on_page=False) for c in ("observed", "expected", "null_low", "null_high", "excess", "p_value")),
         *(Column(c, in_csv=False) for c in ("observed", "expected by chance", "95 % of permutations", "excess", "p-value")), *COUNTS,
     )  # fmt: skip
-    scale = [100 if is_share(r.statistic) else 1 for r in known]
     spans = [
-        intervals.Span(r.statistic.replace(" - ", " − "), r.observed, r.expected, r.null_low, r.null_high, r.p_value, s)
-        for r, s in zip(known, scale)
-    ]
+        intervals.Span(
+            r.statistic.replace(" - ", " − "), r.observed, r.expected, r.null_low, r.null_high, r.p_value, 100 if is_share(r.statistic) else 1
+        ) for r in known
+    ]  # fmt: skip
     table = Table("Spread of the groups against permuted groups", columns, rows, "null")
-    sentence = sentences.null_sentence(known[0], model.overall)
-    figure = Figure(sentence, partial(intervals.spans, "null", spans), SHUFFLED, table)
+    figure = Figure(sentences.null_sentence(known[0], model.overall), partial(intervals.spans, "null", spans), SHUFFLED, table)
     return Panel("null", "The gap against chance", figures=(figure,), notes=(DRAWN_ANEW,))
 
 
 def _in_words(null: f.NullFinding) -> tuple[str, ...]:
-    def words(value: float, signed: bool = False) -> str:
-        return f"{points(value, signed)} points" if is_share(null.statistic) else number(value, 3, signed)
+    observed, expected, low, high = (
+        sentences.of_statistic(null, value, 3) for value in (null.observed, null.expected, null.null_low, null.null_high)
+    )
+    return observed, expected, f"{low} to {high}", sentences.of_statistic(null, null.excess, 3, True), p_value(null.p_value)
 
-    span = f"{words(null.null_low)} to {words(null.null_high)}"
-    return words(null.observed), words(null.expected), span, words(null.excess, True), p_value(null.p_value)
 
-
-def users(model: f.ModelFindings) -> Panel:
-    spread = model.spread
+def users(spread: f.UserSpread | None) -> Panel | None:
     if spread is None:
-        return Panel("users", "Single users")
+        return None
     three = decimals(3)
     rows = tuple((m.name, m.raw, m.expected_if_equal, m.excess, m.shrunken, *counts(spread.tau)) for m in spread.metrics)
     columns = (
@@ -247,14 +249,14 @@ def users(model: f.ModelFindings) -> Panel:
 
 
 def confounds(model: f.ModelFindings) -> Panel:
-    figures = tuple(_confound(c, model.overall, i) for i, c in enumerate(model.confounds[:MOST_FIGURES]))
-    tables = (_counts(model.counts, {g.group for g in model.groups if g.accuracy.suppressed}),) if model.counts else ()
-    none = "No nuisance was measured: there are no texts to take lengths from, and no labels were given."
+    """Accuracy over the bins of each nuisance, and what happened to each group's pairs."""
+    tables = [_bins(c) for c in model.confounds]
+    figures = tuple(_confound(c, table, model.overall, i) for i, (c, table) in enumerate(zip(model.confounds[:MOST_FIGURES], tables)))
+    counted = [_counts(model.counts, {g.group for g in model.groups if g.accuracy.suppressed})] if model.counts else []
     alone = tuple((c.name, "the feature alone", c.alone, *counts(c.alone)) for c in model.confounds if c.alone)
-    rest = tuple(_bins(c) for c in model.confounds[MOST_FIGURES:])
-    table = Table("Features alone", _confound_columns("feature"), alone, "confounds")
-    notes = (none,) if tables and not figures else ()
-    return Panel("confounds", "What else could explain it", "", figures, (*rest, *tables), notes, (table,) if alone else ())
+    only_csv = (Table("Features alone", _confound_columns("feature"), alone, "confounds"),) if alone else ()
+    notes = (UNMEASURED,) if counted and not figures else ()
+    return Panel("confounds", "What else could explain it", "", figures, (*tables[MOST_FIGURES:], *counted), notes, only_csv)
 
 
 def _confound_columns(name: str) -> tuple[Column, ...]:
@@ -266,40 +268,35 @@ def _bins(confound: f.Confound) -> Table:
     return Table(f"Accuracy by {confound.name}, with 95 % intervals", _confound_columns(confound.name), rows, "confounds")
 
 
-def _confound(confound: f.Confound, overall: Estimate, i: int) -> Figure:
+def _confound(confound: f.Confound, table: Table, overall: Estimate, i: int) -> Figure:
     rows = [intervals.Row(label, e) for label, e in confound.bins if has_value(e)]
     plot = partial(intervals.rows, f"confound-{i}", rows, overall.value, "all pairs", None) if rows else None
     note = "A model that merely follows this feature shows a steep slope here." if rows else ""
-    return Figure(sentences.confound_sentence(confound), plot, note, _bins(confound))
+    return Figure(sentences.confound_sentence(confound), plot, note, table)
 
 
 def _counts(found: Sequence[f.GroupCounts], small: set[str]) -> Table:
-    """What nobody counted is told from 0 and from what is hidden."""
+    """What nobody counted (None) is told from 0 and from what is hidden (nan)."""
     heads = ("pairs", "truncated", "identical_after_truncation", "hardly_read", "dropped", "tied", "no_preference")
-    rows: list[tuple[Cell, ...]] = []
-    for c in found:
-        numbers = (c.pairs, c.truncated, c.identical_after_truncation, c.hardly_read, c.dropped, c.tied, c.no_preference)
-        hidden = c.group in small
-        said = [NONE if hidden else "not measured" if n is None else count(n) for n in numbers]
-        rows.append((c.group, *said, *((None,) * 7 if hidden else numbers)))
-    columns = (
-        Column("group"), *(Column(h.replace("_", " "), in_csv=False) for h in heads), *(Column(h, on_page=False) for h in heads),
-    )  # fmt: skip
+    rows = tuple((c.group, *(nan if c.group in small else vars(c)[h] for h in heads)) for c in found)
+    columns = (Column("group"), *(Column(h.replace("_", " "), _counted, h) for h in heads))
     grey = frozenset(i for i, c in enumerate(found) if c.group in small)
-    return Table("What happened to each group’s pairs", columns, tuple(rows), "counts", grey)
+    return Table("What happened to each group’s pairs", columns, rows, "counts", grey)
 
 
-def changes(found: Sequence[f.Change]) -> tuple[Panel, tuple[Figure, ...]]:
+def _counted(n: float | None) -> str:
+    return "not measured" if n is None else count(n)
+
+
+def changes(found: Sequence[f.Change]) -> tuple[Panel | None, tuple[Figure, ...]]:
     """Before and after under each change; the first one's figure is for the first screen."""
-    panel = Panel("change", "Before and after")
     if not found:
-        return panel, ()
-    plots = [_change_plot(c, i) for i, c in enumerate(found[:MOST_FIGURES])]
-    first = Figure(sentences.change_sentence(found[0]), plots[0], section=panel.key)
-    more = tuple(Figure(sentences.change_sentence(c), plot, c.verdict, _change(c)) for c, plot in zip(found[1:], plots[1:]))
-    rest = tuple(_change(c) for c in found[max(1, len(plots)) :])
+        return None, ()
+    drawn = [Figure(sentences.change_sentence(c), _change_plot(c, i), c.verdict, _change(c)) for i, c in enumerate(found[:MOST_FIGURES])]
+    first = replace(drawn[0], note="", table=None, section="change")
+    tables = tuple(map(_change, (found[0], *found[MOST_FIGURES:])))
     notes = (found[0].verdict,) if found[0].verdict else ()
-    return Panel(panel.key, panel.name, "", more, (_change(found[0]), *rest), notes), (first,)
+    return Panel("change", "Before and after", "", tuple(drawn[1:]), tables, notes), (first,)
 
 
 def _change_plot(change: f.Change, i: int) -> partial[str] | None:
@@ -321,89 +318,206 @@ def _change(change: f.Change) -> Table:
     return Table(caption, columns, (*rows, gap), "changes")
 
 
-def deals(found: OverDeals | None) -> Panel:
+def deals(found: OverDeals | None) -> Panel | None:
     """Accuracy and gap of each model over all deals, and the audited one's gain."""
-    panel = Panel("deals", "Over deals")
     if found is None:
-        return panel
+        return None
     rows: list[tuple[Cell, ...]] = []
     for m in found.models:
-        gains = m.gain or (None,) * len(m.accuracy)
-        rows += [(m.model, a.group, a, g, *counts(a)) for a, g in zip(m.accuracy, gains)]
+        rows += [(m.model, a.group, a, g, *counts(a)) for a, g in zip(m.accuracy, m.gain or (None,) * len(m.accuracy))]
         rows += [(m.model, f"gap, {m.gap.group}, points", m.gap, None, *counts(m.gap))] if m.gap else []
     gain = Column("gain of the first over it, points", signed_points)
     columns = (Column("model"), Column("group"), Column("accuracy, %", points), gain, *COUNTS)
-    over = Table(f"Over {len(found.seeds)} deals, with 95 % intervals", columns, tuple(rows))
     is_gap = any(e.metric == "gap" for e in found.models[0].by_deal[:1])
-    heads = (Column("model"), *(Column(f"seed {s}", signed_points if is_gap else percent) for s in found.seeds))
-    each: list[tuple[Cell, ...]] = [(m.model, *m.by_deal) for m in found.models]
-    single = Table(f"By deal: {'gap' if is_gap else 'accuracy, all users'}", heads, tuple(each))
-    return Panel(panel.key, panel.name, tables=(over, single), notes=(DEALS.format(unit=found.unit),))
+    seeds = (Column("model"), *(Column(f"seed {s}", signed_points if is_gap else percent) for s in found.seeds))
+    tables = (
+        Table(f"Over {len(found.seeds)} deals, with 95 % intervals", columns, tuple(rows)),
+        Table(f"By deal: {'gap' if is_gap else 'accuracy, all users'}", seeds, tuple((m.model, *m.by_deal) for m in found.models)),
+    )
+    return Panel("deals", "Over deals", tables=tables, notes=(DEALS.format(unit=found.unit),))
+
+
+# --- constraints ---
+
+COSTS: tuple[tuple[str, str, Show, Show], ...] = (  # what a group paid
+    ("accuracy", "accuracy, difference in points", percent, signed_points),
+    ("log_loss", "log-loss", decimals(3), decimals(3, signed=True)),
+    ("ece", "expected calibration error (ECE), difference in points", percent, signed_points),
+)
+
+
+def constraints(found: Sequence[f.ConstraintFindings]) -> Panel | None:
+    """The rates under each constraint, its violations, what it cost each group, and how it was asked for."""
+    if not found:
+        return None
+    figures = tuple(_rates(c, i) for i, c in enumerate(found[:MOST_FIGURES]))
+    levelled = [c for c in found if c.levelling]
+    levelling = [f"{capital(c.name)}: {sentences.lowered(c.levelling)}" for c in levelled]
+    levelling = levelling if len({c.levelling for c in levelled}) > 1 else [c.levelling for c in levelled[:1]]  # all say the same
+    rules = dict.fromkeys(f"Groups and the order of responses: {c.rule.rstrip('.')}." for c in found if c.rule)
+    noise = [NOISE] if any(c.notion != "cf" for c in found) else []
+    tables, files = (violations(found), *_costs(found)), (_numbers(found), _multipliers(found))
+    return Panel("constraints", "Constraints", "", figures, tables, (*levelling, *rules, *noise), csv_only=files)
+
+
+def _rates(constraint: f.ConstraintFindings, i: int) -> Figure:
+    """Rates of all events. A rate counts how often y1 is preferred: neither high nor low is good, apart is not."""
+    shown = constraint.violations
+    rows = tuple((r.event, v.decision, *_three(r.rate), *counts(r.rate.after)) for v in shown for r in v.rates)
+    columns = (Column("event"), Column("decisions", on_page=len({v.decision for v in shown}) > 1), *_columns(constraint, percent), *COUNTS)
+    about = "Mean gap of matched pairs" if constraint.notion == "cf" else "How often y1 is preferred, by event"
+    about += f"; before: {constraint.before}, after: {constraint.after}" if constraint.before else ""
+    drawable = is_known(constraint.gamma) and any(has_value(r.rate.after) for v in shown for r in v.rates)
+    panels = [_strip_of_rates(constraint, v) for v in shown]
+    plot = partial(intervals.rates, f"constraint-{i}", panels, constraint.gamma) if drawable else None
+    table = Table(about, columns, rows, elsewhere="constraints")
+    return Figure(sentences.constraint_sentence(constraint), plot, READ[constraint.notion] if plot else "", table)
+
+
+def _strip_of_rates(constraint: f.ConstraintFindings, violation: f.ViolationFinding) -> intervals.Rates:
+    """Under equalized odds only events of one label are compared; these take turns."""
+    is_by_label = constraint.notion == "eo"
+    order = sorted(range(len(violation.rates)), key=lambda i: i % 2 if is_by_label else 0)[: intervals.MOST_ROWS]
+    rows = [violation.rates[i] for i in order]
+    blocks = []
+    for label in sorted({i % 2 if is_by_label else 0 for i in order}):
+        of = [y for y, i in enumerate(order) if not is_by_label or i % 2 == label]
+        known = [rows[y].rate.after.value for y in of if has_value(rows[y].rate.after)]
+        if known:
+            start = 0.0 if constraint.notion == "cf" else (min(known) + max(known) - constraint.gamma) / 2
+            blocks.append(intervals.Block(range(of[0], of[-1] + 1), start))
+    moved = tuple(intervals.Moved(r.event, r.rate.before, r.rate.after, r.rate.change) for r in rows)
+    return intervals.Rates(f"{violation.decision} decisions", moved, tuple(blocks))
+
+
+def _columns(constraint: f.ConstraintFindings, show: Show, change: Show = signed_points, unit: str = ", points") -> tuple[Column, ...]:
+    first = bool(constraint.before)
+    return Column("before", show, on_page=first), Column("after", show), Column(f"change{unit}", change, on_page=first)
+
+
+def _three(paired: f.Paired) -> tuple[Estimate | None, Estimate, Estimate | None]:
+    return paired.before, paired.after, paired.change
+
+
+def violations(found: Sequence[f.ConstraintFindings]) -> Table:
+    """Of all constraints, in points, each by soft and by hard decisions."""
+    rows: list[tuple[Cell, ...]] = []
+    for c in found:
+        for v in c.violations:
+            after = v.size.after
+            noise = f"{points(v.expected_before)} → {points(v.expected_after)}" if c.before else points(v.expected_after)
+            name = f"{c.name}, {v.decision}" + (f": {after.group}" if after.group else "")
+            rows.append((name, *_three(v.size), noise if is_known(v.expected_after) else NONE, c.gamma, v.verdict, *counts(after)))
+    columns = (
+        Column("decisions: furthest apart"), Column("before", points), Column("after", points), Column("change", signed_points),
+        Column("expected by noise"), Column("allowed", points), Column("verdict"), *COUNTS,
+    )  # fmt: skip
+    return Table("Violations in points, with simultaneous intervals", columns, tuple(rows))
+
+
+def _costs(found: Sequence[f.ConstraintFindings]) -> Iterator[Table]:
+    """One table a metric: what the pairs of each group paid. Constraints on one fit cost each group the same, which is said once."""
+    groups: list[f.GroupCost] = []
+    for c in found:
+        groups += [cost for cost in c.costs if not any(g.group == cost.group and g.accuracy == cost.accuracy for g in groups)]
+    whose = "the constraints" if len(found) > 1 else found[0].name
+    for name, title, show, change in COSTS:
+        rows = tuple((g.group, *_three(vars(g)[name]), *counts(vars(g)[name].after)) for g in groups)
+        columns = (Column("pairs of"), *_columns(found[0], show, change, ""), *COUNTS)
+        yield Table(f"What {whose} cost each group: {title}", columns, rows, elsewhere="constraints")
+
+
+def _numbers(found: Sequence[f.ConstraintFindings]) -> Table:
+    """A row a number under both models: violations, with what noise alone would show after, then rates of events, then costs of groups."""
+    rows: list[tuple[Cell, ...]] = []
+    for c in found:
+        about = c.notion, c.gamma, c.before, c.after
+        for v in c.violations:
+            rows.append((*about, f"{v.decision} violation", "", *_three(v.size), v.expected_after, v.verdict))
+            rows += [(*about, f"{v.decision} rate", r.event, *_three(r.rate), None, "") for r in v.rates]
+        rows += [(*about, name, g.group, *_three(vars(g)[name]), None, "") for g in c.costs for name, *_ in COSTS]
+    heads = (
+        "notion", "gamma", "model_before", "model_after", "quantity", "event", "before", "after", "change", "expected_by_noise", "verdict",
+    )  # fmt: skip
+    return plain_table("Constraints", heads, rows, "constraints")
+
+
+def _fit_by_epoch(fitted: f.FittedConstraints) -> Iterator[tuple[float | None, float | None, tuple[float, ...]]]:
+    """Violations in training and in validation, and multipliers, where these were taken."""
+    for train, valid, values in zip_longest(fitted.train_violation, fitted.valid_violation, fitted.multipliers):
+        yield train, valid, values or ()
+
+
+def _multipliers(found: Sequence[f.ConstraintFindings]) -> Table:
+    """A row an epoch and multiplier of each constrained fit."""
+    rows: list[tuple[Cell, ...]] = []
+    for notion, fitted in ((c.notion, c.fitted) for c in found if c.fitted):
+        for epoch, (train, valid, values) in enumerate(_fit_by_epoch(fitted), 1):
+            rows += [(notion, epoch, epoch == fitted.best_epoch, train, valid, name, m) for name, m in zip(fitted.names, values)]
+    heads = ("notion", "epoch", "kept", "train_violation", "valid_violation", "constraint", "multiplier")
+    return plain_table("Multipliers", heads, rows, "multipliers")
+
+
+def _fit(i: int, constraint: f.ConstraintFindings, fitted: f.FittedConstraints) -> Figure:
+    largest, three = curves.largest_multiplier(fitted), decimals(3)
+    rows = tuple(
+        (epoch, train, valid, None if largest is None else next(iter(values[largest:]), None), sum(filter(is_known, values)))
+        for epoch, (train, valid, values) in enumerate(_fit_by_epoch(fitted), 1)
+    )
+    columns = (
+        Column("epoch", count), Column("violation in training, points", points), Column("in validation, points", points),
+        Column("largest multiplier" if largest is None else f"multiplier of {fitted.names[largest]}", three), Column("sum of all multipliers", three),
+    )  # fmt: skip
+    drawable = any(map(is_known, (*fitted.train_violation, *fitted.valid_violation)))
+    note = (
+        f"Multipliers are {fitted.multiplier} and follow the violations by {fitted.dual} decisions: they grow while a constraint is "
+        "violated and sink while it is not."
+    )
+    table = Table(f"Violations and multipliers by epoch: {constraint.name}", columns, rows, elsewhere="multipliers")
+    sentence = f"{capital(constraint.name)}: {sentences.lowered(constraint.training)}"
+    return Figure(sentence, partial(curves.multipliers, f"constrained-{i}", fitted) if drawable else None, note, table)
 
 
 # --- training, data ---
 
 
-def training(traces: Sequence[f.TrainingTrace], more: tuple[Figure, ...]) -> Panel:
-    """more: figures of what else was watched, such as constraints."""
-    panel = Panel("training", "Training health", figures=more)
-    if not traces:
-        return panel
+def training(traces: Sequence[f.TrainingTrace], constraints: Sequence[f.ConstraintFindings]) -> Panel:
+    """How fits went: losses by epoch, then violations and multipliers of constrained ones."""
     drawn = [t for t in traces if len(t.train_loss) > 1 and any(map(is_known, (*t.train_loss, *t.valid_loss)))][:MOST_FIGURES]
-    rows = tuple(
-        (
-            t.method, str(t.seed), count(len(t.train_loss)) if len(t.train_loss) > 1 else "one step",
-            t.best_epoch if len(t.train_loss) > 1 else None, sentences.kept_loss(t), t.seconds, t.pairs_per_second,
-        )
-        for t in traces
-    )  # fmt: skip
+    fits: list[tuple[Cell, ...]] = []
+    for t in traces:
+        epochs: tuple[Cell, Cell] = (count(len(t.train_loss)), t.best_epoch) if len(t.train_loss) > 1 else ("one step", None)
+        fits.append((t.method, str(t.seed), *epochs, sentences.kept_loss(t), t.seconds, t.pairs_per_second))
     columns = (
         Column("method"), Column("seed"), Column("epochs"), Column("epoch kept", count), Column("validation loss there", decimals(4)),
         Column("seconds", decimals(1)), Column("pairs a second", decimals(0)),
     )  # fmt: skip
-    fits = Table("The fits", columns, rows)
     chosen = tuple((t.method, str(t.seed), sentences.settings(t.settings)) for t in traces if t.settings)
-    hyperparameters = Table("Hyperparameters", (Column("method"), Column("seed"), Column("settings")), chosen)
-    figures = (*(_losses(t, i) for i, t in enumerate(drawn)), *more)
-    return Panel(panel.key, panel.name, sentences.training_sentence(traces), figures, (fits, hyperparameters), csv_only=(_epochs(traces),))
+    tables = (Table("The fits", columns, tuple(fits)), Table("Hyperparameters", (*columns[:2], Column("settings")), chosen))
+    bound = [(i, c, c.fitted) for i, c in enumerate(constraints) if c.fitted][:MOST_FIGURES]
+    figures = (*(_losses(t, i) for i, t in enumerate(drawn)), *(_fit(i, c, fitted) for i, c, fitted in bound))
+    finding, others = sentences.training_sentence(traces) if traces else "", tuple(_epochs(t) for t in traces if t not in drawn)
+    return Panel("training", "Training health", finding, figures, tables, csv_only=others)
 
 
 def _losses(trace: f.TrainingTrace, i: int) -> Figure:
-    valid: Sequence[float | None] = trace.valid_loss or (None,) * len(trace.train_loss)
-    rows: list[tuple[Cell, ...]] = [(i, a, b) for i, (a, b) in enumerate(zip(trace.train_loss, valid), 1)]
-    columns = (Column("epoch", count), Column("training", decimals(4)), Column("validation", decimals(4)))
     sentence, rule = sentences.epoch_sentence(trace)
     plot = partial(curves.losses, f"training-{i}", trace.train_loss, trace.valid_loss, trace.best_epoch)
-    return Figure(sentence, plot, rule, Table("Loss by epoch", columns, tuple(rows)))
+    return Figure(sentence, plot, rule, _epochs(trace))
 
 
-def _epochs(traces: Sequence[f.TrainingTrace]) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    for t in traces:
-        for epoch, loss in enumerate(t.train_loss, 1):
-            valid = t.valid_loss[epoch - 1] if epoch <= len(t.valid_loss) else None
-            fit = t.seconds, t.pairs_per_second, sentences.settings(t.settings)
-            rows.append((t.method, t.seed, epoch, loss, valid, epoch == t.best_epoch, *fit))
-    heads = ("method", "seed", "epoch", "train_loss", "valid_loss", "kept", "seconds", "pairs_per_second", "settings")
-    return Table("Epochs", tuple(map(Column, heads)), tuple(rows), "training")
+def _epochs(t: f.TrainingTrace) -> Table:
+    """Losses of a fit, as the page and training.csv have them."""
+    about = t.seconds, t.pairs_per_second, sentences.settings(t.settings)
+    losses = enumerate(zip_longest(t.train_loss, t.valid_loss[: len(t.train_loss)]), 1)
+    rows = tuple((t.method, t.seed, epoch, train, valid, epoch == t.best_epoch, *about) for epoch, (train, valid) in losses)
+    columns = (
+        Column("method", on_page=False), Column("seed", on_page=False), Column("epoch", count), Column("training", decimals(4), "train_loss"),
+        Column("validation", decimals(4), "valid_loss"), *(Column(h, on_page=False) for h in ("kept", "seconds", "pairs_per_second", "settings")),
+    )  # fmt: skip
+    return Table("Loss by epoch", columns, rows, "training")
 
 
 def data(found: f.FairnessReport) -> Panel:
-    lost = found.exclusions
-    columns = (Column("group", on_page=False), Column(lost.unit, key="reason"), Column("count", count, lost.unit))
-    went = [(f"{lost.unit} in", lost.rows_in), (f"{lost.unit} used", lost.rows_used)]
-    went += [(reason, n) for reason, n in lost.reasons.items()]
-    by_group = tuple((group, reason, n) for group, reasons in lost.by_group.items() for reason, n in reasons.items())
-    tables = (
-        [Table(f"Where all {lost.unit} went: used, or left out for a reason", columns, tuple(("", *w) for w in went), "exclusions")]
-        if lost.rows_in
-        else []
-    )
-    heads = (Column("group"), Column("reason"), Column(lost.unit, count))
-    tables += [Table(f"Excluded {lost.unit} by group", heads, by_group, "exclusions")] if by_group else []
-    tables += [facts("How it was made", found.facts)] if found.facts else []
     formulas = {title(m.name): m.formula for m in found.model.metrics} | dict(found.formulas)
-    tables += [facts("Formulas", formulas, ("quantity", "formula"))] if formulas else []
-    used = f"{count(lost.rows_used)} of {count(lost.rows_in)} {lost.unit} were used. " if lost.rows_in else ""
-    finding = (used + sentences.left_out_sentence(lost)).strip()
-    return Panel("data", "Data, method, limits", finding, tables=tuple(tables), notes=found.limits[:MOST_LIMITS])
+    return data_panel(found.exclusions, found.facts, formulas, found.limits)

@@ -7,11 +7,11 @@ from typing import Any
 
 from evenhand.audits import findings as f
 from evenhand.audits.dealt import OverDeals
-from evenhand.core import SMALLEST_CELL, Estimate, Exclusions
+from evenhand.core import SMALLEST_CELL, Estimate
 from evenhand.report.numbers import (
     NONE,
     capital,
-    count,
+    decimals,
     evidence,
     flipped,
     group_name,
@@ -20,7 +20,6 @@ from evenhand.report.numbers import (
     is_clear,
     is_known,
     level,
-    listing,
     number,
     p_value,
     people,
@@ -34,6 +33,7 @@ from evenhand.report.page import Answer
 from evenhand.report.verdicts import is_share, required_gap
 
 ENOUGH_USERS = 30  # of a bin that a title may name as an extreme
+LOGITS = decimals(2, signed=True)
 VERDICTS = {"PASS": "is met", "FAIL": "is violated", "INSUFFICIENT": "is not decided"}
 
 
@@ -110,12 +110,10 @@ def gap_sentence(model: f.ModelFindings) -> str:
     between the best and the worst, whichever they truly are; the names are those of the estimates.
     """
     gap = model.gap
+    if gap is not None and gap.suppressed:
+        return f"The gap is not shown: one of its groups has fewer than {SMALLEST_CELL} users."
     if gap is None or not has_value(gap):
-        return (
-            f"The gap is not shown: one of its groups has fewer than {SMALLEST_CELL} users."
-            if gap and gap.suppressed
-            else "There is no gap to show: fewer than two groups have enough users."
-        )
+        return "There is no gap to show: fewer than two groups have enough users."
     groups = usable(model) if len(usable(model)) > 1 else worst_first(model)
     if len(groups) < 2:
         return f"The gap is {points(gap.value)} points {evidence(gap)}."
@@ -169,8 +167,7 @@ def forest_sentence(model: f.ModelFindings, required: f.Requirement | None) -> s
     outside = sum(g.accuracy.value < best.accuracy.value - required.tolerance for g in groups)
     lie = f"{outside} groups lie" if outside > 1 else f"{'one' if outside else 'no'} group lies"
     where = f"{lie} more than the tolerated {points(required.tolerance)} points below the best-served"
-    if required.verdict == "INSUFFICIENT":
-        return f"{span}; by the estimates alone, {where}: not decided.{left_out}"
+    where = f"by the estimates alone, {where}: not decided" if required.verdict == "INSUFFICIENT" else where
     return f"{span}; {where}.{left_out}"
 
 
@@ -184,17 +181,6 @@ def ungrouped_sentence(model: f.ModelFindings) -> str:
     if counted >= everybody:
         return f"Fewer than {SMALLEST_CELL} users are {where}: no group’s number speaks of them, and those of all users leave them out."
     return f"{everybody - counted:,} of {everybody:,} users are {where}: no group’s number speaks of them."
-
-
-def left_out_sentence(lost: Exclusions) -> str:
-    """How many rows, or pairs, are not behind these numbers, why, and whose they are where that is known; "" for none."""
-    out = lost.rows_in - lost.rows_used
-    if not out:
-        return ""
-    reasons = [f"{count(n)} {reason}" for reason, n in sorted(lost.reasons.items(), key=lambda r: -r[1])]
-    groups = [f"{group} {count(sum(n.values()))}" for group, n in sorted(lost.by_group.items(), key=lambda g: -sum(g[1].values()))]
-    of = f" By group: {listing(groups)}." if groups else ""
-    return f"{count(out)} of {count(lost.rows_in)} {lost.unit} were left out: {listing(reasons)}.{of}"
 
 
 # --- support ---
@@ -223,7 +209,7 @@ def support_sentence(curve: f.SupportCurve) -> str:
     if not has_value(slope) or len(bins) < 2:
         return "Too few users to say how accuracy goes with preference support."
     rise = f"from {percent(bins[0].accuracy.value)} at the lowest support to {percent(bins[-1].accuracy.value)} at the highest"
-    proof = f"{_logits(slope.value)} logits per 0.1 of support {evidence(slope, _logits)}"
+    proof = f"{LOGITS(slope.value)} logits per 0.1 of support {evidence(slope, LOGITS)}"
     is_rare = curve.low is not None and curve.low.finding == "rare"  # low support may be carelessness, too
     said, rank = {
         1: "The rarer a user’s taste, the worse the service" if is_rare else "Users with low support are served worse",
@@ -234,10 +220,6 @@ def support_sentence(curve: f.SupportCurve) -> str:
         said = "No trend is shown, since slope and rank correlation disagree"
         proof += f", rank correlation {shown(rank, number)}"
     return f"{said}: accuracy goes {rise}; {proof}."
-
-
-def _logits(value: float | None) -> str:
-    return number(value, 2, signed=True)
 
 
 def low_support_sentence(curve: f.SupportCurve) -> str:
@@ -272,14 +254,15 @@ def trend_sentences(curve: f.SupportCurve | None) -> list[str]:
 
 def null_sentence(null: f.NullFinding, overall: Estimate) -> str:
     """Panel 4. The null has no interval of its own: p-value and the counts of the whole stand in."""
-    as_share = is_share(null.statistic)
-
-    def show(value: float) -> str:
-        return f"{points(value)} points" if as_share else number(value)
-
+    observed, expected = (of_statistic(null, value, 2) for value in (null.observed, null.expected))
     finding = "Groups differ more than chance" if null.p_value < 0.05 else "Chance alone can explain the spread"
-    observed = f"{null.statistic.replace(' - ', ' − ')} is {show(null.observed)}"
-    return f"{finding}: {observed}, equal groups would show {show(null.expected)} ({p_value(null.p_value)}; {people(overall)})."
+    statistic = null.statistic.replace(" - ", " − ")
+    return f"{finding}: {statistic} is {observed}, equal groups would show {expected} ({p_value(null.p_value)}; {people(overall)})."
+
+
+def of_statistic(null: f.NullFinding, value: float, places: int, signed: bool = False) -> str:
+    """A value of the statistic; of a difference of shares in points."""
+    return f"{points(value, signed)} points" if is_share(null.statistic) else number(value, places, signed)
 
 
 def users_sentence(spread: f.UserSpread) -> str:
@@ -351,12 +334,8 @@ def training_sentence(traces: Sequence[f.TrainingTrace]) -> str:
 
 def epoch_sentence(trace: f.TrainingTrace) -> tuple[str, str]:
     """Which epoch was kept, and by what rule where that is not the lowest validation loss."""
-    name, epochs, lowest = (
-        f"{trace.method}, seed {trace.seed}",
-        len(trace.train_loss),
-        min(filter(is_known, trace.valid_loss), default=None),
-    )
-    kept = kept_loss(trace)
+    name, epochs, kept = f"{trace.method}, seed {trace.seed}", len(trace.train_loss), kept_loss(trace)
+    lowest = min(filter(is_known, trace.valid_loss), default=None)
     sentence = f"{name}: epoch {trace.best_epoch} of {epochs} was kept, with a validation loss of {number(kept, 3)}"
     sentence += "." if lowest is None else " (the lowest)." if kept == lowest else f"; the lowest is {number(lowest, 3)}."
     rule = "" if lowest is not None and kept == lowest else "The method’s own rule decides which epoch is kept."
@@ -379,19 +358,9 @@ def settings(values: Mapping[str, Any]) -> str:
 # --- constraints ---
 
 
-def deciding(constraint: f.ConstraintFindings) -> f.ViolationFinding:
-    """The violation that gives a constraint its verdict; what has no bound counts as the highest."""
-    order = {"FAIL": 2, "INSUFFICIENT": 1, "PASS": 0}
-
-    def rank(v: f.ViolationFinding) -> tuple[int, float]:
-        return order[v.verdict], v.size.after.high if is_known(v.size.after.high) else 1.0
-
-    return max(constraint.violations, key=rank)
-
-
 def constraint_sentence(constraint: f.ConstraintFindings) -> str:
     """Whether a constraint is met, and what became of its violation."""
-    found, name = deciding(constraint), capital(constraint.name)
+    found, name = constraint.deciding, capital(constraint.name)
     before, after, change = found.size.before, found.size.after, found.size.change
     if not has_value(after):
         few = f"one of its events has fewer than {SMALLEST_CELL} users" if after.suppressed else "fewer than two events have users"
