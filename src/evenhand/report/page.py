@@ -7,16 +7,17 @@ in their own ways. What a page holds was published before (see `publish`): no nu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from evenhand.audits.findings import Requirement
-from evenhand.core import Estimate
-from evenhand.report.numbers import FEW, NONE, Show, bare, count, has_value, interval, is_known, number
+from evenhand.core import Estimate, Exclusions
+from evenhand.report.numbers import FEW, NONE, Show, bare, count, has_value, interval, is_known, listing, number
 
 LETTER = re.compile(r"[^\W\d_]")
 Tone = Literal["pass", "fail", "insufficient", "neutral"]
+MOST_LIMITS = 60
 
 RULES = (
     "Intervals count users, and the prompts or responses that users share, as drawn. Grey means: not enough data to say. Cells of fewer than 10 users "
@@ -73,7 +74,7 @@ class Column:
 @dataclass(frozen=True)
 class Table:
     """file: the CSV file that holds every row, without ".csv"; "" = in none. grey: rows without enough data, beside those whose estimates
-    all lack a number. most: rows shown on a page (the CSV has all).
+    all lack a number. most: rows shown on a page (the CSV has all). elsewhere: the CSV file of another table that has these rows too.
     """
 
     caption: str
@@ -82,6 +83,7 @@ class Table:
     file: str = ""
     grey: frozenset[int] = frozenset()
     most: int = 60
+    elsewhere: str = ""
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -101,10 +103,15 @@ class Table:
             if c.on_page and (c.show(None) != NONE or any(row[i] not in (None, "") for row in self.rows))
         )
 
+    def rest(self, shown: int) -> str:
+        """What is said of the rows that are not shown: "1,000 more rows in groups.csv"; "" where all are."""
+        left, file = len(self.rows) - shown, self.file or self.elsewhere
+        return f"{left:,} more row{'s' * (left != 1)}{f' in {file}.csv' if file else ''}" if left else ""
+
     def is_text(self, column: int) -> bool:
         """Whether a column is set left: it holds words, beside cells without a number. Numbers may be written already: "63.8% to 69.0%"."""
         cells = [row[column] for row in self.rows[: self.most]]
-        if column == 0 or any(isinstance(c, Name | bool) for c in cells):
+        if column == next(i for i, c in enumerate(self.columns) if c.on_page) or any(isinstance(c, Name | bool) for c in cells):
             return True
         words = any(isinstance(c, str) and LETTER.search(c.replace(" to ", "")) for c in cells)
         return words and not any(type(c) in (int, float, Estimate) for c in cells)
@@ -213,3 +220,46 @@ def counts(estimate: Estimate | None) -> tuple[int | str | None, int | None]:
 def facts(caption: str, pairs: Mapping[str, str], heads: tuple[str, str] = ("fact", "value")) -> Table:
     """A table of names and what they stand for."""
     return Table(caption, (Column(heads[0]), Column(heads[1])), tuple(pairs.items()))
+
+
+# --- the panel that every kind ends with ---
+
+
+def data_panel(
+    lost: Exclusions | None, made: Mapping[str, str], formulas: Mapping[str, str], limits: Sequence[str], csv_only: Sequence[Table] = ()
+) -> Panel:
+    """Where the data went, how it was made, what quantities mean, and what the report does not show."""
+    used = (
+        f"{count(lost.rows_used)} of {count(lost.rows_in)} {lost.unit} were used. {left_out(lost)}".strip() if lost and lost.rows_in else ""
+    )
+    tables = (
+        *(went(lost, "exclusions") if lost and lost.rows_in else ()),
+        facts("How it was made", made),
+        facts("Formulas", formulas, ("quantity", "formula")),
+    )
+    return Panel("data", "Data, method, limits", used, tables=tables, notes=tuple(limits)[:MOST_LIMITS], csv_only=tuple(csv_only))
+
+
+def went(lost: Exclusions, file: str = "") -> tuple[Table, ...]:
+    """Where every row, or pair, went; one file has both tables."""
+    unit = Column(lost.unit, count)
+    whole = ((f"{lost.unit} in", lost.rows_in), (f"{lost.unit} used", lost.rows_used), *lost.reasons.items()) if lost.rows_in else ()
+    by_group = tuple((group, reason, n) for group, reasons in lost.by_group.items() for reason, n in reasons.items())
+    return (
+        Table(
+            f"Where all {lost.unit} went: used, or left out for a reason", (Column("group", on_page=False), Column("what", key="reason"), unit),
+            tuple(("", *row) for row in whole), file,
+        ),
+        Table(f"Excluded {lost.unit} by group", (Column("group"), Column("reason"), unit), by_group, file),
+    )  # fmt: skip
+
+
+def left_out(lost: Exclusions) -> str:
+    """How many rows, or pairs, are not behind the numbers, why, and whose they are where that is known; "" for none."""
+    out = lost.rows_in - lost.rows_used
+    if not out:
+        return ""
+    reasons = [f"{count(n)} {reason}" for reason, n in sorted(lost.reasons.items(), key=lambda r: -r[1])]
+    groups = [f"{group} {count(sum(n.values()))}" for group, n in sorted(lost.by_group.items(), key=lambda g: -sum(g[1].values()))]
+    of = f" By group: {listing(groups)}." if groups else ""
+    return f"{count(out)} of {count(lost.rows_in)} {lost.unit} were left out: {listing(reasons)}.{of}"

@@ -13,25 +13,21 @@ from evenhand.core import SMALLEST_CELL, Estimate
 from evenhand.report import Kind
 from evenhand.report.comparison import constraints, panels
 from evenhand.report.comparison import sentences as said
-from evenhand.report.page import Answer, Figure, Page, Panel
+from evenhand.report.page import Answer, Figure, Page, Panel, data_panel
 from evenhand.report.publish import TWIN, document, hidden, is_small, may_be_named, one_line, publish
 
 TABLES = ("results", "metrics", "pairwise", "unfairness", "cells", "exclusions", "violations", "events")
 HIDDEN_FRONT: dict[str, Any] = {
-    "best": (),
-    "best_held_out": (),
-    "knee": "",
-    "hypervolume_selection": nan,
-    "hypervolume_held_out": nan,
-    "suppressed": True,
-}
+    "best": (), "best_held_out": (), "knee": "", "hypervolume_selection": nan, "hypervolume_held_out": nan, "suppressed": True,
+}  # fmt: skip
 
 
 def page(findings: Comparison) -> Page:
     """The choice, its figures and tables."""
     found = published(findings)
-    bound, makers = constraints.panel(found), (panels.users, panels.seen_and_unseen, panels.hyperparameters, panels.settings, panels.data)
-    every = (panels.results(found), bound, panels.pairwise(found), *(make(found) for make in makers))
+    bound, data = constraints.panel(found), data_panel(found.exclusions, found.facts, said.formulas(found), found.limits)
+    makers = panels.users, panels.seen_and_unseen, panels.hyperparameters, panels.settings
+    every = (panels.results(found), bound, panels.pairwise(found), *(make(found) for make in makers), data)
     first, every = lifted(every, ("results", "pairwise", "constraints" if bound.figures else "users"))
     about = dict.fromkeys(said.constraint_sentence(found, f) for f in found.constraint_fronts)
     sentences = (said.users_sentence(found), said.pairwise_sentence(found), said.front_sentence(found), *list(about)[:2])
