@@ -16,7 +16,7 @@ from evenhand.report.comparison.sentences import BETTER, IN_POINTS, group_label,
 from evenhand.report.figures import BLUE, ORANGE
 from evenhand.report.figures.scatter import TITLES, Place, far, frontier
 from evenhand.report.figures.strips import Line, Series, Strip, lines, matrix, strips
-from evenhand.report.numbers import NONE, Show, count, decimals, has_value, interval, listing, people, percent, points, signed_points
+from evenhand.report.numbers import NB, NONE, Show, count, decimals, has_value, interval, listing, people, percent, points, signed_points
 from evenhand.report.page import COUNTS, Column, Figure, Name, Panel, Row, Table
 
 MOST_GROUPS = 4  # with a column each
@@ -254,7 +254,7 @@ def _pairs(found: Comparison, pairs: Sequence[Pairwise], caption: str) -> Table:
     some, by_unit, rows = pairs[0].differences if pairs else (), len(found.seeds) > 1, []
     places = [i for i in range(len(some)) if any(has_value(p.differences[i]) for p in pairs)][:MOST_GROUPS]
     for p in pairs:
-        both = [[interval(x[i], signed_points) for x in (p.in_these_deals, p.by_run) if x] for i in places]
+        both = [[interval(x[i], signed_points, NB) for x in (p.in_these_deals, p.by_run) if x] for i in places]
         units = [" / ".join(ends) or NONE for ends in both]
         cells: Row = tuple(p.differences[i] for i in places)
         rows.append((p.first, p.verdict or "not shown", p.second, *cells, *(units if by_unit else [])))
