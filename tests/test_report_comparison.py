@@ -742,6 +742,14 @@ def test_page_is_silent_fits_and_keeps_labels_inside(browser, folder, name, widt
         assert browser.evaluate(script) == []
 
 
+def test_pairwise_tables_of_two_groups_fit_a_page(browser, folder):
+    browser.open(folder / "compared.html", 1280, False)
+    browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    tables = "[...document.querySelector('#pairwise').parentElement.querySelectorAll('.scroll')]"
+    assert browser.evaluate(f"{tables}.length") == 2
+    assert browser.evaluate(f"{tables}.filter(s => s.scrollWidth > s.clientWidth).map(s => s.scrollWidth)") == []
+
+
 def test_figures_leave_out_the_brackets_that_they_have_no_room_for():
     found = example.one_seed()
     names = ("PAFO (LoRe's head)", "VPL (ridge head)", "VPL (linear)")
