@@ -7,7 +7,7 @@ in their own ways. What a page holds was published before (see `publish`): no nu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -217,9 +217,14 @@ def counts(estimate: Estimate | None) -> tuple[int | str | None, int | None]:
     return ("under 10", None) if estimate.suppressed else (estimate.n_users, estimate.n_pairs)
 
 
+def plain_table(caption: str, heads: Sequence[str], rows: Iterable[Row], file: str = "") -> Table:
+    """A table of columns with nothing but a heading: of texts, or for a CSV file alone."""
+    return Table(caption, tuple(map(Column, heads)), tuple(rows), file)
+
+
 def facts(caption: str, pairs: Mapping[str, str], heads: tuple[str, str] = ("fact", "value")) -> Table:
     """A table of names and what they stand for."""
-    return Table(caption, (Column(heads[0]), Column(heads[1])), tuple(pairs.items()))
+    return plain_table(caption, heads, pairs.items())
 
 
 # --- the panel that every kind ends with ---

@@ -32,10 +32,11 @@ def page(findings: Comparison) -> Page:
     about = dict.fromkeys(said.constraint_sentence(found, f) for f in found.constraint_fronts)
     sentences = (said.users_sentence(found), said.pairwise_sentence(found), said.front_sentence(found), *list(about)[:2])
     failed = [f"Failed: {e.name}: {e.failed}" for e in found.entries if e.failed][:4]
+    answers = tuple(Answer(text) for text in (said.choice(found), said.meaning(found)) if text)
     return Page(
-        said.headline(found), "neutral", tuple(Answer(text) for text in (said.choice(found), said.meaning(found)) if text), every, to_json(found),
-        found.title, found.simulated, summary=said.summary(found), note=found.note, first=first, brief=panels.brief(found), said=(*(s for s in sentences if s), *failed),
-        facts=found.facts, command=found.command,
+        said.headline(found), "neutral", answers, every, to_json(found), found.title, found.simulated, summary=said.summary(found),
+        note=found.note, first=first, brief=panels.brief(found), said=(*filter(None, sentences), *failed), facts=found.facts,
+        command=found.command,
     )  # fmt: skip
 
 
@@ -131,7 +132,10 @@ def _entry(e: Result, gone: set[int], few: set[str]) -> Result:
     return replace(
         e, selection=without(e.selection, gone), held_out=without(e.held_out, gone), cells={k: without(v, scarce) for k, v in e.cells.items()},
         over_seeds=tuple(nan if i in gone else s for i, s in enumerate(e.over_seeds)),
-        unfairness=tuple(replace(m, value=hidden(m.value), difference=m.difference and hidden(m.difference)) if g else m for m, g in zip(e.unfairness, is_gap)),
+        unfairness=tuple(
+            replace(m, value=hidden(m.value), difference=m.difference and hidden(m.difference)) if gap else m
+            for m, gap in zip(e.unfairness, is_gap)
+        ),
         metrics=tuple(metrics), violations=tuple(_violated(v) if v.notion in few else v for v in e.violations),
     )  # fmt: skip
 

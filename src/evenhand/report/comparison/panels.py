@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import repeat
 from math import nan
 
 from evenhand.audits.results import Comparison, Pairwise, Result
@@ -102,12 +101,10 @@ def results(found: Comparison) -> Panel:
         + (", and other deals; sd is the standard deviation over seeds." if len(found.seeds) > 1 else ". What another deal would show takes more seeds."),
         SLOPES if any(e.calibrated for e in found.running) else "", said.users_sentence(found), DOMINATED,
     ) if found.entries else ()  # fmt: skip
-    of_metrics = [
-        (e.name, m, [*zip(found.groups, m.groups, repeat(EMPTY)), ("all", m.overall, m.gap or EMPTY)])
-        for e in found.running
-        for m in e.metrics
-    ]
-    by_metric = [(name, m.name, *cells) for name, m, rows_of in of_metrics for cells in rows_of]
+    by_metric: list[Row] = []
+    for name, m in ((e.name, m) for e in found.running for m in e.metrics):
+        by_metric += [(name, m.name, group, x, EMPTY) for group, x in zip(found.groups, m.groups)]
+        by_metric.append((name, m.name, "all", m.overall, m.gap or EMPTY))
     more = csv("metrics", ("entry", "metric", "group", "estimate", "gap"), by_metric) if by_metric else ()
     more += csv("results", CSV_RESULTS, [row for e in found.entries for row in _csv_rows(found, e)])
     sentence, figure = said.front_sentence(found), None
@@ -119,9 +116,8 @@ def results(found: Comparison) -> Panel:
         note = (PLANE if is_plane else SPACE) + (f" Beyond the figure: {listing(far(places))}." if far(places) else "")
         figure = Figure(sentence, lambda w: frontier(places, axes, is_plane, w), note, main)
     shown = tuple(t for t in (tables if figure else [main, *tables]) if t.rows)
-    return Panel(
-        "results", "Who stands where", "" if figure else sentence, (figure,) if figure else (), shown, tuple(filter(None, notes)), more
-    )
+    figures, finding = ((figure,), "") if figure else ((), sentence)
+    return Panel("results", "Who stands where", finding, figures, shown, tuple(filter(None, notes)), more)
 
 
 def _results(found: Comparison, entries: Sequence[Result], caption: str) -> Table:
@@ -196,7 +192,10 @@ def _places(found: Comparison) -> list[Place]:
         ends = []
         for estimates in (e.selection, e.held_out):
             known = [x for x in estimates[:-1] if has_value(x)]
-            ends.append((known[0], known[1]) if is_plane and len(known) == 2 else (estimates[-1], min(known, key=lambda x: x.value)) if known and not is_plane else None)  # fmt: skip
+            if is_plane:
+                ends.append((known[0], known[1]) if len(known) == 2 else None)
+            else:
+                ends.append((estimates[-1], min(known, key=lambda x: x.value)) if known else None)
         if front and ends[0] and ends[1]:
             out.append(Place(label[e.name], ends[0], ends[1], *said.roles(front, e.name)))
     return out
@@ -319,7 +318,8 @@ def seen_and_unseen(found: Comparison) -> Panel:
         return e.cells[part][c] if part in e.cells else None
 
     looks = ((True, "o", BLUE), (False, "D", ORANGE))
-    axes = [Strip(group_label(found, c), [Series(p, [at(e, p, c) for e in shown], *look) for p, look in zip(parts, looks)], 100, " %", False) for c in cells[-3:]]  # fmt: skip
+    drawn_as = {c: [Series(p, [at(e, p, c) for e in shown], *look) for p, look in zip(parts, looks)] for c in cells[-3:]}
+    axes = [Strip(group_label(found, c), series, 100, " %", False) for c, series in drawn_as.items()]
     columns = Column("entry"), *(Column(f"{group_label(found, c)}, {p}", percent) for c in cells for p in parts)
     counted = "; ".join(f"{p}: {people(ran[0].cells[p][-1])}" for p in parts if p in ran[0].cells)
     levels = tuple((marked(found, e), *(at(e, p, c) for c in cells for p in parts)) for e in ran)
