@@ -17,16 +17,19 @@ IN_POINTS = ("gap", "standard deviation", "max - min", "worst user", "worst deci
 NOTIONS = {"dp": "demographic parity", "eo": "equalized odds", "cf": "counterfactual fairness"}
 FORMULAS = {
     "accuracy": "mean over users (each once in every seed) of the share of a user’s pairs with a positive margin",
-    "interval": "95 %, t: users, the prompts or responses that they share, and deals (seeds) were drawn; differences are paired; log-loss and user-level metrics: by user over all seeds",
+    "interval": "95 %, t: users, the prompts or responses that they share, and deals (seeds) were drawn; differences are "
+    "paired; log-loss and user-level metrics: by user over all seeds",
     "interval of a pairwise comparison": "95 % for all pairwise comparisons and groups at once (max-t)",
-    "in these deals, by run": "the same interval with the deals as they are (users and what they share drawn), and with the deal as the only unit; of one deal nobody knows what another would give",
+    "in these deals, by run": "the same interval with the deals as they are (users and what they share drawn), and "
+    "with the deal as the only unit; of one deal nobody knows what another would give",
     "dominates clearly": "in every group the whole interval of the difference lies above 0",
     "dominates": "no group’s difference is under 0, and one interval lies above 0",
     "trades": "one group’s interval lies above 0 and another’s below",
     "undecided": "none of these: no order of the two is shown, though a single group may differ",
     "chosen": "on validation pairs: no group under the reference, and then the largest mean over groups",
     "front": "entries that no other one equals or exceeds in every group, by the estimates alone; who dominates whom goes by intervals",
-    "area won": "the area between the front, all its entries together, and the reference, in points² (with more groups a volume); on test pairs that of the entries picked on validation pairs",
+    "area won": "the area between the front, all its entries together, and the reference, in points² (with more groups a volume); "
+    "on test pairs that of the entries picked on validation pairs",
     "knee": "the point of the front farthest above the line between its ends",
 }  # fmt: skip
 CONSTRAINT_FORMULAS = {
