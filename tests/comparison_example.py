@@ -38,14 +38,14 @@ def board(truth: Levels, groups: Sequence[str], sizes: Sequence[int], seeds: int
 def results(
     truth: Levels, groups: Sequence[str] = ("majority", "minority"), sizes: Sequence[int] = (340, 60), seeds: int = 3,
     settings: Mapping[str, Mapping[str, str]] | None = None, swept: Sequence[str] = (), failed: Mapping[str, str] | None = None,
-    reference: str = REFERENCE,
+    reference: str = REFERENCE, resamples: int = 40,
 ) -> Comparison:  # fmt: skip
     """`failed` entries, name → reason, come last and have no numbers."""
     test, valid = board(truth, groups, sizes, seeds, 1), board(truth, groups, sizes, seeds, 2, 8)
     found, chosen_on = levels(test), levels(valid)
     names, one = list(truth), np.eye(len(truth))
     cells = (*groups, "all")
-    spread, unfair = over_seeds(test), unfairness(test, found, names.index(reference), resamples=200, seed=0)
+    spread, unfair = over_seeds(test), unfairness(test, found, names.index(reference), resamples=resamples, seed=0)
     half = np.arange(len(test.accuracy[0, 0])) % 3 == 0
     parts = {
         name: levels(replace(test, accuracy=np.where(keep, test.accuracy, np.nan)))
@@ -87,7 +87,7 @@ TRUTH: Levels = {
 
 def compared() -> Comparison:
     """Twelve methods, three seeds, two groups; one more failed, one cannot serve unseen users."""
-    found = results(TRUTH, failed={"gpo": "2 of 3 seeds: the loss is not a number after epoch 4 (seeds 0 and 2)"})
+    found = results(TRUTH, failed={"gpo": "2 of 3 seeds: the loss is not a number after epoch 4 (seeds 0 and 2)"}, resamples=200)
     entries = tuple(
         replace(e, note="unknown users get the generic reward", settings={"rank": "by seed"}) if e.name == "p_rlhf"
         else replace(e, settings={"alpha": "0.1", "balance": "0.5"}) if e.name.startswith("pafo") else e
@@ -131,7 +131,9 @@ def rate_board(spread: Mapping[str, float], notion: str, users: int, seeds: int,
     return RateBoard(notion, events, compared, of, np.tile(np.full(n, 4) * seen.sum(axis=0), (seeds, 1)))
 
 
-def bound(is_sweep: bool = True, fewest: int | None = None, gamma: float = 0.05, notions: Sequence[str] = ("dp",)) -> Comparison:
+def bound(
+    is_sweep: bool = True, fewest: int | None = None, gamma: float = 0.05, notions: Sequence[str] = ("dp",), resamples: int = 60
+) -> Comparison:
     """Faro over gamma, or methods side by side, on pairs that mention one of three identities."""
     spread = {"Bradley-Terry": 0.11, REFERENCE: 0.14}
     truth: dict[str, Sequence[float]] = {"Bradley-Terry": (0.70, 0.62), REFERENCE: (0.726, 0.63)}
@@ -145,7 +147,7 @@ def bound(is_sweep: bool = True, fewest: int | None = None, gamma: float = 0.05,
     else:
         for name, gap, price in (("Faro", 0.035, 0.005), ("penalty", 0.05, 0.012), ("reweight", 0.13, 0.004), ("pafo", 0.15, -0.01)):
             spread[name], truth[name] = gap, tuple(a - price for a in truth[REFERENCE])
-    found = results(truth, settings=settings or None, swept=("gamma",) if is_sweep else ())
+    found = results(truth, settings=settings or None, swept=("gamma",) if is_sweep else (), resamples=resamples)
     names = list(truth)
     accuracy = tuple(
         np.array([e[-1].value for e in side]) for side in ([e.selection for e in found.entries], [e.held_out for e in found.entries])
@@ -155,7 +157,7 @@ def bound(is_sweep: bool = True, fewest: int | None = None, gamma: float = 0.05,
     fronts, events = [], ()
     for notion in notions:
         valid, test = (rate_board(spread, notion, n, 3, k, fewest) for n, k in ((260, 11), (400, 12)))
-        by_entry = violated(valid, test, 1, resamples=200, seed=0)
+        by_entry = violated(valid, test, 1, resamples=resamples, seed=0)
         events += counted(valid, test)
         for place, decision in enumerate(("soft", "hard")):
             violations.append([v[place] for v in by_entry])
@@ -171,7 +173,7 @@ def bound(is_sweep: bool = True, fewest: int | None = None, gamma: float = 0.05,
 
 
 def bound_sweep() -> Comparison:
-    return bound(notions=("dp", "cf"))
+    return bound(notions=("dp", "cf"), resamples=200)
 
 
 def one_seed() -> Comparison:
@@ -203,7 +205,7 @@ def many_groups(k: int = 30) -> Comparison:
     return results(truth, [f"region {g:02d}" for g in range(k)], [12 + g for g in range(k)], seeds=2)
 
 
-def large_sweep(n: int = 62) -> Comparison:
+def large_sweep(n: int = 34) -> Comparison:
     alphas = tuple(f"{a:.4f}" for a in np.linspace(0.01, 0.99, n))
     return swept(alphas, ("0.5",))
 

@@ -53,7 +53,8 @@ class Skeleton(HTMLParser):
         self.addresses |= {v or "" for k, v in attrs if k in ("href", "src", "srcdoc", "action", "formaction", "xlink:href", "data")}
         if tag in ("title", "span", "details", "summary"):  # evidence is set lighter, and long texts are folded, whatever they hold
             return
-        self.tags.append((tag, tuple((k, None if k == "aria-label" or (k == "class" and tag in ("th", "td")) else v) for k, v in attrs)))
+        by_length = ("aria-label", "class") if tag in ("th", "td") else ("aria-label",)  # a class says how long the texts of a column are
+        self.tags.append((tag, tuple((k, v) for k, v in attrs if k not in by_length)))
 
     def handle_startendtag(self, tag, attrs):
         self.handle_starttag(tag, attrs)

@@ -104,9 +104,11 @@ def _table(table: Table, most: int) -> dict[str, Any]:
 
 def _look(table: Table, column: int, rows: range) -> str:
     """Classes of the style sheet: left for words; sentences get room, as they would else be columns of single words."""
-    is_text = table.is_text(column)
-    if not is_text or column == table.places[0]:
-        return "t" * is_text
+    if column == table.places[0]:
+        return "t"
+    written = [cell if isinstance(cell := table.rows[r][column], str) else "" for r in rows]
+    if not table.is_text(column):  # two intervals in one cell may break between them
+        return "m" * any(len(text) > SHORT_TEXT for text in written)
     longest = max((len(table.columns[column].line(table.rows[r][column])) for r in rows), default=0)
     return "t" if longest <= SHORT_TEXT else "t m" if longest <= LONG_TEXT else "t w"
 

@@ -13,33 +13,30 @@ from evenhand.core import SMALLEST_CELL, Estimate
 from evenhand.report import Kind
 from evenhand.report.comparison import constraints, panels
 from evenhand.report.comparison import sentences as said
-from evenhand.report.page import Answer, Figure, Page, Panel
+from evenhand.report.page import Answer, Figure, Page, Panel, data_panel
 from evenhand.report.publish import TWIN, document, hidden, is_small, may_be_named, one_line, publish
 
 TABLES = ("results", "metrics", "pairwise", "unfairness", "cells", "exclusions", "violations", "events")
 HIDDEN_FRONT: dict[str, Any] = {
-    "best": (),
-    "best_held_out": (),
-    "knee": "",
-    "hypervolume_selection": nan,
-    "hypervolume_held_out": nan,
-    "suppressed": True,
-}
+    "best": (), "best_held_out": (), "knee": "", "hypervolume_selection": nan, "hypervolume_held_out": nan, "suppressed": True,
+}  # fmt: skip
 
 
 def page(findings: Comparison) -> Page:
     """The choice, its figures and tables."""
     found = published(findings)
-    bound, makers = constraints.panel(found), (panels.users, panels.seen_and_unseen, panels.hyperparameters, panels.settings, panels.data)
-    every = (panels.results(found), bound, panels.pairwise(found), *(make(found) for make in makers))
+    bound, data = constraints.panel(found), data_panel(found.exclusions, found.facts, said.formulas(found), found.limits)
+    makers = panels.users, panels.seen_and_unseen, panels.hyperparameters, panels.settings
+    every = (panels.results(found), bound, panels.pairwise(found), *(make(found) for make in makers), data)
     first, every = lifted(every, ("results", "pairwise", "constraints" if bound.figures else "users"))
     about = dict.fromkeys(said.constraint_sentence(found, f) for f in found.constraint_fronts)
     sentences = (said.users_sentence(found), said.pairwise_sentence(found), said.front_sentence(found), *list(about)[:2])
     failed = [f"Failed: {e.name}: {e.failed}" for e in found.entries if e.failed][:4]
+    answers = tuple(Answer(text) for text in (said.choice(found), said.meaning(found)) if text)
     return Page(
-        said.headline(found), "neutral", tuple(Answer(text) for text in (said.choice(found), said.meaning(found)) if text), every, to_json(found),
-        found.title, found.simulated, summary=said.summary(found), note=found.note, first=first, brief=panels.brief(found), said=(*(s for s in sentences if s), *failed),
-        facts=found.facts, command=found.command,
+        said.headline(found), "neutral", answers, every, to_json(found), found.title, found.simulated, summary=said.summary(found),
+        note=found.note, first=first, brief=panels.brief(found), said=(*filter(None, sentences), *failed), facts=found.facts,
+        command=found.command,
     )  # fmt: skip
 
 
@@ -135,7 +132,10 @@ def _entry(e: Result, gone: set[int], few: set[str]) -> Result:
     return replace(
         e, selection=without(e.selection, gone), held_out=without(e.held_out, gone), cells={k: without(v, scarce) for k, v in e.cells.items()},
         over_seeds=tuple(nan if i in gone else s for i, s in enumerate(e.over_seeds)),
-        unfairness=tuple(replace(m, value=hidden(m.value), difference=m.difference and hidden(m.difference)) if g else m for m, g in zip(e.unfairness, is_gap)),
+        unfairness=tuple(
+            replace(m, value=hidden(m.value), difference=m.difference and hidden(m.difference)) if gap else m
+            for m, gap in zip(e.unfairness, is_gap)
+        ),
         metrics=tuple(metrics), violations=tuple(_violated(v) if v.notion in few else v for v in e.violations),
     )  # fmt: skip
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from evenhand.audits.results import Comparison, ConstraintFront, Result
+from evenhand.audits.results import Comparison, ConstraintFront
 from evenhand.report.comparison import sentences as said
 from evenhand.report.figures.scatter import Bound, Place, outside, tradeoff
 from evenhand.report.numbers import count, has_value, listing, people, percent, points, signed_points
-from evenhand.report.page import Cell, Column, Figure, Name, Panel, Table
+from evenhand.report.page import Column, Figure, Name, Panel, Table
 
 MOST_FIGURES = 4
 RULE = (
@@ -34,16 +34,10 @@ COLUMNS = (
 def panel(found: Comparison) -> Panel:
     """A figure a notion and kind of decision."""
     fronts = found.constraint_fronts
-    notes = (
-        f"Groups and the order of responses: {found.events_rule.rstrip('.')}." if found.events_rule else "",
-        RULE,
-        SEEDS if len(found.seeds) > 1 else "",
-    )
-    tables = (_events(found),) if found.events else ()
-    return Panel(
-        "constraints", "Accuracy against constraints", "", tuple(_figure(found, f, i) for i, f in enumerate(fronts)), tables,
-        tuple(n for n in notes if n and fronts),
-    )  # fmt: skip
+    rule = f"Groups and the order of responses: {found.events_rule.rstrip('.')}." if found.events_rule else ""
+    notes = tuple(n for n in (rule, RULE, SEEDS * (len(found.seeds) > 1)) if n and fronts)
+    figures, tables = tuple(_figure(found, f, i) for i, f in enumerate(fronts)), (_events(found),) if found.events else ()
+    return Panel("constraints", "Accuracy against constraints", "", figures, tables, notes)
 
 
 def _figure(found: Comparison, front: ConstraintFront, i: int) -> Figure:
@@ -72,27 +66,18 @@ def _bound(found: Comparison, front: ConstraintFront) -> Bound:
 
 def violations(found: Comparison, front: ConstraintFront) -> Table:
     """A row an entry; violations.csv has those of all fronts, pooled differences too."""
-    rows = [_row(front, e) for e in found.entries]
-    gone = {"pooled, test"} if len(found.seeds) == 1 else set()
-    columns = tuple(replace(c, on_page=False) if c.name in gone else c for c in COLUMNS)
-    v = next((v for e in found.running if (v := e.violation(front))), None)
+    rows, counted = [], ""
+    for e, v in ((e, v) for e in found.entries if (v := e.violation(front))):
+        is_best, is_best_held_out, is_base, is_chosen, is_knee = said.roles(front, e.name)
+        is_so = {"◆ chosen for the constraint": is_chosen, "knee": is_knee, "on the front": is_best, "■ reference": is_base}
+        rows.append((
+            Name(e.name, tuple(mark for mark, so in is_so.items() if so)), v.notion, v.decision, front.gamma, is_chosen, is_knee, is_best, is_best_held_out,
+            v.selection, v.held_out, v.pooled_selection, v.pooled, v.difference, v.pooled_difference, e.held_out[-1], e.cost,
+        ))  # fmt: skip
+        counted = counted or f" ({people(v.held_out)} in events)"
     caption = f"Violation of {said.NOTIONS[front.notion]} by {front.decision} decisions, in points, at most {points(front.gamma)} accepted"
-    return Table(caption + (f" ({people(v.held_out)} in events)" if v else ""), columns, tuple(r for r in rows if r), "violations")
-
-
-def _row(front: ConstraintFront, e: Result) -> tuple[Cell, ...]:
-    v, name = e.violation(front), e.name
-    if v is None:
-        return ()
-    roles = said.roles(front, name)
-    is_so = *roles[3:], *roles[:2]
-    marks = [m for m, so in zip(("◆ chosen for the constraint", "knee", "on the front"), is_so) if so] + ["■ reference"] * (
-        name == front.reference
-    )
-    return (
-        Name(name, tuple(marks)), v.notion, v.decision, front.gamma, *is_so, v.selection, v.held_out, v.pooled_selection, v.pooled, v.difference,
-        v.pooled_difference, e.held_out[-1], e.cost,
-    )  # fmt: skip
+    columns = tuple(replace(c, on_page=c.on_page and (len(found.seeds) > 1 or c.name != "pooled, test")) for c in COLUMNS)
+    return Table(caption + counted, columns, tuple(rows), "violations")
 
 
 def _events(found: Comparison) -> Table:

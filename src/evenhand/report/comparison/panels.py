@@ -16,8 +16,8 @@ from evenhand.report.figures import BLUE, ORANGE
 from evenhand.report.figures.curves import Line, lines
 from evenhand.report.figures.intervals import Series, Strip, matrix, strips
 from evenhand.report.figures.scatter import TITLES, Place, far, frontier
-from evenhand.report.numbers import NONE, count, decimals, has_value, interval, listing, people, percent, points, signed_points
-from evenhand.report.page import Cell, Column, Figure, Name, Panel, Table, facts
+from evenhand.report.numbers import NB, NONE, Show, count, decimals, has_value, interval, listing, people, percent, points, signed_points
+from evenhand.report.page import COUNTS, Column, Figure, Name, Panel, Row, Table
 
 MOST_GROUPS = 4  # with a column each
 MOST_OPEN = 15  # entries of the main table; the others follow folded
@@ -43,21 +43,17 @@ CSV_RESULTS = ("entry", "settings", "reference", "chosen", "knee", "not_dominate
                "seeds", "note", "failed", "group", "validation", "test", "sd_over_seeds", "log_loss", "log_loss_calibrated")  # fmt: skip
 
 
-def csv(file: str, names: Sequence[str], rows: Sequence[tuple[Cell, ...]]) -> tuple[Table, ...]:
+def csv(file: str, names: Sequence[str], rows: Sequence[Row]) -> tuple[Table, ...]:
     """A file that the page does not show."""
     return (Table(file, tuple(map(Column, names)), tuple(rows), file),)
-
-
-def texts(*some: str) -> tuple[str, ...]:
-    return tuple(t for t in some if t)
 
 
 def marked(found: Comparison, e: Result) -> Name:
     """An entry's name with what it is."""
     best, front = found.chosen, found.front
-    is_best, is_base, is_knee = bool(best and e.name == best.name), e.name == found.reference, bool(front and e.name == front.knee)
-    marks = (f"◆ {'chosen' if front else 'highest'} on validation", "■ reference", "knee")
-    return Name(e.name, tuple(m for m, so in zip(marks, (is_best, is_base, is_knee)) if so))
+    is_best, is_knee = bool(best and e.name == best.name), bool(front and e.name == front.knee)
+    is_so = {f"◆ {'chosen' if front else 'highest'} on validation": is_best, "■ reference": e.name == found.reference, "knee": is_knee}
+    return Name(e.name, tuple(mark for mark, so in is_so.items() if so))
 
 
 def foremost(found: Comparison, most: int) -> list[Result]:
@@ -88,66 +84,63 @@ def evidence(found: Comparison) -> str:
 def results(found: Comparison) -> Panel:
     """Who stands where: accuracies on test pairs, the front, and accuracies on validation pairs."""
     groups, first = shown_groups(found), foremost(found, MOST_OPEN)
-    main = _results(
-        found, first, f"Accuracy on test pairs, with 95 % intervals ({evidence(found)})" if found.running else "No entry has numbers"
-    )
-    tables = [_results(found, [e for e in found.entries if e not in first], "The other entries, on test pairs"), _validation(found)]
+    caption = f"Accuracy on test pairs, with 95 % intervals ({evidence(found)})" if found.running else "No entry has numbers"
+    main, rest = _results(found, first, caption), [e for e in found.entries if e not in first]
+    tables = [_results(found, rest, "The other entries, on test pairs"), _validation(found)]
     if len(groups) > MOST_GROUPS:
-        rows = tuple(
-            (e.name, found.groups[i], e.held_out[i], e.held_out[i].n_users, e.held_out[i].n_pairs) for e in found.running for i in groups
-        )
-        columns = Column("entry"), Column("group"), Column("accuracy", percent), Column("users", count), Column("pairs", count)
+        rows = tuple((e.name, x.group, x, x.n_users, x.n_pairs) for e in found.running for x in (e.held_out[i] for i in groups))
+        columns = Column("entry"), Column("group"), Column("accuracy", percent), *COUNTS
         tables.append(Table("Accuracy by group on test pairs; results.csv has every row", columns, rows))
-    tables += [_metrics_table(found)]
+    tables.append(_metrics_table(found))
     by_note = {note: [e.name for e in found.entries if e.note == note] for note in dict.fromkeys(e.note for e in found.entries) if note}
     gone = [g for i, g in enumerate(found.groups) if i not in groups and found.running]
-    notes = texts(
+    notes = (
         f"Groups: {found.groups_rule.rstrip('.')}." if found.groups_rule else "",
         f"Not shown: {', '.join(gone)}. A group of under 10 users is hidden, and with it what it could be computed from." if gone else "",
         *(f"About {', '.join(names[:4])}{' and others' * (len(names) > 4)}: {note}." for note, names in by_note.items()),
         "Intervals say what other users, and other prompts or responses that they share, would show"
         + (", and other deals; sd is the standard deviation over seeds." if len(found.seeds) > 1 else ". What another deal would show takes more seeds."),
         SLOPES if any(e.calibrated for e in found.running) else "", said.users_sentence(found), DOMINATED,
-    )  # fmt: skip
-    places, is_plane = _places(found), len(found.groups) == 2
-    by_metric: list[tuple[Cell, ...]] = [
-        (e.name, m.name, g, x, EMPTY) for e in found.running for m in e.metrics for g, x in zip(found.groups, m.groups)
-    ]
-    by_metric += [(e.name, m.name, "all", m.overall, m.gap or EMPTY) for e in found.running for m in e.metrics]
+    ) if found.entries else ()  # fmt: skip
+    by_metric: list[Row] = []
+    for name, m in ((e.name, m) for e in found.running for m in e.metrics):
+        by_metric += [(name, m.name, group, x, EMPTY) for group, x in zip(found.groups, m.groups)]
+        by_metric.append((name, m.name, "all", m.overall, m.gap or EMPTY))
     more = csv("metrics", ("entry", "metric", "group", "estimate", "gap"), by_metric) if by_metric else ()
     more += csv("results", CSV_RESULTS, [row for e in found.entries for row in _csv_rows(found, e)])
-    if (
-        max((len({p.xy(split) for p in places}) for split in TITLES), default=0) < 2
-        or not any(p.is_best for p in places)
-        or not any(p.is_reference for p in places)
-    ):
-        shown = tuple(t for t in (main, *tables) if t.rows)
-        return Panel("results", "Who stands where", said.front_sentence(found), (), shown, notes if found.entries else (), more)
-    ends = found.groups if is_plane else ("all users", "worst-served")
-    axes = f"accuracy, {ends[0]}", f"accuracy, {ends[1]}"
-    note = (PLANE if is_plane else SPACE) + (f" Beyond the figure: {listing(far(places))}." if far(places) else "")
-    figure = Figure(said.front_sentence(found), lambda w: frontier(places, axes, is_plane, w), note, main)
-    return Panel("results", "Who stands where", "", (figure,), tuple(t for t in tables if t.rows), notes, more)
+    sentence, figure = said.front_sentence(found), None
+    places, is_plane = _places(found), len(found.groups) == 2
+    are_apart = any(len({p.xy(split) for p in places}) > 1 for split in TITLES)
+    if are_apart and any(p.is_best for p in places) and any(p.is_reference for p in places):
+        ends = found.groups if is_plane else ("all users", "worst-served")
+        axes = f"accuracy, {ends[0]}", f"accuracy, {ends[1]}"
+        note = (PLANE if is_plane else SPACE) + (f" Beyond the figure: {listing(far(places))}." if far(places) else "")
+        figure = Figure(sentence, lambda w: frontier(places, axes, is_plane, w), note, main)
+    shown = tuple(t for t in (tables if figure else [main, *tables]) if t.rows)
+    figures, finding = ((figure,), "") if figure else ((), sentence)
+    return Panel("results", "Who stands where", finding, figures, shown, tuple(filter(None, notes)), more)
 
 
 def _results(found: Comparison, entries: Sequence[Result], caption: str) -> Table:
-    groups, ran = shown_groups(found), found.running
-    apart, has_gap, has_slopes = len(groups) <= MOST_GROUPS, any(e.metric("gap") for e in ran), any(e.calibrated for e in ran)
-    columns = [Column(found.groups[i], percent) for i in groups] if apart else [Column("worst served", percent), Column("who that is")]
-    columns += [Column("all users", percent), *[Column("gap, points", signed_points)] * has_gap, Column("log-loss", decimals(3))]
-    columns += [Column("calibrated", decimals(3))] * has_slopes
-    rows: list[tuple[Cell, ...]] = []
+    """A column a group, or, of many groups, the worst served."""
+    groups, rows = shown_groups(found), list[Row]()
+    apart, loss = groups if len(groups) <= MOST_GROUPS else [], decimals(3)
+    columns = (
+        Column("entry"), *(Column(found.groups[i], percent) for i in apart), Column("worst served", percent), Column("who that is"),
+        Column("all users", percent), Column("gap, points", signed_points), Column("log-loss", loss), Column("calibrated", loss),
+        Column("dominated by"),
+    )  # fmt: skip
     for e in entries:
         if not e.held_out:
-            rows.append((marked(found, e), *[None] * len(columns), f"✕ failed: {e.failed or 'no reason given'}"))
+            rows.append((marked(found, e), *[None] * (len(columns) - 2), f"✕ failed: {e.failed or 'no reason given'}"))
             continue
-        gap, low = e.metric("gap"), min((e.held_out[i] for i in groups if has_value(e.held_out[i])), key=lambda x: x.value, default=None)
-        levels: list[Cell] = [e.held_out[i] for i in groups] if apart else [low, f"{low.group}; {people(low)}" if low else ""]
-        levels += [e.held_out[-1], *[gap.value if gap else None] * has_gap, e.log_loss, *[e.calibrated] * has_slopes]
-        by = found.dominated_by[e.name]
-        rows.append((marked(found, e), *levels, ", ".join(by[:2]) + (f" and {len(by) - 2} more" if len(by) > 2 else "") or "none"))
-    grey = frozenset(i for i, e in enumerate(entries) if not e.held_out)
-    return Table(caption, (Column("entry"), *columns, Column("dominated by")), tuple(rows), grey=grey)
+        low = min((e.held_out[i] for i in groups if not apart and has_value(e.held_out[i])), key=lambda x: x.value, default=None)
+        gap, by, worst = e.metric("gap"), found.dominated_by[e.name], f"{low.group}; {people(low)}" if low else None
+        winners = ", ".join(by[:2]) + (f" and {len(by) - 2} more" if len(by) > 2 else "") or "none"
+        rows.append((
+            marked(found, e), *(e.held_out[i] for i in apart), low, worst, e.held_out[-1], gap.value if gap else None, e.log_loss, e.calibrated, winners,
+        ))  # fmt: skip
+    return Table(caption, columns, tuple(rows), grey=frozenset(i for i, e in enumerate(entries) if not e.held_out))
 
 
 def _metrics_table(found: Comparison) -> Table:
@@ -160,12 +153,12 @@ def _metrics_table(found: Comparison) -> Table:
     return Table(f"Other metrics on test pairs; metrics.csv has all ({formulas})", (Column("entry"), Column("metric"), *columns), rows)
 
 
-def _csv_rows(found: Comparison, e: Result) -> list[tuple[Cell, ...]]:
+def _csv_rows(found: Comparison, e: Result) -> list[Row]:
     """results.csv: a row a group. Log-loss is known of all users only."""
     is_so = said.roles(found.front, e.name) if found.front else (False,) * 5
     by = "; ".join(found.dominated_by[e.name])
-    about: tuple[Cell, ...] = (e.name, _told(e.settings), *is_so[2:], *is_so[:2], by, e.tried, e.seconds, e.seeds, e.note, e.failed)
-    out: list[tuple[Cell, ...]] = [(*about, "", EMPTY, EMPTY, None, EMPTY, EMPTY)] if not e.held_out else []
+    about: Row = (e.name, _words(e.settings), *is_so[2:], *is_so[:2], by, e.tried, e.seconds, e.seeds, e.note, e.failed)
+    out: list[Row] = [(*about, "", EMPTY, EMPTY, None, EMPTY, EMPTY)] if not e.held_out else []
     for c, group in enumerate((*found.groups, "all") if e.held_out else ()):
         losses = [loss if loss and c == len(found.groups) else EMPTY for loss in (e.log_loss, e.calibrated)]
         seen, sd = e.selection[c] if e.selection else EMPTY, e.over_seeds[c] if e.over_seeds else None
@@ -173,7 +166,7 @@ def _csv_rows(found: Comparison, e: Result) -> list[tuple[Cell, ...]]:
     return out
 
 
-def _told(settings: Mapping[str, str]) -> str:
+def _words(settings: Mapping[str, str]) -> str:
     """ "alpha 0.1, distil soft"."""
     return ", ".join(f"{k} {v}" for k, v in settings.items())
 
@@ -182,14 +175,14 @@ def _validation(found: Comparison) -> Table:
     """Accuracies on validation pairs, and what seeds differ by."""
     f, groups = found.front, [*shown_groups(found), len(found.groups)]
     groups, is_spread = groups if len(groups) <= MOST_GROUPS + 1 else groups[-1:], len(found.seeds) > 1
-    rows: list[tuple[Cell, ...]] = []
+    fronts, rows = {"validation": f.best, "test": f.best_held_out} if f else {}, []
     for e in found.running:
-        where = [split for split, names in (("validation", f.best), ("test", f.best_held_out)) if e.name in names] if f else []
-        sds = [e.over_seeds[c] if e.over_seeds else None for c in groups] if is_spread else []
-        rows.append((marked(found, e), " and ".join(where) or NONE, *(e.selection[c] if e.selection else None for c in groups), *sds))
+        where = " and ".join(split for split, best in fronts.items() if e.name in best)
+        sds = [e.over_seeds[c] if e.over_seeds else None for c in groups if is_spread]
+        rows.append((marked(found, e), where or NONE, *(e.selection[c] if e.selection else None for c in groups), *sds))
     names = [group_label(found, c) for c in groups]
-    levels, sds_of = [Column(n, percent) for n in names], [Column(f"sd, {n}", points) for n in names if is_spread]
-    columns = Column("entry"), Column("on the front of"), *levels, *sds_of
+    sds_of = [Column(f"sd, {n}", points) for n in names if is_spread]
+    columns = Column("entry"), Column("on the front of"), *(Column(n, percent) for n in names), *sds_of
     counted = next((people(e.selection[-1]) for e in found.running if e.selection), "none")
     return Table(f"Accuracy on validation pairs ({counted}){'; sd over seeds on test pairs, in points' * is_spread}", columns, tuple(rows))
 
@@ -200,7 +193,10 @@ def _places(found: Comparison) -> list[Place]:
         ends = []
         for estimates in (e.selection, e.held_out):
             known = [x for x in estimates[:-1] if has_value(x)]
-            ends.append((known[0], known[1]) if is_plane and len(known) == 2 else (estimates[-1], min(known, key=lambda x: x.value)) if known and not is_plane else None)  # fmt: skip
+            if is_plane:
+                ends.append((known[0], known[1]) if len(known) == 2 else None)
+            else:
+                ends.append((estimates[-1], min(known, key=lambda x: x.value)) if known else None)
         if front and ends[0] and ends[1]:
             out.append(Place(label[e.name], ends[0], ends[1], *said.roles(front, e.name)))
     return out
@@ -258,9 +254,9 @@ def _pairs(found: Comparison, pairs: Sequence[Pairwise], caption: str) -> Table:
     some, by_unit, rows = pairs[0].differences if pairs else (), len(found.seeds) > 1, []
     places = [i for i in range(len(some)) if any(has_value(p.differences[i]) for p in pairs)][:MOST_GROUPS]
     for p in pairs:
-        both = [[interval(x[i], signed_points) for x in (p.in_these_deals, p.by_run) if x] for i in places]
+        both = [[interval(x[i], signed_points, NB) for x in (p.in_these_deals, p.by_run) if x] for i in places]
         units = [" / ".join(ends) or NONE for ends in both]
-        cells: tuple[Cell, ...] = tuple(p.differences[i] for i in places)
+        cells: Row = tuple(p.differences[i] for i in places)
         rows.append((p.first, p.verdict or "not shown", p.second, *cells, *(units if by_unit else [])))
     names = ["all users" if some[i].group == "all" else some[i].group for i in places]
     against = {p.second for p in pairs}
@@ -272,27 +268,26 @@ def _pairs(found: Comparison, pairs: Sequence[Pairwise], caption: str) -> Table:
 def users(found: Comparison) -> Panel:
     """What entries change for the worst served, and all metrics of one beside the reference's."""
     base, ran = found.entry(found.reference), [e for e in found.running if e.unfairness]
-    rows: list[tuple[Cell, ...]] = [(e.name, m.name, m.value, m.difference or EMPTY) for e in found.entries for m in e.unfairness]
+    rows: list[Row] = [(e.name, m.name, m.value, m.difference or EMPTY) for e in found.entries for m in e.unfairness]
     more = csv("unfairness", ("entry", "metric", "", "difference_from_reference"), rows)
     if not ran:
         return Panel("users", "Single users", csv_only=more)
     others, label = [e for e in ran if e is not base], labels(found)
     best = found.chosen if found.chosen in others else max(others, key=lambda e: e.on_validation, default=ran[0])
     shown = [e for e in drawn(found, found.reference) if e in others]
-    metrics = [m for m in DRAWN if any(e.metric(m) for e in shown)]
-    columns = [Column("entry")]
-    for m in metrics:
-        columns += [Column(m, points if m in IN_POINTS else decimals(3)), Column("change", signed_points if m in IN_POINTS else signed)]
-    cells: list[tuple[Cell, ...]] = []
-    for e in ran:
-        pairs = [(u.value, u.difference) if (u := e.metric(m)) else (None, None) for m in metrics]
-        cells.append((marked(found, e), *(x for pair in pairs for x in pair)))
-    table = Table(f"Changes from the reference; shares in points ({people(ran[0].unfairness[-1].value)})", tuple(columns), tuple(cells))
-    axes = [Strip(f"change of {m}{', points' * (m in IN_POINTS)}", [Series("", [u.difference if (u := e.metric(m)) else None for e in shown])], 100 if m in IN_POINTS else 1) for m in metrics]  # fmt: skip
+    units: dict[str, tuple[Show, Show, float, str]] = {
+        m: (points, signed_points, 100, ", points") if m in IN_POINTS else (decimals(3), signed, 1, "")
+        for m in DRAWN if any(e.metric(m) for e in shown)
+    }  # fmt: skip
+    columns = Column("entry"), *(c for m, (show, change, *_) in units.items() for c in (Column(m, show), Column("change", change)))
+    of = {e.name: {m: (u.value, u.difference) if (u := e.metric(m)) else (None, None) for m in units} for e in ran}
+    rows_of = tuple((marked(found, e), *(x for pair in of[e.name].values() for x in pair)) for e in ran)
+    table = Table(f"Changes from the reference; shares in points ({people(ran[0].unfairness[-1].value)})", columns, rows_of)
+    axes = [Strip(f"change of {m}{unit}", [Series("", [of[e.name][m][1] for e in shown])], scale) for m, (*_, scale, unit) in units.items()]
     plot = (lambda w: strips("unfairness", [label[e.name] for e in shown], axes, w)) if axes else None
     note = "A higher worst decile is better; so is a correlation of accuracy with support nearer to 0."
     figure = Figure(said.unfairness_sentence(found, best, DRAWN), plot, note * bool(axes), table if axes else None)
-    return Panel("users", "Single users", "", (figure,), _metrics(base, best, metrics), (RAW,), more)
+    return Panel("users", "Single users", "", (figure,), _metrics(base, best, tuple(units)), (RAW,), more)
 
 
 def _metrics(base: Result | None, best: Result, but: Sequence[str]) -> tuple[Table, ...]:
@@ -324,7 +319,8 @@ def seen_and_unseen(found: Comparison) -> Panel:
         return e.cells[part][c] if part in e.cells else None
 
     looks = ((True, "o", BLUE), (False, "D", ORANGE))
-    axes = [Strip(group_label(found, c), [Series(p, [at(e, p, c) for e in shown], *look) for p, look in zip(parts, looks)], 100, " %", False) for c in cells[-3:]]  # fmt: skip
+    drawn_as = {c: [Series(p, [at(e, p, c) for e in shown], *look) for p, look in zip(parts, looks)] for c in cells[-3:]}
+    axes = [Strip(group_label(found, c), series, 100, " %", False) for c, series in drawn_as.items()]
     columns = Column("entry"), *(Column(f"{group_label(found, c)}, {p}", percent) for c in cells for p in parts)
     counted = "; ".join(f"{p}: {people(ran[0].cells[p][-1])}" for p in parts if p in ran[0].cells)
     levels = tuple((marked(found, e), *(at(e, p, c) for c in cells for p in parts)) for e in ran)
@@ -366,9 +362,9 @@ def _hyperparameter(found: Comparison, turned: str, line: Sequence[tuple[str, Re
     cells = groups if 1 < len(groups) <= 3 else [len(found.groups)]
     ran, of = [e for _, e in line], base.held_out if base else ()
     shown = [Line(group_label(found, c), [e.selection[c] for e in ran], [e.held_out[c] for e in ran], of[c] if of else None) for c in cells]
-    rows: list[tuple[Cell, ...]] = [(value, *(x for c in cells for x in (e.selection[c], e.held_out[c]))) for value, e in line]
+    rows: list[Row] = [(value, *(x for c in cells for x in (e.selection[c], e.held_out[c]))) for value, e in line]
     columns = Column(turned), *(Column(f"{group_label(found, c)}, {split}", percent) for c in cells for split in ("validation", "test"))
-    others = _told({k: v for k, v in centre.items() if k in found.swept and k != turned})
+    others = _words({k: v for k, v in centre.items() if k in found.swept and k != turned})
     note = f"The other hyperparameters stay at {others}." if others else "This is the one hyperparameter that was turned."
     is_flat = all(len({e.value for e in side if has_value(e)}) < 2 for s in shown for side in (s.selection, s.held_out))
     plot = (lambda w: lines(f"hyperparameter-{i}", [v for v, _ in line], shown, turned, w)) if not is_flat else None
@@ -380,31 +376,18 @@ def settings(found: Comparison) -> Panel:
     of = {k: [e.settings[k] for e in found.entries if k in e.settings] for k in dict.fromkeys(k for e in found.entries for k in e.settings)}
     same = {k: v[0] for k, v in of.items() if len(v) > 1 and len(set(v)) == 1 and k not in found.swept}
     wide = [k for k, v in of.items() if (len(v) > 1 or k in found.swept) and k not in same][:MOST_COLUMNS]
-    others = [_told({k: v for k, v in e.settings.items() if k not in (*same, *wide)}) for e in found.entries]
-    rows: list[tuple[Cell, ...]] = [
-        (marked(found, e), *(e.settings.get(k) for k in wide), *[o] * any(others), e.tried, e.seeds, e.seconds) for e, o in zip(found.entries, others)
-    ]  # fmt: skip
-    columns = Column("entry"), *map(Column, wide), *[Column("others")] * any(others), Column("tried", count), Column("seeds", count), Column("seconds", decimals(0))  # fmt: skip
+    others = [_words({k: v for k, v in e.settings.items() if k not in (*same, *wide)}) for e in found.entries]
+    rows = tuple((marked(found, e), *map(e.settings.get, wide), o, e.tried, e.seeds, e.seconds) for e, o in zip(found.entries, others))
+    columns = (
+        Column("entry"),
+        *map(Column, (*wide, "others")),
+        Column("tried", count),
+        Column("seeds", count),
+        Column("seconds", decimals(0)),
+    )
     caption = "Tried: settings that validation chose among in every seed. Seconds: of training, over all settings and seeds"
-    notes = (f"The same in all rows that have it: {_told(same)}.",) if same else ()
-    return Panel("settings", "Settings", tables=(Table(caption, columns, tuple(rows)),), notes=notes)
-
-
-def data(found: Comparison) -> Panel:
-    """Where every row went, and how it was made."""
-    lost, unit = found.exclusions, Column(found.exclusions.unit, count)
-    ends, reasons = [(f"{lost.unit} in", lost.rows_in), (f"{lost.unit} used", lost.rows_used)], list(lost.reasons.items())
-    by_group = tuple((group, reason, n) for group, by_reason in lost.by_group.items() for reason, n in by_reason.items())
-    went = (ends[0], *((f"excluded: {reason}", n) for reason, n in reasons), ends[1])
-    tables = (
-        Table(f"Where all {lost.unit} went", (Column("what"), unit), went),
-        Table(f"Excluded {lost.unit} by group", (Column("group"), Column("reason"), unit), by_group),
-        facts("How it was made", found.facts), facts("Formulas", said.formulas(found), ("quantity", "formula")),
-    )  # fmt: skip
-    out = count(lost.rows_in - lost.rows_used)
-    finding = f"{count(lost.rows_used)} of {count(lost.rows_in)} {lost.unit} were used; {out} were left out, each with a reason."
-    more = csv("exclusions", ("group", "reason", lost.unit), [*(("", *row) for row in (*ends, *reasons)), *by_group])
-    return Panel("data", "Data, method, limits", finding if lost.rows_in else "", tables=tables, notes=found.limits[:60], csv_only=more)
+    notes = (f"The same in all rows that have it: {_words(same)}.",) if same else ()
+    return Panel("settings", "Settings", tables=(Table(caption, columns, rows),), notes=notes)
 
 
 def brief(found: Comparison) -> tuple[Table, ...]:

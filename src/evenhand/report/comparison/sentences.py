@@ -6,40 +6,30 @@ from collections.abc import Mapping, Sequence
 
 from evenhand.audits.results import Comparison, ConstraintFront, Front, Result
 from evenhand.core import Estimate
-from evenhand.report.numbers import (
-    capital,
-    count,
-    evidence,
-    group_name,
-    has_value,
-    interval,
-    is_clear,
-    number,
-    people,
-    percent,
-    plural,
-    points,
-    signed_points,
-)
+from evenhand.report.numbers import decimals, evidence, group_name, has_value, interval, is_clear, people, percent, points, signed_points
 
 BETTER = {  # which way a user-level metric is better
     "standard deviation": "lower", "coefficient of variation": "lower", "Gini": "lower", "Jain": "higher", "max - min": "lower",
     "worst user": "higher", "worst decile": "higher", "share below 50 %": "lower", "gap": "nearer to 0", "correlation with support": "nearer to 0",
 }  # fmt: skip
+signed, tenths = decimals(3, signed=True), decimals(1)
 IN_POINTS = ("gap", "standard deviation", "max - min", "worst user", "worst decile", "share below 50 %")  # shares, or differences of them
 NOTIONS = {"dp": "demographic parity", "eo": "equalized odds", "cf": "counterfactual fairness"}
 FORMULAS = {
     "accuracy": "mean over users (each once in every seed) of the share of a user’s pairs with a positive margin",
-    "interval": "95 %, t: users, the prompts or responses that they share, and deals (seeds) were drawn; differences are paired; log-loss and user-level metrics: by user over all seeds",
+    "interval": "95 %, t: users, the prompts or responses that they share, and deals (seeds) were drawn; differences are "
+    "paired; log-loss and user-level metrics: by user over all seeds",
     "interval of a pairwise comparison": "95 % for all pairwise comparisons and groups at once (max-t)",
-    "in these deals, by run": "the same interval with the deals as they are (users and what they share drawn), and with the deal as the only unit; of one deal nobody knows what another would give",
+    "in these deals, by run": "the same interval with the deals as they are (users and what they share drawn), and "
+    "with the deal as the only unit; of one deal nobody knows what another would give",
     "dominates clearly": "in every group the whole interval of the difference lies above 0",
     "dominates": "no group’s difference is under 0, and one interval lies above 0",
     "trades": "one group’s interval lies above 0 and another’s below",
     "undecided": "none of these: no order of the two is shown, though a single group may differ",
     "chosen": "on validation pairs: no group under the reference, and then the largest mean over groups",
     "front": "entries that no other one equals or exceeds in every group, by the estimates alone; who dominates whom goes by intervals",
-    "area won": "the area between the front, all its entries together, and the reference, in points² (with more groups a volume); on test pairs that of the entries picked on validation pairs",
+    "area won": "the area between the front, all its entries together, and the reference, in points² (with more groups a volume); "
+    "on test pairs that of the entries picked on validation pairs",
     "knee": "the point of the front farthest above the line between its ends",
 }  # fmt: skip
 CONSTRAINT_FORMULAS = {
@@ -88,7 +78,7 @@ def choice(found: Comparison) -> str:
         return "Every entry failed, or none has enough users." if found.entries else "There is no entry."
     cells = _levels(found, best)
     if not cells:
-        return f"{capital(_role(found))} has too few users for a number."
+        return f"{_role(found)} has too few users for a number."
     start = f"{'Chosen' if found.front else 'Highest'} on validation pairs, {best.name} reaches on test pairs {cells} ({people(best.held_out[-1])})"
     base = found.entry(found.reference)
     return f"{start}; {base.name} {_levels(found, base)}." if base and base.held_out and base.name != best.name else f"{start}."
@@ -97,9 +87,12 @@ def choice(found: Comparison) -> str:
 def _levels(found: Comparison, entry: Result) -> str:
     """ "72.7 % for the majority and 66.4 % for the minority", of two or three groups, or of all users."""
     groups = shown_groups(found)
-    groups = groups if 2 <= len(groups) <= 3 else [len(found.groups)]
-    cells = [(group_name(group_label(found, i)) if i < len(found.groups) else "all users", entry.held_out[i]) for i in groups]
-    return " and ".join(f"{percent(e.value)} for {who}" for who, e in cells if has_value(e))
+    cells = [entry.held_out[i] for i in (groups if 2 <= len(groups) <= 3 else [-1])]
+    return " and ".join(f"{percent(e.value)} for {_who(e)}" for e in cells if has_value(e))
+
+
+def _who(e: Estimate) -> str:
+    return "all users" if e.group == "all" else group_name(e.group)
 
 
 def meaning(found: Comparison) -> str:
@@ -120,8 +113,7 @@ def meaning(found: Comparison) -> str:
 
 
 def change(d: Estimate) -> str:
-    who = "all users" if d.group == "all" else group_name(d.group)
-    return f"{who} {signed_points(d.value)} points{'' if is_clear(d) else ', within noise'} {evidence(d, signed_points)}"
+    return f"{_who(d)} {signed_points(d.value)} points{'' if is_clear(d) else ', within noise'} {evidence(d, signed_points)}"
 
 
 def summary(found: Comparison) -> str:
@@ -129,7 +121,9 @@ def summary(found: Comparison) -> str:
     everybody, n, seeds = found.everybody, len(found.running), len(found.seeds)
     entries = f"{n} of {len(found.entries)} entries" if n < len(found.entries) else f"{n} entries"
     on = f" on {people(everybody)} of the test split" if everybody else ""
-    parts = [f"{entries} stand{'s' * (n == 1)} here, judged{on} in {plural(seeds, 'seed')}{' (a pair counts in each)' * (seeds > 1)}."]
+    parts = [
+        f"{entries} stand{'s' * (n == 1)} here, judged{on} in {seeds} seed{'s' * (seeds != 1)}{' (a pair counts in each)' * (seeds > 1)}."
+    ]
     failed = [e.name for e in found.entries if e.failed]
     if failed:
         parts.append(f"Failed: {', '.join(failed[:5])}{' and others' * (len(failed) > 5)}; the reason stands in the table.")
@@ -148,12 +142,12 @@ def front_sentence(found: Comparison) -> str:
     start = f"By the estimates on validation pairs {n} of {len(found.running)} entries {'is' if one else 'are'} on the front"
     if dimensions > 3:  # a volume in many dimensions tells nobody anything; report.json has it
         return f"{start} of all {dimensions} groups ({people(everybody)})."
-    won = [number(v, 1) for v in (front.hypervolume_selection, front.hypervolume_held_out)]
+    won = [tenths(v) for v in (front.hypervolume_selection, front.hypervolume_held_out)]
     if won == ["0.0", "0.0"]:
         return f"{start}; no {'area' if dimensions == 2 else 'volume'} is won over {front.reference} ({people(everybody)})."
     unit, alone, best, base = "points²" if dimensions == 2 else "points³", "", found.entry(front.chosen), found.entry(front.reference)
     if dimensions == 2 and not one and best and base and best is not base:
-        areas = (number(_rectangle(a, b), 1) for a, b in ((best.selection, base.selection), (best.held_out, base.held_out)))
+        areas = (tenths(_rectangle(a, b)) for a, b in ((best.selection, base.selection), (best.held_out, base.held_out)))
         alone = f"; the choice, {best.name}, alone wins {' and '.join(areas)}"
     they = "it wins" if one else "together they win"
     return f"{start}; {they} {won[0]} {unit} over {front.reference} there and {won[1]} on test pairs{alone} ({people(everybody)})."
@@ -170,15 +164,14 @@ def users_sentence(found: Comparison) -> str:
     groups = [found.running[0].held_out[i].n_users for i in shown_groups(found)]
     if found.everybody is None or sum(groups) <= found.everybody.n_users:
         return ""
-    return (
-        f"The groups’ users, {' + '.join(count(n) for n in groups[:4])}{' + …' * (len(groups) > 4)}, add up to more than {count(found.everybody.n_users)}: each seed"
-        " deals the data anew, and some users are in one group by one deal and in another by the next."
-    )
+    sizes = f"{' + '.join(f'{n:,}' for n in groups[:4])}{' + …' * (len(groups) > 4)}"
+    why = "each seed deals the data anew, and some users are in one group by one deal and in another by the next."
+    return f"The groups’ users, {sizes}, add up to more than {found.everybody.n_users:,}: {why}"
 
 
 def constraint_sentence(found: Comparison, front: ConstraintFront) -> str:
     """What the entry within the accepted violation has on test pairs, or that there is none."""
-    name = capital(NOTIONS[front.notion])
+    name = NOTIONS[front.notion].capitalize()
     if front.suppressed:
         return f"{name} is not shown: one of its events has fewer than 10 users."
     start, within = f"{name} by {front.decision} decisions", f"within {points(front.gamma)} points on validation pairs"
@@ -195,18 +188,17 @@ def constraint_sentence(found: Comparison, front: ConstraintFront) -> str:
     if best.name == front.reference or change is None:
         return f"{start}: the reference, {best.name}, is itself the most accurate entry {within}; it has {on_test} {evidence(held_out)}."
     moved = f"{signed_points(change.value)} against {front.reference}{'' if is_clear(change) else ', within noise'} {evidence(change, signed_points)}"
-    price = f", at {signed_points(best.cost.value)} points of accuracy ({_ends(best.cost)})" if best.cost and has_value(best.cost) else ""
+    price = (
+        f", at {signed_points(best.cost.value)} points of accuracy ({interval(best.cost, signed_points)})"
+        if best.cost and has_value(best.cost)
+        else ""
+    )
     return f"{start}: the most accurate entry {within}, {best.name}, has {on_test}, {moved}{price}."
-
-
-def _ends(e: Estimate) -> str:
-    return f"{signed_points(e.low)} to {signed_points(e.high)}"
 
 
 def _role(found: Comparison) -> str:
     """The choice by its name, as a sentence begins."""
-    best = found.chosen
-    return f"{'the choice' if found.front else 'the highest on validation'}, {best.name}," if best else ""
+    return f"{'The choice' if found.front else 'The highest on validation'}, {found.chosen.name}," if found.chosen else ""
 
 
 def pairwise_sentence(found: Comparison) -> str:
@@ -216,13 +208,13 @@ def pairwise_sentence(found: Comparison) -> str:
         return ""
     beaten = [n for n, winners in found.dominated_by.items() if best.name in winners]
     clearly = sum(p.verdict == "dominates clearly" for n in beaten if (p := found.versus(best.name, n)))
-    wins = f"{capital(_role(found))} dominates {len(beaten)} of {len(found.running) - 1} other entries"
+    wins = f"{_role(found)} dominates {len(beaten)} of {len(found.running) - 1} other entries"
     wins += " in this one deal" if len(found.seeds) == 1 else ""
     wins += "" if not clearly else ", all of them clearly" if 1 < clearly == len(beaten) else f", {clearly} of them clearly"
     by = found.dominated_by[best.name]
     losses = f"{', '.join(by[:3])}{' and others' * (len(by) > 3)} dominate{'s' * (len(by) == 1)} it" if by else "none dominates it"
     n = len(found.pairwise)
-    return f"{wins}; {losses} (by intervals that hold at once over {plural(n, 'pairwise comparison')}; {people(everybody)})."
+    return f"{wins}; {losses} (by intervals that hold at once over {n:,} pairwise comparison{'s' * (n != 1)}; {people(everybody)})."
 
 
 def gain_sentence(found: Comparison) -> str:
@@ -253,15 +245,11 @@ def unfairness_sentence(found: Comparison, best: Result, metrics: Sequence[str])
     return f"For single users {role} {best.name}, means against {found.reference}: {' and '.join(parts)}."
 
 
-def signed(value: float | None) -> str:
-    return number(value, 3, True)
-
-
 def cell_sentence(found: Comparison, best: Result) -> str:
     """Are users who were not seen in training served as well?"""
     cells = [(name, of[-1]) for name, of in best.cells.items() if has_value(of[-1])]
     parts = [f"{percent(e.value)} ({interval(e)}) for {name} ({people(e)})" for name, e in cells]
-    who = capital(_role(found)) if best is found.chosen else f"Entry {best.name}"
+    who = _role(found) if best is found.chosen else f"Entry {best.name}"
     return f"{who} reaches {' and '.join(parts)}." if parts else "Too few users to tell seen from unseen ones."
 
 
