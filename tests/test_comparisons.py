@@ -175,12 +175,7 @@ class Raises(BradleyTerry):
 def test_a_failed_fit_is_told_in_its_row_and_the_others_go_on(data: PreferenceData, tmp_path: Path) -> None:
     from evenhand.workflows.comparing import Comparing
 
-    entries = [
-        Entry("good", quick()),
-        Entry("killed", Dies()),
-        Entry("raises", Raises()),
-        Entry("also good", quick()),
-    ]
+    entries = [Entry("good", quick()), Entry("killed", Dies()), Entry("raises", Raises()), Entry("also good", quick())]
     bench = Bench(data, TFIDF, evenhand.Grouping(), tmp_path, 2)
     found = list(bench.run(entries, [0], lambda *a: None, lambda note: None))
     assert [isinstance(t, Failure) for t in found] == [False, True, True, False]

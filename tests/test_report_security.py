@@ -32,13 +32,7 @@ def infected(texts: list[str]) -> FairnessReport:
     groups = tuple(replace(g, excluded="") for g in groups[:half]) + groups[half:]
     bins = tuple((t, example.estimate(0.7)) for t in texts)
     row = example.change().rows[0]
-    change = replace(
-        example.change(),
-        before=next(it),
-        after=next(it),
-        verdict=next(it),
-        rows=tuple(replace(row, group=t) for t in texts),
-    )
+    change = replace(example.change(), before=next(it), after=next(it), verdict=next(it), rows=tuple(replace(row, group=t) for t in texts))
     model = replace(
         example.model(), model=next(it), split=next(it), groups=groups, counts=tuple(GroupCounts(t, 9) for t in texts), spread=None,
         support=replace(example.support_curve(), rule=next(it), users=()), confounds=(Confound(next(it), bins, example.estimate(0.5)),),

@@ -10,15 +10,7 @@ import pytest
 from evenhand.core import DataError, PreferenceData
 from evenhand.data.clusters import find_clusters
 from evenhand.data.groups import by_quantile
-from evenhand.data.support import (
-    Support,
-    attribute_support,
-    choose_support,
-    cluster_support,
-    item_support,
-    majority_support,
-    pair_support,
-)
+from evenhand.data.support import Support, attribute_support, choose_support, cluster_support, item_support, majority_support, pair_support
 from evenhand.data.votes import number_rows
 
 

@@ -184,9 +184,5 @@ def test_texts_of_others_reach_the_terminal_as_text(text):
 
 
 def test_markup_is_shown_and_not_obeyed():
-    assert printed(Grid(Table("[b]t[/b]", (Column("[i]"),), (("[red]x[/red]",),)))).splitlines() == [
-        "[b]t[/b]",
-        "[i]",
-        "[red]x[/red]",
-    ]
+    assert printed(Grid(Table("[b]t[/b]", (Column("[i]"),), (("[red]x[/red]",),)))).splitlines() == ["[b]t[/b]", "[i]", "[red]x[/red]"]
     assert printed(exclusions(Exclusions(1_000, 999, {"[b]": 1}), "a.csv")) == "a.csv: 1,000 rows in, 999 used; 1 excluded: [b]"

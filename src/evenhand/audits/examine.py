@@ -273,13 +273,7 @@ def _against_others(accuracy: Measured, excluded: list[str]) -> np.ndarray:
 
 
 def calibration_error(
-    by_user: np.ndarray,
-    pairs: int,
-    group: str,
-    resamples: int,
-    rng: np.random.Generator,
-    found: Means | None = None,
-    cell: int = 0,
+    by_user: np.ndarray, pairs: int, group: str, resamples: int, rng: np.random.Generator, found: Means | None = None, cell: int = 0
 ) -> Estimate:
     """ECE = Σ_bins |mean over users of (correct - confidence) in the bin|, by_user [users, 5]; reverse percentiles of the bootstrap by
     user. found: the means of the five bins where users share prompts or responses, `cell` this group's; their error is added.

@@ -28,14 +28,7 @@ class HashedTfidf:
 
     @classmethod
     def fit(
-        cls,
-        texts: Sequence[str],
-        *,
-        min_df: int = 3,
-        max_buckets: int = 20_000,
-        ngrams: int = 2,
-        space: int = 2**18,
-        letters: bool = False,
+        cls, texts: Sequence[str], *, min_df: int = 3, max_buckets: int = 20_000, ngrams: int = 2, space: int = 2**18, letters: bool = False
     ) -> HashedTfidf:
         """Buckets of terms found in at least `min_df` texts; the `max_buckets` most frequent of them."""
         df = np.zeros(space, dtype=np.int64)
