@@ -258,9 +258,22 @@ def test_worst_served_of_one_is_nobody():
     found = example.realistic()
     tiny = replace(found.cells[0], split="tiny", groups=(example.group("minority", 0.5, 4, 0.2, "4 users"), found.model.groups[1]))
     tables = made(replace(found, cells=(tiny, found.cells[1]))).page.tables
-    cells = [row[2] for row in next(t for t in tables if t.caption.startswith("The audited model by seen")).rows]
-    assert cells[0] == "–"
-    assert cells[1].startswith("minority: ")
+    cells = [row[2] for row in next(t for t in tables if t.caption.startswith("The audited model by seen")).rows if row[2] != "–"]
+    assert cells == []  # a column without a name in it is not there
+
+
+def test_no_small_group_follows_from_the_cells_of_a_split():
+    """5 users of the minority are in one cell: the minority of the test part less that of the other cell would be these five."""
+    found = example.realistic()
+    few = replace(found.cells[0], groups=(example.group("minority", 0.5, 5, 0.2, "5 users"), found.model.groups[1]))
+    document = made(replace(found, cells=(few, found.cells[1]))).document
+    assert [(c["groups"], c["gap"]) for c in document["cells"]] == [([], None)] * 2
+    assert [c["overall"]["n_users"] for c in document["cells"]] == [c.overall.n_users for c in found.cells[:2]]
+    assert not any(m["groups"] for c in document["cells"] for m in c["metrics"])
+    alone = replace(found.cells[0], overall=example.estimate(0.6, 0.1, 7, 70))
+    assert made(replace(found, cells=(alone, found.cells[1]))).document["cells"] == []
+    told = made(replace(found, groups_rule="Minority: the 6 of 30 users with the lowest support")).document["groups_rule"]
+    assert told == "Minority: the fewer than 10 users with the lowest support"
 
 
 def test_confound_title_names_no_extreme_of_a_tiny_bin():

@@ -71,7 +71,8 @@ class Report:
         """One self-contained page, at most 2 MB: no script, no request, light and dark, fit for print."""
         from evenhand.report.html import html
 
-        return html(self.page, self.kind.name, [f for f in self.kind.files if not f.endswith(".html")])
+        beside = [f for f in self.kind.files if not f.endswith((".html", ".csv"))]
+        return html(self.page, self.kind.name, [*self.tables(), *beside])
 
     def markdown(self) -> str:
         """At most 40 lines, for a pull request."""

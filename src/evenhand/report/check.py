@@ -9,7 +9,7 @@ from evenhand.data.doctor import Diagnosis
 from evenhand.report import Kind, Report
 from evenhand.report.numbers import FEW, count, percent
 from evenhand.report.page import Answer, Column, Name, Page, Panel, Row, Table, Tone, facts, plain_table, went
-from evenhand.report.publish import document, is_small, may_be_named, publish
+from evenhand.report.publish import document, is_small, may_be_named, publish, without_size
 
 TONES: dict[str, Tone] = {"error": "fail", "warning": "insufficient", "note": "pass"}
 RULES = f"Counts are of rows, users or texts; nothing here is a text or a user id of the data, nor a count of a group of fewer than {SMALLEST_CELL} users."
@@ -92,9 +92,10 @@ def _without_small(checked: Checked) -> Checked:
         replace(f, accuracy=uncounted(f.accuracy), where_it_differs=uncounted(f.where_it_differs)) if f.group == beside else f
         for f in checked.diagnosis.surface
     )
+    findings = tuple(replace(f, sentence=without_size(f.sentence)) for f in checked.diagnosis.findings)
     shown = tuple(g for g in (everyone, *groups) if g.group not in {*small, beside})
     kept = {k: v for k, v in checked.exclusions.by_group.items() if may_be_named(k, v, small | {beside}, {g.group for g in shown})}
     return replace(
-        checked, diagnosis=replace(checked.diagnosis, groups=shown, surface=surface), hidden=tuple(sorted(small)), beside=beside,
+        checked, diagnosis=replace(checked.diagnosis, groups=shown, surface=surface, findings=findings), hidden=tuple(sorted(small)), beside=beside,
         exclusions=replace(checked.exclusions, by_group=kept),
     )  # fmt: skip

@@ -21,7 +21,9 @@ LONGEST_TEXT = 600  # characters; a group name or a sentence beyond it is clippe
 SMALL_GROUP = f"fewer than {SMALLEST_CELL} users: not shown"
 TWIN = "′"  # tells apart what looks the same once it is printable
 JOINERS = "\u200c\u200d"  # needed to spell Persian and emoji, harmless to the layout
-SIZE = re.compile(r"(?<![\d.,])[1-9] users?\b(, \d+ needed)?(; \d+ pairs, \d+ needed)?")  # a small group's size in a sentence
+SIZE = re.compile(
+    r"(?<![\d.,])[1-9](?: of [\d,]+)? users?\b(, \d+ needed)?(; \d+ pairs, \d+ needed)?"
+)  # a small group's size in a sentence
 
 T = TypeVar("T")
 Json = dict[str, Any]

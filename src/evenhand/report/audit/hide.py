@@ -28,7 +28,7 @@ def hide(found: f.FairnessReport) -> tuple[f.FairnessReport, tuple[f.Requirement
     by_group = {k: v for k, v in found.exclusions.by_group.items() if may_be_named(k, v, small, shown)}
     clean = replace(
         found, requirements=lines[: len(found.requirements)], model=_model(found.model), others=tuple(map(_model, found.others)),
-        cells=tuple(map(_model, found.cells)), changes=tuple(_change(c, _comparable(found.model)) for c in found.changes),
+        cells=_cells(found.cells), groups_rule=without_size(found.groups_rule), changes=tuple(_change(c, _comparable(found.model)) for c in found.changes),
         constraints=tuple(c for c, _ in constraints), exclusions=replace(found.exclusions, by_group=by_group),
         deals=found.deals and replace(found.deals, models=tuple(map(_dealt, found.deals.models))),
     )  # fmt: skip
@@ -97,6 +97,18 @@ def _model(model: f.ModelFindings) -> f.ModelFindings:
     if is_small(total.n_users):
         return replace(model, null=(), spread=None, support=model.support and replace(model.support, users=(), line=()))
     return _recounted(model, total, model.overall)
+
+
+def _cells(cells: Sequence[f.ModelFindings]) -> tuple[f.ModelFindings, ...]:
+    """Cells share the users and pairs of the test part. A group's number that is hidden in one of them is its total minus the others, so that
+    then no group is shown in any, and where a cell itself has fewer than ten users there is none.
+    """
+    if any(is_small(cell.overall.n_users) for cell in cells):
+        return ()
+    if not any(is_small(g.n_users) for cell in cells for g in cell.groups):
+        return tuple(map(_model, cells))
+    whole = ((cell, tuple(replace(m, groups=(), gap=None) for m in cell.metrics)) for cell in cells)
+    return tuple(replace(cell, groups=(), counts=(), gap=None, null=(), metrics=metrics) for cell, metrics in whole)
 
 
 def _group(group: f.GroupFinding) -> f.GroupFinding:

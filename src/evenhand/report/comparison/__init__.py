@@ -14,7 +14,7 @@ from evenhand.report import Kind
 from evenhand.report.comparison import constraints, panels
 from evenhand.report.comparison import sentences as said
 from evenhand.report.page import Answer, Figure, Page, Panel, data_panel
-from evenhand.report.publish import TWIN, document, hidden, is_small, may_be_named, one_line, publish
+from evenhand.report.publish import TWIN, document, hidden, is_small, may_be_named, one_line, publish, without_size
 
 TABLES = ("results", "metrics", "pairwise", "unfairness", "cells", "exclusions", "violations", "events")
 HIDDEN_FRONT: dict[str, Any] = {
@@ -42,7 +42,7 @@ def page(findings: Comparison) -> Page:
 
 def published(findings: Comparison) -> Comparison:
     """The same records as they may be printed."""
-    return publish(shown(distinct(findings)))
+    return publish(replace(shown(distinct(findings)), groups_rule=without_size(findings.groups_rule)))
 
 
 def lifted(every: Sequence[Panel], keys: tuple[str, ...]) -> tuple[tuple[Figure, ...], tuple[Panel, ...]]:
