@@ -9,7 +9,7 @@ from evenhand.audits import findings as f
 from evenhand.report import Kind, Report
 from evenhand.report.audit import panels, sentences
 from evenhand.report.audit.hide import hide
-from evenhand.report.numbers import decimals, points, shown, signed_points
+from evenhand.report.numbers import capital, decimals, points, shown, signed_points
 from evenhand.report.page import COUNTS, Cell, Column, Page, Panel, Table, Tone, counts, left_out, plain_table
 from evenhand.report.publish import document, publish
 from evenhand.report.verdicts import bar, required_gap
@@ -82,7 +82,7 @@ def _more(found: f.FairnessReport) -> list[str]:
     few = f"{len(names)} of {len(model.groups)} groups are shown, the worst served first; all are in the report."
     said = [few if len(names) < len(model.groups) else "", sentences.ungrouped_sentence(model), left_out(found.exclusions)]
     said += sentences.trend_sentences(model.support)
-    gains = "; ".join(_gain(c, names) for c in found.changes)
+    gains = capital("; ".join(_gain(c, names) for c in found.changes))
     said.append(" ".join(s for s in (f"{gains}." if gains else "", _metrics(model)) if s))
     for c in found.constraints:
         said += [sentences.constraint_sentence(c), c.training]
@@ -125,7 +125,7 @@ def _gain(change: f.Change, names: Sequence[str]) -> str:
     """The gain of each printed group, or of all users where none has any."""
     of = {r.group: r.difference for r in change.rows}
     known = [n for n in names if n in of] or [n for n in ("all",) if n in of]
-    return f"Gain over {change.before}: {', '.join(f'{n} {shown(of[n], signed_points)}' for n in known)}"
+    return f"gain over {change.before}: {', '.join(f'{n} {shown(of[n], signed_points)}' for n in known)}"
 
 
 # --- report.json ---
