@@ -21,6 +21,7 @@ from evenhand.data.reading_tables import held
 from evenhand.data.resolve import Plan, SourceHints, check_columns, resolve, resolve_file, unread_labels
 from evenhand.data.rows import Batch
 from evenhand.data.source import Sides
+from evenhand.parts import calling
 
 ONE_USER = "everybody"  # whose rows are all of a file that does not say
 
@@ -89,12 +90,13 @@ def load(
     collector = Collector(wanted, tuple(dict.fromkeys([*plan.source.attributes, *attributes])), missing)
     if unread:
         collector.notes[f"chosen and rejected say who won; not read: {', '.join(clip(n, 40) for n in unread[:4])}"] = 0
-    for batch in plan.source.parse(_batches(plan, [*attributes, *cells], one_user), _sides(plan.sides), seed):
-        collector.notes.update(batch.notes)
-        if plan.source.pairing is None:
-            collector.add_pairs(batch)
-        else:
-            collector.add_judgements(batch)
+    with calling("parse(batches, sides, seed) that gives batches with the columns user, prompt, chosen, rejected", plan.source.parse):
+        for batch in plan.source.parse(_batches(plan, [*attributes, *cells], one_user), _sides(plan.sides), seed):
+            collector.notes.update(batch.notes)
+            if plan.source.pairing is None:
+                collector.add_pairs(batch)
+            else:
+                collector.add_judgements(batch)
     collector.order_by_time()
     data = assemble.pairs(collector) if plan.source.pairing is None else assemble.judged(collector, plan.source.pairing, seed)
     if list_to is not None:

@@ -17,6 +17,7 @@ from evenhand.audits.verdicts import check_requirements
 from evenhand.core import DataError, EvenhandError, Exclusions, Groups, PreferenceData
 from evenhand.data.splits import DEAL, MIN_PROMPTS, TEST, TRAIN, VALID, Split, deal
 from evenhand.data.support import Support
+from evenhand.parts import calling
 from evenhand.report import Report
 from evenhand.report.audit import report as report_of
 from evenhand.workflows.assignments import Assignment
@@ -253,7 +254,8 @@ def _rewards(ask: Ask, data: PreferenceData, progress: Progress) -> np.ndarray:
         progress("score", at, len(out))
         prompt, response, user = (part[at : at + AT_ONCE].tolist() for part in distinct)
         given = [data.texts[p] if p >= 0 else "" for p in prompt], [data.texts[r] for r in response], [data.users[u] for u in user]
-        rewards = np.asarray(ask(*given), np.float64)
+        with calling("a function of prompts, responses and users (lists of text) that gives one number a response", ask):
+            rewards = np.asarray(ask(*given), np.float64)
         if rewards.shape != (len(user),) or not np.isfinite(rewards).all():
             what = "rewards that are not finite" if rewards.shape == (len(user),) else f"rewards of shape {rewards.shape}"
             raise EvenhandError(f"The function gave {what}. Expected: {len(user)} finite numbers, one a response. To do: correct it.")
