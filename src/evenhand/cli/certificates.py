@@ -108,17 +108,11 @@ def verify(
 
     DATA is read as the certificate says. Exit codes: 0 verified (certified or not: every field is right), 1 refused, 2 usage or data error.
     """
-    from evenhand.data.load import load
-    from evenhand.workflows.events import with_events
-    from evenhand.workflows.sealed import Refused, read_document
-    from evenhand.workflows.verify import request
+    from evenhand.workflows.sealed import Refused
     from evenhand.workflows.verify import verify as run
 
     try:
-        asked = request(read_document(certificate))
-        how = dict(asked.read or {"source": None, "columns": {}, "on_bad": "error"})
-        loaded = with_events(load(data, attributes=asked.group_by, **how), None, swap)
-        report = run(certificate, model, loaded, head=head, mentions=mentions, cache=cache)
+        report = run(certificate, model, data, head=head, mentions=mentions, swap=swap, cache=cache)
     except Refused as error:
         tell(str(error))
         raise typer.Exit(1) from None

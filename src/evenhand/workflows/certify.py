@@ -118,6 +118,7 @@ def certify(
     cannot be checked then, and the certificate says so. A history never holds a pair that counts.
     Raises EvenhandError on wrong arguments, without a certify part and without events, TooFewUsers where an event has under 10 users.
     """
+    check_folder(model)
     attributes = tuple(grouping_of(group_by).attributes)
     data = read(data, attributes=attributes)
     terms = None if mentions is None else read_mentions(mentions)
@@ -128,6 +129,15 @@ def certify(
     loaded = RewardModel.load(model, head=head)
     with shown(progress) as told:
         return issue(loaded, identity(loaded, model, data, request), data, request, terms, cache, told)
+
+
+def check_folder(folder: Any) -> None:
+    """Raises EvenhandError for a model that is no folder: a certificate holds the hash of what lies there, and of a model in memory nothing does."""
+    if not isinstance(folder, str | Path):
+        raise EvenhandError(
+            f"Found {type(folder).__name__} as model. Expected: the folder of a saved model, whose hash the certificate holds. "
+            "To do: model.save('folder'), and name that folder."
+        )
 
 
 def identity(loaded: RewardModel, folder: str | Path, data: PreferenceData, request: CertificateRequest) -> Json:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
+from typing import Any
 
 from evenhand.audits.policies import Candidates
 from evenhand.audits.transfer import FEWEST_PROMPTS, measure
@@ -45,7 +45,7 @@ LIMITS: tuple[str, ...] = (
 
 
 def transfer(
-    candidates: str | Path,
+    candidates: Any,
     *,
     reward: str = "reward",
     other: str | None = None,
@@ -62,7 +62,7 @@ def transfer(
     """Event rates by group under the Gibbs policy of each beta and the best of each n, with bounds.
 
     Args:
-        candidates: A table with one row a candidate response (JSONL, CSV, Parquet, Arrow).
+        candidates: A table with one row a candidate response (JSONL, CSV, Parquet, Arrow; in Python also a table in memory).
         reward: Column of the reward.
         other: Column of a second reward, to be compared at each beta.
         group_by: Column of the group of the prompt, or of who asks.
@@ -80,7 +80,7 @@ def transfer(
     if other == reward:
         raise EvenhandError(f"Both rewards are column '{reward}'. Expected: two columns. To do: name another one, or leave --other out.")
     columns = [reward, event, *(name for name in (other, ref) if name is not None)]
-    table = read_candidates(Path(candidates), prompt, group_by, columns, shares=(event,))
+    table = read_candidates(candidates, prompt, group_by, columns, shares=(event,))
     number = {name: table.numbers[:, i] for i, name in enumerate(columns)}
     given = Candidates(
         table.prompt, table.group, number[reward], number[event], None if other is None else number[other], None if ref is None else number[ref],
