@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from evenhand.cli.inputs import check_place, command, constraint_pairs, hyperparameters, without_comma
+from evenhand.cli.inputs import check_place, command, constraint_pairs, hyperparameters, listed, without_comma
 from evenhand.cli.options import (
     DATA,
     MODEL,
@@ -100,7 +100,7 @@ def audit(
     if model is None and scores is None:
         raise no_scores(data, **reading.how())
     check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
-    columns = None if scores is None else [column.strip() for column in scores.split(",")]
+    columns = None if scores is None else listed(scores, "--scores", "reward_chosen,reward_rejected")
     report = run(
         reading.load(data, columns, **events.files()),
         columns,

@@ -132,8 +132,12 @@ def _graded(data: PreferenceData, least: float, weigh: bool) -> PreferenceData:
 def _place(path: object, argument: str) -> Path:
     """A path that has a name, also where "." or ".." was given. EvenhandError when it is no path at all."""
     if not isinstance(path, (str, PathLike)) or not isinstance(fspath(path), str) or not fspath(path):
-        found = "an empty text" if path == "" else type(path).__name__
-        raise EvenhandError(f"Found {found} for '{argument}'. Expected: the path of a file or folder, as text or Path. To do: name one")
+        listed = f"{'a list without dictionaries' if path else 'an empty list'}" if isinstance(path, list | tuple) else ""
+        found = "an empty text" if path == "" else listed or type(path).__name__
+        table = ", or a table in memory: a data frame, or a list of dictionaries, one a row" if argument == "path" else ""
+        raise EvenhandError(
+            f"Found {found} for '{argument}'. Expected: the path of a file or folder, as text or Path{table}. To do: name one"
+        )
     if (scheme := re.match(r"(\w{2,}):/", fspath(path))) is not None:
         raise DataError(
             f"a {scheme[1]}:// address: nothing is ever downloaded", expected="a file or folder on this machine",

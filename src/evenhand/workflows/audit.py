@@ -14,7 +14,7 @@ from evenhand.audits.examine import examine_model
 from evenhand.audits.findings import ConstraintFindings, FairnessReport
 from evenhand.audits.outcomes import Outcomes, outcomes_of
 from evenhand.audits.verdicts import check_requirements
-from evenhand.core import DataError, EvenhandError, Exclusions, Groups, PreferenceData
+from evenhand.core import DataError, EvenhandError, Exclusions, Groups, PreferenceData, clip
 from evenhand.data.splits import DEAL, MIN_PROMPTS, TEST, TRAIN, VALID, Split, deal
 from evenhand.data.support import Support
 from evenhand.parts import calling
@@ -28,7 +28,7 @@ from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics,
 from evenhand.workflows.grouping import support_of
 from evenhand.workflows.progress import Progress, shown, silent
 from evenhand.workflows.score_columns import no_scores
-from evenhand.workflows.score_facts import score_facts
+from evenhand.workflows.score_facts import ONE_SIDE, score_facts
 from evenhand.workflows.settings import AuditSettings
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def audit(
         head: Head of a saved model that is from outside the package: ./FILE.py:NAME, or its class.
         group_by: Attribute column to group users by; several: intersection. Default: the users with the lowest support against the others.
         tolerance: Largest accepted accuracy gap between groups: 0.05 is 5 points.
-        require: Further requirements, such as 'gain(minority)>=0'.
+        require: Further requirements, such as 'worst_group>=0.6' or 'accuracy(minority)>=0.6'.
         constraints: Largest gaps of event rates: dp=0.05, eo=0.05 or cf=0.05.
         metrics: Further metrics: ./FILE.py:NAME of a function of margins, an entry point's name, or the function.
         name: What the model is called in the report.
@@ -128,7 +128,12 @@ def audit(
 def scores_named(scores: Any) -> tuple[str, ...]:
     """The columns, where scores are given by name ("chosen,rejected" are two); () for none and for arrays."""
     if isinstance(scores, str):
-        return tuple(name.strip() for name in scores.split(","))
+        names = tuple(name.strip() for name in scores.split(","))
+        if not all(names):
+            raise EvenhandError(
+                f"Found scores {clip(scores)}. Expected: one column, or two with a comma between. To do: leave no name empty."
+            )
+        return names
     return tuple(scores) if isinstance(scores, Sequence) and len(scores) and all(isinstance(s, str) for s in scores) else ()
 
 
@@ -408,6 +413,6 @@ def _report(
             limits=limits,
             command=settings.command,
             constraints=constraints,
-            flaw=broken(outcomes, groups),
+            flaw=broken(outcomes, groups) or more.get(ONE_SIDE, ""),
         )
     )

@@ -106,6 +106,7 @@ def certify(
         delta: Probability with which the statement may be wrong.
         decision: soft: probabilities; hard: choices.
         bound: Bound on means over users.
+        group_by: Attribute columns whose groups are the events, where neither the data nor a file of terms has events.
         mentions: JSON file of identities and their terms: the events; else the data's own events, else the users' groups by `group_by`.
         leave_out: Events that are not compared.
         unseen_only: Users without a training pair alone.

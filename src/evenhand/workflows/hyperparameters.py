@@ -78,7 +78,7 @@ def _as_given(given: Any, head: Any) -> Method:
     if lacking:
         raise EvenhandError(
             f"{kind.__name__} is no method: it lacks {', '.join(lacking)}. Expected: a frozen dataclass as in methods/. "
-            "To do: add what is missing; evenhand.testing.check_method says more."
+            "To do: inherit evenhand.core.Method and add what is missing; evenhand.testing.check_method says more."
         )
     if head is None:
         return given
@@ -100,7 +100,7 @@ def head_of(given: Any) -> Any:
     if lacking or not is_dataclass(kind):
         raise EvenhandError(
             f"{kind.__name__} is no head: it lacks {', '.join(lacking) or '@dataclass(frozen=True)'}. Expected: a frozen dataclass as in "
-            "models/. To do: add what is missing; evenhand.testing.check_head says more."
+            "models/. To do: inherit evenhand.core.Head and add what is missing; evenhand.testing.check_head says more."
         )
     return given
 
