@@ -108,8 +108,9 @@ def test_transfer_takes_tables_in_memory(tmp_path: Path) -> None:
         for c in range(3)
     ]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    asked: dict[str, Any] = {"betas": [1.0], "ns": [2]}
+    asked: dict[str, Any] = {"betas": [1.0], "ns": [2], "note": "Read this first."}
     found = evenhand.transfer(tmp_path / "rows.jsonl", **asked).findings
+    assert found.note == asked["note"]
     import pandas
 
     for table in (rows, pandas.DataFrame(rows)):
@@ -127,6 +128,16 @@ def test_scoring_what_is_read_warns(place: Place) -> None:
         warnings.simplefilter("error")
         assert evenhand.score(place.model, data.take(range(100)), history=data).known > 0  # type: ignore[arg-type]
         evenhand.score(place.model, data.take(range(100)))  # type: ignore[arg-type]
+
+
+def test_titles_and_notes_of_certificate_and_diff(place: Place) -> None:
+    asked: dict[str, Any] = {"title": "For the board", "note": "Read this first."}
+    data = evenhand.load(place.file, columns=HOW["columns"], attributes=["taste"])
+    made = evenhand.certify(place.model, data, "eo", 0.9, group_by="taste", read_as=HOW, **asked)
+    assert made.document == json.loads(place.certificate.read_text())  # they are of the page alone
+    for report in (made, evenhand.diff(place.certificate, place.certificate, **asked)):
+        assert (report.page.title, report.page.note) == tuple(asked.values())
+        assert "Read this first." in report.html()
 
 
 def test_one_reward_column_alone_is_questioned(place: Place) -> None:

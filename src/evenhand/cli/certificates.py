@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from evenhand.cli.inputs import check_place
-from evenhand.cli.options import CONSTRAINTS, OUTPUT, Cache, Data, LeaveOut, OutsideHead, Pdf, SavedModel, Swap, option
+from evenhand.cli.options import CONSTRAINTS, OUTPUT, Cache, Data, LeaveOut, Note, OutsideHead, Pdf, SavedModel, Swap, Title, option
 from evenhand.cli.reading import Reading, verb
 from evenhand.cli.terminal import say, tell
 
@@ -52,6 +52,8 @@ def certify(
     swap: Swap = None,
     leave_out: LeaveOut = None,
     unseen_only: Annotated[bool, option(CONSTRAINTS, "--unseen-users")],
+    title: Title,
+    note: Note,
     pdf: Pdf = False,
     out: Annotated[Path, option(OUTPUT, help="Folder for certificate.json and the page beside it.")] = Path("certificate"),
 ) -> None:
@@ -82,6 +84,8 @@ def certify(
             mentions=mentions,
             leave_out=leave_out or (),
             unseen_only=unseen_only,
+            title=title,
+            note=note,
             read_as=reading.how(),
             cache=cache,
         )

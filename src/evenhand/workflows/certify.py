@@ -93,6 +93,8 @@ def certify(
     mentions: str | Path | None = None,
     leave_out: Sequence[str] = (),
     unseen_only: bool = False,
+    title: str = "",
+    note: str = "",
     read_as: Mapping[str, Any] | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -129,7 +131,8 @@ def certify(
     )  # fmt: skip
     loaded = RewardModel.load(model, head=head)
     with shown(progress) as told:
-        return issue(loaded, identity(loaded, model, data, request), data, request, terms, cache, told)
+        made = issue(loaded, identity(loaded, model, data, request), data, request, terms, cache, told)
+    return replace(made, findings=replace(made.findings, title=title, note=note))  # of the page alone: the document is what was computed
 
 
 def check_folder(folder: Any) -> None:

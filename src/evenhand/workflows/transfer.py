@@ -56,6 +56,7 @@ def transfer(
     betas: Sequence[float] = (0.1, 0.5, 1.0, 2.0, 4.0),
     ns: Sequence[float] = (1, 2, 4, 8, 16),
     title: str = "",
+    note: str = "",
     seed: int = 0,
     command: str = "",
 ) -> Report:
@@ -72,6 +73,7 @@ def transfer(
         betas: Temperatures of Gibbs policies, with commas.
         ns: Draws of best-of-n policies, with commas.
         title: Title of the report.
+        note: A sentence for the reader of the report.
         seed: of the joint law of intervals of three and more groups.
 
     Raises DataError with file, line, column, expectation and remedy; EvenhandError for grids out of range, or fewer than two groups.
@@ -98,7 +100,7 @@ def transfer(
     }  # fmt: skip
     title = title or f"Policies of {reward} over {table.source.partition(' (')[0]}"
     found = measure(given, table.groups, finite, draws, title=title, event=event, facts=facts, limits=LIMITS, command=command, seed=seed)
-    return policies.report(replace(found, formulas=FORMULAS))
+    return policies.report(replace(found, formulas=FORMULAS, note=note))
 
 
 def grids(betas: Sequence[float], ns: Sequence[float]) -> tuple[list[float], list[int]]:
