@@ -1,6 +1,6 @@
 """The documentation agrees with the tree: links, file names, commands, every block of code, and the site that is built from it.
 
-The blocks of a page run in their order, in one folder that holds choices.jsonl (simulated users, with reward columns). An HTML comment above a
+The blocks of a page run in their order, in one folder that holds choices.jsonl (simulated users, with reward columns) and new.jsonl (other pairs of the same users). An HTML comment above a
 block says what is special: `<!-- exits 2 -->` (else an exit code of a verdict: 0, 1 or 3), `<!-- parsed: why -->` (not run: verbs and options exist),
 `<!-- file NAME -->` (written under that name), `<!-- output -->` (a text whose numbers all stand in what the last command printed).
 """
@@ -91,12 +91,13 @@ def test_source_files_mentioned_in_docs_exist() -> None:
 def test_blocks_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page's blocks, word for word, one after the other."""
     rows = [json.loads(line) for line in write_sample(tmp_path / "all.jsonl", users=60, minority=0.3).read_text().splitlines()]
-    prompts = sorted({row["prompt"] for row in rows})[:24]
-    with (tmp_path / "choices.jsonl").open("w") as out:
-        for row in rows:
-            if row["prompt"] in prompts:
-                rewards = {f"reward_{kind}": len(row[kind]) / 100 for kind in ("chosen", "rejected")}
-                out.write(json.dumps({**row, **rewards}) + "\n")
+    prompts = sorted({row["prompt"] for row in rows})
+    for name, some in (("choices", prompts[:24]), ("new", prompts[24:48])):
+        with (tmp_path / f"{name}.jsonl").open("w") as out:
+            for row in rows:
+                if row["prompt"] in some:
+                    rewards = {f"reward_{kind}": len(row[kind]) / 100 for kind in ("chosen", "rejected")}
+                    out.write(json.dumps({**row, **rewards}) + "\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("EVENHAND_CACHE", str(tmp_path / "cache"))

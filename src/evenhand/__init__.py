@@ -3,7 +3,7 @@
     result = evenhand.fit("choices.jsonl", "pafo", group_by="country")
     result.save("out")
     evenhand.audit("choices.jsonl", scores=("reward_chosen", "reward_rejected")).save("audit")
-    evenhand.score("out/model", "pairs.jsonl", "choices.jsonl").to_frame()
+    evenhand.score("out/model", "new.jsonl", history="choices.jsonl").to_frame()
     evenhand.RewardModel.load("out/model").score(history, prompts, responses)
 
 Names are imported when first used: `import evenhand` alone loads neither torch nor numpy.
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from evenhand.workflows.compare import compare
     from evenhand.workflows.diff import diff
     from evenhand.workflows.events import with_events
+    from evenhand.workflows.examples import ShowExamples
     from evenhand.workflows.fit import Fit, fit
     from evenhand.workflows.grouping import Grouping
     from evenhand.workflows.prepare import Encoding
@@ -48,6 +49,7 @@ __all__ = [
     "Report",
     "RewardModel",
     "Scored",
+    "ShowExamples",
     "__version__",
     "audit",
     "certify",
@@ -75,6 +77,7 @@ _HOMES = {
     "Report": "report",
     "RewardModel": "serve.reward_model",
     "Scored": "workflows.score",
+    "ShowExamples": "workflows.examples",
     "audit": "workflows.audit",
     "certify": "workflows.certify",
     "check": "workflows.check",

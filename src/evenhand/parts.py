@@ -16,6 +16,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -59,8 +60,8 @@ def _in_file(file: Path, name: str) -> Any:
     module = load_file(file)
     known = {n: v for n, v in vars(module).items() if not n.startswith("_")}
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        defined = [n for n, v in known.items() if getattr(v, "__module__", module.__name__) == module.__name__]
+        defined = [n for n, v in known.items() if getattr(v, "__module__", "") == module.__name__]
+        near = difflib.get_close_matches(name, defined, 1)
         raise EvenhandError(
             f"There is no {clip(name)} in {file.name}. Expected: one of {', '.join(defined) or 'none: it defines nothing'}. "
             f"To do: {f'did you mean {near[0]}?' if near else 'name what the file defines.'}"
@@ -131,6 +132,39 @@ def built_in(node: Any) -> bool:
     return home(node).split(".")[0] == "evenhand"
 
 
+@contextmanager
+def calling(expected: str, *parts: Any) -> Iterator[None]:
+    """Where parts may be from outside the package: what they raise, or what cannot be gone on with since they gave it, is an EvenhandError.
+
+    It names the part as FILE:NAME, the exception and the line of the part's own file. Errors that name a mend already, a memory that is full and
+    all errors where every part is built in stay as they are. expected: what such a part does.
+    """
+    try:
+        yield
+    except (EvenhandError, MemoryError):
+        raise
+    except Exception as error:
+        outside = [node for part_ in parts for node in _nodes(part_) if not built_in(node)]
+        if not outside or "allocate memory" in str(error):
+            raise
+        own = {_file_of(node): node for node in reversed(outside)}
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
+        node = own[frames[-1].filename] if frames else outside[0]
+        kind = node if inspect.isclass(node) or inspect.isfunction(node) else type(node)
+        line = frames[-1].lineno if frames else node.__code__.co_firstlineno if inspect.isfunction(node) else None
+        raise EvenhandError(
+            f"{origin(kind)} fails{f' at line {line}' if line else ''} ({type(error).__name__}: {clip(str(error), 200)}). Expected: {expected}. "
+            "To do: correct it there."
+        ) from error
+
+
+def _file_of(node: Any) -> str:
+    """Of the code of a class or function, as tracebacks name it; "" = none."""
+    if inspect.isfunction(node):
+        return node.__code__.co_filename
+    return str(getattr(sys.modules.get(home(node)), "__file__", None) or "")
+
+
 def head_class(text: str) -> type:
     """The class of a head that `text` names outside the package."""
     found = part("heads", text)
@@ -140,7 +174,7 @@ def head_class(text: str) -> type:
     return found
 
 
-def origin(kind: type) -> str:
+def origin(kind: type | FunctionType) -> str:
     """Where a class came from, without folders: "mine.py:MyHead", "package.module:MyHead"."""
     file = str(getattr(sys.modules.get(kind.__module__), "__file__", None) or "")
     ran = IN_HOUSE.search(kind.__module__) is not None

@@ -22,10 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evenhand.core import Events, History, Pairs
+from evenhand.core import Events, History, Pairs, clip
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.low_rank import LowRank
-from evenhand.parts import built_in
+from evenhand.parts import built_in, part
 from evenhand.serve.saved import SavedModel, load_model, save_model
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import margins
@@ -39,12 +39,31 @@ def check_method(method: Any) -> None:
 
     A made-up world of two tastes is fitted a dozen times, for a few epochs: seconds. It says nothing of how well the method serves anybody.
     """
-    _run(METHOD_CHECKS, prepared(method))
+    _run(METHOD_CHECKS, prepared(_found("methods", method)))
 
 
 def check_head(head: Any) -> None:
     """Raises AssertionError at the first contract that a head breaks: a class, which must do without arguments, or a frozen dataclass as it is."""
+    head = _found("heads", head)
+    assert is_dataclass(head), f"{_name(head)} is no dataclass: write @dataclass(frozen=True)"
+    assert _is_of(head, "reads_new_users"), f"{_name(head)} has no reads_new_users: inherit evenhand.core.Head, which has it"
     _run(HEAD_CHECKS, head() if inspect.isclass(head) else head)
+
+
+def _found(kind: str, given: Any) -> Any:
+    """A part by its name outside the package; all else as it is."""
+    found = part(kind, given) if isinstance(given, str) else given
+    assert found is not None, f"there is no {clip(given)}: give a class, an object, ./FILE.py:NAME or an entry point's name"
+    return found
+
+
+def _name(given: Any) -> str:
+    return str((given if inspect.isclass(given) else type(given)).__name__)
+
+
+def _is_of(given: Any, name: str) -> bool:
+    """Whether its class, or one that it inherits, defines the name."""
+    return any(name in vars(c) for c in (given if inspect.isclass(given) else type(given)).__mro__)
 
 
 def _run(checks: Sequence[Callable[[Any], None]], part: Any) -> None:
@@ -59,7 +78,8 @@ def _run(checks: Sequence[Callable[[Any], None]], part: Any) -> None:
 def prepared(method: Any, head: Any = None) -> Any:
     """The method with few epochs, on a small head unless one is named."""
     given = method() if inspect.isclass(method) else method
-    assert is_dataclass(given), f"{type(given).__name__} is no dataclass"
+    assert is_dataclass(given), f"{type(given).__name__} is no dataclass: write @dataclass(frozen=True)"
+    assert _is_of(given, "needs_groups"), f"{type(given).__name__} has no needs_groups: inherit evenhand.core.Method, which has it"
     base = given if isinstance(given, BradleyTerry) else vars(given).get("base")
     assert isinstance(base, BradleyTerry), "there is no field base: BradleyTerry, which holds head and schedule"
     small = replace(base, head=head or LowRank(3), schedule=QUICK)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evenhand.core import EvenhandError
+from evenhand.parts import calling
 
 TIE = 1e-6  # |margin| below this is a numerical tie: counts half
 ECE_BINS = 5  # of the confidence in [.5, 1]: the upper half of 10 equal-width bins of sigma(margin)
@@ -46,7 +47,8 @@ class Metric:
 
     def values(self, name: str, margin: np.ndarray) -> np.ndarray:
         """One finite value a pair, float64[n]; EvenhandError where the function gives anything else, or leaves its range."""
-        out = np.asarray(self.of_pair(margin), np.float64)
+        with calling("a function of margins float[n] that gives n numbers", self.of_pair):
+            out = np.asarray(self.of_pair(margin), np.float64)
         if out.shape != margin.shape or not np.isfinite(out).all() or (out.size and not self.low <= out.min() <= out.max() <= self.high):
             found = f"shape {out.shape}" if out.shape != margin.shape else f"values from {out.min():g} to {out.max():g}"
             raise EvenhandError(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from evenhand.cli.inputs import check_place
-from evenhand.cli.options import CONSTRAINTS, OUTPUT, Cache, Data, LeaveOut, OutsideHead, Pdf, SavedModel, Swap, option
+from evenhand.cli.options import CONSTRAINTS, OUTPUT, Cache, Data, LeaveOut, Note, OutsideHead, Pdf, SavedModel, Swap, Title, option
 from evenhand.cli.reading import Reading, verb
 from evenhand.cli.terminal import say, tell
 
@@ -52,6 +52,8 @@ def certify(
     swap: Swap = None,
     leave_out: LeaveOut = None,
     unseen_only: Annotated[bool, option(CONSTRAINTS, "--unseen-users")],
+    title: Title,
+    note: Note,
     pdf: Pdf = False,
     out: Annotated[Path, option(OUTPUT, help="Folder for certificate.json and the page beside it.")] = Path("certificate"),
 ) -> None:
@@ -82,6 +84,8 @@ def certify(
             mentions=mentions,
             leave_out=leave_out or (),
             unseen_only=unseen_only,
+            title=title,
+            note=note,
             read_as=reading.how(),
             cache=cache,
         )
@@ -108,17 +112,11 @@ def verify(
 
     DATA is read as the certificate says. Exit codes: 0 verified (certified or not: every field is right), 1 refused, 2 usage or data error.
     """
-    from evenhand.data.load import load
-    from evenhand.workflows.events import with_events
-    from evenhand.workflows.sealed import Refused, read_document
-    from evenhand.workflows.verify import request
+    from evenhand.workflows.sealed import Refused
     from evenhand.workflows.verify import verify as run
 
     try:
-        asked = request(read_document(certificate))
-        how = dict(asked.read or {"source": None, "columns": {}, "on_bad": "error"})
-        loaded = with_events(load(data, attributes=asked.group_by, **how), None, swap)
-        report = run(certificate, model, loaded, head=head, mentions=mentions, cache=cache)
+        report = run(certificate, model, data, head=head, mentions=mentions, swap=swap, cache=cache)
     except Refused as error:
         tell(str(error))
         raise typer.Exit(1) from None

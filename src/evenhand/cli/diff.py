@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from evenhand.cli.inputs import check_place, command
-from evenhand.cli.options import OUTPUT, Pdf, option
+from evenhand.cli.options import OUTPUT, Note, Pdf, Title, option
 from evenhand.cli.reading import verb
 from evenhand.cli.terminal import say
 
@@ -19,6 +19,8 @@ def diff(
     a: Annotated[Path, typer.Argument(metavar="A", help="Folder of a report, or its JSON file.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="The other one, of the same kind.")],
     out: Annotated[Path, option(OUTPUT, help="Folder for diff.html and its JSON, Markdown and CSV.")] = Path("diff"),
+    title: Title,
+    note: Note,
     pdf: Pdf = False,
 ) -> None:
     """Put two reports side by side: numbers of both and their differences, verdicts, facts that differ. Exit code 0 whatever differs."""
@@ -28,5 +30,5 @@ def diff(
     from evenhand.workflows.pdf import beside
 
     check_place(out, DIFF.files, DIFF.name, pdf=pdf)
-    report = run(a, b, command=command())
+    report = run(a, b, title=title, note=note, command=command())
     say(*lines(report.page), f"report: {beside(report.save(out), pdf)}")

@@ -73,6 +73,10 @@ def assignments(given: list[str] | None, option: str, example: str) -> dict[str,
     for name, sign, value in pairs:
         if not (name and sign and value):
             raise EvenhandError(f"Found {option} {clip(name + sign + value)}. Expected: {option} {example}. To do: write name, =, value.")
+    names = [name.strip() for name, _, _ in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        values = " and ".join(clip(value.strip()) for name, _, value in pairs if name.strip() == twice)
+        raise EvenhandError(f"Found {option} {clip(twice)} twice: {values}. Expected: each name once. To do: leave one out.")
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from evenhand.cli.inputs import check_place, command, decimals
-from evenhand.cli.options import DATA, GROUPS, MODEL, OUTPUT, Pdf, Seed, Title, option
+from evenhand.cli.options import DATA, GROUPS, MODEL, OUTPUT, Note, Pdf, Seed, Title, option
 from evenhand.cli.reading import verb
 from evenhand.cli.terminal import say
 
@@ -27,6 +27,7 @@ def transfer(
     ns: Annotated[str, option(MODEL)] = "1,2,4,8,16",
     seed: Seed,
     title: Title,
+    note: Note,
     pdf: Pdf = False,
     out: Annotated[Path, option(OUTPUT, help="Folder for the report.")] = Path("transfer"),
 ) -> None:
@@ -48,6 +49,7 @@ def transfer(
         betas=decimals(betas, "--betas", "0.1,1,4"),
         ns=decimals(ns, "--ns", "1,2,4"),
         title=title,
+        note=note,
         seed=seed,
         command=command(),
     )

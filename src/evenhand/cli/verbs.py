@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from evenhand.cli.inputs import check_place, command, constraint_pairs, hyperparameters, without_comma
+from evenhand.cli.inputs import check_place, command, constraint_pairs, hyperparameters, listed, without_comma
 from evenhand.cli.options import (
     DATA,
     MODEL,
@@ -99,7 +100,7 @@ def audit(
     if model is None and scores is None:
         raise no_scores(data, **reading.how())
     check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
-    columns = None if scores is None else [column.strip() for column in scores.split(",")]
+    columns = None if scores is None else listed(scores, "--scores", "reward_chosen,reward_rejected")
     report = run(
         reading.load(data, columns, **events.files()),
         columns,
@@ -201,7 +202,7 @@ def score(
 ) -> None:
     """Score the pairs of DATA with a saved model, each user read from his or her pairs in --history."""
     from evenhand.core import DataError
-    from evenhand.workflows.score import KIND
+    from evenhand.workflows.score import KIND, NO_HISTORY
     from evenhand.workflows.score import score as run
     from evenhand.writing import check
 
@@ -210,14 +211,16 @@ def score(
     check(out.parent, [out.name], KIND)
     loaded = reading.load(data)
     known = None if history is None else replace(reading, columns=history_column or reading.columns).load(history)
-    scored = run(model, loaded, known, head=head, cache=cache)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", NO_HISTORY)  # said below as this command line says things
+        scored = run(model, loaded, known, head=head, cache=cache)
     scored.save(out)
     told = f"{len(loaded):,} pairs of {scored.users:,} users scored, {scored.known:,} of them with a history: {out}"
     if scored.left_out:
         told += f"\n{scored.left_out:,} pairs of the history were not read, since they are scored themselves"
     say(told)
     if known is not None and not scored.known:
-        tell("warning: no user of the data has a history left, so everybody got the reward for everybody.")
+        tell(f"warning: {NO_HISTORY}")
 
 
 @verb

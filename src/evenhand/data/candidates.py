@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from evenhand.core import DataError
+from evenhand.core import DataError, EvenhandError
 from evenhand.data.columns import Store, numbers, text_faults
-from evenhand.data.reading import Input, describe, fingerprint, head, read, shards
+from evenhand.data.reading import Input, describe, fingerprint, fingerprint_of, head, read, shards
+from evenhand.data.reading_tables import held
 from evenhand.data.rows import NUMBER_LIMIT, Batch, Column, plain
 
 WORDS = {"true": 1.0, "false": 0.0}
@@ -32,14 +35,21 @@ class CandidateTable:
     fingerprint: str
 
 
-def read_candidates(path: Path, prompt: str, group: str, columns: Sequence[str], shares: Sequence[str] = ()) -> CandidateTable:
-    """Read JSONL, CSV, TSV, Parquet or Arrow, also .gz and .zst. prompt, group: columns with an id or text, and with a name.
+def read_candidates(path: Any, prompt: str, group: str, columns: Sequence[str], shares: Sequence[str] = ()) -> CandidateTable:
+    """Read JSONL, CSV, TSV, Parquet or Arrow, also .gz and .zst, or a table in memory (see `evenhand.load`). prompt, group: columns with an id or text, and with a name.
 
     columns: numeric ones. shares: those of them that must lie in [0, 1]; true and false are 1 and 0.
     Raises DataError with file, line, column, expectation and remedy for the first bad row; there is no skipping, since a prompt that lost
     candidates would have other policies.
     """
-    files = shards(path) if path.is_dir() else [describe(path)]
+    table = None if isinstance(path, str | PathLike) else held(path)
+    if table is None and not isinstance(path, str | PathLike):
+        raise EvenhandError(
+            f"Found {type(path).__name__} as candidates. Expected: a path, or a table in memory: a data frame or a list of dictionaries. "
+            "To do: give one of these."
+        )
+    path = Path("table in memory") if table is not None else Path(path)
+    files = [Input(path, "in memory", rows=table)] if table is not None else shards(path) if path.is_dir() else [describe(path)]
     wanted = dict.fromkeys((prompt, group, *columns))
     have = head(files[0])[0]
     for name in wanted:
@@ -69,7 +79,12 @@ def read_candidates(path: Path, prompt: str, group: str, columns: Sequence[str],
         raise DataError(found, expected=expected, remedy="mend the row, or make it two prompts", file=file, line=line, column=group)
     order = np.argsort(number, kind="stable")
     return CandidateTable(
-        number[order], cell[order], tuple(names.values), values[order], f"{path.name} ({_kind(files)})", fingerprint(path)
+        number[order],
+        cell[order],
+        tuple(names.values),
+        values[order],
+        f"{path.name} ({_kind(files)})",
+        fingerprint(path) if table is None else fingerprint_of(table),
     )
 
 

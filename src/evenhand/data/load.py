@@ -21,6 +21,7 @@ from evenhand.data.reading_tables import held
 from evenhand.data.resolve import Plan, SourceHints, check_columns, resolve, resolve_file, unread_labels
 from evenhand.data.rows import Batch
 from evenhand.data.source import Sides
+from evenhand.parts import calling
 
 ONE_USER = "everybody"  # whose rows are all of a file that does not say
 
@@ -89,12 +90,13 @@ def load(
     collector = Collector(wanted, tuple(dict.fromkeys([*plan.source.attributes, *attributes])), missing)
     if unread:
         collector.notes[f"chosen and rejected say who won; not read: {', '.join(clip(n, 40) for n in unread[:4])}"] = 0
-    for batch in plan.source.parse(_batches(plan, [*attributes, *cells], one_user), _sides(plan.sides), seed):
-        collector.notes.update(batch.notes)
-        if plan.source.pairing is None:
-            collector.add_pairs(batch)
-        else:
-            collector.add_judgements(batch)
+    with calling("parse(batches, sides, seed) that gives batches with the columns user, prompt, chosen, rejected", plan.source.parse):
+        for batch in plan.source.parse(_batches(plan, [*attributes, *cells], one_user), _sides(plan.sides), seed):
+            collector.notes.update(batch.notes)
+            if plan.source.pairing is None:
+                collector.add_pairs(batch)
+            else:
+                collector.add_judgements(batch)
     collector.order_by_time()
     data = assemble.pairs(collector) if plan.source.pairing is None else assemble.judged(collector, plan.source.pairing, seed)
     if list_to is not None:
@@ -130,8 +132,12 @@ def _graded(data: PreferenceData, least: float, weigh: bool) -> PreferenceData:
 def _place(path: object, argument: str) -> Path:
     """A path that has a name, also where "." or ".." was given. EvenhandError when it is no path at all."""
     if not isinstance(path, (str, PathLike)) or not isinstance(fspath(path), str) or not fspath(path):
-        found = "an empty text" if path == "" else type(path).__name__
-        raise EvenhandError(f"Found {found} for '{argument}'. Expected: the path of a file or folder, as text or Path. To do: name one")
+        listed = f"{'a list without dictionaries' if path else 'an empty list'}" if isinstance(path, list | tuple) else ""
+        found = "an empty text" if path == "" else listed or type(path).__name__
+        table = ", or a table in memory: a data frame, or a list of dictionaries, one a row" if argument == "path" else ""
+        raise EvenhandError(
+            f"Found {found} for '{argument}'. Expected: the path of a file or folder, as text or Path{table}. To do: name one"
+        )
     if (scheme := re.match(r"(\w{2,}):/", fspath(path))) is not None:
         raise DataError(
             f"a {scheme[1]}:// address: nothing is ever downloaded", expected="a file or folder on this machine",

@@ -112,6 +112,10 @@ class Report:
         except ImportError as error:
             raise EvenhandError("pandas is not installed. Expected: pandas. To do: pip install pandas, or read tables().") from error
         files = self.tables()
+        if not files:
+            raise EvenhandError(
+                f"A {self.kind.name} has no table. Expected: a kind of report with CSV files. To do: to_dict() holds all of it."
+            )
         name = f"{table or next((t for t in self.kind.tables if f'{t}.csv' in files), '')}.csv"
         if name not in files:
             known = ", ".join(f.removesuffix(".csv") for f in files)

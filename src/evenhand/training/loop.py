@@ -29,6 +29,10 @@ Read = Callable[..., tuple[Tensor, Tensor]]  # (scorer, history) → states [use
 Objective = Callable[[History, Pairs, Tensor, Tensor, Tensor], Tensor]  # (history, batch, rows, features of its sides) → losses [r]
 
 
+class Diverged(EvenhandError):
+    """Training that has no loss."""
+
+
 def require_pairs(train: Pairs, valid: Pairs) -> None:
     """Raises EvenhandError unless there are pairs of both kinds."""
     for name, pairs in (("training", train), ("validation", valid)):
@@ -178,6 +182,11 @@ def descend(
             optimiser.step()
             total += value.detach() * len(rows)
             scored += len(rows)
+        if epoch == 1 and total.isnan().any():
+            raise Diverged(
+                "the training loss is not a number after epoch 1. Expected: a finite loss. To do: look for a division by 0 or a logarithm of 0 in "
+                "the loss, or lower lr."
+            )
         margin = model.margins(held_out)
         valid_loss = measure(margin)
         beyond = torch.zeros_like(valid_loss) if excess is None else excess(model.margins, active)

@@ -14,9 +14,10 @@ from evenhand.audits.examine import examine_model
 from evenhand.audits.findings import ConstraintFindings, FairnessReport
 from evenhand.audits.outcomes import Outcomes, outcomes_of
 from evenhand.audits.verdicts import check_requirements
-from evenhand.core import DataError, EvenhandError, Exclusions, Groups, PreferenceData
+from evenhand.core import DataError, EvenhandError, Exclusions, Groups, PreferenceData, clip
 from evenhand.data.splits import DEAL, MIN_PROMPTS, TEST, TRAIN, VALID, Split, deal
 from evenhand.data.support import Support
+from evenhand.parts import calling
 from evenhand.report import Report
 from evenhand.report.audit import report as report_of
 from evenhand.workflows.assignments import Assignment
@@ -27,7 +28,7 @@ from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics,
 from evenhand.workflows.grouping import support_of
 from evenhand.workflows.progress import Progress, shown, silent
 from evenhand.workflows.score_columns import no_scores
-from evenhand.workflows.score_facts import score_facts
+from evenhand.workflows.score_facts import ONE_SIDE, score_facts
 from evenhand.workflows.settings import AuditSettings
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def audit(
         head: Head of a saved model that is from outside the package: ./FILE.py:NAME, or its class.
         group_by: Attribute column to group users by; several: intersection. Default: the users with the lowest support against the others.
         tolerance: Largest accepted accuracy gap between groups: 0.05 is 5 points.
-        require: Further requirements, such as 'gain(minority)>=0'.
+        require: Further requirements, such as 'worst_group>=0.6' or 'accuracy(minority)>=0.6'.
         constraints: Largest gaps of event rates: dp=0.05, eo=0.05 or cf=0.05.
         metrics: Further metrics: ./FILE.py:NAME of a function of margins, an entry point's name, or the function.
         name: What the model is called in the report.
@@ -127,7 +128,12 @@ def audit(
 def scores_named(scores: Any) -> tuple[str, ...]:
     """The columns, where scores are given by name ("chosen,rejected" are two); () for none and for arrays."""
     if isinstance(scores, str):
-        return tuple(name.strip() for name in scores.split(","))
+        names = tuple(name.strip() for name in scores.split(","))
+        if not all(names):
+            raise EvenhandError(
+                f"Found scores {clip(scores)}. Expected: one column, or two with a comma between. To do: leave no name empty."
+            )
+        return names
     return tuple(scores) if isinstance(scores, Sequence) and len(scores) and all(isinstance(s, str) for s in scores) else ()
 
 
@@ -253,7 +259,8 @@ def _rewards(ask: Ask, data: PreferenceData, progress: Progress) -> np.ndarray:
         progress("score", at, len(out))
         prompt, response, user = (part[at : at + AT_ONCE].tolist() for part in distinct)
         given = [data.texts[p] if p >= 0 else "" for p in prompt], [data.texts[r] for r in response], [data.users[u] for u in user]
-        rewards = np.asarray(ask(*given), np.float64)
+        with calling("a function of prompts, responses and users (lists of text) that gives one number a response", ask):
+            rewards = np.asarray(ask(*given), np.float64)
         if rewards.shape != (len(user),) or not np.isfinite(rewards).all():
             what = "rewards that are not finite" if rewards.shape == (len(user),) else f"rewards of shape {rewards.shape}"
             raise EvenhandError(f"The function gave {what}. Expected: {len(user)} finite numbers, one a response. To do: correct it.")
@@ -406,6 +413,6 @@ def _report(
             limits=limits,
             command=settings.command,
             constraints=constraints,
-            flaw=broken(outcomes, groups),
+            flaw=broken(outcomes, groups) or more.get(ONE_SIDE, ""),
         )
     )

@@ -93,6 +93,8 @@ def certify(
     mentions: str | Path | None = None,
     leave_out: Sequence[str] = (),
     unseen_only: bool = False,
+    title: str = "",
+    note: str = "",
     read_as: Mapping[str, Any] | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -106,6 +108,7 @@ def certify(
         delta: Probability with which the statement may be wrong.
         decision: soft: probabilities; hard: choices.
         bound: Bound on means over users.
+        group_by: Attribute columns whose groups are the events, where neither the data nor a file of terms has events.
         mentions: JSON file of identities and their terms: the events; else the data's own events, else the users' groups by `group_by`.
         leave_out: Events that are not compared.
         unseen_only: Users without a training pair alone.
@@ -118,6 +121,7 @@ def certify(
     cannot be checked then, and the certificate says so. A history never holds a pair that counts.
     Raises EvenhandError on wrong arguments, without a certify part and without events, TooFewUsers where an event has under 10 users.
     """
+    check_folder(model)
     attributes = tuple(grouping_of(group_by).attributes)
     data = read(data, attributes=attributes)
     terms = None if mentions is None else read_mentions(mentions)
@@ -127,7 +131,17 @@ def certify(
     )  # fmt: skip
     loaded = RewardModel.load(model, head=head)
     with shown(progress) as told:
-        return issue(loaded, identity(loaded, model, data, request), data, request, terms, cache, told)
+        made = issue(loaded, identity(loaded, model, data, request), data, request, terms, cache, told)
+    return replace(made, findings=replace(made.findings, title=title, note=note))  # of the page alone: the document is what was computed
+
+
+def check_folder(folder: Any) -> None:
+    """Raises EvenhandError for a model that is no folder: a certificate holds the hash of what lies there, and of a model in memory nothing does."""
+    if not isinstance(folder, str | Path):
+        raise EvenhandError(
+            f"Found {type(folder).__name__} as model. Expected: the folder of a saved model, whose hash the certificate holds. "
+            "To do: model.save('folder'), and name that folder."
+        )
 
 
 def identity(loaded: RewardModel, folder: str | Path, data: PreferenceData, request: CertificateRequest) -> Json:

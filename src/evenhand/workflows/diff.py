@@ -25,7 +25,7 @@ MOST_BYTES, MOST_NUMBERS, DEEPEST, LONGEST, LARGEST = 50_000_000, 50_000, 12, 12
 EXPECTED = "a folder with a report, or its JSON file, as evenhand wrote it"
 
 
-def diff(a: str | Path, b: str | Path, *, command: str = "") -> Report:
+def diff(a: str | Path, b: str | Path, *, title: str = "", note: str = "", command: str = "") -> Report:
     """The numbers, verdicts and facts of two reports of one kind: A, B, and B - A.
 
     a, b: folders of reports, or their JSON files. Raises DataError without a report, for two kinds, and for a file of a later version.
@@ -34,7 +34,7 @@ def diff(a: str | Path, b: str | Path, *, command: str = "") -> Report:
     if kind != other:
         found, expected = f"it holds a report of kind '{other}'", f"'{kind}', as the first one"
         raise DataError(found, expected=expected, remedy="compare reports of one kind", file=str(b))
-    return report(Diff(kind, _side(Path(a), one), _side(Path(b), two), command))
+    return report(Diff(kind, _side(Path(a), one), _side(Path(b), two), command, title=title, note=note))
 
 
 def _read(place: Path) -> tuple[str, dict[str, Any]]:

@@ -24,23 +24,23 @@ class ShowExamples:
     """How many pairs to show, and the folder of the page."""
 
     pairs: int
-    folder: Path
+    folder: str | Path
 
     def __post_init__(self) -> None:
-        if not 1 <= self.pairs <= MOST:
+        if not isinstance(self.pairs, int) or not 1 <= self.pairs <= MOST:
             raise EvenhandError(f"Found {self.pairs} examples. Expected: 1 to {MOST:,}. To do: 20 are a page to read.")
 
     def check(self, data: PreferenceData) -> None:
         """Before the work: whether there are texts to show, and whether the page has a place."""
         if not has_texts(data).all():
             raise DataError("there are no texts to show", expected="prompts and responses", remedy="leave --show-examples out")
-        writing.check(self.folder, [FILE], KIND)
+        writing.check(Path(self.folder), [FILE], KIND)
 
     def write(self, data: PreferenceData, outcomes: Outcomes, groups: Groups, support: Support, found: ModelFindings, command: str) -> Path:
         """examples.html, readable by its owner alone."""
         page = html(misordered(self.pairs, data, outcomes, groups, support, found, command))
-        writing.write(self.folder, {FILE: page.encode()}, KIND, private=True)
-        return self.folder / FILE
+        writing.write(Path(self.folder), {FILE: page.encode()}, KIND, private=True)
+        return Path(self.folder) / FILE
 
 
 def misordered(

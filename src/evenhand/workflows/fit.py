@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evenhand.audits.broken import broken
 from evenhand.audits.changes import compare
@@ -38,8 +38,11 @@ from evenhand.workflows.settings import AuditSettings
 from evenhand.workflows.trained import Model, Trained, asked, called, train_models
 from evenhand.workflows.trials import gamma_of, notion_of
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Fit:
     """What `fit` returns: the model, and the report on it and on what it is compared with."""
 
@@ -53,6 +56,17 @@ class Fit:
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save(folder / "model")
         return self.report.save(folder)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report's: what report.json holds."""
+        return self.report.to_dict()
+
+    def to_frame(self, table: str = "") -> DataFrame:
+        """The report's: rows of one of its CSV files (see `Report.to_frame`)."""
+        return self.report.to_frame(table)
+
+    def __repr__(self) -> str:
+        return f"{self.model}\n{self.report}"
 
     def _repr_html_(self) -> str:
         return self.report._repr_html_()

@@ -16,7 +16,7 @@ RESERVED = {"pairs", "calibrated"}  # what trial files hold beside metrics
 
 GroupBy = str | Sequence[str] | Grouping | None
 Constraints = Mapping[Notion, float] | Sequence[tuple[Notion, float]]
-Metrics = Sequence[str | Callable[..., Any]] | Mapping[str, Metric]
+Metrics = str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | Mapping[str, Metric]
 
 
 def read(data: Any, *, attributes: Sequence[str] = (), numbers: Sequence[str] = ()) -> PreferenceData:
@@ -62,10 +62,12 @@ def all_metrics(more: Metrics) -> dict[str, Metric]:
     a `Metric` (./mine.py:brier). A function's name is the metric's, the first line of its docstring the formula.
     """
     found: dict[str, Metric] = dict(METRICS)
-    for name, metric in more.items() if isinstance(more, Mapping) else map(_metric, [more] if isinstance(more, str) else more):
+    for name, metric in (
+        more.items() if isinstance(more, Mapping) else map(_metric, [more] if isinstance(more, str) or callable(more) else more)
+    ):
         if not isinstance(metric, Metric) or not name:
             raise EvenhandError(
-                f"Metric {clip(name)} is of type {type(metric).__name__}. Expected: a function of margins, or a Metric under a name. "
+                f"Metric {clip(name or str(metric))} is {'a class' if inspect.isclass(metric) else f'of type {type(metric).__name__}'}. Expected: a function of margins, or a Metric under a name. "
                 "To do: metrics=[function], or metrics={'name': Metric(...)}."
             )
         if name in found or name in RESERVED:

@@ -16,7 +16,7 @@ import evenhand.models
 from evenhand.core import EvenhandError, Method, clip
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
-from evenhand.parts import built_in, home, installed, part
+from evenhand.parts import built_in, calling, home, installed, part
 
 
 def found_in(package: ModuleType) -> dict[str, Any]:
@@ -66,8 +66,7 @@ def _by_name(name: str, head: Any) -> Method:
 
 def _as_given(given: Any, head: Any) -> Method:
     """A method, or one of that class with its defaults; on another head where one is named. A head alone is trained by Bradley-Terry."""
-    if inspect.isclass(given) and is_dataclass(given):
-        given = given()
+    given = _with_defaults(given)
     if is_dataclass(given) and callable(vars(type(given)).get("build")):
         given = BradleyTerry(head=head_of(given))
     kind = given if inspect.isclass(given) else type(given)
@@ -79,7 +78,7 @@ def _as_given(given: Any, head: Any) -> Method:
     if lacking:
         raise EvenhandError(
             f"{kind.__name__} is no method: it lacks {', '.join(lacking)}. Expected: a frozen dataclass as in methods/. "
-            "To do: add what is missing; evenhand.testing.check_method says more."
+            "To do: inherit evenhand.core.Method and add what is missing; evenhand.testing.check_method says more."
         )
     if head is None:
         return given
@@ -95,15 +94,23 @@ def head_of(given: Any) -> Any:
         if found is None:
             raise EvenhandError(f"There is no model '{clip(given)}'. {_nearest(given, {**known, **dict.fromkeys(installed('heads'))})}")
         given = found
-    given = given() if inspect.isclass(given) and is_dataclass(given) else given
+    given = _with_defaults(given)
     kind = given if inspect.isclass(given) else type(given)
     lacking = [n for n in ("build", "reads_new_users") if not any(n in vars(c) for c in kind.__mro__)]
     if lacking or not is_dataclass(kind):
         raise EvenhandError(
             f"{kind.__name__} is no head: it lacks {', '.join(lacking) or '@dataclass(frozen=True)'}. Expected: a frozen dataclass as in "
-            "models/. To do: add what is missing; evenhand.testing.check_head says more."
+            "models/. To do: inherit evenhand.core.Head and add what is missing; evenhand.testing.check_head says more."
         )
     return given
+
+
+def _with_defaults(given: Any) -> Any:
+    """The object of a dataclass, which must do without arguments; all else as it is."""
+    if not (inspect.isclass(given) and is_dataclass(given)):
+        return given
+    with calling("a dataclass whose fields all have defaults", given):
+        return given()
 
 
 def name_of(given: Any) -> str:

@@ -21,6 +21,7 @@ from evenhand.encode.cache import encode_cached
 from evenhand.encode.encoder import TextEncoder, truncated
 from evenhand.encode.projection import FeatureMap, Recipe
 from evenhand.encode.unknown import hardly_read
+from evenhand.parts import calling
 from evenhand.serve.reward_model import item_text
 from evenhand.training.scoring import margins, rewards
 from evenhand.workflows import hyperparameters
@@ -278,7 +279,9 @@ def prepare(
 def judged(ready: Prepared, scorer: Scorer, rows: np.ndarray, model: str, split: str) -> Outcomes:
     """The model's margins on the pairs at mask `rows`, each user read from the pairs that may enter a history."""
     pairs = ready.pairs(rows, ready.split.history)
-    out = outcomes_of(ready.data.take(rows), margins(scorer, pairs).numpy(), model=model, split=split)
+    with calling("users(history) → states, and score(state, items) → rewards", scorer):
+        margin = margins(scorer, pairs).numpy()
+    out = outcomes_of(ready.data.take(rows), margin, model=model, split=split)
     cut, chosen, rejected = ready.responses.cut, ready.responses.chosen[rows], ready.responses.rejected[rows]
     hardly = ready.responses.hardly_read
     return replace(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 KIND = "scores"
+NO_HISTORY = "no user of the data has a history left, so everybody got the reward for everybody."
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def score(
 ) -> Scored:
     """Score the pairs of `data`, each user read from his or her pairs in `history`, matched by user id.
 
-    A user without any gets the reward for everybody. A pair that is scored is never read: it would give its own answer away.
+    A user without any gets the reward for everybody. A pair that is scored is never read: it would give its own answer away. Where nobody has a
+    pair left to read, a warning says so.
 
     Args:
         model: Folder of a saved model, or a RewardModel.
@@ -88,6 +91,9 @@ def score(
     chosen, rejected = torch.from_numpy(responses.chosen), torch.from_numpy(responses.rejected)
     pairs = Pairs(known, user, chosen, rejected, torch.ones(len(user)), torch.full_like(user, -1))
     found = int(((known.offsets[1:] > known.offsets[:-1])[user.unique()]).sum())
+    if history is not None and not found:
+        why = " All pairs of the history are scored themselves: score other pairs than the history." if left_out else ""
+        warnings.warn(f"{NO_HISTORY}{why}", stacklevel=2)
     return Scored(rewards(loaded.scorer, pairs).numpy(), len(user.unique()), found, left_out)
 
 

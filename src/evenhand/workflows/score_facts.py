@@ -9,7 +9,8 @@ import numpy as np
 from evenhand.core import PreferenceData
 from evenhand.data.votes import has_texts, number_rows
 
-EQUAL_SCORES, SEVERAL_SCORES = "equal scores", "one text, several scores"  # names of the facts
+EQUAL_SCORES, SEVERAL_SCORES, ONE_SIDE = "equal scores", "one text, several scores", "scores of one response"  # names of the facts
+CHOSEN, REJECTED, MARGINS = ("chosen", "winner", "preferred"), ("rejected", "loser", "dispreferred"), ("margin", "diff", "minus")
 EQUAL, DIFFERENT = 0.5, 0.01  # shares from which it is said
 
 
@@ -20,6 +21,11 @@ def score_facts(data: PreferenceData, scores: Sequence[str], margin: np.ndarray)
         notes[EQUAL_SCORES] = (
             f"{int((margin == 0).sum()):,} of {len(data):,} pairs ({equal:.1%}) have the same score on both sides: accuracy is near one half there, "
             "and gaps between groups shrink with it."
+        )
+    if len(scores) == 1 and (why := _one_side(scores[0], margin)):
+        notes[ONE_SIDE] = (
+            f"One column of scores, {scores[0]}, {why}. Are these margins, or the rewards of one response alone? Then every accuracy here means "
+            "nothing: name both, --scores reward_chosen,reward_rejected."
         )
     texts = has_texts(data)
     if len(scores) == 2 and texts.any():
@@ -39,6 +45,14 @@ def score_facts(data: PreferenceData, scores: Sequence[str], margin: np.ndarray)
                 "the model is personalised, or its scores depend on more than the text."
             )
     return notes
+
+
+def _one_side(name: str, margin: np.ndarray) -> str:
+    """Why a column may hold rewards of one response of each pair, "" = nothing says so."""
+    low = name.lower()
+    if any(c in low for c in (*CHOSEN, *REJECTED)) and not any(word in low for word in MARGINS):
+        return "is named after one response of the pair"
+    return "is above 0 in every pair" if len(margin) and (margin > 0).all() else ""
 
 
 def _several(reward: np.ndarray, *keys: np.ndarray) -> tuple[int, int]:

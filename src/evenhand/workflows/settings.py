@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
 
 from evenhand.audits.findings import ModelFindings
@@ -11,7 +12,7 @@ from evenhand.audits.metrics import METRICS, Metric
 from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.requirements import parse_requirement
 from evenhand.audits.verdicts import TOLERANCE
-from evenhand.core import NOTIONS, EvenhandError, Groups, Notion, PreferenceData
+from evenhand.core import NOTIONS, EvenhandError, Groups, Notion, PreferenceData, clip
 from evenhand.data.support import Support
 from evenhand.workflows import assignments
 from evenhand.workflows.assignments import Assignment
@@ -48,10 +49,17 @@ class AuditSettings:
                 )
         if self.assignments is not None:
             assignments.check_place(Path(self.assignments))
-        if self.seed < 0:
-            raise EvenhandError(f"seed is {self.seed}. Expected: 0 or more. To do: 0 is usual.")
-        if not 0 <= self.tolerance <= 1:
-            raise EvenhandError(f"tolerance is {self.tolerance}. Expected: a fraction from 0 to 1. To do: 5 points are 0.05.")
+        if not isinstance(self.seed, Integral) or self.seed < 0:
+            raise EvenhandError(f"seed is {clip(self.seed)}. Expected: a whole number, 0 or more. To do: 0 is usual.")
+        if not isinstance(self.tolerance, Real) or not 0 <= self.tolerance <= 1:
+            raise EvenhandError(f"tolerance is {clip(self.tolerance)}. Expected: a fraction from 0 to 1. To do: 5 points are 0.05.")
+        if not isinstance(self.resamples, Integral) or self.resamples < 1:
+            raise EvenhandError(f"resamples is {clip(self.resamples)}. Expected: a whole number above 0. To do: 1000 are usual.")
+        if self.show_examples is not None and not isinstance(self.show_examples, ShowExamples):
+            raise EvenhandError(
+                f"show_examples is {clip(self.show_examples)}. Expected: how many pairs, and the folder of their private page. "
+                "To do: show_examples=evenhand.ShowExamples(20, 'folder')."
+            )
 
     @property
     def formulas(self) -> dict[str, str]:

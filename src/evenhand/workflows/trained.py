@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -18,9 +19,10 @@ from evenhand.models.lore import Lore
 from evenhand.models.pal import Pal
 from evenhand.models.pal_angle import PalAngle
 from evenhand.models.vpl import Vpl
+from evenhand.parts import calling
 from evenhand.training.choosing import Change, lowest, simplest, user_losses
 from evenhand.training.epochs import group_of_users
-from evenhand.training.loop import Fitted
+from evenhand.training.loop import Diverged, Fitted
 from evenhand.training.tune import TunedFit, tune
 from evenhand.training.watched import watching
 from evenhand.workflows import hyperparameters
@@ -149,7 +151,7 @@ def _train(
         if started is not None:
             best, tried[known] = TunedFit(method, started, {}), [TunedFit(method, started, {})]
         else:
-            with watching(partial(progress, "epoch")):
+            with watching(partial(progress, "epoch")), fitting(known, method):
                 best, tried[known] = tune(method, train, valid, seed, settings)
         models[known] = Model(known, name, best.method, best.fitted, own)
     progress("train", len(todo), len(todo))
@@ -163,13 +165,24 @@ def _train(
     return ordered, traces
 
 
+@contextmanager
+def fitting(name: str, method: Any) -> Iterator[None]:
+    """What goes wrong in training names the method."""
+    try:
+        with calling("fit(train, valid, seed) and variants() as in methods/", method):
+            yield
+    except Diverged as error:
+        raise EvenhandError(f"{name}: {error}") from None
+
+
 def _tuned_base(models: dict[str, Model], method: Any, train: Pairs, valid: Pairs, seed: int, settings: int) -> BradleyTerry:
     """Bradley-Terry on the method's head within the same budget: the reference where that is it."""
     reference = models.get(title("bradley_terry", method.base))
     if reference is not None and isinstance(reference.method.head, type(method.base.head)):
         found: BradleyTerry = reference.method
         return found
-    tuned = tune(method.base, train, valid, seed, settings)[0].method
+    with fitting(title("bradley_terry", method.base), method.base):
+        tuned = tune(method.base, train, valid, seed, settings)[0].method
     assert isinstance(tuned, BradleyTerry)
     return tuned
 

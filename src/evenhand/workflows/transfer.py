@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
+from typing import Any
 
 from evenhand.audits.policies import Candidates
 from evenhand.audits.transfer import FEWEST_PROMPTS, measure
@@ -45,7 +45,7 @@ LIMITS: tuple[str, ...] = (
 
 
 def transfer(
-    candidates: str | Path,
+    candidates: Any,
     *,
     reward: str = "reward",
     other: str | None = None,
@@ -56,13 +56,14 @@ def transfer(
     betas: Sequence[float] = (0.1, 0.5, 1.0, 2.0, 4.0),
     ns: Sequence[float] = (1, 2, 4, 8, 16),
     title: str = "",
+    note: str = "",
     seed: int = 0,
     command: str = "",
 ) -> Report:
     """Event rates by group under the Gibbs policy of each beta and the best of each n, with bounds.
 
     Args:
-        candidates: A table with one row a candidate response (JSONL, CSV, Parquet, Arrow).
+        candidates: A table with one row a candidate response (JSONL, CSV, Parquet, Arrow; in Python also a table in memory).
         reward: Column of the reward.
         other: Column of a second reward, to be compared at each beta.
         group_by: Column of the group of the prompt, or of who asks.
@@ -72,6 +73,7 @@ def transfer(
         betas: Temperatures of Gibbs policies, with commas.
         ns: Draws of best-of-n policies, with commas.
         title: Title of the report.
+        note: A sentence for the reader of the report.
         seed: of the joint law of intervals of three and more groups.
 
     Raises DataError with file, line, column, expectation and remedy; EvenhandError for grids out of range, or fewer than two groups.
@@ -80,7 +82,7 @@ def transfer(
     if other == reward:
         raise EvenhandError(f"Both rewards are column '{reward}'. Expected: two columns. To do: name another one, or leave --other out.")
     columns = [reward, event, *(name for name in (other, ref) if name is not None)]
-    table = read_candidates(Path(candidates), prompt, group_by, columns, shares=(event,))
+    table = read_candidates(candidates, prompt, group_by, columns, shares=(event,))
     number = {name: table.numbers[:, i] for i, name in enumerate(columns)}
     given = Candidates(
         table.prompt, table.group, number[reward], number[event], None if other is None else number[other], None if ref is None else number[ref],
@@ -98,7 +100,7 @@ def transfer(
     }  # fmt: skip
     title = title or f"Policies of {reward} over {table.source.partition(' (')[0]}"
     found = measure(given, table.groups, finite, draws, title=title, event=event, facts=facts, limits=LIMITS, command=command, seed=seed)
-    return policies.report(replace(found, formulas=FORMULAS))
+    return policies.report(replace(found, formulas=FORMULAS, note=note))
 
 
 def grids(betas: Sequence[float], ns: Sequence[float]) -> tuple[list[float], list[int]]:

@@ -120,7 +120,9 @@ class Bench:
                         parents=True, exist_ok=True
                     )  # an error now, if a file of this name lies there, and not after training
                 step = min(at_once, -(-len(todo) // self.jobs))
-                alike = [[e for e in todo if e.method.unreduced == wide] for wide in (False, True)]  # a process reads one feature map
+                # a process reads one feature map, and what is built in does not fall with a part from outside
+                kinds = [(e, (e.method.unreduced, bool(sources(e.method)))) for e in todo]
+                alike = [[e for e, k in kinds if k == kind] for kind in itertools.product((False, True), repeat=2)]
                 for part, why in self._train(ready, [some[i : i + step] for some in alike for i in range(0, len(some), step)], seed):
                     failed.update({e.name: why for e in part if why})
                     done += len(part)

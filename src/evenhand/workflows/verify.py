@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evenhand.core import EvenhandError
+from evenhand.core import EvenhandError, PreferenceData
+from evenhand.data.load import load
 from evenhand.data.mentions import read_mentions
 from evenhand.report import Report
 from evenhand.serve.reward_model import RewardModel
-from evenhand.workflows.certify import FORMAT, CertificateRequest, identity, issue
-from evenhand.workflows.given import read
+from evenhand.workflows.certify import FORMAT, CertificateRequest, check_folder, identity, issue
+from evenhand.workflows.events import with_events
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.sealed import Json, Refused, compare, read_document, refused
 
@@ -25,6 +26,7 @@ def verify(
     *,
     head: Any = None,
     mentions: str | Path | None = None,
+    swap: str | Path | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -33,15 +35,19 @@ def verify(
     Args:
         certificate: certificate.json, or its document's path.
         model: Folder of a saved model.
-        data: loaded as the certificate says under data.read.
+        data: a path or table, which is read as the certificate says under data.read; or data as loaded.
+        swap: JSON file of pairs of terms, if it was made with counterfactual copies.
         mentions: JSON file of identities and their terms, if it was made with one.
 
     What cannot be computed again, since the model's folder was changed or the data does not hold what is asked for, is refused with the
     reason. Parameters that `audit` has, too, mean the same here.
     """
+    check_folder(model)
     found = read_document(certificate)
     original = request(found)
-    data = read(data, attributes=original.group_by)
+    if not isinstance(data, PreferenceData):
+        data = load(data, attributes=original.group_by, **dict(original.read or {}))
+    data = with_events(data, None, swap)
     try:
         terms = None if mentions is None else read_mentions(mentions)
         if original.mentions != (None if terms is None else terms.fingerprint):
