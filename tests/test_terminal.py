@@ -50,7 +50,7 @@ def test_a_fit_ends_in_numbers_then_sentences_then_the_verdict():
     assert shown[at].endswith("By group: majority 132, minority 31.")
     assert shown[at + 1].startswith("Users with low support are served worse: accuracy goes")
     assert shown[-4].startswith("Gain over personalised Bradley-Terry: minority +3.4 (+1.8 to +5.0), majority +0.1 (-0.4 to +0.7)")
-    assert "; Gain over one reward for all (Bradley-Terry): minority" in shown[-4]
+    assert "; gain over one reward for all (Bradley-Terry): minority" in shown[-4]
     assert shown[-3:] == [
         "FAIL",
         "Is somebody served worse? Yes. The minority (48 users, 1,440 pairs) is served 6.2 points worse"

@@ -50,9 +50,13 @@ def score_facts(data: PreferenceData, scores: Sequence[str], margin: np.ndarray)
 def _one_side(name: str, margin: np.ndarray) -> str:
     """Why a column may hold rewards of one response of each pair, "" = nothing says so."""
     low = name.lower()
-    if any(c in low for c in (*CHOSEN, *REJECTED)) and not any(word in low for word in MARGINS):
+    if any(word in low for word in MARGINS):
+        return ""
+    if any(c in low for c in (*CHOSEN, *REJECTED)):
         return "is named after one response of the pair"
-    return "is above 0 in every pair" if len(margin) and (margin > 0).all() else ""
+    if not len(margin) or margin.min() == margin.max():
+        return ""
+    return "is above 0 in every pair" if (margin > 0).all() else ""
 
 
 def _several(reward: np.ndarray, *keys: np.ndarray) -> tuple[int, int]:
