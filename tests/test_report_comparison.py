@@ -672,6 +672,19 @@ def test_the_terminal_gets_a_short_table(reports, make):
     assert "\n\n" not in shown.strip()
 
 
+def test_three_entries_are_a_short_read_in_the_terminal(reports):
+    some = reports["bound"].findings
+    kept = tuple(e for e in some.entries if e.name in (some.reference, some.front.chosen, "gamma=0.02"))
+    names = {e.name for e in kept}
+    pairs = tuple(p for p in some.pairwise if {p.first, p.second} <= names)
+    fronts = tuple(replace(f, lines=()) for f in some.constraint_fronts)
+    for findings in (reports["one_seed"].findings, replace(some, entries=kept, pairwise=pairs, constraint_fronts=fronts)):
+        shown = printed(report_of(findings), 100)
+        assert len(shown.splitlines()) <= 25
+        assert shown.count("Chosen on validation") == 1
+    assert "change of violation" in " ".join(shown.split())
+
+
 def test_the_terminal_shows_the_numbers(reports):
     shown = printed(reports["compared"], 300).splitlines()
     row = next(line for line in shown if line.startswith("pafo (* chosen on validation, knee) "))

@@ -290,7 +290,7 @@ def test_labels_that_would_be_cut_to_the_same_text_stay_apart() -> None:
     assert figures.apart(names, 30) == names
     assert figures.apart(["the same long name"] * 2, 8) == ["the sam…"] * 2
     assert figures.apart(["aaaaaaaaaaaa first bbbbbb", "aaaaaaaaaaaa other bbbbbb", "日本語日本語一", "日本語日本語二"], 13) == [
-        "…first bbbbbb", "…other bbbbbb", "日本語…語一", "日本語…語二",
+        "…first bbbbbb", "…other bbbbbb", "日本語…本語一", "日本語…本語二",
     ]  # fmt: skip
     estimate = Estimate(0.1, 0.05, 0.15, 40, 400)
     svg = strips(

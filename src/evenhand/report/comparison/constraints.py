@@ -26,8 +26,8 @@ COLUMNS = (
     Column("chosen", on_page=False), Column("knee", on_page=False), Column("not_dominated_validation", on_page=False),
     Column("not_dominated_test", on_page=False), Column("violation, validation", points, "validation"), Column("violation, test", points, "test"),
     Column("", key="pooled_validation", on_page=False), Column("pooled, test", points, "pooled_test"),
-    Column("change", signed_points, "difference_from_reference"), Column("", key="pooled_difference_from_reference", on_page=False),
-    Column("accuracy, test", percent, in_csv=False), Column("its change", signed_points, "accuracy_difference_from_reference"),
+    Column("change of violation", signed_points, "difference_from_reference"), Column("", key="pooled_difference_from_reference", on_page=False),
+    Column("accuracy, test", percent, in_csv=False), Column("change of accuracy", signed_points, "accuracy_difference_from_reference"),
 )  # fmt: skip
 
 

@@ -279,7 +279,7 @@ def users(found: Comparison) -> Panel:
         m: (points, signed_points, 100, ", points") if m in IN_POINTS else (decimals(3), signed, 1, "")
         for m in DRAWN if any(e.metric(m) for e in shown)
     }  # fmt: skip
-    columns = Column("entry"), *(c for m, (show, change, *_) in units.items() for c in (Column(m, show), Column("change", change)))
+    columns = Column("entry"), *(c for m, (show, change, *_) in units.items() for c in (Column(m, show), Column(f"change of {m}", change)))
     of = {e.name: {m: (u.value, u.difference) if (u := e.metric(m)) else (None, None) for m in units} for e in ran}
     rows_of = tuple((marked(found, e), *(x for pair in of[e.name].values() for x in pair)) for e in ran)
     table = Table(f"Changes from the reference; shares in points ({people(ran[0].unfairness[-1].value)})", columns, rows_of)
@@ -391,12 +391,12 @@ def settings(found: Comparison) -> Panel:
 
 
 def brief(found: Comparison) -> tuple[Table, ...]:
-    """For Markdown and the terminal: the entries, the first constraint, and every entry against the reference."""
-    front, best = next(iter(found.constraint_fronts), None), found.chosen.name if found.chosen else ""
-    pairs = _pairs(found, sorted(_against(found), key=lambda p: p.first != best), "")
-    bound = constraints.violations(found, front) if front and not front.suppressed else None
-    entries = _narrow(_results(found, foremost(found, MOST_OPEN), ""), "results", 7 if bound else 12)
-    return entries, *([_narrow(bound, "violations", 7)] if bound else []), _narrow(pairs, "pairwise", 6)
+    """For Markdown and the terminal: the entries, and the first constraint."""
+    front, entries = next(iter(found.constraint_fronts), None), _results(found, foremost(found, MOST_OPEN), "")
+    if front is None or front.suppressed:
+        return (_narrow(entries, "results", 12),)
+    entries = replace(entries, columns=tuple(replace(c, on_page=c.on_page and c.name != "dominated by") for c in entries.columns))
+    return _narrow(entries, "results", 7), _narrow(constraints.violations(found, front), "violations", 7)
 
 
 def _narrow(table: Table, file: str, most: int) -> Table:
