@@ -271,7 +271,7 @@ def test_what_is_accepted_does_not_press_the_entries_to_one_side() -> None:
     bound = _bound(found, found.constraint_fronts[0])
     assert window(bound)[0][1] < 25
     assert "accepted" not in tradeoff("x", bound, 860)
-    assert panel(found).figures[0].note.endswith(" Beyond the figure: what is accepted, 90 points.")
+    assert "Beyond the figure of demographic parity by soft decisions: what is accepted, 90 points." in panel(found).notes
 
 
 def test_an_event_of_few_users_hides_every_violation() -> None:

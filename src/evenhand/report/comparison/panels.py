@@ -29,9 +29,12 @@ UNITS = ": in these deals / by run"  # ends the heading of intervals by other un
 WIDE = ("log-loss", "calibrated", "pooled, test", "accuracy, test")  # columns that the short tables leave out
 DRAWN = ("worst decile", "correlation with support")
 EMPTY = Estimate(nan, nan, nan, 0, 0, suppressed=True)  # five empty cells of a CSV file
-HOLLOW = "Hollow beside filled: what validation promised over the reference, and what test pairs gave."
-PLANE = f"Steps: the front of validation pairs (dotted: of test pairs). Crosses: 95 % intervals, none wider than the figure. {HOLLOW}"
-SPACE = f"More than two groups: drawn by all users and by the group each entry serves worst. {HOLLOW}"
+PLANE = "Steps: the front of validation pairs (dotted: of test pairs). Crosses: 95 % intervals."
+SPACE = "More than two groups: drawn by all users and by the group each entry serves worst."
+HOLLOW = (
+    "In the figure of the front no cross is drawn that is wider than the figure. Hollow beside filled: what validation promised over the reference, "
+    "and what test pairs gave."
+)
 CLEARLY = (
     "Intervals hold for all pairwise comparisons and all groups at once, so they are wider than single ones. “Clearly”: every group’s lies on one side; "
     "“trades”: one group gains and another loses, beyond noise."
@@ -114,8 +117,8 @@ def results(found: Comparison) -> Panel:
     if are_apart and any(p.is_best for p in places) and any(p.is_reference for p in places):
         ends = found.groups if is_plane else ("all users", "worst-served")
         axes = f"accuracy, {ends[0]}", f"accuracy, {ends[1]}"
-        note = (PLANE if is_plane else SPACE) + (f" Beyond the figure: {listing(far(places))}." if far(places) else "")
-        figure = Figure(sentence, lambda w: frontier(places, axes, is_plane, w), note, main)
+        figure = Figure(sentence, lambda w: frontier(places, axes, is_plane, w), PLANE if is_plane else SPACE, main)
+        notes = (HOLLOW, f"Beyond the figure of the front: {listing(far(places))}." if far(places) else "", *notes)
     shown = tuple(t for t in (tables if figure else [main, *tables]) if t.rows)
     figures, finding = ((figure,), "") if figure else ((), sentence)
     return Panel("results", "Who stands where", finding, figures, shown, tuple(filter(None, notes)), more)
