@@ -68,10 +68,32 @@ def test_numbers_of_both_stand_side_by_side(tmp_path: Path) -> None:
     others = rows(report, "numbers.csv")
     assert [float(others["model › groups › minority › mde"][c]) for c in ("A", "B", "difference")] == [0.04, 0.04, 0]
     assert not any("grid" in name for name in others)  # a curve is no number
-    text = report.page.answers[1].text.replace("\xa0", " ")  # two moved as far: the first in the file
-    assert text == "requirements › accuracy gap › estimate: 9.0 % in A, 4.0 % in B, −5.0 points."
+    text = report.page.answers[1].text.replace("\xa0", " ")
+    assert text == "model › groups › minority › accuracy: 61.0 % in A, 66.0 % in B, +5.0 points."
     assert report.document["numbers"][0].keys() == {"name", "a", "b", "difference"}
     assert report.exit_code == 0
+
+
+def test_what_a_report_is_about_comes_first_and_nothing_twice(tmp_path: Path) -> None:
+    a, b = audit(0.61), audit(0.66)
+    for document, value, border in ((a, 0.65, 0.5), (b, 0.68, 0.6)):
+        model, groups = document["model"], document["model"]["groups"]
+        model["confounds"] = [{"name": "length", "bins": [["short", estimate(value - 0.3)]]}]
+        model["overall"], model["gap"] = estimate(value), estimate(0.1 * value, metric="gap")
+        model["metrics"] = [
+            {"name": "accuracy", "overall": estimate(value), "groups": [g["accuracy"] for g in groups]},
+            {"name": "log_loss", "overall": estimate(0.6, metric="log loss"), "groups": [g["log_loss"] for g in groups]},
+        ]
+        bins = [(0.0, 0.4), (0.4, border)]
+        model["support"] = {"bins": [{"low": x, "high": y, "mean": x, "accuracy": estimate(0.6)} for x, y in bins]}
+    report = compared(tmp_path, a, b)
+    assert report.page.headline.replace("\xa0", " ") == "Accuracy of all users: 65.0 % in A, 68.0 % in B, +3.0 points"
+    groups = [f"model › groups › {name} › accuracy" for name in ("majority", "minority")]
+    assert [r[0] for r in report.page.brief[0].rows] == ["model › overall", "model › gap", *groups]
+    assert [p.name for p in report.page.panels][:3] == ["What the reports are about", "Verdicts", "All numbers"]
+    names = [n["name"] for n in report.document["numbers"]]
+    assert [n for n in names if "metrics" in n] == ["model › metrics › log_loss › overall"]
+    assert {n.split(" › ")[3] for n in names if "support" in n} == {"1"}
 
 
 def test_whether_the_data_are_the_same_is_said_first(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from evenhand.audits.rates import cells, hard, rates
 from evenhand.audits.rates import violation as of_rates
 from evenhand.audits.results import Violated
 from evenhand.core import Estimate, EvenhandError, Events, Exclusions, PreferenceData
+from evenhand.data.events import BY_HASH
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.faro import Faro
 from evenhand.methods.penalty import Penalty
@@ -33,6 +34,7 @@ from evenhand.report.comparison import sentences as said
 from evenhand.report.comparison.constraints import _bound, panel
 from evenhand.report.figures.scatter import outside, tradeoff, window
 from evenhand.report.publish import one_line
+from evenhand.training.constraints import eo
 from evenhand.workflows import hyperparameters, trials
 from evenhand.workflows.comparing import Comparing
 from evenhand.workflows.trained import PLAIN
@@ -269,7 +271,7 @@ def test_what_is_accepted_does_not_press_the_entries_to_one_side() -> None:
     bound = _bound(found, found.constraint_fronts[0])
     assert window(bound)[0][1] < 25
     assert "accepted" not in tradeoff("x", bound, 860)
-    assert panel(found).figures[0].note.endswith(" Beyond the figure: what is accepted, 90 points.")
+    assert "Beyond the figure of demographic parity by soft decisions: what is accepted, 90 points." in panel(found).notes
 
 
 def test_an_event_of_few_users_hides_every_violation() -> None:
@@ -519,6 +521,22 @@ def test_too_many_comparisons_that_nobody_asked_for_are_left_out(data: Preferenc
     asked = [*entries, Entry("Faro", Faro())]
     told = Comparing(asked, PLAIN, [0], "x", resamples=50).results(data, [many, replace(many, entry="Faro")], {})
     assert {f.notion for f in told.constraint_fronts} == {"dp"}
+
+
+def test_rates_by_the_toss_of_a_coin_are_left_out_unless_asked_for(data: PreferenceData, swept: tuple[Report, Path]) -> None:
+    bench = Bench(data, FAST["encoding"], FAST["group_by"], swept[1] / "trials", 1)
+    entries = [Entry(PLAIN, hyperparameters.method("bradley_terry", {}, "linear"))]
+    (trial,) = bench.run(entries, [0], lambda *a: None, lambda note: None)
+    assert isinstance(trial, Trial)
+    by_hash = replace(trial, events_rule=f"By country. {BY_HASH}")
+    told = Comparing(entries, PLAIN, [0], "x", resamples=50).results(data, [by_hash], {})
+    assert told.constraint_fronts == told.entries[0].violations == told.events == ()
+    assert sum("a hash chose which response of a pair is y1" in limit for limit in told.limits) == 1
+    held = [*entries, Entry("Faro", Faro(notion=eo))]
+    told = Comparing(held, PLAIN, [0], "x", resamples=50).results(data, [by_hash, replace(by_hash, entry="Faro")], {})
+    assert {f.notion for f in told.constraint_fronts} == {"eo"}
+    asked = Comparing(entries, PLAIN, [0], "x", resamples=50, tolerance=0.1).results(data, [by_hash], {})
+    assert {f.notion for f in asked.constraint_fronts} == {"dp", "eo"}
 
 
 def test_rates_where_no_pair_is_in_an_event() -> None:

@@ -33,10 +33,10 @@ from evenhand.audits.metrics import METRICS, Metric
 from evenhand.core import Estimate, EvenhandError, Exclusions
 from evenhand.data.csv_cells import neutral
 from evenhand.report import numbers, verdicts
-from evenhand.report.audit import AUDIT, sentences
+from evenhand.report.audit import AUDIT, panels, sentences
 from evenhand.report.audit import report as made
 from evenhand.report.audit.hide import hide
-from evenhand.report.figures import curves
+from evenhand.report.figures import curves, intervals
 from evenhand.report.publish import one_line, publish
 from evenhand.writing import LIST
 
@@ -92,12 +92,45 @@ def test_support_headline_claims_a_trend_only_where_slope_and_ranks_agree(slope,
     assert "400 users, 12,000 pairs" in sentence
     assert ("rank correlation" in sentence) == ("disagree" in sentence)
     svg = drawn(found.support, found.overall)
-    assert ("isotonic fit (no trend)" in svg) == (trend == 0)  # grey and dashed: an isotonic line climbs through noise as well
+    assert ("isotonic" in svg) == (trend != 0)  # an isotonic line climbs through noise as well
     assert (ORANGE_LINE in svg) == (trend != 0)
 
 
 def drawn(curve: SupportCurve, overall: Estimate) -> str:
     return curves.support(curve.bins, curve.users, curve.line, overall, bool(sentences.trend(curve)), 800)
+
+
+def test_scores_that_set_no_group_apart_have_no_figure_of_chance() -> None:
+    at = {"ratio min / max": 1.0}
+    null = tuple(
+        replace(n, observed=v, expected=v, null_low=v, null_high=v, p_value=1.0)
+        for n in example.model().null
+        for v in (at.get(n.statistic, 0.0),)
+    )
+    panel = panels.null(replace(example.model(), null=null))
+    assert panel is not None
+    assert (panel.figures[0].plot, panel.figures[0].note) == (None, "")
+    assert panel.figures[0].table is not None
+
+
+def test_the_stroke_is_explained_where_one_is_drawn() -> None:
+    group = example.model().groups[0]
+    row = intervals.Row(group.group, Estimate(0.7, 0.68, 0.72, 60, 600))
+    for stroke, inside in ((0.69, True), (0.2, False), (float("nan"), False)):
+        shown = [replace(row, stroke=stroke)]
+        assert [x == x for x in intervals.strokes(shown, 0.7)] == [inside]
+        assert (intervals.STROKE in intervals.rows("x", shown, 0.7, "all users", None, 800)) == inside
+
+
+def test_a_change_within_noise_does_not_lead_with_the_gain() -> None:
+    noise, clear = Estimate(0.06, -0.01, 0.13, 60, 600), Estimate(-0.02, -0.03, -0.01, 340, 3_400)
+    first = example.realistic().changes[0]
+    rows = [replace(r, difference=d) for r, d in zip([r for r in first.rows if r.group != "all"], (noise, clear), strict=True)]
+    mixed = sentences.change_sentence(replace(first, rows=tuple(rows)))
+    assert mixed.index("loses 2.0 points (") < mixed.index("gains 6.0 points, within noise (")
+    none = sentences.change_sentence(replace(first, rows=tuple(replace(r, difference=noise) for r in rows)))
+    assert none.startswith(f"No change beyond noise: from {first.before} to {first.after} the ")
+    assert "within noise" not in none
 
 
 def test_where_all_users_have_the_same_support_nothing_is_drawn():

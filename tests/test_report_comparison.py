@@ -313,7 +313,8 @@ def test_an_entry_far_away_does_not_flatten_the_others(shown, reports):
     hopes = scatter.promised(places)
     assert set(hopes) == {p.name for p in places if p.is_best}
     assert all(x0 < x < x1 and y0 < y < y1 for x, y in hopes.values())  # the hollow ends of the ways from validation to test
-    assert reports["compared"].page.first[0].note.endswith("Beyond the figure: Bradley-Terry.")
+    notes = next(p.notes for p in reports["compared"].page.panels if p.key == "results")
+    assert "Beyond the figure of the front: Bradley-Terry." in notes
 
 
 def test_labels_cover_no_mark_no_line_no_frame_and_no_other_label():
@@ -670,6 +671,25 @@ def test_the_terminal_gets_a_short_table(reports, make):
     assert len(shown.splitlines()) <= 48
     assert shown.isascii()
     assert "\n\n" not in shown.strip()
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_notes_under_the_first_figures_are_two_lines(reports, make):
+    """Two lines of a column of a third of 1,280 pixels hold some 130 letters."""
+    assert all(len(f.note) <= 130 for f in reports[make.__name__].page.first)
+
+
+def test_three_entries_are_a_short_read_in_the_terminal(reports):
+    some = reports["bound"].findings
+    kept = tuple(e for e in some.entries if e.name in (some.reference, some.front.chosen, "gamma=0.02"))
+    names = {e.name for e in kept}
+    pairs = tuple(p for p in some.pairwise if {p.first, p.second} <= names)
+    fronts = tuple(replace(f, lines=()) for f in some.constraint_fronts)
+    for findings in (reports["one_seed"].findings, replace(some, entries=kept, pairwise=pairs, constraint_fronts=fronts)):
+        shown = printed(report_of(findings), 100)
+        assert len(shown.splitlines()) <= 25
+        assert shown.count("Chosen on validation") == 1
+    assert "change of violation" in " ".join(shown.split())
 
 
 def test_the_terminal_shows_the_numbers(reports):

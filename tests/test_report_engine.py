@@ -22,6 +22,7 @@ from evenhand.audits.findings import Requirement
 from evenhand.core import Estimate
 from evenhand.report import Kind, Report, figures, numbers
 from evenhand.report.figures.axes import bounds, ends, reach, round_numbers, short
+from evenhand.report.figures.intervals import Series, Strip, strips
 from evenhand.report.html import MOST_BYTES
 from evenhand.report.page import Column, Figure, Page, Panel, Table
 from evenhand.report.publish import JOINERS, one_line, publish
@@ -281,3 +282,20 @@ def test_what_plots_share():
     assert bounds([99.0, 130.0])[1] == 102.0  # hardly beyond what is possible
     assert [short(n) for n in (99_999, 123_456, 2_345_678)] == ["99,999", "123 k", "2.3 M"]
     assert (figures.columns("ab日本"), figures.clipped("abcdef", 4), figures.clipped("日本語", 5)) == (6, "abc…", "日本…")
+
+
+def test_labels_that_would_be_cut_to_the_same_text_stay_apart() -> None:
+    names = ["alpha=0.1 balance=0", "alpha=0.1 balance=0.5", "short"]
+    assert figures.apart(names, 12) == ["alpha=…nce=0", "alpha=…e=0.5", "short"]
+    assert figures.apart(names, 30) == names
+    assert figures.apart(["the same long name"] * 2, 8) == ["the sam…"] * 2
+    assert figures.apart(["aaaaaaaaaaaa first bbbbbb", "aaaaaaaaaaaa other bbbbbb", "日本語日本語一", "日本語日本語二"], 13) == [
+        "…first bbbbbb", "…other bbbbbb", "日本語…本語一", "日本語…本語二",
+    ]  # fmt: skip
+    estimate = Estimate(0.1, 0.05, 0.15, 40, 400)
+    svg = strips(
+        "x", ["Faro (linear) alpha=0.1 balance=0", "Faro (linear) alpha=0.1 balance=0.5"], [Strip("", [Series("", [estimate] * 2)])], 900
+    )
+    shown = re.findall(r"</title>([^<]*…[^<]*)</text>", svg)
+    assert len(set(shown)) == 2
+    assert all(figures.columns(s) <= 26 for s in shown)

@@ -12,6 +12,7 @@ from payloads import PAYLOADS
 from rich.console import Console, RenderableType
 
 from evenhand.audits.findings import FairnessReport, Requirement
+from evenhand.audits.requirements import GAP
 from evenhand.core import Estimate, Exclusions
 from evenhand.report.audit import report as made
 from evenhand.report.page import Column, Table
@@ -116,6 +117,14 @@ def test_what_failed_is_never_among_the_requirements_left_out():
 
     shown = output(replace(fitted(), requirements=(*(one("PASS", f"p{i}") for i in range(20)), one("FAIL", "last"))))
     assert "FAIL  last" in shown
+
+
+def test_a_requirement_with_the_reason_of_the_answered_gap_is_printed_all_the_same() -> None:
+    gap = Requirement(GAP, Estimate(0.1, 0.08, 0.12, 400, 900, "gap"), 0.05, "FAIL", "Why.")
+    floor = Requirement("accuracy of minority", Estimate(0.5, 0.45, 0.55, 60, 300, "accuracy"), 0.6, "FAIL", "Why.")
+    shown = output(replace(fitted(), requirements=(gap, floor)))
+    assert "FAIL  accuracy of minority, required at least 60.0 %: Why." in shown
+    assert f"FAIL  {GAP}" not in shown
 
 
 def test_small_cells_are_hidden_in_the_terminal_too():

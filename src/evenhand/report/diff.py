@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -16,9 +17,16 @@ DATA = ("data sha256", "candidates sha256", "sha256", "data: file_sha256")  # wh
 # facts that say which of its pairs count
 PAIRS = ("splits", "scores", "rows read", "seed", "seeds", "deals", "columns", "data: read_sha256", "split: digest")
 TOLD = ("sha256", "version", "format")  # facts that Markdown and the terminal have
+LEAD = tuple(
+    map(re.compile, ("model › overall", "model › gap", "model › groups › .* › accuracy", ".* › held_out › .*"))
+)  # what a report is about
+SUPPORT_BIN = re.compile("(.*support › bins › [^›]*) › .*")
 BINS = " bins "  # of a curve: after all other numbers
 FIRST = 12  # shares that are not folded, and stand in Markdown and the terminal
-RULES = "A and B as their files have them; the difference is B less A. Cells of fewer than 10 users are not shown."
+RULES = (
+    "A and B as their files have them; the difference is B less A. Cells of fewer than 10 users are not shown, nor bins of support whose borders "
+    "differ."
+)
 NOT_PAIRED = (
     "Both stand on the same pairs. Their intervals are each report's own and not paired: two that overlap may still differ clearly."
 )
@@ -84,27 +92,33 @@ def page(diff: Diff) -> Page:
     """Small cells are hidden again, whatever the files hold."""
     found = publish(diff)
     a, b = found.a, found.b
-    both = [Change(name, a.numbers[name], b.numbers[name]) for name in a.numbers if name in b.numbers]
+    names = [name for name in a.numbers if name in b.numbers and _has_same_borders(name, a, b)]
+    both = [Change(name, a.numbers[name], b.numbers[name]) for name in names]
     verdicts = tuple((n, a.verdicts.get(n, NONE), b.verdicts.get(n, NONE)) for n in dict.fromkeys((*a.verdicts, *b.verdicts)))
     turned = [f"{name}, {before} → {after}" for name, before, after in verdicts if before != after]
     changed = sum(c.difference != 0 for c in both if is_known(c.difference))
     known = dict.fromkeys((*a.facts, *b.facts))
     apart = tuple((n, a.facts.get(n, NONE), b.facts.get(n, NONE)) for n in known if a.facts.get(n) != b.facts.get(n))
-    shares = sorted((c for c in both if c.file == "shares"), key=lambda c: BINS in c.name)
-    tables = (  # the first shares of a report are what it is about: they are not folded
-        _table("Shares in %, differences in points", shares[:FIRST], percent, signed_points, "shares"),
-        _table("Further shares", shares[FIRST:], percent, signed_points, "shares"),
-        _table("Other estimates", [c for c in both if c.file == "estimates"], _plain, _signed, "estimates"),
-        _table("Other numbers", [c for c in both if c.file == "numbers"], _plain, _signed, "numbers"),
+    shares = sorted((c for c in both if c.file == "shares"), key=lambda c: (_rank(c), BINS in c.name))
+    lead = [c for c in shares if _rank(c) < len(LEAD)] or shares
+    lead = lead[:FIRST]
+    first, tables = (
+        _table("Shares in %, differences in points", lead, percent, signed_points, "shares"),
+        (
+            _table("Further shares", shares[len(lead) :], percent, signed_points, "shares"),
+            _table("Other estimates", [c for c in both if c.file == "estimates"], _plain, _signed, "estimates"),
+            _table("Other numbers", [c for c in both if c.file == "numbers"], _plain, _signed, "numbers"),
+        ),
     )
-    moved = sorted((c for c in shares if is_known(c.difference)), key=lambda c: -round(abs(c.difference), 9))
+    moved = sorted((c for c in lead if is_known(c.difference)), key=lambda c: -round(abs(c.difference), 9))
     only = tuple((side, name) for side, one, two in (("A", a, b), ("B", b, a)) for name in one.numbers if name not in two.numbers)
     return Page(
-        f"{changed:,} of {plural(len(both), 'number')} that both have differ" if changed else "No number that both have differs", "neutral",
+        _headline(lead, changed, len(both)), "neutral",
         (Answer(_same(found), "Do both stand on the same data?"), Answer(_most(moved), "What differs most?")),
         (
+            Panel("first", "What the reports are about", tables=(first,)),
             Panel("verdicts", "Verdicts", tables=(plain_table("Verdicts", ("requirement", "A", "B"), verdicts, "verdicts"),) if verdicts else ()),
-            Panel("numbers", "Numbers that both have", tables=tables),
+            Panel("numbers", "All numbers", tables=tables),
             Panel("facts", "Facts that differ", tables=(plain_table("Facts", ("fact", "A", "B"), apart, "facts"),)),
             Panel("only", "In one alone", tables=(plain_table("Numbers of one report alone", ("in", "number"), only, "only"),)),
         ),
@@ -112,7 +126,7 @@ def page(diff: Diff) -> Page:
          "numbers": [{"name": c.name, "a": document(c.a), "b": document(c.b), "difference": document(c.difference)} for c in both],
          "a": document(replace(a, numbers={n: v for n, v in a.numbers.items() if n not in b.numbers})),
          "b": document(replace(b, numbers={n: v for n, v in b.numbers.items() if n not in a.numbers}))},
-        title=found.title or f"{a.place} (A) and {b.place} (B)", note=found.note, brief=tables[:1], command=found.command,
+        title=found.title or f"{a.place} (A) and {b.place} (B)", note=found.note, brief=(first,), command=found.command,
         notes=tuple(f"{n}: {x.title} ({x.place})" for n, x in (("A", a), ("B", b)) if x.title),
         summary=f"Verdicts that differ: {'; '.join(turned)}." if turned else "No verdict differs." if verdicts else "",
         said=tuple(f"{n}: {one} in A, {two} in B." for n, one, two in apart if any(word in n for word in TOLD)), rules=RULES,
@@ -130,6 +144,29 @@ def _table(caption: str, changes: list[Change], show: Show, signed: Show, file: 
     columns = (Column("number"), Column("A", show), Column("B", show), Column("B − A", signed, key="difference"))
     sides = [(_value(c.a), _value(c.b)) if file == "numbers" else (c.a, c.b) for c in changes]
     return Table(caption, columns, tuple((c.name, *both, c.difference) for c, both in zip(changes, sides)), file)
+
+
+def _rank(change: Change) -> int:
+    """Accuracy of all users, the gap, the groups' accuracies, test accuracies of entries; then all others."""
+    return next((i for i, pattern in enumerate(LEAD) if pattern.fullmatch(change.name)), len(LEAD))
+
+
+def _has_same_borders(name: str, a: Side, b: Side) -> bool:
+    """Whether a number is of no bin of support, or of one that holds the same stretch in both."""
+    found = SUPPORT_BIN.fullmatch(name)
+    ends = [f"{found[1]} › {end}" for end in ("low", "high")] if found else []
+    return all(a.numbers.get(end) == b.numbers.get(end) for end in ends)
+
+
+def _headline(lead: list[Change], changed: int, n: int) -> str:
+    """The accuracy of all users, or the first number of those that a report is about."""
+    if not changed:
+        return "No number that both have differs"
+    known = [c for c in lead if is_known(c.difference)]
+    if not known or _rank(known[0]):
+        return f"{changed:,} of {plural(n, 'number')} that both have differ"
+    c = known[0]
+    return f"Accuracy of all users: {percent(_value(c.a))} in A, {percent(_value(c.b))} in B, {points(c.difference, True)} points"
 
 
 def _value(number: Estimate | float) -> float:

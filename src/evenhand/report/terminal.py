@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from evenhand.audits.requirements import GAP
 from evenhand.core import Exclusions
 from evenhand.report.numbers import NB, NONE
 from evenhand.report.page import Cell, Name, Page, Table
@@ -41,7 +42,7 @@ def lines(page: Page) -> Iterator[RenderableType]:
     yield from (Text(plain(s)) for s in (*page.said, *page.notes) if s)
     yield Text.assemble((plain(page.headline), TONES[page.tone]))
     yield from (Text(plain(str(a))) for a in page.answers)
-    rows = [row(r) for r in sorted(page.requirements, key=lambda r: ORDER[r.verdict]) if not page.is_answered(r)]
+    rows = [row(r) for r in sorted(page.requirements, key=lambda r: ORDER[r.verdict]) if not (r.name == GAP and page.is_answered(r))]
     for r in rows[:MOST_REQUIREMENTS]:
         yield Text.assemble((r.verdict, STYLES[r.verdict]), plain(f"  {r.name}, required {r.required}: {r.reason}"))
     if len(rows) > MOST_REQUIREMENTS:

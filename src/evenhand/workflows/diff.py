@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ NAMES = ("model", "name", "method", "kind", "setting", "notion", "decision", "fi
 PARTS = ("model", "data", "split", "code")  # of a certificate, in the place of facts
 PART = " › "
 LEFT_OUT = ("format", "facts", "formulas", "limits", "details", "exit_code")
+TWICE = {
+    ("metrics", "accuracy"): "",
+    ("metrics", "log_loss"): "groups",
+    ("metrics", "margin"): "groups",
+}  # what stands elsewhere in a report
 MOST_BYTES, MOST_NUMBERS, DEEPEST, LONGEST, LARGEST = 50_000_000, 50_000, 12, 120, 1e300
 EXPECTED = "a folder with a report, or its JSON file, as evenhand wrote it"
 
@@ -69,6 +75,8 @@ def _no_number(name: str) -> float:
 def _side(place: Path, document: Mapping[str, Any]) -> Side:
     numbers: dict[str, Estimate | float] = {}
     for path, number in _numbers(document, ()):
+        if any(pair in TWICE and (not TWICE[pair] or TWICE[pair] in path) for pair in pairwise(path)):
+            continue
         name = PART.join(path)
         while name in numbers:
             name += TWIN

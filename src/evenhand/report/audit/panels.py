@@ -101,8 +101,7 @@ def support(model: f.ModelFindings) -> tuple[Panel | None, tuple[Figure, ...]]:
     finding = sentence if is_constant else ""
     panel = Panel("support", "Accuracy against preference support", finding, tables=(table,), notes=tuple(filter(None, notes)))
     plot = partial(curves.support, curve.bins, curve.users, curve.line, model.overall, is_trend)
-    noise = "" if is_trend else " The dashed line is drawn through noise: read no trend into it."
-    return panel, () if is_constant else (Figure(sentence, plot, f"A flat line is even-handed.{noise}", section=panel.key),)
+    return panel, () if is_constant else (Figure(sentence, plot, "A flat line is even-handed.", section=panel.key),)
 
 
 def groups(found: f.FairnessReport, required: f.Requirement | None) -> tuple[Panel, tuple[Figure, ...]]:
@@ -172,7 +171,7 @@ def _forest(found: f.FairnessReport, required: f.Requirement | None) -> tuple[Fi
     more = f" Drawn: {len(rows)} of {len(model.groups)} groups." if len(rows) < len(model.groups) else ""
     first = FIRST_DEAL if found.deals else ""
     sentence = sentences.forest_sentence(model, required)
-    stroke = STROKE if any(is_known(r.stroke) for r in rows) else ""
+    stroke = STROKE if any(map(is_known, intervals.strokes(rows, model.overall.value))) else ""
     return (Figure(first + (sentences.lowered(sentence) if first else sentence), plot, f"{stroke}{more}".strip(), section="groups"),)
 
 
@@ -215,10 +214,11 @@ def null(model: f.ModelFindings) -> Panel | None:
     spans = [
         intervals.Span(
             r.statistic.replace(" - ", " − "), r.observed, r.expected, r.null_low, r.null_high, r.p_value, 100 if is_share(r.statistic) else 1
-        ) for r in known
+        ) for r in known if max(r.observed, r.null_high) - min(r.observed, r.null_low) > 1e-9
     ]  # fmt: skip
     table = Table("Spread of the groups against permuted groups", columns, rows, "null")
-    figure = Figure(sentences.null_sentence(known[0], model.overall), partial(intervals.spans, "null", spans), SHUFFLED, table)
+    plot = partial(intervals.spans, "null", spans) if spans else None  # no group differs from another under constant scores
+    figure = Figure(sentences.null_sentence(known[0], model.overall), plot, SHUFFLED if plot else "", table)
     return Panel("null", "The gap against chance", figures=(figure,), notes=(DRAWN_ANEW,))
 
 

@@ -297,7 +297,7 @@ def confound_sentence(confound: f.Confound) -> str:
 
 
 def change_sentence(change: f.Change) -> str:
-    """Panel 7: what each of two groups gains, the one that gains most first; of more the extremes would be luck: all users instead."""
+    """Panel 7: what each of two groups gains, what is beyond noise first, then the one that gains most; of more the extremes would be luck: all users instead."""
     known = [r for r in change.rows if has_value(r.difference)]
     rows = [r for r in known if r.group != "all"]
     if len(rows) > 2:
@@ -305,14 +305,16 @@ def change_sentence(change: f.Change) -> str:
     rows = sorted(rows or known, key=lambda r: r.difference.value)
     if not rows:
         return f"Too few users to compare {change.before} with {change.after}."
-    parts = []
-    for row in [rows[-1], rows[0]] if len(rows) > 1 else rows:
+    parts, ends = [], sorted([rows[-1], rows[0]] if len(rows) > 1 else rows, key=lambda r: not is_clear(r.difference))
+    is_noise = not is_clear(ends[0].difference)
+    for row in ends:
         d, together = row.difference, row.group == "all"
         word = "all users together" if together else group_name(row.group)
         verb = ("gain" if d.value >= 0 else "lose") + "s" * (not together)
-        noise = "" if is_clear(d) else ", within noise"
+        noise = "" if is_noise or is_clear(d) else ", within noise"
         parts.append(f"{word} {verb} {points(abs(d.value))} points{noise} {evidence(d, signed_points)}")
-    return f"From {change.before} to {change.after}: {' and '.join(parts)}."
+    start = "No change beyond noise: from" if is_noise else "From"
+    return f"{start} {change.before} to {change.after}{' ' if is_noise else ': '}{' and '.join(parts)}."
 
 
 def training_sentence(traces: Sequence[f.TrainingTrace]) -> str:

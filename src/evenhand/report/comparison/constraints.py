@@ -26,8 +26,8 @@ COLUMNS = (
     Column("chosen", on_page=False), Column("knee", on_page=False), Column("not_dominated_validation", on_page=False),
     Column("not_dominated_test", on_page=False), Column("violation, validation", points, "validation"), Column("violation, test", points, "test"),
     Column("", key="pooled_validation", on_page=False), Column("pooled, test", points, "pooled_test"),
-    Column("change", signed_points, "difference_from_reference"), Column("", key="pooled_difference_from_reference", on_page=False),
-    Column("accuracy, test", percent, in_csv=False), Column("its change", signed_points, "accuracy_difference_from_reference"),
+    Column("change of violation", signed_points, "difference_from_reference"), Column("", key="pooled_difference_from_reference", on_page=False),
+    Column("accuracy, test", percent, in_csv=False), Column("change of accuracy", signed_points, "accuracy_difference_from_reference"),
 )  # fmt: skip
 
 
@@ -35,7 +35,9 @@ def panel(found: Comparison) -> Panel:
     """A figure a notion and kind of decision."""
     fronts = found.constraint_fronts
     rule = f"Groups and the order of responses: {found.events_rule.rstrip('.')}." if found.events_rule else ""
-    notes = tuple(n for n in (rule, RULE, SEEDS * (len(found.seeds) > 1)) if n and fronts)
+    notes = tuple(
+        n for n in (rule, RULE, SEEDS * (len(found.seeds) > 1), *(_beyond(found, f) for f in fronts[:MOST_FIGURES])) if n and fronts
+    )
     figures, tables = tuple(_figure(found, f, i) for i, f in enumerate(fronts)), (_events(found),) if found.events else ()
     return Panel("constraints", "Accuracy against constraints", "", figures, tables, notes)
 
@@ -44,11 +46,16 @@ def _figure(found: Comparison, front: ConstraintFront, i: int) -> Figure:
     bound, sentence, table = _bound(found, front), said.constraint_sentence(found, front), violations(found, front)
     if front.suppressed or i >= MOST_FIGURES or len(bound.places) < 2:
         return Figure(sentence, table=table)
-    beyond = outside(bound)
-    note = "Up and to the left is better. Crosses: 95 % intervals, none wider than the figure."
-    note += " Lines join entries in the order of gamma." if bound.lines else ""
-    note += f" Beyond the figure: {listing(beyond)}." if beyond else ""
+    note = "Up and to the left is better. Crosses: 95 % intervals." + (" Lines join entries in the order of gamma." if bound.lines else "")
     return Figure(sentence, lambda width: tradeoff(f"tradeoff-{i}", bound, width), note, table)
+
+
+def _beyond(found: Comparison, front: ConstraintFront) -> str:
+    """What a figure has no room for."""
+    bound = _bound(found, front)
+    beyond = [] if front.suppressed or len(bound.places) < 2 else outside(bound)
+    name = f"{said.NOTIONS[front.notion]} by {front.decision} decisions"
+    return f"Beyond the figure of {name}: {listing(beyond)}." if beyond else ""
 
 
 def _bound(found: Comparison, front: ConstraintFront) -> Bound:

@@ -29,9 +29,12 @@ UNITS = ": in these deals / by run"  # ends the heading of intervals by other un
 WIDE = ("log-loss", "calibrated", "pooled, test", "accuracy, test")  # columns that the short tables leave out
 DRAWN = ("worst decile", "correlation with support")
 EMPTY = Estimate(nan, nan, nan, 0, 0, suppressed=True)  # five empty cells of a CSV file
-HOLLOW = "Hollow beside filled: what validation promised over the reference, and what test pairs gave."
-PLANE = f"Steps: the front of validation pairs (dotted: of test pairs). Crosses: 95 % intervals, none wider than the figure. {HOLLOW}"
-SPACE = f"More than two groups: drawn by all users and by the group each entry serves worst. {HOLLOW}"
+PLANE = "Steps: the front of validation pairs (dotted: of test pairs). Crosses: 95 % intervals."
+SPACE = "More than two groups: drawn by all users and by the group each entry serves worst."
+HOLLOW = (
+    "In the figure of the front no cross is drawn that is wider than the figure. Hollow beside filled: what validation promised over the reference, "
+    "and what test pairs gave."
+)
 CLEARLY = (
     "Intervals hold for all pairwise comparisons and all groups at once, so they are wider than single ones. “Clearly”: every group’s lies on one side; "
     "“trades”: one group gains and another loses, beyond noise."
@@ -114,8 +117,8 @@ def results(found: Comparison) -> Panel:
     if are_apart and any(p.is_best for p in places) and any(p.is_reference for p in places):
         ends = found.groups if is_plane else ("all users", "worst-served")
         axes = f"accuracy, {ends[0]}", f"accuracy, {ends[1]}"
-        note = (PLANE if is_plane else SPACE) + (f" Beyond the figure: {listing(far(places))}." if far(places) else "")
-        figure = Figure(sentence, lambda w: frontier(places, axes, is_plane, w), note, main)
+        figure = Figure(sentence, lambda w: frontier(places, axes, is_plane, w), PLANE if is_plane else SPACE, main)
+        notes = (HOLLOW, f"Beyond the figure of the front: {listing(far(places))}." if far(places) else "", *notes)
     shown = tuple(t for t in (tables if figure else [main, *tables]) if t.rows)
     figures, finding = ((figure,), "") if figure else ((), sentence)
     return Panel("results", "Who stands where", finding, figures, shown, tuple(filter(None, notes)), more)
@@ -279,7 +282,7 @@ def users(found: Comparison) -> Panel:
         m: (points, signed_points, 100, ", points") if m in IN_POINTS else (decimals(3), signed, 1, "")
         for m in DRAWN if any(e.metric(m) for e in shown)
     }  # fmt: skip
-    columns = Column("entry"), *(c for m, (show, change, *_) in units.items() for c in (Column(m, show), Column("change", change)))
+    columns = Column("entry"), *(c for m, (show, change, *_) in units.items() for c in (Column(m, show), Column(f"change of {m}", change)))
     of = {e.name: {m: (u.value, u.difference) if (u := e.metric(m)) else (None, None) for m in units} for e in ran}
     rows_of = tuple((marked(found, e), *(x for pair in of[e.name].values() for x in pair)) for e in ran)
     table = Table(f"Changes from the reference; shares in points ({people(ran[0].unfairness[-1].value)})", columns, rows_of)
@@ -391,12 +394,12 @@ def settings(found: Comparison) -> Panel:
 
 
 def brief(found: Comparison) -> tuple[Table, ...]:
-    """For Markdown and the terminal: the entries, the first constraint, and every entry against the reference."""
-    front, best = next(iter(found.constraint_fronts), None), found.chosen.name if found.chosen else ""
-    pairs = _pairs(found, sorted(_against(found), key=lambda p: p.first != best), "")
-    bound = constraints.violations(found, front) if front and not front.suppressed else None
-    entries = _narrow(_results(found, foremost(found, MOST_OPEN), ""), "results", 7 if bound else 12)
-    return entries, *([_narrow(bound, "violations", 7)] if bound else []), _narrow(pairs, "pairwise", 6)
+    """For Markdown and the terminal: the entries, and the first constraint."""
+    front, entries = next(iter(found.constraint_fronts), None), _results(found, foremost(found, MOST_OPEN), "")
+    if front is None or front.suppressed:
+        return (_narrow(entries, "results", 12),)
+    entries = replace(entries, columns=tuple(replace(c, on_page=c.on_page and c.name != "dominated by") for c in entries.columns))
+    return _narrow(entries, "results", 7), _narrow(constraints.violations(found, front), "violations", 7)
 
 
 def _narrow(table: Table, file: str, most: int) -> Table:

@@ -79,7 +79,7 @@ def choice(found: Comparison) -> str:
     cells = _levels(found, best)
     if not cells:
         return f"{_role(found)} has too few users for a number."
-    start = f"{'Chosen' if found.front else 'Highest'} on validation pairs, {best.name} reaches on test pairs {cells} ({people(best.held_out[-1])})"
+    start = f"On test pairs {best.name} reaches {cells} ({people(best.held_out[-1])})"
     base = found.entry(found.reference)
     return f"{start}; {base.name} {_levels(found, base)}." if base and base.held_out and base.name != best.name else f"{start}."
 
@@ -109,7 +109,7 @@ def meaning(found: Comparison) -> str:
     if not changes:
         return f"How it compares with {base} is not shown."
     rest = f" {len(changes) - 4} more groups are in the tables." if len(changes) > 4 else ""
-    return f"On test pairs, against {base}: {'; '.join(map(change, changes[:4]))}.{rest}"
+    return f"Against {base}, on the same pairs: {'; '.join(map(change, changes[:4]))}.{rest}"
 
 
 def change(d: Estimate) -> str:

@@ -62,10 +62,13 @@ class Canvas:
         self.shapes.append(f'<use href="#{self.define(f"<{form} {_style(style)}/>")}" x="{at[0]:.2f}" y="{at[1]:.2f}"/>')
 
     def text(
-        self, at: XY, text: str, colour: str = MUTED, side: Side = "left", size: float = 11, longest: int = 80, bold: bool = False, turn: str = ""
+        self, at: XY, text: str, colour: str = MUTED, side: Side = "left", size: float = 11, longest: int = 80, bold: bool = False, turn: str = "",
+        shown: str = "",
     ) -> None:  # fmt: skip
-        """A line of text, clipped to `longest` columns and whole on hovering; at: its baseline, and there its left end, middle or right end."""
-        shown = clipped(text, longest)
+        """A line of text, clipped to `longest` columns, or as `shown`, and whole on hovering; at: its baseline, and there its left end, middle
+        or right end.
+        """
+        shown = shown or clipped(text, longest)
         title = f"<title>{escape(text)}</title>" if shown != text else ""
         anchor = {"left": "start", "center": "middle", "right": "end"}[side]
         style = f"font-size: {size:g}px; text-anchor: {anchor}; fill: {colour}" + "; font-weight: 700" * bold
@@ -212,6 +215,26 @@ def columns(text: str) -> int:
     (2, 4)
     """
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def apart(texts: Sequence[str], longest: int) -> list[str]:
+    """Texts of at most `longest` columns. Those that would read the same when cut at the end are cut in the middle, else at the start.
+
+    >>> apart(["alpha=0.1 balance=0", "alpha=0.1 balance=0.5", "short"], 12)
+    ['alpha=…nce=0', 'alpha=…e=0.5', 'short']
+    """
+    out = [clipped(t, longest) for t in texts]
+    for head in (longest // 2, 0):
+        seen = [(o, t) for o, t in dict.fromkeys(zip(out, texts))]
+        same = {t for o, t in seen if sum(o == other for other, _ in seen) > 1}
+        out = [_middle(t, head, longest) if t in same and columns(t) > longest else o for o, t in zip(out, texts)]
+    return out
+
+
+def _middle(text: str, head: int, longest: int) -> str:
+    """The first `head` columns or less, and as much of the end as fits."""
+    start = clipped(text, head + 1) if head else "…"
+    return start + clipped(text[::-1], longest - columns(start) + 1)[:-1][::-1]
 
 
 def clipped(text: str, longest: int) -> str:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from evenhand.core import Estimate
-from evenhand.report.figures import BLUE, INK, PAPER, RULE, Axes
+from evenhand.report.figures import BLUE, INK, PAPER, RULE, Axes, apart
 from evenhand.report.numbers import FEW, has_value, is_known
 
 
@@ -106,10 +106,12 @@ def marks(
 
 
 def row_labels(axes: Axes, labels: Sequence[str], notes: Sequence[str] = (), longest: int = 26) -> None:
-    """Labels left of the rows, the first on top, clipped to `longest` columns, and, on a wide page, notes right of them."""
+    """Labels left of the rows, the first on top, clipped to `longest` columns so that they stay apart, and, on a wide page, notes right of
+    them.
+    """
     canvas = axes.canvas
-    for y, label in enumerate(labels):
-        canvas.text((axes.left - 8, axes.at(0, y)[1] + 4), label, INK, "right", longest=18 if canvas.is_narrow else longest)
+    for y, (label, shown) in enumerate(zip(labels, apart(labels, 18 if canvas.is_narrow else longest), strict=True)):
+        canvas.text((axes.left - 8, axes.at(0, y)[1] + 4), label, INK, "right", shown=shown)
     for y, note in enumerate(() if canvas.is_narrow else notes):
         canvas.text((axes.right + 10, axes.at(0, y)[1] + 4), note, size=10.5)
 

@@ -19,12 +19,12 @@ Points = Sequence[tuple[float, float]]
 
 
 def support(bins: Sequence[SupportBin], users: Points, line: Points, overall: Estimate, is_trend: bool, width: int) -> str:
-    """The signature plot: per-user accuracy against preference support; flat = even-handed. Where there is no trend the isotonic line is
-    grey and dashed: a monotone line climbs through noise as well.
+    """The signature plot: per-user accuracy against preference support; flat = even-handed. The isotonic line is drawn where there is a
+    trend: a monotone line climbs through noise as well.
     """
     shown = [b for b in bins if has_value(b.accuracy)]
     every = max(1, -(-len(users) // MOST_DOTS))  # every k-th user where they are many
-    dots, fit = ([(100 * x, 100 * y) for x, y in of if is_known(x) and is_known(y)] for of in (users[::every], line))
+    dots, fit = ([(100 * x, 100 * y) for x, y in of if is_known(x) and is_known(y)] for of in (users[::every], line if is_trend else ()))
     seen = sorted(y for _, y in dots)
     cut = len(seen) // 100  # a few outliers must not flatten the finding
     heights = bounds([*seen[cut : len(seen) - cut], *reach(b.accuracy for b in shown), *(y for _, y in fit)], 10)
@@ -40,8 +40,8 @@ def support(bins: Sequence[SupportBin], users: Points, line: Points, overall: Es
         for b in shown:
             axes.line([(100 * x, 100 * b.accuracy.value) for x in (b.low, b.high)], BLUE, 1.2, alpha=0.6)
         marks(axes, {100 * b.mean: b.accuracy for b in shown}, "users of a bin, 95 % interval", upright=True, size=8, wide=2.2)
-        look = (ORANGE, 1.8, "", 1.0, "isotonic fit") if is_trend else (GREY, 1.2, DASHED, 1.0, "isotonic fit (no trend)")
-        axes.line(_stairs(fit), *look)
+        if fit:
+            axes.line(_stairs(fit), ORANGE, 1.8, label="isotonic fit")
         axes.names("preference support" + ("" if canvas.is_narrow else ": share of the other users who choose alike"))
 
     return draw("support", width, 300 if width < 500 else 380, paint)

@@ -118,9 +118,8 @@ def _strip(axes: Axes, strip: Strip, near: Sequence[Estimate]) -> None:
             if e and has_value(e) and e not in near:
                 far.setdefault(y, []).append((strip.scale * e.value, series.colour))
     _beyond(axes, strip, far)
-    strokes = [(strip.scale * x, y) for y, x in enumerate(strip.strokes) if is_known(x)]
-    if any(axes.xlim[0] <= x <= axes.xlim[1] for x, _ in strokes):
-        axes.dots(strokes, "|", ORANGE, 13, label=STROKE)
+    if strip.strokes:
+        axes.dots([(strip.scale * x, y) for y, x in enumerate(strip.strokes) if is_known(x)], "|", ORANGE, 13, label=STROKE)
 
 
 def _near(strip: Strip) -> list[Estimate]:
@@ -174,16 +173,26 @@ class Row:
     stroke: float = float("nan")
 
 
+def strokes(shown: Sequence[Row], overall: float) -> list[float]:
+    """The strokes that lie within the axis, which is made for the intervals and the share of all; nan for the others."""
+    low, high = _axis(shown, overall)
+    return [r.stroke if is_known(r.stroke) and low <= 100 * r.stroke <= high else float("nan") for r in shown]
+
+
+def _axis(shown: Sequence[Row], overall: float) -> Limits:
+    return bounds([*reach(r.estimate for r in shown), *([100 * overall] if is_known(overall) else [])])
+
+
 def rows(name: str, shown: Sequence[Row], overall: float, of: str, band: tuple[float, float] | None, width: int) -> str:
     """One row an estimate of a share. overall: the share of all, `of` whom is said. band: the tolerated stretch, from and to."""
     shown = [r for r in shown if has_value(r.estimate)][:MOST_ROWS]
     enough = Series("accuracy, 95 % interval", [None if r.is_thin else r.estimate for r in shown])
     thin = Series("insufficient", [r.estimate if r.is_thin else None for r in shown], False, "s", GREY)
-    start, end = band or (0.0, 0.0)
+    (start, end), upright = band or (0.0, 0.0), strokes(shown, overall)
     strip = Strip(
-        "", (enough, thin), 100, " %", False, bounds([*reach(r.estimate for r in shown), *([100 * overall] if is_known(overall) else [])]),
+        "", (enough, thin), 100, " %", False, _axis(shown, overall),
         (Block(range(len(shown)), start),) if band else (), (end - start, f"within {100 * (end - start):g} points of the best" if band else ""),
-        (overall, of), [r.stroke for r in shown] if any(is_known(r.stroke) for r in shown) else (), most_ticks=7,
+        (overall, of), upright if any(map(is_known, upright)) else (), most_ticks=7,
     )  # fmt: skip
     return strips(name, [r.label for r in shown], [strip], width, [counts_note(r.estimate) for r in shown])
 

@@ -5,11 +5,11 @@ there is no label: marker and legend say what a point is, and the tables have al
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import cos, hypot, pi, sin
 
-from evenhand.report.figures import XY, Side, clipped, columns  # XY: pixels from the upper left corner
+from evenhand.report.figures import XY, Side, apart, columns  # XY: pixels from the upper left corner
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 LONGEST, LINE = 28, 13.0  # columns of a label; pixels of a line of text
@@ -56,13 +56,14 @@ def place(labels: Sequence[Label], marks: Sequence[Box], paths: Iterable[Sequenc
 
 def _together(labels: Sequence[Label]) -> list[Label]:
     groups: list[list[Label]] = []
-    for label in labels:
+    shown = apart([x.text for x in labels], LONGEST)
+    for label in (replace(x, text=text) for x, text in zip(labels, shown, strict=True)):
         same = next((g for g in groups if hypot(g[0].at[0] - label.at[0], g[0].at[1] - label.at[1]) < SAME), None)
         if same is None:
             groups.append([label])
         else:
             same.append(label)
-    return [Label(g[0].at, _names([clipped(x.text, LONGEST) for x in g]), g[0].colour, g[0].is_bold) for g in groups]
+    return [Label(g[0].at, _names([x.text for x in g]), g[0].colour, g[0].is_bold) for g in groups]
 
 
 def _names(names: Sequence[str]) -> str:
