@@ -224,7 +224,7 @@ def test_terminal_breaks_sentences_cuts_names_and_sets_intervals_under_values_wh
     assert shared([Fit(4, 6), Fit(5, 40)], 30) == [6, 24]  # what needs little more gets it, sentences the rest
     assert shared([Fit(4, 6), Fit(5, 40)], 8) == []
     table_alone = replace(page, brief=page.brief[:1])
-    assert len(printed(table_alone, 130).splitlines()) == 17
+    assert len(printed(table_alone, 130).splitlines()) == 18
 
 
 def test_a_page_stays_small_and_quick_whatever_the_data():
