@@ -124,7 +124,7 @@ def groups(found: f.FairnessReport, required: f.Requirement | None) -> tuple[Pan
     )
     rule = found.groups_rule  # the panel of support says how support is measured
     rule = rule.removesuffix(model.support.rule) if model.support and rule.endswith(f" {model.support.rule}") else rule
-    notes = [f"Groups: {rule.rstrip('. ')}." if rule else "", sentences.ungrouped_sentence(model)]
+    notes = [f"{'' if rule.startswith('Groups') else 'Groups: '}{rule.rstrip('. ')}." if rule else "", sentences.ungrouped_sentence(model)]
     notes += [STANDS_OUT if any(g.notable for g in listed) else "", AGREEMENT if any(g.ceiling for g in listed) else ""]
     finding = FIRST_DEAL + sentences.lowered(sentences.gap_sentence(model)) if found.deals else ""
     others = tuple(_by_group(m, names) for m in models[1:])
