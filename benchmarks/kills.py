@@ -153,7 +153,7 @@ def masked(name: str, content: bytes, report: Any) -> Any:
         cells = (re.escape(number(t["seconds"], 1)), re.escape(number(t["pairs_per_second"], 0)))
         text = re.sub(r"<td[^>]*>{}</td>\s*<td[^>]*>{}</td>".format(*cells), "TIMES", text)
     for e in report.get("entries", ()):
-        text = re.sub(rf"(?<!\w){re.escape(number(e['seconds'], 0))} s(?!\w)", "SECONDS", text)  # not the "h3 s" of a style
+        text = re.sub(rf"<td[^>]*>{re.escape(number(e['seconds'], 0))}</td></tr>", "SECONDS", text)  # the last cell of a row of settings
     return text
 
 
