@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import chromium
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -16,3 +18,13 @@ def sample_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from evenhand.data.simulate import write_sample
 
     return write_sample(tmp_path_factory.mktemp("data") / "choices.jsonl", users=80, minority=0.25, pairs_per_user=40)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[chromium.Browser]:
+    """Chromium with one page open; tests that need it are skipped where there is none."""
+    if chromium.PROGRAM is None:
+        pytest.skip("Chromium is not installed")
+    browser = chromium.Browser()
+    yield browser
+    browser.close()

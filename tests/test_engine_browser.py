@@ -18,13 +18,6 @@ OPENED = "[...document.querySelectorAll('.panel')].map(d => d.open).join()"
 
 
 @pytest.fixture(scope="module")
-def browser():
-    browser = chromium.Browser()
-    yield browser
-    browser.close()
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
     ugly = publish(tuple(t for t in PAYLOADS if len(t) > 60 or "\u202e" in t or "😀" in t))

@@ -19,13 +19,6 @@ pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="Chromium is no
 
 
 @pytest.fixture(scope="module")
-def browser():
-    browser = chromium.Browser()
-    yield browser
-    browser.close()
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("reports")
     made(example.realistic()).save(folder / "realistic")

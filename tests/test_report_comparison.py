@@ -12,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import chromium
 import comparison_example as example
 import numpy as np
 import pytest
@@ -729,15 +728,6 @@ def test_it_shows_itself(reports, pages):
     assert lines[0] == "Chosen on validation: pafo: Choices of 400 users over 661 queries"
     tag, attributes = Page(reports["compared"]._repr_html_()).tags[0]
     assert (tag, attributes["sandbox"], attributes["srcdoc"]) == ("iframe", "", pages["compared"])
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if chromium.PROGRAM is None:
-        pytest.skip("Chromium is not installed")
-    browser = chromium.Browser()
-    yield browser
-    browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,9 @@ from evenhand.report.verdicts import PLAIN as NO_SHARES
 BATCH = 6  # texts in one page
 
 
+LOOKS = ("aria-label", "d", "transform", "x", "y", "width", "style", "viewbox")  # what follows the length of a text, as a cell's class does
+
+
 class Tags(HTMLParser):
     """Tags with their attributes, in order, and what is neither tag nor text; spans set evidence lighter, whatever brackets a text holds."""
 
@@ -34,7 +37,7 @@ class Tags(HTMLParser):
             self.found.append(
                 (
                     tag,
-                    [(k, v) for k, v in attrs if k not in ("aria-label", "d", "transform", "x", "y", "width", "style", "viewbox", "class")],
+                    [(k, v) for k, v in attrs if k not in LOOKS and not (k == "class" and tag in ("th", "td"))],
                 )
             )
 
