@@ -256,7 +256,6 @@ class Encoding:
                 "Found an encoder whose weights cannot train. Expected: a language model. To do: backbone='minilm', 'smollm2' or a folder."
             )
 
-
     def on(self, data: PreferenceData) -> Encoding:
         """The same, with it settled whether prompts are read."""
         read = self.trained and len(data) > 0 and bool((data.prompt >= 0).all())
@@ -300,8 +299,9 @@ def prepare(
     support = support_of(data, split.history, seen, whole)
     groups = grouping.groups(data, support, seen)
     events = grouping.events(data, groups)
-    trained = encoding.trained and isinstance(encoding.encoder, BackboneEncoder)
-    texts = encoded_texts(encoding.encoder, responses.texts, feature_map) if trained else None
+    texts = None
+    if encoding.trained and isinstance(encoding.encoder, BackboneEncoder):
+        texts = encoded_texts(encoding.encoder, responses.texts, feature_map)
     return Prepared(
         data, split, support, groups, responses, feature_map, torch.from_numpy(features), events, with_prompt, texts, encoding.tfidf,
         seed,
