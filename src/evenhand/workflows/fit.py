@@ -37,7 +37,7 @@ from evenhand.workflows.examples import ShowExamples
 from evenhand.workflows.facts import facts, joined, limits, model_hash, split_digest
 from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
 from evenhand.workflows.prepare import Encoding, Prepared, encoding_of, held_out, judged, prepare, stability
-from evenhand.workflows.progress import Progress, shown
+from evenhand.workflows.progress import Progress, Told, shown
 from evenhand.workflows.settings import AuditSettings
 from evenhand.workflows.trained import Model, Trained, asked, called, train_models
 from evenhand.workflows.trials import gamma_of, notion_of
@@ -144,7 +144,7 @@ def fit(
 
 def _fit(
     whole: PreferenceData, chosen: Method, audit_settings: AuditSettings, encoding: Encoding, tune: int, certify_share: float, deals: int | None,
-    progress: Progress, keep: Callable[[RewardModel], object] | None, say: Callable[[str], None], method: str,
+    progress: Told, keep: Callable[[RewardModel], object] | None, say: Callable[[str], None], method: str,
 ) -> Fit:  # fmt: skip
     """method: what the method is called."""
     shares = deal_with(certify_share)
