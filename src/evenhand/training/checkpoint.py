@@ -56,7 +56,7 @@ class Memory(Protocol):
 
 def say_warning(sentence: str) -> None:
     """What a checkpoint has to say to a caller who named nobody to listen."""
-    warnings.warn(sentence, RuntimeWarning, stacklevel=3)
+    warnings.warn(sentence, stacklevel=3)
 
 
 @contextmanager
@@ -165,13 +165,13 @@ class _Keeper:
         newest = {number: files[-1].said for number, files in self.files.items()}
         if damaged:
             say(
-                f"{clip(folder)}: {damaged} checkpoint{'s are' if damaged > 1 else ' is'} damaged or not evenhand's, and left alone; the last good one is used."
+                f"{folder}: {damaged} checkpoint{'s are' if damaged > 1 else ' is'} damaged or not evenhand's, and left alone; the last good one is used."
             )
         if newest:
             done = sum(said["finished"] for said in newest.values())
             parts = [f"{done} finished training{'' if done == 1 else 's'}"]
             parts += [f"one that goes on after step {said['steps']}" for said in newest.values() if not said["finished"]]
-            say(f"{clip(folder)}: {', '.join(parts)}.")
+            say(f"{folder}: {', '.join(parts)}.")
 
     def begun(self, lasting: Mapping[str, Memory], passing: Mapping[str, Memory], start: Mapping[str, str]) -> Record:
         self.trainings += 1

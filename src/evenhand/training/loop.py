@@ -338,8 +338,8 @@ def _record(
         return {
             "pairs": digest([*_arrays(train), *_arrays(valid)]),
             "features": digest(items),
+            "seed": str(phase.generator.initial_seed()),
             "weights": f"{len(values)} of {digest([*values.values()])}",
-            "seed": digest([phase.generator.get_state()]),
             "schedule": f"{phase.schedule}, {phase.tuning}, {phase.steps} steps",
         }
 
