@@ -55,7 +55,7 @@ BASE = BradleyTerry(Lore(3), Schedule(lr=1e-2, weight_decay=0.05, dropout=0.1, m
 METHODS: dict[str, Any] = {
     "bradley_terry": BASE,
     "pafo": Pafo(BASE),
-    "faro": Faro(BASE),
+    "faro": Faro(BASE, gamma=0.02, step=0.1),
     "faro, swap-regret": Faro(BASE, swap=True, gamma=0.02),
     "group_dro": GroupDRO(BASE, eta=1.0),
     "vpl": VplMethod(BASE, kl=0.1, anneal=20),

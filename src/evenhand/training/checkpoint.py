@@ -233,7 +233,7 @@ class _Keeper:
     def _require(self, what: str, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
         for name in [*expected, *(n for n in found if n not in expected)]:
             if found.get(name) != expected.get(name):
-                there, here = (clip(values[name], 60) if name in values else "none" for values in (found, expected))
+                there, here = (clip(values[name], 200) if name in values else "none" for values in (found, expected))
                 raise self._refused(f"its checkpoints are of another training: {what}: {name} is {there}", f"{name} {here}")
 
     def _refused(self, found: str, expected: str) -> DataError:
