@@ -174,6 +174,8 @@ class Chat:
             return False  # the usual way of a template to say so
 
     def _applied(self, template: str, conversations: list[list[dict[str, str]]], answered: bool) -> list[str]:
+        if not conversations:
+            return []
         texts = self.tokenizer.apply_chat_template(
             conversations, chat_template=template, tokenize=False, add_generation_prompt=not answered, continue_final_message=False
         )
