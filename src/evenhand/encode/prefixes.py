@@ -29,23 +29,20 @@ def shared(texts: Sequence[Tokens], chunk_tokens: int, window: int | None = None
     window: tokens that a layer of the model looks back; texts longer than it are not shared, since a mask of ours is not cut to it.
     Which texts meet in a chunk follows from the texts alone.
     """
-    plain = padded(texts, chunk_tokens)
     groups: dict[bytes, list[int]] = {}
     for i, text in enumerate(texts):
         if len(text[0]) and (window is None or length(text) <= window):
             groups.setdefault(_key(text), []).append(i)
-    rows: list[list[int]] = []
-    for group in groups.values():
-        rows += [row for row in _rows(texts, group, chunk_tokens) if len(row) > 1]
-    if not rows:
-        return plain
+    rows = [row for group in groups.values() for row in _rows(texts, group, chunk_tokens) if len(row) > 1]
     gone = {i for row in rows for i in row}
     left = [i for i in range(len(texts)) if i not in gone]
-    alone = [replace(chunk, texts=_places(left)[chunk.texts]) for chunk in padded([texts[i] for i in left], chunk_tokens)]
-    together = _chunks(texts, rows, chunk_tokens)
-    if sum(map(_cost, alone)) + sum(map(_cost, together)) > GAIN * sum(map(_cost, plain)):
-        return plain
-    return sorted([*together, *alone], key=lambda chunk: -chunk.ids.shape[1])
+    alone = [length(texts[i]) for i in left]
+    plain = _cost([length(text) for text in texts], chunk_tokens, LONG_CAUSAL)
+    together = _cost([_row_length(texts, row) for row in rows], chunk_tokens, LONG_MASKED)
+    if not rows or _cost(alone, chunk_tokens, LONG_CAUSAL) + together > GAIN * plain:
+        return padded(texts, chunk_tokens)
+    apart = [replace(chunk, texts=_places(left)[chunk.texts]) for chunk in padded([texts[i] for i in left], chunk_tokens)]
+    return sorted([*_chunks(texts, rows, chunk_tokens), *apart], key=lambda chunk: -chunk.ids.shape[1])
 
 
 def shares(states: Callable[[Chunk], Tensor], vocabulary: int) -> bool:
@@ -90,17 +87,22 @@ def _places(places: Sequence[int]) -> Tensor:
     return torch.as_tensor(places, dtype=torch.int64)
 
 
-def _masked(tokens: int) -> float:
-    return tokens * (1 + tokens / LONG_MASKED)
+def _row(tokens: int, long: float) -> float:
+    return tokens * (1 + tokens / long)
 
 
-def _causal(tokens: int) -> float:
-    return tokens * (1 + tokens / LONG_CAUSAL)
+def _cost(lengths: Sequence[int], chunk_tokens: int, long: float) -> float:
+    """Of rows of these lengths, filled up to the longest of their chunk."""
+    order, cost, at = sorted(lengths, reverse=True), 0.0, 0
+    while at < len(order):
+        count = min(max(1, chunk_tokens // order[at]), len(order) - at)
+        cost += count * _row(order[at], long)
+        at += count
+    return cost
 
 
-def _cost(chunk: Chunk) -> float:
-    rows, tokens = chunk.ids.shape
-    return rows * (_masked(tokens) if chunk.mask.dim() == 4 else _causal(tokens))
+def _row_length(texts: Sequence[Tokens], row: Sequence[int]) -> int:
+    return len(texts[row[0]][0]) + sum(len(texts[i][1]) for i in row)
 
 
 def _rows(texts: Sequence[Tokens], group: list[int], chunk_tokens: int) -> list[list[int]]:
@@ -115,7 +117,7 @@ def _rows(texts: Sequence[Tokens], group: list[int], chunk_tokens: int) -> list[
         sums = [prefix + sum(own[at : at + size]) for at in cuts]
         if size > 1 and max(sums) > chunk_tokens:
             continue
-        cost = sum(_masked(n) if size > 1 else _causal(n) for n in sums)
+        cost = sum(_row(n, LONG_MASKED if size > 1 else LONG_CAUSAL) for n in sums)
         if cost < best:
             best, dealt = cost, [order[at : at + size] for at in cuts]
     return dealt
@@ -123,7 +125,7 @@ def _rows(texts: Sequence[Tokens], group: list[int], chunk_tokens: int) -> list[
 
 def _chunks(texts: Sequence[Tokens], rows: list[list[int]], chunk_tokens: int) -> list[Chunk]:
     """Shared rows, those of about one length together."""
-    lengths = [len(texts[row[0]][0]) + sum(len(texts[i][1]) for i in row) for row in rows]
+    lengths = [_row_length(texts, row) for row in rows]
     order = sorted(range(len(rows)), key=lambda r: (-lengths[r], rows[r]))
     chunks, at = [], 0
     while at < len(order):
