@@ -152,6 +152,26 @@ def test_texts_with_one_prompt_share_their_prefix_and_neighbours_change_nothing(
     assert chat.tokens([], []) == []
 
 
+def test_a_tokenizer_that_marks_the_beginning_of_a_string(tokenizers):
+    """As Llama 2's and Gemma's do: a response is no beginning."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = sorted(set("▁userainth\n.?WHypl'"))
+    inner = Tokenizer(models.BPE({c: i for i, c in enumerate(["<unk>", "<turn>", "</turn>", "</s>", *letters])}, [], unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>", unk_token="<unk>")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<turn>", "</turn>"]})
+    for template in (STRICT, STRICT.replace("<turn>", "ur:").replace("</turn>", "")):
+        tokenizer.chat_template = template
+        made = Chat(tokenizer, 1000).tokens(["Why?"], ["Hurt."])[0]
+        assert whole(made) == templated(tokenizer, [{"role": "user", "content": "Why?"}], "Hurt.")
+        assert tokenizer.convert_ids_to_tokens(made.own)[:2] == ["H", "u"]
+    tokenizer.chat_template = None
+    made = Chat(tokenizer, 1000).tokens(["Why?"], ["Hurt."])[0]
+    assert whole(made) == tokenizer("Why?\n\nHurt.</s>")["input_ids"]
+
+
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_no_text_closes_its_turn(tokenizers, name):
     tokenizer = tokenizers[name]
