@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from evenhand.audits.metrics import Metric
     from evenhand.core import DataError, EvenhandError, PreferenceData
     from evenhand.data.load import load
+    from evenhand.encode.hub_reward import HubRewardModel
     from evenhand.report import Report
     from evenhand.serve.reward_model import RewardModel
     from evenhand.workflows.audit import audit
@@ -44,6 +45,7 @@ __all__ = [
     "EvenhandError",
     "Fit",
     "Grouping",
+    "HubRewardModel",
     "Metric",
     "PreferenceData",
     "Report",
@@ -72,6 +74,7 @@ _HOMES = {
     "EvenhandError": "core",
     "Fit": "workflows.fit",
     "Grouping": "workflows.grouping",
+    "HubRewardModel": "encode.hub_reward",
     "Metric": "audits.metrics",
     "PreferenceData": "core",
     "Report": "report",

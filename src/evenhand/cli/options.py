@@ -28,6 +28,9 @@ Data = Annotated[
     Path, typer.Argument(metavar="DATA", help="A table (JSONL, JSON, CSV, Parquet, Arrow, Excel, SQL; docs/data-formats.md) or a folder.")
 ]
 SavedModel = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]
+ModelUnlessHub = Annotated[
+    Path | None, typer.Argument(metavar="MODEL", help="Folder of a saved model; left out where --reward-model names another.")
+]
 
 Source = Annotated[str | None, option(DATA)]
 Columns = Annotated[Texts, option(DATA, "--column")]
@@ -59,6 +62,15 @@ Seed = Annotated[int, option(MODEL, min=0)]
 Seeds = Annotated[int, option(MODEL, min=1)]
 Jobs = Annotated[int, option(MODEL, min=0)]
 Cache = Annotated[Path | None, option(MODEL)]
+
+RewardModel = Annotated[
+    Path | None, option(MODEL, help="Folder of a reward model of the hub's format (AutoModelForSequenceClassification); it reads no user.")
+]
+RewardLabel = Annotated[str | None, option(MODEL)]
+Device = Annotated[str, option(MODEL)]
+Dtype = Annotated[str, option(MODEL)]
+MaxTokens = Annotated[int | None, option(MODEL, min=1)]
+BatchTokens = Annotated[int, option(MODEL, min=1)]
 
 Tolerance = Annotated[float, option(CONSTRAINTS)]
 Require = Annotated[Texts, option(CONSTRAINTS)]
