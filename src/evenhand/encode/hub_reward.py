@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,7 +56,8 @@ class HubRewardModel:
         evenhand.audit("choices.jsonl", reward_model=evenhand.HubRewardModel("my-reward-model", device="cuda", dtype="bfloat16"))
 
     The model is read, and checked, on first use. Rewards are those of the text alone to 1e-5 in float32, whatever is scored beside it;
-    bfloat16 rounds them to about three digits.
+    in bfloat16 the head alone keeps
+    float32, and rewards move in the third digit.
 
     Args:
         folder: Folder of the model, or its name in the Hugging Face cache; an adapter of PEFT brings its base in the same way.
@@ -105,7 +107,7 @@ class HubRewardModel:
         A prompt that is a conversation, as `data` stores one ("user: …", "assistant: …"), becomes its turns. progress(done, total) counts
         distinct texts. Raises EvenhandError for rewards that are not finite, and for a text that the model cannot read.
         """
-        ids, cut = self._loaded.read(prompts, responses)
+        ids, cut = self.read(prompts, responses)
         written = [" ".join(map(str, tokens)) for tokens in ids]
         number: dict[str, int] = {}
         same = np.array([number.setdefault(text, len(number)) for text in written], np.int64)
@@ -115,9 +117,13 @@ class HubRewardModel:
         values[[number[text] for text in distinct]] = found
         return Rewards(values[same], cut, same)
 
-    def at_once(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
-        """Rewards float32[n], computed anew and not looked up: for whoever checks them."""
-        return self._loaded.rewards(self._loaded.read(prompts, responses)[0])
+    def read(self, prompts: Sequence[str], responses: Sequence[str]) -> tuple[list[list[int]], np.ndarray]:
+        """What the model is given of each text: token ids; and whether it was cut to the limit, bool[n]."""
+        return self._loaded.read(prompts, responses)
+
+    def at_once(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
+        """Rewards float32[n] of token ids, computed anew and not looked up: for whoever checks them."""
+        return self._loaded.rewards(ids)
 
     @cached_property
     def _loaded(self) -> _Loaded:
@@ -218,7 +224,7 @@ class _Loaded:
         later = [rendered(said[at:]) for at in range(1, len(said)) if said[at].role == "user"]
         prompt = next((part for part in later if fits(part, response)), later[-1] if later else prompt)
         prompt = prompt[bisect_left(range(len(prompt)), True, key=lambda at: fits(prompt[at:], response)) :]
-        kept = bisect_left(range(len(response) + 1), True, key=lambda at: not fits(prompt, response[:at])) - 1
+        kept = bisect_left(range(1, len(response) + 1), True, key=lambda at: not fits(prompt, response[:at]))
         if kept < 1:
             found = f"a limit of {self.max_tokens:,} tokens, which leaves no room for a response"
             raise _refusal(found, "room for what the tokenizer puts around a text, and for the text", "raise max_tokens, or leave it out")
@@ -275,14 +281,16 @@ def _refusal(found: str, expected: str, remedy: str) -> EvenhandError:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """transformers prints bars and tables about loading, which name the folder's place."""
+    """transformers and PEFT print bars, tables and warnings about loading, which name the folder's place; what matters in them is checked."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.set_verbosity(level)
         if bars:
@@ -311,6 +319,7 @@ def _load(asked: HubRewardModel) -> _Loaded:
     with _told(name):
         tokenizer = AutoTokenizer.from_pretrained(with_tokenizer, local_files_only=True, trust_remote_code=False)
     model = _adapted(folder, base, asked.dtype, name) if adapted else _whole(folder, asked.dtype, name)
+    _widen_head(model)
     model = model.to(asked.device).eval()
     config = model.config.get_text_config()
     rows = model.get_input_embeddings().num_embeddings
@@ -325,6 +334,16 @@ def _load(asked: HubRewardModel) -> _Loaded:
         max_tokens=min(_context(config.to_dict(), tokenizer.model_max_length), asked.max_tokens or 2**31),
         batch_tokens=asked.batch_tokens, device=asked.device, dtype=asked.dtype, sha256=_sha256(dict.fromkeys((folder, base))),
     )  # fmt: skip
+
+
+def _widen_head(model: Any) -> None:
+    """The head in float32, whatever the rest computes in: a logit of bfloat16 has three digits, and near responses would tie."""
+    import torch
+
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Linear) and layer.out_features == model.config.num_labels:
+            layer.float()
+            layer.register_forward_pre_hook(lambda layer, inputs: tuple(x.float() for x in inputs))
 
 
 def _context(config: Mapping[str, Any], of_tokenizer: float) -> int:

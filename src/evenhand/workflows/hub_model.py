@@ -54,15 +54,18 @@ def facts_of(model: HubRewardModel, data: PreferenceData, seed: int) -> dict[str
     """What the report says of the model; whether rewards depend on what is scored beside them is tried on a sample of the pairs."""
     length = np.array([len(text) for text in data.texts], np.int64)
     longer = np.maximum(length[data.chosen], length[data.rejected])
+    picked = np.random.default_rng([seed, 1113]).permutation(len(data))[:CHECKED]
+    ids, _ = model.read(*_texts(data.take(picked)))
 
     def score(rows: np.ndarray) -> np.ndarray:
-        return model.at_once(*_texts(data.take(rows))).reshape(2, len(rows)).T
+        sides = np.concatenate([rows, rows + len(picked)])
+        return model.at_once([ids[i] for i in sides]).reshape(2, len(rows)).T
 
     return {
         "model": model.name,
         "model sha256": model.sha256,
         "reward model": model.about,
-        "stability": check_stability(score, longer, rows=CHECKED, seed=seed).sentence,
+        "stability": check_stability(score, longer[picked], rows=CHECKED, seed=seed).sentence,
     }
 
 
