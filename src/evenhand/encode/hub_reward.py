@@ -107,23 +107,22 @@ class HubRewardModel:
         A prompt that is a conversation, as `data` stores one ("user: …", "assistant: …"), becomes its turns. progress(done, total) counts
         distinct texts. Raises EvenhandError for rewards that are not finite, and for a text that the model cannot read.
         """
-        ids, cut = self.read(prompts, responses)
-        written = [" ".join(map(str, tokens)) for tokens in ids]
+        texts, cut = self.read(prompts, responses)
         number: dict[str, int] = {}
-        same = np.array([number.setdefault(text, len(number)) for text in written], np.int64)
-        distinct = sorted(number, key=lambda text: (text.count(" "), text))  # neighbours of one length share a batch
+        same = np.array([number.setdefault(text, len(number)) for text in texts], np.int64)
+        distinct = sorted(number, key=lambda text: (-text.count(" "), text))  # the longest first; neighbours of one length share a batch
         found = encode_cached(distinct, self._loaded, cache, progress)[:, 0]
         values = np.empty(len(number), np.float32)
         values[[number[text] for text in distinct]] = found
         return Rewards(values[same], cut, same)
 
-    def read(self, prompts: Sequence[str], responses: Sequence[str]) -> tuple[list[list[int]], np.ndarray]:
-        """What the model is given of each text: token ids; and whether it was cut to the limit, bool[n]."""
+    def read(self, prompts: Sequence[str], responses: Sequence[str]) -> tuple[list[str], np.ndarray]:
+        """What the model is given of each text, token ids with spaces between; and whether it was cut to the limit, bool[n]."""
         return self._loaded.read(prompts, responses)
 
-    def at_once(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
-        """Rewards float32[n] of token ids, computed anew and not looked up: for whoever checks them."""
-        return self._loaded.rewards(ids)
+    def at_once(self, texts: Sequence[str]) -> np.ndarray:
+        """Rewards float32[n] of what `read` gave, computed anew and not looked up: for whoever checks them."""
+        return self._loaded.encode(texts)[:, 0]
 
     @cached_property
     def _loaded(self) -> _Loaded:
@@ -160,10 +159,11 @@ def _said(text: str, role: str) -> list[dict[str, str]]:
 @dataclass(frozen=True)
 class _Loaded:
     """A model in memory: what `encode_cached` takes for an encoder of one coordinate. Its texts are token ids, written out with spaces between:
-    a reward follows from them and from nothing else.
+    a reward follows from them and from nothing else, and a list of numbers would take ten times the memory.
     """
 
     name: str
+    kind: str  # its class in transformers
     tokenizer: Any
     model: Any
     output: int  # which logit
@@ -185,25 +185,20 @@ class _Loaded:
     def about(self) -> str:
         count = sum(parameter.numel() for parameter in self.model.parameters())
         how = "without a chat template" if self.tokenizer.chat_template is None else "in the tokenizer's chat template"
-        return (
-            f"{self.model.config.architectures[0] if self.model.config.architectures else type(self.model).__name__}, {count:,} parameters, {self.dtype}"
-            f" on {self.device.partition(':')[0]}; it reads prompt and response {how}, up to {self.max_tokens:,} tokens, and no user"
-        )
+        return f"{self.kind}, {count:,} parameters, {self.dtype} on {self.device.partition(':')[0]}; it reads prompt and response {how}, up to {self.max_tokens:,} tokens, and no user"
 
     def tokens(self, texts: Sequence[str]) -> np.ndarray:
         return np.array([len(text.split()) for text in texts], np.int64)
 
-    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
-        return self.rewards([[*map(int, text.split())] for text in texts], progress)[:, None]
-
-    def read(self, prompts: Sequence[str], responses: Sequence[str]) -> tuple[list[list[int]], np.ndarray]:
-        """Token ids of each text; and whether it was cut to the limit, bool[n]."""
-        known: dict[tuple[str, str], tuple[list[int], bool]] = {}
-        for pair in zip(map(printable, prompts), map(printable, responses), strict=True):
+    def read(self, prompts: Sequence[str], responses: Sequence[str]) -> tuple[list[str], np.ndarray]:
+        """Token ids of each text, written out; and whether it was cut to the limit, bool[n]. Equal pairs are read once."""
+        known: dict[tuple[str, str], tuple[str, bool]] = {}
+        for pair in zip(prompts, responses, strict=True):
             if pair not in known:
-                known[pair] = self._fitted(*pair)
-        found = [known[pair] for pair in zip(map(printable, prompts), map(printable, responses))]
-        return [ids for ids, _ in found], np.array([cut for _, cut in found], bool)
+                ids, cut = self._fitted(printable(pair[0]), printable(pair[1]))
+                known[pair] = " ".join(map(str, ids)), cut
+        found = [known[pair] for pair in zip(prompts, responses)]
+        return [text for text, _ in found], np.array([cut for _, cut in found], bool)
 
     def _ids(self, prompt: str, response: str) -> list[int]:
         """A template writes its special tokens itself; without one the tokenizer's own are put around the text."""
@@ -230,10 +225,11 @@ class _Loaded:
             raise _refusal(found, "room for what the tokenizer puts around a text, and for the text", "raise max_tokens, or leave it out")
         return self._ids(prompt, response[:kept]), True
 
-    def rewards(self, ids: Sequence[Sequence[int]], progress: Progress | None = None) -> np.ndarray:
-        """float32[n], longest texts first: what does not fit in memory fails at once."""
+    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
+        """Rewards float32[n, 1], longest texts first: what does not fit in memory fails at once."""
         import torch
 
+        ids = [[*map(int, text.split())] for text in texts]
         out = np.empty(len(ids), np.float32)
         done = 0
         for batch in self._batches([len(tokens) for tokens in ids]):
@@ -259,7 +255,7 @@ class _Loaded:
             done += len(batch)
             if progress is not None:
                 progress(done, len(ids))
-        return out
+        return out[:, None]
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Texts by length, the longest first: of one length where the model has no pad token, else of neighbouring ones."""
@@ -319,7 +315,8 @@ def _load(asked: HubRewardModel) -> _Loaded:
     with _told(name):
         tokenizer = AutoTokenizer.from_pretrained(with_tokenizer, local_files_only=True, trust_remote_code=False)
     model = _adapted(folder, base, asked.dtype, name) if adapted else _whole(folder, asked.dtype, name)
-    _widen_head(model)
+    plain = model.get_base_model() if adapted else model
+    _widen_head(plain)
     model = model.to(asked.device).eval()
     config = model.config.get_text_config()
     rows = model.get_input_embeddings().num_embeddings
@@ -330,7 +327,7 @@ def _load(asked: HubRewardModel) -> _Loaded:
     if pad is None:
         config.pad_token_id = -1  # no text holds it: the last token is pooled, and batches are of texts of one length
     return _Loaded(
-        name=name, tokenizer=tokenizer, model=model, output=_output(model.config, asked.reward_label, name), pad=pad,
+        name=name, kind=type(plain).__name__ + (" with an adapter of PEFT" if adapted else ""), tokenizer=tokenizer, model=model, output=_output(model.config, asked.reward_label, name), pad=pad,
         max_tokens=min(_context(config.to_dict(), tokenizer.model_max_length), asked.max_tokens or 2**31),
         batch_tokens=asked.batch_tokens, device=asked.device, dtype=asked.dtype, sha256=_sha256(dict.fromkeys((folder, base))),
     )  # fmt: skip
@@ -340,8 +337,10 @@ def _widen_head(model: Any) -> None:
     """The head in float32, whatever the rest computes in: a logit of bfloat16 has three digits, and near responses would tie."""
     import torch
 
-    for layer in model.modules():
-        if isinstance(layer, torch.nn.Linear) and layer.out_features == model.config.num_labels:
+    inside = set(model.base_model.modules())
+    for name, layer in model.named_modules():
+        last = isinstance(layer, torch.nn.Linear) and layer.out_features == model.config.num_labels
+        if last and layer not in inside and "lora_" not in name:
             layer.float()
             layer.register_forward_pre_hook(lambda layer, inputs: tuple(x.float() for x in inputs))
 

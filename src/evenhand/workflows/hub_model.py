@@ -55,11 +55,11 @@ def facts_of(model: HubRewardModel, data: PreferenceData, seed: int) -> dict[str
     length = np.array([len(text) for text in data.texts], np.int64)
     longer = np.maximum(length[data.chosen], length[data.rejected])
     picked = np.random.default_rng([seed, 1113]).permutation(len(data))[:CHECKED]
-    ids, _ = model.read(*_texts(data.take(picked)))
+    texts, _ = model.read(*_texts(data.take(picked)))
 
     def score(rows: np.ndarray) -> np.ndarray:
         sides = np.concatenate([rows, rows + len(picked)])
-        return model.at_once([ids[i] for i in sides]).reshape(2, len(rows)).T
+        return model.at_once([texts[i] for i in sides]).reshape(2, len(rows)).T
 
     return {
         "model": model.name,
