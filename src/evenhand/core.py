@@ -16,6 +16,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 # Controls, marks of direction, line separators of Unicode, and lone surrogates, which no output can encode.
 OBEYED = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
@@ -271,6 +272,61 @@ class History:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """How the weights behind texts train, head and adapter together, once the head fits the features as they were.
+
+    lr of the adapter, head_lr of the head: both rise over the share `warm_up` of the steps and fall to 0 along a cosine. weight_decay of
+    the adapter, decoupled; the head keeps its schedule's. batch_texts: distinct texts a step, whoever judged them. eval_every: steps between
+    two looks at validation; patience: of these without a better one before training stops. clip: largest norm of a step's gradient.
+    own_history: histories are encoded with the batch, with gradient, instead of read from the features that their texts had last.
+    """
+
+    steps: int = 60
+    lr: float = 5e-4
+    head_lr: float = 1e-3
+    weight_decay: float = 0.01
+    batch_texts: int = 192
+    eval_every: int = 10
+    patience: int = 3
+    warm_up: float = 0.03
+    clip: float = 1.0
+    own_history: bool = False
+
+    def __post_init__(self) -> None:
+        valid = {
+            "steps": (self.steps >= 1, "1 or more"),
+            "lr": (0 <= self.lr < 1, "at least 0 and under 1"),
+            "head_lr": (0 <= self.head_lr < 1, "at least 0 and under 1"),
+            "weight_decay": (0 <= self.weight_decay < float("inf"), "0 or more"),
+            "batch_texts": (self.batch_texts >= 2, "2 or more"),
+            "eval_every": (self.eval_every >= 1, "1 or more"),
+            "patience": (self.patience >= 1, "1 or more"),
+            "warm_up": (0 <= self.warm_up < 1, "at least 0 and under 1"),
+            "clip": (0 < self.clip, "above 0"),
+        }
+        for name, (good, expected) in valid.items():
+            if not good:
+                raise EvenhandError(f"{name} is {getattr(self, name)}. Expected: {expected}. To do: correct it, or leave it out.")
+
+
+class Texts(Protocol):
+    """Texts whose features follow from weights that train: a language model with an adapter. Rows are numbered as in `History.items`."""
+
+    @property
+    def tuning(self) -> Tuning:
+        """How the weights train."""
+
+    def adapter(self, seed: int) -> Module:
+        """Untrained weights, under which the features are those of `History.items`. What they are added to is shared, and never changes."""
+
+    def encode(self, adapter: Module, rows: Tensor) -> Tensor:
+        """Features float32[n, d] of the texts int64[n] without gradient. A text's features follow from it and the adapter alone."""
+
+    def backward(self, adapter: Module, rows: Tensor, gradient: Tensor) -> None:
+        """From a loss's gradient float32[n, d] with respect to these features, add its gradient to `.grad` of the adapter's parameters."""
+
+
+@dataclass(frozen=True)
 class Pairs:
     """Index arrays over items, one row a pair; `user` indexes `history`. group is there in training and audits only, -1 = none.
 
@@ -278,6 +334,7 @@ class Pairs:
     int64[n, 2], such as its two responses where one vote on an item is in many pairs: two pairs of a user with a number in common are
     never judged from each other. None = no two have one in common.
     events: what constraints compare; None for methods that have none.
+    texts: where the features follow from weights that train along; `items` are then the features before training. None = frozen features.
     """
 
     history: History
@@ -288,6 +345,7 @@ class Pairs:
     group: Tensor  # int64[n]
     block: Tensor | None = None  # int64[n] or int64[n, 2]
     events: Events[Tensor] | None = None
+    texts: Texts | None = None
 
     def __len__(self) -> int:
         return len(self.user)

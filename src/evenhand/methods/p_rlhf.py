@@ -22,6 +22,7 @@ from evenhand.core import EvenhandError, History, Method, Pairs, TrainableScorer
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.training.loop import Fitted, train_model
 from evenhand.training.scoring import bt, mean_over_users
+from evenhand.training.tuned import with_head
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ class PRlhfMethod(Method):
 
         start = UserAndAnybody(self.base.untrained(train, seed))
         fitted = train_model(start, train, loss, valid, seed, self.base.schedule, valid_loss=lambda m: mean_over_users(bt(m[:, 0]), valid))
-        assert isinstance(fitted.scorer, UserAndAnybody)
-        return replace(fitted, scorer=fitted.scorer.scorer)
+        return replace(fitted, scorer=with_head(fitted.scorer, own_reward))
 
     def variants(self) -> Iterator[PRlhfMethod]:
         """Itself, then the base's other regularisations, then other shares: what `tune` tries."""
@@ -69,6 +69,12 @@ class UserAndAnybody(nn.Module):
     def score(self, state: Tensor, items: Tensor) -> Tensor:
         known, generic = state.chunk(2, dim=1)
         return torch.stack([self.scorer.score(known, items), self.scorer.score(generic, items)], dim=1)
+
+
+def own_reward(both: TrainableScorer) -> TrainableScorer:
+    """What is kept after training: the scorer under the user's own state."""
+    assert isinstance(both, UserAndAnybody)
+    return both.scorer
 
 
 def nobody(history: History) -> History:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from evenhand.core import EvenhandError, History, Method, Pairs, TrainableScorer
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.training.loop import Fitted, Read, pair_bt, train_model
+from evenhand.training.tuned import with_head
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,7 @@ class VplMethod(Method):
         scorer = self.base.untrained(train, seed)
         start = Posterior(scorer, train.history)
         fitted = train_model(start, train, pair_bt, valid, seed, self.base.schedule, read=self.sampled(seed))
-        assert isinstance(fitted.scorer, Posterior)
-        return replace(fitted, scorer=fitted.scorer.scorer)
+        return replace(fitted, scorer=with_head(fitted.scorer, mean_state))
 
     def sampled(self, seed: int) -> Read:
         """How a batch of users is read in training: z drawn from the posterior, and the annealed penalty."""
@@ -93,6 +93,12 @@ class Posterior(nn.Module):
 
     def score(self, state: Tensor, items: Tensor) -> Tensor:
         return self.scorer.score(state, items)
+
+
+def mean_state(posterior: TrainableScorer) -> TrainableScorer:
+    """What is kept after training: the scorer under its mean state."""
+    assert isinstance(posterior, Posterior)
+    return posterior.scorer
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:

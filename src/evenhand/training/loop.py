@@ -1,4 +1,4 @@
-"""The one training loop: users in batches, their pairs drawn afresh into context and targets, early stopping on validation.
+"""The one training loop: batches of pairs, users' other pairs as their context, early stopping on validation (phases.py has the batches).
 
 A user's context plays the history and the rest of his or her pairs are scored under it, so that a model is trained for what it will
 do at inference: read some pairs of a user, then judge others. The two are disjoint in every epoch.
@@ -13,20 +13,21 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from evenhand.core import EvenhandError, History, Pairs, Scorer, TrainableScorer
+from evenhand.core import EvenhandError, Pairs, Scorer, TrainableScorer
 from evenhand.training.choosing import Guard
-from evenhand.training.episodes import dropout_mask, episodes
+from evenhand.training.phases import Batch, HeadPhase, Phase, TextPhase
 from evenhand.training.replicas import ModelStack, SingleModel
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, mean_over_users, only_present
+from evenhand.training.tuned import Bank, Tuned
 from evenhand.training.watched import epochs
 
 PairLoss = Callable[..., Tensor]  # (margins [n], rows of train [n], *hyperparameters of the loss) → one loss a pair [n]
 Rise = Callable[[Tensor, Tensor, Pairs], Tensor]  # (margins [r, n] of valid in an epoch, in the one kept, valid) → [r], below 0 = better
-Combine = Callable[[Tensor, Pairs, Sequence[Tensor]], Tensor]  # (losses [n] of a batch's pairs, these pairs, parameters) → scalar
+Combine = Callable[[Tensor, Pairs, Sequence[Tensor]], Tensor]  # (losses [n] of a batch's pairs, these pairs, what moves) → scalar
 Excess = Callable[[Callable[[Pairs], Tensor], Tensor], Tensor]  # (what scores pairs → margins [r, n], numbers of the replicas) → [r], >= 0
 Read = Callable[..., tuple[Tensor, Tensor]]  # (scorer, history) → states [users, s], and a scalar added to the loss
-Objective = Callable[[History, Pairs, Tensor, Tensor, Tensor], Tensor]  # (history, batch, rows, features of its sides) → losses [r]
+Objective = Callable[[Batch], Tensor]  # → losses [r]
 
 
 class Diverged(EvenhandError):
@@ -58,6 +59,7 @@ class Trace:
     valid_loss: list[float] = field(default_factory=list)
     excess: list[float] = field(default_factory=list)  # beyond the constraints, where there are any
     best_epoch: int = 0
+    tuned_from: int = 0  # the epochs after this one moved the features too; 0 = none did
     by_group: bool = False  # the epoch was kept by `rise`, not by valid_loss alone
     seconds: float = 0.0
     pairs_per_second: float = 0.0
@@ -122,8 +124,10 @@ def train_model(
 ) -> Fitted:
     """Train `scorer` in a copy and return the epoch with the lowest validation loss.
 
-    loss(margins, rows) gives one loss a pair of `train`. combine(losses, batch, parameters) makes of them the scalar whose gradient is
-    taken, for methods that treat a batch as a whole (groups, evenness); it may look at gradients of `parameters` to find its weights.
+    loss(margins, rows) gives one loss a pair of `train`. combine(losses, batch, moved) makes of them the scalar whose gradient is
+    taken, for methods that treat a batch as a whole (groups, evenness); it may look at gradients of `moved`, parameters and features
+    that train, to find its weights. On texts the scorer is trained on their features as they are, then together with the weights behind
+    them, unless no epoch of the latter is better; what comes back is a `Tuned`.
     valid_loss(margins of valid) → scalar, default the Bradley-Terry loss averaged over users. rise: where an
     epoch is kept by something else, such as groups (`training/epochs.py`): it is kept where its rise over the one kept so far is below 0, and
     training stops when neither anything was kept nor valid_loss reached a new low for `patience` epochs: a small group's loss may first get
@@ -133,16 +137,24 @@ def train_model(
     better whatever its loss, and the untrained model is no candidate. Deterministic for a seed on one thread.
     """
     measure = valid_loss or (lambda m: mean_over_users(bt(m), valid))
+    warm = isinstance(scorer, Tuned)
+    if train.texts is not None and not warm:
+        scorer = Tuned(scorer, train.texts.adapter(seed), Bank(train.texts, train.items))
     model = SingleModel(scorer)
-    parameters = list(model.parameters.values())
+    head = model.module.head if isinstance(model.module, Tuned) else model.module
 
-    def objective(history: History, batch: Pairs, rows: Tensor, chosen: Tensor, rejected: Tensor) -> Tensor:
-        states, penalty = read(model.module, history) if read else (model.module.users(history), 0.0)
-        margin = batch_margins(model.module, states, batch.user, chosen, rejected)
-        return (combine(loss(margin, rows), batch, parameters) + penalty)[None]
+    def objective(batch: Batch) -> Tensor:
+        states, penalty = read(head, batch.history) if read else (head.users(batch.history), 0.0)
+        margin = batch_margins(head, states, batch.pairs.user, batch.chosen, batch.rejected)
+        return (combine(loss(margin, batch.rows), batch.pairs, batch.moved) + penalty)[None]
 
+    generator = torch.Generator().manual_seed(seed)
     decay = torch.tensor([schedule.weight_decay], dtype=torch.float64)
-    return descend(model, train, objective, valid, lambda m: measure(m[0])[None], seed, schedule, decay, [rise], strata, excess)[0]
+    as_it_is = model.module.on(train) if isinstance(model.module, Tuned) and train.texts is not None else train
+    phases: list[Phase] = [HeadPhase(model, as_it_is, schedule, decay, generator, strata)]
+    if train.texts is not None:
+        phases.append(TextPhase(model, train, schedule, generator, strata, warm))
+    return descend(model, phases, train, objective, valid, lambda m: measure(m[0])[None], [rise], excess)[0]
 
 
 def batch_margins(scorer: Scorer, states: Tensor, user: Tensor, chosen: Tensor, rejected: Tensor) -> Tensor:
@@ -153,57 +165,56 @@ def batch_margins(scorer: Scorer, states: Tensor, user: Tensor, chosen: Tensor, 
 
 def descend(
     model: SingleModel | ModelStack,
+    phases: Sequence[Phase],
     train: Pairs,
     objective: Objective,
     valid: Pairs,
     measure: Callable[[Tensor], Tensor],  # margins [r, n] of valid → validation losses [r]
-    seed: int,
-    schedule: Schedule,
-    weight_decay: Tensor,  # float64[replicas]
     rises: Sequence[Rise | None],  # of the replicas
-    strata: Tensor | None,
     excess: Excess | None,
 ) -> list[Fitted]:
-    """The loop itself, for all replicas of `model` at once."""
+    """The loop itself, for all replicas of `model` at once, phase after phase; each goes on from the best epoch so far."""
     require_pairs(train, valid)
-    generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(list(model.parameters.values()), lr=schedule.lr)
     held_out = only_present(valid)
     margin = model.margins(held_out)
     best = _BestEpochs(model, margin, measure(margin), rises, valid, 0.0 if excess is None else float("inf"))
-    for epoch in epochs(schedule.max_epochs):
-        start, active, total, scored = time.perf_counter(), model.active, torch.zeros(len(model.active)), 0
-        for history, batch, rows in episodes(train, schedule, generator, strata):
-            keep = dropout_mask(len(rows), train.items.shape[1], schedule.dropout, generator)
-            value = objective(history, batch, rows, train.items[batch.chosen] * keep, train.items[batch.rejected] * keep)
-            optimiser.zero_grad(set_to_none=True)
-            value.sum().backward()
-            model.decay(1 - schedule.lr * weight_decay)  # decoupled decay: Adam with it is AdamW (Loshchilov & Hutter 2019)
-            optimiser.step()
-            total += value.detach() * len(rows)
-            scored += len(rows)
-        if epoch == 1 and total.isnan().any():
-            raise Diverged(
-                "the training loss is not a number after epoch 1. Expected: a finite loss. To do: look for a division by 0 or a logarithm of 0 in "
-                "the loss, or lower lr."
-            )
-        margin = model.margins(held_out)
-        valid_loss = measure(margin)
-        beyond = torch.zeros_like(valid_loss) if excess is None else excess(model.margins, active)
-        best.update(epoch, model, margin, valid_loss, beyond)
-        share = (time.perf_counter() - start) / len(active)
-        for place, number in enumerate(active.tolist()):
-            trace = best.traces[number]
-            trace.train_loss.append(float(total[place]) / max(scored, 1))
-            trace.valid_loss.append(float(valid_loss[place]))
-            if excess is not None:
-                trace.excess.append(float(beyond[place]))
-            trace.seconds += share
-        unfinished = (epoch - best.latest[active] < schedule.patience).nonzero()[:, 0]
-        if len(unfinished) == 0:
-            break
-        if len(unfinished) < len(active):
-            model.drop_finished(unfinished, optimiser)
+    epoch = 0
+    for number, phase in enumerate(phases):
+        if number:
+            model.restore(best.values)
+            for trace in best.traces:
+                trace.tuned_from = epoch
+        before = epoch
+        for _ in epochs(phase.rounds):
+            epoch += 1
+            start, active, total, scored = time.perf_counter(), model.active, torch.zeros(len(model.active)), 0
+            for batch in phase.round():
+                value = objective(batch)
+                phase.step(value.sum())
+                total += value.detach() * len(batch.rows)
+                scored += len(batch.rows)
+            if epoch == 1 and total.isnan().any():
+                raise Diverged(
+                    "the training loss is not a number after epoch 1. Expected: a finite loss. To do: look for a division by 0 or a logarithm of 0 in "
+                    "the loss, or lower lr."
+                )
+            margin = model.margins(held_out)
+            valid_loss = measure(margin)
+            beyond = torch.zeros_like(valid_loss) if excess is None else excess(model.margins, active)
+            best.update(epoch, model, margin, valid_loss, beyond)
+            share = (time.perf_counter() - start) / len(active)
+            for place, replica in enumerate(active.tolist()):
+                trace = best.traces[replica]
+                trace.train_loss.append(float(total[place]) / max(scored, 1))
+                trace.valid_loss.append(float(valid_loss[place]))
+                if excess is not None:
+                    trace.excess.append(float(beyond[place]))
+                trace.seconds += share
+            unfinished = (epoch - best.latest[active].clamp_min(before) < phase.patience).nonzero()[:, 0]
+            if len(unfinished) == 0:
+                break
+            if len(unfinished) < len(active):
+                model.drop_finished(unfinished, phase.optimiser)
     for trace in best.traces:
         trace.pairs_per_second = len(train) * len(trace.train_loss) / trace.seconds
     return [Fitted(model.scorer({name: v[n] for name, v in best.values.items()}), trace) for n, trace in enumerate(best.traces)]
@@ -238,5 +249,7 @@ class _BestEpochs:
         self.latest[active[low | better]] = epoch
         for name, v in model.values().items():
             self.values[name][active[better]] = v[better]
+        if better.any():
+            model.keep()
         for number in active[better].tolist():
             self.traces[number].best_epoch = epoch

@@ -3,8 +3,9 @@
 Replicas share the data of a step and nothing else. The gradient of the sum of their losses is each one's own gradient, and what Adam
 does to it, it does coordinate by coordinate, so each replica is trained as it would be alone, up to rounding.
 
-Both classes offer the loop the same: `active` int64[r], the numbers of the replicas still in training; `parameters`, what the optimiser
-moves; `values`, the same with a replica axis; `margins`; `decay` of weights; `drop_finished`; `scorer`, a trained one.
+Both classes offer the loop the same: `active` int64[r], the numbers of the replicas still in training; `parameters`, what training
+moves, and `head_parameters`, those of heads; `values`, the same with a replica axis; `restore`, `margins`; `decay` of heads' weights;
+`keep`, `drop_finished`; `scorer`, a trained one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from evenhand.core import Pairs, TrainableScorer
 from evenhand.training.scoring import SLICE, margins
+from evenhand.training.tuned import Tuned
 
 Hyperparameters = tuple[Tensor, ...]
 
@@ -29,7 +31,12 @@ class SingleModel:
     def __init__(self, scorer: TrainableScorer):
         self.module = copy.deepcopy(scorer)
         self.active = torch.zeros(1, dtype=torch.long)
-        self.parameters = dict(self.module.named_parameters())
+        self.parameters = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+        self.keep()
+
+    def head_parameters(self) -> dict[str, Tensor]:
+        """Those of the head alone, where an adapter trains beside it."""
+        return {n: p for n, p in self.parameters.items() if n.startswith("head.")} if isinstance(self.module, Tuned) else self.parameters
 
     def values(self) -> dict[str, Tensor]:
         """Parameters with a replica axis, [1, …]."""
@@ -42,16 +49,28 @@ class SingleModel:
     def decay(self, factor: Tensor) -> None:
         """Multiply arrays, not scalars, by factor float64[1]."""
         with torch.no_grad():
-            for p in self.parameters.values():
+            for p in self.head_parameters().values():
                 if p.ndim > 0:
                     p.mul_(float(factor[0]))
+
+    def keep(self) -> None:
+        """Remember the features of the present weights, where these train: the parameters themselves are the loop's to keep."""
+        self.kept = self.module.bank.copy() if isinstance(self.module, Tuned) else None
+
+    def restore(self, values: dict[str, Tensor]) -> None:
+        """Take these parameters, [1, …], those of the last `keep`, as the present ones."""
+        with torch.no_grad():
+            for name, p in self.parameters.items():
+                p.copy_(values[name][0])
+        if isinstance(self.module, Tuned) and self.kept is not None:
+            self.module.bank = self.kept.copy()
 
     def drop_finished(self, places: Tensor, optimiser: torch.optim.Optimizer) -> None:
         """Nothing is dropped: the loop ends when its only scorer stops."""
 
     def scorer(self, values: dict[str, Tensor]) -> TrainableScorer:
-        """The module with these parameters."""
-        self.module.load_state_dict(values, strict=False)
+        """The module with these parameters, those of the last `keep`."""
+        self.restore({name: v[None] for name, v in values.items()})
         return self.module
 
 
@@ -78,8 +97,19 @@ class ModelStack:
             called: Tensor = vmap(replica)(self.parameters, self.buffers, self.hyperparameters)
         return called
 
+    def head_parameters(self) -> dict[str, Tensor]:
+        return self.parameters
+
     def values(self) -> dict[str, Tensor]:
         return {name: p.detach() for name, p in self.parameters.items()}
+
+    def keep(self) -> None:
+        """Nothing to remember: features are frozen."""
+
+    def restore(self, values: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, p in self.parameters.items():
+                p.copy_(values[name][self.active])
 
     def margins(self, pairs: Pairs) -> Tensor:
         with torch.no_grad():

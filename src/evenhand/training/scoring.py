@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from evenhand.core import History, Pairs, Scorer
+from evenhand.training.tuned import own_features
 
 SLICE = 65_536  # pairs read or scored at once without gradient: some 100 MB at 256 features
 
@@ -28,6 +29,7 @@ def margins(scorer: Scorer, pairs: Pairs, at_once: int = SLICE) -> Tensor:
 
 def rewards(scorer: Scorer, pairs: Pairs, at_once: int = SLICE) -> Tensor:
     """Rewards of chosen and rejected under the user's history, float[n, 2], no gradient; `at_once` pairs, so that memory stays bounded."""
+    scorer, pairs = own_features(scorer, pairs)
     with torch.no_grad():
         states = [scorer.users(pairs.history.take(users)) for users in user_slices(pairs.history, at_once)]
         state = torch.cat(states) if states else pairs.items.new_zeros(0, 0)
@@ -62,6 +64,7 @@ def cross_margins(scorer: Scorer, train: Pairs, seed: int) -> Tensor:
     blocks, its responses, they are dealt into 5 parts and a pair is scored under the pairs that touch neither of its parts: in the
     mean 0.36 of a user's pairs, 0.64 where both lie in one part.
     """
+    scorer, train = own_features(scorer, train)
     generator = torch.Generator().manual_seed(seed)
     n_users = len(train.history)
     unit, owner = train.units

@@ -14,8 +14,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from evenhand.core import History, Method, Pairs, TrainableScorer
+from evenhand.core import Method, Pairs, TrainableScorer
 from evenhand.training.loop import Excess, Fitted, PairLoss, Rise, batch_margins, descend, train_model, weighted_mean
+from evenhand.training.phases import Batch, HeadPhase
 from evenhand.training.replicas import Hyperparameters, ModelStack
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, mean_over_users
@@ -44,22 +45,22 @@ def train_stack(
         return [
             train_model(
                 first.scorer, train, lambda m, rows: first.loss(m, rows, *first.hyperparameters), valid, seed, first.schedule, rise=first.rise,
-                combine=lambda losses, batch, parameters: combine(losses[None], batch, alone)[0], strata=strata, excess=excess,
+                combine=lambda losses, batch, moved: combine(losses[None], batch, alone)[0], strata=strata, excess=excess,
             )
         ]  # fmt: skip
     model = ModelStack([t.scorer for t in trainings], tuple(torch.stack(h) for h in zip(*(t.hyperparameters for t in trainings))))
     decay = torch.tensor([t.schedule.weight_decay for t in trainings], dtype=torch.float64)
 
-    def objective(history: History, batch: Pairs, rows: Tensor, chosen: Tensor, rejected: Tensor) -> Tensor:
+    def objective(batch: Batch) -> Tensor:
         def losses(scorer: TrainableScorer, hyperparameters: Hyperparameters) -> Tensor:
-            return first.loss(batch_margins(scorer, scorer.users(history), batch.user, chosen, rejected), rows, *hyperparameters)
+            margin = batch_margins(scorer, scorer.users(batch.history), batch.pairs.user, batch.chosen, batch.rejected)
+            return first.loss(margin, batch.rows, *hyperparameters)
 
-        return combine(model.call(losses), batch, model.active)
+        return combine(model.call(losses), batch.pairs, model.active)
 
+    phase = HeadPhase(model, train, first.schedule, decay, torch.Generator().manual_seed(seed), strata)
     rises = [t.rise for t in trainings]
-    return descend(
-        model, train, objective, valid, lambda m: mean_over_users(bt(m), valid), seed, first.schedule, decay, rises, strata, excess
-    )
+    return descend(model, [phase], train, objective, valid, lambda m: mean_over_users(bt(m), valid), rises, excess)
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,9 @@ def run_stages(methods: Sequence[Staged], train: Pairs, valid: Pairs, seed: int)
 
 def train_all(trainings: Sequence[Training], train: Pairs, valid: Pairs, seed: int) -> list[Fitted]:
     """Every training, in order; those that are alike as one stack."""
-    keys = [t.alike for t in trainings]
+    keys: list[object] = [t.alike if train.texts is None else p for p, t in enumerate(trainings)]  # a backbone trains for one at a time
     fitted: dict[int, Fitted] = {}
     for first in dict.fromkeys(map(keys.index, keys)):
-        stack = {p: t for p, t in enumerate(trainings) if t.alike == keys[first]}
+        stack = {p: t for p, t in enumerate(trainings) if keys[p] == keys[first]}
         fitted |= zip(stack, trainings[first].run(list(stack.values()), train, valid, seed), strict=True)
     return [fitted[place] for place in range(len(trainings))]
