@@ -19,7 +19,6 @@ from tiny_models import tiny_bert, tiny_llama, tiny_qwen3
 
 import evenhand
 from evenhand import EvenhandError, HubRewardModel
-from evenhand.encode.hub_reward import formatted
 
 PROMPTS = ["Which answer?", "", "user: Please write a note.\n\nassistant: A friendly note.\n\nuser: Shorter!", "Is the report long?"]
 WORDS = [
@@ -84,16 +83,17 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def alone(folder: Path, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
-    """What transformers give each text by itself, unpadded."""
+    """What transformers give each text by itself, unpadded: a chat by the template, else prompt, empty line, response and one end of text."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForSequenceClassification.from_pretrained(folder)
     out = []
     for prompt, response in zip(prompts, responses, strict=True):
-        ids = tokenizer(f"{prompt}\n\n{response}" if prompt else response)["input_ids"]
-        if tokenizer.chat_template:
-            said = [{"role": "user", "content": prompt}] if prompt else []
+        end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+        ids = tokenizer(f"{prompt}\n\n{response}" if prompt else response)["input_ids"] + end
+        if tokenizer.chat_template and prompt:
+            said = [{"role": "user", "content": prompt}]
             if prompt.startswith("user: "):
                 first, second, third = (turn.partition(": ")[2] for turn in prompt.split("\n\n"))
                 said = [{"role": r, "content": c} for r, c in (("user", first), ("assistant", second), ("user", third))]
@@ -144,18 +144,6 @@ def test_every_distinct_text_is_scored_once(models: dict[str, Path], tmp_path: P
     np.testing.assert_array_equal(twice.same[:10], twice.same[10:])
 
 
-def test_templates_that_refuse_turns_get_one(models: dict[str, Path]) -> None:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(models["llama"])
-    assert formatted(tokenizer, PROMPTS[2], "No.") == (
-        "<s>user: Please write a note.</s>assistant: A friendly note.</s>user: Shorter!</s>assistant: No.</s>"
-    )
-    assert formatted(tokenizer, "user: one turn", "No.") == "<s>user: user: one turn</s>assistant: No.</s>"
-    tokenizer.chat_template = "{% if messages | length > 2 %}{{ raise_exception('two at most') }}{% endif %}{{ messages[0]['content'] + '|' + messages[1]['content'] }}"
-    assert formatted(tokenizer, PROMPTS[2], "No.") == f"{PROMPTS[2]}|No."
-
-
 def test_long_texts_lose_the_oldest_turns_then_the_left_of_the_prompt_then_the_end(models: dict[str, Path]) -> None:
     def read(prompt: str, response: str, limit: int) -> tuple[str, int, bool]:
         model = HubRewardModel(models["llama"], max_tokens=limit)._loaded
@@ -177,8 +165,8 @@ def test_long_texts_lose_the_oldest_turns_then_the_left_of_the_prompt_then_the_e
     text, length, cut = read("Why?", long, 40)
     assert cut
     assert length == 40
-    assert text.startswith("<s>assistant: the answer names")
-    with pytest.raises(EvenhandError, match="a limit of 3 tokens, which leaves no room"):
+    assert text.startswith("<s>user: </s>assistant: the answer names")
+    with pytest.raises(EvenhandError, match="max_tokens is 3: it leaves no room for a response"):
         read("Why?", "No.", 3)
 
 
@@ -350,8 +338,9 @@ def test_an_adapter_is_put_on_its_base(adapter: Path) -> None:
     base = adapter.parent / "base"
     tokenizer = AutoTokenizer.from_pretrained(base)
     worn = PeftModel.from_pretrained(AutoModelForSequenceClassification.from_pretrained(base, num_labels=1), adapter).eval()
+    end = [tokenizer.eos_token_id]
     with torch.no_grad():
-        wanted = [worn(torch.tensor([tokenizer(f"{p}\n\n{r}" if p else r)["input_ids"]])).logits.item() for p, r in zip(*texts(12))]
+        wanted = [worn(torch.tensor([tokenizer(f"{p}\n\n{r}" if p else r)["input_ids"] + end])).logits.item() for p, r in zip(*texts(12))]
     np.testing.assert_allclose(fresh(HubRewardModel(adapter), *texts(12)), wanted, atol=1e-5)
     assert np.std(wanted) > 0.05
 

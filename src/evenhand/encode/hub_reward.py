@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,15 +24,14 @@ from typing import Any
 import numpy as np
 
 from evenhand.core import EvenhandError, clip
-from evenhand.data.conversations import MARKER, rendered, turns
 from evenhand.encode.cache import encode_cached
-from evenhand.encode.encoder import Progress, printable
+from evenhand.encode.chat import Chat
+from evenhand.encode.encoder import Progress
 
 DTYPES = ("float32", "bfloat16")
 HASHED = frozenset({".json", ".jinja", ".txt", ".model", ".safetensors"})  # what decides a reward
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "spiece.model", "vocab.txt", "vocab.json")
-ROLES = ("system", "user", "assistant")
 CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len")  # what configs call the longest text
 EXPECTED = "a folder of a reward model as AutoModelForSequenceClassification.save_pretrained writes it"
 
@@ -130,32 +128,6 @@ class HubRewardModel:
             return _load(self)
 
 
-def formatted(tokenizer: Any, prompt: str, response: str) -> str:
-    """What the model reads: the tokenizer's chat template over the turns; without one prompt, empty line, response.
-
-    Where the template refuses the turns of a conversation (some take no system turn, or only two speakers in turn), all of the prompt is one turn.
-    """
-    if tokenizer.chat_template is None:
-        return f"{prompt}\n\n{response}" if prompt else response
-    from jinja2 import TemplateError
-
-    plain = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
-    try:
-        return str(tokenizer.apply_chat_template([*_said(prompt, "user"), *_said(response, "assistant")], tokenize=False))
-    except TemplateError:
-        return str(tokenizer.apply_chat_template(plain, tokenize=False))
-
-
-def _said(text: str, role: str) -> list[dict[str, str]]:
-    """The turns of a text that is a conversation as `data` stores it, else one turn; none for no text."""
-    if not text:
-        return []
-    said = turns(text) if MARKER.match(text) else None
-    if said is None or len(said) < 2 or not all(turn.role in ROLES for turn in said):
-        return [{"role": role, "content": text}]
-    return [{"role": turn.role, "content": turn.text or ""} for turn in said]
-
-
 @dataclass(frozen=True)
 class _Loaded:
     """A model in memory: what `encode_cached` takes for an encoder of one coordinate. Its texts are token ids, written out with spaces between:
@@ -192,38 +164,11 @@ class _Loaded:
 
     def read(self, prompts: Sequence[str], responses: Sequence[str]) -> tuple[list[str], np.ndarray]:
         """Token ids of each text, written out; and whether it was cut to the limit, bool[n]. Equal pairs are read once."""
-        known: dict[tuple[str, str], tuple[str, bool]] = {}
-        for pair in zip(prompts, responses, strict=True):
-            if pair not in known:
-                ids, cut = self._fitted(printable(pair[0]), printable(pair[1]))
-                known[pair] = " ".join(map(str, ids)), cut
+        pairs = list(dict.fromkeys(zip(prompts, responses, strict=True)))
+        read = Chat(self.tokenizer, self.max_tokens).tokens([prompt for prompt, _ in pairs], [response for _, response in pairs])
+        known = {pair: (" ".join(map(str, [*text.prefix, *text.own])), bool(text.dropped)) for pair, text in zip(pairs, read)}
         found = [known[pair] for pair in zip(prompts, responses)]
         return [text for text, _ in found], np.array([cut for _, cut in found], bool)
-
-    def _ids(self, prompt: str, response: str) -> list[int]:
-        """A template writes its special tokens itself; without one the tokenizer's own are put around the text."""
-        text = formatted(self.tokenizer, prompt, response)
-        own = self.tokenizer.chat_template is None
-        return list(self.tokenizer(text, add_special_tokens=own, truncation=False, verbose=False)["input_ids"])
-
-    def _fitted(self, prompt: str, response: str) -> tuple[list[int], bool]:
-        """Over the limit, these go, in this order and no more than must: the oldest turns of the prompt, its left, the response's right."""
-        ids = self._ids(prompt, response)
-        if len(ids) <= self.max_tokens:
-            return ids, False
-
-        def fits(prompt: str, response: str) -> bool:
-            return len(self._ids(prompt, response)) <= self.max_tokens
-
-        said = turns(prompt) or [] if MARKER.match(prompt) else []
-        later = [rendered(said[at:]) for at in range(1, len(said)) if said[at].role == "user"]
-        prompt = next((part for part in later if fits(part, response)), later[-1] if later else prompt)
-        prompt = prompt[bisect_left(range(len(prompt)), True, key=lambda at: fits(prompt[at:], response)) :]
-        kept = bisect_left(range(1, len(response) + 1), True, key=lambda at: not fits(prompt, response[:at]))
-        if kept < 1:
-            found = f"a limit of {self.max_tokens:,} tokens, which leaves no room for a response"
-            raise _refusal(found, "room for what the tokenizer puts around a text, and for the text", "raise max_tokens, or leave it out")
-        return self._ids(prompt, response[:kept]), True
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
         """Rewards float32[n, 1], longest texts first: what does not fit in memory fails at once."""
