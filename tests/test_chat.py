@@ -274,6 +274,15 @@ def test_what_is_over_the_limit_goes_in_order_and_is_counted(tokenizers):
         Chat(tokenizer, 5).tokens(["Why?"], ["So."])
 
 
+def test_a_shortened_conversation_begins_with_its_user(tokenizers):
+    said = [{"role": ("user", "assistant")[i % 2], "content": f"Turn {i}."} for i in range(5)]
+    size = len(whole(Chat(tokenizers["qwen"], 1000).tokens([said], ["So."])[0]))
+    made = Chat(tokenizers["qwen"], size - 1).tokens([said], ["So."])[0]
+    text = tokenizers["qwen"].decode(whole(made))
+    assert text.startswith("<|im_start|>user\nTurn 2.<|im_end|>\n<|im_start|>assistant\nTurn 3.")
+    assert made.dropped == {"turns": size - len(whole(made))}
+
+
 def test_a_plain_text_over_the_limit(tokenizers):
     tokenizer = tokenizers["tiny_bert"]
     prompt, response = "a b c d e f g h", "1 2 3 4 5 6"
@@ -287,7 +296,7 @@ def test_a_plain_text_over_the_limit(tokenizers):
 def test_cuts_are_counted_by_group(tokenizers):
     same = "1 2 3 4 5 6 7 8"
     made = Chat(tokenizers["tiny_bert"], 6).tokens([""] * 4, [same + " 9", same + " x", "1 2", "3"])
-    chosen, rejected = np.array([0, 0, 2, 2]), np.array([1, 2, 3, 3])
+    chosen, rejected = np.array([0, 2, 2, 2]), np.array([1, 0, 3, 3])
     assert cuts(made, chosen, rejected, ["minority", "majority", "majority", "other"]) == {
         "majority": Cut(pairs=2, cut=1, same=0), "minority": Cut(pairs=1, cut=1, same=1), "other": Cut(pairs=1, cut=0, same=0),
     }  # fmt: skip
