@@ -18,13 +18,13 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from evenhand.core import EvenhandError, clip
 from evenhand.encode.adapter import Adapter, Wardrobe
 from evenhand.encode.chunks import Chunk, Pooling, Tokens, padded, pooled
 from evenhand.encode.encoder import Progress, printable
+from evenhand.encode.prefixes import shared, shares, window_of
 from evenhand.encode.quiet import quiet
 
 
@@ -49,7 +49,7 @@ class Base:
         self.model.requires_grad_(False).eval().to(self.device)
         self._mixed = dtype == "bfloat16"
         self._told = False
-        self.positions = int(min(self.model.config.to_dict().get("max_position_embeddings", 2**31), self.tokenizer.model_max_length, 2**31))
+        self.positions = _positions(self.model, self.tokenizer)
         self.causal, self.dim = self._tried()
         if checkpointing:
             _checkpoint(self.model, name)
@@ -139,7 +139,7 @@ class Base:
 
     def _each(self, texts: Sequence[Tokens], step: Callable[[Chunk], None]) -> None:
         """`step` on every chunk of the texts. One that does not fit into memory is dealt anew, with all that wait behind it."""
-        waiting = deque(padded(texts, self.chunk_tokens))
+        waiting = deque(self._dealt(texts))
         while waiting:
             chunk = waiting[0]
             if _fits(step, chunk):
@@ -162,8 +162,18 @@ class Base:
                     stacklevel=4,
                 )
             left = torch.cat([chunk.texts for chunk in waiting]).sort().values
-            again = padded([texts[i] for i in left.tolist()], self.chunk_tokens)
+            again = self._dealt([texts[i] for i in left.tolist()])
             waiting = deque(replace(chunk, texts=left[chunk.texts]) for chunk in again)
+
+    def _dealt(self, texts: Sequence[Tokens]) -> list[Chunk]:
+        if any(len(prefix) for prefix, _ in texts) and self._shares:
+            return shared(texts, self.chunk_tokens, window_of(self.model.config.to_dict()))
+        return padded(texts, self.chunk_tokens)
+
+    @cached_property
+    def _shares(self) -> bool:
+        """Whether texts with one prefix may share a row."""
+        return self.causal and shares(self._states, self.model.get_input_embeddings().num_embeddings)
 
     def _tried(self) -> tuple[bool, int]:
         """(causal, dim): do the states of the first tokens stay when the last token changes?"""
@@ -171,6 +181,14 @@ class Base:
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
             states = self.model(input_ids=ids).last_hidden_state[:, :2].float()
         return bool(torch.allclose(states[0], states[1], rtol=1e-4, atol=1e-6)), states.shape[2]
+
+
+def _positions(model: Any, tokenizer: Any) -> int:
+    """Tokens of a text at most, 2 ** 31 where nothing says it. RoBERTa and its like count positions from behind the pad token's number."""
+    said = [model.config.to_dict().get("max_position_embeddings"), tokenizer.model_max_length, 2**31]
+    tables = [m for name, m in model.named_modules() if name.endswith("position_embeddings") and isinstance(m, nn.Embedding)]
+    said += [m.num_embeddings - m.padding_idx - 1 for m in tables if m.padding_idx is not None]
+    return int(min(n for n in said if n is not None))
 
 
 def _fits(step: Callable[[Chunk], None], chunk: Chunk) -> bool:
@@ -217,7 +235,7 @@ def _loaded(folder: Path, name: str, dtype: str) -> tuple[Any, Any]:
                 attn_implementation="sdpa",
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, AttributeError, SafetensorError) as error:
+    except Exception as error:  # a folder of anybody's can break these libraries in any way
         raise EvenhandError(
             f"Backbone '{clip(name)}' cannot be loaded: {clip(' '.join(str(error).split()), 300)}. Expected: a folder that save_pretrained of "
             "transformers wrote, of an architecture that transformers knows. To do: save the model there again, or name another backbone."
