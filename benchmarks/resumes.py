@@ -145,12 +145,16 @@ class Case:
     def _run(self, place: Path, kind: str, call: int, count: bool) -> None:
         calls, said = dict.fromkeys(CODE, 0), []
 
+        kinds: dict[str, list[str]] = {}  # of each file
+
         def called(frame: FrameType, event: str, argument: Any) -> None:
-            for name, files in CODE.items():
-                if any(file in frame.f_code.co_filename for file in files):
-                    calls[name] += 1
-                    if name == kind and calls[name] == call:
-                        os.kill(os.getpid(), signal.SIGKILL)
+            file = frame.f_code.co_filename
+            if file not in kinds:
+                kinds[file] = [name for name, files in CODE.items() if any(f in file for f in files)]
+            for name in kinds[file]:
+                calls[name] += 1
+                if name == kind and calls[name] == call:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         if kind or count:
             sys.setprofile(called)

@@ -25,9 +25,10 @@ from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.collaborative import CollaborativeMethod
 from evenhand.report.audit.sentences import training_sentence
 from evenhand.training.checkpoint import KIND, _random, _set_random, checkpointing, packed, unpacked
-from evenhand.training.loop import train_model
+from evenhand.training.loop import Fitted, train_model
 from evenhand.training.scoring import bt, margins, mean_over_users
 from evenhand.training.watched import Standing, watching
+from evenhand.workflows.progress import Lines
 from evenhand.workflows.trained import how_it_goes, shown_groups
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -36,7 +37,7 @@ import resumes
 
 @pytest.fixture(scope="module")
 def world() -> tuple[Pairs, Pairs]:
-    return resumes.linear(users=12)
+    return resumes.linear(users=16)
 
 
 class Ended(BaseException):
@@ -77,15 +78,23 @@ def quiet(sentence: str) -> None:
     """Nobody listens."""
 
 
-def plain(method: Any, pairs: tuple[Pairs, Pairs]) -> Any:
-    return json.loads(json.dumps(resumes.outcome(method.fit(*pairs, 0), pairs[1])))
-
-
-def calls(method: Any, pairs: tuple[Pairs, Pairs]) -> int:
-    """Of the encoder, in a whole fit."""
+def undisturbed(method: Any, pairs: tuple[Pairs, Pairs]) -> tuple[Any, int]:
+    """What a whole fit gives, and how often it called the encoder before anybody looked at that."""
     texts = like(LinearTexts, pairs)
-    method.fit(*on(texts, pairs), 0)
-    return len(texts.encoded)
+    train, valid = on(texts, pairs)
+    fitted = method.fit(train, valid, 0)
+    calls = len(texts.encoded)
+    return in_json(fitted, valid), calls
+
+
+def in_json(fitted: Fitted, valid: Pairs) -> Any:
+    return json.loads(json.dumps(resumes.outcome(fitted, valid)))
+
+
+@pytest.fixture(scope="module")
+def whole(world: tuple[Pairs, Pairs]) -> Any:
+    """What Bradley-Terry gives."""
+    return undisturbed(resumes.BASE, world)[0]
 
 
 # ---- going on
@@ -115,27 +124,27 @@ def test_every_method_goes_on_as_it_would_have(method: Any, world: tuple[Pairs, 
     """A method that remembers something from batch to batch has to say so (`memory` of train_model), or this tells."""
     if isinstance(method, CollaborativeMethod):
         method = replace(method, base=BradleyTerry(schedule=method.base.schedule))  # its own head is not trained by steps
-    ended(method, world, tmp_path / "kept", int(0.8 * calls(method, world)))
+    whole, calls = undisturbed(method, world)
+    ended(method, world, tmp_path / "kept", int(0.8 * calls))
     with checkpointing(tmp_path / "kept", steps=2, say=quiet):
-        again = resumes.outcome(method.fit(*world, 0), world[1])
-    assert json.loads(json.dumps(again)) == plain(method, world)
+        assert in_json(method.fit(*world, 0), world[1]) == whole
     assert not (tmp_path / "kept").exists()
 
 
 def test_what_was_done_is_not_done_again(world: tuple[Pairs, Pairs], tmp_path: Path) -> None:
     method = resumes.METHODS["pafo"]
-    whole = calls(method, world)
-    ended(method, world, tmp_path, whole - 4)
+    calls = undisturbed(method, world)[1]
+    ended(method, world, tmp_path, calls - 4)
     texts = like(LinearTexts, world)
     with checkpointing(tmp_path, steps=1, say=quiet):
         method.fit(*on(texts, world), 0)
-    assert len(texts.encoded) < 0.4 * whole  # the last of four trainings was nearly done: its rest, and the teachers' cross margins again
+    assert len(texts.encoded) < 0.4 * calls  # the last of four trainings was nearly done: its rest, and the teachers' cross margins again
 
 
 def test_a_training_on_a_tiny_llama_goes_on(tmp_path: Path) -> None:
     pairs = resumes.llama(tmp_path)
     method = resumes.METHODS["bradley_terry"]
-    whole = plain(method, pairs)
+    whole = in_json(method.fit(*pairs, 0), pairs[1])
     texts, encode, left = pairs[0].texts, pairs[0].texts.encode, [6]
 
     def ending(*asked: Any) -> Tensor:
@@ -150,7 +159,7 @@ def test_a_training_on_a_tiny_llama_goes_on(tmp_path: Path) -> None:
     object.__setattr__(texts, "encode", encode)
     said: list[str] = []
     with checkpointing(tmp_path / "kept", steps=1, say=said.append):
-        assert json.loads(json.dumps(resumes.outcome(method.fit(*pairs, 0), pairs[1]))) == whole
+        assert in_json(method.fit(*pairs, 0), pairs[1]) == whole
     assert "one that goes on after step" in said[0]
 
 
@@ -224,27 +233,27 @@ def flip(file: Path) -> None:
 
 @pytest.mark.parametrize("damage", [cut, flip, lambda file: file.write_bytes(b"")])
 def test_of_a_damaged_checkpoint_the_one_before_is_taken(
-    damage: Callable[[Path], None], world: tuple[Pairs, Pairs], tmp_path: Path
+    damage: Callable[[Path], None], world: tuple[Pairs, Pairs], whole: Any, tmp_path: Path
 ) -> None:
     ended(resumes.BASE, world, tmp_path / "kept", 8)
     older, newest = sorted((tmp_path / "kept").glob("*.safetensors"))
     damage(newest)
     left, said = newest.read_bytes(), []
     with checkpointing(tmp_path / "kept", steps=1, say=said.append):
-        assert json.loads(json.dumps(resumes.outcome(resumes.BASE.fit(*world, 0), world[1]))) == plain(resumes.BASE, world)
+        assert in_json(resumes.BASE.fit(*world, 0), world[1]) == whole
     assert "1 checkpoint is damaged" in said[0]
     assert not older.exists()  # taken away at the end
     assert newest.read_bytes() == left  # never replaced: nobody knows whose it is
     assert sorted(p.name for p in (tmp_path / "kept").iterdir()) == [writing.LIST, newest.name]
 
 
-def test_without_a_good_one_it_begins_anew(world: tuple[Pairs, Pairs], tmp_path: Path) -> None:
+def test_without_a_good_one_it_begins_anew(world: tuple[Pairs, Pairs], whole: Any, tmp_path: Path) -> None:
     ended(resumes.BASE, world, tmp_path, 8)
     for file in tmp_path.glob("*.safetensors"):
         cut(file)
     said: list[str] = []
     with checkpointing(tmp_path, steps=1, say=said.append):
-        assert json.loads(json.dumps(resumes.outcome(resumes.BASE.fit(*world, 0), world[1]))) == plain(resumes.BASE, world)
+        assert in_json(resumes.BASE.fit(*world, 0), world[1]) == whole
     assert len(said) == 1
     assert "2 checkpoints are damaged" in said[0]
 
@@ -361,7 +370,11 @@ def test_a_number_that_is_none_stops_with_the_last_good_one(how: str, at: int, w
 
 
 def test_the_other_trainings_of_a_method_go_on(world: tuple[Pairs, Pairs]) -> None:
-    fitted = resumes.METHODS["pafo"].fit(*on(like(Failing, world, at=3), world), 0)
+    told: list[Standing] = []
+    with watching(told.append):
+        fitted = resumes.METHODS["pafo"].fit(*on(like(Failing, world, at=3), world), 0)
+    ends = [at.done for at in told if at.steps]
+    assert ends[:5] == [0, 1, 2, 3, 11]  # whoever watches need not wait for the rest
     stopped = [part.trace.stopped_step for part in fitted.parts.values()]
     assert stopped[0] == 4
     assert not any(stopped[1:])
@@ -392,6 +405,18 @@ def test_steps_are_traced_and_told(world: tuple[Pairs, Pairs]) -> None:
     users = {int(g): len(world[1].of(int(g)).user.unique()) for g in world[1].group.unique()}
     assert sum(last[g] * users[g] for g in users) / sum(users.values()) == pytest.approx(trace.valid_loss[-1], abs=1e-6)
     assert steps[0].valid.keys() == users.keys()
+
+
+def test_a_line_says_how_it_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    lines = Lines(clock=lambda: now[0])
+    for done in range(5):
+        lines("step", done, 10, "loss 0.512")
+        now[0] += 20
+    assert capsys.readouterr().err.splitlines() == [
+        "step 2 of 10 after 40 s, at most 3 min left: loss 0.512",
+        "step 4 of 10 after 80 s, at most 2 min left: loss 0.512",
+    ]
 
 
 def test_how_it_goes_names_no_group_of_a_few() -> None:

@@ -155,7 +155,7 @@ class _Keeper:
         writing.check(folder, [], KIND)
         self.last = 0  # number of the newest file, whoever's
         damaged = 0
-        for name in sorted(p.name for p in folder.iterdir() if NAME.fullmatch(p.name)) if folder.exists() else ():
+        for name in self._names():
             self.last = int(name[:6])
             found = self._read(name)
             damaged += found is None
@@ -220,6 +220,13 @@ class _Keeper:
             ]:
                 (self.folder / writing.LIST).unlink()
                 self.folder.rmdir()
+
+    def _names(self) -> list[str]:
+        """Of the files that may be checkpoints, oldest first."""
+        try:
+            return sorted(p.name for p in self.folder.iterdir() if NAME.fullmatch(p.name)) if self.folder.exists() else []
+        except OSError as error:
+            raise self._refused(f"it cannot be read ({error.strerror or error})", "a folder that can be read and written to") from error
 
     def _read(self, name: str) -> _File | None:
         """The checkpoint's own words, or None where the file is not as this package wrote it."""

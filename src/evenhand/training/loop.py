@@ -220,11 +220,13 @@ def descend(
             model.restore(best.values)
             for trace in best.traces:
                 trace.tuned_from = at.epoch
+        watched = Watched(*phases[number].extent)
         try:
-            _run(model, phases[number], objective, valid, held_out, measure, excess, best, at, record)
+            _run(model, phases[number], objective, valid, held_out, measure, excess, best, at, record, watched)
         except NotFinite as found:
             trace = best.traces[0]
             trace.stopped_step, trace.stopped_batch, trace.stopped_by = found.step, found.batch, found.what
+        watched.at_end()
     if record is not None and not record.finished:
         record.finish()
     for trace in best.traces:
@@ -243,9 +245,9 @@ def _run(
     best: _BestEpochs,
     at: _Place,
     record: Record | None,
+    watched: Watched,
 ) -> None:
     """One phase from its round `at.round` on, until its rounds or its patience end."""
-    watched = Watched(*phase.extent)
     watched.valid = loss_by_group(best.margin[0], valid) if watched.steps else {}
     for number in range(at.round, phase.rounds):
         watched.at_round(number)
@@ -288,7 +290,6 @@ def _run(
             break
         if len(unfinished) < len(active):
             model.drop_finished(unfinished, phase.optimiser)
-    watched.at_end()
 
 
 @dataclass
