@@ -58,6 +58,10 @@ Steps = Annotated[int, option(LANGUAGE_MODEL, min=1, help="Steps of head and wei
 BatchTexts = Annotated[int, option(LANGUAGE_MODEL, min=2, help="Distinct texts a step, however many people judged them.")]
 BackboneLr = Annotated[float, option(LANGUAGE_MODEL, help="Learning rate of the weights.")]
 Device = Annotated[str | None, option(LANGUAGE_MODEL, help="cpu, cuda or cuda:1; default cuda where there is one.")]
+ChunkTokens = Annotated[
+    int, option(LANGUAGE_MODEL, min=1, help="Places for tokens in one pass, which bounds memory; what processes share.")
+]
+Sharded = Annotated[bool, option(LANGUAGE_MODEL, "--sharded", help="Each process of torchrun holds its part of the base's weights.")]
 Dtype = Annotated[str, option(LANGUAGE_MODEL, help="Of the weights that do not train: float32 or bfloat16.")]
 Chunked = Annotated[
     bool, option(MODEL, "--chunked/--cut", help="Read long texts whole, in windows, or cut them after the encoder's limit.")

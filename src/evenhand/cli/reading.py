@@ -24,6 +24,7 @@ from evenhand.cli.options import (
     BatchTexts,
     Cache,
     Chunked,
+    ChunkTokens,
     Columns,
     Device,
     Dim,
@@ -40,6 +41,7 @@ from evenhand.cli.options import (
     OnBad,
     OneUser,
     Pooling,
+    Sharded,
     Source,
     Steps,
     Swap,
@@ -144,6 +146,8 @@ class Encoded:
     backbone_lr: BackboneLr = 5e-4
     device: Device = None
     dtype: Dtype = "float32"
+    chunk_tokens: ChunkTokens = 4096
+    sharded: Sharded = False
 
     def encoding(self) -> Encoding:
         from evenhand.workflows.prepare import Encoding
@@ -156,9 +160,12 @@ class Encoded:
         from evenhand.encode.backbone import Backbone
         from evenhand.encode.backbone_encoder import BackboneEncoder
 
-        asked: dict[str, Any] = {"rank": self.lora_rank, "pooling": self.pooling, "dtype": self.dtype}  # checked by Backbone
+        asked: dict[str, Any] = {
+            "rank": self.lora_rank, "pooling": self.pooling, "max_tokens": self.max_tokens, "device": self.device, "dtype": self.dtype,
+            "chunk_tokens": self.chunk_tokens, "sharded": self.sharded,
+        }  # fmt: skip  # checked by Backbone
         tuning = Tuning(steps=self.steps, batch_texts=self.batch_texts, lr=self.backbone_lr)
-        return BackboneEncoder(Backbone(str(self.backbone), **asked, max_tokens=self.max_tokens, device=self.device, tuning=tuning))
+        return BackboneEncoder(Backbone(str(self.backbone), **asked, tuning=tuning))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from evenhand import ranks
+
 Progress = Callable[[str, int, int], None]  # (what is being done, done, in all)
 EVERY = 30.0  # seconds between lines where nobody watches a bar
 
@@ -18,9 +20,9 @@ def silent(what: str, done: int, total: int) -> None:
 
 @contextmanager
 def shown(progress: Progress | None) -> Iterator[Progress]:
-    """The caller's own progress; None: a bar where stderr is a terminal or this is a notebook, else lines."""
-    if progress is not None:
-        yield progress
+    """The caller's own progress; None: a bar where stderr is a terminal or this is a notebook, else lines. Of several ranks the first shows it."""
+    if progress is not None or not ranks.first():
+        yield progress or silent
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
