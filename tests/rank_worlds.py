@@ -1,6 +1,6 @@
 """Worlds of 1, 2 and 4 ranks on this machine, by `python rank_worlds.py FOLDER`: a process that has loaded everything forks the ranks of each.
 
-A rank writes what it ended with to FOLDER/WORLD-RANK.npz, by name. torchrun is left out here: what it sets is set by hand.
+A rank writes what it ended with to FOLDER/JOB-RANKS-RANK.npz. torchrun is left out here: what it sets is set by hand.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from tiny_models import tiny_llama
 from torch.distributed.tensor import DTensor
 
 from evenhand import ranks
+from evenhand.cli import main as cli
 from evenhand.core import EvenhandError, Pairs, Tuning
+from evenhand.data.simulate import write_sample
 from evenhand.encode.backbone import Backbone
 from evenhand.encode.cache import encode_cached
 from evenhand.encode.chunks import Chunk, Tokens
@@ -35,9 +38,10 @@ from evenhand.models.lore import Lore
 from evenhand.testing import QUICK, small_world, weights
 from evenhand.training.scoring import margins
 from evenhand.training.tuned import Tuned
+from evenhand.writing import write
 
-TUNING = Tuning(steps=6, eval_every=2, batch_texts=24, lr=5e-3)
-BASE = BradleyTerry(Lore(4), replace(QUICK, max_epochs=2))
+TUNING = Tuning(steps=4, eval_every=4, batch_texts=24, lr=5e-3)
+BASE = BradleyTerry(Lore(4), replace(QUICK, max_epochs=1))
 METHODS = {"bt": BASE, "pafo": Pafo(BASE, alpha=0.25), "faro": Faro(BASE, dp, 0.02), "group_dro": GroupDRO(BASE)}
 Found = dict[str, Any]
 
@@ -75,6 +79,11 @@ def methods(folder: Path) -> Found:
 def sharded(folder: Path) -> Found:
     """The base sharded over the ranks, and for its gradients layers that are computed again."""
     out: Found = {}
+    if ranks.count() == 1:
+        try:
+            _ = Backbone(str(folder / "llama"), sharded=True).base
+        except EvenhandError as error:
+            out["refused"] = str(error)
     for checkpointing in (False, True):
         train, valid, backbone = on_backbone(folder / "llama", sharded=ranks.count() > 1, checkpointing=checkpointing)
         parameters = [p for name, p in backbone.base.model.named_parameters() if "lora" not in name]
@@ -112,8 +121,8 @@ def short_of_memory(folder: Path) -> Found:
     return {"vectors": vectors.numpy(), "gradient": gradient.numpy(), "chunk_tokens": tokens_now}
 
 
-def cache(folder: Path) -> Found:
-    """Some texts lie in the cache; one rank's machine is in no hurry, and has no cache."""
+def files(folder: Path) -> Found:
+    """Some texts lie in the cache; the machine of one rank is slow, and has a cache of its own."""
 
     class Slow:
         name, fingerprint, dim, max_tokens, chunked = "slow", f"{0:064}", 3, 9, False
@@ -124,11 +133,12 @@ def cache(folder: Path) -> Found:
             time.sleep(0.05 * ranks.number())
             return np.array([[len(t), ranks.number(), 1] for t in texts], dtype=np.float32)
 
-    encoder, own = Slow(), folder / ("cache" if ranks.first() else "nothing")
+    encoder, own = Slow(), folder / f"cache-{ranks.number()}"
     wording = ["a" * n for n in range(90)]
     encode_cached(wording[:40], encoder, own)
     before, vectors = encoder.asked, encode_cached(wording, encoder, own)
-    return {"vectors": vectors, "asked": encoder.asked - before, "wrote": (folder / "nothing").exists()}
+    write(folder / f"out-{ranks.number()}", {"a.txt": b"a"}, "text")
+    return {"vectors": vectors, "asked": encoder.asked - before}
 
 
 def told_apart(folder: Path) -> Found:
@@ -140,30 +150,47 @@ def told_apart(folder: Path) -> Found:
     return {"said": ""}
 
 
-def one_fails(folder: Path) -> Found:
-    """Rank 1 ends while the others wait for it: they end too, with an error of their own."""
-    if ranks.number() == 1:
-        raise EvenhandError("Found a full disk.")
-    started = time.monotonic()
-    try:
-        ranks.wait()
-    except RuntimeError:
-        return {"seconds": time.monotonic() - started}
-    return {"seconds": -1.0}
+def command_line(folder: Path) -> None:
+    """A whole fit, as the shell has it. The main function joins the ranks itself."""
+    count = os.environ["WORLD_SIZE"]
+    _cli(folder / f"said-{count}-{os.environ['RANK']}", arguments(folder, folder / f"fit-{count}"))
 
 
-def rank(number: int, count: int, port: int, job: Callable[[Path], Found], folder: Path) -> None:
+def one_fails(folder: Path) -> None:
+    """Rank 1 does not find its data; the other waits for it."""
+    number = os.environ["RANK"]
+    asked = arguments(folder / "nowhere" if number == "1" else folder, folder / "unfinished")
+    _cli(folder / f"failed-{number}", asked)
+
+
+def arguments(folder: Path, out: Path) -> list[str]:
+    return f"""fit {folder}/choices.jsonl --method bradley_terry --head linear --backbone {folder}/llama --lora-rank 2 --steps 3
+        --batch-texts 24 --chunk-tokens 400 --max-tokens 40 --without-prompt --simulated --cache {out}-vectors --out {out}""".split()
+
+
+def _cli(said: Path, asked: list[str]) -> None:
+    with said.open("w") as log, redirect_stdout(log), redirect_stderr(log), mock.patch.object(sys, "argv", ["evenhand", *asked]):
+        try:
+            cli()
+        except SystemExit as leaving:
+            print("exit code", leaving.code)
+
+
+def rank(number: int, count: int, port: int, job: Callable[[Path], Found | None], folder: Path) -> None:
     place = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in place.items()}, MASTER_ADDR="127.0.0.1")
-    with ranks.together():
+    if job in (command_line, one_fails):
+        job(folder)
+        return
+    assert (ranks.count(), ranks.number()) == (1, 0)  # each for itself, until they join
+    with ranks.together(), ranks.together():
         assert (ranks.count(), ranks.number()) == (count, number)
-        found = job(folder)
-        np.savez(folder / f"{job.__name__}-{count}-{number}.npz", **found)
-    if job is not one_fails:
-        ranks.leave()
+        np.savez(folder / f"{job.__name__}-{count}-{number}.npz", **(job(folder) or {}))
+    assert ranks.count() == 1
+    ranks.leave()
 
 
-def world(count: int, job: Callable[[Path], Found], folder: Path) -> Iterator[int]:
+def world(count: int, job: Callable[[Path], Found | None], folder: Path) -> Iterator[int]:
     """Process ids of its ranks."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -188,12 +215,11 @@ def main(folder: Path) -> None:
     from torch.distributed.fsdp import fully_shard  # noqa: F401
     from transformers import LlamaModel  # noqa: F401
 
+    write_sample(folder / "choices.jsonl", users=40, minority=0.25, pairs_per_user=16)
     worlds = [(1, methods), (2, methods), (4, methods), (1, sharded), (2, sharded), (1, short_of_memory), (2, short_of_memory)]
-    for count, job in [*worlds, (2, cache), (4, told_apart), (2, one_fails)]:
-        start = time.monotonic()
+    for count, job in [*worlds, (2, files), (4, told_apart), (1, command_line), (2, one_fails)]:
         for process in list(world(count, job, folder)):
             os.waitpid(process, 0)
-        print(job.__name__, count, f"{time.monotonic() - start:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -96,7 +96,8 @@ def add(tensor: Tensor) -> Tensor:
     if count() > 1:
         import torch.distributed as dist
 
-        dist.all_reduce(tensor)
+        with _others():
+            dist.all_reduce(tensor)
     return tensor
 
 
@@ -107,7 +108,8 @@ def lowest(value: int) -> int:
     import torch.distributed as dist
 
     values = _numbers([value])
-    dist.all_reduce(values, dist.ReduceOp.MIN)
+    with _others():
+        dist.all_reduce(values, dist.ReduceOp.MIN)
     return int(values)
 
 
@@ -119,7 +121,8 @@ def of_first(array: np.ndarray) -> np.ndarray:
         import torch.distributed as dist
 
         sent = torch.from_numpy(np.ascontiguousarray(array).view(np.uint8).reshape(-1).copy())
-        dist.broadcast(sent, 0)
+        with _others():
+            dist.broadcast(sent, 0)
         array[...] = sent.numpy().view(array.dtype).reshape(array.shape)
     return array
 
@@ -180,6 +183,18 @@ def _join(asked: int) -> None:
         raise EvenhandError(
             f"{dist.get_world_size()} processes work together. Expected: {asked}, as torchrun said. To do: start them with torchrun alone."
         )
+
+
+@contextmanager
+def _others() -> Iterator[None]:
+    """What goes wrong between ranks: one has ended, and its connections with it, or hangs."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise EvenhandError(
+            f"Another of {count()} processes has ended, or has not answered for {LONGEST.seconds // 60} minutes. Expected: all of them, to the "
+            "end. To do: see what that one said, mend it, and start them again."
+        ) from error
 
 
 def _numbers(values: list[int]) -> Tensor:

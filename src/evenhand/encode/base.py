@@ -121,7 +121,7 @@ class Base:
     def backward(self, texts: Sequence[Tokens], adapter: nn.Module, gradient: Tensor) -> None:
         """Adds to `.grad` of the adapter's parameters, from the gradient float32[n, dim] of a loss with respect to the texts' vectors."""
         weights = [parameter for parameter in adapter.parameters() if parameter.requires_grad]
-        sums: list[Tensor | None] = [None] * len(weights)
+        sums: list[Tensor | None] = [None] * len(weights)  # in float64: in whatever order chunks and ranks come, rounded it is the same
 
         def learn(chunk: Chunk, own: bool) -> None:
             into = gradient[chunk.texts].to(self.device)
@@ -130,13 +130,13 @@ class Base:
             for place, part in enumerate(parts if own else ()):
                 if part is not None:
                     before = sums[place]
-                    sums[place] = part if before is None else before.add_(part)
+                    sums[place] = part.double() if before is None else before.add_(part)
 
         with torch.enable_grad(), self.wearing(adapter):
             self._each(texts, learn)
         for weight, total in zip(weights, _over_ranks(sums, weights)):
             if total is not None:
-                weight.grad = total if weight.grad is None else weight.grad.add_(total)
+                weight.grad = total.to(weight.dtype) if weight.grad is None else weight.grad.add_(total)
 
     def _forward(self, chunk: Chunk) -> Tensor:
         """Vectors float32[k, dim] of a chunk's texts, on the device."""
@@ -204,13 +204,13 @@ class Base:
 
 
 def _over_ranks(sums: Sequence[Tensor | None], weights: Sequence[Tensor]) -> Sequence[Tensor | None]:
-    """The sums over all ranks of gradients of the weights; None where no text of any rank reaches a weight."""
+    """The sums over all ranks of gradients float64 of the weights; None where no text of any rank reaches a weight."""
     if ranks.count() == 1:
         return sums
     reached = ranks.add(torch.tensor([part is not None for part in sums], dtype=torch.int64)).tolist()
-    whole = ranks.add(torch.cat([(torch.zeros_like(weight) if part is None else part).flatten() for part, weight in zip(sums, weights)]))
-    parts = whole.split([weight.numel() for weight in weights])
-    return [part.view_as(weight) if ranks_reached else None for part, weight, ranks_reached in zip(parts, weights, reached)]
+    parts = [torch.zeros_like(weight, dtype=torch.float64) if part is None else part for part, weight in zip(sums, weights)]
+    whole = ranks.add(torch.cat([part.flatten() for part in parts])).split([weight.numel() for weight in weights])
+    return [part.view_as(weight) if by else None for part, weight, by in zip(whole, weights, reached)]
 
 
 def _fits(step: Callable[[Chunk, bool], None], chunk: Chunk, own: bool) -> bool:
