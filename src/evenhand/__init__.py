@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     __version__: str
     from evenhand import testing
     from evenhand.audits.metrics import Metric
-    from evenhand.core import DataError, EvenhandError, PreferenceData
+    from evenhand.core import DataError, EvenhandError, PreferenceData, Tuning
     from evenhand.data.load import load
+    from evenhand.encode.backbone import Backbone
+    from evenhand.encode.hub_reward import HubRewardModel
     from evenhand.report import Report
     from evenhand.serve.reward_model import RewardModel
     from evenhand.workflows.audit import audit
@@ -39,17 +41,20 @@ if TYPE_CHECKING:
     from evenhand.workflows.verify import verify
 
 __all__ = [
+    "Backbone",
     "DataError",
     "Encoding",
     "EvenhandError",
     "Fit",
     "Grouping",
+    "HubRewardModel",
     "Metric",
     "PreferenceData",
     "Report",
     "RewardModel",
     "Scored",
     "ShowExamples",
+    "Tuning",
     "__version__",
     "audit",
     "certify",
@@ -67,17 +72,20 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Backbone": "encode.backbone",
     "DataError": "core",
     "Encoding": "workflows.prepare",
     "EvenhandError": "core",
     "Fit": "workflows.fit",
     "Grouping": "workflows.grouping",
+    "HubRewardModel": "encode.hub_reward",
     "Metric": "audits.metrics",
     "PreferenceData": "core",
     "Report": "report",
     "RewardModel": "serve.reward_model",
     "Scored": "workflows.score",
     "ShowExamples": "workflows.examples",
+    "Tuning": "core",
     "audit": "workflows.audit",
     "certify": "workflows.certify",
     "check": "workflows.check",

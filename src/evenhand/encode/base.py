@@ -21,7 +21,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from evenhand import ranks
@@ -29,6 +28,7 @@ from evenhand.core import EvenhandError, clip
 from evenhand.encode.adapter import Adapter, Wardrobe
 from evenhand.encode.chunks import Chunk, Pooling, Tokens, padded, pooled
 from evenhand.encode.encoder import Progress, printable
+from evenhand.encode.prefixes import shared, shares, window_of
 from evenhand.encode.quiet import quiet
 
 
@@ -59,7 +59,7 @@ class Base:
             self.model.to(self.device)
         self._mixed = dtype == "bfloat16"
         self._told = False
-        self.positions = int(min(self.model.config.to_dict().get("max_position_embeddings", 2**31), self.tokenizer.model_max_length, 2**31))
+        self.positions = _positions(self.model, self.tokenizer)
         self.causal, self.dim = self._tried()
         if checkpointing:
             _checkpoint(self.model, name)
@@ -160,7 +160,7 @@ class Base:
         Layers that are sharded come together in every pass, for which all ranks must make as many: a rank with fewer chunks is given one
         that is not its own (own = False), and whose result is thrown away.
         """
-        planned = padded(texts, self.chunk_tokens)
+        planned = self._dealt(texts)
         waiting = deque((chunk, True) for chunk in planned[ranks.number() :: ranks.count()])
         if self.sharded and len(waiting) < -(-len(planned) // ranks.count()):
             waiting.append((planned[-1], False))
@@ -191,9 +191,19 @@ class Base:
                     stacklevel=4,
                 )
             left = torch.cat([chunk.texts for chunk, _ in waiting]).sort().values
-            again = padded([texts[i] for i in left.tolist()], self.chunk_tokens)
+            again = self._dealt([texts[i] for i in left.tolist()])
             waiting = deque((replace(chunk, texts=left[chunk.texts]), True) for chunk in again)
         self.chunk_tokens = ranks.lowest(self.chunk_tokens)  # all plan alike
+
+    def _dealt(self, texts: Sequence[Tokens]) -> list[Chunk]:
+        if any(len(prefix) for prefix, _ in texts) and self._shares:
+            return shared(texts, self.chunk_tokens, window_of(self.model.config.to_dict()))
+        return padded(texts, self.chunk_tokens)
+
+    @cached_property
+    def _shares(self) -> bool:
+        """Whether texts with one prefix may share a row."""
+        return self.causal and shares(self._states, self.model.get_input_embeddings().num_embeddings)
 
     def _tried(self) -> tuple[bool, int]:
         """(causal, dim): do the states of the first tokens stay when the last token changes?"""
@@ -211,6 +221,14 @@ def _over_ranks(sums: Sequence[Tensor | None], weights: Sequence[Tensor]) -> Seq
     parts = [torch.zeros_like(weight, dtype=torch.float64) if part is None else part for part, weight in zip(sums, weights)]
     whole = ranks.add(torch.cat([part.flatten() for part in parts])).split([weight.numel() for weight in weights])
     return [part.view_as(weight) if by else None for part, weight, by in zip(whole, weights, reached)]
+
+
+def _positions(model: Any, tokenizer: Any) -> int:
+    """Tokens of a text at most, 2 ** 31 where nothing says it. RoBERTa and its like count positions from behind the pad token's number."""
+    said = [model.config.to_dict().get("max_position_embeddings"), tokenizer.model_max_length, 2**31]
+    tables = [m for name, m in model.named_modules() if name.endswith("position_embeddings") and isinstance(m, nn.Embedding)]
+    said += [m.num_embeddings - m.padding_idx - 1 for m in tables if m.padding_idx is not None]
+    return int(min(n for n in said if n is not None))
 
 
 def _fits(step: Callable[[Chunk, bool], None], chunk: Chunk, own: bool) -> bool:
@@ -280,7 +298,7 @@ def _loaded(folder: Path, name: str, dtype: str) -> tuple[Any, Any]:
                 attn_implementation="sdpa",
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, AttributeError, SafetensorError) as error:
+    except Exception as error:  # a folder of anybody's can break these libraries in any way
         raise EvenhandError(
             f"Backbone '{clip(name)}' cannot be loaded: {clip(' '.join(str(error).split()), 300)}. Expected: a folder that save_pretrained of "
             "transformers wrote, of an architecture that transformers knows. To do: save the model there again, or name another backbone."
