@@ -19,7 +19,7 @@ from evenhand.cli.policies import transfer
 from evenhand.cli.terminal import tell
 from evenhand.cli.verbs import audit, check, demo, fit, score
 
-LATER = 2.0  # seconds that other ranks than the first keep an error: where all have the same, torchrun ends them once the first has told it
+LATER = 5.0  # seconds that other ranks than the first keep an error: where all have the same, torchrun ends them once the first has told it
 
 app = typer.Typer(
     name="evenhand",
