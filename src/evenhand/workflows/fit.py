@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evenhand import ranks
 from evenhand.audits.broken import broken
 from evenhand.audits.changes import compare
 from evenhand.audits.deals import Deal, over_deals, undecided, verdicts
@@ -125,6 +126,7 @@ def fit(
             keep=lambda model: model.save("out/model").
         say: is told, before training, what cannot be said of these data.
 
+    Under torchrun its processes share the passes of a language model, and all of them return the same.
     With several deals, of seeds from `seed` on, the model and all of the report but its verdicts are the first deal's.
     Raises EvenhandError on unknown names, on data without training, validation or test pairs, and before training where users are in fewer
     than two groups and the method works on groups.
@@ -137,7 +139,7 @@ def fit(
     )  # fmt: skip
     if show_examples is not None:
         show_examples.check(data)
-    with shown(progress) as told:
+    with ranks.together(), shown(progress) as told:
         return _fit(data, asked(method, dict(settings or {}), head), audit_settings, encoding_of(encoding, backbone, data), tune, certify_share, deals,
                     told, keep, say, called(method))  # fmt: skip
 
@@ -147,6 +149,7 @@ def _fit(
     progress: Told, keep: Callable[[RewardModel], object] | None, say: Callable[[str], None], method: str,
 ) -> Fit:  # fmt: skip
     """method: what the method is called."""
+    ranks.same("data and settings", f"{whole.fingerprint} {method} {audit_settings.seed} {tune} {deals} {certify_share}")
     shares = deal_with(certify_share)
     data, split = deal(whole, seed=audit_settings.seed, shares=shares)
     if not split.rows(TEST).any():
@@ -173,6 +176,7 @@ def _fit(
     )
     if keep is not None:
         keep(model)
+    ranks.same("trained model", f"{model_hash(scorer, last.ready.feature_map)} {'' if encoder is None else encoder.fingerprint}")
     progress("audit", 0, 1)
     models = {m.title: m for m in trained.models}
     more = {**_about(last.ready, model), "tuned": _tuned(tune)}

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from evenhand import ranks
+
 Progress = Callable[[str, int, int], None]  # (what is being done, done, in all)
 EVERY = 30.0  # seconds between lines where nobody watches a bar
 
@@ -25,7 +27,10 @@ def silent(what: str, done: int, total: int, how: str = "") -> None:
 
 @contextmanager
 def shown(progress: Progress | None) -> Iterator[Told]:
-    """The caller's own progress; None: a bar where stderr is a terminal or this is a notebook, else lines."""
+    """The caller's own progress; None: a bar where stderr is a terminal or this is a notebook, else lines. Of several ranks the first shows it."""
+    if not ranks.first():
+        yield silent
+        return
     if progress is not None:
         yield lambda what, done, total, how="": progress(what, done, total)
         return
