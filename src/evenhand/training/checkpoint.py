@@ -33,7 +33,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from evenhand import writing
+from evenhand import ranks, writing
 from evenhand.core import DataError, EvenhandError, clip
 
 FORMAT = "1"  # of the files; another one is refused
@@ -80,7 +80,7 @@ def checkpointing(
     for name, value in (("steps", steps), ("minutes", minutes)):
         if value is not None and not value > 0:
             raise EvenhandError(f"checkpoint: {name} is {value}. Expected: a number above 0. To do: correct it, or leave it out.")
-    keeper = _Keeper(Path(folder), steps, minutes, {"format": FORMAT, "world size": str(_world()), **(identity or {})}, say)
+    keeper = _Keeper(Path(folder), steps, minutes, {"format": FORMAT, "world size": str(ranks.count()), **(identity or {})}, say)
     before = _keeper.set(keeper)
     try:
         yield
@@ -150,7 +150,7 @@ class _Keeper:
     def __init__(self, folder: Path, steps: int | None, minutes: float | None, identity: Mapping[str, str], say: Callable[[str], None]):
         self.folder, self.steps, self.minutes, self.identity, self.say = folder, steps, minutes, dict(identity), say
         self.trainings = 0  # begun so far
-        self.writes = _world() == 1 or torch.distributed.get_rank() == 0
+        self.writes = ranks.first()
         self.files: dict[int, list[_File]] = {}
         writing.check(folder, [], KIND)
         self.last = 0  # number of the newest file, whoever's
@@ -325,9 +325,3 @@ def _set_random(state: State) -> None:
     random.setstate((version, tuple(words), gauss))
     numpy = state["numpy"]
     np.random.set_state({**numpy, "state": {**numpy["state"], "key": np.array(numpy["state"]["key"], dtype=np.uint32)}})
-
-
-def _world() -> int:
-    """Processes that train together."""
-    together = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_world_size() if together else 1
