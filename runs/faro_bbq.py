@@ -27,12 +27,12 @@ from evenhand.audits.rates import DECISIONS, rates, violation
 from evenhand.core import SPLITS, Events, Notion, Pairs, PreferenceData, Scorer
 from evenhand.data.splits import TEST, TRAIN, split_pairs
 from evenhand.encode.minilm import MiniLM
+from evenhand.encode.prompted import item_text
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.faro import Faro, cf, dp, eo
 from evenhand.methods.penalty import Penalty
 from evenhand.methods.reweighing import Reweighing
 from evenhand.models.linear import Linear
-from evenhand.serve.reward_model import item_text
 from evenhand.training import offsets
 from evenhand.training.constraints import Meter, soft
 from evenhand.training.loop import Fitted

@@ -32,9 +32,9 @@ from evenhand.data.splits import TEST, TRAIN, deal
 from evenhand.encode.cache import encode_cached
 from evenhand.encode.minilm import MiniLM
 from evenhand.encode.projection import FeatureMap
+from evenhand.encode.prompted import item_text
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.linear import Linear
-from evenhand.serve.reward_model import item_text
 from evenhand.training.scoring import margins
 from evenhand.workflows.grouping import Grouping
 from evenhand.workflows.prepare import Encoding, prepare

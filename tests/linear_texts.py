@@ -24,7 +24,7 @@ class LinearTexts:
 
     base: Tensor
     x: Tensor
-    tuning: Tuning = Tuning(steps=20, eval_every=5, lr=0.01)
+    tuning: Tuning
     encoded: list[int] = field(default_factory=list)
 
     def adapter(self, seed: int) -> nn.Module:

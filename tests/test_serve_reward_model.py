@@ -15,9 +15,10 @@ from evenhand.core import DataError, EvenhandError, History, Pairs
 from evenhand.encode.encoder import Progress
 from evenhand.encode.minilm import MiniLM
 from evenhand.encode.projection import FeatureMap
+from evenhand.encode.prompted import item_text
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.low_rank import LowRank
-from evenhand.serve.reward_model import RewardModel, item_text
+from evenhand.serve.reward_model import RewardModel
 from evenhand.serve.saved import heads
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import margins
@@ -117,7 +118,7 @@ def test_the_prompt_enters_only_if_the_model_says_so() -> None:
     assert np.array_equal(one, two)
     one, two = (with_prompt.score(HISTORY, [p], TEXTS[:1]) for p in PROMPTS)
     assert not np.array_equal(one, two)
-    assert item_text("P", "R", True) == "P\n\nR"
+    assert str(item_text("P", "R", True)) == "P\n\nR"
     assert item_text("P", "R", False) == "R"
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from linear_texts import LinearTexts, Matrix, on_texts
+from linear_texts import LinearTexts
 from test_methods_contract import METHODS
-from torch import Tensor, nn
+from torch import nn
 
 from evenhand.core import Pairs, Tuning
 from evenhand.methods.bradley_terry import BradleyTerry
@@ -16,14 +16,13 @@ from evenhand.methods.faro import Faro, dp
 from evenhand.methods.pafo import Pafo
 from evenhand.models.linear import Linear
 from evenhand.models.lore import Lore
-from evenhand.testing import QUICK, small_world, weights, with_events
-from evenhand.training.loop import pair_bt, train_model
+from evenhand.testing import QUICK, small_world, with_events
 from evenhand.training.phases import TextPhase
 from evenhand.training.replicas import SingleModel
-from evenhand.training.scoring import bt, cross_margins, margins, mean_over_users
+from evenhand.training.scoring import bt, margins, mean_over_users
 from evenhand.training.stack import fit_all
 from evenhand.training.text_batches import text_batches
-from evenhand.training.tuned import Bank, Tuned, own_features
+from evenhand.training.tuned import Bank, Tuned
 
 
 @pytest.fixture(scope="module")

@@ -302,7 +302,7 @@ class Tuning:
             "eval_every": (self.eval_every >= 1, "1 or more"),
             "patience": (self.patience >= 1, "1 or more"),
             "warm_up": (0 <= self.warm_up < 1, "at least 0 and under 1"),
-            "clip": (0 < self.clip, "above 0"),
+            "clip": (self.clip > 0, "above 0"),
         }
         for name, (good, expected) in valid.items():
             if not good:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 DATA, GROUPS, MODEL, CONSTRAINTS, OUTPUT = "Data", "Groups", "Model", "Constraints", "Output"  # panels of --help
+LANGUAGE_MODEL = "Language model"
 
 
 def option(panel: str, *spelling: str, **more: Any) -> Any:
@@ -49,10 +50,19 @@ OutsideHead = Annotated[str | None, option(MODEL, "--head")]  # of a saved model
 Settings = Annotated[Texts, option(MODEL, "--set")]
 Tune = Annotated[int, option(MODEL, min=0)]
 Encoder = Annotated[str, option(MODEL)]
+Backbone = Annotated[str | None, option(LANGUAGE_MODEL)]
+LoraRank = Annotated[int, option(LANGUAGE_MODEL, help="Rank of LoRA on all linear layers; 0 = all weights train.")]
+Pooling = Annotated[str, option(LANGUAGE_MODEL, help="A text's vector: mean over its tokens, or its last token's.")]
+MaxTokens = Annotated[int | None, option(LANGUAGE_MODEL, help="Tokens of a text at most; default 512, or fewer where the model has fewer.")]
+Steps = Annotated[int, option(LANGUAGE_MODEL, min=1, help="Steps of head and weights together.")]
+BatchTexts = Annotated[int, option(LANGUAGE_MODEL, min=2, help="Distinct texts a step, however many people judged them.")]
+BackboneLr = Annotated[float, option(LANGUAGE_MODEL, help="Learning rate of the weights.")]
+Device = Annotated[str | None, option(LANGUAGE_MODEL, help="cpu, cuda or cuda:1; default cuda where there is one.")]
+Dtype = Annotated[str, option(LANGUAGE_MODEL, help="Of the weights that do not train: float32 or bfloat16.")]
 Chunked = Annotated[
     bool, option(MODEL, "--chunked/--cut", help="Read long texts whole, in windows, or cut them after the encoder's limit.")
 ]
-WithPrompt = Annotated[bool, option(MODEL, "--with-prompt")]
+WithPrompt = Annotated[bool | None, option(MODEL, "--with-prompt/--without-prompt")]
 Tfidf = Annotated[bool, option(MODEL)]
 Dim = Annotated[int | None, option(MODEL)]
 Seed = Annotated[int, option(MODEL, min=0)]

@@ -17,22 +17,31 @@ from typer.models import OptionInfo, ParameterInfo
 from evenhand.cli.documented import NONE, parameter
 from evenhand.cli.inputs import assignments, encoder_named, listed
 from evenhand.cli.options import (
+    Backbone,
+    BackboneLr,
     Bad,
     BadRows,
+    BatchTexts,
     Cache,
     Chunked,
     Columns,
+    Device,
     Dim,
+    Dtype,
     Encoder,
     GroupBy,
     LeaveOut,
+    LoraRank,
+    MaxTokens,
     Mentions,
     Minority,
     MinStrength,
     Missing,
     OnBad,
     OneUser,
+    Pooling,
     Source,
+    Steps,
     Swap,
     Tfidf,
     Threshold,
@@ -42,6 +51,7 @@ from evenhand.cli.options import (
 
 if TYPE_CHECKING:
     from evenhand.core import PreferenceData
+    from evenhand.encode.backbone_encoder import BackboneEncoder
     from evenhand.workflows.grouping import Grouping
     from evenhand.workflows.prepare import Encoding
 
@@ -121,15 +131,34 @@ class Encoded:
 
     encoder: Encoder = "minilm"
     chunked: Chunked = True
-    with_prompt: WithPrompt = False
+    with_prompt: WithPrompt = None
     tfidf: Tfidf = True
     dim: Dim = None
     cache: Cache = None
+    backbone: Backbone = None
+    lora_rank: LoraRank = 16
+    pooling: Pooling = "mean"
+    max_tokens: MaxTokens = None
+    steps: Steps = 60
+    batch_texts: BatchTexts = 192
+    backbone_lr: BackboneLr = 5e-4
+    device: Device = None
+    dtype: Dtype = "float32"
 
     def encoding(self) -> Encoding:
         from evenhand.workflows.prepare import Encoding
 
-        return Encoding(encoder_named(self.encoder, self.chunked), self.with_prompt, self.tfidf, self.dim, self.cache)
+        encoder = self.language_model() if self.backbone else encoder_named(self.encoder, self.chunked)
+        return Encoding(encoder, self.with_prompt, self.tfidf, self.dim, self.cache, trained=self.backbone is not None)
+
+    def language_model(self) -> BackboneEncoder:
+        from evenhand.core import Tuning
+        from evenhand.encode.backbone import Backbone
+        from evenhand.encode.backbone_encoder import BackboneEncoder
+
+        asked: dict[str, Any] = {"rank": self.lora_rank, "pooling": self.pooling, "dtype": self.dtype}  # checked by Backbone
+        tuning = Tuning(steps=self.steps, batch_texts=self.batch_texts, lr=self.backbone_lr)
+        return BackboneEncoder(Backbone(str(self.backbone), **asked, max_tokens=self.max_tokens, device=self.device, tuning=tuning))
 
 
 @dataclass(frozen=True)

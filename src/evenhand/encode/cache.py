@@ -27,6 +27,7 @@ import numpy as np
 
 from evenhand.core import EvenhandError
 from evenhand.encode.encoder import Progress, TextEncoder
+from evenhand.encode.prompted import Prompted, apart
 
 SAVE_SECONDS = 3.0  # encoding time between two saves: what a kill may cost
 FIRST_SLAB, LARGEST_SLAB = 32, 8192  # texts between two saves, before any speed was measured and at most
@@ -87,8 +88,10 @@ def _encode_missing(
 
 
 def _key(fingerprint: str, text: str) -> bytes:
-    """SHA-256 over both. The fingerprint has a fixed length, so no two pairs run together."""
-    return hashlib.sha256(fingerprint.encode() + text.encode("utf-8", "surrogatepass")).digest()
+    """SHA-256 over both. The fingerprint has a fixed length, so no two pairs run together; nor do a prompt and its response."""
+    prompt, response = apart(text)
+    before = hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest() if isinstance(text, Prompted) else ""
+    return hashlib.sha256(f"{fingerprint}{before}".encode() + response.encode("utf-8", "surrogatepass")).digest()
 
 
 def _sums(keys: np.ndarray, vectors: np.ndarray) -> np.ndarray:

@@ -100,6 +100,12 @@ class MiniLM:
         encoded = self._tokenizer.encode_batch_fast([printable(t) for t in texts], add_special_tokens=False)
         return [e.ids for e in encoded]
 
+    def checked_folder(self) -> Path:
+        """The folder of the model, its weights and tokenizer checked, for whoever reads it otherwise. Raises EvenhandError."""
+        _checked(self._folder / "model.safetensors", WEIGHTS_SHA256)
+        _checked(self._folder / "tokenizer.json", TOKENIZER_SHA256)
+        return self._folder
+
     @cached_property
     def _folder(self) -> Path:
         if self.folder is not None:

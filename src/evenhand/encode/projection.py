@@ -105,10 +105,20 @@ class FeatureMap:
         if (vectors is None) != (self.of_vector is None):
             raise ValueError("this feature map was fitted " + ("without" if self.of_vector is None else "with") + " encoder vectors")
         out = np.tile(self.shift, (len(texts), 1))
+        if self.of_vector is not None and vectors is not None:
+            for start in range(0, len(texts), SLAB):
+                rows = slice(start, start + SLAB)
+                out[rows] += np.asarray(vectors[rows], dtype=np.float32) @ self.of_vector
+        return self._with_terms(texts, out)
+
+    def constant(self, texts: Sequence[str]) -> np.ndarray:
+        """What `apply` gives texts apart from their vectors, float32[n, dim]: features = vectors @ of_vector + constant."""
+        return self._with_terms(texts, np.tile(self.shift, (len(texts), 1)))
+
+    def _with_terms(self, texts: Sequence[str], out: np.ndarray) -> np.ndarray:
+        """`out` with the texts' TF-IDF added."""
         for start in range(0, len(texts), SLAB):
             rows = slice(start, start + SLAB)
-            if self.of_vector is not None and vectors is not None:
-                out[rows] += np.asarray(vectors[rows], dtype=np.float32) @ self.of_vector
             for terms, matrix in ((self.tfidf, self.of_tfidf), (self.letters, self.of_letters)):
                 if terms is not None and matrix is not None:
                     out[rows] += terms.apply(texts[rows]) @ matrix.astype(np.float32)

@@ -62,6 +62,19 @@ class SentenceRecord(Strict):
     with_prompt: bool
 
 
+class BackboneRecord(Strict):
+    kind: Literal["backbone"]
+    model: Annotated[str, Field(min_length=1, max_length=4096)]
+    rank: Annotated[int, Field(ge=0, le=1024)]
+    pooling: Literal["mean", "last"]
+    max_tokens: Positive
+    dtype: Literal["float32", "bfloat16"]
+    name: str
+    chunked: Literal[False]
+    fingerprint: Sha256
+    with_prompt: bool
+
+
 class RecipeRecord(Strict):
     """`Recipe` in encode/projection.py; a field that is left out has the value it has there."""
 
@@ -108,7 +121,7 @@ class Description(Strict):
     format: Literal[1]
     head: HeadRecord
     dim: Positive
-    encoder: Annotated[NoEncoder | EncoderRecord | SentenceRecord, Field(discriminator="kind")]
+    encoder: Annotated[NoEncoder | EncoderRecord | SentenceRecord | BackboneRecord, Field(discriminator="kind")]
     features: FeaturesRecord
     arrays: Annotated[dict[str, ArrayRecord], Field(min_length=1, max_length=10_000)]
     arrays_sha256: Sha256

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from evenhand.core import DataError, clip
+from evenhand.encode.backbone import Backbone
+from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.encode.encoder import TextEncoder
 from evenhand.encode.minilm import MiniLM
 from evenhand.encode.sentence import SentenceEncoder
@@ -21,14 +26,30 @@ def record_of(encoder: TextEncoder | None) -> dict[str, Any]:
         return {"kind": "minilm", **facts}
     if isinstance(encoder, SentenceEncoder):
         return {"kind": "sentence-transformers", "model": encoder.model, **facts}
+    if isinstance(encoder, BackboneEncoder):
+        b = encoder.backbone
+        kept = {"model": b.model, "rank": b.rank, "pooling": b.pooling, "max_tokens": encoder.max_tokens, "dtype": b.dtype}
+        return {"kind": "backbone", **kept, **facts}
     return {"kind": "given", **facts}  # the caller's own: load it with encoder=
 
 
-def encoder_of(record: Mapping[str, Any], given: TextEncoder | None, file: Path) -> TextEncoder | None:
-    """The encoder that `record` names, or `given` in its place. Raises DataError unless its fingerprint is the recorded one."""
+def adapter_of(encoder: TextEncoder | None) -> dict[str, np.ndarray]:
+    """What an encoder learned, by name; nothing of one that is as it was pretrained."""
+    return {} if not isinstance(encoder, BackboneEncoder) or encoder.adapter is None else encoder.adapter.arrays()
+
+
+def encoder_of(
+    record: Mapping[str, Any], given: TextEncoder | None, file: Path, adapter: Mapping[str, np.ndarray] | None = None
+) -> TextEncoder | None:
+    """The encoder that `record` names, or `given` in its place, under its adapter. Raises DataError unless its fingerprint is the recorded one."""
     if record["kind"] == "none":
         return None
     encoder = _found(record, file) if given is None else given
+    if adapter:
+        if not isinstance(encoder, BackboneEncoder):
+            expected = "a language model, whose weights were trained along"
+            raise DataError(f"{clip(encoder.name)} takes no adapter", expected=expected, remedy="leave encoder= out", file=str(file))
+        encoder = replace(encoder, adapter=encoder.backbone.base.adapter(adapter))
     if encoder.fingerprint != record["fingerprint"]:
         raise DataError(
             f"The encoder at hand, {clip(encoder.name)}, has the fingerprint {encoder.fingerprint[:16]}…",
@@ -44,5 +65,8 @@ def _found(record: Mapping[str, Any], file: Path) -> TextEncoder:
         return MiniLM(chunked=record["chunked"])
     if record["kind"] == "sentence-transformers":
         return SentenceEncoder(record["model"], chunked=record["chunked"])
+    if record["kind"] == "backbone":
+        kept = {name: record[name] for name in ("rank", "pooling", "max_tokens", "dtype")}
+        return BackboneEncoder(Backbone(record["model"], **kept))
     expected, remedy = "minilm or sentence-transformers, or the encoder itself", "pass encoder= when loading"
     raise DataError(f"Encoder {clip(record['name'])} cannot be found by name", expected=expected, remedy=remedy, file=str(file))

@@ -15,17 +15,13 @@ from torch import Tensor
 from evenhand.core import DataError, EvenhandError, Head, History, Scorer, clip
 from evenhand.encode.encoder import TextEncoder
 from evenhand.encode.projection import FeatureMap
+from evenhand.encode.prompted import item_text
 from evenhand.parts import head_class
-from evenhand.serve.encoder_record import encoder_of, record_of
+from evenhand.serve.encoder_record import adapter_of, encoder_of, record_of
 from evenhand.serve.reads import what_is_read
 from evenhand.serve.saved import DESCRIPTION, SavedModel, load_model, save_model
 
 Choice = Sequence[str] | Mapping[str, str]  # (prompt, chosen, rejected), or a dict with these three keys
-
-
-def item_text(prompt: str, response: str, with_prompt: bool) -> str:
-    """The text that is encoded for a response; alone by default (docs/encoders.md, "What a model reads")."""
-    return f"{prompt}\n\n{response}" if with_prompt else response
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,7 +73,7 @@ class RewardModel:
         if feature_map.dim != saved.dim:
             expected = f"{saved.dim} as the head takes"
             raise DataError(f"{feature_map.dim} features", expected=expected, remedy="save the model again", file=str(file))
-        found = encoder_of(saved.encoder, encoder, file)
+        found = encoder_of(saved.encoder, encoder, file, saved.adapter)
         takes = 0 if feature_map.of_vector is None else len(feature_map.of_vector)
         gives = 0 if found is None else found.dim
         if takes != gives:
@@ -91,7 +87,8 @@ class RewardModel:
         """Write a folder that `load` reads: all of it or nothing. An older model there is replaced; anything else there is an error."""
         encoder = {**record_of(self.encoder), "with_prompt": self.with_prompt}
         facts = {**self.facts, "reads": what_is_read(self.with_prompt)}
-        save_model(folder, SavedModel(self.head, self.feature_map.dim, self.scorer, self.feature_map.state(), encoder, facts))
+        saved = SavedModel(self.head, self.feature_map.dim, self.scorer, self.feature_map.state(), encoder, facts, adapter_of(self.encoder))
+        save_model(folder, saved)
 
     def score(self, history: Sequence[Choice], prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         """Rewards float32[n] of responses[i] to prompts[i] for one user. An empty history gives the reward for everybody.

@@ -19,7 +19,7 @@ import os
 import pkgutil
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
@@ -58,6 +58,7 @@ class SavedModel:
     features: tuple[Mapping[str, np.ndarray], Mapping[str, Any]]
     encoder: Mapping[str, Any]
     facts: Mapping[str, Any]
+    adapter: Mapping[str, np.ndarray] = field(default_factory=dict)  # of an encoder whose weights trained along
 
 
 def heads() -> dict[str, type]:
@@ -106,7 +107,8 @@ def load_model(folder: str | Path, head: type | None = None) -> SavedModel:
     built = _head(said["head"], kind, place / DESCRIPTION)
     scorer = _scorer(built, said["dim"], {n.removeprefix("scorer."): a for n, a in arrays.items() if n.startswith("scorer.")}, place)
     features = {n.removeprefix("features."): a.numpy() for n, a in arrays.items() if n.startswith("features.")}
-    return SavedModel(built, said["dim"], scorer, (features, said["features"]), said["encoder"], said["facts"])
+    adapter = {n.removeprefix("adapter."): a.numpy() for n, a in arrays.items() if n.startswith("adapter.")}
+    return SavedModel(built, said["dim"], scorer, (features, said["features"]), said["encoder"], said["facts"], adapter)
 
 
 # ---- writing
@@ -116,6 +118,7 @@ def _flatten(model: SavedModel) -> dict[str, Tensor]:
     """All arrays under their names in the file, scorer.* and features.*, each with memory of its own."""
     arrays = {f"scorer.{n}": t.detach().cpu().clone().contiguous() for n, t in model.scorer.state_dict().items()}
     arrays |= {f"features.{n}": torch.from_numpy(np.array(a, order="C")) for n, a in model.features[0].items()}
+    arrays |= {f"adapter.{n}": torch.from_numpy(np.array(a, order="C")) for n, a in model.adapter.items()}
     for name, array in arrays.items():
         if not torch.isfinite(array).all():
             raise DataError(f"Array {name} holds NaN or infinite values", expected="finite weights", remedy="train again; the fit diverged")

@@ -8,7 +8,7 @@ from typing import Any
 
 import evenhand.models
 from evenhand.core import EvenhandError, Head, Method
-from evenhand.encode.minilm import MiniLM
+from evenhand.encode.backbone import Backbone
 from evenhand.parts import split_head
 from evenhand.report import Report
 from evenhand.report.comparison import COMPARISON
@@ -16,7 +16,7 @@ from evenhand.workflows import hyperparameters, trials
 from evenhand.workflows.assignments import check_place
 from evenhand.workflows.comparing import Comparing, check_violation
 from evenhand.workflows.given import GroupBy, Metrics, all_metrics, grouping_of, read
-from evenhand.workflows.prepare import Encoding
+from evenhand.workflows.prepare import Encoding, encoding_of
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.trained import called, references, title
 from evenhand.workflows.trials import Bench, Entry, assign, check_jobs
@@ -38,6 +38,7 @@ def compare(
     violation: float | None = None,
     metrics: Metrics = (),
     encoding: Encoding | None = None,
+    backbone: str | Backbone | None = None,
     out: str | Path = "compare",
     title: str = "",
     note: str = "",
@@ -73,7 +74,7 @@ def compare(
     if assignments is not None:
         check_place(Path(assignments))
     entries, reference, budget = rows(EVERYTHING if methods is None else methods, head, max(tune, 1), say)
-    bench = Bench(data, encoding or Encoding(MiniLM()), grouping, Path(out) / "trials", check_jobs(jobs), known)
+    bench = Bench(data, encoding_of(encoding, backbone, data), grouping, Path(out) / "trials", check_jobs(jobs), known)
     numbers = range(seed, seed + seeds)
     with shown(progress) as told:
         found = list(bench.run(entries, numbers, told, say))

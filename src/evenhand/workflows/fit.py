@@ -15,14 +15,18 @@ from evenhand.audits.findings import Change, FairnessReport, FittedConstraints, 
 from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.rates import cells
 from evenhand.audits.verdicts import check_requirements
-from evenhand.core import Head, Method, Notion, PreferenceData
+from evenhand.core import Head, Method, Notion, PreferenceData, TrainableScorer
 from evenhand.data.splits import CELLS, TEST, deal, deal_with
-from evenhand.encode.minilm import MiniLM
+from evenhand.encode.adapter import Adapter
+from evenhand.encode.backbone import Backbone
+from evenhand.encode.backbone_encoder import BackboneEncoder
+from evenhand.encode.encoder import TextEncoder
 from evenhand.report import Report
 from evenhand.report.audit import report as report_of
 from evenhand.serve.reads import what_is_read
 from evenhand.serve.reward_model import RewardModel
 from evenhand.training.loop import Constrained, Fitted
+from evenhand.training.tuned import Tuned
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.assignments import Assignment
 from evenhand.workflows.audit import no_test_pairs
@@ -32,7 +36,7 @@ from evenhand.workflows.events import examined as examined_constraints
 from evenhand.workflows.examples import ShowExamples
 from evenhand.workflows.facts import facts, joined, limits, model_hash, split_digest
 from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
-from evenhand.workflows.prepare import Encoding, Prepared, held_out, judged, prepare, stability
+from evenhand.workflows.prepare import Encoding, Prepared, encoding_of, held_out, judged, prepare, stability
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.settings import AuditSettings
 from evenhand.workflows.trained import Model, Trained, asked, called, train_models
@@ -85,6 +89,7 @@ def fit(
     constraints: Constraints = (),
     metrics: Metrics = (),
     encoding: Encoding | None = None,
+    backbone: str | Backbone | None = None,
     certify_share: float = 0.0,
     deals: int | None = None,
     name: str = "",
@@ -113,6 +118,7 @@ def fit(
         settings: Hyperparameters, such as alpha=0.25.
         tune: Settings of each model to try on validation, at most 8; 0 = the defaults.
         encoding: how texts become features; None is the embedded encoder with TF-IDF beside it.
+        backbone: A language model that trains along, in the encoder's place: minilm, smollm2, or a folder of transformers.
         certify_share: Share of the prompts that nothing looks at, kept for `evenhand certify`; 0.25 is usual.
         deals: Deals of prompts and users to train and judge in: verdicts hold over deals. Default: 5 for votes, else 1.
         keep: is given the model as soon as it is trained, before it is judged, so that whatever happens then does not lose it:
@@ -132,7 +138,7 @@ def fit(
     if show_examples is not None:
         show_examples.check(data)
     with shown(progress) as told:
-        return _fit(data, asked(method, dict(settings or {}), head), audit_settings, encoding or Encoding(MiniLM()), tune, certify_share, deals,
+        return _fit(data, asked(method, dict(settings or {}), head), audit_settings, encoding_of(encoding, backbone, data), tune, certify_share, deals,
                     told, keep, say, called(method))  # fmt: skip
 
 
@@ -156,12 +162,13 @@ def _fit(
     last = trained.models[-1]
     about = {"method": last.name, "title": last.title, "seed": audit_settings.seed, "data": data.fingerprint, "split": split_digest(split)}
     shared = {"shares": list(shares)} if certify_share else {}  # `audit` and `certify` deal the same split again
+    encoder, scorer = settled(encoding.encoder, last.fitted.scorer)
     model = RewardModel(
-        encoding.encoder,
+        encoder,
         last.ready.feature_map,
         hyperparameters.base(last.method).head,
-        last.fitted.scorer,
-        encoding.with_prompt,
+        scorer,
+        last.ready.with_prompt,
         about | shared | {"hyperparameters": dict(hyperparameters.hyperparameters(last.method))},
     )
     if keep is not None:
@@ -186,6 +193,15 @@ def _fit(
         told = undecided(report.findings.requirements, f"leave --deals 1 out, or ask for --deals {DEALS}")
         report = report_of(replace(report.findings, requirements=told))
     return Fit(model, report, trained.kept)
+
+
+def settled(encoder: TextEncoder | None, scorer: TrainableScorer) -> tuple[TextEncoder | None, TrainableScorer]:
+    """The encoder and the head that stand for a trained scorer: where features trained along, the encoder wears their adapter."""
+    if not isinstance(scorer, Tuned):
+        return encoder, scorer
+    assert isinstance(encoder, BackboneEncoder)
+    assert isinstance(scorer.adapter, Adapter)
+    return replace(encoder, adapter=scorer.adapter), scorer.head
 
 
 def _named(trained: Trained, name: str) -> Trained:

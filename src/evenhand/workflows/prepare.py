@@ -13,16 +13,20 @@ import torch
 
 from evenhand.audits.outcomes import Outcomes, outcomes_of
 from evenhand.audits.stability import Stability, check_stability
-from evenhand.core import DataError, EvenhandError, Events, Groups, History, Method, Pairs, PreferenceData, Scorer
+from evenhand.core import DataError, EvenhandError, Events, Groups, History, Method, Pairs, PreferenceData, Scorer, Texts
 from evenhand.data.matched import tied_texts
 from evenhand.data.splits import MIN_PROMPTS, TEST, TRAIN, VALID, Split
 from evenhand.data.support import Support
+from evenhand.encode.backbone import Backbone
+from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.encode.cache import encode_cached
 from evenhand.encode.encoder import TextEncoder, truncated
+from evenhand.encode.minilm import MiniLM
 from evenhand.encode.projection import FeatureMap, Recipe
+from evenhand.encode.prompted import item_text
+from evenhand.encode.texts import encoded_texts
 from evenhand.encode.unknown import hardly_read
 from evenhand.parts import calling
-from evenhand.serve.reward_model import item_text
 from evenhand.training.scoring import margins, rewards
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.grouping import Grouping, check_parted, support_of
@@ -104,6 +108,7 @@ class Prepared:
     features: torch.Tensor  # float32[responses, dim]
     events: Events | None = None  # what constraints compare: the data's own groups of pairs, else the users' groups by attributes
     with_prompt: bool = False
+    texts: Texts | None = None  # where the responses' features train along
     tfidf: bool = True  # whether feature maps look at words beside the encoder's vectors
     seed: int = 0
 
@@ -115,7 +120,7 @@ class Prepared:
     def unreduced(self) -> Prepared:
         feature_map = fit_unreduced(self.split, self.responses, self.tfidf, self.seed)
         features = feature_map.apply(self.responses.texts, self.responses.vectors)
-        return replace(self, feature_map=feature_map, features=torch.from_numpy(features))
+        return replace(self, feature_map=feature_map, features=torch.from_numpy(features), texts=None)
 
     @property
     def seen(self) -> np.ndarray:
@@ -147,6 +152,7 @@ class Prepared:
             torch.from_numpy(self.groups.of_user[data.user[rows]].astype(np.int64)),
             self.blocks(rows),
             None if self.events is None else self.events.take(rows).tensors(),
+            self.texts,
         )
 
     def blocks(self, rows: np.ndarray) -> torch.Tensor | None:
@@ -223,26 +229,46 @@ class Encoding:
 
     Args:
         encoder: minilm (embedded), none (TF-IDF alone), or a sentence-transformers name or folder.
-        with_prompt: Encode prompt and response together; without it prompts do not count.
+        with_prompt: Encode prompt and response together; without it prompts do not count. Default: where a backbone trains and there are prompts.
         tfidf: Put TF-IDF beside the encoder: style tells users apart too.
         dim: Coordinates of reduced features; default by the number of distinct training responses, since more overfit on few.
         cache: as in `audit`.
+        trained: the weights of the encoder, a language model, train along with the head; what its `Backbone` says of adapter and steps counts.
 
     Methods that find their own ridge weight (`unreduced`, a constant of their class) read encoder, words and letters side by side as they
     are, whatever `dim`.
     """
 
     encoder: TextEncoder | None  # an encoder as it is; None = TF-IDF alone
-    with_prompt: bool = False
+    with_prompt: bool | None = None
     tfidf: bool = True
     dim: int | None = None
     cache: Path | None = None
+    trained: bool = False
 
     def __post_init__(self) -> None:
         if self.dim is not None and self.dim < 1:
             raise EvenhandError(f"dim is {self.dim}. Expected: 1 or more. To do: leave it out, and it follows the number of responses.")
         if self.encoder is None and not self.tfidf:
             raise EvenhandError("Found neither an encoder nor TF-IDF. Expected: one of them at least. To do: leave --no-tfidf out.")
+        if self.trained and not isinstance(self.encoder, BackboneEncoder):
+            raise EvenhandError(
+                "Found an encoder whose weights cannot train. Expected: a language model. To do: backbone='minilm', 'smollm2' or a folder."
+            )
+
+    def on(self, data: PreferenceData) -> Encoding:
+        """The same, with it settled whether prompts are read."""
+        read = self.trained and len(data) > 0 and bool((data.prompt >= 0).all())
+        return self if self.with_prompt is not None else replace(self, with_prompt=read)
+
+
+def encoding_of(encoding: Encoding | None, backbone: str | Backbone | None, data: PreferenceData) -> Encoding:
+    """The encoding asked for, on these data; a backbone takes the encoder's place and trains."""
+    asked = encoding or Encoding(MiniLM())
+    if backbone is not None:
+        language_model = BackboneEncoder(Backbone(backbone) if isinstance(backbone, str) else backbone)
+        asked = replace(asked, encoder=language_model, trained=True)
+    return asked.on(data)
 
 
 def prepare(
@@ -260,7 +286,9 @@ def prepare(
 
     whole: the file's own pairs, where `data` was drawn anew for this split; they decide by which rule support is measured.
     """
-    responses = encode_responses(data, encoding.encoder, encoding.with_prompt, encoding.cache, progress)
+    encoding = encoding.on(data)
+    with_prompt = bool(encoding.with_prompt)
+    responses = encode_responses(data, encoding.encoder, with_prompt, encoding.cache, progress)
     if feature_map is None:
         feature_map = fit_features(split, responses, encoding.dim, encoding.tfidf, seed)
     features = feature_map.apply(responses.texts, responses.vectors)
@@ -271,9 +299,13 @@ def prepare(
     support = support_of(data, split.history, seen, whole)
     groups = grouping.groups(data, support, seen)
     events = grouping.events(data, groups)
+    texts = None
+    if encoding.trained and isinstance(encoding.encoder, BackboneEncoder):
+        texts = encoded_texts(encoding.encoder, responses.texts, feature_map)
     return Prepared(
-        data, split, support, groups, responses, feature_map, torch.from_numpy(features), events, encoding.with_prompt, encoding.tfidf, seed
-    )
+        data, split, support, groups, responses, feature_map, torch.from_numpy(features), events, with_prompt, texts, encoding.tfidf,
+        seed,
+    )  # fmt: skip
 
 
 def judged(ready: Prepared, scorer: Scorer, rows: np.ndarray, model: str, split: str) -> Outcomes:

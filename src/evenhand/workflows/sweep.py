@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from evenhand.core import EvenhandError, Head, Method
-from evenhand.encode.minilm import MiniLM
+from evenhand.encode.backbone import Backbone
 from evenhand.report import Report
 from evenhand.report.comparison import SWEEP
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.comparing import Comparing, check_violation
 from evenhand.workflows.given import GroupBy, Metrics, all_metrics, grouping_of, read
-from evenhand.workflows.prepare import Encoding
+from evenhand.workflows.prepare import Encoding, encoding_of
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.trained import called, references
 from evenhand.workflows.trained import title as of_method
@@ -36,6 +36,7 @@ def sweep(
     violation: float | None = None,
     metrics: Metrics = (),
     encoding: Encoding | None = None,
+    backbone: str | Backbone | None = None,
     out: str | Path = "sweep",
     title: str = "",
     note: str = "",
@@ -78,7 +79,7 @@ def sweep(
         entries.append(Entry(" ".join(f"{hyperparameter}={value}" for hyperparameter, value in zip(over, values, strict=True)), turned))
     if len({e.name for e in entries}) < len(entries):
         raise EvenhandError("A value stands twice in --over. Expected: each once. To do: leave one out.")
-    bench = Bench(data, encoding or Encoding(MiniLM()), grouping, Path(out) / "trials", check_jobs(jobs), known)
+    bench = Bench(data, encoding_of(encoding, backbone, data), grouping, Path(out) / "trials", check_jobs(jobs), known)
     numbers = range(seed, seed + seeds)
     with shown(progress) as told:
         trials = list(bench.run(entries, numbers, told, say, at_once=STACK))

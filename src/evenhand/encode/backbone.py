@@ -1,0 +1,170 @@
+"""A language model as the ground that rewards stand on: which one, how its texts are pooled, what of it trains, and where it runs.
+
+"minilm" and "smollm2" come with packages; any other name is a folder of transformers, or what an earlier download left in the Hugging
+Face cache. Nothing is downloaded, weights are read from safetensors alone, and no code of a model's folder is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from evenhand.core import EvenhandError, Tuning, clip
+from evenhand.encode.chunks import Pooling
+from evenhand.encode.minilm import MAX_TOKENS as MINILM_TOKENS
+from evenhand.encode.minilm import MiniLM
+from evenhand.encode.smollm2 import smollm2
+
+if TYPE_CHECKING:
+    from evenhand.encode.base import Base
+
+TOKENS = 512  # of a text at most, where nothing else is said and the model has as many positions
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
+HASHED = (".json", ".txt", ".model", ".safetensors", ".jinja")  # what decides a vector
+
+Dtype = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """model: "minilm", "smollm2", a folder of transformers (encoder or causal), or a name in the Hugging Face cache.
+
+    rank: of LoRA on all linear layers, alpha twice as much; 0 = all weights train. pooling: what a text's vector is, the mean of the last
+    hidden states over its own tokens, or that of its last token. max_tokens: of a text, special tokens included; None = 512, or fewer
+    where the model has fewer positions (minilm: 256). device: "cpu", "cuda", "cuda:1"; None = cuda where there is one. dtype: of the base;
+    what trains is float32 always. chunk_tokens: places for tokens in one forward pass, which bounds memory and decides nothing else.
+    checkpointing: activations are computed again in the pass backward, layer by layer, which costs time and saves memory. tuning: how it trains.
+    """
+
+    model: str = "minilm"
+    rank: int = 16
+    pooling: Pooling = "mean"
+    max_tokens: int | None = None
+    device: str | None = None
+    dtype: Dtype = "float32"
+    chunk_tokens: int = 4096
+    checkpointing: bool = False
+    tuning: Tuning = Tuning()  # noqa: RUF009 (frozen)
+
+    def __post_init__(self) -> None:
+        valid = {
+            "rank": (0 <= self.rank <= 1024, "0 to 1024"),
+            "pooling": (self.pooling in ("mean", "last"), "mean or last"),
+            "max_tokens": (self.max_tokens is None or self.max_tokens >= 8, "8 or more"),
+            "dtype": (self.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
+            "chunk_tokens": (self.chunk_tokens >= 1, "1 or more"),
+        }
+        for name, (good, expected) in valid.items():
+            if not good:
+                raise EvenhandError(
+                    f"{name} of the backbone is {clip(str(getattr(self, name)))}. Expected: {expected}. To do: correct it, or leave it out."
+                )
+
+    @property
+    def name(self) -> str:
+        return Path(self.model).name if os.path.isdir(self.model) else self.model
+
+    @cached_property
+    def base(self) -> Base:
+        """The model itself, loaded on first use and kept: whatever has this Backbone shares it. Raises EvenhandError."""
+        from evenhand.encode.base import Base
+
+        return Base(
+            self.folder,
+            self.name,
+            rank=self.rank,
+            pooling=self.pooling,
+            unit=self.model == "minilm",  # as its authors trained it
+            device=device(self.device),
+            dtype=self.dtype,
+            chunk_tokens=self.chunk_tokens,
+            checkpointing=self.checkpointing,
+        )
+
+    @cached_property
+    def limit(self) -> int:
+        """Tokens of a text at most. Raises EvenhandError when the model has not as many positions."""
+        positions = MINILM_TOKENS if self.model == "minilm" else self.base.positions
+        if self.max_tokens is not None and self.max_tokens > positions:
+            raise EvenhandError(
+                f"max_tokens is {self.max_tokens}, and backbone '{clip(self.name)}' has {positions} positions. "
+                f"Expected: at most {positions}. To do: give fewer tokens, or another backbone."
+            )
+        return self.max_tokens or min(TOKENS, positions)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the model lies, looked through before anything is read. Raises EvenhandError."""
+        if self.model == "minilm":
+            return MiniLM().checked_folder()
+        folder = smollm2() if self.model == "smollm2" else _folder(self.model)
+        _check(folder, self.name)
+        return folder
+
+    @cached_property
+    def files_sha256(self) -> str:
+        """Over the files that decide a vector."""
+        digest = hashlib.sha256()
+        for file in sorted(f for f in self.folder.iterdir() if f.suffix in HASHED and f.is_file()):
+            with file.open("rb") as content:
+                digest.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
+        return digest.hexdigest()
+
+
+def _folder(model: str) -> Path:
+    if os.path.isdir(model):
+        return Path(model)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, local_files_only=True))
+    except (HFValidationError, LocalEntryNotFoundError) as error:
+        raise EvenhandError(
+            f"Backbone '{clip(model)}' is not on this machine. Expected: minilm, smollm2, a folder of a model of transformers, or the name of "
+            "one in the Hugging Face cache; nothing is downloaded here. To do: give the folder, or one of these names."
+        ) from error
+
+
+def _check(folder: Path, name: str) -> None:
+    """Raises EvenhandError for a folder without the files of a model, or with files that are not to be read."""
+    files = {file.name for file in folder.iterdir()}
+
+    def refuse(found: str, expected: str, remedy: str) -> EvenhandError:
+        return EvenhandError(f"Backbone '{clip(name)}' cannot be loaded: {found}. Expected: {expected}. To do: {remedy}.")
+
+    again = "save model and tokenizer there with save_pretrained, or name another backbone"
+    if "adapter_config.json" in files:
+        raise refuse("its folder holds an adapter of PEFT", "a whole model", "merge the adapter into its base and save that")
+    if "config.json" not in files:
+        raise refuse("there is no config.json in its folder", "a folder that save_pretrained of transformers wrote", again)
+    if not any(file.endswith(".safetensors") for file in files):
+        if any(file.endswith((".bin", ".pt", ".pth", ".ckpt", ".h5")) for file in files):
+            raise refuse(
+                "its weights are in a format that can run code when it is read",
+                "weights in safetensors",
+                "save the model with safe_serialization=True",
+            )
+        raise refuse("there are no weights in its folder", "weights in safetensors", again)
+    if not files.intersection(TOKENIZERS):
+        raise refuse("there is no tokenizer in its folder", f"one of {', '.join(TOKENIZERS)}", again)
+
+
+def device(named: str | None) -> str:
+    """The device to run on, one that is there. None = cuda where there is one, else cpu. Raises EvenhandError."""
+    import torch
+
+    there = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if named is None:
+        return "cuda" if there else "cpu"
+    if named == "cpu" or (named == "cuda" and there) or (re.fullmatch(r"cuda:\d+", named) and named in there):
+        return named
+    raise EvenhandError(
+        f"device is '{clip(named)}', which is not on this machine. Expected: cpu{''.join(f', {d}' for d in ['cuda'][: len(there)] + there)}. "
+        "To do: name one of these, or leave it out."
+    )

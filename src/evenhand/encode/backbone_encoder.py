@@ -1,0 +1,82 @@
+"""A backbone as a frozen text encoder: pretrained, or with the adapter that a training left."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from evenhand.core import EvenhandError, clip
+from evenhand.encode.adapter import Adapter
+from evenhand.encode.backbone import Backbone
+from evenhand.encode.chunks import Tokens
+from evenhand.encode.encoder import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class BackboneEncoder:
+    """A TextEncoder whose vectors are a language model's pooled hidden states. adapter: worn while encoding; None = as pretrained.
+
+    Texts over the limit are cut. Vectors of a text alone and among others differ by rounding: at most by 1e-5 in float32.
+    """
+
+    backbone: Backbone
+    adapter: Adapter | None = None
+
+    chunked = False
+
+    @property
+    def name(self) -> str:
+        return self.backbone.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Over the base's files, the settings that decide a vector, and the adapter's tensors."""
+        b = self.backbone
+        settings = (
+            f"{b.files_sha256} {b.pooling} {'l2' if b.base.unit else 'own length'} {self.max_tokens} {b.dtype} {self._adapter_sha256}"
+        )
+        return hashlib.sha256(settings.encode()).hexdigest()
+
+    @property
+    def dim(self) -> int:
+        return self.backbone.base.dim
+
+    @property
+    def max_tokens(self) -> int:
+        return self.backbone.limit
+
+    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
+        """Vectors float32[n, dim]. Raises EvenhandError when the model cannot be loaded or gives no numbers."""
+        return self.vectors(self.tokenized(texts)[0], progress)
+
+    def tokens(self, texts: Sequence[str]) -> np.ndarray:
+        """Tokens of each whole text, special ones included, int64[n]."""
+        return self.backbone.base.tokenized(texts, self.max_tokens)[1]
+
+    def tokenized(self, texts: Sequence[str]) -> tuple[list[Tokens], np.ndarray]:
+        """(each text's tokens, without a prefix, at most `max_tokens`; which texts were cut bool[n])."""
+        tokens, lengths = self.backbone.base.tokenized(texts, self.max_tokens)
+        return tokens, lengths > self.max_tokens
+
+    def vectors(self, texts: Sequence[Tokens], progress: Progress | None = None) -> np.ndarray:
+        """The same of texts in tokens."""
+        vectors = self.backbone.base.vectors(texts, self.adapter, progress).numpy()
+        if not np.isfinite(vectors).all():
+            raise EvenhandError(
+                f"Backbone '{clip(self.name)}' gives vectors that are not finite. Expected: numbers, whatever the text. "
+                "To do: use float32, or check the weights in the backbone's folder."
+            )
+        return vectors
+
+    @cached_property
+    def _adapter_sha256(self) -> str:
+        if self.adapter is None:
+            return "pretrained"
+        digest = hashlib.sha256()
+        for name, array in sorted(self.adapter.arrays().items()):
+            digest.update(f"{name} {array.shape} ".encode() + array.tobytes())
+        return digest.hexdigest()

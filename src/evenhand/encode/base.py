@@ -1,0 +1,241 @@
+"""A language model loaded once and shared: its passes forward and backward, chunk by chunk, under one adapter or another.
+
+Gradient caching (Gao et al. 2021, arXiv 2101.06983): vectors of all texts of a batch are computed without gradient, a loss is taken on
+them elsewhere, and its gradient with respect to the vectors is brought into the weights in a second pass, one chunk at a time. Both passes
+are the same function: the model is in evaluation mode always, so that nothing is drawn at random in either.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from evenhand.core import EvenhandError, clip
+from evenhand.encode.adapter import Adapter, Wardrobe
+from evenhand.encode.chunks import Chunk, Pooling, Tokens, padded, pooled
+from evenhand.encode.encoder import Progress, printable
+from evenhand.encode.quiet import quiet
+
+
+class LessMemory(UserWarning):
+    """A chunk did not fit into memory, and smaller ones are read from now on."""
+
+
+class Base:
+    """One model on one device. Its weights never change; `chunk_tokens` is halved whenever a chunk does not fit into memory.
+
+    causal: whether no token sees a later one; found out by trying. dim: coordinates of a vector. positions: tokens of a text at most.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, *, rank: int, pooling: Pooling, unit: bool, device: str, dtype: str, chunk_tokens: int,
+        checkpointing: bool,
+    ):  # fmt: skip
+        self.name, self.rank, self.pooling, self.unit, self.chunk_tokens = name, rank, pooling, unit, chunk_tokens
+        self.device = torch.device(device)
+        self.model, self.tokenizer = _loaded(folder, name, dtype)
+        self.model.config.use_cache = False
+        self.model.requires_grad_(False).eval().to(self.device)
+        self._mixed = dtype == "bfloat16"
+        self._told = False
+        self.positions = int(min(self.model.config.to_dict().get("max_position_embeddings", 2**31), self.tokenizer.model_max_length, 2**31))
+        self.causal, self.dim = self._tried()
+        if checkpointing:
+            _checkpoint(self.model, name)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # shared by whatever holds it
+
+    @cached_property
+    def _wardrobe(self) -> Wardrobe:
+        return Wardrobe(self.model, self.rank)
+
+    def new_adapter(self, seed: int) -> Adapter:
+        """Untrained weights, under which vectors are the pretrained ones."""
+        return self._wardrobe.new(seed, self.device)
+
+    def adapter(self, arrays: Mapping[str, np.ndarray]) -> Adapter:
+        """The adapter that `Adapter.arrays` was of. Raises EvenhandError when it is one of another base or rank."""
+        return self._wardrobe.of(arrays, self.device)
+
+    @contextmanager
+    def wearing(self, adapter: nn.Module | None) -> Iterator[None]:
+        """The model under an adapter; None = as pretrained. Every pass backward belongs inside."""
+        if adapter is None and "_wardrobe" not in self.__dict__:
+            yield  # no adapter was ever made: its layers are the model's own
+            return
+        with self._wardrobe.wearing(adapter):
+            yield
+
+    def tokenized(self, texts: Sequence[str], limit: int) -> tuple[list[Tokens], np.ndarray]:
+        """(tokens of each text, cut to `limit` from the right; tokens of each whole text int64[n]); the tokenizer's special ones included."""
+        if not texts:
+            return [], np.zeros(0, dtype=np.int64)
+        clean = [printable(text) for text in texts]
+        whole: list[list[int]] = self.tokenizer(clean, truncation=False, verbose=False)["input_ids"]
+        lengths = np.array([len(ids) for ids in whole], dtype=np.int64)
+        for i in np.flatnonzero(lengths > limit):
+            whole[i] = self.tokenizer(clean[i], truncation=True, max_length=limit)["input_ids"]
+        nothing = [self.tokenizer.eos_token_id or 0]  # what stands for a text without any token
+        return [([], ids or nothing) for ids in whole], lengths
+
+    def vectors(self, texts: Sequence[Tokens], adapter: nn.Module | None, progress: Progress | None = None) -> Tensor:
+        """Vectors float32[n, dim] on the CPU, without gradient."""
+        out = torch.empty(len(texts), self.dim)
+        done = 0
+
+        def read(chunk: Chunk) -> None:
+            nonlocal done
+            out[chunk.texts] = self._forward(chunk).cpu()
+            done += len(chunk.texts)
+            if progress is not None:
+                progress(done, len(texts))
+
+        with torch.no_grad(), self.wearing(adapter):
+            self._each(texts, read)
+        return out
+
+    def backward(self, texts: Sequence[Tokens], adapter: nn.Module, gradient: Tensor) -> None:
+        """Adds to `.grad` of the adapter's parameters, from the gradient float32[n, dim] of a loss with respect to the texts' vectors."""
+        weights = [parameter for parameter in adapter.parameters() if parameter.requires_grad]
+
+        def learn(chunk: Chunk) -> None:
+            into = gradient[chunk.texts].to(self.device)
+            # in one piece, and not by backward(): a chunk that runs out of memory halfway must not have added anything
+            parts = torch.autograd.grad(self._forward(chunk), weights, into, allow_unused=True)
+            for weight, part in zip(weights, parts):
+                if part is not None:
+                    weight.grad = part if weight.grad is None else weight.grad.add_(part)
+
+        with torch.enable_grad(), self.wearing(adapter):
+            self._each(texts, learn)
+
+    def _forward(self, chunk: Chunk) -> Tensor:
+        """Vectors float32[k, dim] of a chunk's texts, on the device."""
+        states = self._states(chunk)
+        vectors = pooled(states, chunk, self.pooling)
+        return nn.functional.normalize(vectors, dim=1) if self.unit else vectors
+
+    def _states(self, chunk: Chunk) -> Tensor:
+        """Last hidden states [rows, T, dim]."""
+        given: dict[str, Tensor] = {}
+        if chunk.mask.dim() == 4:
+            given = {"attention_mask": chunk.mask.to(self.device), "position_ids": chunk.positions.to(self.device)}
+        elif not self.causal:  # a causal model needs no mask: what fills up a row lies behind all that is read
+            given = {"attention_mask": chunk.mask.to(self.device)}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
+            return self.model(input_ids=chunk.ids.to(self.device), **given).last_hidden_state
+
+    def _each(self, texts: Sequence[Tokens], step: Callable[[Chunk], None]) -> None:
+        """`step` on every chunk of the texts. One that does not fit into memory is dealt anew, with all that wait behind it."""
+        waiting = deque(padded(texts, self.chunk_tokens))
+        while waiting:
+            chunk = waiting[0]
+            if _fits(step, chunk):
+                waiting.popleft()
+                continue
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            if len(chunk.texts) == 1:
+                raise EvenhandError(
+                    f"Backbone '{clip(self.name)}' runs out of memory on a single text of {chunk.size} tokens on {self.device}. Expected: room "
+                    "for one text at a time. To do: give fewer max_tokens, turn checkpointing on, or use bfloat16 or a smaller backbone."
+                )
+            self.chunk_tokens = max(1, min(self.chunk_tokens, chunk.size) // 2)
+            if not self._told:
+                self._told = True
+                warnings.warn(
+                    f"{self.device} ran out of memory; chunks of at most {self.chunk_tokens} tokens are read from now on, fewer if need be, "
+                    "which changes nothing else",
+                    LessMemory,
+                    stacklevel=4,
+                )
+            left = torch.cat([chunk.texts for chunk in waiting]).sort().values
+            again = padded([texts[i] for i in left.tolist()], self.chunk_tokens)
+            waiting = deque(replace(chunk, texts=left[chunk.texts]) for chunk in again)
+
+    def _tried(self) -> tuple[bool, int]:
+        """(causal, dim): do the states of the first tokens stay when the last token changes?"""
+        ids = torch.tensor([[0, 1, 2], [0, 1, 0]], device=self.device)
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
+            states = self.model(input_ids=ids).last_hidden_state[:, :2].float()
+        return bool(torch.allclose(states[0], states[1], rtol=1e-4, atol=1e-6)), states.shape[2]
+
+
+def _fits(step: Callable[[Chunk], None], chunk: Chunk) -> bool:
+    """Whether memory was enough. The error is gone when this returns, and with it what it held on to."""
+    try:
+        step(chunk)
+    except MemoryError:
+        return False
+    except RuntimeError as error:  # torch's own of the GPU is one; on the CPU there is none
+        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
+        return False
+    return True
+
+
+def _checkpoint(model: nn.Module, name: str) -> None:
+    """Every layer keeps its input alone, and is computed again in the pass backward. transformers' own switch works in training mode only."""
+    from torch.utils.checkpoint import checkpoint
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers: list[Any] = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    if not layers:
+        raise EvenhandError(
+            f"The layers of backbone '{clip(name)}' cannot be computed again. Expected: a model that supports gradient checkpointing. "
+            "To do: leave checkpointing out, and give fewer max_tokens if memory is short."
+        )
+    for layer in layers:
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+
+
+def _loaded(folder: Path, name: str, dtype: str) -> tuple[Any, Any]:
+    """(model without any head, tokenizer) of transformers, on the CPU. Raises EvenhandError."""
+    from transformers import AutoModel, AutoTokenizer
+
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            model, report = AutoModel.from_pretrained(
+                folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=getattr(torch, dtype),
+                attn_implementation="sdpa",
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, AttributeError, SafetensorError) as error:
+        raise EvenhandError(
+            f"Backbone '{clip(name)}' cannot be loaded: {clip(' '.join(str(error).split()), 300)}. Expected: a folder that save_pretrained of "
+            "transformers wrote, of an architecture that transformers knows. To do: save the model there again, or name another backbone."
+        ) from error
+    if model.config.is_encoder_decoder:
+        raise EvenhandError(
+            f"Backbone '{clip(name)}' has an encoder and a decoder. Expected: a model of one of them. To do: name another backbone."
+        )
+    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise EvenhandError(
+            f"Backbone '{clip(name)}' lacks {len(missing)} of its weights, {clip(missing[0])} among them. Expected: all weights that its "
+            "config.json asks for. To do: save the model there again, or name another backbone."
+        )
+    places = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > places:
+        raise EvenhandError(
+            f"The tokenizer of backbone '{clip(name)}' has {len(tokenizer)} tokens, and its model embeds {places}. Expected: no more tokens "
+            "than embeddings. To do: save the tokenizer that the model was trained with, or resize the model's embeddings and train them."
+        )
+    return model, tokenizer
