@@ -92,9 +92,9 @@ def test_vectors_are_those_of_each_text_alone(folders: dict[str, Path], model: s
 
 
 @pytest.mark.parametrize(("model", "pooling"), ENDS)
-@pytest.mark.parametrize(("rank", "checkpointing"), [(4, False), (4, True), (0, False)])
+@pytest.mark.parametrize(("rank", "checkpointing", "keep"), [(4, False, False), (4, True, True), (0, False, False), (4, False, True), (0, False, True)])
 def test_two_passes_give_the_gradient_of_one_graph(
-    folders: dict[str, Path], model: str, pooling: Any, rank: int, checkpointing: bool
+    folders: dict[str, Path], model: str, pooling: Any, rank: int, checkpointing: bool, keep: bool
 ) -> None:
     """A loss that ties all texts together; the oracle keeps every chunk in one graph, of a model whose copy transformers loaded anew."""
     backbone = Backbone(str(folders[model]), rank=rank, pooling=pooling, chunk_tokens=64, checkpointing=checkpointing)
@@ -104,7 +104,7 @@ def test_two_passes_give_the_gradient_of_one_graph(
     adapter = stirred(backbone, 3)
     rows = torch.tensor([5, 1, 12, 9, 0, 6])
 
-    features = texts.encode(adapter, rows).requires_grad_()
+    features = texts.encode(adapter, rows, keep=keep).requires_grad_()
     loss = (features @ features.T).sin().mean()
     (gradient,) = torch.autograd.grad(loss, features)
     texts.backward(adapter, rows, gradient)

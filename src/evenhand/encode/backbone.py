@@ -37,7 +37,8 @@ class Backbone:
     rank: of LoRA on all linear layers, alpha twice as much; 0 = all weights train. pooling: what a text's vector is, the mean of the last
     hidden states over its own tokens, or that of its last token. max_tokens: of a text, special tokens included; None = 512, or fewer
     where the model has fewer positions (minilm: 256). device: "cpu", "cuda", "cuda:1"; None = cuda where there is one. dtype: of the base;
-    what trains is float32 always. chunk_tokens: places for tokens in one forward pass, which bounds memory and decides nothing else.
+    what trains is float32 always. chunk_tokens: places for tokens in one forward pass, which bounds memory and decides nothing else; None =
+    what is fast on the device. keep_gb: of activations that a step keeps between its loss and the pass backward; the rest is computed twice.
     checkpointing: activations are computed again in the pass backward, layer by layer, which costs time and saves memory. tuning: how it trains.
     """
 
@@ -47,7 +48,8 @@ class Backbone:
     max_tokens: int | None = None
     device: str | None = None
     dtype: Dtype = "float32"
-    chunk_tokens: int = 4096
+    chunk_tokens: int | None = None
+    keep_gb: float = 2.0
     checkpointing: bool = False
     tuning: Tuning = Tuning()  # noqa: RUF009 (frozen)
 
@@ -57,7 +59,8 @@ class Backbone:
             "pooling": (self.pooling in ("mean", "last"), "mean or last"),
             "max_tokens": (self.max_tokens is None or self.max_tokens >= 8, "8 or more"),
             "dtype": (self.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
-            "chunk_tokens": (self.chunk_tokens >= 1, "1 or more"),
+            "chunk_tokens": (self.chunk_tokens is None or self.chunk_tokens >= 1, "1 or more"),
+            "keep_gb": (0 <= self.keep_gb < float("inf"), "0 or more"),
         }
         for name, (good, expected) in valid.items():
             if not good:
@@ -83,6 +86,7 @@ class Backbone:
             device=device(self.device),
             dtype=self.dtype,
             chunk_tokens=self.chunk_tokens,
+            keep_gb=self.keep_gb,
             checkpointing=self.checkpointing,
         )
 

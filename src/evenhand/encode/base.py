@@ -2,7 +2,8 @@
 
 Gradient caching (Gao et al. 2021, arXiv 2101.06983): vectors of all texts of a batch are computed without gradient, a loss is taken on
 them elsewhere, and its gradient with respect to the vectors is brought into the weights in a second pass, one chunk at a time. Both passes
-are the same function: the model is in evaluation mode always, so that nothing is drawn at random in either.
+are the same function: the model is in evaluation mode always, so that nothing is drawn at random in either. As far as memory is allowed for
+it, the first pass keeps what the second needs, and these chunks are read once.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ from evenhand.core import EvenhandError, clip
 from evenhand.encode.adapter import Adapter, Wardrobe
 from evenhand.encode.chunks import Chunk, Pooling, Tokens, padded, pooled
 from evenhand.encode.encoder import Progress, printable
+from evenhand.encode.prefixes import shared, shares, window_of
 from evenhand.encode.quiet import quiet
+
+CHUNK_TOKENS = {"cpu": 1024}  # more is slower there: activations leave the caches
+CHUNK_TOKENS_ELSEWHERE = 16_384
 
 
 class LessMemory(UserWarning):
@@ -39,11 +44,14 @@ class Base:
     """
 
     def __init__(
-        self, folder: Path, name: str, *, rank: int, pooling: Pooling, unit: bool, device: str, dtype: str, chunk_tokens: int,
-        checkpointing: bool,
+        self, folder: Path, name: str, *, rank: int, pooling: Pooling, unit: bool, device: str, dtype: str,
+        chunk_tokens: int | None, keep_gb: float, checkpointing: bool,
     ):  # fmt: skip
-        self.name, self.rank, self.pooling, self.unit, self.chunk_tokens = name, rank, pooling, unit, chunk_tokens
+        self.name, self.rank, self.pooling, self.unit = name, rank, pooling, unit
         self.device = torch.device(device)
+        self.chunk_tokens = chunk_tokens or CHUNK_TOKENS.get(self.device.type, CHUNK_TOKENS_ELSEWHERE)
+        self._keep_bytes = 0.0 if checkpointing else keep_gb * 1e9
+        self._kept: _Kept | None = None
         self.model, self.tokenizer = _loaded(folder, name, dtype)
         self.model.config.use_cache = False
         self.model.requires_grad_(False).eval().to(self.device)
@@ -90,36 +98,53 @@ class Base:
         nothing = [self.tokenizer.eos_token_id or 0]  # what stands for a text without any token
         return [([], ids or nothing) for ids in whole], lengths
 
-    def vectors(self, texts: Sequence[Tokens], adapter: nn.Module | None, progress: Progress | None = None) -> Tensor:
-        """Vectors float32[n, dim] on the CPU, without gradient."""
+    def vectors(
+        self, texts: Sequence[Tokens], adapter: nn.Module | None, progress: Progress | None = None, *, keep: bool = False
+    ) -> Tensor:
+        """Vectors float32[n, dim] on the CPU, without gradient. keep: `backward` on the same texts comes next, before the weights change."""
         out = torch.empty(len(texts), self.dim)
         done = 0
+        self._kept = kept = _Kept(texts, adapter)
 
         def read(chunk: Chunk) -> None:
             nonlocal done
-            out[chunk.texts] = self._forward(chunk).cpu()
+            with torch.set_grad_enabled(chunk.size <= kept.room):
+                vectors = self._forward(chunk)
+            if vectors.requires_grad:
+                kept.room -= chunk.size
+                kept.passes.append((chunk.texts, vectors))
+            out[chunk.texts] = vectors.detach().cpu()
             done += len(chunk.texts)
             if progress is not None:
                 progress(done, len(texts))
 
         with torch.no_grad(), self.wearing(adapter):
-            self._each(texts, read)
+            if keep and self._keep_bytes:
+                kept.room = int(self._keep_bytes / self._bytes_a_place)
+            self._each(texts, read, kept.free)
         return out
 
     def backward(self, texts: Sequence[Tokens], adapter: nn.Module, gradient: Tensor) -> None:
         """Adds to `.grad` of the adapter's parameters, from the gradient float32[n, dim] of a loss with respect to the texts' vectors."""
         weights = [parameter for parameter in adapter.parameters() if parameter.requires_grad]
+        passes = self._kept.passes if self._kept is not None and self._kept.of(texts, adapter) else []
+        self._kept = None
+        left = torch.ones(len(texts), dtype=torch.bool)
 
-        def learn(chunk: Chunk) -> None:
-            into = gradient[chunk.texts].to(self.device)
+        def learn(places: Tensor, vectors: Tensor) -> None:
+            into = gradient[places].to(self.device)
             # in one piece, and not by backward(): a chunk that runs out of memory halfway must not have added anything
-            parts = torch.autograd.grad(self._forward(chunk), weights, into, allow_unused=True)
+            parts = torch.autograd.grad(vectors, weights, into, allow_unused=True)
             for weight, part in zip(weights, parts):
                 if part is not None:
                     weight.grad = part if weight.grad is None else weight.grad.add_(part)
+            left[places] = False
 
         with torch.enable_grad(), self.wearing(adapter):
-            self._each(texts, learn)
+            while passes:
+                _fits(learn, *passes.pop())  # one that does not is read again
+            again = left.nonzero()[:, 0]
+            self._each([texts[i] for i in again.tolist()], lambda chunk: learn(again[chunk.texts], self._forward(chunk)))
 
     def _forward(self, chunk: Chunk) -> Tensor:
         """Vectors float32[k, dim] of a chunk's texts, on the device."""
@@ -137,16 +162,50 @@ class Base:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
             return self.model(input_ids=chunk.ids.to(self.device), **given).last_hidden_state
 
-    def _each(self, texts: Sequence[Tokens], step: Callable[[Chunk], None]) -> None:
-        """`step` on every chunk of the texts. One that does not fit into memory is dealt anew, with all that wait behind it."""
-        waiting = deque(padded(texts, self.chunk_tokens))
+    @cached_property
+    def _bytes_a_place(self) -> float:
+        """What autograd keeps of a place for a token, worked out on one short text under whatever is worn."""
+        weights = {parameter.untyped_storage().data_ptr() for parameter in self.model.parameters()}
+        kept: dict[int, int] = {}
+
+        def weigh(saved: Tensor) -> Tensor:
+            storage = saved.untyped_storage()
+            if storage.data_ptr() not in weights:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return saved.detach()
+
+        [chunk] = padded([([], [0] * min(64, self.positions))], self.positions)
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(weigh, lambda saved: saved):
+            vectors = self._forward(chunk)
+        return max(1.0, sum(kept.values()) / chunk.size if vectors.requires_grad else 1.0)
+
+    @cached_property
+    def _shares(self) -> bool:
+        """Whether texts with one prefix may share it in a row."""
+        with torch.no_grad():
+            return self.causal and shares(self._states, self.model.get_input_embeddings().num_embeddings)
+
+    def _dealt(self, texts: Sequence[Tokens]) -> list[Chunk]:
+        if any(len(prefix) for prefix, _ in texts) and self._shares:
+            return shared(texts, self.chunk_tokens, window_of(self.model.config.to_dict()))
+        return padded(texts, self.chunk_tokens)
+
+    def _each(self, texts: Sequence[Tokens], step: Callable[[Chunk], None], free: Callable[[], bool] = lambda: False) -> None:
+        """`step` on every chunk of the texts. One that does not fit into memory is dealt anew, with all that wait behind it.
+
+        free: gives memory back that is there for speed alone; False = there was none.
+        """
+        waiting = deque(self._dealt(texts))
         while waiting:
             chunk = waiting[0]
             if _fits(step, chunk):
                 waiting.popleft()
                 continue
+            freed = free()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
+            if freed:
+                continue
             if len(chunk.texts) == 1:
                 raise EvenhandError(
                     f"Backbone '{clip(self.name)}' runs out of memory on a single text of {chunk.size} tokens on {self.device}. Expected: room "
@@ -162,7 +221,7 @@ class Base:
                     stacklevel=4,
                 )
             left = torch.cat([chunk.texts for chunk in waiting]).sort().values
-            again = padded([texts[i] for i in left.tolist()], self.chunk_tokens)
+            again = self._dealt([texts[i] for i in left.tolist()])
             waiting = deque(replace(chunk, texts=left[chunk.texts]) for chunk in again)
 
     def _tried(self) -> tuple[bool, int]:
@@ -173,10 +232,27 @@ class Base:
         return bool(torch.allclose(states[0], states[1], rtol=1e-4, atol=1e-6)), states.shape[2]
 
 
-def _fits(step: Callable[[Chunk], None], chunk: Chunk) -> bool:
+class _Kept:
+    """Passes forward that a pass backward over the same texts goes on from. room: places for tokens that may still be kept."""
+
+    def __init__(self, texts: Sequence[Tokens], adapter: nn.Module | None):
+        self.texts, self.adapter, self.room = list(texts), adapter, 0
+        self.passes: list[tuple[Tensor, Tensor]] = []  # places of texts, and their vectors with what led there
+
+    def of(self, texts: Sequence[Tokens], adapter: nn.Module) -> bool:
+        return adapter is self.adapter and len(texts) == len(self.texts) and all(a is b for a, b in zip(texts, self.texts))
+
+    def free(self) -> bool:
+        """Forget all of it; whether there was anything."""
+        had = bool(self.passes) or self.room > 0
+        self.passes, self.room = [], 0
+        return had
+
+
+def _fits(step: Callable[..., None], *args: Any) -> bool:
     """Whether memory was enough. The error is gone when this returns, and with it what it held on to."""
     try:
-        step(chunk)
+        step(*args)
     except MemoryError:
         return False
     except RuntimeError as error:  # torch's own of the GPU is one; on the CPU there is none
