@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,14 +167,14 @@ def quiet() -> None:
 # --- ours --------------------------------------------------------------------------------------------------------------------------------
 
 
-def our_training(folder: Path, data: Judgements, head: Any = None, **backbone: Any) -> Callable[[], float]:
+def our_training(folder: Path, data: Judgements, head: Head | None = None, keep_gb: float | None = None) -> Callable[[], float]:
     """The same judgements in the steps of `fit`: texts encoded once a step, features to the head and its loss, their gradient back."""
     import torch
 
     from evenhand.models.linear import Linear
 
     torch.set_num_threads(1)
-    train = our_pairs(folder, data, **backbone)
+    train = our_pairs(folder, data, **({} if keep_gb is None else {"keep_gb": keep_gb}))
 
     def run() -> float:
         return our_steps(train, head or Linear())
@@ -224,6 +224,42 @@ def our_pairs(folder: Path, data: Judgements, steps: int = STEPS, **backbone: An
     history = History(items, offsets, chosen, rejected, torch.arange(len(counts)))
     group = (user < max(1, len(counts) // 5)).long()
     return Pairs(history, user, chosen, rejected, torch.ones(len(user)), group, block=torch.minimum(chosen, rejected) // 2, texts=texts)
+
+
+def our_fit(folder: Path, data: Judgements, teachers: bool) -> Callable[[], float]:
+    """PAFO, or one Bradley-Terry fit, whole: three epochs of the head, then 16 steps with the adapter. A fifth of the pairs is for validation."""
+    import torch
+
+    from evenhand.methods.bradley_terry import BradleyTerry
+    from evenhand.methods.pafo import Pafo
+    from evenhand.training.schedule import Schedule
+
+    torch.set_num_threads(1)
+    train, valid = parted(our_pairs(folder, data, steps=16))
+    base = BradleyTerry(schedule=Schedule(max_epochs=3))
+    method = Pafo(base) if teachers else base
+
+    def run() -> float:
+        start = time.process_time()
+        method.fit(train, valid, 0)
+        return time.process_time() - start
+
+    return run
+
+
+def parted(pairs: Pairs) -> tuple[Pairs, Pairs]:
+    """(train, valid): a fifth of the texts' pairs is in no history and trains nothing."""
+    import torch
+
+    from evenhand.core import History
+
+    assert pairs.block is not None
+    kept = pairs.block % 5 > 0
+    train = pairs.take(kept)
+    counts = torch.bincount(train.user)
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
+    history = History(pairs.items, offsets, train.chosen, train.rejected, torch.arange(len(counts)))
+    return replace(train, history=history), replace(pairs.take(~kept), history=history)
 
 
 def our_scoring(folder: Path, data: Judgements, **backbone: Any) -> Callable[[], float]:
@@ -302,7 +338,6 @@ _side: dict[str, Any] = {}  # of a worker process: what it runs, and its memory 
 def load(build: Callable[..., Callable[[], float]], *args: Any) -> None:
     _side["run"] = build(*args)
     _side["before"] = memory("VmRSS")
-    _side["run"]()  # warm: first calls allocate
 
 
 def once() -> float:
@@ -310,7 +345,7 @@ def once() -> float:
 
 
 def memories() -> tuple[float, float]:
-    """(peak, of it beyond what was there before training) in GB."""
+    """(peak, of it beyond what was there before) in GB."""
     return memory("VmHWM"), memory("VmHWM") - _side["before"]
 
 
@@ -339,30 +374,86 @@ def measured(sides: list[Side], rounds: int) -> tuple[np.ndarray, np.ndarray]:
         return seconds, np.array([worker.submit(memories).result() for worker in workers])
 
 
-def show(title: str, sides: list[Side], units: float, unit: str, goal: str, rounds: int) -> None:
-    """Ratios are of the first side to each other one, round by round."""
+def show(title: str, sides: list[Side], units: float, unit: str, goal: str, rounds: int, *, cost: bool = False) -> None:
+    """Ratios, round by round: how much faster the first side is than each other one; cost: how much longer it takes."""
     seconds, used = measured(sides, rounds)
     print(title)
     for side, took, (peak, more) in zip(sides, seconds, used, strict=True):
-        print(f"  {side.name:<42} {units / np.median(took):10,.0f} {unit}/s   peak {peak:.2f} GB, {more:.2f} beyond the loaded model")
+        print(f"  {side.name:<34} {np.median(took):6.2f} s  {units / np.median(took):8,.0f} {unit}/s   peak {peak:.2f} GB, {more:.2f} of it for this")
     for s in range(1, len(sides)):
-        ratio = seconds[s] / seconds[0]
-        print(
-            f"  x{np.median(ratio):.2f} {sides[s].name} (min {ratio.min():.2f}, max {ratio.max():.2f}){f'; goal {goal}' if s == 1 else ''}",
-            flush=True,
-        )
+        ratio = seconds[0] / seconds[s] if cost else seconds[s] / seconds[0]
+        told = f"{'costs' if cost else 'faster'} x{np.median(ratio):.2f} (min {ratio.min():.2f}, max {ratio.max():.2f}) of {sides[s].name}"
+        print(f"  {told}{f'; goal {goal}' if s == 1 else ''}")
+    if cost:
+        print(f"  peak memory x{used[0, 0] / used[1, 0]:.2f} of {sides[1].name}'s, x{used[0, 1] / used[1, 1]:.2f} of what it takes for this")
+    print(flush=True)
+
+
+# --- rows --------------------------------------------------------------------------------------------------------------------------------
+
+
+def bucketed(models: dict[str, Path], rounds: int) -> None:
+    for kind, folder in models.items():
+        data = pairs_of(0, 48)
+        ours, theirs = Side("evenhand", our_training, (folder, data)), Side("TRL", trl_training, (folder, data))
+        by_length = Side("TRL, told to group by length", trl_training, (folder, data, True))
+        title = f"bucketed, {kind}: {len(data.user)} pairs of texts of their own, 16 to 512 tokens, mean {data.tokens / len(data.texts):.0f}"
+        show(title, [ours, theirs, by_length], data.tokens, "tokens", "1.15 at least", rounds)
+
+
+def prefixes(models: dict[str, Path], rounds: int) -> None:
+    for kind, folder in models.items():
+        data = pairs_of(1, 24, prompt=300, response=100)
+        sides = [Side("evenhand", our_training, (folder, data)), Side("TRL", trl_training, (folder, data))]
+        title = f"shared prefixes, {kind}: {len(data.user)} prompts of 300 tokens, two answers of 100 each"
+        show(title, sides, data.tokens, "tokens", "1.6 at least", rounds)
+
+
+def judgements(models: dict[str, Path], rounds: int) -> None:
+    from evenhand.models.lore import Lore
+
+    data = pairs_of(2, 8, users=20)
+    sides = [Side("evenhand, LoRe's head", our_training, (models["llama"], data, Lore())), Side("TRL", trl_training, (models["llama"], data))]
+    show(f"20 users a pair: {len(data.user)} judgements of {len(data.texts)} texts", sides, len(data.user), "judgements", "20 at least", rounds)
+
+
+def caching(models: dict[str, Path], rounds: int) -> None:
+    data = pairs_of(0, 48)
+    sides = [
+        Side(name, our_training, (models["llama"], data, None, keep))
+        for name, keep in (("two passes, nothing kept", 0.0), ("one graph, all kept", 100.0))
+    ]
+    show("gradient caching: the bucketed pairs again", sides, data.tokens, "tokens", "1.4 at most", rounds, cost=True)
+
+
+def pafo(models: dict[str, Path], rounds: int) -> None:
+    data = pairs_of(3, 40, response=32, users=20)
+    sides = [Side(name, our_fit, (models["llama"], data, name == "PAFO")) for name in ("PAFO", "Bradley-Terry")]
+    title = f"PAFO (pooled model, two teachers, student) and one fit: {len(data.user)} judgements of {len(data.texts)} texts"
+    show(title, sides, len(data.user), "judgements", "3.2 at most in time, 1.15 in memory", rounds, cost=True)
+
+
+def scoring(models: dict[str, Path], rounds: int) -> None:
+    for kind, folder in models.items():
+        data = pairs_of(4, 96)
+        sides = [Side("evenhand", our_scoring, (folder, data)), Side("padded loop", padded_scoring, (folder, data))]
+        show(f"scoring, {kind}: {len(data.user)} pairs as in the first row", sides, data.tokens, "tokens", "2 at least", rounds)
+
+
+ROWS = {row.__name__: row for row in (bucketed, prefixes, judgements, caching, pafo, scoring)}
 
 
 def main() -> None:
-    p = argparse.ArgumentParser()
-    p.add_argument("--rounds", type=int, default=3)
-    a = p.parse_args()
-    with tempfile.TemporaryDirectory() as d:
-        for kind in KINDS:
-            f = write_model(kind, Path(d) / kind)
-            data = pairs_of(0, 48)
-            show(kind, [Side("ours", our_training, (f, data)), Side("TRL", trl_training, (f, data)), Side("TRL grouped", trl_training, (f, data, True))], data.tokens, "tokens", "x", a.rounds)
-            show(kind, [Side("ours", our_scoring, (f, data)), Side("padded", padded_scoring, (f, data))], data.tokens, "tokens", "x", a.rounds)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="rows to run; default all")
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    shape = ", ".join(f"{name.removeprefix('num_')} {value}" for name, value in SHAPE.items())
+    print(f"{shape}; float32, one thread, CPU seconds; medians of {asked.rounds} rounds\n")
+    with tempfile.TemporaryDirectory() as name:
+        models = {kind: write_model(kind, Path(name) / kind) for kind in KINDS}
+        for row in asked.rows or ROWS:
+            ROWS[row](models, asked.rounds)
 
 
 if __name__ == "__main__":
