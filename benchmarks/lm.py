@@ -182,7 +182,7 @@ def our_training(folder: Path, data: Judgements, head: Head | None = None, keep_
     return run
 
 
-def our_steps(train: Pairs, head: Head) -> float:
+def our_steps(train: Pairs, head: Head, clock: Callable[[], float] = time.process_time) -> float:
     """Seconds of all steps of an untrained head and adapter."""
     import torch
 
@@ -198,11 +198,11 @@ def our_steps(train: Pairs, head: Head) -> float:
     model = SingleModel(Tuned(untrained, train.texts.adapter(0), Bank(train.texts, train.items.clone())))
     phase = TextPhase(model, train, Schedule(), torch.Generator().manual_seed(0), None, warm=False)
     reader = model.module.head
-    start = time.process_time()
+    start = clock()
     for batch in phase.round():
         margin = batch_margins(reader, reader.users(batch.history), batch.pairs.user, batch.chosen, batch.rejected)
         phase.step(weighted_mean(pair_bt(margin, batch.rows), batch.pairs, batch.moved))
-    return time.process_time() - start
+    return clock() - start
 
 
 def our_pairs(folder: Path, data: Judgements, steps: int = STEPS, **backbone: Any) -> Pairs:
@@ -379,13 +379,17 @@ def show(title: str, sides: list[Side], units: float, unit: str, goal: str, roun
     seconds, used = measured(sides, rounds)
     print(title)
     for side, took, (peak, more) in zip(sides, seconds, used, strict=True):
-        print(f"  {side.name:<34} {np.median(took):6.2f} s  {units / np.median(took):8,.0f} {unit}/s   peak {peak:.2f} GB, {more:.2f} of it for this")
+        print(
+            f"  {side.name:<34} {np.median(took):6.2f} s  {units / np.median(took):8,.0f} {unit}/s   peak {peak:.2f} GB, {more:.2f} of it for this"
+        )
     for s in range(1, len(sides)):
         ratio = seconds[0] / seconds[s] if cost else seconds[s] / seconds[0]
         told = f"{'costs' if cost else 'faster'} x{np.median(ratio):.2f} (min {ratio.min():.2f}, max {ratio.max():.2f}) of {sides[s].name}"
         print(f"  {told}{f'; goal {goal}' if s == 1 else ''}")
     if cost:
-        print(f"  peak memory x{used[0, 0] / used[1, 0]:.2f} of {sides[1].name}'s, x{used[0, 1] / used[1, 1]:.2f} of what it takes for this")
+        print(
+            f"  peak memory x{used[0, 0] / used[1, 0]:.2f} of {sides[1].name}'s, x{used[0, 1] / used[1, 1]:.2f} of what it takes for this"
+        )
     print(flush=True)
 
 
@@ -397,24 +401,37 @@ def bucketed(models: dict[str, Path], rounds: int) -> None:
         data = pairs_of(0, 48)
         ours, theirs = Side("evenhand", our_training, (folder, data)), Side("TRL", trl_training, (folder, data))
         by_length = Side("TRL, told to group by length", trl_training, (folder, data, True))
-        title = f"bucketed, {kind}: {len(data.user)} pairs of texts of their own, 16 to 512 tokens, mean {data.tokens / len(data.texts):.0f}"
+        title = (
+            f"bucketed, {kind}: {len(data.user)} pairs of texts of their own, 16 to 512 tokens, mean {data.tokens / len(data.texts):.0f}"
+        )
         show(title, [ours, theirs, by_length], data.tokens, "tokens", "1.15 at least", rounds)
 
 
 def prefixes(models: dict[str, Path], rounds: int) -> None:
     for kind, folder in models.items():
-        data = pairs_of(1, 24, prompt=300, response=100)
-        sides = [Side("evenhand", our_training, (folder, data)), Side("TRL", trl_training, (folder, data))]
-        title = f"shared prefixes, {kind}: {len(data.user)} prompts of 300 tokens, two answers of 100 each"
-        show(title, sides, data.tokens, "tokens", "1.6 at least", rounds)
+        for prompt in (300, 500):
+            data = pairs_of(1, 16, prompt=prompt, response=100)
+            sides = [Side("evenhand", our_training, (folder, data)), Side("TRL", trl_training, (folder, data))]
+            title = f"shared prefixes, {kind}: {len(data.user)} prompts of {prompt} tokens, two answers of 100 each"
+            show(title, sides, data.tokens, "tokens", "1.6 at least", rounds)
 
 
 def judgements(models: dict[str, Path], rounds: int) -> None:
     from evenhand.models.lore import Lore
 
     data = pairs_of(2, 8, users=20)
-    sides = [Side("evenhand, LoRe's head", our_training, (models["llama"], data, Lore())), Side("TRL", trl_training, (models["llama"], data))]
-    show(f"20 users a pair: {len(data.user)} judgements of {len(data.texts)} texts", sides, len(data.user), "judgements", "20 at least", rounds)
+    sides = [
+        Side("evenhand, LoRe's head", our_training, (models["llama"], data, Lore())),
+        Side("TRL", trl_training, (models["llama"], data)),
+    ]
+    show(
+        f"20 users a pair: {len(data.user)} judgements of {len(data.texts)} texts",
+        sides,
+        len(data.user),
+        "judgements",
+        "20 at least",
+        rounds,
+    )
 
 
 def caching(models: dict[str, Path], rounds: int) -> None:

@@ -92,7 +92,9 @@ def test_vectors_are_those_of_each_text_alone(folders: dict[str, Path], model: s
 
 
 @pytest.mark.parametrize(("model", "pooling"), ENDS)
-@pytest.mark.parametrize(("rank", "checkpointing", "keep"), [(4, False, False), (4, True, True), (0, False, False), (4, False, True), (0, False, True)])
+@pytest.mark.parametrize(
+    ("rank", "checkpointing", "keep"), [(4, False, False), (4, True, True), (0, False, False), (4, False, True), (0, False, True)]
+)
 def test_two_passes_give_the_gradient_of_one_graph(
     folders: dict[str, Path], model: str, pooling: Any, rank: int, checkpointing: bool, keep: bool
 ) -> None:
@@ -143,9 +145,7 @@ def test_gradients_add_up_and_chunks_do_not_matter(folders: dict[str, Path]) -> 
 
 
 @pytest.mark.parametrize(("share", "again"), [(0.0, 1.0), (0.5, 0.5), (10.0, 0.0)])
-def test_what_a_step_keeps_is_not_read_again(
-    folders: dict[str, Path], share: float, again: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_step_keeps_is_not_read_again(folders: dict[str, Path], share: float, again: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Room for none, half or all of the chunks: the gradients are the same, and the pass backward reads the others alone."""
     backbone = Backbone(str(folders["llama"]), rank=2, chunk_tokens=40)
     base, texts = backbone.base, EncodedTexts(backbone, read(backbone, TEXTS))
