@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import tiny_bert, tiny_llama, tiny_qwen3
 
+from evenhand.encode.backbone import Backbone
 from evenhand.encode.chunks import length, padded, pooled
 from evenhand.encode.prefixes import GAIN, _chunks, shared, shares, window_of
 
@@ -106,6 +107,7 @@ def test_rows_are_shared_where_token_counts_say_that_it_pays():
     assert kinds((100, [300, 300])) == {2}
     assert kinds((0, [300, 300])) == {2}
     assert kinds((300, [100, 100]), (200, [100])) == {2, 4}
+    assert kinds((2, [40, 40])) == {2}, "a gain within noise"
     assert kinds((300, [100, 100]), chunk_tokens=450) == {2}, "no room for two answers in a row"
     assert kinds((300, [100, 100]), window=399) == {2}, "texts that reach beyond the window"
     assert kinds((300, [100, 100]), window=400) == {4}
@@ -139,6 +141,16 @@ def cost(chunks):
 def test_which_models_take_shared_rows_is_tried(models):
     found = {name: shares(states_of(model), 150) for name, model in models.items() if name != "windowed"}
     assert found == {"bert": False, "llama": True, "qwen3": True, "eager": False}
+    model = models["llama"]
+
+    def without_positions(chunk):
+        return model(input_ids=chunk.ids, attention_mask=chunk.mask).last_hidden_state
+
+    def without_mask(chunk):
+        return model(input_ids=chunk.ids, position_ids=chunk.positions).last_hidden_state
+
+    assert not shares(without_positions, 150)
+    assert not shares(without_mask, 150)
     from transformers import BloomConfig, BloomModel, GPT2Config, GPT2Model
 
     torch.manual_seed(0)
@@ -147,6 +159,31 @@ def test_which_models_take_shared_rows_is_tried(models):
     assert not shares(states_of(bloom), 150)
     gpt2 = GPT2Model(GPT2Config(vocab_size=150, n_embd=32, n_layer=2, n_head=4, n_positions=128)).eval()
     assert shares(states_of(gpt2), 150)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("make", [tiny_llama, tiny_qwen3])
+def test_a_backbone_that_trains_shares_prefixes(tmp_path, make, checkpointing):
+    backbone = Backbone(str(make(tmp_path / "model")), rank=4, chunk_tokens=400, checkpointing=checkpointing)
+    base = backbone.base
+    adapter = base.new_adapter(0)
+    for i, weight in enumerate(adapter.parameters()):
+        torch.nn.init.normal_(weight, std=0.1, generator=torch.Generator().manual_seed(i))
+    texts = texts_of((100, [10, 7, 12]), (90, [5, 9]), (0, [30]), (20, [20]))
+    gradient = torch.randn(len(texts), 32, generator=torch.Generator().manual_seed(0))
+    assert {chunk.mask.dim() for chunk in base._dealt(texts)} == {2, 4}
+
+    def both():
+        adapter.zero_grad()
+        base.backward(texts, adapter, gradient)
+        return base.vectors(texts, adapter), torch.cat([p.grad.flatten() for p in adapter.parameters()])
+
+    vectors, gradients = both()
+    base.__dict__["_shares"] = False
+    assert {chunk.mask.dim() for chunk in base._dealt(texts)} == {2}
+    expected, of_padded = both()
+    assert (vectors - expected).norm() <= 1e-6 * expected.norm()
+    assert (gradients - of_padded).norm() <= 1e-6 * of_padded.norm()
 
 
 def test_a_sliding_window_limits_what_is_shared(models):

@@ -103,7 +103,8 @@ class Base:
         """Vectors float32[n, dim] on the CPU, without gradient. keep: `backward` on the same texts comes next, before the weights change."""
         out = torch.empty(len(texts), self.dim)
         done = 0
-        self._kept = kept = _Kept(texts, adapter)
+        kept = _Kept(texts, adapter)
+        self._kept = kept if keep else None
 
         def read(chunk: Chunk) -> None:
             nonlocal done
@@ -178,17 +179,6 @@ class Base:
             vectors = self._forward(chunk)
         return max(1.0, sum(kept.values()) / chunk.size if vectors.requires_grad else 1.0)
 
-    @cached_property
-    def _shares(self) -> bool:
-        """Whether texts with one prefix may share it in a row."""
-        with torch.no_grad():
-            return self.causal and shares(self._states, self.model.get_input_embeddings().num_embeddings)
-
-    def _dealt(self, texts: Sequence[Tokens]) -> list[Chunk]:
-        if any(len(prefix) for prefix, _ in texts) and self._shares:
-            return shared(texts, self.chunk_tokens, window_of(self.model.config.to_dict()))
-        return padded(texts, self.chunk_tokens)
-
     def _each(self, texts: Sequence[Tokens], step: Callable[[Chunk], None], free: Callable[[], bool] = lambda: False) -> None:
         """`step` on every chunk of the texts. One that does not fit into memory is dealt anew, with all that wait behind it.
 
@@ -222,6 +212,16 @@ class Base:
             left = torch.cat([chunk.texts for chunk in waiting]).sort().values
             again = self._dealt([texts[i] for i in left.tolist()])
             waiting = deque(replace(chunk, texts=left[chunk.texts]) for chunk in again)
+
+    def _dealt(self, texts: Sequence[Tokens]) -> list[Chunk]:
+        if any(len(prefix) for prefix, _ in texts) and self._shares:
+            return shared(texts, self.chunk_tokens, window_of(self.model.config.to_dict()))
+        return padded(texts, self.chunk_tokens)
+
+    @cached_property
+    def _shares(self) -> bool:
+        """Whether texts with one prefix may share a row."""
+        return self.causal and shares(self._states, self.model.get_input_embeddings().num_embeddings)
 
     def _tried(self) -> tuple[bool, int]:
         """(causal, dim): do the states of the first tokens stay when the last token changes?"""
