@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from evenhand import ranks
 from evenhand.core import EvenhandError, Tuning, clip
 from evenhand.encode.chunks import Pooling
 from evenhand.encode.minilm import MAX_TOKENS as MINILM_TOKENS
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from evenhand.encode.base import Base
 
 TOKENS = 512  # of a text at most, where nothing else is said and the model has as many positions
+CHUNK, GPU_CHUNK = 2048, 16_384  # places for tokens in one pass
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 HASHED = (".json", ".txt", ".model", ".safetensors", ".jinja")  # what decides a vector
 
@@ -37,9 +39,10 @@ class Backbone:
     rank: of LoRA on all linear layers, alpha twice as much; 0 = all weights train. pooling: what a text's vector is, the mean of the last
     hidden states over its own tokens, or that of its last token. max_tokens: of a text, special tokens included; None = 512, or fewer
     where the model has fewer positions (minilm: 256). device: "cpu", "cuda", "cuda:1"; None = cuda where there is one. dtype: of the base;
-    what trains is float32 always. chunk_tokens: places for tokens in one forward pass, which bounds memory and decides nothing else; None =
-    what is fast on the device. keep_gb: of activations that a step keeps between its loss and the pass backward; the rest is computed twice.
-    checkpointing: activations are computed again in the pass backward, layer by layer, which costs time and saves memory. tuning: how it trains.
+    what trains is float32 always. chunk_tokens: places for tokens in one forward pass, which bounds memory and decides nothing else; None = what is fastest on
+    the device (measured: on a CPU, larger chunks cost padding and caches).
+    checkpointing: activations are computed again in the pass backward, layer by layer, which costs time and saves memory. sharded: under
+    torchrun every process holds its part of the base's weights (FSDP2), for models that are too large for one device. tuning: how it trains.
     """
 
     model: str = "minilm"
@@ -49,8 +52,8 @@ class Backbone:
     device: str | None = None
     dtype: Dtype = "float32"
     chunk_tokens: int | None = None
-    keep_gb: float = 2.0
     checkpointing: bool = False
+    sharded: bool = False
     tuning: Tuning = Tuning()  # noqa: RUF009 (frozen)
 
     def __post_init__(self) -> None:
@@ -60,13 +63,17 @@ class Backbone:
             "max_tokens": (self.max_tokens is None or self.max_tokens >= 8, "8 or more"),
             "dtype": (self.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
             "chunk_tokens": (self.chunk_tokens is None or self.chunk_tokens >= 1, "1 or more"),
-            "keep_gb": (0 <= self.keep_gb < float("inf"), "0 or more"),
         }
         for name, (good, expected) in valid.items():
             if not good:
                 raise EvenhandError(
                     f"{name} of the backbone is {clip(str(getattr(self, name)))}. Expected: {expected}. To do: correct it, or leave it out."
                 )
+        if self.sharded and self.rank == 0:
+            raise EvenhandError(
+                "Found a backbone that is sharded and all of whose weights train (rank 0). Expected: LoRA, since what trains lies whole in every "
+                "process. To do: give a rank of 1 or more, or leave sharded out."
+            )
 
     @property
     def name(self) -> str:
@@ -77,17 +84,18 @@ class Backbone:
         """The model itself, loaded on first use and kept: whatever has this Backbone shares it. Raises EvenhandError."""
         from evenhand.encode.base import Base
 
+        at = device(self.device)
         return Base(
             self.folder,
             self.name,
             rank=self.rank,
             pooling=self.pooling,
             unit=self.model == "minilm",  # as its authors trained it
-            device=device(self.device),
+            device=at,
             dtype=self.dtype,
-            chunk_tokens=self.chunk_tokens,
-            keep_gb=self.keep_gb,
+            chunk_tokens=self.chunk_tokens or (CHUNK if at == "cpu" else GPU_CHUNK),
             checkpointing=self.checkpointing,
+            sharded=self.sharded,
         )
 
     @cached_property
@@ -160,10 +168,20 @@ def _check(folder: Path, name: str) -> None:
 
 
 def device(named: str | None) -> str:
-    """The device to run on, one that is there. None = cuda where there is one, else cpu. Raises EvenhandError."""
+    """The device to run on, one that is there. None = cuda where there is one, else cpu; of several ranks each has a GPU of its own.
+
+    Raises EvenhandError.
+    """
     import torch
 
     there = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if ranks.count() > 1 and there and named != "cpu":
+        if named in (None, "cuda") and ranks.here() < len(there):
+            return there[ranks.here()]
+        raise EvenhandError(
+            f"{ranks.count()} processes of torchrun were given device {clip(named or 'cuda')}, and this machine has {len(there)} GPUs. Expected: "
+            "a GPU for each process. To do: start no more of them than there are GPUs and name none, or give cpu."
+        )
     if named is None:
         return "cuda" if there else "cpu"
     if named == "cpu" or (named == "cuda" and there) or (re.fullmatch(r"cuda:\d+", named) and named in there):
