@@ -107,7 +107,7 @@ def write(size: Size, folder: Path, device: str) -> None:
 def our_training(folder: Path, size: Size, data: Judgements, device: str) -> Callable[[], float]:
     from evenhand.models.linear import Linear
 
-    train = our_pairs(folder, data, device=device, dtype="bfloat16", chunk_tokens=size.chunk, keep_gb=free_gb(device) / 4)
+    train = our_pairs(folder, data, device=device, dtype="bfloat16", chunk_tokens=size.chunk)
 
     def now() -> float:
         wait(device)
@@ -180,12 +180,6 @@ def wait(device: str) -> None:
 
     if device == "cuda":
         torch.cuda.synchronize()
-
-
-def free_gb(device: str) -> float:
-    import torch
-
-    return torch.cuda.mem_get_info()[0] / 1e9 if device == "cuda" else 2.0
 
 
 def measure(size: Size, device: str, peak: float | None, longest: int) -> None:

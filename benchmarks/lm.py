@@ -167,17 +167,48 @@ def quiet() -> None:
 # --- ours --------------------------------------------------------------------------------------------------------------------------------
 
 
-def our_training(folder: Path, data: Judgements, head: Head | None = None, keep_gb: float | None = None) -> Callable[[], float]:
+def our_training(folder: Path, data: Judgements, head: Head | None = None) -> Callable[[], float]:
     """The same judgements in the steps of `fit`: texts encoded once a step, features to the head and its loss, their gradient back."""
     import torch
 
     from evenhand.models.linear import Linear
 
     torch.set_num_threads(1)
-    train = our_pairs(folder, data, **({} if keep_gb is None else {"keep_gb": keep_gb}))
+    train = our_pairs(folder, data)
 
     def run() -> float:
         return our_steps(train, head or Linear())
+
+    return run
+
+
+def one_graph(folder: Path, data: Judgements) -> Callable[[], float]:
+    """Plain steps on the same chunks: all of a step's passes forward in one graph, and one pass backward through it."""
+    import torch
+
+    from evenhand.encode.texts import EncodedTexts
+
+    torch.set_num_threads(1)
+    train = our_pairs(folder, data)
+    texts = train.texts
+    assert isinstance(texts, EncodedTexts)
+    base, size = texts.backbone.base, len(train) // STEPS
+
+    def run() -> float:
+        adapter = texts.adapter(0)
+        reward = torch.zeros(base.dim, requires_grad=True)
+        optimiser = torch.optim.AdamW([reward, *adapter.parameters()], lr=LR)
+        start = time.process_time()
+        for at in range(0, STEPS * size, size):
+            shown, place = torch.cat([train.chosen[at : at + size], train.rejected[at : at + size]]).unique(return_inverse=True)
+            chunks = base._dealt([texts.texts[i] for i in shown.tolist()])
+            with base.wearing(adapter):
+                vectors = torch.cat([base._forward(chunk) for chunk in chunks])
+                rewards = vectors[torch.cat([chunk.texts for chunk in chunks]).argsort()][place] @ reward
+                torch.nn.functional.softplus(rewards[size:] - rewards[:size]).mean().backward()
+            optimiser.step()
+            optimiser.zero_grad()
+        return time.process_time() - start
 
     return run
 
@@ -436,10 +467,8 @@ def judgements(models: dict[str, Path], rounds: int) -> None:
 
 def caching(models: dict[str, Path], rounds: int) -> None:
     data = pairs_of(0, 48)
-    sides = [
-        Side(name, our_training, (models["llama"], data, None, keep))
-        for name, keep in (("two passes, nothing kept", 0.0), ("one graph, all kept", 100.0))
-    ]
+    arguments = (models["llama"], data)
+    sides = [Side("two passes, chunk by chunk", our_training, arguments), Side("one graph", one_graph, arguments)]
     show("gradient caching: the bucketed pairs again", sides, data.tokens, "tokens", "1.4 at most", rounds, cost=True)
 
 

@@ -92,11 +92,9 @@ def test_vectors_are_those_of_each_text_alone(folders: dict[str, Path], model: s
 
 
 @pytest.mark.parametrize(("model", "pooling"), ENDS)
-@pytest.mark.parametrize(
-    ("rank", "checkpointing", "keep"), [(4, False, False), (4, True, True), (0, False, False), (4, False, True), (0, False, True)]
-)
+@pytest.mark.parametrize(("rank", "checkpointing"), [(4, False), (4, True), (0, False)])
 def test_two_passes_give_the_gradient_of_one_graph(
-    folders: dict[str, Path], model: str, pooling: Any, rank: int, checkpointing: bool, keep: bool
+    folders: dict[str, Path], model: str, pooling: Any, rank: int, checkpointing: bool
 ) -> None:
     """A loss that ties all texts together; the oracle keeps every chunk in one graph, of a model whose copy transformers loaded anew."""
     backbone = Backbone(str(folders[model]), rank=rank, pooling=pooling, chunk_tokens=64, checkpointing=checkpointing)
@@ -106,7 +104,7 @@ def test_two_passes_give_the_gradient_of_one_graph(
     adapter = stirred(backbone, 3)
     rows = torch.tensor([5, 1, 12, 9, 0, 6])
 
-    features = texts.encode(adapter, rows, keep=keep).requires_grad_()
+    features = texts.encode(adapter, rows).requires_grad_()
     loss = (features @ features.T).tanh().square().mean()
     (gradient,) = torch.autograd.grad(loss, features)
     texts.backward(adapter, rows, gradient)
@@ -142,82 +140,6 @@ def test_gradients_add_up_and_chunks_do_not_matter(folders: dict[str, Path]) -> 
     texts.backward(adapter, torch.arange(len(TEXTS)), gradient)
     for tensor, wanted in zip(adapter.parameters(), once):
         assert torch.allclose(tensor.grad, 2 * wanted, atol=1e-4)
-
-
-@pytest.mark.parametrize(("share", "again"), [(0.0, 1.0), (0.5, 0.5), (10.0, 0.0)])
-def test_what_a_step_keeps_is_not_read_again(folders: dict[str, Path], share: float, again: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Room for none, half or all of the chunks: the gradients are the same, and the pass backward reads the others alone."""
-    backbone = Backbone(str(folders["llama"]), rank=2, chunk_tokens=40)
-    base, texts = backbone.base, EncodedTexts(backbone, read(backbone, TEXTS))
-    adapter, rows = stirred(backbone, 0), torch.arange(len(TEXTS))
-    gradient = torch.randn(len(TEXTS), 32, generator=torch.Generator().manual_seed(0))
-    texts.backward(adapter, rows, gradient)
-    wanted = [p.grad for p in adapter.parameters()]
-    adapter.zero_grad()
-    sizes, real = [], base._forward
-    plain = padded(texts.texts, 40)
-    base._keep_bytes, base._bytes_a_place = share * sum(chunk.size for chunk in plain), 1.0
-    monkeypatch.setattr(base, "_forward", lambda chunk: sizes.append(chunk.size) or real(chunk))
-    features = texts.encode(adapter, rows, keep=True)
-    assert sum(sizes) == sum(chunk.size for chunk in plain)
-    assert not features.requires_grad
-    sizes.clear()
-    texts.backward(adapter, rows, gradient)
-    assert abs(sum(sizes) / sum(chunk.size for chunk in plain) - again) < 0.2
-    for tensor, grad in zip(adapter.parameters(), wanted):
-        assert torch.allclose(tensor.grad, grad, atol=1e-4)
-    assert base._kept is None
-
-
-def test_what_was_kept_serves_no_other_texts_and_no_other_adapter(folders: dict[str, Path]) -> None:
-    backbone = Backbone(str(folders["llama"]), rank=2)
-    texts, gradient = EncodedTexts(backbone, read(backbone, TEXTS)), torch.ones(3, 32)
-    first, second = stirred(backbone, 0), stirred(backbone, 1)
-    wanted = {}
-    for name, adapter, rows in (("second", second, torch.tensor([0, 1, 2])), ("rows", first, torch.tensor([1, 2, 3]))):
-        texts.backward(adapter, rows, gradient)
-        wanted[name] = [p.grad for p in adapter.parameters()]
-        adapter.zero_grad()
-    for name, adapter, rows in (("second", second, torch.tensor([0, 1, 2])), ("rows", first, torch.tensor([1, 2, 3]))):
-        texts.encode(first, torch.tensor([0, 1, 2]), keep=True)
-        texts.backward(adapter, rows, gradient)
-        for tensor, grad in zip(adapter.parameters(), wanted[name]):
-            assert torch.allclose(tensor.grad, grad, atol=1e-5)
-        adapter.zero_grad()
-
-
-def test_memory_that_is_kept_for_speed_is_given_back_before_chunks_get_smaller(
-    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    backbone = Backbone(str(folders["llama"]), rank=2, chunk_tokens=40)
-    base, texts = backbone.base, read(backbone, TEXTS)
-    adapter = stirred(backbone, 0)
-    wanted, real, passes = base.vectors(texts, adapter), base._forward, [0]
-
-    def full(chunk: Chunk) -> torch.Tensor:
-        passes[0] += 1
-        if torch.is_grad_enabled() and passes[0] >= 3:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(chunk)
-
-    base._bytes_a_place = 1.0
-    monkeypatch.setattr(base, "_forward", full)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert torch.allclose(base.vectors(texts, adapter, keep=True), wanted, atol=1e-5)
-    assert base.chunk_tokens == 40
-    assert base._kept is not None
-    assert not base._kept.passes
-
-
-def test_what_is_kept_is_weighed(folders: dict[str, Path]) -> None:
-    """By another way: the saved tensors of a pass of other length, counted by name of storage."""
-    backbone = Backbone(str(folders["llama"]), rank=2)
-    base, adapter = backbone.base, stirred(backbone, 0)
-    with base.wearing(adapter):
-        layers = sum(1 for m in base.model.modules() if isinstance(m, torch.nn.Linear))
-        assert base._bytes_a_place > 4 * 32 * layers / 2  # at the least, every other linear layer keeps an input of 32 numbers
-        assert base._bytes_a_place < 4 * 32 * layers * 40
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

@@ -31,9 +31,6 @@ from evenhand.encode.encoder import Progress, printable
 from evenhand.encode.prefixes import shared, shares, window_of
 from evenhand.encode.quiet import quiet
 
-CHUNK_TOKENS = {"cpu": 1024}  # more is slower there: activations leave the caches
-CHUNK_TOKENS_ELSEWHERE = 16_384
-
 
 class LessMemory(UserWarning):
     """A chunk did not fit into memory, and smaller ones are read from now on."""
@@ -50,11 +47,8 @@ class Base:
         self, folder: Path, name: str, *, rank: int, pooling: Pooling, unit: bool, device: str, dtype: str, chunk_tokens: int,
         checkpointing: bool, sharded: bool = False,
     ):  # fmt: skip
-        self.name, self.rank, self.pooling, self.unit = name, rank, pooling, unit
+        self.name, self.rank, self.pooling, self.unit, self.chunk_tokens = name, rank, pooling, unit, chunk_tokens
         self.device = torch.device(device)
-        self.chunk_tokens = chunk_tokens or CHUNK_TOKENS.get(self.device.type, CHUNK_TOKENS_ELSEWHERE)
-        self._keep_bytes = 0.0 if checkpointing else keep_gb * 1e9
-        self._kept: _Kept | None = None
         self.model, self.tokenizer = _loaded(folder, name, dtype)
         self.model.config.use_cache = False
         self.model.requires_grad_(False).eval()
@@ -110,8 +104,6 @@ class Base:
         """Vectors float32[n, dim] on the CPU, without gradient."""
         out = torch.zeros(len(texts), self.dim)  # 0 is what a rank adds to the vectors of other ranks
         done = 0
-        kept = _Kept(texts, adapter)
-        self._kept = kept if keep else None
 
         def read(chunk: Chunk, own: bool) -> None:
             nonlocal done
@@ -177,7 +169,6 @@ class Base:
             if _fits(step, chunk, own):
                 waiting.popleft()
                 continue
-            freed = free()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             if self.sharded:  # the other ranks wait in the middle of a layer
