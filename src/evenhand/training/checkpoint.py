@@ -164,9 +164,8 @@ class _Keeper:
                 self.files.setdefault(found.said["training"], []).append(found)
         newest = {number: files[-1].said for number, files in self.files.items()}
         if damaged:
-            say(
-                f"{folder}: {damaged} checkpoint{'s are' if damaged > 1 else ' is'} damaged or not evenhand's, and left alone; the last good one is used."
-            )
+            are = "s are" if damaged > 1 else " is"
+            say(f"{folder}: {damaged} checkpoint{are} damaged or not evenhand's, and left alone; the last good one is used.")
         if newest:
             done = sum(said["finished"] for said in newest.values())
             parts = [f"{done} finished training{'' if done == 1 else 's'}"]
@@ -215,9 +214,9 @@ class _Keeper:
         for file in [file for files in self.files.values() for file in files]:
             writing.remove(self.folder, file.name, KIND)
         with suppress(OSError):
-            if {p.name for p in self.folder.iterdir()} == {writing.LIST} and not json.loads((self.folder / writing.LIST).read_bytes())[
-                "files"
-            ]:
+            if [p.name for p in self.folder.iterdir()] != [writing.LIST]:
+                return
+            if not json.loads((self.folder / writing.LIST).read_bytes())["files"]:
                 (self.folder / writing.LIST).unlink()
                 self.folder.rmdir()
 
@@ -257,7 +256,7 @@ _keeper: ContextVar[_Keeper | None] = ContextVar("keeper", default=None)
 def packed(said: State, states: State) -> bytes:
     """Tensors as safetensors, all else as JSON in its header."""
     tensors: dict[str, Tensor] = {}
-    rest = _without_tensors(states, "", tensors)
+    rest = _without_tensors(states, (), tensors)
     return save(tensors, {"evenhand": json.dumps({"said": said, "states": rest})})
 
 
@@ -280,7 +279,7 @@ def _header(file: BinaryIO) -> State:
     return told
 
 
-def _without_tensors(states: Mapping[str, Any], path: Any, tensors: dict[str, Tensor]) -> State:
+def _without_tensors(states: Mapping[str, Any], path: Sequence[str], tensors: dict[str, Tensor]) -> State:
     out: State = {}
     for key, value in states.items():
         place = [*path, key]
