@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from evenhand import writing
 from evenhand.audits.findings import TrainingTrace
-from evenhand.core import DataError, EvenhandError, Groups, Pairs
+from evenhand.core import DataError, EvenhandError, Groups, Pairs, PreferenceData
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.collaborative import CollaborativeMethod
 from evenhand.report.audit.sentences import training_sentence
@@ -28,8 +28,10 @@ from evenhand.training.checkpoint import KIND, _random, _set_random, checkpointi
 from evenhand.training.loop import Fitted, train_model
 from evenhand.training.scoring import bt, margins, mean_over_users
 from evenhand.training.watched import Standing, watching
+from evenhand.workflows.fit import identity
+from evenhand.workflows.prepare import Encoding
 from evenhand.workflows.progress import Lines
-from evenhand.workflows.trained import how_it_goes, shown_groups
+from evenhand.workflows.trained import asked, how_it_goes, shown_groups
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import resumes
@@ -198,8 +200,8 @@ def test_a_checkpoint_of_something_else_is_refused(
     elif change == "format":
         monkeypatch.setattr("evenhand.training.checkpoint.FORMAT", "0")
     else:
-        monkeypatch.setattr("evenhand.training.checkpoint._world", lambda: 2)
-        monkeypatch.setattr("torch.distributed.get_rank", lambda: 1)
+        monkeypatch.setattr("evenhand.ranks.count", lambda: 2)
+        monkeypatch.setattr("evenhand.ranks.first", lambda: False)
     with (
         pytest.raises(DataError, match=rf"{change} is .*Expected: {change} .*To do: choose another folder"),
         checkpointing(tmp_path / "kept", steps=1, identity=asked, say=quiet),
@@ -216,6 +218,17 @@ def test_what_cannot_be_a_folder_of_checkpoints_is_refused(tmp_path: Path) -> No
         pass
     with pytest.raises(EvenhandError, match="minutes is nan"), checkpointing(tmp_path / "new", minutes=math.nan):
         pass
+
+
+@pytest.mark.parametrize("name", ["pafo", "faro", "auto"])
+def test_a_fit_is_the_same_in_every_process(name: str) -> None:
+    rows = np.arange(2, dtype=np.int32)
+    data = PreferenceData(["a"], ["b", "c"], rows * 0, rows * 0, rows, 1 - rows)
+    said = identity(data, asked(name, {}, None), Encoding(None), (0, 0, 0.0, None))
+    assert "0x" not in said["method"]  # an address, which the next process has not
+    assert all(isinstance(value, str) for value in said.values())
+    if name == "pafo":
+        assert identity(data, asked(name, {"alpha": 0.3}, None), Encoding(None), (0, 0, 0.0, None))["method"] != said["method"]
 
 
 # ---- damage

@@ -86,6 +86,7 @@ def checkpointing(
         yield
     finally:
         _keeper.reset(before)
+    ranks.wait()  # the others may still read what a finished training left
     keeper.take_away()
 
 

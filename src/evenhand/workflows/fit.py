@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -37,13 +38,13 @@ from evenhand.workflows.deals import DEALS, in_deals, number_of
 from evenhand.workflows.events import check_constraints
 from evenhand.workflows.events import examined as examined_constraints
 from evenhand.workflows.examples import ShowExamples
-from evenhand.workflows.facts import facts, joined, limits, model_hash, split_digest
+from evenhand.workflows.facts import data_digest, facts, joined, limits, model_hash, split_digest
 from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
 from evenhand.workflows.prepare import Encoding, Prepared, encoding_of, held_out, judged, prepare, stability
 from evenhand.workflows.progress import Progress, Told, shown
 from evenhand.workflows.settings import AuditSettings
-from evenhand.workflows.trained import Model, Trained, asked, called, train_models
-from evenhand.workflows.trials import gamma_of, notion_of
+from evenhand.workflows.trained import Auto, Model, Trained, asked, called, train_models
+from evenhand.workflows.trials import describe, gamma_of, notion_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -159,11 +160,19 @@ def surviving(
     """Inside, trainings on texts leave checkpoints in the folder, and go on from those of the same fit."""
     if folder is None:
         return nullcontext()
+    return checkpointing(folder, identity=identity(data, method, encoding, numbers), say=say)
+
+
+def identity(data: PreferenceData, method: Any, encoding: Encoding, numbers: Sequence[float | None]) -> dict[str, str]:
+    """What a fit is, by name, the same in every process: a function's `repr` has its address."""
     read = encoding.encoder
-    language_model = repr(read.backbone) if isinstance(read, BackboneEncoder) else "none"
-    features = f"{encoding.with_prompt} {encoding.tfidf} {encoding.dim} {encoding.trained}"
-    asked = {"data": data.fingerprint, "method": repr(method), "backbone": language_model, "features": features, "numbers": str(numbers)}
-    return checkpointing(folder, identity=asked, say=say)
+    return {
+        "data": data_digest(data)[:32],
+        "method": json.dumps([describe(m) for _, m in method.methods] if isinstance(method, Auto) else describe(method)),
+        "backbone": repr(read.backbone) if isinstance(read, BackboneEncoder) else "none",
+        "features": f"{encoding.with_prompt} {encoding.tfidf} {encoding.dim} {encoding.trained}",
+        "numbers": str(numbers),
+    }
 
 
 def _fit(
