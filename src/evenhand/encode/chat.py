@@ -73,7 +73,7 @@ class Cut:
 
     pairs: int
     cut: int  # pairs with a text that lost tokens
-    same: int  # pairs of two different texts that are the same after the cut
+    same: int  # pairs that are the same tokens on both sides: no model tells them apart
 
 
 @dataclass(frozen=True)
@@ -364,12 +364,12 @@ def spoken(prompt: str) -> list[Turn]:
 
 
 def cuts(texts: Sequence[Formatted], chosen: np.ndarray, rejected: np.ndarray, group: Sequence[str]) -> dict[str, Cut]:
-    """By group of the pairs, how many lost tokens, and how many are the same on both sides since. chosen, rejected: int64[pairs] into texts."""
+    """By group of the pairs, how many lost tokens, and how many are the same on both sides. chosen, rejected: int64[pairs] into texts."""
     lost = np.array([bool(t.dropped) for t in texts], dtype=bool)
     seen: dict[tuple[bytes, bytes], int] = {}
     kind = np.array([seen.setdefault((t.prefix.tobytes(), t.own.tobytes()), len(seen)) for t in texts], dtype=np.int64)
     cut = lost[chosen] | lost[rejected]
-    same = cut & (kind[chosen] == kind[rejected])
+    same = kind[chosen] == kind[rejected]
     pairs, of_cut, of_same = Counter(group), Counter(), Counter()  # type: Counter[str], Counter[str], Counter[str]
     for name, is_cut, is_same in zip(group, cut, same, strict=True):
         of_cut[name] += bool(is_cut)

@@ -192,7 +192,11 @@ class Bench:
                 self.encoding.tfidf,
                 self.encoding.dim,
                 entry.method.unreduced,
-                *([encoder.backbone.rank, repr(encoder.backbone.tuning)] if self.encoding.trained and isinstance(encoder, BackboneEncoder) else []),
+                *(
+                    [encoder.backbone.rank, repr(encoder.backbone.tuning)]
+                    if self.encoding.trained and isinstance(encoder, BackboneEncoder)
+                    else []
+                ),
             ],
             "grouping": [list(self.grouping.attributes), self.grouping.threshold, self.grouping.minority],
             "method": describe(entry.method),
