@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from linear_texts import LinearTexts
 from test_methods_contract import METHODS
 from torch import nn
 
@@ -16,7 +15,7 @@ from evenhand.methods.faro import Faro, dp
 from evenhand.methods.pafo import Pafo
 from evenhand.models.linear import Linear
 from evenhand.models.lore import Lore
-from evenhand.testing import QUICK, small_world, with_events
+from evenhand.testing import QUICK, LinearTexts, small_world, with_events
 from evenhand.training.phases import TextPhase
 from evenhand.training.replicas import SingleModel
 from evenhand.training.scoring import bt, margins, mean_over_users

