@@ -22,6 +22,7 @@ from evenhand.encode.smollm2 import smollm2
 
 if TYPE_CHECKING:
     from evenhand.encode.base import Base
+    from evenhand.encode.chat import Chat
 
 TOKENS = 512  # of a text at most, where nothing else is said and the model has as many positions
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
@@ -96,6 +97,13 @@ class Backbone:
                 f"Expected: at most {positions}. To do: give fewer tokens, or another backbone."
             )
         return self.max_tokens or min(TOKENS, positions)
+
+    @cached_property
+    def chat(self) -> Chat:
+        """How prompts and responses become tokens of the model: in training, when scoring, and in whatever serves it."""
+        from evenhand.encode.chat import Chat
+
+        return Chat(self.base.tokenizer, self.limit)
 
     @cached_property
     def folder(self) -> Path:

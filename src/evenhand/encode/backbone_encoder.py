@@ -14,13 +14,16 @@ from evenhand.encode.adapter import Adapter
 from evenhand.encode.backbone import Backbone
 from evenhand.encode.chunks import Tokens
 from evenhand.encode.encoder import Progress
+from evenhand.encode.prompted import apart
+
+FORMATTING = 1  # raised when encode/chat.py gives a text other tokens than before: cached vectors and saved models are not of these
 
 
 @dataclass(frozen=True, eq=False)
 class BackboneEncoder:
     """A TextEncoder whose vectors are a language model's pooled hidden states. adapter: worn while encoding; None = as pretrained.
 
-    Texts over the limit are cut. Vectors of a text alone and among others differ by rounding: at most by 1e-5 in float32.
+    A text with a prompt is read as the model's chat template writes it (encode/chat.py). Texts over the limit are cut. Vectors of a text alone and among others differ by rounding: at most by 1e-5 in float32.
     """
 
     backbone: Backbone
@@ -37,7 +40,7 @@ class BackboneEncoder:
         """Over the base's files, the settings that decide a vector, and the adapter's tensors."""
         b = self.backbone
         settings = (
-            f"{b.files_sha256} {b.pooling} {'l2' if b.base.unit else 'own length'} {self.max_tokens} {b.dtype} {self._adapter_sha256}"
+            f"{b.files_sha256} {b.pooling} {'l2' if b.base.unit else 'own length'} {self.max_tokens} {b.dtype} chat {FORMATTING} {self._adapter_sha256}"
         )
         return hashlib.sha256(settings.encode()).hexdigest()
 
@@ -54,13 +57,23 @@ class BackboneEncoder:
         return self.vectors(self.tokenized(texts)[0], progress)
 
     def tokens(self, texts: Sequence[str]) -> np.ndarray:
-        """Tokens of each whole text, special ones included, int64[n]."""
-        return self.backbone.base.tokenized(texts, self.max_tokens)[1]
+        """Tokens of each whole text, prompt and special ones included, int64[n]."""
+        return self._read(texts)[1]
 
     def tokenized(self, texts: Sequence[str]) -> tuple[list[Tokens], np.ndarray]:
-        """(each text's tokens, without a prefix, at most `max_tokens`; which texts were cut bool[n])."""
-        tokens, lengths = self.backbone.base.tokenized(texts, self.max_tokens)
-        return tokens, lengths > self.max_tokens
+        """(each text's prefix and own tokens, at most `max_tokens` together; which texts were cut bool[n])."""
+        tokens, whole = self._read(texts)
+        return tokens, whole > self.max_tokens
+
+    def _read(self, texts: Sequence[str]) -> tuple[list[Tokens], np.ndarray]:
+        """The one place where texts become tokens, and how many the whole texts would have, int64[n]."""
+        if not texts:
+            return [], np.zeros(0, dtype=np.int64)
+        prompts, responses = zip(*map(apart, texts))
+        read = self.backbone.chat.tokens(prompts, responses)
+        nothing = np.array([self.backbone.base.tokenizer.eos_token_id or 0], dtype=np.int32)  # stands for a text without any token
+        whole = [len(t.prefix) + len(t.own) + sum(t.dropped.values()) for t in read]
+        return [(t.prefix, t.own if len(t.own) else nothing) for t in read], np.array(whole, dtype=np.int64)
 
     def vectors(self, texts: Sequence[Tokens], progress: Progress | None = None) -> np.ndarray:
         """The same of texts in tokens."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from evenhand.data.support import Support
 from evenhand.encode.backbone import Backbone
 from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.encode.cache import encode_cached
+from evenhand.encode.chunks import Tokens
 from evenhand.encode.encoder import TextEncoder, truncated
 from evenhand.encode.minilm import MiniLM
 from evenhand.encode.projection import FeatureMap, Recipe
@@ -38,8 +39,8 @@ class Responses:
     """What the encoder is given: the distinct responses (with `with_prompt`, the distinct prompts and responses together).
 
     chosen, rejected int64[n]: each pair's rows in `texts`. vectors float32[responses, dim], None without an encoder.
-    cut bool[responses]: the encoder does
-    not see the text whole. hardly_read bool[responses]: a fifth or more of the text is unknown to it; None = not measured.
+    cut bool[responses]: the encoder does not see the text whole. hardly_read bool[responses]: a fifth or more of the text is unknown to it;
+    None = not measured. tokens: prefix and own tokens of each, as a language model reads them; None = another encoder.
     """
 
     texts: list[str]
@@ -48,6 +49,7 @@ class Responses:
     vectors: np.ndarray | None
     cut: np.ndarray
     hardly_read: np.ndarray | None = None
+    tokens: Sequence[Tokens] | None = None
 
 
 def encode_responses(
@@ -70,7 +72,8 @@ def encode_responses(
     if encoder is None:
         return Responses(texts, rows[: len(data)], rows[len(data) :], None, np.zeros(len(texts), bool))
     vectors = encode_cached(texts, encoder, cache, lambda done, total: progress("encode", done, total))
-    return Responses(texts, rows[: len(data)], rows[len(data) :], vectors, truncated(encoder, texts), hardly_read(encoder, texts))
+    tokens, cut = encoder.tokenized(texts) if isinstance(encoder, BackboneEncoder) else (None, truncated(encoder, texts))
+    return Responses(texts, rows[: len(data)], rows[len(data) :], vectors, cut, hardly_read(encoder, texts), tokens)
 
 
 def fit_features(split: Split, responses: Responses, dim: int | None, tfidf: bool, seed: int) -> FeatureMap:
@@ -301,7 +304,7 @@ def prepare(
     events = grouping.events(data, groups)
     texts = None
     if encoding.trained and isinstance(encoding.encoder, BackboneEncoder):
-        texts = encoded_texts(encoding.encoder, responses.texts, feature_map)
+        texts = encoded_texts(encoding.encoder, responses.texts, feature_map, responses.tokens)
     return Prepared(
         data, split, support, groups, responses, feature_map, torch.from_numpy(features), events, with_prompt, texts, encoding.tfidf,
         seed,
@@ -325,10 +328,16 @@ def judged(ready: Prepared, scorer: Scorer, rows: np.ndarray, model: str, split:
 
 
 def same_vectors(responses: Responses, chosen: np.ndarray, rejected: np.ndarray) -> np.ndarray:
-    """Pairs of different texts that the encoder cannot tell apart since it sees the start only, bool[n]."""
-    out = responses.cut[chosen] & responses.cut[rejected]
-    if responses.vectors is not None:
-        both = np.flatnonzero(out)
+    """Pairs of different texts that the encoder cannot tell apart since it does not see them whole, bool[n].
+
+    A language model sees the same where the tokens of both are the same; of two texts, one alone may have been cut for that.
+    """
+    cut, tokens = responses.cut, responses.tokens
+    out = cut[chosen] & cut[rejected] if tokens is None else cut[chosen] | cut[rejected]
+    both = np.flatnonzero(out)
+    if tokens is not None:
+        out[both] = [all(map(np.array_equal, tokens[c], tokens[r])) for c, r in zip(chosen[both], rejected[both])]
+    elif responses.vectors is not None:
         out[both] = [np.array_equal(responses.vectors[c], responses.vectors[r]) for c, r in zip(chosen[both], rejected[both])]
     return out
 
