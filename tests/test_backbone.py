@@ -99,13 +99,13 @@ def test_two_passes_give_the_gradient_of_one_graph(
     """A loss that ties all texts together; the oracle keeps every chunk in one graph, of a model whose copy transformers loaded anew."""
     backbone = Backbone(str(folders[model]), rank=rank, pooling=pooling, chunk_tokens=64, checkpointing=checkpointing)
     draw = np.random.default_rng(0)
-    of_vector, constant = draw.normal(size=(32, 5)).astype(np.float32), draw.normal(size=(len(TEXTS), 5)).astype(np.float32)
+    of_vector, constant = draw.normal(0, 0.1, size=(32, 5)).astype(np.float32), draw.normal(size=(len(TEXTS), 5)).astype(np.float32)
     texts = EncodedTexts(backbone, read(backbone, TEXTS), of_vector, constant)
     adapter = stirred(backbone, 3)
     rows = torch.tensor([5, 1, 12, 9, 0, 6])
 
     features = texts.encode(adapter, rows).requires_grad_()
-    loss = (features @ features.T).sin().mean()
+    loss = (features @ features.T).tanh().square().mean()
     (gradient,) = torch.autograd.grad(loss, features)
     texts.backward(adapter, rows, gradient)
 
@@ -118,7 +118,7 @@ def test_two_passes_give_the_gradient_of_one_graph(
             vectors.append(states.mean(0) if pooling == "mean" else states[-1])
         whole = torch.stack(vectors) @ torch.from_numpy(of_vector) + torch.from_numpy(constant)[rows]
         assert torch.allclose(whole, features, atol=1e-4)
-        expected = torch.autograd.grad((whole @ whole.T).sin().mean(), list(plain.values()), allow_unused=True)
+        expected = torch.autograd.grad((whole @ whole.T).tanh().square().mean(), list(plain.values()), allow_unused=True)
     reached = 0
     for (name, tensor), wanted in zip(plain.items(), expected):
         if wanted is None:
@@ -210,7 +210,7 @@ def test_an_adapter_is_what_peft_reads(folders: dict[str, Path], tmp_path: Path)
     assert torch.allclose(theirs, vectors, atol=1e-5)
     again = Backbone(str(folders["llama"]), rank=3, pooling="last")
     assert torch.equal(again.base.vectors(texts, again.base.adapter(adapter.arrays())), vectors)
-    for foreign in (Backbone(str(folders["qwen3"]), rank=3), Backbone(str(folders["llama"]), rank=4)):
+    for foreign in (Backbone(str(folders["bert"]), rank=3), Backbone(str(folders["llama"]), rank=4)):
         with pytest.raises(EvenhandError, match="another base model or at another rank"):
             foreign.base.adapter(adapter.arrays())
         with pytest.raises(EvenhandError, match="another base model or at another rank"):
@@ -237,7 +237,7 @@ def test_bfloat16_keeps_what_trains_in_float32(folders: dict[str, Path]) -> None
     adapter = half.base.new_adapter(0)
     assert half.base.model.embed_tokens.weight.dtype == torch.bfloat16
     assert {p.dtype for p in adapter.parameters()} == {torch.float32}
-    texts = read(full, TEXTS)
+    texts = read(full, [text for text in TEXTS if text])
     vectors = half.base.vectors(texts, stirred(half, 2))
     assert vectors.dtype == torch.float32
     wanted = full.base.vectors(texts, stirred(full, 2))
@@ -327,20 +327,21 @@ def test_out_of_memory_halves_the_chunks_and_goes_on(
 
 
 def test_a_backward_pass_that_runs_out_of_memory_halfway_adds_nothing(folders: dict[str, Path]) -> None:
-    backbone = Backbone(str(folders["llama"]), rank=2, chunk_tokens=60)
+    backbone = Backbone(str(folders["llama"]), rank=2, chunk_tokens=200)
     texts, adapter = read(backbone, TEXTS), stirred(backbone, 0)
     gradient = torch.ones(len(texts), 32)
     backbone.base.backward(texts, adapter, gradient)
     wanted = [p.grad for p in adapter.parameters()]
     adapter.zero_grad()
-    first = next(iter(adapter.parameters()))  # of the first layer: the pass backward reaches it last
     full = [True]
 
-    def run_out(grad: torch.Tensor) -> None:
-        if full.pop() if full else False:
+    def run_out(_: torch.Tensor) -> None:
+        if full:
+            full.clear()
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    handle = first.register_hook(run_out)
+    first = backbone.base.model.layers[0]  # the pass backward reaches it last
+    handle = first.register_forward_hook(lambda module, given, states: states.register_hook(run_out) and None)
     with pytest.warns(LessMemory):
         backbone.base.backward(texts, adapter, gradient)
     handle.remove()
@@ -430,7 +431,7 @@ def change(folder: Path, **settings: Any) -> None:
 
 def test_folders_that_are_no_backbones_are_refused(copied: Path, tmp_path: Path) -> None:
     assert "not on this machine" in refused("no-such/model")
-    assert "not on this machine" in refused("../../etc")
+    assert "not on this machine" in refused("no/such/folder of mine")
     (tmp_path / "empty").mkdir()
     assert "no config.json" in refused(tmp_path / "empty")
     (copied / "tokenizer.json").rename(tmp_path / "tokenizer.json")
@@ -448,7 +449,8 @@ def test_folders_that_are_no_backbones_are_refused(copied: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("settings", "found"),
     [
-        ({"num_hidden_layers": 3}, "lacks 11 of its weights"),
+        ({"num_hidden_layers": 3, "layer_types": ["full_attention"] * 3}, "lacks 11 of its weights"),
+        ({"num_hidden_layers": 3}, "cannot be loaded"),
         ({"hidden_size": 64}, "cannot be loaded"),
         ({"model_type": "no-such-type"}, "cannot be loaded"),
         ({"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config", "AutoModel": "mine.Model"}}, "cannot be loaded"),
@@ -548,43 +550,40 @@ def test_a_smollm2_that_is_missing_or_another_one_is_refused(tmp_path: Path, mon
 
 
 CONVERSION = """
-import sys
+import sys, time
 from pathlib import Path
 from evenhand.encode import smollm2
-from tiny_models import tiny_llama
 
-def convert(package, folder):
-    import os, time
-    partial = folder.with_name(f".{folder.name}-{os.getpid()}")
-    tiny_llama(partial)
+def write(package, folder):
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
     print("begun", flush=True)
-    if sys.argv[2] == "wait":
-        time.sleep(60)
-    partial.rename(folder)
+    time.sleep(float(sys.argv[2]))
+    (folder / "model.safetensors").write_bytes(b"weights")
 
 smollm2._package = lambda: Path()
-smollm2._convert = convert
+smollm2._write = write
 print("at", smollm2.smollm2(Path(sys.argv[1])), flush=True)
 """
 
 
 def test_a_conversion_that_was_killed_is_begun_anew_and_others_wait_for_it(tmp_path: Path) -> None:
-    """The file's own conversion takes half a minute: a tiny model stands in for what it writes. All else is the real thing."""
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]), "HF_HUB_OFFLINE": "1"}
+    """Two files stand in for what half a minute of conversion writes; all else is the real thing."""
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
     def start(how: str) -> subprocess.Popen[str]:
         return subprocess.Popen([sys.executable, "-c", CONVERSION, str(tmp_path), how], stdout=subprocess.PIPE, text=True, env=env)
 
-    first = start("wait")
+    first = start("60")
     assert first.stdout is not None
     assert first.stdout.readline() == "begun\n"
     first.kill()
     first.communicate()
     assert [f.name[0] for f in (tmp_path / "models").iterdir()] == ["."]
-    both = start("now"), start("now")
+    both = start("0.5"), start("0.5")
     said = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sum("begun" in text for text in said) == 1
     (folder,) = (tmp_path / "models").iterdir()  # what the first one left is gone
-    assert (folder / "model.safetensors").is_file()
+    assert sorted(f.name for f in folder.iterdir()) == ["config.json", "model.safetensors"]
     assert {text.splitlines()[-1] for text in said} == {f"at {folder}"}

