@@ -24,6 +24,7 @@ from evenhand.core import EvenhandError, clip
 from evenhand.encode.adapter import Adapter, Wardrobe
 from evenhand.encode.chunks import Chunk, Pooling, Tokens, padded, pooled
 from evenhand.encode.encoder import Progress
+from evenhand.encode.prefixes import shared, shares, window_of
 from evenhand.encode.quiet import quiet
 
 
@@ -126,7 +127,7 @@ class Base:
 
     def _each(self, texts: Sequence[Tokens], step: Callable[[Chunk], None]) -> None:
         """`step` on every chunk of the texts. One that does not fit into memory is dealt anew, with all that wait behind it."""
-        waiting = deque(padded(texts, self.chunk_tokens))
+        waiting = deque(self._dealt(texts))
         while waiting:
             chunk = waiting[0]
             if _fits(step, chunk):
@@ -149,8 +150,18 @@ class Base:
                     stacklevel=4,
                 )
             left = torch.cat([chunk.texts for chunk in waiting]).sort().values
-            again = padded([texts[i] for i in left.tolist()], self.chunk_tokens)
+            again = self._dealt([texts[i] for i in left.tolist()])
             waiting = deque(replace(chunk, texts=left[chunk.texts]) for chunk in again)
+
+    def _dealt(self, texts: Sequence[Tokens]) -> list[Chunk]:
+        if any(len(prefix) for prefix, _ in texts) and self._shares:
+            return shared(texts, self.chunk_tokens, window_of(self.model.config.to_dict()))
+        return padded(texts, self.chunk_tokens)
+
+    @cached_property
+    def _shares(self) -> bool:
+        """Whether texts with one prefix may share a row."""
+        return self.causal and shares(self._states, self.model.get_input_embeddings().num_embeddings)
 
     def _tried(self) -> tuple[bool, int]:
         """(causal, dim): do the states of the first tokens stay when the last token changes?"""

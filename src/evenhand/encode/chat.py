@@ -290,7 +290,8 @@ class Chat:
         for pair, own in ids.items():
             lead = [] if pair[0] else self._frame.lead
             trail = self._frame.trail if not (pair[0] and self._frame.template) else []
-            found[pair] = np.array([*lead, *own, *trail], dtype=np.int32)
+            ids_ = [*lead, *own, *trail] or [self.tokenizer.eos_token_id or 0]  # something must stand for a text without any token
+            found[pair] = np.array(ids_, dtype=np.int32)
         return [found[ends[start], text] for start, text in zip(starts, texts)]
 
     def _end_of(self, start: str) -> str:
