@@ -70,7 +70,7 @@ def test_every_option_has_help_a_panel_and_the_workflows_name(verb: str) -> None
         info = get_args(p.annotation)[1]
         assert info.help, name
         if type(info).__name__ == "OptionInfo":
-            assert info.rich_help_panel in ("Data", "Groups", "Model", "Constraints", "Output"), name
+            assert info.rich_help_panel in ("Data", "Groups", "Model", "Language model", "Constraints", "Output"), name
 
 
 @pytest.mark.parametrize("verb", ["audit", "fit", "compare", "sweep", "certify", "transfer"])

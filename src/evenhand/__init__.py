@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     __version__: str
     from evenhand import testing
     from evenhand.audits.metrics import Metric
-    from evenhand.core import DataError, EvenhandError, PreferenceData
+    from evenhand.core import DataError, EvenhandError, PreferenceData, Tuning
     from evenhand.data.load import load
+    from evenhand.encode.backbone import Backbone
     from evenhand.report import Report
     from evenhand.serve.reward_model import RewardModel
     from evenhand.workflows.audit import audit
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from evenhand.workflows.verify import verify
 
 __all__ = [
+    "Backbone",
     "DataError",
     "Encoding",
     "EvenhandError",
@@ -50,6 +52,7 @@ __all__ = [
     "RewardModel",
     "Scored",
     "ShowExamples",
+    "Tuning",
     "__version__",
     "audit",
     "certify",
@@ -67,6 +70,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Backbone": "encode.backbone",
     "DataError": "core",
     "Encoding": "workflows.prepare",
     "EvenhandError": "core",
@@ -78,6 +82,7 @@ _HOMES = {
     "RewardModel": "serve.reward_model",
     "Scored": "workflows.score",
     "ShowExamples": "workflows.examples",
+    "Tuning": "core",
     "audit": "workflows.audit",
     "certify": "workflows.certify",
     "check": "workflows.check",

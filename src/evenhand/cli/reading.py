@@ -136,12 +136,12 @@ class Encoded:
     dim: Dim = None
     cache: Cache = None
     backbone: Backbone = None
-    lora_rank: LoraRank = 16
+    rank: LoraRank = 16
     pooling: Pooling = "mean"
     max_tokens: MaxTokens = None
     steps: Steps = 60
     batch_texts: BatchTexts = 192
-    backbone_lr: BackboneLr = 5e-4
+    lr: BackboneLr = 5e-4
     device: Device = None
     dtype: Dtype = "float32"
 
@@ -156,8 +156,8 @@ class Encoded:
         from evenhand.encode.backbone import Backbone
         from evenhand.encode.backbone_encoder import BackboneEncoder
 
-        asked: dict[str, Any] = {"rank": self.lora_rank, "pooling": self.pooling, "dtype": self.dtype}  # checked by Backbone
-        tuning = Tuning(steps=self.steps, batch_texts=self.batch_texts, lr=self.backbone_lr)
+        asked: dict[str, Any] = {"rank": self.rank, "pooling": self.pooling, "dtype": self.dtype}  # checked by Backbone
+        tuning = Tuning(steps=self.steps, batch_texts=self.batch_texts, lr=self.lr)
         return BackboneEncoder(Backbone(str(self.backbone), **asked, max_tokens=self.max_tokens, device=self.device, tuning=tuning))
 
 
