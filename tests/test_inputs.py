@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from tiny_models import SENTENCES, tiny_bert, tiny_llama, tiny_qwen3
 
 import evenhand
 from evenhand.core import PreferenceData
-from evenhand.data.splits import TEST, TRAIN, deal
+from evenhand.data.splits import TEST, deal
 from evenhand.encode.backbone import Backbone
 from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.models.linear import Linear, LinearScorer
@@ -23,7 +21,11 @@ from evenhand.workflows.grouping import Grouping
 from evenhand.workflows.prepare import Encoding, Prepared, encode_responses, judged, prepare
 
 WORDS = " ".join(SENTENCES).split()
-TALK = [{"role": "user", "content": "Which of the two?"}, {"role": "assistant", "content": "The short one."}, {"role": "user", "content": "Why?"}]
+TALK = [
+    {"role": "user", "content": "Which of the two?"},
+    {"role": "assistant", "content": "The short one."},
+    {"role": "user", "content": "Why?"},
+]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,9 @@ def talked(users: int = 12, prompts: int = 24, each: int = 10, seed: int = 0) ->
     def text(most: int) -> str:
         return " ".join(draw.choice(WORDS, int(draw.integers(1, most))))
 
-    asked: list[Any] = [[*TALK, {"role": "assistant", "content": text(4)}, {"role": "user", "content": f"{i}?"}] for i in range(prompts // 2)]
+    asked: list[Any] = [
+        [*TALK, {"role": "assistant", "content": text(4)}, {"role": "user", "content": f"{i}?"}] for i in range(prompts // 2)
+    ]
     asked += [[{"role": "user", "content": f"{text(6)} {i}"}] for i in range(prompts - len(asked))]
     rows = []
     for user in range(users):
@@ -136,7 +140,14 @@ def test_long_pairs_are_counted_by_group_and_none_is_lost(folders: dict[str, Pat
         ("1" * 11, "3", True, False),
     ]
     rows = [
-        {"user": f"{country}{u}", "prompt": f"{split} {k}", "country": country, "chosen": kinds[k][0], "rejected": kinds[k][1], "split": split}
+        {
+            "user": f"{country}{u}",
+            "prompt": f"{split} {k}",
+            "country": country,
+            "chosen": kinds[k][0],
+            "rejected": kinds[k][1],
+            "split": split,
+        }
         for country, own in {"a": [0, 1, 2, 3], "b": [0, 4]}.items()
         for u in range(12)
         for split in ("train", "valid", "test")

@@ -39,9 +39,7 @@ class BackboneEncoder:
     def fingerprint(self) -> str:
         """Over the base's files, the settings that decide a vector, and the adapter's tensors."""
         b = self.backbone
-        settings = (
-            f"{b.files_sha256} {b.pooling} {'l2' if b.base.unit else 'own length'} {self.max_tokens} {b.dtype} chat {FORMATTING} {self._adapter_sha256}"
-        )
+        settings = f"{b.files_sha256} {b.pooling} {'l2' if b.base.unit else 'own length'} {self.max_tokens} {b.dtype} chat {FORMATTING} {self._adapter_sha256}"
         return hashlib.sha256(settings.encode()).hexdigest()
 
     @property
@@ -71,9 +69,8 @@ class BackboneEncoder:
             return [], np.zeros(0, dtype=np.int64)
         prompts, responses = zip(*map(apart, texts))
         read = self.backbone.chat.tokens(prompts, responses)
-        nothing = np.array([self.backbone.base.tokenizer.eos_token_id or 0], dtype=np.int32)  # stands for a text without any token
         whole = [len(t.prefix) + len(t.own) + sum(t.dropped.values()) for t in read]
-        return [(t.prefix, t.own if len(t.own) else nothing) for t in read], np.array(whole, dtype=np.int64)
+        return [(t.prefix, t.own) for t in read], np.array(whole, dtype=np.int64)
 
     def vectors(self, texts: Sequence[Tokens], progress: Progress | None = None) -> np.ndarray:
         """The same of texts in tokens."""

@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-Tokens = tuple[Sequence[int], Sequence[int]]  # prefix, own; the own part has at least one token
+Ids = Sequence[int] | np.ndarray
+Tokens = tuple[Ids, Ids]  # prefix, own; the own part has at least one token
 Pooling = Literal["mean", "last"]
 
 
