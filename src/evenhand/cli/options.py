@@ -57,6 +57,9 @@ MaxTokens = Annotated[int | None, option(LANGUAGE_MODEL, help="Tokens of a text 
 Steps = Annotated[int, option(LANGUAGE_MODEL, min=1, help="Steps of head and weights together.")]
 BatchTexts = Annotated[int, option(LANGUAGE_MODEL, min=2, help="Distinct texts a step, however many people judged them.")]
 BackboneLr = Annotated[float, option(LANGUAGE_MODEL, "--backbone-lr", help="Learning rate of the weights.")]
+HistoryPairs = Annotated[
+    int, option(LANGUAGE_MODEL, min=0, help="Choices of the user in the input before the prompt, in place of a head that reads users.")
+]
 Device = Annotated[str | None, option(LANGUAGE_MODEL, help="cpu, cuda or cuda:1; default cuda where there is one.")]
 Dtype = Annotated[str, option(LANGUAGE_MODEL, help="Of the weights that do not train: float32 or bfloat16.")]
 Chunked = Annotated[

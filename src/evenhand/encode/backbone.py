@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from evenhand.core import EvenhandError, Tuning, clip
+from evenhand.encode.chat import Chat, Choice, Told
 from evenhand.encode.chunks import Pooling
 from evenhand.encode.minilm import MAX_TOKENS as MINILM_TOKENS
 from evenhand.encode.minilm import MiniLM
@@ -22,8 +24,8 @@ from evenhand.encode.smollm2 import smollm2
 
 if TYPE_CHECKING:
     from evenhand.encode.base import Base
-    from evenhand.encode.chat import Chat
 
+MOST_PAIRS = 1000  # in an input
 TOKENS = 512  # of a text at most, where nothing else is said and the model has as many positions
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 HASHED = (".json", ".txt", ".model", ".safetensors", ".jinja")  # what decides a vector
@@ -40,6 +42,8 @@ class Backbone:
     where the model has fewer positions (minilm: 256). device: "cpu", "cuda", "cuda:1"; None = cuda where there is one. dtype: of the base;
     what trains is float32 always. chunk_tokens: places for tokens in one forward pass, which bounds memory and decides nothing else.
     checkpointing: activations are computed again in the pass backward, layer by layer, which costs time and saves memory. tuning: how it trains.
+    history_pairs: so many of the user's earlier choices stand in the input before the prompt; the reward then knows the user from there
+    alone. persona: makes one text of these choices, which stands there in their place; it must give the same text for the same choices.
     """
 
     model: str = "minilm"
@@ -51,6 +55,8 @@ class Backbone:
     chunk_tokens: int = 4096
     checkpointing: bool = False
     tuning: Tuning = Tuning()  # noqa: RUF009 (frozen)
+    history_pairs: int = 0
+    persona: Callable[[Sequence[Choice]], str] | None = None
 
     def __post_init__(self) -> None:
         valid = {
@@ -59,6 +65,11 @@ class Backbone:
             "max_tokens": (self.max_tokens is None or self.max_tokens >= 8, "8 or more"),
             "dtype": (self.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
             "chunk_tokens": (self.chunk_tokens >= 1, "1 or more"),
+            "history_pairs": (0 <= self.history_pairs <= MOST_PAIRS, f"0 to {MOST_PAIRS}"),
+            "persona": (
+                self.persona is None or (callable(self.persona) and self.history_pairs > 0),
+                "a function of choices, and history_pairs",
+            ),
         }
         for name, (good, expected) in valid.items():
             if not good:
@@ -101,9 +112,17 @@ class Backbone:
     @cached_property
     def chat(self) -> Chat:
         """How prompts and responses become tokens of the model: in training, when scoring, and in whatever serves it."""
-        from evenhand.encode.chat import Chat
-
         return Chat(self.base.tokenizer, self.limit)
+
+    def told(self, history: Sequence[tuple[str, str, str]]) -> Told:
+        """What stands before the prompt of a user with this history of (prompt, chosen, rejected): the last `history_pairs`, or their persona."""
+        known = tuple(Choice(*pair) for pair in history[-self.history_pairs :]) if self.history_pairs else ()
+        if self.persona is None or not known:
+            return known
+        text = self.persona(known)
+        if not isinstance(text, str):
+            raise EvenhandError(f"persona gave {type(text).__name__}. Expected: a text. To do: return str for every list of choices.")
+        return text
 
     @cached_property
     def folder(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,10 +13,25 @@ from evenhand.core import EvenhandError, clip
 from evenhand.encode.adapter import Adapter
 from evenhand.encode.backbone import Backbone
 from evenhand.encode.chunks import Tokens
-from evenhand.encode.encoder import Progress
+from evenhand.encode.encoder import Progress, TextEncoder
 from evenhand.encode.prompted import apart
 
 FORMATTING = 1  # raised when encode/chat.py gives a text other tokens than before: cached vectors and saved models are not of these
+
+
+def history_pairs(encoder: TextEncoder | None) -> int:
+    """How many of the user's earlier choices the encoder reads before a prompt."""
+    return encoder.backbone.history_pairs if isinstance(encoder, BackboneEncoder) else 0
+
+
+def telling(encoder: TextEncoder | None, pairs: int) -> TextEncoder:
+    """The encoder with `pairs` of the user's choices before a prompt. Raises EvenhandError unless it is a language model."""
+    if not isinstance(encoder, BackboneEncoder):
+        raise EvenhandError(
+            f"history_pairs is {pairs}, and the encoder is {clip(encoder.name) if encoder else 'none'}. Expected: a language model, which reads "
+            "a history in words. To do: name one as backbone or encoder, or leave history_pairs out."
+        )
+    return replace(encoder, backbone=replace(encoder.backbone, history_pairs=pairs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +82,8 @@ class BackboneEncoder:
         """The one place where texts become tokens, and how many the whole texts would have, int64[n]."""
         if not texts:
             return [], np.zeros(0, dtype=np.int64)
-        prompts, responses = zip(*map(apart, texts))
-        read = self.backbone.chat.tokens(prompts, responses)
+        prompts, responses, told = zip(*map(apart, texts))
+        read = self.backbone.chat.tokens(prompts, responses, told if any(told) else None)
         whole = [len(t.prefix) + len(t.own) + sum(t.dropped.values()) for t in read]
         return [(t.prefix, t.own) for t in read], np.array(whole, dtype=np.int64)
 

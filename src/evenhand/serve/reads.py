@@ -6,5 +6,10 @@ BLIND = "The model reads the response alone: a response has the same reward unde
 TOGETHER = "The model reads prompt and response together, as one text."
 
 
-def what_is_read(with_prompt: bool) -> str:
-    return TOGETHER if with_prompt else BLIND
+def what_is_read(with_prompt: bool, history_pairs: int = 0) -> str:
+    told = (
+        f" Before it stand the user's last choices, {history_pairs} at most: the reward knows the user from there alone."
+        if history_pairs
+        else ""
+    )
+    return (TOGETHER if with_prompt else BLIND) + told

@@ -36,10 +36,10 @@ from evenhand.workflows.events import examined as examined_constraints
 from evenhand.workflows.examples import ShowExamples
 from evenhand.workflows.facts import facts, joined, limits, model_hash, split_digest
 from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
-from evenhand.workflows.prepare import Encoding, Prepared, encoding_of, held_out, judged, prepare, stability
+from evenhand.workflows.prepare import Encoding, Prepared, check_heads, encoding_of, held_out, judged, prepare, stability
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.settings import AuditSettings
-from evenhand.workflows.trained import Model, Trained, asked, called, train_models
+from evenhand.workflows.trained import Auto, Model, Trained, asked, called, train_models
 from evenhand.workflows.trials import gamma_of, notion_of
 
 if TYPE_CHECKING:
@@ -138,7 +138,10 @@ def fit(
     if show_examples is not None:
         show_examples.check(data)
     with shown(progress) as told:
-        return _fit(data, asked(method, dict(settings or {}), head), audit_settings, encoding_of(encoding, backbone, data), tune, certify_share, deals,
+        encoded = encoding_of(encoding, backbone, data)
+        chosen = asked(method, dict(settings or {}), head, encoded.told)
+        check_heads(encoded, dict(chosen.methods) if isinstance(chosen, Auto) else {called(method): chosen})
+        return _fit(data, chosen, audit_settings, encoded, tune, certify_share, deals,
                     told, keep, say, called(method))  # fmt: skip
 
 
@@ -316,7 +319,7 @@ def _about(ready: Prepared, model: RewardModel) -> dict[str, str]:
         "model sha256": model_hash(model.scorer, model.feature_map),
         "encoder": "none" if encoder is None else f"{encoder.name}, fingerprint {encoder.fingerprint[:16]}",
         "features": f"{ready.feature_map.dim} dimensions of {seen:,} distinct responses; the encoder cuts {cut:,} of them",
-        "reads": what_is_read(model.with_prompt),
+        "reads": what_is_read(model.with_prompt, model.history_pairs),
         "hyperparameters": ", ".join(f"{n}={v}" for n, v in model.facts["hyperparameters"].items()),
         "splits": ready.split.rule,
     }
