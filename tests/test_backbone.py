@@ -495,6 +495,20 @@ def test_settings_that_the_model_or_the_machine_lacks_are_refused(folders: dict[
             Backbone("minilm", **settings)  # type: ignore[arg-type]
 
 
+def test_positions_that_begin_behind_the_pad_token_are_not_counted(folders: dict[str, Path], tmp_path: Path) -> None:
+    """RoBERTa's: of 34 positions the first two belong to no text."""
+    from transformers import RobertaConfig, RobertaModel
+
+    config = RobertaConfig(
+        vocab_size=200, hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64, max_position_embeddings=34
+    )
+    folder = shutil.copytree(folders["bert"], tmp_path / "roberta")
+    RobertaModel(config).save_pretrained(folder)
+    encoder = BackboneEncoder(Backbone(str(folder)))
+    assert encoder.max_tokens == 32
+    assert np.isfinite(encoder.encode(["a text " * 50, "No"])).all()
+
+
 def test_weights_that_are_not_numbers_are_refused(copied: Path) -> None:
     from safetensors.torch import load_file, save_file
 

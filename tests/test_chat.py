@@ -152,6 +152,26 @@ def test_texts_with_one_prompt_share_their_prefix_and_neighbours_change_nothing(
     assert chat.tokens([], []) == []
 
 
+def test_a_tokenizer_that_marks_the_beginning_of_a_string(tokenizers):
+    """As Llama 2's and Gemma's do: a response is no beginning."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = sorted(set("▁userainth\n.?WHypl'"))
+    inner = Tokenizer(models.BPE({c: i for i, c in enumerate(["<unk>", "<turn>", "</turn>", "</s>", *letters])}, [], unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>", unk_token="<unk>")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<turn>", "</turn>"]})
+    for template in (STRICT, STRICT.replace("<turn>", "ur:").replace("</turn>", "")):
+        tokenizer.chat_template = template
+        made = Chat(tokenizer, 1000).tokens(["Why?"], ["Hurt."])[0]
+        assert whole(made) == templated(tokenizer, [{"role": "user", "content": "Why?"}], "Hurt.")
+        assert tokenizer.convert_ids_to_tokens(made.own)[:2] == ["H", "u"]
+    tokenizer.chat_template = None
+    made = Chat(tokenizer, 1000).tokens(["Why?"], ["Hurt."])[0]
+    assert whole(made) == tokenizer("Why?\n\nHurt.</s>")["input_ids"]
+
+
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_no_text_closes_its_turn(tokenizers, name):
     tokenizer = tokenizers[name]
@@ -254,6 +274,15 @@ def test_what_is_over_the_limit_goes_in_order_and_is_counted(tokenizers):
         Chat(tokenizer, 5).tokens(["Why?"], ["So."])
 
 
+def test_a_shortened_conversation_begins_with_its_user(tokenizers):
+    said = [{"role": ("user", "assistant")[i % 2], "content": f"Turn {i}."} for i in range(5)]
+    size = len(whole(Chat(tokenizers["qwen"], 1000).tokens([said], ["So."])[0]))
+    made = Chat(tokenizers["qwen"], size - 1).tokens([said], ["So."])[0]
+    text = tokenizers["qwen"].decode(whole(made))
+    assert text.startswith("<|im_start|>user\nTurn 2.<|im_end|>\n<|im_start|>assistant\nTurn 3.")
+    assert made.dropped == {"turns": size - len(whole(made))}
+
+
 def test_a_plain_text_over_the_limit(tokenizers):
     tokenizer = tokenizers["tiny_bert"]
     prompt, response = "a b c d e f g h", "1 2 3 4 5 6"
@@ -267,7 +296,7 @@ def test_a_plain_text_over_the_limit(tokenizers):
 def test_cuts_are_counted_by_group(tokenizers):
     same = "1 2 3 4 5 6 7 8"
     made = Chat(tokenizers["tiny_bert"], 6).tokens([""] * 4, [same + " 9", same + " x", "1 2", "3"])
-    chosen, rejected = np.array([0, 0, 2, 2]), np.array([1, 2, 3, 3])
+    chosen, rejected = np.array([0, 2, 2, 2]), np.array([1, 0, 3, 3])
     assert cuts(made, chosen, rejected, ["minority", "majority", "majority", "other"]) == {
         "majority": Cut(pairs=2, cut=1, same=0), "minority": Cut(pairs=1, cut=1, same=1), "other": Cut(pairs=1, cut=0, same=0),
     }  # fmt: skip

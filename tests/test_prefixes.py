@@ -107,6 +107,7 @@ def test_rows_are_shared_where_token_counts_say_that_it_pays():
     assert kinds((100, [300, 300])) == {2}
     assert kinds((0, [300, 300])) == {2}
     assert kinds((300, [100, 100]), (200, [100])) == {2, 4}
+    assert kinds((2, [40, 40])) == {2}, "a gain within noise"
     assert kinds((300, [100, 100]), chunk_tokens=450) == {2}, "no room for two answers in a row"
     assert kinds((300, [100, 100]), window=399) == {2}, "texts that reach beyond the window"
     assert kinds((300, [100, 100]), window=400) == {4}
@@ -140,6 +141,16 @@ def cost(chunks):
 def test_which_models_take_shared_rows_is_tried(models):
     found = {name: shares(states_of(model), 150) for name, model in models.items() if name != "windowed"}
     assert found == {"bert": False, "llama": True, "qwen3": True, "eager": False}
+    model = models["llama"]
+
+    def without_positions(chunk):
+        return model(input_ids=chunk.ids, attention_mask=chunk.mask).last_hidden_state
+
+    def without_mask(chunk):
+        return model(input_ids=chunk.ids, position_ids=chunk.positions).last_hidden_state
+
+    assert not shares(without_positions, 150)
+    assert not shares(without_mask, 150)
     from transformers import BloomConfig, BloomModel, GPT2Config, GPT2Model
 
     torch.manual_seed(0)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from evenhand.core import DataError, EvenhandError, PreferenceData, Tuning
     from evenhand.data.load import load
     from evenhand.encode.backbone import Backbone
+    from evenhand.encode.hub_reward import HubRewardModel
     from evenhand.report import Report
     from evenhand.serve.reward_model import RewardModel
     from evenhand.workflows.audit import audit
@@ -46,6 +47,7 @@ __all__ = [
     "EvenhandError",
     "Fit",
     "Grouping",
+    "HubRewardModel",
     "Metric",
     "PreferenceData",
     "Report",
@@ -76,6 +78,7 @@ _HOMES = {
     "EvenhandError": "core",
     "Fit": "workflows.fit",
     "Grouping": "workflows.grouping",
+    "HubRewardModel": "encode.hub_reward",
     "Metric": "audits.metrics",
     "PreferenceData": "core",
     "Report": "report",

@@ -29,6 +29,9 @@ Data = Annotated[
     Path, typer.Argument(metavar="DATA", help="A table (JSONL, JSON, CSV, Parquet, Arrow, Excel, SQL; docs/data-formats.md) or a folder.")
 ]
 SavedModel = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]
+ModelUnlessHub = Annotated[
+    Path | None, typer.Argument(metavar="MODEL", help="Folder of a saved model; left out where --reward-model names another.")
+]
 
 Source = Annotated[str | None, option(DATA)]
 Columns = Annotated[Texts, option(DATA, "--column")]
@@ -50,18 +53,19 @@ OutsideHead = Annotated[str | None, option(MODEL, "--head")]  # of a saved model
 Settings = Annotated[Texts, option(MODEL, "--set")]
 Tune = Annotated[int, option(MODEL, min=0)]
 Encoder = Annotated[str, option(MODEL)]
+
 Backbone = Annotated[str | None, option(LANGUAGE_MODEL)]
 LoraRank = Annotated[int, option(LANGUAGE_MODEL, "--lora-rank", min=0, help="Rank of LoRA on all linear layers; 0 = all weights train.")]
 Pooling = Annotated[str, option(LANGUAGE_MODEL, help="A text's vector: mean over its tokens, or its last token's.")]
-MaxTokens = Annotated[int | None, option(LANGUAGE_MODEL, help="Tokens of a text at most; default 512, or fewer where the model has fewer.")]
+MaxTokens = Annotated[int | None, option(LANGUAGE_MODEL, min=1)]
 Steps = Annotated[int, option(LANGUAGE_MODEL, min=1, help="Steps of head and weights together.")]
 BatchTexts = Annotated[int, option(LANGUAGE_MODEL, min=2, help="Distinct texts a step, however many people judged them.")]
 BackboneLr = Annotated[float, option(LANGUAGE_MODEL, "--backbone-lr", help="Learning rate of the weights.")]
 HistoryPairs = Annotated[
     int, option(LANGUAGE_MODEL, min=0, help="Choices of the user in the input before the prompt, in place of a head that reads users.")
 ]
-Device = Annotated[str | None, option(LANGUAGE_MODEL, help="cpu, cuda or cuda:1; default cuda where there is one.")]
-Dtype = Annotated[str, option(LANGUAGE_MODEL, help="Of the weights that do not train: float32 or bfloat16.")]
+Device = Annotated[str | None, option(LANGUAGE_MODEL)]
+Dtype = Annotated[str, option(LANGUAGE_MODEL)]
 Chunked = Annotated[
     bool, option(MODEL, "--chunked/--cut", help="Read long texts whole, in windows, or cut them after the encoder's limit.")
 ]
@@ -72,6 +76,13 @@ Seed = Annotated[int, option(MODEL, min=0)]
 Seeds = Annotated[int, option(MODEL, min=1)]
 Jobs = Annotated[int, option(MODEL, min=0)]
 Cache = Annotated[Path | None, option(MODEL)]
+
+RewardModel = Annotated[
+    Path | None,
+    option(LANGUAGE_MODEL, help="Folder of a reward model of the hub's format (AutoModelForSequenceClassification); it reads no user."),
+]
+RewardLabel = Annotated[str | None, option(LANGUAGE_MODEL)]
+BatchTokens = Annotated[int, option(LANGUAGE_MODEL, min=1)]
 
 Tolerance = Annotated[float, option(CONSTRAINTS)]
 Require = Annotated[Texts, option(CONSTRAINTS)]

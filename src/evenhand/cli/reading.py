@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
@@ -22,6 +22,7 @@ from evenhand.cli.options import (
     Bad,
     BadRows,
     BatchTexts,
+    BatchTokens,
     Cache,
     Chunked,
     Columns,
@@ -41,6 +42,8 @@ from evenhand.cli.options import (
     OnBad,
     OneUser,
     Pooling,
+    RewardLabel,
+    RewardModel,
     Source,
     Steps,
     Swap,
@@ -53,6 +56,7 @@ from evenhand.cli.options import (
 if TYPE_CHECKING:
     from evenhand.core import PreferenceData
     from evenhand.encode.backbone_encoder import BackboneEncoder
+    from evenhand.encode.hub_reward import HubRewardModel
     from evenhand.workflows.grouping import Grouping
     from evenhand.workflows.prepare import Encoding
 
@@ -168,6 +172,33 @@ class Encoded:
 
 
 @dataclass(frozen=True)
+class Hub:
+    """Which reward model of the hub's format, and how it runs."""
+
+    reward_model: RewardModel = None
+    reward_label: RewardLabel = None
+    device: Device = None
+    dtype: Dtype = "float32"
+    max_tokens: MaxTokens = None
+    batch_tokens: BatchTokens = 4096
+
+    def model(self) -> HubRewardModel | None:
+        """None where none is named, and then nothing may be said of how it runs."""
+        if self.reward_model is None:
+            if said := [name for name, value in asdict(self).items() if value != asdict(Hub())[name]]:
+                from evenhand.core import EvenhandError
+
+                option = f"--{said[0].replace('_', '-')}"
+                raise EvenhandError(
+                    f"Found {option} without --reward-model. Expected: the model it is about. To do: name it, or leave it out."
+                )
+            return None
+        from evenhand.encode.hub_reward import HubRewardModel
+
+        return HubRewardModel(self.reward_model, self.reward_label, self.device, self.dtype, self.max_tokens, self.batch_tokens)
+
+
+@dataclass(frozen=True)
 class Events:
     """Which pairs constraints compare."""
 
@@ -179,7 +210,7 @@ class Events:
         return {"mentions": self.mentions, "swap": self.swap, "leave_out": self.leave_out}
 
 
-SETS = (Rows, Reading, Grouped, Encoded, Events)
+SETS = (Rows, Reading, Grouped, Encoded, Hub, Events)
 
 
 def verb(function: Callable[..., None]) -> Callable[..., None]:

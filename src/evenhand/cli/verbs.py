@@ -22,13 +22,13 @@ from evenhand.cli.options import (
     Head,
     Method,
     Metrics,
+    ModelUnlessHub,
     Name,
     Note,
     Out,
     OutsideHead,
     Pdf,
     Require,
-    SavedModel,
     Seed,
     Settings,
     ShowExamples,
@@ -39,7 +39,7 @@ from evenhand.cli.options import (
     Tune,
     option,
 )  # fmt: skip
-from evenhand.cli.reading import Encoded, Events, Grouped, Reading, Rows, verb
+from evenhand.cli.reading import Encoded, Events, Grouped, Hub, Reading, Rows, verb
 from evenhand.cli.terminal import finish, say, tell
 
 
@@ -72,6 +72,7 @@ def audit(
     reading: Grouped,
     model: Annotated[Path | None, option(MODEL, help="Folder of a saved model.")] = None,
     scores: Annotated[str | None, option(MODEL, help="Column of margins, or two: CHOSEN,REJECTED rewards.")] = None,
+    hub: Hub,
     head: OutsideHead,
     events: Events,
     constraints: Constraints,
@@ -89,7 +90,7 @@ def audit(
     pdf: Pdf = False,
     out: Out = Path("audit"),
 ) -> None:
-    """Audit a reward model: a saved one (--model), or any that left its scores in DATA (--scores)."""
+    """Audit a reward model: a saved one (--model), one of the hub's format (--reward-model), or any that left its scores in DATA (--scores)."""
     from evenhand.report.audit import AUDIT
     from evenhand.workflows import examples as private
     from evenhand.workflows.audit import audit as run
@@ -97,7 +98,8 @@ def audit(
     from evenhand.workflows.score_columns import no_scores
 
     without_comma("--scores", scores, context.args)
-    if model is None and scores is None:
+    reward_model = hub.model()
+    if model is None and scores is None and reward_model is None:
         raise no_scores(data, **reading.how())
     check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
     columns = None if scores is None else listed(scores, "--scores", "reward_chosen,reward_rejected")
@@ -105,6 +107,7 @@ def audit(
         reading.load(data, columns, **events.files()),
         columns,
         model=model,
+        reward_model=reward_model,
         head=head,
         group_by=reading.grouping(),
         tolerance=tolerance,
@@ -191,33 +194,39 @@ def fit(
 @verb
 def score(
     *,
-    model: SavedModel,
-    data: Data,
+    model: ModelUnlessHub,
+    data: Annotated[Path | None, typer.Argument(metavar="DATA", help="As for `audit`.")],
     reading: Rows,
     history: Annotated[Path | None, option(DATA)],
     history_column: Annotated[Texts, option(DATA, help="As --column, for the history; default: the same names.")] = None,
+    hub: Hub,
     head: OutsideHead,
     cache: Cache,
     out: Annotated[Path, option(OUTPUT, help="CSV: pair (from 0), reward_chosen, reward_rejected.")] = Path("scores.csv"),
 ) -> None:
-    """Score the pairs of DATA with a saved model, each user read from his or her pairs in --history."""
+    """Score the pairs of DATA with a saved model, each user read from his or her pairs in --history, or with one of the hub's format."""
     from evenhand.core import DataError
-    from evenhand.workflows.score import KIND, NO_HISTORY
+    from evenhand.workflows.score import KIND, NO_HISTORY, placed
     from evenhand.workflows.score import score as run
     from evenhand.writing import check
 
     if out.is_dir():
         raise DataError("--out is a folder", expected="a file", remedy="name a CSV file", file=out.name)
     check(out.parent, [out.name], KIND)
+    reward_model = hub.model()
+    model, data = placed(model, data, reward_model)
     loaded = reading.load(data)
     known = None if history is None else replace(reading, columns=history_column or reading.columns).load(history)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", NO_HISTORY)  # said below as this command line says things
-        scored = run(model, loaded, known, head=head, cache=cache)
+        scored = run(model, loaded, known, reward_model=reward_model, head=head, cache=cache)
     scored.save(out)
-    told = f"{len(loaded):,} pairs of {scored.users:,} users scored, {scored.known:,} of them with a history: {out}"
+    read = "by a model that reads no user" if reward_model else f"{scored.known:,} of them with a history"
+    told = f"{len(loaded):,} pairs of {scored.users:,} users scored, {read}: {out}"
     if scored.left_out:
         told += f"\n{scored.left_out:,} pairs of the history were not read, since they are scored themselves"
+    if scored.cut:
+        told += f"\n{scored.cut:,} pairs have a text that the model did not read whole"
     say(told)
     if known is not None and not scored.known:
         tell(f"warning: {NO_HISTORY}")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MOST_PAIRS = 1000  # in an input
 TOKENS = 512  # of a text at most, where nothing else is said and the model has as many positions
+CHUNK, GPU_CHUNK = 2048, 16_384  # places for tokens in one pass
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 HASHED = (".json", ".txt", ".model", ".safetensors", ".jinja")  # what decides a vector
 
@@ -40,7 +41,8 @@ class Backbone:
     rank: of LoRA on all linear layers, alpha twice as much; 0 = all weights train. pooling: what a text's vector is, the mean of the last
     hidden states over its own tokens, or that of its last token. max_tokens: of a text, special tokens included; None = 512, or fewer
     where the model has fewer positions (minilm: 256). device: "cpu", "cuda", "cuda:1"; None = cuda where there is one. dtype: of the base;
-    what trains is float32 always. chunk_tokens: places for tokens in one forward pass, which bounds memory and decides nothing else.
+    what trains is float32 always. chunk_tokens: places for tokens in one forward pass, which bounds memory and decides nothing else; None = what is fastest on
+    the device (measured: on a CPU, larger chunks cost padding and caches).
     checkpointing: activations are computed again in the pass backward, layer by layer, which costs time and saves memory. tuning: how it trains.
     history_pairs: so many of the user's earlier choices stand in the input before the prompt; the reward then knows the user from there
     alone. persona: makes one text of these choices, which stands there in their place; it must give the same text for the same choices.
@@ -52,7 +54,7 @@ class Backbone:
     max_tokens: int | None = None
     device: str | None = None
     dtype: Dtype = "float32"
-    chunk_tokens: int = 4096
+    chunk_tokens: int | None = None
     checkpointing: bool = False
     tuning: Tuning = Tuning()  # noqa: RUF009 (frozen)
     history_pairs: int = 0
@@ -64,7 +66,7 @@ class Backbone:
             "pooling": (self.pooling in ("mean", "last"), "mean or last"),
             "max_tokens": (self.max_tokens is None or self.max_tokens >= 8, "8 or more"),
             "dtype": (self.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
-            "chunk_tokens": (self.chunk_tokens >= 1, "1 or more"),
+            "chunk_tokens": (self.chunk_tokens is None or self.chunk_tokens >= 1, "1 or more"),
             "history_pairs": (0 <= self.history_pairs <= MOST_PAIRS, f"0 to {MOST_PAIRS}"),
             "persona": (
                 self.persona is None or (callable(self.persona) and self.history_pairs > 0),
@@ -86,15 +88,16 @@ class Backbone:
         """The model itself, loaded on first use and kept: whatever has this Backbone shares it. Raises EvenhandError."""
         from evenhand.encode.base import Base
 
+        at = device(self.device)
         return Base(
             self.folder,
             self.name,
             rank=self.rank,
             pooling=self.pooling,
             unit=self.model == "minilm",  # as its authors trained it
-            device=device(self.device),
+            device=at,
             dtype=self.dtype,
-            chunk_tokens=self.chunk_tokens,
+            chunk_tokens=self.chunk_tokens or (CHUNK if at == "cpu" else GPU_CHUNK),
             checkpointing=self.checkpointing,
         )
 

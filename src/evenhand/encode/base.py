@@ -49,7 +49,7 @@ class Base:
         self.model.requires_grad_(False).eval().to(self.device)
         self._mixed = dtype == "bfloat16"
         self._told = False
-        self.positions = int(min(self.model.config.to_dict().get("max_position_embeddings", 2**31), self.tokenizer.model_max_length, 2**31))
+        self.positions = _positions(self.model, self.tokenizer)
         self.causal, self.dim = self._tried()
         if checkpointing:
             _checkpoint(self.model, name)
@@ -169,6 +169,14 @@ class Base:
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
             states = self.model(input_ids=ids).last_hidden_state[:, :2].float()
         return bool(torch.allclose(states[0], states[1], rtol=1e-4, atol=1e-6)), states.shape[2]
+
+
+def _positions(model: Any, tokenizer: Any) -> int:
+    """Tokens of a text at most, 2 ** 31 where nothing says it. RoBERTa and its like count positions from behind the pad token's number."""
+    said = [model.config.to_dict().get("max_position_embeddings"), tokenizer.model_max_length, 2**31]
+    tables = [m for name, m in model.named_modules() if name.endswith("position_embeddings") and isinstance(m, nn.Embedding)]
+    said += [m.num_embeddings - m.padding_idx - 1 for m in tables if m.padding_idx is not None]
+    return int(min(n for n in said if n is not None))
 
 
 def _fits(step: Callable[[Chunk], None], chunk: Chunk) -> bool:

@@ -28,6 +28,7 @@ import numpy as np
 
 from evenhand.core import EvenhandError
 from evenhand.data.conversations import Turn, rendered, turns
+from evenhand.encode.chunks import Tokens
 from evenhand.encode.encoder import printable
 
 DATE = "{%- macro strftime_now(format) %}26 Jul 2024{% endmacro %}"  # what Llama 3's template falls back to
@@ -53,12 +54,17 @@ Prompt = str | Sequence[Mapping[str, Any]]  # a text as `data` stores it, or mes
 
 
 @dataclass(frozen=True, eq=False)
-class Tokens:
+class Formatted:
     """One text for the model, and how many tokens of which part the limit took away (absent: none)."""
 
     prefix: np.ndarray  # int32[p]: up to the assistant's turn; empty without a prompt
     own: np.ndarray  # int32[o]: the response and what closes it
     dropped: Mapping[str, int]  # part of PARTS -> tokens
+
+    @property
+    def tokens(self) -> Tokens:
+        """As a backbone reads it."""
+        return self.prefix.tolist(), self.own.tolist()
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class Cut:
 
     pairs: int
     cut: int  # pairs with a text that lost tokens
-    same: int  # pairs of two different texts that are the same after the cut
+    same: int  # pairs that are the same tokens on both sides: no model tells them apart
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,8 @@ class Chat:
     tokenizer: Any
     max_tokens: int
 
-    def tokens(self, prompts: Sequence[Prompt], responses: Sequence[str], told: Sequence[Told] | None = None) -> list[Tokens]:
-        """One `Tokens` a response, in order; the prefix of texts with one prompt is one array. Equal prompts are tokenized once.
+    def tokens(self, prompts: Sequence[Prompt], responses: Sequence[str], told: Sequence[Told] | None = None) -> list[Formatted]:
+        """One `Formatted` a response, in order; the prefix of texts with one prompt is one array. Equal prompts are tokenized once.
 
         told: what is known of the user of each text. It stands in a system turn before the prompt, and is part of the prefix.
         Raises EvenhandError for messages that are none, a template that refuses the conversation, and a limit that leaves no room.
@@ -117,7 +123,7 @@ class Chat:
                 drafts[i], parts[i] = draft, new
                 dropped[i][part] = dropped[i].get(part, 0) + length - len(new[0]) - len(new[1])
             over = [i for i in over if len(parts[i][0]) + len(parts[i][1]) > self.max_tokens]
-        return [Tokens(prefix, own, lost) for (prefix, own), lost in zip(parts, dropped)]
+        return [Formatted(prefix, own, lost) for (prefix, own), lost in zip(parts, dropped)]
 
     # What the tokenizer does
 
@@ -158,8 +164,10 @@ class Chat:
         last = min(*same, at_most)
         wholes = self._ids(answered)
         for cut in range(last, max(last - 64, 0), -1):
-            start, *rest = self._ids([opened[:cut], *(whole[cut:] for whole in answered)])
-            if all([*start, *own] == whole for own, whole in zip(rest, wholes)):
+            start = self._ids([opened[:cut]])[0]
+            pairs = [(opened[:cut], whole[cut:]) for whole in answered]
+            rest = self._after(pairs)
+            if [[*start, *rest[pair]] for pair in pairs] == wholes:
                 return cut
         return last
 
@@ -274,25 +282,27 @@ class Chat:
         return found | {"": np.empty(0, dtype=np.int32)}
 
     def _owns(self, starts: Sequence[str], texts: Sequence[str]) -> list[np.ndarray]:
-        """Tokens of each text as they are after its start: what a tokenizer does at the beginning of a string does not happen in the middle of one.
+        """Tokens of each text as they are after its start: what a tokenizer does at the beginning of a string does not happen in the middle.
 
-        Only the end of the start is tokenized again. Where a token would reach over the cut, the text is tokenized by itself.
+        Only the end of the start is tokenized again.
         """
         ends = {start: self._end_of(start) for start in dict.fromkeys(starts)}
-        anchors = dict.fromkeys(ends.values())
-        lengths = dict(zip(anchors, self._ids(list(anchors))))
-        pairs = list(dict.fromkeys((ends[start], text) for start, text in zip(starts, texts)))
-        ids = dict(zip(pairs, self._ids([a + b for a, b in pairs])))
-        apart = [pair for pair in pairs if ids[pair][: len(lengths[pair[0]])] != lengths[pair[0]]]
-        ids = {pair: found[len(lengths[pair[0]]) :] for pair, found in ids.items()}
-        ids |= zip(apart, self._ids([text for _, text in apart]))
         found = {}
-        for pair, own in ids.items():
-            lead = [] if pair[0] else self._frame.lead
-            trail = self._frame.trail if not (pair[0] and self._frame.template) else []
-            ids_ = [*lead, *own, *trail] or [self.tokenizer.eos_token_id or 0]  # something must stand for a text without any token
-            found[pair] = np.array(ids_, dtype=np.int32)
+        for (end, text), ids in self._after(list(dict.fromkeys((ends[start], text) for start, text in zip(starts, texts)))).items():
+            lead = [] if end else self._frame.lead
+            trail = self._frame.trail if not (end and self._frame.template) else []
+            all_ids = [*lead, *ids, *trail] or [self.tokenizer.eos_token_id or 0]  # something must stand for a text without any token
+            found[end, text] = np.array(all_ids, dtype=np.int32)
         return [found[ends[start], text] for start, text in zip(starts, texts)]
+
+    def _after(self, pairs: list[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
+        """Tokens of the second text of each pair as it stands after the first; by itself where a token would reach over the cut."""
+        befores = list(dict.fromkeys(before for before, _ in pairs))
+        opening = dict(zip(befores, self._ids(befores)))
+        found = dict(zip(pairs, self._ids([before + text for before, text in pairs])))
+        apart = [pair for pair, ids in found.items() if ids[: len(opening[pair[0]])] != opening[pair[0]]]
+        found = {pair: ids[len(opening[pair[0]]) :] for pair, ids in found.items()}
+        return found | dict(zip(apart, self._ids([text for _, text in apart])))
 
     def _end_of(self, start: str) -> str:
         if not self._frame.template:
@@ -353,13 +363,13 @@ def spoken(prompt: str) -> list[Turn]:
     return [Turn(m[1], prompt[m.end() : end]) for m, end in zip(marks, ends)]
 
 
-def cuts(tokens: Sequence[Tokens], chosen: np.ndarray, rejected: np.ndarray, group: Sequence[str]) -> dict[str, Cut]:
-    """By group of the pairs, how many lost tokens, and how many are the same on both sides since. chosen, rejected: int64[pairs] into tokens."""
-    lost = np.array([bool(t.dropped) for t in tokens], dtype=bool)
+def cuts(texts: Sequence[Formatted], chosen: np.ndarray, rejected: np.ndarray, group: Sequence[str]) -> dict[str, Cut]:
+    """By group of the pairs, how many lost tokens, and how many are the same on both sides. chosen, rejected: int64[pairs] into texts."""
+    lost = np.array([bool(t.dropped) for t in texts], dtype=bool)
     seen: dict[tuple[bytes, bytes], int] = {}
-    kind = np.array([seen.setdefault((t.prefix.tobytes(), t.own.tobytes()), len(seen)) for t in tokens], dtype=np.int64)
+    kind = np.array([seen.setdefault((t.prefix.tobytes(), t.own.tobytes()), len(seen)) for t in texts], dtype=np.int64)
     cut = lost[chosen] | lost[rejected]
-    same = cut & (kind[chosen] == kind[rejected])
+    same = kind[chosen] == kind[rejected]
     pairs, of_cut, of_same = Counter(group), Counter(), Counter()  # type: Counter[str], Counter[str], Counter[str]
     for name, is_cut, is_same in zip(group, cut, same, strict=True):
         of_cut[name] += bool(is_cut)

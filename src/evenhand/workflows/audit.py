@@ -1,9 +1,9 @@
-"""Audit any reward model: a saved one, or one that exists only as score columns."""
+"""Audit any reward model: a saved one, one of the hub's format, or one that exists only as score columns."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,14 @@ from evenhand.workflows.examples import ShowExamples
 from evenhand.workflows.facts import LIMITS, facts, joined, limits, model_hash, split_digest
 from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
 from evenhand.workflows.grouping import support_of
+from evenhand.workflows.hub_model import NO_USER, facts_of, hub_model, pair_rewards
 from evenhand.workflows.progress import Progress, shown, silent
 from evenhand.workflows.score_columns import no_scores
 from evenhand.workflows.score_facts import ONE_SIDE, score_facts
 from evenhand.workflows.settings import AuditSettings
 
 if TYPE_CHECKING:
+    from evenhand.encode.hub_reward import HubRewardModel
     from evenhand.serve.reward_model import RewardModel
 
 HALVES = (0.5, 0.0, 0.5)  # of the prompts: support is computed on one half, the model judged on the other
@@ -45,6 +47,7 @@ def audit(
     scores: str | Sequence[str] | np.ndarray | None = None,
     *,
     model: RewardModel | str | Path | Ask | None = None,
+    reward_model: HubRewardModel | str | Path | None = None,
     head: Any = None,
     group_by: GroupBy = None,
     tolerance: float = 0.05,
@@ -63,16 +66,20 @@ def audit(
     command: str = "",
     progress: Progress | None = None,
 ) -> Report:
-    """Audit a reward model: one that was saved, one in memory, any function that scores texts, or any that left its scores in the data.
+    """Audit a reward model: one that was saved, one in memory, one of the hub's format, any function that scores texts, or any that left its
+    scores in the data.
 
         evenhand.audit("choices.jsonl", scores=("reward_chosen", "reward_rejected"), group_by="country")
         evenhand.audit(data, model="out/model")
+        evenhand.audit(data, reward_model="my-reward-model")  # a folder of transformers
         evenhand.audit(data, model=lambda prompts, responses, users: my_model(prompts, responses))
 
     Args:
         data: what `load` gives, or what it takes: a path or a table in memory.
         scores: Column of margins, or two: CHOSEN,REJECTED rewards; or an array, one margin or two rewards a pair, in the order of the pairs.
         model: Folder of a saved model, a RewardModel, or a function of prompts, responses and users (lists of text) that gives their rewards.
+        reward_model: Folder of a reward model of the hub's format (AutoModelForSequenceClassification), which reads no user; in Python also a
+            HubRewardModel, which says on what device and in what numbers it runs.
         head: Head of a saved model that is from outside the package: ./FILE.py:NAME, or its class.
         group_by: Attribute column to group users by; several: intersection. Default: the users with the lowest support against the others.
         tolerance: Largest accepted accuracy gap between groups: 0.05 is 5 points.
@@ -95,14 +102,15 @@ def audit(
     """
     if callable(scores):
         raise EvenhandError("Found a function as scores. Expected: columns or an array there. To do: audit(data, model=function).")
-    if model is None and scores is None and isinstance(data, str | Path):
+    if model is None and scores is None and reward_model is None and isinstance(data, str | Path):
         raise no_scores(Path(data))
     named = scores_named(scores)
     grouping = grouping_of(group_by)
     data = read(data, attributes=grouping.attributes, numbers=named)
-    if (model is None) == (scores is None):
-        found = "neither a model nor scores" if model is None else "both a model and scores"
-        raise EvenhandError(f"Found {found}. Expected: one of them. To do: {_candidates(data) if model is None else 'leave one out.'}")
+    given = [name for name, value in (("a model", model), ("scores", scores), ("a reward model", reward_model)) if value is not None]
+    if len(given) != 1:
+        found = "neither a model nor scores" if not given else f"both {given[0]} and {given[1]}"
+        raise EvenhandError(f"Found {found}. Expected: one of them. To do: {'leave one out.' if given else _candidates(data)}")
     settings = AuditSettings(
         grouping, tolerance, several(require), resamples, seed, simulated, command, constraints_of(constraints), assignments,
         all_metrics(metrics), name, title, note, show_examples,
@@ -112,9 +120,11 @@ def audit(
     if scores is not None:
         return audit_scores(data, named or scores, settings)
     with shown(progress) as told:
+        if reward_model is not None:
+            return audit_scores(data, _judge(hub_model(reward_model), settings.seed, cache, told), settings)
         if callable(model):
             ask = model
-            return audit_scores(data, lambda some: _rewards(ask, some, told), settings)
+            return audit_scores(data, Judge("function", lambda some: Judged(_rewards(ask, some, told))), settings)
         from evenhand.serve.reward_model import RewardModel
 
         if isinstance(model, RewardModel):
@@ -142,18 +152,47 @@ def _candidates(data: PreferenceData) -> str:
     return "name a saved model's folder, or score columns of the data" + (f" (it has {known})." if known else ".")
 
 
-Given = Sequence[str] | np.ndarray | Callable[[PreferenceData], np.ndarray]  # columns, one or two numbers a pair, or what finds two a pair
+@dataclass(frozen=True)
+class Judged:
+    """rewards float[n, 2] of chosen and rejected; truncated, identical bool[n] as in `Outcomes`, None = not measured."""
+
+    rewards: np.ndarray
+    truncated: np.ndarray | None = None
+    identical: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What finds the rewards of pairs by their texts. about: facts of the report, found on the pairs that were judged."""
+
+    name: str
+    judge: Callable[[PreferenceData], Judged]
+    about: Callable[[PreferenceData], dict[str, str]] = lambda _: {"scores": "a function of texts"}
+    limits: tuple[str, ...] = LIMITS
+
+
+def _judge(model: HubRewardModel, seed: int, cache: Path | None, progress: Progress) -> Judge:
+    """A reward model of the hub's format."""
+
+    def judge(data: PreferenceData) -> Judged:
+        found = pair_rewards(model, data, cache, progress)
+        return Judged(found.rewards, found.cut, found.same)
+
+    return Judge(model.name, judge, lambda data: facts_of(model, data, seed), (*LIMITS, NO_USER))
+
+
+Given = Sequence[str] | np.ndarray | Judge  # columns, one or two numbers a pair, or what finds two a pair
 
 
 def audit_scores(data: PreferenceData, scores: Given, settings: AuditSettings) -> Report:
-    """Audit a model by its scores: columns, an array in the order of the pairs, or a function of the data.
+    """Audit a model by its scores: columns, an array in the order of the pairs, or whoever judges texts.
 
     A user's own choices must not decide both his or her support and how well he or she is served: the same noise would link the two. So
     test rows of a split column are audited, and support comes from train and validation rows; without a split column, prompts (or, with few,
     responses) are dealt to two halves. Groups by attributes need no such split for the verdict: then all rows are audited, and the
     support curve alone is drawn from halves. Raises DataError when a column was not loaded (`numbers=`).
     """
-    if not (callable(scores) or isinstance(scores, np.ndarray)) and not scores_named(scores):
+    if not (isinstance(scores, Judge | np.ndarray)) and not scores_named(scores):
         scores = np.asarray(scores)
     if isinstance(scores, np.ndarray):
         data, scores = _with_array(data, scores), scores_of(scores)
@@ -164,36 +203,32 @@ def audit_scores(data: PreferenceData, scores: Given, settings: AuditSettings) -
     settings.assign(data, Assignment(settings.seed, groups, support.values))
     given = data.split is not None and (data.split >= 0).any()
     whole = bool(settings.grouping.attributes) and not given
+    columns = REWARDS if isinstance(scores, Judge) else scores
 
-    found: dict[int, PreferenceData] = {}
+    def judged(some: PreferenceData, rows: np.ndarray, split: str) -> tuple[PreferenceData, Outcomes]:
+        """The pairs at mask `rows` with their scores as columns, and their outcomes. Texts of no other pair are judged."""
+        pairs, name, found = some.take(rows), " - ".join(columns), None
+        if isinstance(scores, Judge):
+            name, found = scores.name, scores.judge(pairs)
+            pairs = replace(pairs, numbers={**pairs.numbers, **dict(zip(REWARDS, found.rewards.T))})
+        margin, ids = margins_of(pairs, columns), not _has_texts(some)
+        out = outcomes_of(pairs, margin, model=settings.name or name, split=split, texts_are_ids=ids)
+        return pairs, out if found is None else replace(out, truncated=found.truncated, identical=found.identical)
 
-    def scored(some: PreferenceData) -> tuple[PreferenceData, Sequence[str]]:
-        """The data with the columns of its scores; a function is asked once."""
-        if not callable(scores):
-            return some, scores
-        if id(some) not in found:
-            found[id(some)] = replace(some, numbers={**some.numbers, **dict(zip(REWARDS, scores(some).T))})
-        return found[id(some)], REWARDS
-
-    def judged(data: PreferenceData, rows: np.ndarray, split: str) -> Outcomes:
-        known, columns = scored(data)
-        margin = margins_of(known, columns)[rows]
-        model = settings.name or (" - ".join(columns) if not callable(scores) else "function")
-        return outcomes_of(data.take(rows), margin, model=model, split=split, texts_are_ids=not _has_texts(data))
-
-    curve = judged(dealt, tested, where)
-    used, rows = (data, np.ones(len(data), bool)) if whole else (dealt, tested)
-    outcomes = judged(data, rows, "all rows") if whole else curve
+    pairs, curve = judged(dealt, tested, where)
+    used, rows, outcomes = dealt, tested, curve
+    if whole:
+        used, rows = data, np.ones(len(data), bool)
+        pairs, outcomes = judged(used, rows, "all rows")
     left = Exclusions(len(used), int(rows.sum()), {"serve for support, or in no scored part": int((~rows).sum())} if not rows.all() else {})
-    used, columns = scored(used)
-    more = {
-        "scores": "a function of texts" if callable(scores) else ", ".join(columns),
-        "support from": f"{int(known.sum()):,} pairs, none of which is in the support curve",
-    }
-    more |= score_facts(used, columns, margins_of(used, columns))
+    about = scores.about(pairs) if isinstance(scores, Judge) else {"scores": ", ".join(columns)}
+    more = about | {"support from": f"{int(known.sum()):,} pairs, none of which is in the support curve"}
+    scored = pairs if isinstance(scores, Judge) else used
+    more |= score_facts(scored, columns, margins_of(scored, columns))
     events = settings.grouping.events(used, groups) if settings.constraints else None
     limited = examined(settings, None, outcomes, None if events is None else events.take(rows))
-    return _report(used, outcomes, curve, groups, support, left, more, settings, limited)
+    limits = scores.limits if isinstance(scores, Judge) else LIMITS
+    return _report(used, outcomes, curve, groups, support, left, more, settings, limited, limits)
 
 
 def _halves(data: PreferenceData, seed: int) -> tuple[PreferenceData, np.ndarray, np.ndarray, str]:

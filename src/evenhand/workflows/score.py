@@ -1,4 +1,4 @@
-"""Score pairs with a saved model."""
+"""Score pairs with a saved model, or with a reward model of the hub's format."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from evenhand.core import History, Pairs, PreferenceData
+from evenhand.core import EvenhandError, History, Pairs, PreferenceData
 from evenhand.data.votes import number_rows
 from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.serve.reward_model import RewardModel
 from evenhand.training.scoring import rewards
 from evenhand.workflows.frames import frame
 from evenhand.workflows.given import read
+from evenhand.workflows.hub_model import hub_model, pair_rewards
 from evenhand.workflows.prepare import encode_responses
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.told import tellings
@@ -27,6 +28,8 @@ from evenhand.writing import write
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from evenhand.encode.hub_reward import HubRewardModel
 
 KIND = "scores"
 NO_HISTORY = "no user of the data has a history left, so everybody got the reward for everybody."
@@ -36,13 +39,15 @@ NO_HISTORY = "no user of the data has a history left, so everybody got the rewar
 class Scored:
     """rewards float32[n, 2] of chosen and rejected, in the order of the pairs read. known: users of the data with a history.
 
-    left_out: pairs of the history that were not read, since the same user's same pair is scored.
+    left_out: pairs of the history that were not read, since the same user's same pair is scored. cut: pairs with a text that a reward model
+    of the hub's format did not read whole.
     """
 
     rewards: np.ndarray
     users: int
     known: int
     left_out: int
+    cut: int = 0
 
     def to_dict(self) -> dict[str, list[float]]:
         """Columns: pair (from 0, in the order read), reward_chosen, reward_rejected."""
@@ -65,15 +70,19 @@ class Scored:
 
 
 def score(
-    model: RewardModel | str | Path,
-    data: Any,
+    model: RewardModel | str | Path | None = None,
+    data: Any = None,
     history: Any = None,
     *,
+    reward_model: HubRewardModel | str | Path | None = None,
     head: Any = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Scored:
     """Score the pairs of `data`, each user read from his or her pairs in `history`, matched by user id.
+
+        evenhand.score("out/model", "new.jsonl", history="choices.jsonl")
+        evenhand.score("new.jsonl", reward_model="my-reward-model")  # no saved model: the data comes first
 
     A user without any gets the reward for everybody. A pair that is scored is never read: it would give its own answer away. Where nobody has a
     pair left to read, a warning says so.
@@ -84,6 +93,9 @@ def score(
 
     Parameters that `audit` has, too, mean the same here.
     """
+    model, data = placed(model, data, reward_model)
+    if reward_model is not None:
+        return _by_hub(hub_model(reward_model), data, history, cache, progress)
     loaded = model if isinstance(model, RewardModel) else RewardModel.load(model, head=head)
     data, history = read(data), None if history is None else read(history)
     with shown(progress) as told:
@@ -103,6 +115,33 @@ def score(
         why = " All pairs of the history are scored themselves: score other pairs than the history." if left_out else ""
         warnings.warn(f"{NO_HISTORY}{why}", stacklevel=2)
     return Scored(rewards(loaded.scorer, pairs).numpy(), len(user.unique()), found, left_out)
+
+
+def placed(model: Any, data: Any, reward_model: Any) -> tuple[Any, Any]:
+    """(model, data): with a reward model of the hub's format there is no saved one, and what stands first is the data."""
+    if reward_model is not None and data is None:
+        model, data = None, model
+    if data is None or (model is None) == (reward_model is None):
+        found = (
+            "no data"
+            if data is None
+            else "neither a saved model nor a reward model"
+            if model is None
+            else "a saved model and a reward model"
+        )
+        raise EvenhandError(f"Found {found}. Expected: a saved model and data, or data and a reward model. To do: name both, and no more.")
+    return model, data
+
+
+def _by_hub(model: HubRewardModel, data: Any, history: Any, cache: Path | None, progress: Progress | None) -> Scored:
+    if history is not None:
+        raise EvenhandError(
+            "Found a history for a reward model of the hub's format. Expected: none: such a model reads no user. To do: leave it out."
+        )
+    data = read(data)
+    with shown(progress) as told:
+        found = pair_rewards(model, data, cache, told)
+    return Scored(found.rewards, len(np.unique(data.user)), 0, 0, int(found.cut.sum()))
 
 
 def _earlier(data: PreferenceData, history: PreferenceData | None) -> tuple[np.ndarray, np.ndarray, int]:

@@ -50,7 +50,7 @@ def no_scores(
     start = " ".join(["evenhand audit", shlex.quote(str(path)), *how, *(["--one-user"] if one_user else [])])
     remedy = " or ".join(f"{start} --scores {shlex.quote(s)}" for s in found[:3])
     return DataError(
-        f"neither a model nor scores were named; {said}", expected="--scores with one column of margins or two of rewards, or --model with a folder",
+        f"neither a model nor scores were named; {said}", expected="--scores with one column of margins or two of rewards, --model with a folder, or --reward-model with one of the hub's format",
         remedy=f"try {remedy}" if remedy else "score the pairs into columns of the table, or train a model with evenhand fit", file=path.name,
     )  # fmt: skip
 
