@@ -38,7 +38,8 @@ def telling(encoder: TextEncoder | None, pairs: int) -> TextEncoder:
 class BackboneEncoder:
     """A TextEncoder whose vectors are a language model's pooled hidden states. adapter: worn while encoding; None = as pretrained.
 
-    A text with a prompt is read as the model's chat template writes it (encode/chat.py). Texts over the limit are cut. Vectors of a text alone and among others differ by rounding: at most by 1e-5 in float32.
+    A text with a prompt is read as the model's chat template writes it (encode/chat.py). Texts over the limit are cut. Vectors of a text
+    alone and among others differ by rounding: at most by 1e-5 in float32.
     """
 
     backbone: Backbone
@@ -54,7 +55,8 @@ class BackboneEncoder:
     def fingerprint(self) -> str:
         """Over the base's files, the settings that decide a vector, and the adapter's tensors."""
         b = self.backbone
-        settings = f"{b.files_sha256} {b.pooling} {'l2' if b.base.unit else 'own length'} {self.max_tokens} {b.dtype} chat {FORMATTING} {self._adapter_sha256}"
+        length = "l2" if b.base.unit else "own length"
+        settings = f"{b.files_sha256} {b.pooling} {length} {self.max_tokens} {b.dtype} chat {FORMATTING} {self._adapter_sha256}"
         return hashlib.sha256(settings.encode()).hexdigest()
 
     @property

@@ -55,6 +55,19 @@ class Responses:
     tokens: Sequence[Tokens] | None = None
 
 
+def check_texts(data: PreferenceData, with_prompt: bool) -> None:
+    """Raises DataError unless every pair has the texts that are read."""
+    if len(data) == 0 or (data.chosen < 0).any():
+        found = "the data has no texts" if len(data) else "the data has no pairs"
+        raise DataError(
+            found, expected="chosen and rejected texts", remedy="bring a table with texts, or audit score columns with --scores"
+        )
+    if with_prompt and (data.prompt < 0).any():
+        raise DataError(
+            "the data has no prompts", expected="a prompt for each pair", remedy="leave --with-prompt out, or name the prompt column"
+        )
+
+
 def encode_responses(
     data: PreferenceData,
     encoder: TextEncoder | None,
@@ -67,15 +80,7 @@ def encode_responses(
 
     told: what a language model reads of the user before each pair; then a response is one for everything that it stands behind.
     """
-    if len(data) == 0 or (data.chosen < 0).any():
-        found = "the data has no texts" if len(data) else "the data has no pairs"
-        raise DataError(
-            found, expected="chosen and rejected texts", remedy="bring a table with texts, or audit score columns with --scores"
-        )
-    if with_prompt and (data.prompt < 0).any():
-        raise DataError(
-            "the data has no prompts", expected="a prompt for each pair", remedy="leave --with-prompt out, or name the prompt column"
-        )
+    check_texts(data, with_prompt)
     prompt = data.prompt if with_prompt else np.zeros_like(data.prompt)
     keys = np.concatenate([prompt.astype(np.int64) * len(data.texts) + side for side in (data.chosen, data.rejected)])
     distinct, rows = np.unique(keys, return_inverse=True)
@@ -304,9 +309,9 @@ def encoding_of(encoding: Encoding | None, backbone: str | Backbone | None, data
 
 def check_heads(encoding: Encoding, methods: Mapping[str, Any]) -> None:
     """Raises EvenhandError where users stand in the input and the head of one of the methods, by name, would read them once more."""
-    for name, method in methods.items():
+    for name, method in methods.items() if encoding.told else ():
         head = hyperparameters.base(method).head
-        if encoding.told and not isinstance(head, Linear):
+        if not isinstance(head, Linear):
             raise EvenhandError(
                 f"{name} reads the user's choices in its head, {hyperparameters.name_of(head)}, and {encoding.told} of them stand in the "
                 "input already. Expected: one of the two. To do: take the linear head (--head linear), or leave history_pairs out."
@@ -330,6 +335,7 @@ def prepare(
     """
     encoding = encoding.on(data)
     with_prompt = bool(encoding.with_prompt)
+    check_texts(data, with_prompt)
     count, told = encoding.told, None
     if isinstance(encoding.encoder, BackboneEncoder) and count:
         told = tellings(data, earlier(data, split, count, seed), encoding.encoder.backbone, with_prompt)

@@ -21,7 +21,7 @@ from evenhand.training.scoring import rewards
 from evenhand.workflows.frames import frame
 from evenhand.workflows.given import read
 from evenhand.workflows.hub_model import hub_model, pair_rewards
-from evenhand.workflows.prepare import encode_responses
+from evenhand.workflows.prepare import check_texts, encode_responses
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.told import tellings
 from evenhand.writing import write
@@ -102,6 +102,7 @@ def score(
         rows, offsets, left_out = _earlier(data, history)
         before = None
         if history is not None and loaded.history_pairs and isinstance(loaded.encoder, BackboneEncoder):
+            check_texts(history, loaded.with_prompt)
             own = [rows[a:b][-loaded.history_pairs :] for a, b in pairwise(offsets)]
             before = tellings(history, [own[u] for u in data.user], loaded.encoder.backbone, loaded.with_prompt)
         responses = encode_responses(data, loaded.encoder, loaded.with_prompt, cache, told, before)

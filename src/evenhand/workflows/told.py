@@ -1,7 +1,8 @@
 """Which of a user's earlier choices stand in a language model's input before the pair that is judged.
 
 A training pair stands behind choices drawn from the user's other training pairs: never itself, and none that shares its prompt (where
-prompts do not tell pairs apart, a response). One in ten stands behind none, so that the model also learns the reward for everybody.
+prompts do not tell pairs apart, a response); a user's pairs on one prompt stand behind the same ones, and so does a counterfactual copy.
+One in ten stands behind none, so that the model also learns the reward for everybody.
 Every other pair stands behind the last ones that may enter a history, as when the model is asked later. Groups play no part.
 """
 
@@ -32,16 +33,19 @@ def earlier(data: PreferenceData, split: Split, pairs: int, seed: int) -> list[n
     ends = np.searchsorted(data.user[order], np.arange(len(data.users) + 1))
     units, train, asked = _units(data, split), split.rows(TRAIN), (split.part >= 0) | split.held
     draw = np.random.default_rng(seed)
+    drawn: dict[tuple[int, ...], np.ndarray] = {}
     out = []
     for row in range(len(data)):
         own = order[ends[data.user[row]] : ends[data.user[row] + 1]]
         if not asked[row]:
             own = own[:0]
         elif train[row]:
-            shared = (units[own][:, :, None] == units[row]).any((1, 2))
-            free = own[~shared & (own != row)]
-            wanted = 0 if draw.random() < ALONE else min(pairs, len(free))
-            own = np.sort(draw.choice(free, wanted, replace=False)) if wanted else own[:0]
+            key = (int(data.user[row]), *sorted(units[row].tolist()))
+            if key not in drawn:
+                free = own[~(units[own][:, :, None] == units[row]).any((1, 2))]
+                wanted = 0 if draw.random() < ALONE else min(pairs, len(free))
+                drawn[key] = np.sort(draw.choice(free, wanted, replace=False))
+            own = drawn[key]
         out.append(own[-pairs:])
     return out
 
