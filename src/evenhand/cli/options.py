@@ -66,6 +66,13 @@ HistoryPairs = Annotated[
 ]
 Device = Annotated[str | None, option(LANGUAGE_MODEL)]
 Dtype = Annotated[str, option(LANGUAGE_MODEL)]
+ChunkTokens = Annotated[
+    int | None,
+    option(
+        LANGUAGE_MODEL, min=1, help="Places for tokens in one pass: bounds memory; processes share passes. Default: fast on the device."
+    ),
+]
+Sharded = Annotated[bool, option(LANGUAGE_MODEL, "--sharded", help="Each process of torchrun holds its part of the base's weights.")]
 Chunked = Annotated[
     bool, option(MODEL, "--chunked/--cut", help="Read long texts whole, in windows, or cut them after the encoder's limit.")
 ]

@@ -25,6 +25,7 @@ from evenhand.cli.options import (
     BatchTokens,
     Cache,
     Chunked,
+    ChunkTokens,
     Columns,
     Device,
     Dim,
@@ -44,6 +45,7 @@ from evenhand.cli.options import (
     Pooling,
     RewardLabel,
     RewardModel,
+    Sharded,
     Source,
     Steps,
     Swap,
@@ -150,6 +152,8 @@ class Encoded:
     history_pairs: HistoryPairs = 0
     device: Device = None
     dtype: Dtype = "float32"
+    chunk_tokens: ChunkTokens = None
+    sharded: Sharded = False
 
     def encoding(self) -> Encoding:
         from evenhand.workflows.prepare import Encoding
@@ -166,9 +170,12 @@ class Encoded:
         from evenhand.encode.backbone import Backbone
         from evenhand.encode.backbone_encoder import BackboneEncoder
 
-        asked: dict[str, Any] = {"rank": self.rank, "pooling": self.pooling, "dtype": self.dtype}  # checked by Backbone
+        asked: dict[str, Any] = {
+            "rank": self.rank, "pooling": self.pooling, "max_tokens": self.max_tokens, "device": self.device, "dtype": self.dtype,
+            "chunk_tokens": self.chunk_tokens, "sharded": self.sharded,
+        }  # fmt: skip  # checked by Backbone
         tuning = Tuning(steps=self.steps, batch_texts=self.batch_texts, lr=self.lr)
-        return BackboneEncoder(Backbone(str(self.backbone), **asked, max_tokens=self.max_tokens, device=self.device, tuning=tuning))
+        return BackboneEncoder(Backbone(str(self.backbone), **asked, tuning=tuning))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from evenhand import ranks
 from evenhand.core import EvenhandError, Tuning, clip
 from evenhand.encode.chat import Chat, Choice, Told
 from evenhand.encode.chunks import Pooling
@@ -43,7 +44,8 @@ class Backbone:
     where the model has fewer positions (minilm: 256). device: "cpu", "cuda", "cuda:1"; None = cuda where there is one. dtype: of the base;
     what trains is float32 always. chunk_tokens: places for tokens in one forward pass, which bounds memory and decides nothing else; None = what is fastest on
     the device (measured: on a CPU, larger chunks cost padding and caches).
-    checkpointing: activations are computed again in the pass backward, layer by layer, which costs time and saves memory. tuning: how it trains.
+    checkpointing: activations are computed again in the pass backward, layer by layer, which costs time and saves memory. sharded: under
+    torchrun every process holds its part of the base's weights (FSDP2), for models that are too large for one device. tuning: how it trains.
     history_pairs: so many of the user's earlier choices stand in the input before the prompt; the reward then knows the user from there
     alone. persona: makes one text of these choices, which stands there in their place; it must give the same text for the same choices.
     """
@@ -56,6 +58,7 @@ class Backbone:
     dtype: Dtype = "float32"
     chunk_tokens: int | None = None
     checkpointing: bool = False
+    sharded: bool = False
     tuning: Tuning = Tuning()  # noqa: RUF009 (frozen)
     history_pairs: int = 0
     persona: Callable[[Sequence[Choice]], str] | None = None
@@ -78,6 +81,11 @@ class Backbone:
                 raise EvenhandError(
                     f"{name} of the backbone is {clip(str(getattr(self, name)))}. Expected: {expected}. To do: correct it, or leave it out."
                 )
+        if self.sharded and self.rank == 0:
+            raise EvenhandError(
+                "Found a backbone that is sharded and all of whose weights train (rank 0). Expected: LoRA, since what trains lies whole in every "
+                "process. To do: give a rank of 1 or more, or leave sharded out."
+            )
 
     @property
     def name(self) -> str:
@@ -99,6 +107,7 @@ class Backbone:
             dtype=self.dtype,
             chunk_tokens=self.chunk_tokens or (CHUNK if at == "cpu" else GPU_CHUNK),
             checkpointing=self.checkpointing,
+            sharded=self.sharded,
         )
 
     @cached_property
@@ -186,10 +195,20 @@ def _check(folder: Path, name: str) -> None:
 
 
 def device(named: str | None) -> str:
-    """The device to run on, one that is there. None = cuda where there is one, else cpu. Raises EvenhandError."""
+    """The device to run on, one that is there. None = cuda where there is one, else cpu; of several ranks each has a GPU of its own.
+
+    Raises EvenhandError.
+    """
     import torch
 
     there = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if ranks.count() > 1 and there and named != "cpu":
+        if named in (None, "cuda") and ranks.here() < len(there):
+            return there[ranks.here()]
+        raise EvenhandError(
+            f"{ranks.count()} processes of torchrun were given device {clip(named or 'cuda')}, and this machine has {len(there)} GPUs. Expected: "
+            "a GPU for each process. To do: start no more of them than there are GPUs and name none, or give cpu."
+        )
     if named is None:
         return "cuda" if there else "cpu"
     if named == "cpu" or (named == "cuda" and there) or (re.fullmatch(r"cuda:\d+", named) and named in there):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from evenhand.core import History, Pairs, Scorer, Texts, TrainableScorer
+from evenhand.training.checkpoint import State
 
 
 class Bank:
@@ -26,6 +27,14 @@ class Bank:
 
     def copy(self) -> Bank:
         return Bank(self.texts, self.features.clone(), self.fresh.clone())
+
+    def state(self) -> State:
+        return {"features": self.features, "fresh": self.fresh}
+
+    def load(self, state: State) -> None:
+        """Take these features as one's own, in a copy."""
+        self.features.copy_(state["features"])
+        self.fresh.copy_(state["fresh"])
 
     def put(self, rows: Tensor, features: Tensor, *, fresh: bool) -> None:
         """Keep features of these texts; fresh: the adapter has not moved since."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import evenhand.models
+from evenhand import ranks
 from evenhand.core import EvenhandError, Head, Method
 from evenhand.encode.backbone import Backbone
 from evenhand.parts import split_head
@@ -66,6 +67,7 @@ def compare(
 
     Raises EvenhandError, before any training, on unknown names and on data without groups, or events, for a method that needs them.
     """
+    ranks.alone("compare")
     grouping = grouping_of(group_by)
     data, known = read(data, attributes=grouping.attributes), all_metrics(metrics)
     if seeds < 1 or tune < 0:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evenhand import ranks
 from evenhand.audits.broken import broken
 from evenhand.audits.changes import compare
 from evenhand.audits.deals import Deal, over_deals, undecided, verdicts
@@ -37,7 +38,7 @@ from evenhand.workflows.examples import ShowExamples
 from evenhand.workflows.facts import facts, joined, limits, model_hash, split_digest
 from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
 from evenhand.workflows.prepare import Encoding, Prepared, check_heads, encoding_of, held_out, judged, prepare, stability
-from evenhand.workflows.progress import Progress, shown
+from evenhand.workflows.progress import Progress, Told, shown
 from evenhand.workflows.settings import AuditSettings
 from evenhand.workflows.trained import Auto, Model, Trained, asked, called, train_models
 from evenhand.workflows.trials import gamma_of, notion_of
@@ -125,6 +126,7 @@ def fit(
             keep=lambda model: model.save("out/model").
         say: is told, before training, what cannot be said of these data.
 
+    Under torchrun its processes share the passes of a language model, and all of them return the same.
     With several deals, of seeds from `seed` on, the model and all of the report but its verdicts are the first deal's.
     Raises EvenhandError on unknown names, on data without training, validation or test pairs, and before training where users are in fewer
     than two groups and the method works on groups.
@@ -137,7 +139,7 @@ def fit(
     )  # fmt: skip
     if show_examples is not None:
         show_examples.check(data)
-    with shown(progress) as told:
+    with ranks.together(), shown(progress) as told:
         encoded = encoding_of(encoding, backbone, data)
         chosen = asked(method, dict(settings or {}), head, encoded.told)
         check_heads(encoded, dict(chosen.methods) if isinstance(chosen, Auto) else {called(method): chosen})
@@ -147,9 +149,10 @@ def fit(
 
 def _fit(
     whole: PreferenceData, chosen: Method, audit_settings: AuditSettings, encoding: Encoding, tune: int, certify_share: float, deals: int | None,
-    progress: Progress, keep: Callable[[RewardModel], object] | None, say: Callable[[str], None], method: str,
+    progress: Told, keep: Callable[[RewardModel], object] | None, say: Callable[[str], None], method: str,
 ) -> Fit:  # fmt: skip
     """method: what the method is called."""
+    ranks.same("data and settings", f"{whole.fingerprint} {method} {audit_settings.seed} {tune} {deals} {certify_share}")
     shares = deal_with(certify_share)
     data, split = deal(whole, seed=audit_settings.seed, shares=shares)
     if not split.rows(TEST).any():
@@ -176,6 +179,7 @@ def _fit(
     )
     if keep is not None:
         keep(model)
+    ranks.same("trained model", f"{model_hash(scorer, last.ready.feature_map)} {'' if encoder is None else encoder.fingerprint}")
     progress("audit", 0, 1)
     models = {m.title: m for m in trained.models}
     more = {**_about(last.ready, model), "tuned": _tuned(tune)}

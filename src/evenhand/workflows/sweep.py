@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from evenhand import ranks
 from evenhand.core import EvenhandError, Head, Method
 from evenhand.encode.backbone import Backbone
 from evenhand.report import Report
@@ -58,6 +59,7 @@ def sweep(
         method: A file of methods/ or a user model of models/; or one from outside: ./FILE.py:NAME.
         settings: Hyperparameters that stay, such as rank=6.
     """
+    ranks.alone("sweep")
     grouping = grouping_of(group_by)
     data, known = read(data, attributes=grouping.attributes), all_metrics(metrics)
     if seeds < 1 or not over or not all(len(values) for values in over.values()):

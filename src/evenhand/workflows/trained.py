@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from evenhand.audits.findings import TrainingTrace
-from evenhand.core import Constraint, EvenhandError, Pairs
+from evenhand.core import SMALLEST_CELL, Constraint, EvenhandError, Groups, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
 from evenhand.models.linear import Linear
@@ -24,9 +24,10 @@ from evenhand.training.choosing import Change, lowest, simplest, user_losses
 from evenhand.training.epochs import group_of_users
 from evenhand.training.loop import Diverged, Fitted
 from evenhand.training.tune import TunedFit, tune
-from evenhand.training.watched import watching
+from evenhand.training.watched import Standing, watching
 from evenhand.workflows import hyperparameters
-from evenhand.workflows.prepare import Prepared, Progress
+from evenhand.workflows.prepare import Prepared
+from evenhand.workflows.progress import Told
 
 PLAIN, PERSONALISED = "one reward for all (Bradley-Terry, linear)", "personalised Bradley-Terry (LoRe's head)"
 TITLES = {
@@ -128,7 +129,7 @@ def references(schedule: Any, own: Any) -> list[BradleyTerry]:
     return [plain] if isinstance(own, Linear) else [plain, BradleyTerry(own if isinstance(own, Lore) else Lore(), schedule)]
 
 
-def train_models(ready: Prepared, name: str, method: Any, seed: int, settings: int, progress: Progress) -> Trained:
+def train_models(ready: Prepared, name: str, method: Any, seed: int, settings: int, progress: Told) -> Trained:
     """Every model once, or the best of `settings` settings on validation; the one asked for, or chosen, comes last."""
     if isinstance(method, Auto):
         return _choose(ready, method, seed, settings, progress)
@@ -144,7 +145,7 @@ def train_models(ready: Prepared, name: str, method: Any, seed: int, settings: i
 
 
 def _train(
-    ready: Prepared, todo: Sequence[tuple[str, Any]], seed: int, settings: int, progress: Progress
+    ready: Prepared, todo: Sequence[tuple[str, Any]], seed: int, settings: int, progress: Told
 ) -> tuple[list[Model], list[TrainingTrace]]:
     """Each method with its own features. Bradley-Terry that PAFO starts from is not trained twice: in a search, PAFO starts from the tuned one."""
     models: dict[str, Model] = {}
@@ -160,7 +161,7 @@ def _train(
         if started is not None:
             best, tried[known] = TunedFit(method, started, {}), [TunedFit(method, started, {})]
         else:
-            with watching(partial(progress, "epoch")), fitting(known, method):
+            with watching(partial(_tell, progress, own)), fitting(known, method):
                 best, tried[known] = tune(method, train, valid, seed, settings)
         models[known] = Model(known, name, best.method, best.fitted, own)
     progress("train", len(todo), len(todo))
@@ -172,6 +173,29 @@ def _train(
         ]
         traces += [_trace(m.title, t, seed) for t in tried[m.title]]
     return ordered, traces
+
+
+def _tell(progress: Told, ready: Prepared, at: Standing) -> None:
+    """An epoch of a head, or a step on texts and how it goes."""
+    if at.steps:
+        progress("step", at.done, at.most, how_it_goes(at, shown_groups(ready.groups)))
+    else:
+        progress("epoch", at.done, at.most)
+
+
+def how_it_goes(at: Standing, names: Mapping[int, str]) -> str:
+    """ "loss 0.512, validation loss: majority 0.530, minority 0.610; 34 texts a second", groups by those of their numbers that have a name."""
+    valid = ", ".join(f"{name} {at.valid[g]:.3f}" for g, name in names.items() if g in at.valid)
+    parts = [f"loss {at.loss:.3f}"] if at.loss == at.loss else []
+    parts += [f"validation loss: {valid}"] if valid else []
+    speed = f"{at.texts_per_second:.0f} texts a second" if at.texts_per_second == at.texts_per_second else ""
+    return "; ".join(part for part in (", ".join(parts), speed) if part)
+
+
+def shown_groups(groups: Groups) -> dict[int, str]:
+    """The groups whose numbers tell of no person, by number; -1 = users in none."""
+    names = {-1: "users in no group", **dict(enumerate(groups.names))}
+    return {g: name for g, name in names.items() if int((groups.of_user == g).sum()) >= SMALLEST_CELL}
 
 
 @contextmanager
@@ -196,7 +220,7 @@ def _tuned_base(models: dict[str, Model], method: Any, train: Pairs, valid: Pair
     return tuned
 
 
-def _choose(ready: Prepared, auto: Auto, seed: int, settings: int, progress: Progress) -> Trained:
+def _choose(ready: Prepared, auto: Auto, seed: int, settings: int, progress: Told) -> Trained:
     """All candidates trained; of these the simplest within one standard error of the best on validation, paired by user."""
     grouped = len(set(ready.training()[0].groups()) & set(ready.training()[1].groups())) > 1
     todo = [(n, m) for n, m in auto.methods if grouped or not isinstance(m, Pafo)]
@@ -264,4 +288,5 @@ def _trace(title: str, trial: TunedFit, seed: int) -> TrainingTrace:
         settings,
         trial.fitted.constrained is not None,
         t.by_group,
+        t.stopped,
     )
