@@ -237,15 +237,9 @@ def trained(
     encoder = BackboneEncoder(Backbone(str(folder), rank=0, history_pairs=pairs, tuning=tuning, **backbone))
     encoding = Encoding(encoder, with_prompt=False, tfidf=False, dim=16, trained=True)
     data = evenhand.load(opposite(users), attributes=["taste"])
-    return evenhand.fit(
-        data,
-        method,
-        head=None if pairs else "linear",
-        settings={"notion": notion} if notion else {},
-        encoding=encoding,
-        group_by="taste",
-        resamples=20,
-    )
+    settings = {} if method == "auto" else {"max_epochs": 20} | ({"notion": notion} if notion else {})
+    head = None if pairs else "linear"
+    return evenhand.fit(data, method, head=head, settings=settings, encoding=encoding, group_by="taste", resamples=20)
 
 
 @pytest.fixture(scope="module")
