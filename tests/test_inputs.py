@@ -303,6 +303,30 @@ def test_audit_score_and_the_model_agree_on_users_with_a_history(telling: Fit) -
         assert both[0] - both[1] == pytest.approx(by_audit[place], abs=1e-4)
 
 
+@pytest.mark.parametrize("model", ["qwen3", "bert"])
+def test_prompts_and_choices_together_have_one_reward_too(folders: dict[str, Path], model: str) -> None:
+    backbone = Backbone(str(folders[model]), rank=2, history_pairs=2)
+    encoder = BackboneEncoder(backbone, stirred(backbone))
+    ready = dealt(talked(), Encoding(encoder, dim=8))
+    head, data, split = linear(8), ready.data, ready.split
+    test = split.rows(TEST)
+    by_audit = margins(head, ready.pairs(test, split.history)).numpy()
+    scale = float(np.abs(by_audit).max())
+    loaded = RewardModel(encoder, ready.feature_map, Linear(), head, with_prompt=True)
+    by_file = evenhand.score(loaded, data.take(test), history=data.take(split.history)).rewards
+    assert np.allclose(by_file[:, 0] - by_file[:, 1], by_audit, atol=1e-5 * scale)
+    row = np.flatnonzero(test)[0]
+    own = np.flatnonzero(split.history & (data.user == data.user[row]))
+    assert len(own) > 2
+    history = [
+        {"prompt": data.texts[data.prompt[r]], "chosen": data.texts[data.chosen[r]], "rejected": data.texts[data.rejected[r]]} for r in own
+    ]
+    asked = ([data.texts[data.prompt[row]]] * 2, [data.texts[data.chosen[row]], data.texts[data.rejected[row]]])
+    both, other = loaded.score(history, *asked), loaded.score([], *asked)
+    assert both[0] - both[1] == pytest.approx(by_audit[0], abs=1e-5 * scale)
+    assert np.abs(both - other).max() > 1e-3 * scale
+
+
 @pytest.mark.parametrize(("method", "notion"), [("pafo", ""), ("faro", "eo"), ("auto", "")])
 def test_methods_run_with_users_in_the_input(world: Path, method: str, notion: str) -> None:
     found = trained(world, 2, method, steps=2, users=40 if notion else 24, notion=notion).report.findings
