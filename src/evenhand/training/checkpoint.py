@@ -33,7 +33,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from evenhand import writing
+from evenhand import ranks, writing
 from evenhand.core import DataError, EvenhandError, clip
 
 FORMAT = "1"  # of the files; another one is refused
@@ -80,7 +80,7 @@ def checkpointing(
     for name, value in (("steps", steps), ("minutes", minutes)):
         if value is not None and not value > 0:
             raise EvenhandError(f"checkpoint: {name} is {value}. Expected: a number above 0. To do: correct it, or leave it out.")
-    keeper = _Keeper(Path(folder), steps, minutes, {"format": FORMAT, "world size": str(_world()), **(identity or {})}, say)
+    keeper = _Keeper(Path(folder), steps, minutes, {"format": FORMAT, "world size": str(ranks.count()), **(identity or {})}, say)
     before = _keeper.set(keeper)
     try:
         yield
@@ -150,7 +150,7 @@ class _Keeper:
     def __init__(self, folder: Path, steps: int | None, minutes: float | None, identity: Mapping[str, str], say: Callable[[str], None]):
         self.folder, self.steps, self.minutes, self.identity, self.say = folder, steps, minutes, dict(identity), say
         self.trainings = 0  # begun so far
-        self.writes = _world() == 1 or torch.distributed.get_rank() == 0
+        self.writes = ranks.first()
         self.files: dict[int, list[_File]] = {}
         writing.check(folder, [], KIND)
         self.last = 0  # number of the newest file, whoever's
@@ -164,9 +164,8 @@ class _Keeper:
                 self.files.setdefault(found.said["training"], []).append(found)
         newest = {number: files[-1].said for number, files in self.files.items()}
         if damaged:
-            say(
-                f"{folder}: {damaged} checkpoint{'s are' if damaged > 1 else ' is'} damaged or not evenhand's, and left alone; the last good one is used."
-            )
+            are = "s are" if damaged > 1 else " is"
+            say(f"{folder}: {damaged} checkpoint{are} damaged or not evenhand's, and left alone; the last good one is used.")
         if newest:
             done = sum(said["finished"] for said in newest.values())
             parts = [f"{done} finished training{'' if done == 1 else 's'}"]
@@ -215,9 +214,9 @@ class _Keeper:
         for file in [file for files in self.files.values() for file in files]:
             writing.remove(self.folder, file.name, KIND)
         with suppress(OSError):
-            if {p.name for p in self.folder.iterdir()} == {writing.LIST} and not json.loads((self.folder / writing.LIST).read_bytes())[
-                "files"
-            ]:
+            if [p.name for p in self.folder.iterdir()] != [writing.LIST]:
+                return
+            if not json.loads((self.folder / writing.LIST).read_bytes())["files"]:
                 (self.folder / writing.LIST).unlink()
                 self.folder.rmdir()
 
@@ -257,7 +256,7 @@ _keeper: ContextVar[_Keeper | None] = ContextVar("keeper", default=None)
 def packed(said: State, states: State) -> bytes:
     """Tensors as safetensors, all else as JSON in its header."""
     tensors: dict[str, Tensor] = {}
-    rest = _without_tensors(states, "", tensors)
+    rest = _without_tensors(states, (), tensors)
     return save(tensors, {"evenhand": json.dumps({"said": said, "states": rest})})
 
 
@@ -280,7 +279,7 @@ def _header(file: BinaryIO) -> State:
     return told
 
 
-def _without_tensors(states: Mapping[str, Any], path: Any, tensors: dict[str, Tensor]) -> State:
+def _without_tensors(states: Mapping[str, Any], path: Sequence[str], tensors: dict[str, Tensor]) -> State:
     out: State = {}
     for key, value in states.items():
         place = [*path, key]
@@ -325,9 +324,3 @@ def _set_random(state: State) -> None:
     random.setstate((version, tuple(words), gauss))
     numpy = state["numpy"]
     np.random.set_state({**numpy, "state": {**numpy["state"], "key": np.array(numpy["state"]["key"], dtype=np.uint32)}})
-
-
-def _world() -> int:
-    """Processes that train together."""
-    together = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_world_size() if together else 1

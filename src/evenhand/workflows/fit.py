@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from evenhand.report import Report
 from evenhand.report.audit import report as report_of
 from evenhand.serve.reads import what_is_read
 from evenhand.serve.reward_model import RewardModel
+from evenhand.training.checkpoint import checkpointing
 from evenhand.training.loop import Constrained, Fitted
 from evenhand.training.tuned import Tuned
 from evenhand.workflows import hyperparameters
@@ -103,6 +105,7 @@ def fit(
     seed: int = 0,
     command: str = "",
     progress: Progress | None = None,
+    checkpoint: str | Path | None = None,
     keep: Callable[[RewardModel], object] | None = None,
     say: Callable[[str], None] = lambda note: None,
 ) -> Fit:
@@ -122,6 +125,7 @@ def fit(
         backbone: A language model that trains along, in the encoder's place: minilm, smollm2, or a folder of transformers.
         certify_share: Share of the prompts that nothing looks at, kept for `evenhand certify`; 0.25 is usual.
         deals: Deals of prompts and users to train and judge in: verdicts hold over deals. Default: 5 for votes, else 1.
+        checkpoint: Folder in which a backbone's training is kept every ten minutes: the same fit goes on from there after a kill, bit by bit.
         keep: is given the model as soon as it is trained, before it is judged, so that whatever happens then does not lose it:
             keep=lambda model: model.save("out/model").
         say: is told, before training, what cannot be said of these data.
@@ -139,12 +143,29 @@ def fit(
     )  # fmt: skip
     if show_examples is not None:
         show_examples.check(data)
-    with ranks.together(), shown(progress) as told:
-        encoded = encoding_of(encoding, backbone, data)
-        chosen = asked(method, dict(settings or {}), head, encoded.told)
-        check_heads(encoded, dict(chosen.methods) if isinstance(chosen, Auto) else {called(method): chosen})
-        return _fit(data, chosen, audit_settings, encoded, tune, certify_share, deals,
-                    told, keep, say, called(method))  # fmt: skip
+    encoded = encoding_of(encoding, backbone, data)
+    chosen = asked(method, dict(settings or {}), head, encoded.told)
+    check_heads(encoded, dict(chosen.methods) if isinstance(chosen, Auto) else {called(method): chosen})
+    with ranks.together(), shown(progress) as told, surviving(checkpoint, data, chosen, encoded, (seed, tune, certify_share, deals), say):
+        return _fit(data, chosen, audit_settings, encoded, tune, certify_share, deals, told, keep, say, called(method))
+
+
+def surviving(
+    folder: str | Path | None,
+    data: PreferenceData,
+    method: Any,
+    encoding: Encoding,
+    numbers: Sequence[float | None],
+    say: Callable[[str], None],
+) -> AbstractContextManager[None]:
+    """Inside, trainings on texts leave checkpoints in the folder, and go on from those of the same fit."""
+    if folder is None:
+        return nullcontext()
+    read = encoding.encoder
+    language_model = repr(read.backbone) if isinstance(read, BackboneEncoder) else "none"
+    features = f"{encoding.with_prompt} {encoding.tfidf} {encoding.dim} {encoding.trained}"
+    asked = {"data": data.fingerprint, "method": repr(method), "backbone": language_model, "features": features, "numbers": str(numbers)}
+    return checkpointing(folder, identity=asked, say=say)
 
 
 def _fit(
