@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -61,7 +61,7 @@ class Backbone:
     sharded: bool = False
     tuning: Tuning = Tuning()  # noqa: RUF009 (frozen)
     history_pairs: int = 0
-    persona: Callable[[Sequence[Choice]], str] | None = field(default=None, repr=False)  # where it lies in memory says nothing
+    persona: Callable[[Sequence[Choice]], str] | None = None
 
     def __post_init__(self) -> None:
         valid = {

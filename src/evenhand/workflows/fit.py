@@ -23,6 +23,7 @@ from evenhand.encode.adapter import Adapter
 from evenhand.encode.backbone import Backbone
 from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.encode.encoder import TextEncoder
+from evenhand.parts import sources
 from evenhand.report import Report
 from evenhand.report.audit import report as report_of
 from evenhand.serve.reads import what_is_read
@@ -162,7 +163,9 @@ def surviving(
     if folder is None:
         return nullcontext()
     read = encoding.encoder
-    language_model = repr(read.backbone) if isinstance(read, BackboneEncoder) else "none"
+    language_model = "none"
+    if isinstance(read, BackboneEncoder):  # a function by its code: where it lies in memory is another place in every process
+        language_model = f"{replace(read.backbone, persona=None)} {sources(read.backbone.persona)}"
     features = f"{encoding.with_prompt} {encoding.tfidf} {encoding.dim} {encoding.trained}"
     asked = {"data": data.fingerprint, "method": repr(method), "backbone": language_model, "features": features, "numbers": str(numbers)}
     return checkpointing(folder, identity=asked, say=say)

@@ -242,7 +242,7 @@ def _language_model(encoding: Encoding) -> list[object]:
     if not isinstance(encoding.encoder, BackboneEncoder):
         return []
     b = encoding.encoder.backbone
-    told: list[object] = [b.history_pairs, *(sources(b.persona) if b.persona else ())] if b.history_pairs else []
+    told: list[object] = [b.history_pairs, *sources(b.persona)] if b.history_pairs else []
     return [*told, b.rank, repr(b.tuning)] if encoding.trained else told
 
 
