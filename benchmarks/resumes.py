@@ -79,13 +79,14 @@ def llama(folder: Path) -> tuple[Pairs, Pairs]:
     from tiny_models import SENTENCES, tiny_llama
 
     from evenhand.encode.backbone import Backbone
+    from evenhand.encode.backbone_encoder import BackboneEncoder
     from evenhand.encode.texts import EncodedTexts
 
     train, valid, _ = (with_events(p) for p in two_tastes(n_users=10, pairs=4, held_out=2))
     backbone = Backbone(str(tiny_llama(folder / "llama")), rank=4, tuning=Tuning(steps=5, eval_every=2, lr=0.01, batch_texts=30))
     draw, words = random.Random(0), " ".join(SENTENCES).split()
     wording = [" ".join(draw.choices(words, k=draw.randint(2, 8))) for _ in range(len(train.items))]
-    texts = EncodedTexts(backbone, backbone.base.tokenized(wording, backbone.limit)[0])
+    texts = EncodedTexts(backbone, BackboneEncoder(backbone).tokenized(wording)[0])
     items = texts.encode(texts.adapter(0), torch.arange(len(wording)))
     return tuple(replace(p, history=replace(p.history, items=items), texts=texts) for p in (train, valid))  # type: ignore[return-value]
 

@@ -32,6 +32,7 @@ from evenhand.cli.options import (
     Dtype,
     Encoder,
     GroupBy,
+    HistoryPairs,
     LeaveOut,
     LoraRank,
     MaxTokens,
@@ -148,6 +149,7 @@ class Encoded:
     steps: Steps = 60
     batch_texts: BatchTexts = 192
     lr: BackboneLr = 5e-4
+    history_pairs: HistoryPairs = 0
     device: Device = None
     dtype: Dtype = "float32"
     chunk_tokens: ChunkTokens = None
@@ -157,6 +159,10 @@ class Encoded:
         from evenhand.workflows.prepare import Encoding
 
         encoder = self.language_model() if self.backbone else encoder_named(self.encoder, self.chunked)
+        if self.history_pairs:
+            from evenhand.encode.backbone_encoder import telling
+
+            encoder = telling(encoder, self.history_pairs)
         return Encoding(encoder, self.with_prompt, self.tfidf, self.dim, self.cache, trained=self.backbone is not None)
 
     def language_model(self) -> BackboneEncoder:

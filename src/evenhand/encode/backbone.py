@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from evenhand import ranks
 from evenhand.core import EvenhandError, Tuning, clip
+from evenhand.encode.chat import Chat, Choice, Told
 from evenhand.encode.chunks import Pooling
 from evenhand.encode.minilm import MAX_TOKENS as MINILM_TOKENS
 from evenhand.encode.minilm import MiniLM
@@ -24,6 +26,7 @@ from evenhand.encode.smollm2 import smollm2
 if TYPE_CHECKING:
     from evenhand.encode.base import Base
 
+MOST_PAIRS = 1000  # in an input
 TOKENS = 512  # of a text at most, where nothing else is said and the model has as many positions
 CHUNK, GPU_CHUNK = 2048, 16_384  # places for tokens in one pass
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
@@ -43,6 +46,8 @@ class Backbone:
     the device (measured: on a CPU, larger chunks cost padding and caches).
     checkpointing: activations are computed again in the pass backward, layer by layer, which costs time and saves memory. sharded: under
     torchrun every process holds its part of the base's weights (FSDP2), for models that are too large for one device. tuning: how it trains.
+    history_pairs: so many of the user's earlier choices stand in the input before the prompt; the reward then knows the user from there
+    alone. persona: makes one text of these choices, which stands there in their place; it must give the same text for the same choices.
     """
 
     model: str = "minilm"
@@ -55,6 +60,8 @@ class Backbone:
     checkpointing: bool = False
     sharded: bool = False
     tuning: Tuning = Tuning()  # noqa: RUF009 (frozen)
+    history_pairs: int = 0
+    persona: Callable[[Sequence[Choice]], str] | None = None
 
     def __post_init__(self) -> None:
         valid = {
@@ -63,6 +70,11 @@ class Backbone:
             "max_tokens": (self.max_tokens is None or self.max_tokens >= 8, "8 or more"),
             "dtype": (self.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
             "chunk_tokens": (self.chunk_tokens is None or self.chunk_tokens >= 1, "1 or more"),
+            "history_pairs": (0 <= self.history_pairs <= MOST_PAIRS, f"0 to {MOST_PAIRS}"),
+            "persona": (
+                self.persona is None or (callable(self.persona) and self.history_pairs > 0),
+                "a function of choices, and history_pairs",
+            ),
         }
         for name, (good, expected) in valid.items():
             if not good:
@@ -108,6 +120,21 @@ class Backbone:
                 f"Expected: at most {positions}. To do: give fewer tokens, or another backbone."
             )
         return self.max_tokens or min(TOKENS, positions)
+
+    @cached_property
+    def chat(self) -> Chat:
+        """How prompts and responses become tokens of the model: in training, when scoring, and in whatever serves it."""
+        return Chat(self.base.tokenizer, self.limit)
+
+    def told(self, history: Sequence[tuple[str, str, str]]) -> Told:
+        """What stands before the prompt of a user with this history of (prompt, chosen, rejected): the last `history_pairs`, or their persona."""
+        known = tuple(Choice(*pair) for pair in history[-self.history_pairs :]) if self.history_pairs else ()
+        if self.persona is None or not known:
+            return known
+        text = self.persona(known)
+        if not isinstance(text, str):
+            raise EvenhandError(f"persona gave {type(text).__name__}. Expected: a text. To do: return str for every list of choices.")
+        return text
 
     @cached_property
     def folder(self) -> Path:

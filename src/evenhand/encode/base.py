@@ -27,7 +27,7 @@ from evenhand import ranks
 from evenhand.core import EvenhandError, clip
 from evenhand.encode.adapter import Adapter, Wardrobe
 from evenhand.encode.chunks import Chunk, Pooling, Tokens, padded, pooled
-from evenhand.encode.encoder import Progress, printable
+from evenhand.encode.encoder import Progress
 from evenhand.encode.prefixes import shared, shares, window_of
 from evenhand.encode.quiet import quiet
 
@@ -87,18 +87,6 @@ class Base:
             return
         with self._wardrobe.wearing(adapter):
             yield
-
-    def tokenized(self, texts: Sequence[str], limit: int) -> tuple[list[Tokens], np.ndarray]:
-        """(tokens of each text, cut to `limit` from the right; tokens of each whole text int64[n]); the tokenizer's special ones included."""
-        if not texts:
-            return [], np.zeros(0, dtype=np.int64)
-        clean = [printable(text) for text in texts]
-        whole: list[list[int]] = self.tokenizer(clean, truncation=False, verbose=False)["input_ids"]
-        lengths = np.array([len(ids) for ids in whole], dtype=np.int64)
-        for i in np.flatnonzero(lengths > limit):
-            whole[i] = self.tokenizer(clean[i], truncation=True, max_length=limit)["input_ids"]
-        nothing = [self.tokenizer.eos_token_id or 0]  # what stands for a text without any token
-        return [([], ids or nothing) for ids in whole], lengths
 
     def vectors(self, texts: Sequence[Tokens], adapter: nn.Module | None, progress: Progress | None = None) -> Tensor:
         """Vectors float32[n, dim] on the CPU, without gradient."""

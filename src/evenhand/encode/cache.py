@@ -14,6 +14,7 @@ texts, whatever they are encoded with.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import time
@@ -93,9 +94,11 @@ def _encode_missing(
 
 
 def _key(fingerprint: str, text: str) -> bytes:
-    """SHA-256 over both. The fingerprint has a fixed length, so no two pairs run together; nor do a prompt and its response."""
-    prompt, response = apart(text)
+    """SHA-256 over both. The fingerprint has a fixed length, so no two pairs run together; nor do a prompt, its response and
+    what is told of the user."""
+    prompt, response, told = apart(text)
     before = hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest() if isinstance(text, Prompted) else ""
+    before += hashlib.sha256(json.dumps(told).encode()).hexdigest() if told else ""
     return hashlib.sha256(f"{fingerprint}{before}".encode() + response.encode("utf-8", "surrogatepass")).digest()
 
 

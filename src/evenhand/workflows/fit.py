@@ -24,6 +24,7 @@ from evenhand.encode.adapter import Adapter
 from evenhand.encode.backbone import Backbone
 from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.encode.encoder import TextEncoder
+from evenhand.parts import sources
 from evenhand.report import Report
 from evenhand.report.audit import report as report_of
 from evenhand.serve.reads import what_is_read
@@ -40,7 +41,7 @@ from evenhand.workflows.events import examined as examined_constraints
 from evenhand.workflows.examples import ShowExamples
 from evenhand.workflows.facts import data_digest, facts, joined, limits, model_hash, split_digest
 from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
-from evenhand.workflows.prepare import Encoding, Prepared, encoding_of, held_out, judged, prepare, stability
+from evenhand.workflows.prepare import Encoding, Prepared, check_heads, encoding_of, held_out, judged, prepare, stability
 from evenhand.workflows.progress import Progress, Told, shown
 from evenhand.workflows.settings import AuditSettings
 from evenhand.workflows.trained import Auto, Model, Trained, asked, called, train_models
@@ -144,7 +145,9 @@ def fit(
     )  # fmt: skip
     if show_examples is not None:
         show_examples.check(data)
-    chosen, encoded = asked(method, dict(settings or {}), head), encoding_of(encoding, backbone, data)
+    encoded = encoding_of(encoding, backbone, data)
+    chosen = asked(method, dict(settings or {}), head, encoded.told)
+    check_heads(encoded, dict(chosen.methods) if isinstance(chosen, Auto) else {called(method): chosen})
     with ranks.together(), shown(progress) as told, surviving(checkpoint, data, chosen, encoded, (seed, tune, certify_share, deals), say):
         return _fit(data, chosen, audit_settings, encoded, tune, certify_share, deals, told, keep, say, called(method))
 
@@ -165,11 +168,13 @@ def surviving(
 
 def identity(data: PreferenceData, method: Any, encoding: Encoding, numbers: Sequence[float | None]) -> dict[str, str]:
     """What a fit is, by name, the same in every process: a function's `repr` has its address."""
-    read = encoding.encoder
+    read, language_model = encoding.encoder, "none"
+    if isinstance(read, BackboneEncoder):
+        language_model = f"{replace(read.backbone, persona=None)} {sources(read.backbone.persona)}"
     return {
         "data": data_digest(data)[:32],
         "method": json.dumps([describe(m) for _, m in method.methods] if isinstance(method, Auto) else describe(method)),
-        "backbone": repr(read.backbone) if isinstance(read, BackboneEncoder) else "none",
+        "backbone": language_model,
         "features": f"{encoding.with_prompt} {encoding.tfidf} {encoding.dim} {encoding.trained}",
         "numbers": str(numbers),
     }
@@ -351,7 +356,7 @@ def _about(ready: Prepared, model: RewardModel) -> dict[str, str]:
         "model sha256": model_hash(model.scorer, model.feature_map),
         "encoder": "none" if encoder is None else f"{encoder.name}, fingerprint {encoder.fingerprint[:16]}",
         "features": f"{ready.feature_map.dim} dimensions of {seen:,} distinct responses; the encoder cuts {cut:,} of them",
-        "reads": what_is_read(model.with_prompt),
+        "reads": what_is_read(model.with_prompt, model.history_pairs),
         "hyperparameters": ", ".join(f"{n}={v}" for n, v in model.facts["hyperparameters"].items()),
         "splits": ready.split.rule,
     }

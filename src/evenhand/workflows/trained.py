@@ -73,15 +73,20 @@ class Trained:
     kept: str = ""
 
 
-def asked(name: Any, settings: Mapping[str, Any], head: Any) -> Any:
-    """The method with its hyperparameters set (see `hyperparameters.method`); `auto` has neither hyperparameters nor a head of its own."""
+def asked(name: Any, settings: Mapping[str, Any], head: Any, told: int = 0) -> Any:
+    """The method with its hyperparameters set (see `hyperparameters.method`); `auto` has neither hyperparameters nor a head of its own.
+
+    told: choices of a user in the input; then no head reads a history, and `auto` chooses among methods on the linear one.
+    """
     if not isinstance(name, str) or name != AUTO:
-        return hyperparameters.method(name, settings, head)
+        return hyperparameters.method(name, settings, head or hyperparameters.told_head(name, told))
     if settings or head:
         found = ", ".join([*settings, *(["head"] if head else [])])
         raise EvenhandError(
             f"auto has no hyperparameters; found {found}. Expected: none. To do: name the method they belong to, as in --method pafo."
         )
+    if told:
+        return Auto(tuple((n, hyperparameters.method(m, {}, "linear")) for n, m in (("plain", "bradley_terry"), ("pafo", "pafo"))))
     return Auto(
         tuple(
             (n, hyperparameters.method("bradley_terry", {}, "linear") if n == "plain" else hyperparameters.method(n, {}))
@@ -97,13 +102,17 @@ def called(method: Any) -> str:
     return method.rpartition(":")[2]
 
 
-def title(name: str, method: Any) -> str:
-    """A model's name on every page: method, head, and features where they are not the standard ones. One name is one model."""
+def title(name: str, method: Any, told: int = 0) -> str:
+    """A model's name on every page: method, head, and features where they are not the standard ones. One name is one model.
+
+    told: choices of the user that stand in the input.
+    """
     head = hyperparameters.name_of(hyperparameters.base(method).head)
-    if isinstance(method, BradleyTerry) and isinstance(method.head, (Linear, Lore)):
+    if isinstance(method, BradleyTerry) and isinstance(method.head, (Linear, Lore)) and not told:
         return PLAIN if isinstance(method.head, Linear) else PERSONALISED
     parts = [] if head == name else [HEADS.get(head, f"{head} head")]
     parts += ["unreduced features"] if method.unreduced else []
+    parts += [f"{told} choices in the input"] if told else []
     called = "Bradley-Terry" if isinstance(method, BradleyTerry) and head != name else TITLES.get(name, name)
     own = hyperparameters.base(method).head
     if (isinstance(own, Vpl) and own.perceptron) or (isinstance(own, (Pal, PalAngle)) and own.hidden):
@@ -144,10 +153,10 @@ def _train(
     first = [] if settings > 1 else [(n, m) for n, m in todo if isinstance(m, Pafo)]
     for done, (name, method) in enumerate([*first, *(t for t in todo if t not in first)]):
         progress("train", done, len(todo))
-        own, known = ready.on(method), title(name, method)
+        own, known = ready.on(method), title(name, method, ready.told)
         train, valid = own.training()
         if settings > 1 and not isinstance(method, BradleyTerry):
-            method = replace(method, base=_tuned_base(models, method, train, valid, seed, settings))
+            method = replace(method, base=_tuned_base(models, method, train, valid, seed, settings, ready.told))
         started = next((m.fitted.parts["pooled"] for m in models.values() if isinstance(m.method, Pafo) and m.method.base == method), None)
         if started is not None:
             best, tried[known] = TunedFit(method, started, {}), [TunedFit(method, started, {})]
@@ -156,7 +165,7 @@ def _train(
                 best, tried[known] = tune(method, train, valid, seed, settings)
         models[known] = Model(known, name, best.method, best.fitted, own)
     progress("train", len(todo), len(todo))
-    ordered = [models[title(name, method)] for name, method in todo]
+    ordered = [models[title(name, method, ready.told)] for name, method in todo]
     traces = []
     for m in ordered:
         traces += [
@@ -199,13 +208,13 @@ def fitting(name: str, method: Any) -> Iterator[None]:
         raise EvenhandError(f"{name}: {error}") from None
 
 
-def _tuned_base(models: dict[str, Model], method: Any, train: Pairs, valid: Pairs, seed: int, settings: int) -> BradleyTerry:
+def _tuned_base(models: dict[str, Model], method: Any, train: Pairs, valid: Pairs, seed: int, settings: int, told: int) -> BradleyTerry:
     """Bradley-Terry on the method's head within the same budget: the reference where that is it."""
-    reference = models.get(title("bradley_terry", method.base))
+    reference = models.get(title("bradley_terry", method.base, told))
     if reference is not None and isinstance(reference.method.head, type(method.base.head)):
         found: BradleyTerry = reference.method
         return found
-    with fitting(title("bradley_terry", method.base), method.base):
+    with fitting(title("bradley_terry", method.base, told), method.base):
         tuned = tune(method.base, train, valid, seed, settings)[0].method
     assert isinstance(tuned, BradleyTerry)
     return tuned
