@@ -80,7 +80,7 @@ class Lines:
         self.came[what] = done
         start, first = self.began.setdefault(what, (now, done))
         self.last = now if self.last is None else self.last
-        if now - self.last < self.every or done >= total:
+        if now - self.last < self.every or done in (first, total):
             return
         self.last = now
         left = f", at most {duration((now - start) / (done - first) * (total - done))} left" if done > first else ""
