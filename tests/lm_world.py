@@ -14,7 +14,9 @@ from evenhand.encode.projection import FeatureMap, Recipe
 from evenhand.encode.texts import encoded_texts
 from evenhand.testing import history_of
 
-WORDS = tuple(" ".join(words) for words in product(("Please", "Do", "Never"), ("read", "write", "keep"), ("the long report", "a note", "it", "us")))
+WORDS = tuple(
+    " ".join(words) for words in product(("Please", "Do", "Never"), ("read", "write", "keep"), ("the long report", "a note", "it", "us"))
+)
 TEXTS = tuple(WORDS[i] for i in torch.randperm(len(WORDS), generator=torch.Generator().manual_seed(0)).tolist())
 USERS, PAIRS, HELD_OUT = 24, 6, 2
 

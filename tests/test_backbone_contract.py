@@ -40,8 +40,16 @@ pytestmark = pytest.mark.lm
 
 NAMES = sorted(methods())
 BASE = BradleyTerry(LowRank(3), QUICK)
-ANEW = {"is_frozen_and_fits_from_pairs_and_a_seed_alone", "same_seed_same_model_bit_for_bit", "leaves_the_global_generator_and_the_data_alone"}
-OF_ONE_FIT = [check for check in METHOD_CHECKS if check.__name__ not in ANEW | {"what_groups_are_called_changes_nothing", "users_in_no_group_are_trained_on_too"}]
+ANEW = {
+    "is_frozen_and_fits_from_pairs_and_a_seed_alone",
+    "same_seed_same_model_bit_for_bit",
+    "leaves_the_global_generator_and_the_data_alone",
+}
+OF_ONE_FIT = [
+    check
+    for check in METHOD_CHECKS
+    if check.__name__ not in ANEW | {"what_groups_are_called_changes_nothing", "users_in_no_group_are_trained_on_too"}
+]
 
 
 @pytest.fixture(scope="session")
@@ -184,7 +192,9 @@ def test_teachers_and_student_are_adapters_on_one_base(llama: LmWorld) -> None:
         mine = {tensor.data_ptr() for tensor in part.scorer.parameters()}
         assert not mine & (own | taken)
         taken |= mine
-        assert sum(p.numel() for p in part.scorer.adapter.parameters()) < 0.2 * sum(p.numel() for p in base.model.parameters() if not p.is_meta)
+        assert sum(p.numel() for p in part.scorer.adapter.parameters()) < 0.2 * sum(
+            p.numel() for p in base.model.parameters() if not p.is_meta
+        )
 
 
 # ---- heads

@@ -127,7 +127,9 @@ def test_an_adapter_that_was_changed(place: Path, change: Callable[[Arrays], Arr
 VALUES = [MISSING, None, "\x1b[31m", "", "minilm", "no/such-model", "../base", -1, 0, 10**9, 0.5, True, [], {}]
 
 
-@pytest.mark.parametrize("name", ["kind", "model", "rank", "pooling", "max_tokens", "dtype", "name", "chunked", "fingerprint", "with_prompt"])
+@pytest.mark.parametrize(
+    "name", ["kind", "model", "rank", "pooling", "max_tokens", "dtype", "name", "chunked", "fingerprint", "with_prompt"]
+)
 def test_a_field_of_the_encoder_that_was_changed(place: Path, name: str) -> None:
     file = place / "m" / DESCRIPTION
     before = file.read_text()
@@ -196,7 +198,11 @@ def test_a_base_that_was_changed(place: Path, change: Callable[[Path], object], 
 def test_another_encoder_is_given(whole: Path) -> None:
     with pytest.raises(EvenhandError, match="takes no adapter"):
         RewardModel.load(whole / "m", encoder=MiniLM())
-    for backbone in (Backbone("minilm", rank=2), Backbone(str(whole / "base"), rank=4), Backbone(str(whole / "base"), rank=2, pooling="last")):
+    for backbone in (
+        Backbone("minilm", rank=2),
+        Backbone(str(whole / "base"), rank=4),
+        Backbone(str(whole / "base"), rank=2, pooling="last"),
+    ):
         with pytest.raises(EvenhandError, match=r"another base model or at another rank|fingerprint"):
             RewardModel.load(whole / "m", encoder=BackboneEncoder(backbone))
     moved = RewardModel.load(whole / "m", encoder=BackboneEncoder(Backbone(str(whole / "base"), rank=2, max_tokens=16, chunk_tokens=16)))

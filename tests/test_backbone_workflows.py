@@ -59,7 +59,15 @@ def test_validation_chooses_among_models_on_a_backbone(place: Path, backbone: Ba
 
 
 def test_methods_are_compared_on_a_backbone(place: Path, backbone: Backbone) -> None:
-    asked: dict[str, Any] = {"backbone": backbone, "group_by": "taste", "seeds": 1, "tune": 0, "resamples": 20, "out": place / "compare", "jobs": 1}
+    asked: dict[str, Any] = {
+        "backbone": backbone,
+        "group_by": "taste",
+        "seeds": 1,
+        "tune": 0,
+        "resamples": 20,
+        "out": place / "compare",
+        "jobs": 1,
+    }
     report = evenhand.compare(place / "few.jsonl", ["pafo", "group_dro"], **asked)
     files = {f.name: f.stat().st_mtime_ns for f in (place / "compare" / "trials").iterdir()}
     assert len(files) == 4  # with both references
