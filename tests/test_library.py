@@ -232,15 +232,17 @@ def test_a_fit_tells_its_epochs() -> None:
 
     train, valid, _ = small_world()
     told: list[tuple[int, int]] = []
-    with watching(lambda done, most: told.append((done, most))):
+    with watching(lambda at: told.append((at.done, at.most))):
         prepared(BradleyTerry).fit(train, valid, 0)
     prepared(BradleyTerry).fit(train, valid, 0)
     assert told == [(epoch, QUICK.max_epochs) for epoch in range(QUICK.max_epochs + 1)]
 
 
 def test_progress_is_shown_unless_somebody_else_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    with shown(silent) as told:
-        assert told is silent
+    own: list[tuple[object, ...]] = []
+    with shown(lambda *step: own.append(step)) as told:
+        told("step", 1, 2, "loss 0.512")
+    assert own == [("step", 1, 2)]
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with shown(None) as told:
         assert isinstance(told, Lines)

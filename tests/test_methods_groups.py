@@ -16,9 +16,9 @@ from worlds import two_tastes
 
 from evenhand.core import EvenhandError, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.methods.group_dro import GroupDRO, robust
+from evenhand.methods.group_dro import GroupDRO, Robust
 from evenhand.methods.inverse_frequency import InverseFrequency
-from evenhand.methods.maxmin import MaxMin, worst
+from evenhand.methods.maxmin import MaxMin, Worst
 from evenhand.methods.mgda import MGDA, common_descent, min_norm
 from evenhand.methods.reward_fairness import RewardFairness, jain
 from evenhand.models.linear import Linear
@@ -121,7 +121,7 @@ def test_the_loop_descends_what_combine_returns(world: Any) -> None:
 
 
 def test_group_dro_moves_its_weights_by_exponentiated_losses() -> None:
-    combine, eta = robust(torch.tensor([0, 1, 2]), 0.7), 0.7
+    combine, eta = Robust(torch.tensor([0, 1, 2]), 0.7), 0.7
     one = combine(torch.tensor([1.0, 2.0, 0.5]), batch_of([0, 1, 2]), [])
     q = np.exp(eta * np.array([1.0, 2.0, 0.5]))
     assert float(one) == pytest.approx(q @ [1.0, 2.0, 0.5] / q.sum(), rel=1e-6)
@@ -132,15 +132,15 @@ def test_group_dro_moves_its_weights_by_exponentiated_losses() -> None:
 
 def test_group_dro_at_eta_zero_weighs_groups_equally_and_a_huge_eta_does_not_overflow() -> None:
     losses, batch = torch.tensor([1.0, 1.0, 4.0]), batch_of([0, 0, 1])
-    assert float(robust(torch.tensor([0, 1]), 0.0)(losses, batch, [])) == pytest.approx(2.5)
-    assert float(robust(torch.tensor([0, 1]), 1e9)(losses, batch, [])) == pytest.approx(4.0)
+    assert float(Robust(torch.tensor([0, 1]), 0.0)(losses, batch, [])) == pytest.approx(2.5)
+    assert float(Robust(torch.tensor([0, 1]), 1e9)(losses, batch, [])) == pytest.approx(4.0)
 
 
 def test_max_min_is_the_limit_of_group_dro() -> None:
     """Whoever is worst stays so for these twenty batches: both put all weight there, in value and in gradient."""
     g = torch.Generator().manual_seed(0)
     group = torch.arange(20) % 3
-    limit, plain = robust(torch.arange(3), 1e9), worst(torch.arange(3), 0.0)
+    limit, plain = Robust(torch.arange(3), 1e9), Worst(torch.arange(3), 0.0)
     for _ in range(20):
         losses = (torch.rand(20, generator=g) + 2.0 * (group == 1)).requires_grad_()
         batch = batch_of(group.tolist())
@@ -159,7 +159,7 @@ def test_max_min_remembers_who_was_worst() -> None:
     """One batch that looks the other way round does not change who is served, unless memory is 0."""
     first, second = torch.tensor([1.0, 5.0]), torch.tensor([2.0, 1.5])
     for memory, expected in ((0.9, 1.5), (0.0, 2.0)):
-        combine = worst(torch.tensor([0, 1]), memory)
+        combine = Worst(torch.tensor([0, 1]), memory)
         assert float(combine(first, batch_of([0, 1]), [])) == 5.0
         assert float(combine(second, batch_of([0, 1]), [])) == expected
         assert float(combine(torch.tensor([0.3]), batch_of([0]), [])) == pytest.approx(0.3)  # only those in the batch can be served

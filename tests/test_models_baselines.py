@@ -18,7 +18,7 @@ from evenhand.core import EvenhandError, History, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.p_rlhf import PRlhfMethod, nobody
 from evenhand.methods.pref import PrefMethod, start_at, tastes
-from evenhand.methods.vpl import Posterior, VplMethod, kl_to_standard_normal
+from evenhand.methods.vpl import Posterior, Sampled, VplMethod, kl_to_standard_normal
 from evenhand.models.gpo import Gpo
 from evenhand.models.linear import Linear
 from evenhand.models.lore import Lore, mixture_of
@@ -308,7 +308,7 @@ def test_vpl_reads_a_sample_in_training_and_its_penalty_is_annealed() -> None:
     """Around the mean, with the posterior's width in the latent's unit; the penalty rises to its weight and stays."""
     train, _, _ = two_tastes(0)
     posterior = Posterior(built(Vpl()), train.history)
-    read = VplMethod(kl=0.5, anneal=4).sampled(0)
+    read = Sampled(VplMethod(kl=0.5, anneal=4), 0)
     with torch.no_grad():
         mean = posterior.users(train.history)
         drawn = [read(posterior, train.history) for _ in range(6)]

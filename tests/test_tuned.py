@@ -54,7 +54,7 @@ def test_a_step_has_the_gradient_of_the_whole(world: tuple[Pairs, Pairs, Pairs])
     nn.init.normal_(adapter.A, std=0.1, generator=torch.Generator().manual_seed(2))
     model = SingleModel(Tuned(head, adapter, Bank(train.texts, train.items)))
     phase = TextPhase(model, train, schedule, torch.Generator().manual_seed(0), None, warm=False)
-    batch = next(phase.round())
+    batch = next(phase.round(0))
     value = bt(
         model.module.score(torch.zeros(len(batch.rows), 0), batch.chosen) - model.module.score(torch.zeros(0), batch.rejected)
     ).mean()
@@ -116,7 +116,7 @@ def test_a_text_is_encoded_once_a_step_however_many_judged_it(world: tuple[Pairs
         many, QUICK, torch.Generator().manual_seed(0), None, warm=False,
     )  # fmt: skip
     train.texts.encoded.clear()
-    batch = next(phase.round())
+    batch = next(phase.round(0))
     distinct = torch.cat([many.chosen[batch.rows], many.rejected[batch.rows]]).unique()
     assert train.texts.encoded == [len(distinct)]
     assert len(batch.rows) >= 20

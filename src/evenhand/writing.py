@@ -10,7 +10,8 @@ again. Steps of a write, any of which may be the last one (a kill, a full disk, 
 4. the list, with the hashes of what lies there now
 
 After each of them every file is the old one or the new one, and the same call completes it, temporary files taken away. Names that end in
-`.evenhand-part` and begin with a dot are temporary files. One process at a time writes to a folder, where the system can lock one.
+`.evenhand-part` and begin with a dot are temporary files. One process at a time writes to a folder, where the system can lock one. Of
+several ranks (ranks.py) the first writes; the others have the same bytes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from evenhand import ranks
 from evenhand.core import DataError
 
 LIST = ".evenhand.json"
@@ -52,6 +54,8 @@ def write(folder: Path, files: Mapping[str, bytes], kind: str, names: Sequence[s
 
     Raises DataError if a file would be lost (see `check`) or the folder cannot be written to.
     """
+    if not ranks.first():
+        return
     every = list(dict.fromkeys([*names, *files]))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,6 +116,8 @@ def part(path: Path) -> Path:
 
 def put(path: Path, content: bytes) -> None:
     """One file whose name tells that it is ours: in one step, with no entry in the list. Raises OSError."""
+    if not ranks.first():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with alone(path.parent):
         try:

@@ -274,6 +274,7 @@ class TrainingTrace:
     settings: Mapping[str, Any] = field(default_factory=dict)
     limited: bool = False  # an epoch within the constraints goes before one with a lower validation loss
     by_group: bool = False  # kept by the groups' validation losses, not by the lowest mean over users
+    stopped: str = ""  # where and why training on texts ended before its time, one sentence
 
 
 @dataclass(frozen=True)

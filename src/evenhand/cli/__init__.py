@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import evenhand
+from evenhand import ranks
 from evenhand.cli.certificates import certify, verify
 from evenhand.cli.comparisons import compare, sweep
 from evenhand.cli.diff import diff
 from evenhand.cli.policies import transfer
 from evenhand.cli.terminal import tell
 from evenhand.cli.verbs import audit, check, demo, fit, score
+
+LATER = 5.0  # seconds that other ranks than the first keep an error: where all have the same, torchrun ends them once the first has told it
 
 app = typer.Typer(
     name="evenhand",
@@ -64,7 +68,7 @@ def main() -> None:
     from evenhand.core import EvenhandError
 
     try:
-        app()
+        _answer()
     except EvenhandError as error:
         fail(2, f"error: {error}")
     except (KeyboardInterrupt, SystemExit) as leaving:  # the command-line library turns an interrupt inside a verb into the latter
@@ -87,6 +91,23 @@ def main() -> None:
         fail(70, f"{told} To do: please report it.")
 
 
+def _answer() -> None:
+    """The verb, by all processes of torchrun together."""
+    with ranks.together():
+        if ranks.count() > 1:
+            tell(f"{ranks.count()} processes work together")
+        try:
+            app()
+        except SystemExit as leaving:
+            if leaving.code == 130:
+                raise
+            ranks.wait()  # whoever leaves with a verdict makes torchrun end the others, of which one may be writing
+            ranks.leave()
+            raise
+
+
 def fail(code: int, told: str) -> None:
+    if os.environ.get("RANK", "0") != "0":
+        time.sleep(LATER)
     tell(told)
     sys.exit(code)

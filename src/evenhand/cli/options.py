@@ -61,8 +61,18 @@ MaxTokens = Annotated[int | None, option(LANGUAGE_MODEL, min=1)]
 Steps = Annotated[int, option(LANGUAGE_MODEL, min=1, help="Steps of head and weights together.")]
 BatchTexts = Annotated[int, option(LANGUAGE_MODEL, min=2, help="Distinct texts a step, however many people judged them.")]
 BackboneLr = Annotated[float, option(LANGUAGE_MODEL, "--backbone-lr", help="Learning rate of the weights.")]
+HistoryPairs = Annotated[
+    int, option(LANGUAGE_MODEL, min=0, help="Choices of the user in the input before the prompt, in place of a head that reads users.")
+]
 Device = Annotated[str | None, option(LANGUAGE_MODEL)]
 Dtype = Annotated[str, option(LANGUAGE_MODEL)]
+ChunkTokens = Annotated[
+    int | None,
+    option(
+        LANGUAGE_MODEL, min=1, help="Places for tokens in one pass: bounds memory; processes share passes. Default: fast on the device."
+    ),
+]
+Sharded = Annotated[bool, option(LANGUAGE_MODEL, "--sharded", help="Each process of torchrun holds its part of the base's weights.")]
 Chunked = Annotated[
     bool, option(MODEL, "--chunked/--cut", help="Read long texts whole, in windows, or cut them after the encoder's limit.")
 ]

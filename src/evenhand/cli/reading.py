@@ -25,12 +25,14 @@ from evenhand.cli.options import (
     BatchTokens,
     Cache,
     Chunked,
+    ChunkTokens,
     Columns,
     Device,
     Dim,
     Dtype,
     Encoder,
     GroupBy,
+    HistoryPairs,
     LeaveOut,
     LoraRank,
     MaxTokens,
@@ -43,6 +45,7 @@ from evenhand.cli.options import (
     Pooling,
     RewardLabel,
     RewardModel,
+    Sharded,
     Source,
     Steps,
     Swap,
@@ -146,13 +149,20 @@ class Encoded:
     steps: Steps = 60
     batch_texts: BatchTexts = 192
     lr: BackboneLr = 5e-4
+    history_pairs: HistoryPairs = 0
     device: Device = None
     dtype: Dtype = "float32"
+    chunk_tokens: ChunkTokens = None
+    sharded: Sharded = False
 
     def encoding(self) -> Encoding:
         from evenhand.workflows.prepare import Encoding
 
         encoder = self.language_model() if self.backbone else encoder_named(self.encoder, self.chunked)
+        if self.history_pairs:
+            from evenhand.encode.backbone_encoder import telling
+
+            encoder = telling(encoder, self.history_pairs)
         return Encoding(encoder, self.with_prompt, self.tfidf, self.dim, self.cache, trained=self.backbone is not None)
 
     def language_model(self) -> BackboneEncoder:
@@ -160,9 +170,12 @@ class Encoded:
         from evenhand.encode.backbone import Backbone
         from evenhand.encode.backbone_encoder import BackboneEncoder
 
-        asked: dict[str, Any] = {"rank": self.rank, "pooling": self.pooling, "dtype": self.dtype}  # checked by Backbone
+        asked: dict[str, Any] = {
+            "rank": self.rank, "pooling": self.pooling, "max_tokens": self.max_tokens, "device": self.device, "dtype": self.dtype,
+            "chunk_tokens": self.chunk_tokens, "sharded": self.sharded,
+        }  # fmt: skip  # checked by Backbone
         tuning = Tuning(steps=self.steps, batch_texts=self.batch_texts, lr=self.lr)
-        return BackboneEncoder(Backbone(str(self.backbone), **asked, max_tokens=self.max_tokens, device=self.device, tuning=tuning))
+        return BackboneEncoder(Backbone(str(self.backbone), **asked, tuning=tuning))
 
 
 @dataclass(frozen=True)

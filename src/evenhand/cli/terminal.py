@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from evenhand import ranks
 from evenhand.core import visible
 
 if TYPE_CHECKING:
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
 
 
 def say(*parts: Any) -> None:
-    """Print on stdout. If whoever read it has gone (`| head`), the rest is dropped, and the exit code still is the verdict's.
+    """Print on stdout, as the first rank. If whoever read it has gone (`| head`), the rest is dropped, and the exit code still is the verdict's.
 
     Names of columns, groups and files are others' words: whatever they hold, no control character and no markup of theirs is obeyed.
     """
+    if not ranks.first():
+        return
     from rich.console import Console
     from rich.segment import Segment
 
@@ -40,7 +43,8 @@ def say(*parts: Any) -> None:
 
 def tell(text: str) -> None:
     """Print on stderr, likewise."""
-    print(visible(text), file=sys.stderr)
+    if ranks.first():
+        print(visible(text), file=sys.stderr)
 
 
 def finish(report: Report, path: Path) -> None:

@@ -185,6 +185,7 @@ def fit(
         seed=seed,
         show_examples=private.asked(show_examples, out),
         command=command(),
+        checkpoint=out / "checkpoint" if encoded.backbone else None,
         keep=lambda trained: trained.save(out / "model"),
         say=say,
     )

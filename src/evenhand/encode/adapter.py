@@ -67,6 +67,10 @@ class Wardrobe:
             name = PEFT_PREFIX + name.replace(f".{NAME}.", ".") if rank else name
             self._places.setdefault(tied.setdefault(parameter, name), []).append((owner, name.rpartition(".")[2]))
 
+    def held(self) -> list[Tensor]:
+        """What stands in the places while nothing is worn."""
+        return [_at(places) for places in self._places.values()]
+
     def new(self, seed: int, device: torch.device) -> Adapter:
         """An untrained adapter, under which the base is as it was: LoRA as PEFT begins it (A uniform as a linear layer's weights, B 0),
         or float32 copies of all weights."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from evenhand import ranks
 from evenhand.core import EvenhandError, Tuning, clip
+from evenhand.encode.chat import Chat, Choice, Told
 from evenhand.encode.chunks import Pooling
 from evenhand.encode.minilm import MAX_TOKENS as MINILM_TOKENS
 from evenhand.encode.minilm import MiniLM
@@ -23,6 +26,7 @@ from evenhand.encode.smollm2 import smollm2
 if TYPE_CHECKING:
     from evenhand.encode.base import Base
 
+MOST_PAIRS = 1000  # in an input
 TOKENS = 512  # of a text at most, where nothing else is said and the model has as many positions
 CHUNK, GPU_CHUNK = 2048, 16_384  # places for tokens in one pass
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
@@ -40,7 +44,10 @@ class Backbone:
     where the model has fewer positions (minilm: 256). device: "cpu", "cuda", "cuda:1"; None = cuda where there is one. dtype: of the base;
     what trains is float32 always. chunk_tokens: places for tokens in one forward pass, which bounds memory and decides nothing else; None = what is fastest on
     the device (measured: on a CPU, larger chunks cost padding and caches).
-    checkpointing: activations are computed again in the pass backward, layer by layer, which costs time and saves memory. tuning: how it trains.
+    checkpointing: activations are computed again in the pass backward, layer by layer, which costs time and saves memory. sharded: under
+    torchrun every process holds its part of the base's weights (FSDP2), for models that are too large for one device. tuning: how it trains.
+    history_pairs: so many of the user's earlier choices stand in the input before the prompt; the reward then knows the user from there
+    alone. persona: makes one text of these choices, which stands there in their place; it must give the same text for the same choices.
     """
 
     model: str = "minilm"
@@ -51,7 +58,10 @@ class Backbone:
     dtype: Dtype = "float32"
     chunk_tokens: int | None = None
     checkpointing: bool = False
+    sharded: bool = False
     tuning: Tuning = Tuning()  # noqa: RUF009 (frozen)
+    history_pairs: int = 0
+    persona: Callable[[Sequence[Choice]], str] | None = None
 
     def __post_init__(self) -> None:
         valid = {
@@ -60,12 +70,22 @@ class Backbone:
             "max_tokens": (self.max_tokens is None or self.max_tokens >= 8, "8 or more"),
             "dtype": (self.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
             "chunk_tokens": (self.chunk_tokens is None or self.chunk_tokens >= 1, "1 or more"),
+            "history_pairs": (0 <= self.history_pairs <= MOST_PAIRS, f"0 to {MOST_PAIRS}"),
+            "persona": (
+                self.persona is None or (callable(self.persona) and self.history_pairs > 0),
+                "a function of choices, and history_pairs",
+            ),
         }
         for name, (good, expected) in valid.items():
             if not good:
                 raise EvenhandError(
                     f"{name} of the backbone is {clip(str(getattr(self, name)))}. Expected: {expected}. To do: correct it, or leave it out."
                 )
+        if self.sharded and self.rank == 0:
+            raise EvenhandError(
+                "Found a backbone that is sharded and all of whose weights train (rank 0). Expected: LoRA, since what trains lies whole in every "
+                "process. To do: give a rank of 1 or more, or leave sharded out."
+            )
 
     @property
     def name(self) -> str:
@@ -87,6 +107,7 @@ class Backbone:
             dtype=self.dtype,
             chunk_tokens=self.chunk_tokens or (CHUNK if at == "cpu" else GPU_CHUNK),
             checkpointing=self.checkpointing,
+            sharded=self.sharded,
         )
 
     @cached_property
@@ -99,6 +120,21 @@ class Backbone:
                 f"Expected: at most {positions}. To do: give fewer tokens, or another backbone."
             )
         return self.max_tokens or min(TOKENS, positions)
+
+    @cached_property
+    def chat(self) -> Chat:
+        """How prompts and responses become tokens of the model: in training, when scoring, and in whatever serves it."""
+        return Chat(self.base.tokenizer, self.limit)
+
+    def told(self, history: Sequence[tuple[str, str, str]]) -> Told:
+        """What stands before the prompt of a user with this history of (prompt, chosen, rejected): the last `history_pairs`, or their persona."""
+        known = tuple(Choice(*pair) for pair in history[-self.history_pairs :]) if self.history_pairs else ()
+        if self.persona is None or not known:
+            return known
+        text = self.persona(known)
+        if not isinstance(text, str):
+            raise EvenhandError(f"persona gave {type(text).__name__}. Expected: a text. To do: return str for every list of choices.")
+        return text
 
     @cached_property
     def folder(self) -> Path:
@@ -159,10 +195,20 @@ def _check(folder: Path, name: str) -> None:
 
 
 def device(named: str | None) -> str:
-    """The device to run on, one that is there. None = cuda where there is one, else cpu. Raises EvenhandError."""
+    """The device to run on, one that is there. None = cuda where there is one, else cpu; of several ranks each has a GPU of its own.
+
+    Raises EvenhandError.
+    """
     import torch
 
     there = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if ranks.count() > 1 and there and named != "cpu":
+        if named in (None, "cuda") and ranks.here() < len(there):
+            return there[ranks.here()]
+        raise EvenhandError(
+            f"{ranks.count()} processes of torchrun were given device {clip(named or 'cuda')}, and this machine has {len(there)} GPUs. Expected: "
+            "a GPU for each process. To do: start no more of them than there are GPUs and name none, or give cpu."
+        )
     if named is None:
         return "cuda" if there else "cpu"
     if named == "cpu" or (named == "cuda" and there) or (re.fullmatch(r"cuda:\d+", named) and named in there):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,14 +13,33 @@ from evenhand.core import EvenhandError, clip
 from evenhand.encode.adapter import Adapter
 from evenhand.encode.backbone import Backbone
 from evenhand.encode.chunks import Tokens
-from evenhand.encode.encoder import Progress
+from evenhand.encode.encoder import Progress, TextEncoder
+from evenhand.encode.prompted import apart
+
+FORMATTING = 1  # raised when encode/chat.py gives a text other tokens than before: cached vectors and saved models are not of these
+
+
+def history_pairs(encoder: TextEncoder | None) -> int:
+    """How many of the user's earlier choices the encoder reads before a prompt."""
+    return encoder.backbone.history_pairs if isinstance(encoder, BackboneEncoder) else 0
+
+
+def telling(encoder: TextEncoder | None, pairs: int) -> TextEncoder:
+    """The encoder with `pairs` of the user's choices before a prompt. Raises EvenhandError unless it is a language model."""
+    if not isinstance(encoder, BackboneEncoder):
+        raise EvenhandError(
+            f"history_pairs is {pairs}, and the encoder is {clip(encoder.name) if encoder else 'none'}. Expected: a language model, which reads "
+            "a history in words. To do: name one as backbone or encoder, or leave history_pairs out."
+        )
+    return replace(encoder, backbone=replace(encoder.backbone, history_pairs=pairs))
 
 
 @dataclass(frozen=True, eq=False)
 class BackboneEncoder:
     """A TextEncoder whose vectors are a language model's pooled hidden states. adapter: worn while encoding; None = as pretrained.
 
-    Texts over the limit are cut. Vectors of a text alone and among others differ by rounding: at most by 1e-5 in float32.
+    A text with a prompt is read as the model's chat template writes it (encode/chat.py). Texts over the limit are cut. Vectors of a text
+    alone and among others differ by rounding: at most by 1e-5 in float32.
     """
 
     backbone: Backbone
@@ -36,9 +55,8 @@ class BackboneEncoder:
     def fingerprint(self) -> str:
         """Over the base's files, the settings that decide a vector, and the adapter's tensors."""
         b = self.backbone
-        settings = (
-            f"{b.files_sha256} {b.pooling} {'l2' if b.base.unit else 'own length'} {self.max_tokens} {b.dtype} {self._adapter_sha256}"
-        )
+        length = "l2" if b.base.unit else "own length"
+        settings = f"{b.files_sha256} {b.pooling} {length} {self.max_tokens} {b.dtype} chat {FORMATTING} {self._adapter_sha256}"
         return hashlib.sha256(settings.encode()).hexdigest()
 
     @property
@@ -54,13 +72,22 @@ class BackboneEncoder:
         return self.vectors(self.tokenized(texts)[0], progress)
 
     def tokens(self, texts: Sequence[str]) -> np.ndarray:
-        """Tokens of each whole text, special ones included, int64[n]."""
-        return self.backbone.base.tokenized(texts, self.max_tokens)[1]
+        """Tokens of each whole text, prompt and special ones included, int64[n]."""
+        return self._read(texts)[1]
 
     def tokenized(self, texts: Sequence[str]) -> tuple[list[Tokens], np.ndarray]:
-        """(each text's tokens, without a prefix, at most `max_tokens`; which texts were cut bool[n])."""
-        tokens, lengths = self.backbone.base.tokenized(texts, self.max_tokens)
-        return tokens, lengths > self.max_tokens
+        """(each text's prefix and own tokens, at most `max_tokens` together; which texts were cut bool[n])."""
+        tokens, whole = self._read(texts)
+        return tokens, whole > self.max_tokens
+
+    def _read(self, texts: Sequence[str]) -> tuple[list[Tokens], np.ndarray]:
+        """The one place where texts become tokens, and how many the whole texts would have, int64[n]."""
+        if not texts:
+            return [], np.zeros(0, dtype=np.int64)
+        prompts, responses, told = zip(*map(apart, texts))
+        read = self.backbone.chat.tokens(prompts, responses, told if any(told) else None)
+        whole = [len(t.prefix) + len(t.own) + sum(t.dropped.values()) for t in read]
+        return [(t.prefix, t.own) for t in read], np.array(whole, dtype=np.int64)
 
     def vectors(self, texts: Sequence[Tokens], progress: Progress | None = None) -> np.ndarray:
         """The same of texts in tokens."""

@@ -3,6 +3,9 @@
 Gradient caching (Gao et al. 2021, arXiv 2101.06983): vectors of all texts of a batch are computed without gradient, a loss is taken on
 them elsewhere, and its gradient with respect to the vectors is brought into the weights in a second pass, one chunk at a time. Both passes
 are the same function: the model is in evaluation mode always, so that nothing is drawn at random in either.
+
+Ranks (ranks.py) share both passes. Which texts meet in a chunk follows from the texts alone; chunks are dealt to the ranks, vectors are
+gathered, and gradients of the adapter added up. A model too large for one device may be sharded over the ranks (FSDP2).
 """
 
 from __future__ import annotations
@@ -20,10 +23,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from evenhand import ranks
 from evenhand.core import EvenhandError, clip
 from evenhand.encode.adapter import Adapter, Wardrobe
 from evenhand.encode.chunks import Chunk, Pooling, Tokens, padded, pooled
-from evenhand.encode.encoder import Progress, printable
+from evenhand.encode.encoder import Progress
 from evenhand.encode.prefixes import shared, shares, window_of
 from evenhand.encode.quiet import quiet
 
@@ -36,17 +40,23 @@ class Base:
     """One model on one device. Its weights never change; `chunk_tokens` is halved whenever a chunk does not fit into memory.
 
     causal: whether no token sees a later one; found out by trying. dim: coordinates of a vector. positions: tokens of a text at most.
+    sharded: each rank holds its part of every weight, and all ranks ask for vectors and gradients as often, of the same texts.
     """
 
     def __init__(
         self, folder: Path, name: str, *, rank: int, pooling: Pooling, unit: bool, device: str, dtype: str, chunk_tokens: int,
-        checkpointing: bool,
+        checkpointing: bool, sharded: bool = False,
     ):  # fmt: skip
         self.name, self.rank, self.pooling, self.unit, self.chunk_tokens = name, rank, pooling, unit, chunk_tokens
         self.device = torch.device(device)
         self.model, self.tokenizer = _loaded(folder, name, dtype)
         self.model.config.use_cache = False
-        self.model.requires_grad_(False).eval().to(self.device)
+        self.model.requires_grad_(False).eval()
+        self.sharded = sharded
+        if sharded:
+            _shard(self.model, name, self.device, self._wardrobe.held())
+        else:
+            self.model.to(self.device)
         self._mixed = dtype == "bfloat16"
         self._told = False
         self.positions = _positions(self.model, self.tokenizer)
@@ -78,48 +88,43 @@ class Base:
         with self._wardrobe.wearing(adapter):
             yield
 
-    def tokenized(self, texts: Sequence[str], limit: int) -> tuple[list[Tokens], np.ndarray]:
-        """(tokens of each text, cut to `limit` from the right; tokens of each whole text int64[n]); the tokenizer's special ones included."""
-        if not texts:
-            return [], np.zeros(0, dtype=np.int64)
-        clean = [printable(text) for text in texts]
-        whole: list[list[int]] = self.tokenizer(clean, truncation=False, verbose=False)["input_ids"]
-        lengths = np.array([len(ids) for ids in whole], dtype=np.int64)
-        for i in np.flatnonzero(lengths > limit):
-            whole[i] = self.tokenizer(clean[i], truncation=True, max_length=limit)["input_ids"]
-        nothing = [self.tokenizer.eos_token_id or 0]  # what stands for a text without any token
-        return [([], ids or nothing) for ids in whole], lengths
-
     def vectors(self, texts: Sequence[Tokens], adapter: nn.Module | None, progress: Progress | None = None) -> Tensor:
         """Vectors float32[n, dim] on the CPU, without gradient."""
-        out = torch.empty(len(texts), self.dim)
+        out = torch.zeros(len(texts), self.dim)  # 0 is what a rank adds to the vectors of other ranks
         done = 0
 
-        def read(chunk: Chunk) -> None:
+        def read(chunk: Chunk, own: bool) -> None:
             nonlocal done
-            out[chunk.texts] = self._forward(chunk).cpu()
-            done += len(chunk.texts)
+            vectors = self._forward(chunk).cpu()
+            if own:
+                out[chunk.texts] = vectors
+                done = min(done + len(chunk.texts) * ranks.count(), len(texts))
             if progress is not None:
                 progress(done, len(texts))
 
         with torch.no_grad(), self.wearing(adapter):
             self._each(texts, read)
-        return out
+        return ranks.add(out)
 
     def backward(self, texts: Sequence[Tokens], adapter: nn.Module, gradient: Tensor) -> None:
         """Adds to `.grad` of the adapter's parameters, from the gradient float32[n, dim] of a loss with respect to the texts' vectors."""
         weights = [parameter for parameter in adapter.parameters() if parameter.requires_grad]
+        sums: list[Tensor | None] = [None] * len(weights)  # in float64: in whatever order chunks and ranks come, rounded it is the same
 
-        def learn(chunk: Chunk) -> None:
+        def learn(chunk: Chunk, own: bool) -> None:
             into = gradient[chunk.texts].to(self.device)
             # in one piece, and not by backward(): a chunk that runs out of memory halfway must not have added anything
             parts = torch.autograd.grad(self._forward(chunk), weights, into, allow_unused=True)
-            for weight, part in zip(weights, parts):
+            for place, part in enumerate(parts if own else ()):
                 if part is not None:
-                    weight.grad = part if weight.grad is None else weight.grad.add_(part)
+                    before = sums[place]
+                    sums[place] = part.double() if before is None else before.add_(part)
 
         with torch.enable_grad(), self.wearing(adapter):
             self._each(texts, learn)
+        for weight, total in zip(weights, _over_ranks(sums, weights)):
+            if total is not None:
+                weight.grad = total.to(weight.dtype) if weight.grad is None else weight.grad.add_(total)
 
     def _forward(self, chunk: Chunk) -> Tensor:
         """Vectors float32[k, dim] of a chunk's texts, on the device."""
@@ -137,16 +142,28 @@ class Base:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
             return self.model(input_ids=chunk.ids.to(self.device), **given).last_hidden_state
 
-    def _each(self, texts: Sequence[Tokens], step: Callable[[Chunk], None]) -> None:
-        """`step` on every chunk of the texts. One that does not fit into memory is dealt anew, with all that wait behind it."""
-        waiting = deque(self._dealt(texts))
+    def _each(self, texts: Sequence[Tokens], step: Callable[[Chunk, bool], None]) -> None:
+        """`step` on every chunk of the texts that is this rank's. One that does not fit into memory is dealt anew, with all that wait behind it.
+
+        Layers that are sharded come together in every pass, for which all ranks must make as many: a rank with fewer chunks is given one
+        that is not its own (own = False), and whose result is thrown away.
+        """
+        planned = self._dealt(texts)
+        waiting = deque((chunk, True) for chunk in planned[ranks.number() :: ranks.count()])
+        if self.sharded and len(waiting) < -(-len(planned) // ranks.count()):
+            waiting.append((planned[-1], False))
         while waiting:
-            chunk = waiting[0]
-            if _fits(step, chunk):
+            chunk, own = waiting[0]
+            if _fits(step, chunk, own):
                 waiting.popleft()
                 continue
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
+            if self.sharded:  # the other ranks wait in the middle of a layer
+                raise EvenhandError(
+                    f"Backbone '{clip(self.name)}', sharded, runs out of memory on a chunk of {chunk.size} tokens on {self.device}. Expected: "
+                    "room for it. To do: give fewer chunk_tokens or max_tokens, turn checkpointing on, or use more processes."
+                )
             if len(chunk.texts) == 1:
                 raise EvenhandError(
                     f"Backbone '{clip(self.name)}' runs out of memory on a single text of {chunk.size} tokens on {self.device}. Expected: room "
@@ -161,9 +178,10 @@ class Base:
                     LessMemory,
                     stacklevel=4,
                 )
-            left = torch.cat([chunk.texts for chunk in waiting]).sort().values
+            left = torch.cat([chunk.texts for chunk, _ in waiting]).sort().values
             again = self._dealt([texts[i] for i in left.tolist()])
-            waiting = deque(replace(chunk, texts=left[chunk.texts]) for chunk in again)
+            waiting = deque((replace(chunk, texts=left[chunk.texts]), True) for chunk in again)
+        self.chunk_tokens = ranks.lowest(self.chunk_tokens)  # all plan alike
 
     def _dealt(self, texts: Sequence[Tokens]) -> list[Chunk]:
         if any(len(prefix) for prefix, _ in texts) and self._shares:
@@ -183,6 +201,16 @@ class Base:
         return bool(torch.allclose(states[0], states[1], rtol=1e-4, atol=1e-6)), states.shape[2]
 
 
+def _over_ranks(sums: Sequence[Tensor | None], weights: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """The sums over all ranks of gradients float64 of the weights; None where no text of any rank reaches a weight."""
+    if ranks.count() == 1:
+        return sums
+    reached = ranks.add(torch.tensor([part is not None for part in sums], dtype=torch.int64)).tolist()
+    parts = [torch.zeros_like(weight, dtype=torch.float64) if part is None else part for part, weight in zip(sums, weights)]
+    whole = ranks.add(torch.cat([part.flatten() for part in parts])).split([weight.numel() for weight in weights])
+    return [part.view_as(weight) if by else None for part, weight, by in zip(whole, weights, reached)]
+
+
 def _positions(model: Any, tokenizer: Any) -> int:
     """Tokens of a text at most, 2 ** 31 where nothing says it. RoBERTa and its like count positions from behind the pad token's number."""
     said = [model.config.to_dict().get("max_position_embeddings"), tokenizer.model_max_length, 2**31]
@@ -191,10 +219,10 @@ def _positions(model: Any, tokenizer: Any) -> int:
     return int(min(n for n in said if n is not None))
 
 
-def _fits(step: Callable[[Chunk], None], chunk: Chunk) -> bool:
+def _fits(step: Callable[[Chunk, bool], None], chunk: Chunk, own: bool) -> bool:
     """Whether memory was enough. The error is gone when this returns, and with it what it held on to."""
     try:
-        step(chunk)
+        step(chunk, own)
     except MemoryError:
         return False
     except RuntimeError as error:  # torch's own of the GPU is one; on the CPU there is none
@@ -207,9 +235,8 @@ def _fits(step: Callable[[Chunk], None], chunk: Chunk) -> bool:
 def _checkpoint(model: nn.Module, name: str) -> None:
     """Every layer keeps its input alone, and is computed again in the pass backward. transformers' own switch works in training mode only."""
     from torch.utils.checkpoint import checkpoint
-    from transformers.modeling_layers import GradientCheckpointingLayer
 
-    layers: list[Any] = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    layers = _layers(model)
     if not layers:
         raise EvenhandError(
             f"The layers of backbone '{clip(name)}' cannot be computed again. Expected: a model that supports gradient checkpointing. "
@@ -217,6 +244,30 @@ def _checkpoint(model: nn.Module, name: str) -> None:
         )
     for layer in layers:
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+
+
+def _shard(model: nn.Module, name: str, device: torch.device, whole: Sequence[Tensor]) -> None:
+    """Each rank keeps its part of every weight on its device but of those in `whole`; layer by layer they come together for a pass."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    layers = _layers(model)
+    if ranks.count() == 1 or not layers:
+        found = "there is one process" if layers else "its layers are not known"
+        raise EvenhandError(
+            f"Backbone '{clip(name)}' cannot be sharded: {found}. Expected: two processes or more, and a transformer with layers that can be "
+            "computed again. To do: start with torchrun --nproc-per-node K, or leave sharded out."
+        )
+    mesh = init_device_mesh(device.type, (ranks.count(),))
+    for module in (*layers, model):
+        fully_shard(module, mesh=mesh, reshard_after_forward=True, ignored_params={p for p in whole if isinstance(p, nn.Parameter)})
+
+
+def _layers(model: nn.Module) -> list[Any]:
+    """The layers that transformers knows how to compute again."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
 
 
 def _loaded(folder: Path, name: str, dtype: str) -> tuple[Any, Any]:

@@ -14,6 +14,7 @@ texts, whatever they are encoded with.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import time
@@ -25,6 +26,7 @@ from zlib import crc32
 
 import numpy as np
 
+from evenhand import ranks
 from evenhand.core import EvenhandError
 from evenhand.encode.encoder import Progress, TextEncoder
 from evenhand.encode.prompted import Prompted, apart
@@ -57,7 +59,9 @@ def encode_cached(texts: Sequence[str], encoder: TextEncoder, folder: Path | Non
             wording.append(text)
     shards = (cache_folder() if folder is None else Path(folder)) / "vectors-2" / encoder.fingerprint[:32]
     vectors = np.empty((len(wording), encoder.dim), dtype=np.float32)
-    missing = np.flatnonzero(~_read_all(shards, distinct, vectors))
+    stored = _read_all(shards, distinct, vectors) if ranks.first() else np.zeros(len(wording), dtype=bool)
+    missing = np.flatnonzero(~ranks.of_first(stored))  # what one rank finds another may not, a moment later
+    ranks.of_first(vectors)
     if progress is not None:
         progress(len(wording) - len(missing), len(wording))
     _encode_missing(missing, wording, list(distinct), vectors, encoder, shards, progress)
@@ -80,17 +84,21 @@ def _encode_missing(
         known = len(wording) - len(missing) + start
         report = None if progress is None else lambda done, _, known=known: progress(known + done, len(wording))
         began = time.monotonic()
-        vectors[slab] = encoder.encode([wording[row] for row in slab], report)
+        vectors[slab] = ranks.of_first(encoder.encode([wording[row] for row in slab], report))
         seconds = time.monotonic() - began
-        _write_shard(shards, [keys[row] for row in slab], vectors[slab])
+        if ranks.first():
+            _write_shard(shards, [keys[row] for row in slab], vectors[slab])
         start += len(slab)
         size = int(np.clip(len(slab) * SAVE_SECONDS / max(seconds, 1e-3), FIRST_SLAB, LARGEST_SLAB))
+        size = int(ranks.of_first(np.array([size]))[0])
 
 
 def _key(fingerprint: str, text: str) -> bytes:
-    """SHA-256 over both. The fingerprint has a fixed length, so no two pairs run together; nor do a prompt and its response."""
-    prompt, response = apart(text)
+    """SHA-256 over both. The fingerprint has a fixed length, so no two pairs run together; nor do a prompt, its response and
+    what is told of the user."""
+    prompt, response, told = apart(text)
     before = hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest() if isinstance(text, Prompted) else ""
+    before += hashlib.sha256(json.dumps(told).encode()).hexdigest() if told else ""
     return hashlib.sha256(f"{fingerprint}{before}".encode() + response.encode("utf-8", "surrogatepass")).digest()
 
 

@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-Tokens = tuple[Sequence[int], Sequence[int]]  # prefix, own; the own part has at least one token
+Ids = Sequence[int] | np.ndarray
+Tokens = tuple[Ids, Ids]  # prefix, own; the own part has at least one token
 Pooling = Literal["mean", "last"]
 
 
@@ -58,7 +61,10 @@ def _rows(texts: Sequence[Tokens], places: Sequence[int]) -> Chunk:
 
     lengths = torch.tensor([length(texts[i]) for i in places])
     longest = int(lengths.max())
-    ids = torch.tensor([[*texts[i][0], *texts[i][1]] + [0] * (longest - length(texts[i])) for i in places])
+    ids = torch.zeros(len(places), longest, dtype=torch.int64)
+    for row, i in enumerate(places):
+        start, end = len(texts[i][0]), length(texts[i])
+        ids[row, :start], ids[row, start:end] = (torch.as_tensor(part, dtype=torch.int64) for part in texts[i])
     steps = torch.arange(longest).expand(len(places), longest)
     return Chunk(
         texts=torch.tensor(places),

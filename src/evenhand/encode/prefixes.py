@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from evenhand.encode.chunks import Chunk, Tokens, length, padded, pooled
+from evenhand.encode.chunks import Chunk, Ids, Tokens, length, padded, pooled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,7 +81,7 @@ def _key(text: Tokens) -> bytes:
     return np.asarray(text[0], dtype=np.int32).tobytes()
 
 
-def _places(places: Sequence[int]) -> Tensor:
+def _places(places: Ids) -> Tensor:
     import torch
 
     return torch.as_tensor(places, dtype=torch.int64)

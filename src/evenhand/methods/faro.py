@@ -29,6 +29,7 @@ from torch import Tensor
 from evenhand.core import Constraint, EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
+from evenhand.training.checkpoint import State
 from evenhand.training.constraints import Decision, Meter, Notion, cf, check, dealt, dp, eo, groups_of, hard, measured, soft
 from evenhand.training.loop import ROUNDING, Constrained, Fitted, PairLoss, weighted_mean
 from evenhand.training.multipliers import Additive, SwapRegret
@@ -141,7 +142,7 @@ def play(method: Faro, stack: Sequence[Training], train: Pairs, valid: Pairs, se
     game = Game(method, torch.stack([t.hyperparameters[0] for t in stack]), train, valid, seed)
     assert train.events is not None
     strata = game.layout.cell(train.events)
-    fitted = train_stack(stack, train, valid, seed, combine=game.lagrangian, strata=strata, excess=game.excess)
+    fitted = train_stack(stack, train, valid, seed, combine=game.lagrangian, strata=strata, excess=game.excess, memory=game)
     return [replace(f, constrained=c) for f, c in zip(fitted, game.log, strict=True)]
 
 
@@ -191,6 +192,16 @@ class Game:
             self.log[number].add(float(violation[place]), float(on_valid[place]), multipliers[number])
         beyond = violation - self.gamma[active, 0]
         return beyond.where(beyond > ROUNDING, 0.0)
+
+    def state(self) -> State:
+        """Multipliers, means over recent batches, and what was seen so far."""
+        log = {str(n): {"train": c.train, "valid": c.valid, "multipliers": c.multipliers} for n, c in enumerate(self.log)}
+        return {"players": self.players.state(), "recent": self.recent, "shift": self.shift, "log": log}
+
+    def load(self, state: State) -> None:
+        self.players.load(state["players"])
+        self.recent, self.shift = state["recent"], state["shift"]
+        self.log = [replace(c, **state["log"][str(n)]) for n, c in enumerate(self.log)]
 
 
 def _largest(train: Pairs, groups: int) -> int:

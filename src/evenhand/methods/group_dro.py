@@ -22,9 +22,10 @@ from torch import Tensor
 
 from evenhand.core import EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
+from evenhand.training.checkpoint import State
 from evenhand.training.epochs import worst_rise
 from evenhand.training.groups import group_losses, require_groups
-from evenhand.training.loop import Combine, Fitted, pair_bt, train_model
+from evenhand.training.loop import Fitted, pair_bt, train_model
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,10 @@ class GroupDRO(Method):
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch in which the worst group's validation loss is lowest, as far as it can be told (`training/epochs.py`)."""
         require_groups("group_dro", train, valid)
+        robust = Robust(train.group.unique(), self.eta)
         return train_model(
             self.base.untrained(train, seed), train, pair_bt, valid, seed, self.base.schedule,
-            rise=worst_rise, combine=robust(train.group.unique(), self.eta),
+            rise=worst_rise, combine=robust, memory=robust,
         )  # fmt: skip
 
     def variants(self) -> Iterator[GroupDRO]:
@@ -54,15 +56,21 @@ class GroupDRO(Method):
             yield replace(self, eta=eta)
 
 
-def robust(names: Tensor, eta: float) -> Combine:
+class Robust:
     """sum_g q_g L_g of one batch after another; q and the groups' latest losses live as long as the fit. names int64[k]: the groups."""
-    log_q, latest = torch.zeros(len(names)), torch.zeros(len(names))
 
-    def combine(losses: Tensor, batch: Pairs, parameters: Sequence[Tensor]) -> Tensor:
-        nonlocal log_q
-        group_loss, present = group_losses(losses, batch, names)
-        latest[present] = group_loss.detach()
-        log_q = torch.log_softmax(log_q + eta * latest, 0)
-        return (log_q.exp()[present] * group_loss).sum()
+    def __init__(self, names: Tensor, eta: float):
+        self.names, self.eta = names, eta
+        self.log_q, self.latest = torch.zeros(len(names)), torch.zeros(len(names))
 
-    return combine
+    def __call__(self, losses: Tensor, batch: Pairs, parameters: Sequence[Tensor]) -> Tensor:
+        group_loss, present = group_losses(losses, batch, self.names)
+        self.latest[present] = group_loss.detach()
+        self.log_q = torch.log_softmax(self.log_q + self.eta * self.latest, 0)
+        return (self.log_q.exp()[present] * group_loss).sum()
+
+    def state(self) -> State:
+        return {"log_q": self.log_q, "latest": self.latest}
+
+    def load(self, state: State) -> None:
+        self.log_q, self.latest = state["log_q"], state["latest"]

@@ -21,9 +21,10 @@ from torch import Tensor
 
 from evenhand.core import EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
+from evenhand.training.checkpoint import State
 from evenhand.training.epochs import worst_rise
 from evenhand.training.groups import group_losses, require_groups
-from evenhand.training.loop import Combine, Fitted, pair_bt, train_model
+from evenhand.training.loop import Fitted, pair_bt, train_model
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,10 @@ class MaxMin(Method):
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The epoch in which the worst group's validation loss is lowest, as far as it can be told (`training/epochs.py`)."""
         require_groups("maxmin", train, valid)
+        worst = Worst(train.group.unique(), self.memory)
         return train_model(
             self.base.untrained(train, seed), train, pair_bt, valid, seed, self.base.schedule,
-            rise=worst_rise, combine=worst(train.group.unique(), self.memory),
+            rise=worst_rise, combine=worst, memory=worst,
         )  # fmt: skip
 
     def variants(self) -> Iterator[MaxMin]:
@@ -53,14 +55,21 @@ class MaxMin(Method):
             yield replace(self, memory=memory)
 
 
-def worst(names: Tensor, memory: float) -> Combine:
+class Worst:
     """The batch loss of the group that is worst off so far, among those in the batch. names int64[k]: the groups."""
-    running = torch.full((len(names),), float("nan"))
 
-    def combine(losses: Tensor, batch: Pairs, parameters: Sequence[Tensor]) -> Tensor:
-        group_loss, present = group_losses(losses, batch, names)
-        now, before = group_loss.detach(), running[present]
-        running[present] = torch.where(before.isnan(), now, memory * before + (1 - memory) * now)
-        return group_loss[running[present].argmax()]
+    def __init__(self, names: Tensor, memory: float):
+        self.names, self.memory = names, memory
+        self.running = torch.full((len(names),), float("nan"))
 
-    return combine
+    def __call__(self, losses: Tensor, batch: Pairs, parameters: Sequence[Tensor]) -> Tensor:
+        group_loss, present = group_losses(losses, batch, self.names)
+        now, before = group_loss.detach(), self.running[present]
+        self.running[present] = torch.where(before.isnan(), now, self.memory * before + (1 - self.memory) * now)
+        return group_loss[self.running[present].argmax()]
+
+    def state(self) -> State:
+        return {"running": self.running}
+
+    def load(self, state: State) -> None:
+        self.running = state["running"]

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from evenhand.core import EvenhandError, History, Method, Pairs, TrainableScorer
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.training.loop import Fitted, Read, pair_bt, train_model
+from evenhand.training.checkpoint import State
+from evenhand.training.loop import Fitted, pair_bt, train_model
 from evenhand.training.tuned import with_head
 
 
@@ -41,23 +42,9 @@ class VplMethod(Method):
         """The epoch with the lowest validation loss under z = mu, averaged over users."""
         scorer = self.base.untrained(train, seed)
         start = Posterior(scorer, train.history)
-        fitted = train_model(start, train, pair_bt, valid, seed, self.base.schedule, read=self.sampled(seed))
+        sampled = Sampled(self, seed)
+        fitted = train_model(start, train, pair_bt, valid, seed, self.base.schedule, read=sampled, memory=sampled)
         return replace(fitted, scorer=with_head(fitted.scorer, mean_state))
-
-    def sampled(self, seed: int) -> Read:
-        """How a batch of users is read in training: z drawn from the posterior, and the annealed penalty."""
-        generator = torch.Generator().manual_seed(seed)
-        batches = 0
-
-        def read(posterior: Posterior, history: History) -> tuple[Tensor, Tensor]:
-            nonlocal batches
-            batches += 1
-            mean = posterior.users(history) / posterior.unit
-            log_variance = posterior.log_variance(mean)
-            z = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=generator)
-            return posterior.unit * z, self.kl * min(1, batches / self.anneal) * kl_to_standard_normal(mean, log_variance).mean()
-
-        return read
 
     def variants(self) -> Iterator[VplMethod]:
         """Itself, then the base's other regularisations, then other weights of the penalty: what `tune` tries."""
@@ -65,6 +52,28 @@ class VplMethod(Method):
         yield from (replace(self, base=base) for base in bases[:4])
         yield from (replace(self, kl=kl) for kl in (1e-3, 3e-2) if kl != self.kl)
         yield from (replace(self, base=base) for base in bases[4:])
+
+
+class Sampled:
+    """How a batch of users is read in training: z drawn from the posterior, and the annealed penalty."""
+
+    def __init__(self, method: VplMethod, seed: int):
+        self.method, self.generator, self.batches = method, torch.Generator().manual_seed(seed), 0
+
+    def __call__(self, posterior: Posterior, history: History) -> tuple[Tensor, Tensor]:
+        self.batches += 1
+        mean = posterior.users(history) / posterior.unit
+        log_variance = posterior.log_variance(mean)
+        z = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=self.generator)
+        weight = self.method.kl * min(1, self.batches / self.method.anneal)
+        return posterior.unit * z, weight * kl_to_standard_normal(mean, log_variance).mean()
+
+    def state(self) -> State:
+        return {"generator": self.generator.get_state(), "batches": self.batches}
+
+    def load(self, state: State) -> None:
+        self.generator.set_state(state["generator"])
+        self.batches = state["batches"]
 
 
 class Posterior(nn.Module):

@@ -69,6 +69,8 @@ class BackboneRecord(Strict):
     pooling: Literal["mean", "last"]
     max_tokens: Positive
     dtype: Literal["float32", "bfloat16"]
+    history_pairs: Annotated[int, Field(ge=0, le=1000)] = 0
+    persona: bool = False
     name: str
     chunked: Literal[False]
     fingerprint: Sha256

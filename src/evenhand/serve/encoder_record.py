@@ -29,7 +29,8 @@ def record_of(encoder: TextEncoder | None) -> dict[str, Any]:
     if isinstance(encoder, BackboneEncoder):
         b = encoder.backbone
         kept = {"model": b.model, "rank": b.rank, "pooling": b.pooling, "max_tokens": encoder.max_tokens, "dtype": b.dtype}
-        return {"kind": "backbone", **kept, **facts}
+        told = {"history_pairs": b.history_pairs, "persona": b.persona is not None}
+        return {"kind": "backbone", **kept, **told, **facts}
     return {"kind": "given", **facts}  # the caller's own: load it with encoder=
 
 
@@ -45,6 +46,8 @@ def encoder_of(
     if record["kind"] == "none":
         return None
     encoder = _found(record, file) if given is None else given
+    if isinstance(encoder, BackboneEncoder):
+        _check_told(record, encoder.backbone, file)
     if adapter:
         if not isinstance(encoder, BackboneEncoder):
             expected = "a language model, whose weights were trained along"
@@ -60,6 +63,26 @@ def encoder_of(
     return encoder
 
 
+def _check_told(record: Mapping[str, Any], backbone: Backbone, file: Path) -> None:
+    """Raises DataError unless the backbone is told of users as it was in training."""
+    found = (backbone.history_pairs, backbone.persona is not None)
+    wanted = (record.get("history_pairs", 0), record.get("persona", False))
+    if found != wanted:
+        pairs, persona = wanted
+        raise DataError(
+            f"The encoder at hand reads {_told(*found)} before a prompt",
+            expected=f"{_told(*wanted)}, as in training",
+            remedy="pass encoder=BackboneEncoder(Backbone(..., "
+            + (f"history_pairs={pairs}, persona=the function of the training" if persona else f"history_pairs={pairs}")
+            + "))",
+            file=str(file),
+        )
+
+
+def _told(pairs: int, persona: bool) -> str:
+    return f"{'a persona made of ' if persona else ''}{pairs} choices of the user"
+
+
 def _found(record: Mapping[str, Any], file: Path) -> TextEncoder:
     if record["kind"] == "minilm":
         return MiniLM(chunked=record["chunked"])
@@ -67,6 +90,6 @@ def _found(record: Mapping[str, Any], file: Path) -> TextEncoder:
         return SentenceEncoder(record["model"], chunked=record["chunked"])
     if record["kind"] == "backbone":
         kept = {name: record[name] for name in ("rank", "pooling", "max_tokens", "dtype")}
-        return BackboneEncoder(Backbone(record["model"], **kept))
+        return BackboneEncoder(Backbone(record["model"], **kept, history_pairs=record.get("history_pairs", 0)))
     expected, remedy = "minilm or sentence-transformers, or the encoder itself", "pass encoder= when loading"
     raise DataError(f"Encoder {clip(record['name'])} cannot be found by name", expected=expected, remedy=remedy, file=str(file))

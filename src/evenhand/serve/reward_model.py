@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from evenhand.core import DataError, EvenhandError, Head, History, Scorer, clip
+from evenhand.encode.backbone_encoder import BackboneEncoder, history_pairs
+from evenhand.encode.chat import Told
 from evenhand.encode.encoder import TextEncoder
 from evenhand.encode.projection import FeatureMap
 from evenhand.encode.prompted import item_text
+from evenhand.models.linear import Linear
 from evenhand.parts import head_class
 from evenhand.serve.encoder_record import adapter_of, encoder_of, record_of
 from evenhand.serve.reads import what_is_read
@@ -32,8 +35,8 @@ class RewardModel:
     with_prompt: whether prompt and response are encoded together. facts: how it was trained, plain JSON values.
 
     A reward depends on the user's history and the response alone, and where `reads_prompts` on the prompt: not on what else is scored in
-    the same call, nor on the order of the history. Rewards of different prompts are not comparable unless `with_prompt` was trained;
-    margins are.
+    the same call, nor on the order of the history, unless a language model reads it (`history_pairs`). Rewards of different prompts are not
+    comparable unless `with_prompt` was trained; margins are.
     """
 
     encoder: TextEncoder | None
@@ -46,11 +49,18 @@ class RewardModel:
     def __post_init__(self) -> None:
         if (self.encoder is None) != (self.feature_map.of_vector is None):
             raise ValueError("an encoder goes with a feature map that was fitted on its vectors, and only with one")
+        if self.history_pairs and not isinstance(self.head, Linear):
+            raise ValueError("users are in the input already: the head must be one that reads no history")
 
     @property
     def reads_prompts(self) -> bool:
         """False: a response has the same reward under every prompt."""
         return self.with_prompt
+
+    @property
+    def history_pairs(self) -> int:
+        """So many of a user's choices stand in the input before the prompt, the last ones; 0 = the head reads the history."""
+        return history_pairs(self.encoder)
 
     @classmethod
     def load(cls, folder: str | Path, encoder: TextEncoder | None = None, head: type | str | None = None) -> RewardModel:
@@ -86,7 +96,7 @@ class RewardModel:
     def save(self, folder: str | Path) -> None:
         """Write a folder that `load` reads: all of it or nothing. An older model there is replaced; anything else there is an error."""
         encoder = {**record_of(self.encoder), "with_prompt": self.with_prompt}
-        facts = {**self.facts, "reads": what_is_read(self.with_prompt)}
+        facts = {**self.facts, "reads": what_is_read(self.with_prompt, self.history_pairs)}
         saved = SavedModel(self.head, self.feature_map.dim, self.scorer, self.feature_map.state(), encoder, facts, adapter_of(self.encoder))
         save_model(folder, saved)
 
@@ -109,8 +119,7 @@ class RewardModel:
                 f"Found {len(prompts)} prompts, {len(responses)} responses and {len(owner)} user numbers. Expected: equally many. "
                 "To do: give one prompt (and one user) for each response."
             )
-        texts = [item_text(p, r, self.with_prompt) for p, r in zip(prompts, responses)]
-        history, items = self._read(histories, texts)
+        history, items = self._read(histories, owner.tolist(), list(zip(prompts, responses)))
         with torch.no_grad():
             states = self.scorer.users(history)
             return np.asarray(self.scorer.score(states[owner], items).numpy())
@@ -118,11 +127,17 @@ class RewardModel:
     def state(self, history: Sequence[Choice]) -> np.ndarray:
         """What the model reads from one user's history, float32[s]; s = 0 for a head without a user."""
         with torch.no_grad():
-            return np.asarray(self.scorer.users(self._read([history], [])[0])[0].numpy())
+            return np.asarray(self.scorer.users(self._read([history], [], [])[0])[0].numpy())
 
-    def _read(self, histories: Sequence[Sequence[Choice]], texts: Sequence[str]) -> tuple[History, Tensor]:
-        """The users' histories, and features [n, d] of `texts`. Every distinct text is encoded once."""
+    def _read(
+        self, histories: Sequence[Sequence[Choice]], owner: Sequence[int], asked: Sequence[tuple[str, str]]
+    ) -> tuple[History, Tensor]:
+        """The users' histories, and features [n, d] of prompts and responses that are asked about. Every distinct text is encoded once."""
         choices = [[_choice(c, u, i) for i, c in enumerate(_listed(h, u))] for u, h in enumerate(_listed(histories))]
+        told = [self._told(own) for own in choices]
+        texts = [item_text(p, r, self.with_prompt, told[user]) for user, (p, r) in zip(owner, asked)]
+        if self.history_pairs:  # the users are in the texts
+            choices = [[] for _ in choices]
         chosen = [item_text(c[0], c[1], self.with_prompt) for own in choices for c in own]
         rejected = [item_text(c[0], c[2], self.with_prompt) for own in choices for c in own]
         row = {text: i for i, text in enumerate(dict.fromkeys([*chosen, *rejected, *texts]))}
@@ -135,6 +150,11 @@ class RewardModel:
         history = History(items, offsets, rows(chosen), rows(rejected), torch.full((len(choices),), -1))
         return history, items[rows(texts)]
 
+    def _told(self, history: Sequence[tuple[str, str, str]]) -> Told:
+        if not isinstance(self.encoder, BackboneEncoder):
+            return ()
+        return self.encoder.backbone.told([(p if self.with_prompt else "", c, r) for p, c, r in history])
+
     def _features(self, texts: Sequence[str]) -> Tensor:
         vectors = None if self.encoder is None else self.encoder.encode(texts)
         return torch.from_numpy(self.feature_map.apply(texts, vectors))
@@ -142,7 +162,7 @@ class RewardModel:
     def __repr__(self) -> str:
         encoder = "no encoder" if self.encoder is None else self.encoder.name
         method = f", {self.facts['method']}" if "method" in self.facts else ""
-        return f"RewardModel({self.head}, {encoder}, {self.feature_map.dim} features{method}). {what_is_read(self.with_prompt)}"
+        return f"RewardModel({self.head}, {encoder}, {self.feature_map.dim} features{method}). {what_is_read(self.with_prompt, self.history_pairs)}"
 
     def _repr_html_(self) -> str:
         return f"<code>{escape(repr(self))}</code>"

@@ -33,6 +33,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 import evenhand.models
+from evenhand import ranks
 from evenhand.core import DataError, Head, clip
 from evenhand.parts import built_in, origin, sources
 from evenhand.serve.description import LARGEST, LONGEST_LOOP, check
@@ -76,6 +77,8 @@ def save_model(folder: str | Path, model: SavedModel) -> None:
     Raises DataError if the folder holds anything else, or a model that was changed since, if a weight is not finite, if the head cannot be
     told from others, and if a setting or fact is no JSON value.
     """
+    if not ranks.first():  # it has the same model
+        return
     place = Path(folder).resolve()
     arrays = _flatten(model)
     data = safetensors.torch.save(arrays)

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import torch
 from torch import Tensor
 
 from evenhand.core import EvenhandError, Pairs, Scorer, TrainableScorer
+from evenhand.training.checkpoint import Memory, Record, State, begun, digest
 from evenhand.training.choosing import Guard
-from evenhand.training.phases import Batch, HeadPhase, Phase, TextPhase
+from evenhand.training.phases import Batch, HeadPhase, NotFinite, Phase, Step, TextPhase
 from evenhand.training.replicas import ModelStack, SingleModel
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, mean_over_users, only_present
 from evenhand.training.tuned import Bank, Tuned
-from evenhand.training.watched import epochs
+from evenhand.training.watched import Watched
 
 PairLoss = Callable[..., Tensor]  # (margins [n], rows of train [n], *hyperparameters of the loss) → one loss a pair [n]
 Rise = Callable[[Tensor, Tensor, Pairs], Tensor]  # (margins [r, n] of valid in an epoch, in the one kept, valid) → [r], below 0 = better
@@ -53,7 +54,11 @@ def weighted_mean(losses: Tensor, batch: Pairs, parameters: Sequence[Tensor] = (
 
 @dataclass
 class Trace:
-    """What happened: losses by epoch, the epoch kept, seconds (of several trained together, its share), pairs a second."""
+    """What happened: losses by epoch, the epoch kept, seconds (of several trained together, its share), pairs a second.
+
+    Of steps on texts: loss, learning rate of the adapter and texts a second, one each. stopped_step, stopped_batch (of its pass), from 1: where
+    a number was none, 0 = nowhere; stopped_by: "loss", "gradient" or "features". Training on texts then ended with the best epoch so far.
+    """
 
     train_loss: list[float] = field(default_factory=list)
     valid_loss: list[float] = field(default_factory=list)
@@ -63,6 +68,29 @@ class Trace:
     by_group: bool = False  # the epoch was kept by `rise`, not by valid_loss alone
     seconds: float = 0.0
     pairs_per_second: float = 0.0
+    step_loss: list[float] = field(default_factory=list)
+    step_lr: list[float] = field(default_factory=list)
+    texts_per_second: list[float] = field(default_factory=list)
+    stopped_step: int = 0
+    stopped_batch: int = 0
+    stopped_by: str = ""
+
+    def add(self, step: Step) -> None:
+        self.step_loss.append(step.loss)
+        self.step_lr.append(step.lr)
+        self.texts_per_second.append(step.texts_per_second)
+
+    @property
+    def stopped(self) -> str:
+        """One sentence on where training on texts met a number that is none, "" where it did not."""
+        if not self.stopped_step:
+            return ""
+        kept = f"epoch {self.best_epoch}" if self.best_epoch else "the untrained model"
+        verb = "were" if self.stopped_by == "features" else "was"
+        return (
+            f"Training on texts stopped at step {self.stopped_step} (batch {self.stopped_batch} of its pass), where the {self.stopped_by} {verb} "
+            f"not finite; kept is the best before it, {kept}. To do: lower the learning rate, or train in float32."
+        )
 
 
 ROUNDING = 1e-6  # of rates in single precision: hard ones can lie at gamma itself
@@ -121,6 +149,7 @@ def train_model(
     read: Read | None = None,
     strata: Tensor | None = None,
     excess: Excess | None = None,
+    memory: Memory | None = None,
 ) -> Fitted:
     """Train `scorer` in a copy and return the epoch with the lowest validation loss.
 
@@ -134,7 +163,8 @@ def train_model(
     worse, while the model learns what everybody shares. read: how users are read while training,
     where that differs from inference (a sampled latent and its penalty); default scorer.users and no penalty. strata int64[n]: what
     every batch must hold (see `episodes`). excess: how far an epoch's model is outside its constraints; an epoch with less of it is
-    better whatever its loss, and the untrained model is no candidate. Deterministic for a seed on one thread.
+    better whatever its loss, and the untrained model is no candidate. memory: what combine, read or excess remember from batch to batch, for a
+    training that is gone on with after a kill (`training/checkpoint.py`). Deterministic for a seed on one thread.
     """
     measure = valid_loss or (lambda m: mean_over_users(bt(m), valid))
     warm = isinstance(scorer, Tuned)
@@ -154,7 +184,7 @@ def train_model(
     phases: list[Phase] = [HeadPhase(model, as_it_is, schedule, decay, generator, strata)]
     if train.texts is not None:
         phases.append(TextPhase(model, train, schedule, generator, strata, warm))
-    return descend(model, phases, train, objective, valid, lambda m: measure(m[0])[None], [rise], excess)[0]
+    return descend(model, phases, train, objective, valid, lambda m: measure(m[0])[None], [rise], excess, memory)[0]
 
 
 def batch_margins(scorer: Scorer, states: Tensor, user: Tensor, chosen: Tensor, rejected: Tensor) -> Tensor:
@@ -172,52 +202,167 @@ def descend(
     measure: Callable[[Tensor], Tensor],  # margins [r, n] of valid → validation losses [r]
     rises: Sequence[Rise | None],  # of the replicas
     excess: Excess | None,
+    memory: Memory | None = None,
 ) -> list[Fitted]:
-    """The loop itself, for all replicas of `model` at once, phase after phase; each goes on from the best epoch so far."""
+    """The loop itself, for all replicas of `model` at once, phase after phase; each goes on from the best epoch so far.
+
+    A training on texts that was checkpointed goes on in its last phase, or is read where it was finished.
+    """
     require_pairs(train, valid)
     held_out = only_present(valid)
     margin = model.margins(held_out)
     best = _BestEpochs(model, margin, measure(margin), rises, valid, 0.0 if excess is None else float("inf"))
-    epoch = 0
-    for number, phase in enumerate(phases):
-        if number:
+    at = _Place()
+    record = _record(model, phases[-1], train, valid, best, at, memory)
+    for number in range(at.phase, 0 if record is not None and record.finished else len(phases)):
+        if number > at.phase:
+            at.enter(number)
             model.restore(best.values)
             for trace in best.traces:
-                trace.tuned_from = epoch
-        before = epoch
-        for _ in epochs(phase.rounds):
-            epoch += 1
-            start, active, total, scored = time.perf_counter(), model.active, torch.zeros(len(model.active)), 0
-            for batch in phase.round():
-                value = objective(batch)
-                phase.step(value.sum())
-                total += value.detach() * len(batch.rows)
-                scored += len(batch.rows)
-            if epoch == 1 and total.isnan().any():
-                raise Diverged(
-                    "the training loss is not a number after epoch 1. Expected: a finite loss. To do: look for a division by 0 or a logarithm of 0 in "
-                    "the loss, or lower lr."
-                )
-            margin = model.margins(held_out)
-            valid_loss = measure(margin)
-            beyond = torch.zeros_like(valid_loss) if excess is None else excess(model.margins, active)
-            best.update(epoch, model, margin, valid_loss, beyond)
-            share = (time.perf_counter() - start) / len(active)
-            for place, replica in enumerate(active.tolist()):
-                trace = best.traces[replica]
-                trace.train_loss.append(float(total[place]) / max(scored, 1))
-                trace.valid_loss.append(float(valid_loss[place]))
-                if excess is not None:
-                    trace.excess.append(float(beyond[place]))
-                trace.seconds += share
-            unfinished = (epoch - best.latest[active].clamp_min(before) < phase.patience).nonzero()[:, 0]
-            if len(unfinished) == 0:
-                break
-            if len(unfinished) < len(active):
-                model.drop_finished(unfinished, phase.optimiser)
+                trace.tuned_from = at.epoch
+        watched = Watched(*phases[number].extent)
+        try:
+            _run(model, phases[number], objective, valid, held_out, measure, excess, best, at, record, watched)
+        except NotFinite as found:
+            trace = best.traces[0]
+            trace.stopped_step, trace.stopped_batch, trace.stopped_by = found.step, found.batch, found.what
+        watched.at_end()
+    if record is not None and not record.finished:
+        record.finish()
     for trace in best.traces:
         trace.pairs_per_second = len(train) * len(trace.train_loss) / trace.seconds
     return [Fitted(model.scorer({name: v[n] for name, v in best.values.items()}), trace) for n, trace in enumerate(best.traces)]
+
+
+def _run(
+    model: SingleModel | ModelStack,
+    phase: Phase,
+    objective: Objective,
+    valid: Pairs,
+    held_out: Pairs,
+    measure: Callable[[Tensor], Tensor],
+    excess: Excess | None,
+    best: _BestEpochs,
+    at: _Place,
+    record: Record | None,
+    watched: Watched,
+) -> None:
+    """One phase from its round `at.round` on, until its rounds or its patience end."""
+    watched.valid = loss_by_group(best.margin[0], valid) if watched.steps else {}
+    for number in range(at.round, phase.rounds):
+        watched.at_round(number)
+        active = model.active
+        at.begin(number, len(active))
+        start = time.perf_counter() - at.seconds
+        for batch in phase.round(number):
+            value = objective(batch)
+            step = phase.step(value.sum())
+            at.total += value.detach() * len(batch.rows)
+            at.scored += len(batch.rows)
+            if step is not None:
+                best.traces[0].add(step)
+                watched.at_step(step.number, step.loss, step.texts_per_second)
+                at.seconds = time.perf_counter() - start
+                if record is not None:
+                    record.step()
+        at.epoch += 1
+        if at.epoch == 1 and at.total.isnan().any():
+            raise Diverged(
+                "the training loss is not a number after epoch 1. Expected: a finite loss. To do: look for a division by 0 or a logarithm of 0 in "
+                "the loss, or lower lr."
+            )
+        margin = model.margins(held_out)
+        valid_loss = measure(margin)
+        beyond = torch.zeros_like(valid_loss) if excess is None else excess(model.margins, active)
+        best.update(at.epoch, model, margin, valid_loss, beyond)
+        watched.valid = loss_by_group(margin[0], valid) if watched.steps else {}
+        share = (time.perf_counter() - start) / len(active)
+        for place, replica in enumerate(active.tolist()):
+            trace = best.traces[replica]
+            trace.train_loss.append(float(at.total[place]) / max(at.scored, 1))
+            trace.valid_loss.append(float(valid_loss[place]))
+            if excess is not None:
+                trace.excess.append(float(beyond[place]))
+            trace.seconds += share
+        at.seconds, at.scored = 0.0, 0
+        unfinished = (at.epoch - best.latest[active].clamp_min(at.before) < phase.patience).nonzero()[:, 0]
+        if len(unfinished) == 0:
+            break
+        if len(unfinished) < len(active):
+            model.drop_finished(unfinished, phase.optimiser)
+
+
+@dataclass
+class _Place:
+    """Where a training stands. epoch: those behind it, of all phases; before: of these, those of earlier phases. Of the present round: losses,
+    pairs and seconds so far.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    before: int = 0
+    round: int = 0
+    total: Tensor = field(default_factory=lambda: torch.zeros(0))  # float[replicas in training]
+    scored: int = 0
+    seconds: float = 0.0
+
+    def enter(self, phase: int) -> None:
+        self.phase, self.before, self.round = phase, self.epoch, 0
+
+    def begin(self, round: int, replicas: int) -> None:
+        """A round, unless it was begun before a kill."""
+        self.round = round
+        if self.scored == 0:
+            self.total = torch.zeros(replicas)
+
+    def state(self) -> State:
+        return dict(vars(self))
+
+    def load(self, state: State) -> None:
+        vars(self).update(state)
+
+
+def _record(
+    model: SingleModel | ModelStack, phase: Phase, train: Pairs, valid: Pairs, best: _BestEpochs, at: _Place, memory: Memory | None
+) -> Record | None:
+    """The checkpoints of a training on texts, everything brought to where they say it was; None where there are none."""
+    if not isinstance(model, SingleModel) or not isinstance(phase, TextPhase):
+        return None
+    assert model.kept is not None
+    lasting: dict[str, Memory] = {"best": best, "features": model.kept}
+    if memory is not None:
+        lasting["memory"] = memory
+
+    def start() -> Mapping[str, str]:
+        items = (train.items,) if train.items is valid.items else (train.items, valid.items)
+        values = model.values()
+        return {
+            "pairs": digest([*_arrays(train), *_arrays(valid)]),
+            "features": digest(items),
+            "seed": str(phase.generator.initial_seed()),
+            "weights": f"{len(values)} of {digest([*values.values()])}",
+            "schedule": f"{phase.schedule}, {phase.tuning}, {phase.steps} steps",
+        }
+
+    return begun(lasting, {"model": model, "phase": phase, "at": at}, start)
+
+
+def _arrays(pairs: Pairs) -> list[Tensor | None]:
+    """Everything of pairs but features."""
+    history, events = pairs.history, pairs.events
+    own = [pairs.user, pairs.chosen, pairs.rejected, pairs.weight, pairs.group, pairs.block]
+    past = [history.offsets, history.chosen, history.rejected, history.row]
+    return [*own, *past, *([None] if events is None else [events.of_pair, events.first, events.twin])]
+
+
+def loss_by_group(margin: Tensor, pairs: Pairs) -> dict[int, float]:
+    """Bradley-Terry loss, averaged over users, of each group's pairs under margins float[n]; -1 = users in none.
+
+    Of margins float[n, k] the first column is looked at, the user's own.
+    """
+    loss = bt(margin if margin.ndim == 1 else margin[:, 0])
+    masks = {int(g): pairs.group == g for g in pairs.group.unique()}
+    return {g: float(mean_over_users(loss[mask], pairs.take(mask))) for g, mask in masks.items()}
 
 
 class _BestEpochs:
@@ -233,6 +378,16 @@ class _BestEpochs:
         self.values = {name: v.clone() for name, v in model.values().items()}
         self.excess, self.latest = torch.full_like(loss, excess), torch.zeros(len(rises), dtype=torch.long)
         self.traces = [Trace(by_group=rise is not None) for rise in rises]
+
+    def state(self) -> State:
+        kept = {"margin": self.margin, "loss": self.loss, "excess": self.excess, "latest": self.latest, "values": self.values}
+        return kept | {"traces": {str(n): asdict(trace) for n, trace in enumerate(self.traces)}}
+
+    def load(self, state: State) -> None:
+        self.margin, self.loss, self.excess, self.latest = (state[name] for name in ("margin", "loss", "excess", "latest"))
+        for name, value in self.values.items():
+            value.copy_(state["values"][name])
+        self.traces = [Trace(**state["traces"][str(n)]) for n in range(len(self.traces))]
 
     def update(self, epoch: int, model: SingleModel | ModelStack, margin: Tensor, loss: Tensor, excess: Tensor) -> None:
         """Keep the epoch of those replicas in training for which it is better than the one kept: less excess, or as much and preferred."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from evenhand.training.checkpoint import State
+
 
 class Additive:
     """lambda_j ← clip(lambda_j + step g_j, 0, bound): projected gradient ascent on the Lagrangian. step, bound float[r, 1]."""
@@ -23,6 +25,12 @@ class Additive:
     def ascend(self, active: Tensor, g: Tensor) -> None:
         """One step by the violations g float[r, j] of the replicas `active`."""
         self.value[active] = (self.value[active] + self.step[active] * g).clamp_min(0).minimum(self.bound[active])
+
+    def state(self) -> State:
+        return {"value": self.value}
+
+    def load(self, state: State) -> None:
+        self.value = state["value"]
 
 
 class SwapRegret:
@@ -62,6 +70,12 @@ class SwapRegret:
         share = self.stationary(active)
         gain = torch.cat([torch.zeros(len(active), 1), g], 1)
         self.log[active] = torch.log_softmax(self.log[active] + self.step[active][:, :, None] * gain[:, :, None] * share[:, None, :], 1)
+
+    def state(self) -> State:
+        return {"log": self.log}
+
+    def load(self, state: State) -> None:
+        self.log = state["log"]
 
     @property
     def value(self) -> Tensor:

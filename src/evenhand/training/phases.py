@@ -7,6 +7,7 @@ batches there are and how a step is taken; the loop that runs it is `descend`.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from evenhand.core import History, Pairs
+from evenhand.training.checkpoint import State
 from evenhand.training.episodes import dropout_mask, episodes
 from evenhand.training.replicas import ModelStack, SingleModel
 from evenhand.training.schedule import Schedule
@@ -37,6 +39,24 @@ class Batch:
     moved: Sequence[Tensor]
 
 
+@dataclass(frozen=True)
+class Step:
+    """What is told of a step, counted from 1: loss of its batch, learning rate of the adapter, texts encoded a second, both passes."""
+
+    number: int
+    loss: float
+    lr: float
+    texts_per_second: float
+
+
+class NotFinite(Exception):
+    """A number that is none in a phase that a training can do without. step, batch of its pass: both from 1; what: loss, gradient or features."""
+
+    def __init__(self, step: int, batch: int, what: str):
+        super().__init__(step, batch, what)
+        self.step, self.batch, self.what = step, batch, what
+
+
 class Phase(Protocol):
     """A stretch of training in rounds of batches. The model is looked at after every round."""
 
@@ -47,10 +67,14 @@ class Phase(Protocol):
     def optimiser(self) -> torch.optim.Optimizer:
         """What takes the steps."""
 
-    def round(self) -> Iterator[Batch]:
-        """The batches of one round."""
+    @property
+    def extent(self) -> tuple[int, int, bool]:
+        """What is told to whoever watches: (steps or epochs done, the most there may be, whether they are steps)."""
 
-    def step(self, value: Tensor) -> None:
+    def round(self, number: int) -> Iterator[Batch]:
+        """The batches of one round, counted from 0."""
+
+    def step(self, value: Tensor) -> Step | None:
         """One step down on the batch's loss."""
 
 
@@ -72,17 +96,22 @@ class HeadPhase:
         self.moved = list(model.head_parameters().values())
         self.optimiser = torch.optim.Adam(self.moved, lr=schedule.lr)
 
-    def round(self) -> Iterator[Batch]:
+    @property
+    def extent(self) -> tuple[int, int, bool]:
+        return 0, self.rounds, False
+
+    def round(self, number: int) -> Iterator[Batch]:
         items = self.train.items
         for history, pairs, rows in episodes(self.train, self.schedule, self.generator, self.strata):
             keep = dropout_mask(len(rows), items.shape[1], self.schedule.dropout, self.generator)
             yield Batch(history, pairs, rows, items[pairs.chosen] * keep, items[pairs.rejected] * keep, self.moved)
 
-    def step(self, value: Tensor) -> None:
+    def step(self, value: Tensor) -> Step | None:
         self.optimiser.zero_grad(set_to_none=True)
         value.backward()
         self.model.decay(self.factor)  # decoupled decay: Adam with it is AdamW (Loshchilov & Hutter 2019)
         self.optimiser.step()
+        return None
 
 
 class TextPhase:
@@ -115,21 +144,30 @@ class TextPhase:
             ]
         )
         self.full = [tuning.head_lr, tuning.lr]
+        self.passed, self.taken = generator.get_state(), 0  # the generator at the start of the pass, batches of the pass that were drawn
         self.batches = self._batches()
-        self.shown, self.features = torch.zeros(0, dtype=torch.long), torch.zeros(0, 0)
+        self.shown, self.features, self.began = torch.zeros(0, dtype=torch.long), torch.zeros(0, 0), 0.0
 
-    def round(self) -> Iterator[Batch]:
-        for _ in range(min(self.tuning.eval_every, self.steps - self.done)):
+    @property
+    def extent(self) -> tuple[int, int, bool]:
+        return self.done, self.steps, True
+
+    def round(self, number: int) -> Iterator[Batch]:
+        stop = min(self.steps, (number + 1) * self.tuning.eval_every)
+        while self.done < stop:
+            self.began = time.perf_counter()
             yield self._encoded(*next(self.batches))
 
     def _batches(self) -> Iterator[tuple[History, Pairs, Tensor, Tensor, Tensor]]:
         """Without end: pass after pass, each batch with the features that its pairs keep."""
         dim = self.train.items.shape[1]
         while True:
+            self.passed, self.taken = self.generator.get_state(), 0
             for history, pairs, rows in text_batches(
                 self.train, self.tuning.batch_texts, self.schedule.context, self.generator, self.strata
             ):
                 seen = dropout_mask(len(history.chosen), dim, self.schedule.dropout, self.generator)
+                self.taken += 1
                 yield history, pairs, rows, seen, dropout_mask(len(rows), dim, self.schedule.dropout, self.generator)
 
     def _encoded(self, history: History, pairs: Pairs, rows: Tensor, seen: Tensor, keep: Tensor) -> Batch:
@@ -138,6 +176,7 @@ class TextPhase:
         texts = torch.cat([pairs.chosen, pairs.rejected, *([history.chosen, history.rejected] if own else [])])
         self.shown, place = texts.unique(return_inverse=True)
         features = self.texts.encode(self.tuned.adapter, self.shown)
+        self._require_finite(features, "features")
         bank = self.tuned.bank
         bank.put(self.shown, features, fresh=False)  # the weights are about to move
         self.features = features.requires_grad_()
@@ -148,12 +187,13 @@ class TextPhase:
         moved = [*self.head, self.features]
         return Batch(read, replace(pairs, history=read), rows, self.features[chosen] * keep, self.features[rejected] * keep, moved)
 
-    def step(self, value: Tensor) -> None:
+    def step(self, value: Tensor) -> Step:
+        self._require_finite(value, "loss")
         self.optimiser.zero_grad(set_to_none=True)
         value.backward()
         assert self.features.grad is not None
         self.texts.backward(self.tuned.adapter, self.shown, self.features.grad)
-        torch.nn.utils.clip_grad_norm_([*self.head, *self.weights], self.tuning.clip)
+        self._require_finite(torch.nn.utils.clip_grad_norm_([*self.head, *self.weights], self.tuning.clip), "gradient")
         for group, lr in zip(self.optimiser.param_groups, self.full):
             group["lr"] = lr * self._share()
         with torch.no_grad():
@@ -163,6 +203,28 @@ class TextPhase:
         self.optimiser.step()
         self.tuned.bank.fresh[:] = False
         self.done += 1
+        return Step(
+            self.done, float(value.detach()), self.optimiser.param_groups[1]["lr"], len(self.shown) / (time.perf_counter() - self.began)
+        )
+
+    def _require_finite(self, values: Tensor, what: str) -> None:
+        if not bool(values.detach().isfinite().all()):
+            raise NotFinite(self.done + 1, self.taken, what)
+
+    def state(self) -> State:
+        """Between two steps: the optimiser's memory, steps done, and where the pass over the batches is."""
+        moments = {str(n): dict(memory) for n, memory in self.optimiser.state_dict()["state"].items()}
+        return {"optimiser": moments, "done": self.done, "passed": self.passed, "taken": self.taken}
+
+    def load(self, state: State) -> None:
+        """Batches of the pass that were taken are drawn again, and not encoded."""
+        moments = {int(n): memory for n, memory in state["optimiser"].items()}
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
+        self.done = state["done"]
+        self.generator.set_state(state["passed"])
+        self.batches = self._batches()
+        for _ in range(state["taken"]):
+            next(self.batches)
 
     def _share(self) -> float:
         """Of the full learning rate: up in a line, down along half a cosine."""

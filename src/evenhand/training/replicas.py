@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from evenhand.core import Pairs, TrainableScorer
+from evenhand.training.checkpoint import State
 from evenhand.training.scoring import SLICE, margins
 from evenhand.training.tuned import Tuned
 
@@ -32,7 +33,7 @@ class SingleModel:
         self.module = copy.deepcopy(scorer)
         self.active = torch.zeros(1, dtype=torch.long)
         self.parameters = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
-        self.keep()
+        self.kept = self.module.bank.copy() if isinstance(self.module, Tuned) else None
 
     def head_parameters(self) -> dict[str, Tensor]:
         """Those of the head alone, where an adapter trains beside it."""
@@ -55,7 +56,8 @@ class SingleModel:
 
     def keep(self) -> None:
         """Remember the features of the present weights, where these train: the parameters themselves are the loop's to keep."""
-        self.kept = self.module.bank.copy() if isinstance(self.module, Tuned) else None
+        if isinstance(self.module, Tuned) and self.kept is not None:
+            self.kept.load(self.module.bank.state())
 
     def restore(self, values: dict[str, Tensor]) -> None:
         """Take these parameters, [1, …], those of the last `keep`, as the present ones."""
@@ -64,6 +66,18 @@ class SingleModel:
                 p.copy_(values[name][0])
         if isinstance(self.module, Tuned) and self.kept is not None:
             self.module.bank = self.kept.copy()
+
+    def state(self) -> State:
+        """Of a model on texts: present parameters, and the features that texts had last."""
+        assert isinstance(self.module, Tuned)
+        return {"values": {name: p.detach() for name, p in self.parameters.items()}, "bank": self.module.bank.state()}
+
+    def load(self, state: State) -> None:
+        assert isinstance(self.module, Tuned)
+        with torch.no_grad():
+            for name, p in self.parameters.items():
+                p.copy_(state["values"][name])
+        self.module.bank.load(state["bank"])
 
     def drop_finished(self, places: Tensor, optimiser: torch.optim.Optimizer) -> None:
         """Nothing is dropped: the loop ends when its only scorer stops."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from evenhand.core import Method, Pairs, TrainableScorer
+from evenhand.training.checkpoint import Memory
 from evenhand.training.loop import Excess, Fitted, PairLoss, Rise, batch_margins, descend, train_model, weighted_mean
 from evenhand.training.phases import Batch, HeadPhase
 from evenhand.training.replicas import Hyperparameters, ModelStack
@@ -33,10 +34,11 @@ def train_stack(
     combine: Combine = lambda losses, batch, active: weighted_mean(losses, batch),
     strata: Tensor | None = None,
     excess: Excess | None = None,
+    memory: Memory | None = None,
 ) -> list[Fitted]:
     """Trainings that are alike, on the same batches: each becomes what `train_model` with the same seed makes of it, up to rounding.
 
-    Every replica stops by itself and returns its own best epoch. combine, strata, excess: as in `train_model`, over the replicas that are
+    Every replica stops by itself and returns its own best epoch. combine, strata, excess, memory: as in `train_model`, over the replicas that are
     still in training. Scorers and losses must work under torch.func.vmap: no step may depend on a value.
     """
     first = trainings[0]
@@ -45,7 +47,7 @@ def train_stack(
         return [
             train_model(
                 first.scorer, train, lambda m, rows: first.loss(m, rows, *first.hyperparameters), valid, seed, first.schedule, rise=first.rise,
-                combine=lambda losses, batch, moved: combine(losses[None], batch, alone)[0], strata=strata, excess=excess,
+                combine=lambda losses, batch, moved: combine(losses[None], batch, alone)[0], strata=strata, excess=excess, memory=memory,
             )
         ]  # fmt: skip
     model = ModelStack([t.scorer for t in trainings], tuple(torch.stack(h) for h in zip(*(t.hyperparameters for t in trainings))))

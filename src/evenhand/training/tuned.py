@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from evenhand.core import History, Pairs, Scorer, Texts, TrainableScorer
+from evenhand.training.checkpoint import State
 
 
 class Bank:
@@ -26,6 +27,14 @@ class Bank:
 
     def copy(self) -> Bank:
         return Bank(self.texts, self.features.clone(), self.fresh.clone())
+
+    def state(self) -> State:
+        return {"features": self.features, "fresh": self.fresh}
+
+    def load(self, state: State) -> None:
+        """Take these features as one's own, in a copy."""
+        self.features.copy_(state["features"])
+        self.fresh.copy_(state["fresh"])
 
     def put(self, rows: Tensor, features: Tensor, *, fresh: bool) -> None:
         """Keep features of these texts; fresh: the adapter has not moved since."""
@@ -60,7 +69,8 @@ class Tuned(nn.Module):
     def on(self, pairs: Pairs) -> Pairs:
         """The same pairs on this adapter's features; texts that no pair and no history of theirs shows keep older ones."""
         history = pairs.history
-        shown = torch.cat([pairs.chosen, pairs.rejected, history.chosen, history.rejected]).unique()
+        reads = self.head.users(history.take(torch.arange(min(1, len(history))))).shape[1] > 0  # a state of nothing is read from nothing
+        shown = torch.cat([pairs.chosen, pairs.rejected, *([history.chosen, history.rejected] if reads else [])]).unique()
         bank = self.bank
         if pairs.texts is not None and pairs.texts is not bank.texts:  # other texts than those of the training
             bank = Bank(pairs.texts, history.items.clone(), torch.zeros(len(history.items), dtype=torch.bool))

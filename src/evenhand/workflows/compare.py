@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import evenhand.models
+from evenhand import ranks
 from evenhand.core import EvenhandError, Head, Method
 from evenhand.encode.backbone import Backbone
 from evenhand.parts import split_head
@@ -16,7 +17,7 @@ from evenhand.workflows import hyperparameters, trials
 from evenhand.workflows.assignments import check_place
 from evenhand.workflows.comparing import Comparing, check_violation
 from evenhand.workflows.given import GroupBy, Metrics, all_metrics, grouping_of, read
-from evenhand.workflows.prepare import Encoding, encoding_of
+from evenhand.workflows.prepare import Encoding, check_heads, encoding_of
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.trained import called, references, title
 from evenhand.workflows.trials import Bench, Entry, assign, check_jobs
@@ -66,6 +67,7 @@ def compare(
 
     Raises EvenhandError, before any training, on unknown names and on data without groups, or events, for a method that needs them.
     """
+    ranks.alone("compare")
     grouping = grouping_of(group_by)
     data, known = read(data, attributes=grouping.attributes), all_metrics(metrics)
     if seeds < 1 or tune < 0:
@@ -73,8 +75,10 @@ def compare(
     check_violation(violation)
     if assignments is not None:
         check_place(Path(assignments))
-    entries, reference, budget = rows(EVERYTHING if methods is None else methods, head, max(tune, 1), say)
-    bench = Bench(data, encoding_of(encoding, backbone, data), grouping, Path(out) / "trials", check_jobs(jobs), known)
+    encoded = encoding_of(encoding, backbone, data)
+    entries, reference, budget = rows(EVERYTHING if methods is None else methods, head, max(tune, 1), say, encoded.told)
+    check_heads(encoded, {e.name: e.method for e in entries})
+    bench = Bench(data, encoded, grouping, Path(out) / "trials", check_jobs(jobs), known)
     numbers = range(seed, seed + seeds)
     with shown(progress) as told:
         found = list(bench.run(entries, numbers, told, say))
@@ -87,11 +91,12 @@ def compare(
     return Report(comparing.results(data, found, bench.about() | {"tuned": budget}), COMPARISON)
 
 
-def rows(methods: Sequence[Any], head: Any, budget: int, say: Callable[[str], None]) -> tuple[list[Entry], str, str]:
+def rows(methods: Sequence[Any], head: Any, budget: int, say: Callable[[str], None], told: int = 0) -> tuple[list[Entry], str, str]:
     """(the entries, the fixed references first; the reference's name; a sentence on budget and on methods that are a reference already)."""
+    head = head or ("linear" if told else None)
     base, known = hyperparameters.base(hyperparameters.method("bradley_terry", {}, head)), hyperparameters.found_in(evenhand.models)
-    entries = [Entry(title("bradley_terry", m), m, budget) for m in references(base.schedule, base.head)]
-    reference, told = (
+    entries = [Entry(title("bradley_terry", m, told), m, budget) for m in references(base.schedule, base.head)]
+    reference, about = (
         entries[-1].name,
         f"{budget} settings of each entry tried on validation in every seed" if budget > 1 else "defaults, no search",
     )
@@ -101,12 +106,12 @@ def rows(methods: Sequence[Any], head: Any, budget: int, say: Callable[[str], No
         method = hyperparameters.method(named, {}, own_head or of_method)
         same = next((e.name for e in entries if e.method == method), None)
         if same is None:
-            entries.append(Entry(_told_apart(title(called(named), method), method, entries), method, budget))
+            entries.append(Entry(_told_apart(title(called(named), method, told), method, entries), method, budget))
         else:
             text = given if isinstance(given, str) else called(given)
-            told += f"; {text} is the row '{same}'"
+            about += f"; {text} is the row '{same}'"
             say(f"{text} is {same}, which has a row already.")
-    return entries, reference, told
+    return entries, reference, about
 
 
 def _told_apart(name: str, method: Method, entries: Sequence[Entry]) -> str:

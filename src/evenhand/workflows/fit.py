@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evenhand import ranks
 from evenhand.audits.broken import broken
 from evenhand.audits.changes import compare
 from evenhand.audits.deals import Deal, over_deals, undecided, verdicts
@@ -21,10 +24,12 @@ from evenhand.encode.adapter import Adapter
 from evenhand.encode.backbone import Backbone
 from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.encode.encoder import TextEncoder
+from evenhand.parts import sources
 from evenhand.report import Report
 from evenhand.report.audit import report as report_of
 from evenhand.serve.reads import what_is_read
 from evenhand.serve.reward_model import RewardModel
+from evenhand.training.checkpoint import checkpointing
 from evenhand.training.loop import Constrained, Fitted
 from evenhand.training.tuned import Tuned
 from evenhand.workflows import hyperparameters
@@ -34,13 +39,13 @@ from evenhand.workflows.deals import DEALS, in_deals, number_of
 from evenhand.workflows.events import check_constraints
 from evenhand.workflows.events import examined as examined_constraints
 from evenhand.workflows.examples import ShowExamples
-from evenhand.workflows.facts import facts, joined, limits, model_hash, split_digest
+from evenhand.workflows.facts import data_digest, facts, joined, limits, model_hash, split_digest
 from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
-from evenhand.workflows.prepare import Encoding, Prepared, encoding_of, held_out, judged, prepare, stability
-from evenhand.workflows.progress import Progress, shown
+from evenhand.workflows.prepare import Encoding, Prepared, check_heads, encoding_of, held_out, judged, prepare, stability
+from evenhand.workflows.progress import Progress, Told, shown
 from evenhand.workflows.settings import AuditSettings
-from evenhand.workflows.trained import Model, Trained, asked, called, train_models
-from evenhand.workflows.trials import gamma_of, notion_of
+from evenhand.workflows.trained import Auto, Model, Trained, asked, called, train_models
+from evenhand.workflows.trials import describe, gamma_of, notion_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -102,6 +107,7 @@ def fit(
     seed: int = 0,
     command: str = "",
     progress: Progress | None = None,
+    checkpoint: str | Path | None = None,
     keep: Callable[[RewardModel], object] | None = None,
     say: Callable[[str], None] = lambda note: None,
 ) -> Fit:
@@ -121,10 +127,12 @@ def fit(
         backbone: A language model that trains along, in the encoder's place: minilm, smollm2, or a folder of transformers.
         certify_share: Share of the prompts that nothing looks at, kept for `evenhand certify`; 0.25 is usual.
         deals: Deals of prompts and users to train and judge in: verdicts hold over deals. Default: 5 for votes, else 1.
+        checkpoint: Folder in which a backbone's training is kept every ten minutes: the same fit goes on from there after a kill, bit by bit.
         keep: is given the model as soon as it is trained, before it is judged, so that whatever happens then does not lose it:
             keep=lambda model: model.save("out/model").
         say: is told, before training, what cannot be said of these data.
 
+    Under torchrun its processes share the passes of a language model, and all of them return the same.
     With several deals, of seeds from `seed` on, the model and all of the report but its verdicts are the first deal's.
     Raises EvenhandError on unknown names, on data without training, validation or test pairs, and before training where users are in fewer
     than two groups and the method works on groups.
@@ -137,16 +145,47 @@ def fit(
     )  # fmt: skip
     if show_examples is not None:
         show_examples.check(data)
-    with shown(progress) as told:
-        return _fit(data, asked(method, dict(settings or {}), head), audit_settings, encoding_of(encoding, backbone, data), tune, certify_share, deals,
-                    told, keep, say, called(method))  # fmt: skip
+    encoded = encoding_of(encoding, backbone, data)
+    chosen = asked(method, dict(settings or {}), head, encoded.told)
+    check_heads(encoded, dict(chosen.methods) if isinstance(chosen, Auto) else {called(method): chosen})
+    with ranks.together(), shown(progress) as told, surviving(checkpoint, data, chosen, encoded, (seed, tune, certify_share, deals), say):
+        return _fit(data, chosen, audit_settings, encoded, tune, certify_share, deals, told, keep, say, called(method))
+
+
+def surviving(
+    folder: str | Path | None,
+    data: PreferenceData,
+    method: Any,
+    encoding: Encoding,
+    numbers: Sequence[float | None],
+    say: Callable[[str], None],
+) -> AbstractContextManager[None]:
+    """Inside, trainings on texts leave checkpoints in the folder, and go on from those of the same fit."""
+    if folder is None:
+        return nullcontext()
+    return checkpointing(folder, identity=identity(data, method, encoding, numbers), say=say)
+
+
+def identity(data: PreferenceData, method: Any, encoding: Encoding, numbers: Sequence[float | None]) -> dict[str, str]:
+    """What a fit is, by name, the same in every process: a function's `repr` has its address."""
+    read, language_model = encoding.encoder, "none"
+    if isinstance(read, BackboneEncoder):
+        language_model = f"{replace(read.backbone, persona=None)} {sources(read.backbone.persona)}"
+    return {
+        "data": data_digest(data)[:32],
+        "method": json.dumps([describe(m) for _, m in method.methods] if isinstance(method, Auto) else describe(method)),
+        "backbone": language_model,
+        "features": f"{encoding.with_prompt} {encoding.tfidf} {encoding.dim} {encoding.trained}",
+        "numbers": str(numbers),
+    }
 
 
 def _fit(
     whole: PreferenceData, chosen: Method, audit_settings: AuditSettings, encoding: Encoding, tune: int, certify_share: float, deals: int | None,
-    progress: Progress, keep: Callable[[RewardModel], object] | None, say: Callable[[str], None], method: str,
+    progress: Told, keep: Callable[[RewardModel], object] | None, say: Callable[[str], None], method: str,
 ) -> Fit:  # fmt: skip
     """method: what the method is called."""
+    ranks.same("data and settings", f"{whole.fingerprint} {method} {audit_settings.seed} {tune} {deals} {certify_share}")
     shares = deal_with(certify_share)
     data, split = deal(whole, seed=audit_settings.seed, shares=shares)
     if not split.rows(TEST).any():
@@ -173,6 +212,7 @@ def _fit(
     )
     if keep is not None:
         keep(model)
+    ranks.same("trained model", f"{model_hash(scorer, last.ready.feature_map)} {'' if encoder is None else encoder.fingerprint}")
     progress("audit", 0, 1)
     models = {m.title: m for m in trained.models}
     more = {**_about(last.ready, model), "tuned": _tuned(tune)}
@@ -316,7 +356,7 @@ def _about(ready: Prepared, model: RewardModel) -> dict[str, str]:
         "model sha256": model_hash(model.scorer, model.feature_map),
         "encoder": "none" if encoder is None else f"{encoder.name}, fingerprint {encoder.fingerprint[:16]}",
         "features": f"{ready.feature_map.dim} dimensions of {seen:,} distinct responses; the encoder cuts {cut:,} of them",
-        "reads": what_is_read(model.with_prompt),
+        "reads": what_is_read(model.with_prompt, model.history_pairs),
         "hyperparameters": ", ".join(f"{n}={v}" for n, v in model.facts["hyperparameters"].items()),
         "splits": ready.split.rule,
     }

@@ -64,6 +64,12 @@ def _by_name(name: str, head: Any) -> Method:
     raise EvenhandError(f"There is no method '{clip(name)}'. {_nearest(name, known)}")
 
 
+def told_head(given: Any, told: int) -> str | None:
+    """The head of a method by name where `told` choices of a user stand in the input: linear, unless the name brings a head of its own."""
+    own = given in found_in(evenhand.models) if isinstance(given, str) else True
+    return "linear" if told and not own and given in found_in(evenhand.methods) else None
+
+
 def _as_given(given: Any, head: Any) -> Method:
     """A method, or one of that class with its defaults; on another head where one is named. A head alone is trained by Bradley-Terry."""
     given = _with_defaults(given)

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from evenhand import writing
+from evenhand import ranks, writing
 from evenhand.core import EvenhandError
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -44,9 +44,9 @@ def beside(page: Path, wanted: bool) -> Path:
     Raises EvenhandError where no browser is there, or it does not print.
     """
     name = page.with_suffix(".pdf").name
-    if wanted:
+    if wanted and ranks.first():
         writing.write(page.parent, {name: printed(page)}, KIND)
-    else:
+    elif not wanted:
         writing.remove(page.parent, name, KIND)
     return page
 

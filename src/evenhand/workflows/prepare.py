@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,22 +15,26 @@ from evenhand.audits.outcomes import Outcomes, outcomes_of
 from evenhand.audits.stability import Stability, check_stability
 from evenhand.core import DataError, EvenhandError, Events, Groups, History, Method, Pairs, PreferenceData, Scorer, Texts
 from evenhand.data.matched import tied_texts
-from evenhand.data.splits import MIN_PROMPTS, TEST, TRAIN, VALID, Split
+from evenhand.data.splits import TEST, TRAIN, VALID, Split
 from evenhand.data.support import Support
 from evenhand.encode.backbone import Backbone
-from evenhand.encode.backbone_encoder import BackboneEncoder
+from evenhand.encode.backbone_encoder import BackboneEncoder, history_pairs
 from evenhand.encode.cache import encode_cached
+from evenhand.encode.chat import Told
+from evenhand.encode.chunks import Tokens
 from evenhand.encode.encoder import TextEncoder, truncated
 from evenhand.encode.minilm import MiniLM
 from evenhand.encode.projection import FeatureMap, Recipe
-from evenhand.encode.prompted import item_text
+from evenhand.encode.prompted import apart, item_text
 from evenhand.encode.texts import encoded_texts
 from evenhand.encode.unknown import hardly_read
+from evenhand.models.linear import Linear
 from evenhand.parts import calling
 from evenhand.training.scoring import margins, rewards
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.grouping import Grouping, check_parted, support_of
 from evenhand.workflows.progress import Progress, silent
+from evenhand.workflows.told import by_prompt, earlier, tellings
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,8 @@ class Responses:
     """What the encoder is given: the distinct responses (with `with_prompt`, the distinct prompts and responses together).
 
     chosen, rejected int64[n]: each pair's rows in `texts`. vectors float32[responses, dim], None without an encoder.
-    cut bool[responses]: the encoder does
-    not see the text whole. hardly_read bool[responses]: a fifth or more of the text is unknown to it; None = not measured.
+    cut bool[responses]: the encoder does not see the text whole. hardly_read bool[responses]: a fifth or more of the text is unknown to it;
+    None = not measured. tokens: prefix and own tokens of each, as a language model reads them; None = another encoder.
     """
 
     texts: list[str]
@@ -48,12 +52,11 @@ class Responses:
     vectors: np.ndarray | None
     cut: np.ndarray
     hardly_read: np.ndarray | None = None
+    tokens: Sequence[Tokens] | None = None
 
 
-def encode_responses(
-    data: PreferenceData, encoder: TextEncoder | None, with_prompt: bool, cache: Path | None, progress: Progress = silent
-) -> Responses:
-    """Every distinct response once, from the cache where it was seen before."""
+def check_texts(data: PreferenceData, with_prompt: bool) -> None:
+    """Raises DataError unless every pair has the texts that are read."""
     if len(data) == 0 or (data.chosen < 0).any():
         found = "the data has no texts" if len(data) else "the data has no pairs"
         raise DataError(
@@ -63,14 +66,42 @@ def encode_responses(
         raise DataError(
             "the data has no prompts", expected="a prompt for each pair", remedy="leave --with-prompt out, or name the prompt column"
         )
+
+
+def encode_responses(
+    data: PreferenceData,
+    encoder: TextEncoder | None,
+    with_prompt: bool,
+    cache: Path | None,
+    progress: Progress = silent,
+    told: Sequence[Told] | None = None,
+) -> Responses:
+    """Every distinct response once, from the cache where it was seen before.
+
+    told: what a language model reads of the user before each pair; then a response is one for everything that it stands behind.
+    """
+    check_texts(data, with_prompt)
     prompt = data.prompt if with_prompt else np.zeros_like(data.prompt)
     keys = np.concatenate([prompt.astype(np.int64) * len(data.texts) + side for side in (data.chosen, data.rejected)])
     distinct, rows = np.unique(keys, return_inverse=True)
     texts = [item_text(data.texts[k // len(data.texts)], data.texts[k % len(data.texts)], with_prompt) for k in distinct.tolist()]
+    if told is not None:
+        texts, rows = _behind(told, texts, rows, with_prompt)
     if encoder is None:
         return Responses(texts, rows[: len(data)], rows[len(data) :], None, np.zeros(len(texts), bool))
     vectors = encode_cached(texts, encoder, cache, lambda done, total: progress("encode", done, total))
-    return Responses(texts, rows[: len(data)], rows[len(data) :], vectors, truncated(encoder, texts), hardly_read(encoder, texts))
+    tokens, cut = encoder.tokenized(texts) if isinstance(encoder, BackboneEncoder) else (None, truncated(encoder, texts))
+    return Responses(texts, rows[: len(data)], rows[len(data) :], vectors, cut, hardly_read(encoder, texts), tokens)
+
+
+def _behind(told: Sequence[Told], texts: Sequence[str], rows: np.ndarray, with_prompt: bool) -> tuple[list[str], np.ndarray]:
+    """The distinct texts behind what is told before each pair, and both sides' rows in them."""
+    number: dict[Told, int] = {}
+    before = np.array([number.setdefault(t, len(number)) for t in told], np.int64)
+    distinct, inverse = np.unique(np.concatenate([before, before]) * len(texts) + rows, return_inverse=True)
+    known, parts = list(number), [apart(text) for text in texts]
+    keys = [divmod(key, len(texts)) for key in distinct.tolist()]
+    return [item_text(parts[i][0], parts[i][1], with_prompt, known[t]) for t, i in keys], inverse
 
 
 def fit_features(split: Split, responses: Responses, dim: int | None, tfidf: bool, seed: int) -> FeatureMap:
@@ -109,6 +140,7 @@ class Prepared:
     events: Events | None = None  # what constraints compare: the data's own groups of pairs, else the users' groups by attributes
     with_prompt: bool = False
     texts: Texts | None = None  # where the responses' features train along
+    told: int = 0  # choices of the user that stand in the input before a pair; then no head reads a history
     tfidf: bool = True  # whether feature maps look at words beside the encoder's vectors
     seed: int = 0
 
@@ -150,7 +182,7 @@ class Prepared:
             torch.from_numpy(self.responses.rejected[rows]),
             torch.from_numpy(weight[rows].astype(np.float32)),
             torch.from_numpy(self.groups.of_user[data.user[rows]].astype(np.int64)),
-            self.blocks(rows),
+            None if self.told else self.blocks(rows),
             None if self.events is None else self.events.take(rows).tensors(),
             self.texts,
         )
@@ -174,8 +206,7 @@ class Prepared:
 
     @property
     def by_prompt(self) -> bool:
-        """Whether prompts tell pairs apart: then context and target pairs of a user share none. A topic that everybody votes on does not."""
-        return self.split.unit == "prompts" or (self.split.unit == "given" and len(np.unique(self.data.prompt)) >= MIN_PROMPTS)
+        return by_prompt(self.data, self.split)
 
     def history(self, rows: np.ndarray) -> History:
         """Every user's pairs at mask `rows`, in the order of the data."""
@@ -256,9 +287,14 @@ class Encoding:
                 "Found an encoder whose weights cannot train. Expected: a language model. To do: backbone='minilm', 'smollm2' or a folder."
             )
 
+    @property
+    def told(self) -> int:
+        """So many choices of a user stand in the input."""
+        return history_pairs(self.encoder)
+
     def on(self, data: PreferenceData) -> Encoding:
         """The same, with it settled whether prompts are read."""
-        read = self.trained and len(data) > 0 and bool((data.prompt >= 0).all())
+        read = (self.trained or self.told > 0) and len(data) > 0 and bool((data.prompt >= 0).all())
         return self if self.with_prompt is not None else replace(self, with_prompt=read)
 
 
@@ -269,6 +305,17 @@ def encoding_of(encoding: Encoding | None, backbone: str | Backbone | None, data
         language_model = BackboneEncoder(Backbone(backbone) if isinstance(backbone, str) else backbone)
         asked = replace(asked, encoder=language_model, trained=True)
     return asked.on(data)
+
+
+def check_heads(encoding: Encoding, methods: Mapping[str, Any]) -> None:
+    """Raises EvenhandError where users stand in the input and the head of one of the methods, by name, would read them once more."""
+    for name, method in methods.items() if encoding.told else ():
+        head = hyperparameters.base(method).head
+        if not isinstance(head, Linear):
+            raise EvenhandError(
+                f"{name} reads the user's choices in its head, {hyperparameters.name_of(head)}, and {encoding.told} of them stand in the "
+                "input already. Expected: one of the two. To do: take the linear head (--head linear), or leave history_pairs out."
+            )
 
 
 def prepare(
@@ -288,7 +335,11 @@ def prepare(
     """
     encoding = encoding.on(data)
     with_prompt = bool(encoding.with_prompt)
-    responses = encode_responses(data, encoding.encoder, with_prompt, encoding.cache, progress)
+    check_texts(data, with_prompt)
+    count, told = encoding.told, None
+    if isinstance(encoding.encoder, BackboneEncoder) and count:
+        told = tellings(data, earlier(data, split, count, seed), encoding.encoder.backbone, with_prompt)
+    responses = encode_responses(data, encoding.encoder, with_prompt, encoding.cache, progress, told)
     if feature_map is None:
         feature_map = fit_features(split, responses, encoding.dim, encoding.tfidf, seed)
     features = feature_map.apply(responses.texts, responses.vectors)
@@ -301,10 +352,10 @@ def prepare(
     events = grouping.events(data, groups)
     texts = None
     if encoding.trained and isinstance(encoding.encoder, BackboneEncoder):
-        texts = encoded_texts(encoding.encoder, responses.texts, feature_map)
+        texts = encoded_texts(encoding.encoder, responses.texts, feature_map, responses.tokens)
     return Prepared(
-        data, split, support, groups, responses, feature_map, torch.from_numpy(features), events, with_prompt, texts, encoding.tfidf,
-        seed,
+        data, split, support, groups, responses, feature_map, torch.from_numpy(features), events, with_prompt, texts, count,
+        encoding.tfidf, seed,
     )  # fmt: skip
 
 
@@ -325,10 +376,16 @@ def judged(ready: Prepared, scorer: Scorer, rows: np.ndarray, model: str, split:
 
 
 def same_vectors(responses: Responses, chosen: np.ndarray, rejected: np.ndarray) -> np.ndarray:
-    """Pairs of different texts that the encoder cannot tell apart since it sees the start only, bool[n]."""
-    out = responses.cut[chosen] & responses.cut[rejected]
-    if responses.vectors is not None:
-        both = np.flatnonzero(out)
+    """Pairs of different texts that the encoder cannot tell apart since it does not see them whole, bool[n].
+
+    A language model sees the same where the tokens of both are the same; of two texts, one alone may have been cut for that.
+    """
+    cut, tokens = responses.cut, responses.tokens
+    out = cut[chosen] & cut[rejected] if tokens is None else cut[chosen] | cut[rejected]
+    both = np.flatnonzero(out)
+    if tokens is not None:
+        out[both] = [all(map(np.array_equal, tokens[c], tokens[r])) for c, r in zip(chosen[both], rejected[both])]
+    elif responses.vectors is not None:
         out[both] = [np.array_equal(responses.vectors[c], responses.vectors[r]) for c, r in zip(chosen[both], rejected[both])]
     return out
 

@@ -7,20 +7,32 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
+
+from evenhand import ranks
 
 Progress = Callable[[str, int, int], None]  # (what is being done, done, in all)
 EVERY = 30.0  # seconds between lines where nobody watches a bar
 
 
-def silent(what: str, done: int, total: int) -> None:
+class Told(Protocol):
+    """What workflows tell: a caller's `Progress`, and in a few words how it goes, for a bar or a line."""
+
+    def __call__(self, what: str, done: int, total: int, how: str = "") -> None: ...
+
+
+def silent(what: str, done: int, total: int, how: str = "") -> None:
     """The progress of a caller who does not want any."""
 
 
 @contextmanager
-def shown(progress: Progress | None) -> Iterator[Progress]:
-    """The caller's own progress; None: a bar where stderr is a terminal or this is a notebook, else lines."""
+def shown(progress: Progress | None) -> Iterator[Told]:
+    """The caller's own progress; None: a bar where stderr is a terminal or this is a notebook, else lines. Of several ranks the first shows it."""
+    if not ranks.first():
+        yield silent
+        return
     if progress is not None:
-        yield progress
+        yield lambda what, done, total, how="": progress(what, done, total)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -36,16 +48,17 @@ def shown(progress: Progress | None) -> Iterator[Progress]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[how]}", markup=False),
     )
     with Bar(*columns, console=console) as bar:
         stages = {}
 
-        def told(what: str, done: int, total: int) -> None:
+        def told(what: str, done: int, total: int, how: str = "") -> None:
             if what not in stages:
-                stages[what] = bar.add_task(what, total=total)
+                stages[what] = bar.add_task(what, total=total, how=how)
             elif done < bar.tasks[stages[what]].completed:  # the next training
                 bar.reset(stages[what])
-            bar.update(stages[what], completed=done, total=total)
+            bar.update(stages[what], completed=done, total=total, how=how)
 
         yield told
 
@@ -60,7 +73,7 @@ class Lines:
     came: dict[str, int] = field(default_factory=dict)  # stage → how far it was when last told
     last: float | None = None
 
-    def __call__(self, what: str, done: int, total: int) -> None:
+    def __call__(self, what: str, done: int, total: int, how: str = "") -> None:
         now = self.clock()
         if done < self.came.get(what, done):  # the next training
             del self.began[what]
@@ -71,7 +84,8 @@ class Lines:
             return
         self.last = now
         left = f", at most {duration((now - start) / (done - first) * (total - done))} left" if done > first else ""
-        print(f"{what} {done:,} of {total:,} after {duration(now - start)}{left}", file=sys.stderr, flush=True)
+        goes = f": {how}" if how else ""
+        print(f"{what} {done:,} of {total:,} after {duration(now - start)}{left}{goes}", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

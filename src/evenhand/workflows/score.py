@@ -6,6 +6,7 @@ import csv
 import io
 import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,15 @@ import torch
 
 from evenhand.core import EvenhandError, History, Pairs, PreferenceData
 from evenhand.data.votes import number_rows
+from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.serve.reward_model import RewardModel
 from evenhand.training.scoring import rewards
 from evenhand.workflows.frames import frame
 from evenhand.workflows.given import read
 from evenhand.workflows.hub_model import hub_model, pair_rewards
-from evenhand.workflows.prepare import encode_responses
+from evenhand.workflows.prepare import check_texts, encode_responses
 from evenhand.workflows.progress import Progress, shown
+from evenhand.workflows.told import tellings
 from evenhand.writing import write
 
 if TYPE_CHECKING:
@@ -96,9 +99,15 @@ def score(
     loaded = model if isinstance(model, RewardModel) else RewardModel.load(model, head=head)
     data, history = read(data), None if history is None else read(history)
     with shown(progress) as told:
-        responses = encode_responses(data, loaded.encoder, loaded.with_prompt, cache, told)
+        rows, offsets, left_out = _earlier(data, history)
+        before = None
+        if history is not None and loaded.history_pairs and isinstance(loaded.encoder, BackboneEncoder):
+            check_texts(history, loaded.with_prompt)
+            own = [rows[a:b][-loaded.history_pairs :] for a, b in pairwise(offsets)]
+            before = tellings(history, [own[u] for u in data.user], loaded.encoder.backbone, loaded.with_prompt)
+        responses = encode_responses(data, loaded.encoder, loaded.with_prompt, cache, told, before)
         items = torch.from_numpy(loaded.feature_map.apply(responses.texts, responses.vectors))
-        known, left_out = _history(loaded, items, data, history, cache, told)
+        known = _history(loaded, items, rows, offsets, history, cache, told)
     user = torch.from_numpy(data.user.astype(np.int64))
     chosen, rejected = torch.from_numpy(responses.chosen), torch.from_numpy(responses.rejected)
     pairs = Pairs(known, user, chosen, rejected, torch.ones(len(user)), torch.full_like(user, -1))
@@ -136,26 +145,34 @@ def _by_hub(model: HubRewardModel, data: Any, history: Any, cache: Path | None, 
     return Scored(found.rewards, len(np.unique(data.user)), 0, 0, int(found.cut.sum()))
 
 
-def _history(
-    loaded: RewardModel, items: torch.Tensor, data: PreferenceData, history: PreferenceData | None, cache: Path | None, progress: Progress
-) -> tuple[History, int]:
-    """The history of every user of `data` over items = those of the data and then those of the history; and the pairs left out."""
+def _earlier(data: PreferenceData, history: PreferenceData | None) -> tuple[np.ndarray, np.ndarray, int]:
+    """The rows of `history` that every user of `data` is read from, user after user; where each one's begin, int64[users + 1]; and how many
+    were left out."""
     users = len(data.users)
-    nobody = torch.full((users,), -1)
     if history is None:
-        none = torch.zeros(0, dtype=torch.long)
-        return History(items, torch.zeros(users + 1, dtype=torch.long), none, none, nobody), 0
-    responses = encode_responses(history, loaded.encoder, loaded.with_prompt, cache, progress)
+        return np.zeros(0, np.int64), np.zeros(users + 1, np.int64), 0
     number = {name: i for i, name in enumerate(data.users)}
     user = np.array([number.get(name, -1) for name in history.users], np.int64)[history.user]
     same = _scored_too(data, history, user)
     wanted = (user >= 0) & (True if history.tie is None else ~history.tie)
     rows = np.flatnonzero(wanted & ~same)
     rows = rows[np.argsort(user[rows], kind="stable")]
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(user[rows], minlength=users))])
+    return rows, np.concatenate([[0], np.cumsum(np.bincount(user[rows], minlength=users))]), int((wanted & same).sum())
+
+
+def _history(
+    loaded: RewardModel, items: torch.Tensor, rows: np.ndarray, offsets: np.ndarray, history: PreferenceData | None, cache: Path | None,
+    progress: Progress,
+) -> History:  # fmt: skip
+    """The history of every user over items = those of the data and then those of the history."""
+    nobody = torch.full((len(offsets) - 1,), -1)
+    if history is None or loaded.history_pairs:  # nothing of it is read, or nothing beside what stands in the texts
+        unread = torch.zeros(len(rows), dtype=torch.long)
+        return History(items, torch.from_numpy(offsets), unread, unread, nobody)
+    responses = encode_responses(history, loaded.encoder, loaded.with_prompt, cache, progress)
     both = torch.cat([items, torch.from_numpy(loaded.feature_map.apply(responses.texts, responses.vectors))])
     chosen, rejected = torch.from_numpy(responses.chosen[rows] + len(items)), torch.from_numpy(responses.rejected[rows] + len(items))
-    return History(both, torch.from_numpy(offsets), chosen, rejected, nobody), int((wanted & same).sum())
+    return History(both, torch.from_numpy(offsets), chosen, rejected, nobody)
 
 
 def _scored_too(data: PreferenceData, history: PreferenceData, user: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from evenhand import ranks
 from evenhand.core import EvenhandError, Head, Method
 from evenhand.encode.backbone import Backbone
 from evenhand.report import Report
@@ -14,7 +15,7 @@ from evenhand.report.comparison import SWEEP
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.comparing import Comparing, check_violation
 from evenhand.workflows.given import GroupBy, Metrics, all_metrics, grouping_of, read
-from evenhand.workflows.prepare import Encoding, encoding_of
+from evenhand.workflows.prepare import Encoding, check_heads, encoding_of
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.trained import called, references
 from evenhand.workflows.trained import title as of_method
@@ -58,6 +59,7 @@ def sweep(
         method: A file of methods/ or a user model of models/; or one from outside: ./FILE.py:NAME.
         settings: Hyperparameters that stay, such as rank=6.
     """
+    ranks.alone("sweep")
     grouping = grouping_of(group_by)
     data, known = read(data, attributes=grouping.attributes), all_metrics(metrics)
     if seeds < 1 or not over or not all(len(values) for values in over.values()):
@@ -68,9 +70,11 @@ def sweep(
     grid = list(product(*over.values()))
     if len(grid) > LARGEST_GRID:
         raise EvenhandError(f"The grid has {len(grid)} settings. Expected: {LARGEST_GRID} at most. To do: fewer values.")
+    encoded = encoding_of(encoding, backbone, data)
+    head = head or hyperparameters.told_head(method, encoded.told)
     fixed = hyperparameters.method(method, settings or {}, head)
     base = hyperparameters.base(hyperparameters.method("bradley_terry", {}, head))
-    entries = [Entry(of_method("bradley_terry", m), m) for m in references(base.schedule, base.head)]
+    entries = [Entry(of_method("bradley_terry", m, encoded.told), m) for m in references(base.schedule, base.head)]
     reference = entries[-1].name
     for values in grid:
         turned = fixed
@@ -79,11 +83,12 @@ def sweep(
         entries.append(Entry(" ".join(f"{hyperparameter}={value}" for hyperparameter, value in zip(over, values, strict=True)), turned))
     if len({e.name for e in entries}) < len(entries):
         raise EvenhandError("A value stands twice in --over. Expected: each once. To do: leave one out.")
-    bench = Bench(data, encoding_of(encoding, backbone, data), grouping, Path(out) / "trials", check_jobs(jobs), known)
+    check_heads(encoded, {e.name: e.method for e in entries})
+    bench = Bench(data, encoded, grouping, Path(out) / "trials", check_jobs(jobs), known)
     numbers = range(seed, seed + seeds)
     with shown(progress) as told:
         trials = list(bench.run(entries, numbers, told, say, at_once=STACK))
-    named = title or f"{of_method(called(method), fixed)} over {', '.join(over)} on {data.source}"
+    named = title or f"{of_method(called(method), fixed, encoded.told)} over {', '.join(over)} on {data.source}"
     comparing = Comparing(
         entries,
         reference,

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from evenhand.audits.findings import TrainingTrace
-from evenhand.core import Constraint, EvenhandError, Pairs
+from evenhand.core import SMALLEST_CELL, Constraint, EvenhandError, Groups, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
 from evenhand.models.linear import Linear
@@ -24,9 +24,10 @@ from evenhand.training.choosing import Change, lowest, simplest, user_losses
 from evenhand.training.epochs import group_of_users
 from evenhand.training.loop import Diverged, Fitted
 from evenhand.training.tune import TunedFit, tune
-from evenhand.training.watched import watching
+from evenhand.training.watched import Standing, watching
 from evenhand.workflows import hyperparameters
-from evenhand.workflows.prepare import Prepared, Progress
+from evenhand.workflows.prepare import Prepared
+from evenhand.workflows.progress import Told
 
 PLAIN, PERSONALISED = "one reward for all (Bradley-Terry, linear)", "personalised Bradley-Terry (LoRe's head)"
 TITLES = {
@@ -72,15 +73,20 @@ class Trained:
     kept: str = ""
 
 
-def asked(name: Any, settings: Mapping[str, Any], head: Any) -> Any:
-    """The method with its hyperparameters set (see `hyperparameters.method`); `auto` has neither hyperparameters nor a head of its own."""
+def asked(name: Any, settings: Mapping[str, Any], head: Any, told: int = 0) -> Any:
+    """The method with its hyperparameters set (see `hyperparameters.method`); `auto` has neither hyperparameters nor a head of its own.
+
+    told: choices of a user in the input; then no head reads a history, and `auto` chooses among methods on the linear one.
+    """
     if not isinstance(name, str) or name != AUTO:
-        return hyperparameters.method(name, settings, head)
+        return hyperparameters.method(name, settings, head or hyperparameters.told_head(name, told))
     if settings or head:
         found = ", ".join([*settings, *(["head"] if head else [])])
         raise EvenhandError(
             f"auto has no hyperparameters; found {found}. Expected: none. To do: name the method they belong to, as in --method pafo."
         )
+    if told:
+        return Auto(tuple((n, hyperparameters.method(m, {}, "linear")) for n, m in (("plain", "bradley_terry"), ("pafo", "pafo"))))
     return Auto(
         tuple(
             (n, hyperparameters.method("bradley_terry", {}, "linear") if n == "plain" else hyperparameters.method(n, {}))
@@ -96,13 +102,17 @@ def called(method: Any) -> str:
     return method.rpartition(":")[2]
 
 
-def title(name: str, method: Any) -> str:
-    """A model's name on every page: method, head, and features where they are not the standard ones. One name is one model."""
+def title(name: str, method: Any, told: int = 0) -> str:
+    """A model's name on every page: method, head, and features where they are not the standard ones. One name is one model.
+
+    told: choices of the user that stand in the input.
+    """
     head = hyperparameters.name_of(hyperparameters.base(method).head)
-    if isinstance(method, BradleyTerry) and isinstance(method.head, (Linear, Lore)):
+    if isinstance(method, BradleyTerry) and isinstance(method.head, (Linear, Lore)) and not told:
         return PLAIN if isinstance(method.head, Linear) else PERSONALISED
     parts = [] if head == name else [HEADS.get(head, f"{head} head")]
     parts += ["unreduced features"] if method.unreduced else []
+    parts += [f"{told} choices in the input"] if told else []
     called = "Bradley-Terry" if isinstance(method, BradleyTerry) and head != name else TITLES.get(name, name)
     own = hyperparameters.base(method).head
     if (isinstance(own, Vpl) and own.perceptron) or (isinstance(own, (Pal, PalAngle)) and own.hidden):
@@ -119,7 +129,7 @@ def references(schedule: Any, own: Any) -> list[BradleyTerry]:
     return [plain] if isinstance(own, Linear) else [plain, BradleyTerry(own if isinstance(own, Lore) else Lore(), schedule)]
 
 
-def train_models(ready: Prepared, name: str, method: Any, seed: int, settings: int, progress: Progress) -> Trained:
+def train_models(ready: Prepared, name: str, method: Any, seed: int, settings: int, progress: Told) -> Trained:
     """Every model once, or the best of `settings` settings on validation; the one asked for, or chosen, comes last."""
     if isinstance(method, Auto):
         return _choose(ready, method, seed, settings, progress)
@@ -135,7 +145,7 @@ def train_models(ready: Prepared, name: str, method: Any, seed: int, settings: i
 
 
 def _train(
-    ready: Prepared, todo: Sequence[tuple[str, Any]], seed: int, settings: int, progress: Progress
+    ready: Prepared, todo: Sequence[tuple[str, Any]], seed: int, settings: int, progress: Told
 ) -> tuple[list[Model], list[TrainingTrace]]:
     """Each method with its own features. Bradley-Terry that PAFO starts from is not trained twice: in a search, PAFO starts from the tuned one."""
     models: dict[str, Model] = {}
@@ -143,19 +153,19 @@ def _train(
     first = [] if settings > 1 else [(n, m) for n, m in todo if isinstance(m, Pafo)]
     for done, (name, method) in enumerate([*first, *(t for t in todo if t not in first)]):
         progress("train", done, len(todo))
-        own, known = ready.on(method), title(name, method)
+        own, known = ready.on(method), title(name, method, ready.told)
         train, valid = own.training()
         if settings > 1 and not isinstance(method, BradleyTerry):
-            method = replace(method, base=_tuned_base(models, method, train, valid, seed, settings))
+            method = replace(method, base=_tuned_base(models, method, train, valid, seed, settings, ready.told))
         started = next((m.fitted.parts["pooled"] for m in models.values() if isinstance(m.method, Pafo) and m.method.base == method), None)
         if started is not None:
             best, tried[known] = TunedFit(method, started, {}), [TunedFit(method, started, {})]
         else:
-            with watching(partial(progress, "epoch")), fitting(known, method):
+            with watching(partial(_tell, progress, own)), fitting(known, method):
                 best, tried[known] = tune(method, train, valid, seed, settings)
         models[known] = Model(known, name, best.method, best.fitted, own)
     progress("train", len(todo), len(todo))
-    ordered = [models[title(name, method)] for name, method in todo]
+    ordered = [models[title(name, method, ready.told)] for name, method in todo]
     traces = []
     for m in ordered:
         traces += [
@@ -163,6 +173,29 @@ def _train(
         ]
         traces += [_trace(m.title, t, seed) for t in tried[m.title]]
     return ordered, traces
+
+
+def _tell(progress: Told, ready: Prepared, at: Standing) -> None:
+    """An epoch of a head, or a step on texts and how it goes."""
+    if at.steps:
+        progress("step", at.done, at.most, how_it_goes(at, shown_groups(ready.groups)))
+    else:
+        progress("epoch", at.done, at.most)
+
+
+def how_it_goes(at: Standing, names: Mapping[int, str]) -> str:
+    """ "loss 0.512, validation loss: majority 0.530, minority 0.610; 34 texts a second", groups by those of their numbers that have a name."""
+    valid = ", ".join(f"{name} {at.valid[g]:.3f}" for g, name in names.items() if g in at.valid)
+    parts = [f"loss {at.loss:.3f}"] if at.loss == at.loss else []
+    parts += [f"validation loss: {valid}"] if valid else []
+    speed = f"{at.texts_per_second:.0f} texts a second" if at.texts_per_second == at.texts_per_second else ""
+    return "; ".join(part for part in (", ".join(parts), speed) if part)
+
+
+def shown_groups(groups: Groups) -> dict[int, str]:
+    """The groups whose numbers tell of no person, by number; -1 = users in none."""
+    names = {-1: "users in no group", **dict(enumerate(groups.names))}
+    return {g: name for g, name in names.items() if int((groups.of_user == g).sum()) >= SMALLEST_CELL}
 
 
 @contextmanager
@@ -175,19 +208,19 @@ def fitting(name: str, method: Any) -> Iterator[None]:
         raise EvenhandError(f"{name}: {error}") from None
 
 
-def _tuned_base(models: dict[str, Model], method: Any, train: Pairs, valid: Pairs, seed: int, settings: int) -> BradleyTerry:
+def _tuned_base(models: dict[str, Model], method: Any, train: Pairs, valid: Pairs, seed: int, settings: int, told: int) -> BradleyTerry:
     """Bradley-Terry on the method's head within the same budget: the reference where that is it."""
-    reference = models.get(title("bradley_terry", method.base))
+    reference = models.get(title("bradley_terry", method.base, told))
     if reference is not None and isinstance(reference.method.head, type(method.base.head)):
         found: BradleyTerry = reference.method
         return found
-    with fitting(title("bradley_terry", method.base), method.base):
+    with fitting(title("bradley_terry", method.base, told), method.base):
         tuned = tune(method.base, train, valid, seed, settings)[0].method
     assert isinstance(tuned, BradleyTerry)
     return tuned
 
 
-def _choose(ready: Prepared, auto: Auto, seed: int, settings: int, progress: Progress) -> Trained:
+def _choose(ready: Prepared, auto: Auto, seed: int, settings: int, progress: Told) -> Trained:
     """All candidates trained; of these the simplest within one standard error of the best on validation, paired by user."""
     grouped = len(set(ready.training()[0].groups()) & set(ready.training()[1].groups())) > 1
     todo = [(n, m) for n, m in auto.methods if grouped or not isinstance(m, Pafo)]
@@ -255,4 +288,5 @@ def _trace(title: str, trial: TunedFit, seed: int) -> TrainingTrace:
         settings,
         trial.fitted.constrained is not None,
         t.by_group,
+        t.stopped,
     )

@@ -34,7 +34,7 @@ from evenhand.audits.metrics import METRICS, Metric, log_loss
 from evenhand.audits.rates import DECISIONS, matched_gaps, rates
 from evenhand.core import NOTIONS, DataError, EvenhandError, Events, Exclusions, Groups, Method, Notion, PreferenceData, Scorer, clip
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal
-from evenhand.encode.backbone_encoder import BackboneEncoder
+from evenhand.encode.backbone_encoder import BackboneEncoder, history_pairs
 from evenhand.methods.pafo import Pafo
 from evenhand.parts import Files, files_of, sources
 from evenhand.serve.reads import what_is_read
@@ -145,7 +145,7 @@ class Bench:
         """Facts for the report."""
         encoder = self.encoding.encoder
         name = "none" if encoder is None else f"{encoder.name}, fingerprint {encoder.fingerprint[:16]}"
-        return {"encoder": name, "reads": what_is_read(bool(self.encoding.with_prompt))}
+        return {"encoder": name, "reads": what_is_read(bool(self.encoding.with_prompt), history_pairs(encoder))}
 
     def _ready(self, seed: int, progress: Progress) -> Prepared:
         data, split = deal(self.data, seed=seed)
@@ -192,11 +192,7 @@ class Bench:
                 self.encoding.tfidf,
                 self.encoding.dim,
                 entry.method.unreduced,
-                *(
-                    [encoder.backbone.rank, repr(encoder.backbone.tuning)]
-                    if self.encoding.trained and isinstance(encoder, BackboneEncoder)
-                    else []
-                ),
+                *_language_model(self.encoding),
             ],
             "grouping": [list(self.grouping.attributes), self.grouping.threshold, self.grouping.minority],
             "method": describe(entry.method),
@@ -239,6 +235,15 @@ class Failure:
     entry: str
     seed: int
     why: str
+
+
+def _language_model(encoding: Encoding) -> list[object]:
+    """What figures depend on beside the encoder's fingerprint: what it is told of users, and how it trains."""
+    if not isinstance(encoding.encoder, BackboneEncoder):
+        return []
+    b = encoding.encoder.backbone
+    told: list[object] = [b.history_pairs, *sources(b.persona)] if b.history_pairs else []
+    return [*told, b.rank, repr(b.tuning)] if encoding.trained else told
 
 
 def check(entries: Sequence[Entry], ready: Prepared, say: Callable[[str], None]) -> None:

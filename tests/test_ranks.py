@@ -1,0 +1,211 @@
+"""Ranks: on any number of processes the same losses, models and reports; sharded weights; who writes, who prints, and what ends them.
+
+Real processes on gloo: those of rank_worlds.py, forked for all tests at once, and of torchrun itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rank_worlds import METHODS, arguments
+from safetensors.numpy import load_file
+
+from evenhand import compare, ranks, sweep
+from evenhand.core import EvenhandError
+from evenhand.encode.backbone import Backbone, device
+
+TESTS = Path(__file__).parent
+WAYS = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("worlds")
+    done = subprocess.run(
+        [sys.executable, TESTS / "rank_worlds.py", root], cwd=TESTS, env={**os.environ, **WAYS}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return root
+
+
+def found(folder: Path, job: str, count: int) -> Iterator[dict[str, Any]]:
+    """What each rank ended with."""
+    for number in range(count):
+        yield dict(np.load(folder / f"{job}-{count}-{number}.npz"))
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("method", METHODS)
+def test_one_rank_or_several_train_the_same_model(folder: Path, method: str, count: int) -> None:
+    (alone,) = found(folder, "methods", 1)
+    parts = [name for name in alone if name.startswith(f"{method} ")]
+    assert len(alone[f"{method} valid"]) > alone[f"{method} tuned_from"]  # the adapter has trained
+    first, *others = found(folder, "methods", count)
+    for part in parts:
+        assert np.allclose(first[part], alone[part], rtol=0, atol=1e-6), part
+        for other in others:
+            assert np.array_equal(other[part], first[part]), part  # bit for bit, heads and adapters too
+
+
+def test_a_sharded_base_gives_the_same_and_each_rank_holds_its_part(folder: Path) -> None:
+    (alone,) = found(folder, "sharded", 1)
+    assert alone["held"] == alone["whole"] > 10_000
+    for rank in found(folder, "sharded", 2):
+        for part in ("train", "valid", "head", "weights", "margins", "gradient False", "gradient True"):
+            assert np.allclose(rank[part], alone[part], rtol=0, atol=1e-6), part
+        assert rank["whole"] == alone["whole"]
+        assert 0.45 < rank["held"] / rank["whole"] < 0.55
+    assert np.abs(alone["gradient True"]).max() > 0.01
+
+
+def test_one_rank_that_runs_out_of_memory_changes_nothing_and_all_plan_alike(folder: Path) -> None:
+    (alone,) = found(folder, "short_of_memory", 1)
+    both = list(found(folder, "short_of_memory", 2))
+    assert alone["chunk_tokens"] == 100
+    assert both[0]["chunk_tokens"] == both[1]["chunk_tokens"] <= 40
+    for rank in both:
+        assert np.allclose(rank["vectors"], alone["vectors"], atol=1e-5)
+        assert np.allclose(rank["gradient"], alone["gradient"], atol=1e-4)
+
+
+def test_the_first_rank_alone_writes_and_all_read_what_it_found(folder: Path) -> None:
+    for rank in found(folder, "files", 2):
+        assert rank["vectors"][:, 0].tolist() == list(range(90))
+        assert not rank["vectors"][:, 1].any()  # as the first rank encoded them
+        assert rank["asked"] == 50  # the others lay in the first rank's cache
+    assert (folder / "out-0" / "a.txt").exists()
+    assert (folder / "cache-0").exists()
+    assert not (folder / "out-1").exists()
+    assert not (folder / "cache-1").exists()
+
+
+def test_ranks_with_other_data_or_settings_are_told_apart(folder: Path) -> None:
+    for rank in found(folder, "told_apart", 4):
+        assert "have not the same seed" in str(rank["said"])
+        assert "To do: " in str(rank["said"])
+
+
+def test_a_rank_that_fails_says_why_and_the_others_do_not_wait(folder: Path) -> None:
+    said = [(folder / f"failed-{number}").read_text() for number in (0, 1)]
+    assert "2 processes work together" in said[0]
+    assert "Another of 2 processes has ended" in said[0]
+    assert "choices.jsonl" in said[1]
+    assert "work together" not in said[1]
+    assert [text.splitlines()[-1] for text in said] == ["exit code 2"] * 2
+    assert not (folder / "unfinished" / "report.json").exists()
+
+
+def test_torchrun_fits_as_one_process_does(folder: Path) -> None:
+    """The command line of the docs, on two processes: the same report and the same model, written and printed once."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "evenhand"]
+    done = subprocess.run(
+        [*torchrun, *arguments(folder, folder / "fit-2")], env={**os.environ, **WAYS}, capture_output=True, text=True, timeout=300
+    )
+    code = int(re.findall(r"exitcode\s*: (\d+)", done.stderr)[0]) if done.returncode else 0
+    alone = (folder / "said-1-0").read_text()
+    assert alone.splitlines()[-1] == f"exit code {code}", done.stderr
+    assert code in (0, 1, 3)
+    assert done.stderr.count("2 processes work together") == 1
+    assert done.stdout.count("report: ") == 1
+    reports = [json.loads((folder / out / "report.json").read_text()) for out in ("fit-1", "fit-2")]
+    for report in reports:
+        del report["command"], report["facts"]["date"]
+        for trace in report["training"]:
+            del trace["seconds"], trace["pairs_per_second"]
+    (one, two) = (dict(leaves(report)) for report in reports)
+    assert one.keys() == two.keys()
+    assert len(one) > 500
+    for place, value in one.items():
+        assert two[place] == (pytest.approx(value, abs=1e-6) if isinstance(value, float) else value), place
+    models = [load_file(next((folder / out / "model").glob("*.safetensors"))) for out in ("fit-1", "fit-2")]
+    assert any(name.startswith("adapter.") for name in models[0])
+    for name, array in models[0].items():
+        assert np.allclose(array, models[1][name], rtol=0, atol=1e-6), name
+
+
+def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if inside is None:
+        yield place, value
+        return
+    for name, part in inside:
+        yield from leaves(part, f"{place}/{name}")
+
+
+# One process
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The environment of torchrun's first process of two."""
+    values = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_without_torchrun_one_process_works_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ranks.NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "4")  # some machines set it for their own ends
+    with ranks.together():
+        assert (ranks.count(), ranks.number(), ranks.first()) == (1, 0, True)
+        assert torch.equal(ranks.add(torch.ones(2)), torch.ones(2))
+        ranks.wait()
+    assert not torch.distributed.is_initialized()
+
+
+def test_fewer_processes_than_torchrun_said_are_refused(said: pytest.MonkeyPatch) -> None:
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        with pytest.raises(EvenhandError, match=r"1 processes work together\. Expected: 2"), ranks.together():
+            pass
+    finally:
+        torch.distributed.destroy_process_group()
+    assert ranks.count() == 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("RANK", "2"), ("RANK", "-1"), ("WORLD_SIZE", "many"), ("LOCAL_WORLD_SIZE", "3")])
+def test_an_environment_without_sense_is_refused(said: pytest.MonkeyPatch, name: str, value: str) -> None:
+    said.setenv(name, value)
+    with pytest.raises(EvenhandError, match=rf"{name}={value}.*Expected: .*To do: "), ranks.together():
+        pass
+
+
+def test_verbs_with_processes_of_their_own_are_refused(said: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(EvenhandError, match="run compare without torchrun"):
+        compare(tmp_path / "none.jsonl", ["lore"], out=tmp_path)
+    with pytest.raises(EvenhandError, match="run sweep without torchrun"):
+        sweep(tmp_path / "none.jsonl", {"alpha": [0.1]}, out=tmp_path)
+
+
+def test_every_rank_has_a_device_of_its_own(said: pytest.MonkeyPatch) -> None:
+    said.setattr(torch.cuda, "is_available", lambda: True)
+    said.setattr(torch.cuda, "device_count", lambda: 2)
+    said.setattr(ranks, "count", lambda: 2)
+    said.setenv("LOCAL_RANK", "1")
+    assert (device(None), device("cuda"), device("cpu")) == ("cuda:1", "cuda:1", "cpu")
+    with pytest.raises(EvenhandError, match="a GPU for each process"):
+        device("cuda:0")
+    said.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(EvenhandError, match=r"has 1 GPUs.*or give cpu"):
+        device(None)
+
+
+def test_what_cannot_be_sharded_is_refused(folder: Path) -> None:
+    with pytest.raises(EvenhandError, match=r"rank 0.*Expected: LoRA"):
+        Backbone("smollm2", rank=0, sharded=True)
+    (alone,) = found(folder, "sharded", 1)
+    assert "there is one process" in str(alone["refused"])
+    assert "To do: start with torchrun" in str(alone["refused"])
