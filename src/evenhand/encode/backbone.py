@@ -10,10 +10,10 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from evenhand import ranks
 from evenhand.core import EvenhandError, Tuning, clip
@@ -90,6 +90,10 @@ class Backbone:
     @property
     def name(self) -> str:
         return Path(self.model).name if os.path.isdir(self.model) else self.model
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What it is, for another process: that one loads the model itself."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @cached_property
     def base(self) -> Base:
