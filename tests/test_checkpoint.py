@@ -50,11 +50,11 @@ class Ending(LinearTexts):
 
     left: int = 10**9
 
-    def encode(self, adapter: nn.Module, rows: Tensor) -> Tensor:
+    def encode(self, adapter: nn.Module, rows: Tensor, *, keep: bool = False) -> Tensor:
         self.left -= 1
         if self.left < 0:
             raise Ended
-        return super().encode(adapter, rows)
+        return super().encode(adapter, rows, keep=keep)
 
 
 def on(texts: LinearTexts, pairs: tuple[Pairs, Pairs]) -> tuple[Pairs, Pairs]:
@@ -331,8 +331,8 @@ class Failing(LinearTexts):
     step: int = 0
     failed: bool = False
 
-    def encode(self, adapter: nn.Module, rows: Tensor) -> Tensor:
-        features = super().encode(adapter, rows)
+    def encode(self, adapter: nn.Module, rows: Tensor, *, keep: bool = False) -> Tensor:
+        features = super().encode(adapter, rows, keep=keep)
         return self.spoilt("features", features)
 
     def backward(self, adapter: nn.Module, rows: Tensor, gradient: Tensor) -> None:

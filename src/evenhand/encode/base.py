@@ -2,7 +2,8 @@
 
 Gradient caching (Gao et al. 2021, arXiv 2101.06983): vectors of all texts of a batch are computed without gradient, a loss is taken on
 them elsewhere, and its gradient with respect to the vectors is brought into the weights in a second pass, one chunk at a time. Both passes
-are the same function: the model is in evaluation mode always, so that nothing is drawn at random in either.
+are the same function: the model is in evaluation mode always, so that nothing is drawn at random in either. As far as memory is allowed for
+it, the first pass keeps what the second needs (kept.py).
 
 Ranks (ranks.py) share both passes. Which texts meet in a chunk follows from the texts alone; chunks are dealt to the ranks, vectors are
 gathered, and gradients of the adapter added up. A model too large for one device may be sharded over the ranks (FSDP2).
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from evenhand.core import EvenhandError, clip
 from evenhand.encode.adapter import Adapter, Wardrobe
 from evenhand.encode.chunks import Chunk, Pooling, Tokens, padded, pooled
 from evenhand.encode.encoder import Progress, printable
+from evenhand.encode.kept import Kept, kept_bytes
 from evenhand.encode.loading import checkpoint_layers, loaded, positions, shard
 from evenhand.encode.prefixes import shared, shares, window_of
 
@@ -41,11 +43,12 @@ class Base:
 
     causal: whether no token sees a later one; found out by trying. dim: coordinates of a vector. positions: tokens of a text at most.
     sharded: each rank holds its part of every weight, and all ranks ask for vectors and gradients as often, of the same texts.
+    keep_gb: of activations that a step may keep between its two passes; none where they are computed again anyway, or weights are gathered.
     """
 
     def __init__(
         self, folder: Path, name: str, *, rank: int, pooling: Pooling, unit: bool, device: str, dtype: str, chunk_tokens: int,
-        checkpointing: bool, sharded: bool = False,
+        checkpointing: bool, sharded: bool = False, keep_gb: float = 0.0,
     ):  # fmt: skip
         self.name, self.rank, self.pooling, self.unit, self.chunk_tokens = name, rank, pooling, unit, chunk_tokens
         self.device = torch.device(device)
@@ -59,6 +62,8 @@ class Base:
             self.model.to(self.device)
         self._mixed = dtype == "bfloat16"
         self._told = False
+        self._keep_bytes = 0.0 if checkpointing or sharded else keep_gb * 1e9
+        self._kept = Kept()
         self.positions = positions(self.model, self.tokenizer)
         self.causal, self.dim = self._tried()
         if checkpointing:
@@ -100,40 +105,52 @@ class Base:
         nothing = [self.tokenizer.eos_token_id or 0]  # what stands for a text without any token
         return [([], ids or nothing) for ids in whole], lengths
 
-    def vectors(self, texts: Sequence[Tokens], adapter: nn.Module | None, progress: Progress | None = None) -> Tensor:
-        """Vectors float32[n, dim] on the CPU, without gradient."""
+    def vectors(
+        self, texts: Sequence[Tokens], adapter: nn.Module | None, progress: Progress | None = None, *, keep: bool = False
+    ) -> Tensor:
+        """Vectors float32[n, dim] on the CPU, without gradient. keep: `backward` on the same texts comes next, before the adapter changes."""
         out = torch.zeros(len(texts), self.dim)  # 0 is what a rank adds to the vectors of other ranks
         done = 0
 
         def read(chunk: Chunk, own: bool) -> None:
             nonlocal done
-            vectors = self._forward(chunk).cpu()
+            with torch.set_grad_enabled(chunk.size <= self._kept.room):
+                vectors = self._forward(chunk)
+            if vectors.requires_grad:
+                self._kept.put(chunk, vectors)
             if own:
-                out[chunk.texts] = vectors
+                out[chunk.texts] = vectors.detach().cpu()
                 done = min(done + len(chunk.texts) * ranks.count(), len(texts))
             if progress is not None:
                 progress(done, len(texts))
 
+        self._kept = Kept()  # what another step left
         with torch.no_grad(), self.wearing(adapter):
+            if keep and adapter is not None and self._keep_bytes:
+                self._kept = Kept(texts, _trainable(adapter), int(self._keep_bytes / self._place_bytes))
             self._each(texts, read)
         return ranks.add(out)
 
     def backward(self, texts: Sequence[Tokens], adapter: nn.Module, gradient: Tensor) -> None:
         """Adds to `.grad` of the adapter's parameters, from the gradient float32[n, dim] of a loss with respect to the texts' vectors."""
-        weights = [parameter for parameter in adapter.parameters() if parameter.requires_grad]
+        weights = _trainable(adapter)
         sums: list[Tensor | None] = [None] * len(weights)  # in float64: in whatever order chunks and ranks come, rounded it is the same
 
         def learn(chunk: Chunk, own: bool) -> None:
             into = gradient[chunk.texts].to(self.device)
+            vectors = self._kept.pop(chunk)
             # in one piece, and not by backward(): a chunk that runs out of memory halfway must not have added anything
-            parts = torch.autograd.grad(self._forward(chunk), weights, into, allow_unused=True)
+            parts = torch.autograd.grad(self._forward(chunk) if vectors is None else vectors, weights, into, allow_unused=True)
             for place, part in enumerate(parts if own else ()):
                 if part is not None:
                     before = sums[place]
                     sums[place] = part.double() if before is None else before.add_(part)
 
+        if not self._kept.serves(texts, weights):
+            self._kept.free()
         with torch.enable_grad(), self.wearing(adapter):
             self._each(texts, learn)
+        self._kept.free()
         for weight, total in zip(weights, _over_ranks(sums, weights)):
             if total is not None:
                 weight.grad = total.to(weight.dtype) if weight.grad is None else weight.grad.add_(total)
@@ -155,7 +172,8 @@ class Base:
             return self.model(input_ids=chunk.ids.to(self.device), **given).last_hidden_state
 
     def _each(self, texts: Sequence[Tokens], step: Callable[[Chunk, bool], None]) -> None:
-        """`step` on every chunk of the texts that is this rank's. One that does not fit into memory is dealt anew, with all that wait behind it.
+        """`step` on every chunk of the texts that is this rank's. One that does not fit into memory, when all that was kept is forgotten, is
+        dealt anew, with all that wait behind it.
 
         Layers that are sharded come together in every pass, for which all ranks must make as many: a rank with fewer chunks is given one
         that is not its own (own = False), and whose result is thrown away.
@@ -169,8 +187,11 @@ class Base:
             if _fits(step, chunk, own):
                 waiting.popleft()
                 continue
+            forgotten = self._kept.free()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
+            if forgotten:
+                continue
             if self.sharded:  # the other ranks wait in the middle of a layer
                 raise EvenhandError(
                     f"Backbone '{clip(self.name)}', sharded, runs out of memory on a chunk of {chunk.size} tokens on {self.device}. Expected: "
@@ -201,6 +222,12 @@ class Base:
         return padded(texts, self.chunk_tokens)
 
     @cached_property
+    def _place_bytes(self) -> float:
+        """What a pass forward keeps of a place for a token, worked out on a short text under whatever is worn."""
+        [chunk] = padded([([], [0] * min(64, self.positions))], self.positions)
+        return max(1.0, kept_bytes(self._forward, chunk, self.model.parameters()) / chunk.size)
+
+    @cached_property
     def _shares(self) -> bool:
         """Whether texts with one prefix may share a row."""
         return self.causal and shares(self._states, self.model.get_input_embeddings().num_embeddings)
@@ -211,6 +238,10 @@ class Base:
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
             states = self.model(input_ids=ids).last_hidden_state[:, :2].float()
         return bool(torch.allclose(states[0], states[1], rtol=1e-4, atol=1e-6)), states.shape[2]
+
+
+def _trainable(adapter: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in adapter.parameters() if parameter.requires_grad]
 
 
 def _over_ranks(sums: Sequence[Tensor | None], weights: Sequence[Tensor]) -> Sequence[Tensor | None]:
