@@ -147,11 +147,11 @@ def test_a_training_on_a_tiny_llama_goes_on(tmp_path: Path) -> None:
     whole = in_json(method.fit(*pairs, 0), pairs[1])
     texts, encode, left = pairs[0].texts, pairs[0].texts.encode, [6]
 
-    def ending(*asked: Any) -> Tensor:
+    def ending(*asked: Any, keep: bool = False) -> Tensor:
         left[0] -= 1
         if left[0] < 0:
             raise Ended
-        return encode(*asked)
+        return encode(*asked, keep=keep)
 
     object.__setattr__(texts, "encode", ending)
     with pytest.raises(Ended), checkpointing(tmp_path / "kept", steps=1, say=quiet):
