@@ -44,6 +44,7 @@ class Backbone:
     where the model has fewer positions (minilm: 256). device: "cpu", "cuda", "cuda:1"; None = cuda where there is one. dtype: of the base;
     what trains is float32 always. chunk_tokens: places for tokens in one forward pass, which bounds memory and decides nothing else; None = what is fastest on
     the device (measured: on a CPU, larger chunks cost padding and caches).
+    keep_gb: of activations that a step may keep in a process between its loss and the pass backward; what is beyond is computed twice.
     checkpointing: activations are computed again in the pass backward, layer by layer, which costs time and saves memory. sharded: under
     torchrun every process holds its part of the base's weights (FSDP2), for models that are too large for one device. tuning: how it trains.
     history_pairs: so many of the user's earlier choices stand in the input before the prompt; the reward then knows the user from there
@@ -57,6 +58,7 @@ class Backbone:
     device: str | None = None
     dtype: Dtype = "float32"
     chunk_tokens: int | None = None
+    keep_gb: float = 2.0
     checkpointing: bool = False
     sharded: bool = False
     tuning: Tuning = Tuning()  # noqa: RUF009 (frozen)
@@ -69,6 +71,7 @@ class Backbone:
             "pooling": (self.pooling in ("mean", "last"), "mean or last"),
             "max_tokens": (self.max_tokens is None or self.max_tokens >= 8, "8 or more"),
             "dtype": (self.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
+            "keep_gb": (0 <= self.keep_gb < float("inf"), "0 or more"),
             "chunk_tokens": (self.chunk_tokens is None or self.chunk_tokens >= 1, "1 or more"),
             "history_pairs": (0 <= self.history_pairs <= MOST_PAIRS, f"0 to {MOST_PAIRS}"),
             "persona": (
@@ -112,6 +115,7 @@ class Backbone:
             chunk_tokens=self.chunk_tokens or (CHUNK if at == "cpu" else GPU_CHUNK),
             checkpointing=self.checkpointing,
             sharded=self.sharded,
+            keep_gb=self.keep_gb,
         )
 
     @cached_property
