@@ -71,11 +71,12 @@ def pairs_of(seed: int, pairs: int, prompt: int = 0, response: int = 0, users: i
 def responses(file: Path, count: int) -> Judgements:
     """Responses of DSP's domains as MiniLM's tokens, the first of a query against the second, the third against the fourth."""
     from evenhand.encode.backbone import Backbone
+    from evenhand.encode.backbone_encoder import BackboneEncoder
 
     backbone = Backbone("minilm")
     with gzip.open(file, "rt", encoding="utf-8") as rows:
         wording = [text for row in islice(rows, count // 4) for text in list(json.loads(row)["responses"].values())[:4]]
-    tokens, _ = backbone.base.tokenized(wording, backbone.limit)
+    tokens, _ = BackboneEncoder(backbone).tokenized(wording)
     texts: list[tuple[list[int], list[int]]] = [([], [i - 3 for i in own]) for _, own in tokens]
     first = np.arange(0, len(texts), 2)
     return Judgements(texts, first, first + 1, np.zeros(len(first), dtype=np.int64))
