@@ -91,6 +91,18 @@ class Backbone:
     def name(self) -> str:
         return Path(self.model).name if os.path.isdir(self.model) else self.model
 
+    @property
+    def reads(self) -> str:
+        """How texts become vectors, for reports."""
+        pooled = "the mean over the response's own tokens" if self.pooling == "mean" else "the response's last token"
+        return f"{pooled}, at most {self.limit} tokens a text, base in {self.dtype}"
+
+    @property
+    def trains(self) -> str:
+        """What of it trains and for how long, for reports."""
+        t, what = self.tuning, f"LoRA of rank {self.rank} on all linear layers" if self.rank else "all weights"
+        return f"{what}, up to {t.steps} steps of {t.batch_texts} texts, learning rate {t.lr:g}"
+
     @cached_property
     def base(self) -> Base:
         """The model itself, loaded on first use and kept: whatever has this Backbone shares it. Raises EvenhandError."""
@@ -158,6 +170,11 @@ class Backbone:
 def _folder(model: str) -> Path:
     if os.path.isdir(model):
         return Path(model)
+    if os.path.isfile(model):
+        raise EvenhandError(
+            f"Backbone '{clip(Path(model).name)}' is a file. Expected: a folder with config.json, weights in safetensors and a tokenizer, as "
+            "save_pretrained of transformers writes it; GGUF files are not read. To do: give that folder."
+        )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 

@@ -47,7 +47,7 @@ from evenhand.workflows import hyperparameters
 from evenhand.workflows.assignments import Assignment, write
 from evenhand.workflows.audit import no_test_pairs
 from evenhand.workflows.events import check_constraints
-from evenhand.workflows.facts import data_digest, joined
+from evenhand.workflows.facts import data_digest, joined, language_model
 from evenhand.workflows.grouping import Grouping
 from evenhand.workflows.prepare import Encoding, Prepared, Progress, prepare
 from evenhand.writing import put
@@ -145,7 +145,11 @@ class Bench:
         """Facts for the report."""
         encoder = self.encoding.encoder
         name = "none" if encoder is None else f"{encoder.name}, fingerprint {encoder.fingerprint[:16]}"
-        return {"encoder": name, "reads": what_is_read(bool(self.encoding.with_prompt), history_pairs(encoder))}
+        return {
+            "encoder": name,
+            **language_model(encoder, self.encoding.trained),
+            "reads": what_is_read(bool(self.encoding.with_prompt), history_pairs(encoder)),
+        }
 
     def _ready(self, seed: int, progress: Progress) -> Prepared:
         data, split = deal(self.data, seed=seed)
