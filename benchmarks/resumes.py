@@ -29,7 +29,6 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from linear_texts import LinearTexts
 
 from evenhand.core import Pairs, Tuning
 from evenhand.methods.bradley_terry import BradleyTerry
@@ -41,7 +40,7 @@ from evenhand.methods.pafo import Pafo
 from evenhand.methods.penalty import Penalty
 from evenhand.methods.vpl import VplMethod
 from evenhand.models.lore import Lore
-from evenhand.testing import two_tastes, with_events
+from evenhand.testing import LinearTexts, two_tastes, with_events
 from evenhand.training.checkpoint import checkpointing, digest
 from evenhand.training.loop import Fitted
 from evenhand.training.schedule import Schedule

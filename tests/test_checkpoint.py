@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from linear_texts import LinearTexts
 from test_methods_contract import METHODS
 from torch import Tensor, nn
 
@@ -26,6 +25,7 @@ from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.collaborative import CollaborativeMethod
 from evenhand.report.audit.sentences import training_sentence
+from evenhand.testing import LinearTexts
 from evenhand.training.checkpoint import KIND, _random, _set_random, checkpointing, packed, unpacked
 from evenhand.training.loop import Fitted, train_model
 from evenhand.training.scoring import bt, margins, mean_over_users

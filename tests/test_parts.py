@@ -24,6 +24,7 @@ from evenhand.models.linear import Linear, LinearScorer
 from evenhand.parts import Files, files_of, load_file, part, sources, split_head
 from evenhand.serve.reward_model import RewardModel
 from evenhand.testing import check_head, check_method
+from evenhand.training.tuned import Tuned
 from evenhand.workflows import hyperparameters, trials
 
 MINE = '''
@@ -303,6 +304,18 @@ class Unseeded(Own):
 
 
 @dataclass(frozen=True)
+class StirsTheAdapter(Own):
+    """On features that train, its adapter is moved by numbers that no seed decides."""
+
+    def fit(self, train: Pairs, valid: Pairs, seed: int) -> Any:
+        fitted = self.base.fit(train, valid, seed)
+        if isinstance(fitted.scorer, Tuned):
+            with torch.no_grad():
+                fitted.scorer.adapter.A.add_(torch.randn(fitted.scorer.adapter.A.shape))
+        return fitted
+
+
+@dataclass(frozen=True)
 class NamesGroups(Own):
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Any:
         weight = torch.where(train.group == 1, 3.0, 1.0)
@@ -342,6 +355,7 @@ class CentredScorer(LinearScorer):
 def test_a_correct_method_and_head_pass(mine: Path) -> None:
     check_method(Own)
     check_method(Own(BradleyTerry(head=Linear())))
+    check_method(Own(BradleyTerry(head=Linear())), texts=True)
     check_head(Linear)
     check_head(part("heads", f"{mine}:Plain"))
 
@@ -362,6 +376,12 @@ def test_each_broken_contract_of_a_method_is_named(method: Any, check: str) -> N
     with pytest.raises(AssertionError, match=f"{method.__name__} fails ({check})"):
         check_method(method)
     small_world.cache_clear()
+
+
+def test_a_broken_contract_on_features_that_train_is_named() -> None:
+    check_method(StirsTheAdapter)
+    with pytest.raises(AssertionError, match="StirsTheAdapter fails same_seed"):
+        check_method(StirsTheAdapter, texts=True)
 
 
 def test_a_broken_contract_of_a_head_is_named() -> None:

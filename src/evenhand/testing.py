@@ -171,7 +171,7 @@ class LinearTexts:
     def adapter(self, seed: int) -> nn.Module:
         return Matrix(self.x.shape[1], self.base.shape[1])
 
-    def encode(self, adapter: nn.Module, rows: Tensor, *, keep: bool = False) -> Tensor:
+    def encode(self, adapter: nn.Module, rows: Tensor) -> Tensor:
         assert isinstance(adapter, Matrix)
         self.encoded.append(len(rows))
         with torch.no_grad():
@@ -279,7 +279,10 @@ def save_load_same_margins(method: Any, world: World = small_world) -> None:
         adapter = scorer.bank.texts.adapter(0)
         adapter.load_state_dict({name: torch.from_numpy(array) for name, array in saved.adapter.items()})
         again = Tuned(again, adapter, Bank(scorer.bank.texts, test.items.clone(), torch.zeros(len(test.items), dtype=torch.bool)))
-    assert torch.equal(margins(again, test), margins(scorer, test)), "a model that was saved and loaded has other margins"
+    one, two = margins(again, test), margins(scorer, test)
+    # features that are computed anew, in other batches, are the same up to rounding
+    same = torch.allclose(one, two, atol=1e-5, rtol=1e-5) if isinstance(scorer, Tuned) else torch.equal(one, two)
+    assert same, "a model that was saved and loaded has other margins"
 
 
 METHOD_CHECKS: tuple[Callable[..., None], ...] = (

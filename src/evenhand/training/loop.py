@@ -274,7 +274,7 @@ def _run(
         margin = model.margins(held_out)
         valid_loss = measure(margin)
         beyond = torch.zeros_like(valid_loss) if excess is None else excess(model.margins, active)
-        best.update(at.epoch, model, margin, valid_loss, beyond)
+        best.update(at.epoch, model, margin, valid_loss, beyond, phase.moves_features)
         watched.valid = loss_by_group(margin[0], valid) if watched.steps else {}
         share = (time.perf_counter() - start) / len(active)
         for place, replica in enumerate(active.tolist()):
@@ -389,8 +389,13 @@ class _BestEpochs:
             value.copy_(state["values"][name])
         self.traces = [Trace(**state["traces"][str(n)]) for n in range(len(self.traces))]
 
-    def update(self, epoch: int, model: SingleModel | ModelStack, margin: Tensor, loss: Tensor, excess: Tensor) -> None:
-        """Keep the epoch of those replicas in training for which it is better than the one kept: less excess, or as much and preferred."""
+    def update(
+        self, epoch: int, model: SingleModel | ModelStack, margin: Tensor, loss: Tensor, excess: Tensor, moves_features: bool
+    ) -> None:
+        """Keep the epoch of those replicas in training for which it is better than the one kept: less excess, or as much and preferred.
+
+        What did not move is not copied: an adapter of all weights is as large as its model.
+        """
         active, lower = model.active, loss < self.loss[model.active]
         rises = [self.rises[number] for number in active.tolist()]
         preferred = lower.clone()
@@ -402,9 +407,11 @@ class _BestEpochs:
         self.loss[active[low]] = loss[low]
         self.excess[active[better]], self.margin[active[better]] = excess[better], margin[better]
         self.latest[active[low | better]] = epoch
+        moved = model.parameters if moves_features else model.head_parameters()
         for name, v in model.values().items():
-            self.values[name][active[better]] = v[better]
-        if better.any():
+            if name in moved:
+                self.values[name][active[better]] = v[better]
+        if moves_features and better.any():
             model.keep()
         for number in active[better].tolist():
             self.traces[number].best_epoch = epoch

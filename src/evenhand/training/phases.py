@@ -62,6 +62,7 @@ class Phase(Protocol):
 
     rounds: int  # at the most
     patience: int  # rounds without a better one before it ends
+    moves_features: bool  # or heads alone
 
     @property
     def optimiser(self) -> torch.optim.Optimizer:
@@ -80,6 +81,8 @@ class Phase(Protocol):
 
 class HeadPhase:
     """The head, or many at once, on features as they are. A round is an epoch."""
+
+    moves_features = False
 
     def __init__(
         self,
@@ -116,6 +119,8 @@ class HeadPhase:
 
 class TextPhase:
     """Head and adapter together. A round is `eval_every` steps; a model that comes in tuned takes half the steps."""
+
+    moves_features = True
 
     def __init__(
         self,
