@@ -117,6 +117,20 @@ def test_a_comparison_says_which_language_model_trains(place: Path, backbone: Ba
     assert "language model" not in other
 
 
+def test_what_is_no_backbone_is_told(place: Path) -> None:
+    data = load(place / "few.jsonl")
+    assert encoding_of(None, place / "llama", data).encoder.name == "llama"  # type: ignore[union-attr]
+    with pytest.raises(EvenhandError, match="backbone is of type int"):
+        encoding_of(None, 5, data)  # type: ignore[arg-type]
+    for name in ("smollm2", Backbone("smollm2")):
+        with pytest.raises(EvenhandError, match="smollm2, in the encoder's place"):
+            Encoding(name)  # type: ignore[arg-type]
+    with pytest.raises(EvenhandError, match=r"rank .* is 8.*whole number"):
+        Backbone("smollm2", rank="8")  # type: ignore[arg-type]
+    with pytest.raises(EvenhandError, match=r"steps is 2\.5.*whole number"):
+        Tuning(steps=2.5)  # type: ignore[arg-type]
+
+
 def test_the_command_line_names_one_model_and_says_nothing_of_others(place: Path) -> None:
     folder = str(place / "llama")
     frozen = Encoded(encoder=folder, max_tokens=16, pooling="last").encoding()

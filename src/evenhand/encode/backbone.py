@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -65,12 +66,15 @@ class Backbone:
 
     def __post_init__(self) -> None:
         valid = {
-            "rank": (0 <= self.rank <= 1024, "0 to 1024"),
+            "rank": (isinstance(self.rank, Integral) and 0 <= self.rank <= 1024, "a whole number from 0 to 1024"),
             "pooling": (self.pooling in ("mean", "last"), "mean or last"),
-            "max_tokens": (self.max_tokens is None or self.max_tokens >= 8, "8 or more"),
+            "max_tokens": (_whole(self.max_tokens, 8), "a whole number, 8 or more"),
             "dtype": (self.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
-            "chunk_tokens": (self.chunk_tokens is None or self.chunk_tokens >= 1, "1 or more"),
-            "history_pairs": (0 <= self.history_pairs <= MOST_PAIRS, f"0 to {MOST_PAIRS}"),
+            "chunk_tokens": (_whole(self.chunk_tokens, 1), "a whole number, 1 or more"),
+            "history_pairs": (
+                isinstance(self.history_pairs, Integral) and 0 <= self.history_pairs <= MOST_PAIRS,
+                f"a whole number from 0 to {MOST_PAIRS}",
+            ),
             "persona": (
                 self.persona is None or (callable(self.persona) and self.history_pairs > 0),
                 "a function of choices, and history_pairs",
@@ -165,6 +169,10 @@ class Backbone:
             with file.open("rb") as content:
                 digest.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
         return digest.hexdigest()
+
+
+def _whole(value: int | None, least: int) -> bool:
+    return value is None or (isinstance(value, Integral) and value >= least)
 
 
 def _folder(model: str) -> Path:

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 
 from evenhand.core import Events, Exclusions, PreferenceData
-from evenhand.encode.backbone_encoder import BackboneEncoder
-from evenhand.encode.encoder import TextEncoder
 from evenhand.serve.reads import BLIND
 
 FORMULAS: Mapping[str, str] = {
@@ -66,15 +64,6 @@ def facts(data: PreferenceData, seed: int, more: Mapping[str, str]) -> dict[str,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
-
-
-def language_model(encoder: TextEncoder | None, trained: bool) -> dict[str, str]:
-    """The fact of which language model is read, and how it trained; nothing where there is none."""
-    if not isinstance(encoder, BackboneEncoder):
-        return {}
-    backbone = encoder.backbone
-    how = f"trained along: {backbone.trains}" if trained else "frozen"
-    return {"language model": f"{encoder.name}, {how}; a text is {backbone.reads}"}
 
 
 def model_hash(scorer: Any, feature_map: Any) -> str:

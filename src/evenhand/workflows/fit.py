@@ -22,7 +22,7 @@ from evenhand.core import Head, Method, Notion, PreferenceData, TrainableScorer
 from evenhand.data.splits import CELLS, TEST, deal, deal_with
 from evenhand.encode.adapter import Adapter
 from evenhand.encode.backbone import Backbone
-from evenhand.encode.backbone_encoder import BackboneEncoder
+from evenhand.encode.backbone_encoder import BackboneEncoder, language_model
 from evenhand.encode.encoder import TextEncoder
 from evenhand.parts import sources
 from evenhand.report import Report
@@ -39,7 +39,7 @@ from evenhand.workflows.deals import DEALS, in_deals, number_of
 from evenhand.workflows.events import check_constraints
 from evenhand.workflows.events import examined as examined_constraints
 from evenhand.workflows.examples import ShowExamples
-from evenhand.workflows.facts import data_digest, facts, joined, language_model, limits, model_hash, split_digest
+from evenhand.workflows.facts import data_digest, facts, joined, limits, model_hash, split_digest
 from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
 from evenhand.workflows.prepare import Encoding, Prepared, check_heads, encoding_of, held_out, judged, prepare, stability
 from evenhand.workflows.progress import Progress, Told, shown
@@ -94,7 +94,7 @@ def fit(
     constraints: Constraints = (),
     metrics: Metrics = (),
     encoding: Encoding | None = None,
-    backbone: str | Backbone | None = None,
+    backbone: str | Path | Backbone | None = None,
     certify_share: float = 0.0,
     deals: int | None = None,
     name: str = "",
@@ -168,16 +168,16 @@ def surviving(
 
 def identity(data: PreferenceData, method: Any, encoding: Encoding, numbers: Sequence[float | None]) -> dict[str, str]:
     """What a fit is, by name, the same in every process: a function's `repr` has its address."""
-    read, language_model = encoding.encoder, dict[str, Any]()
+    read, backbone = encoding.encoder, dict[str, Any]()
     if isinstance(read, BackboneEncoder):  # each setting by its name, so that a refusal says which one is another
         told = asdict(replace(read.backbone, persona=None))
-        language_model = told.pop("tuning") | told | {"persona": sources(read.backbone.persona)}
+        backbone = told.pop("tuning") | told | {"persona": sources(read.backbone.persona)}
     features = {"with_prompt": encoding.with_prompt, "tfidf": encoding.tfidf, "dim": encoding.dim, "trained": encoding.trained}
     named = dict(zip(("seed", "tune", "certify_share", "deals"), numbers, strict=True))
     return {
         "data": data_digest(data)[:32],
         "method": json.dumps([describe(m) for _, m in method.methods] if isinstance(method, Auto) else describe(method)),
-        **{name: str(value) for name, value in (language_model | features | named).items()},
+        **{name: str(value) for name, value in (backbone | features | named).items()},
     }
 
 

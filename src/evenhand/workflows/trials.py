@@ -34,7 +34,7 @@ from evenhand.audits.metrics import METRICS, Metric, log_loss
 from evenhand.audits.rates import DECISIONS, matched_gaps, rates
 from evenhand.core import NOTIONS, DataError, EvenhandError, Events, Exclusions, Groups, Method, Notion, PreferenceData, Scorer, clip
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal
-from evenhand.encode.backbone_encoder import BackboneEncoder, history_pairs
+from evenhand.encode.backbone_encoder import BackboneEncoder, history_pairs, language_model
 from evenhand.methods.pafo import Pafo
 from evenhand.parts import Files, files_of, sources
 from evenhand.serve.reads import what_is_read
@@ -47,7 +47,7 @@ from evenhand.workflows import hyperparameters
 from evenhand.workflows.assignments import Assignment, write
 from evenhand.workflows.audit import no_test_pairs
 from evenhand.workflows.events import check_constraints
-from evenhand.workflows.facts import data_digest, joined, language_model
+from evenhand.workflows.facts import data_digest, joined
 from evenhand.workflows.grouping import Grouping
 from evenhand.workflows.prepare import Encoding, Prepared, Progress, prepare
 from evenhand.writing import put
