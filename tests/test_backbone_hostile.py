@@ -197,7 +197,7 @@ BASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda base: (base / "config.json").unlink(), "config.json"),
     "a config that is none": (lambda base: (base / "config.json").write_text("[]"), "cannot be loaded"),
     "no tokenizer": (lambda base: [f.unlink() for f in base.glob("tokenizer*")], "no tokenizer"),
-    "a file in its place": (lambda base: (shutil.rmtree(base), base.write_text("x")), "not on this machine"),
+    "a file in its place": (lambda base: (shutil.rmtree(base), base.write_text("x")), "is a file"),
 }  # fmt: skip
 
 
