@@ -164,7 +164,7 @@ def test_a_training_on_a_tiny_llama_goes_on(tmp_path: Path) -> None:
     said: list[str] = []
     with checkpointing(tmp_path / "kept", steps=1, say=said.append):
         assert in_json(method.fit(*pairs, 0), pairs[1]) == whole
-    assert "one that goes on after step" in said[0]
+    assert "one that stands after step" in said[0]
 
 
 def test_minutes_count_too(world: tuple[Pairs, Pairs], tmp_path: Path) -> None:
