@@ -8,6 +8,8 @@ its own that has loaded everything before its clock starts; rounds alternate bet
 from __future__ import annotations
 
 import argparse
+import gzip
+import json
 import logging
 import os
 import tempfile
@@ -17,6 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +34,7 @@ WORDS = 1021  # of the made-up language, after <pad>, </s> and <unk>
 SHAPE = {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2}
 RANK, LR, STEPS, MICRO = 16, 5e-4, 2, 8  # MICRO: pairs that TRL takes through the model at a time, its default
 KINDS = ("llama", "qwen3")
+DSP = Path(__file__).parents[2] / "shared" / "data" / "dsp" / "domain_specific_preference.test.jsonl.gz"
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,19 @@ def pairs_of(seed: int, pairs: int, prompt: int = 0, response: int = 0, users: i
     user = np.tile(np.arange(users), pairs)
     flipped = rng.integers(2, size=len(first))
     return Judgements(texts, first + flipped, first + 1 - flipped, user)
+
+
+def responses(file: Path, count: int) -> Judgements:
+    """Responses of DSP's domains as MiniLM's tokens, the first of a query against the second, the third against the fourth."""
+    from evenhand.encode.backbone import Backbone
+
+    backbone = Backbone("minilm")
+    with gzip.open(file, "rt", encoding="utf-8") as rows:
+        wording = [text for row in islice(rows, count // 4) for text in list(json.loads(row)["responses"].values())[:4]]
+    tokens, _ = backbone.base.tokenized(wording, backbone.limit)
+    texts: list[tuple[list[int], list[int]]] = [([], [i - 3 for i in own]) for _, own in tokens]
+    first = np.arange(0, len(texts), 2)
+    return Judgements(texts, first, first + 1, np.zeros(len(first), dtype=np.int64))
 
 
 # --- TRL ---------------------------------------------------------------------------------------------------------------------------------
@@ -167,19 +184,24 @@ def quiet() -> None:
 # --- ours --------------------------------------------------------------------------------------------------------------------------------
 
 
-def our_training(folder: Path, data: Judgements, head: Head | None = None) -> Callable[[], float]:
+def our_training(folder: Path, data: Judgements, head: Head | None = None, **backbone: Any) -> Callable[[], float]:
     """The same judgements in the steps of `fit`: texts encoded once a step, features to the head and its loss, their gradient back."""
     import torch
 
     from evenhand.models.linear import Linear
 
     torch.set_num_threads(1)
-    train = our_pairs(folder, data)
+    train = our_pairs(folder, data, **backbone)
 
     def run() -> float:
         return our_steps(train, head or Linear())
 
     return run
+
+
+def reading_twice(folder: Path, data: Judgements) -> Callable[[], float]:
+    """The same with nothing kept between the two passes."""
+    return our_training(folder, data, keep_gb=0.0)
 
 
 def one_graph(folder: Path, data: Judgements) -> Callable[[], float]:
@@ -230,7 +252,7 @@ def our_steps(train: Pairs, head: Head, clock: Callable[[], float] = time.proces
     phase = TextPhase(model, train, Schedule(), torch.Generator().manual_seed(0), None, warm=False)
     reader = model.module.head
     start = clock()
-    for batch in phase.round():
+    for batch in phase.round(0):
         margin = batch_margins(reader, reader.users(batch.history), batch.pairs.user, batch.chosen, batch.rejected)
         phase.step(weighted_mean(pair_bt(margin, batch.rows), batch.pairs, batch.moved))
     return clock() - start
@@ -466,10 +488,19 @@ def judgements(models: dict[str, Path], rounds: int) -> None:
 
 
 def caching(models: dict[str, Path], rounds: int) -> None:
-    data = pairs_of(0, 48)
-    arguments = (models["llama"], data)
-    sides = [Side("two passes, chunk by chunk", our_training, arguments), Side("one graph", one_graph, arguments)]
-    show("gradient caching: the bucketed pairs again", sides, data.tokens, "tokens", "1.4 at most", rounds, cost=True)
+    """On the made-up texts, and on MiniLM, where DSP's file lies at hand, with 96 of its responses a step."""
+    cases = {"llama": (models["llama"], pairs_of(0, 48))}
+    if DSP.exists():
+        cases["minilm, DSP"] = (Path("minilm"), responses(DSP, 96 * STEPS))
+    for kind, arguments in cases.items():
+        sides = [
+            Side("evenhand, 2 GB kept", our_training, arguments),
+            Side("one graph", one_graph, arguments),
+            Side("evenhand, all in two passes", reading_twice, arguments),
+        ]
+        data = arguments[1]
+        title = f"gradient caching, {kind}: {len(data.texts)} texts in {STEPS} steps, mean {data.tokens / len(data.texts):.0f} tokens"
+        show(title, sides, data.tokens, "tokens", "1.4 at most", rounds, cost=True)
 
 
 def pafo(models: dict[str, Path], rounds: int) -> None:

@@ -490,7 +490,15 @@ def test_settings_that_the_model_or_the_machine_lacks_are_refused(folders: dict[
     assert "256 positions" in refused("minilm", max_tokens=300)
     for device in ("gpu", "cuda:99", "cpu:1", "meta"):
         assert f"device is '{device}'" in refused(folders["bert"], device=device)
-    for settings in ({"rank": -1}, {"pooling": "max"}, {"max_tokens": 0}, {"dtype": "float16"}, {"chunk_tokens": 0}):
+    for settings in (
+        {"rank": -1},
+        {"pooling": "max"},
+        {"max_tokens": 0},
+        {"dtype": "float16"},
+        {"chunk_tokens": 0},
+        {"keep_gb": -1.0},
+        {"keep_gb": float("nan")},
+    ):
         with pytest.raises(EvenhandError, match=f"{next(iter(settings))} of the backbone is .* Expected: .* To do: "):
             Backbone("minilm", **settings)  # type: ignore[arg-type]
 

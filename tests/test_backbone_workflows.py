@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.encode.minilm import MiniLM
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.serve.reward_model import RewardModel
+from evenhand.testing import QUICK
 from evenhand.workflows.grouping import Grouping
 from evenhand.workflows.prepare import Encoding, encoding_of
-from evenhand.workflows.trials import Bench, Entry
+from evenhand.workflows.progress import silent
+from evenhand.workflows.trials import Bench, Entry, Trial
 
 pytestmark = pytest.mark.lm
 
@@ -80,6 +83,23 @@ def test_methods_are_compared_on_a_backbone(place: Path, backbone: Backbone) -> 
     assert {f.name: f.stat().st_mtime_ns for f in (place / "compare" / "trials").iterdir()} == files  # read, and not trained again
     frames = [r.to_dict() for r in (report, again)]
     assert frames[0]["entries"] == frames[1]["entries"]
+
+
+def test_trials_on_a_gpu_start_anew_and_load_the_model_themselves(place: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here on the CPU: what a new process is sent is enough, and gives the same figures."""
+    data = load(place / "few.jsonl", attributes=("taste",))
+    entry, grouping, encoding = (
+        Entry("bradley_terry", BradleyTerry(schedule=QUICK)),
+        Grouping(("taste",)),
+        encoding_of(None, backbone, data),
+    )
+    found = []
+    for how in ("fork", "spawn"):
+        monkeypatch.setattr(Bench, "_processes", property(lambda bench, how=how: multiprocessing.get_context(how)))
+        [trial] = Bench(data, encoding, grouping, place / how, 1).run([entry], [0], silent, lambda note: None)
+        assert isinstance(trial, Trial), trial
+        found.append(trial.arrays)
+    assert all(np.array_equal(found[0][name], found[1][name], equal_nan=True) for name in found[0])
 
 
 def test_a_sweep_of_pafo_on_a_backbone_ends_at_bradley_terry(place: Path, backbone: Backbone) -> None:

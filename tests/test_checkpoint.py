@@ -54,11 +54,11 @@ class Ending(LinearTexts):
 
     left: int = 10**9
 
-    def encode(self, adapter: nn.Module, rows: Tensor) -> Tensor:
+    def encode(self, adapter: nn.Module, rows: Tensor, *, keep: bool = False) -> Tensor:
         self.left -= 1
         if self.left < 0:
             raise Ended
-        return super().encode(adapter, rows)
+        return super().encode(adapter, rows, keep=keep)
 
 
 def on(texts: LinearTexts, pairs: tuple[Pairs, Pairs]) -> tuple[Pairs, Pairs]:
@@ -151,11 +151,11 @@ def test_a_training_on_a_tiny_llama_goes_on(tmp_path: Path) -> None:
     whole = in_json(method.fit(*pairs, 0), pairs[1])
     texts, encode, left = pairs[0].texts, pairs[0].texts.encode, [6]
 
-    def ending(*asked: Any) -> Tensor:
+    def ending(*asked: Any, keep: bool = False) -> Tensor:
         left[0] -= 1
         if left[0] < 0:
             raise Ended
-        return encode(*asked)
+        return encode(*asked, keep=keep)
 
     object.__setattr__(texts, "encode", ending)
     with pytest.raises(Ended), checkpointing(tmp_path / "kept", steps=1, say=quiet):
@@ -358,8 +358,8 @@ class Failing(LinearTexts):
     step: int = 0
     failed: bool = False
 
-    def encode(self, adapter: nn.Module, rows: Tensor) -> Tensor:
-        features = super().encode(adapter, rows)
+    def encode(self, adapter: nn.Module, rows: Tensor, *, keep: bool = False) -> Tensor:
+        features = super().encode(adapter, rows, keep=keep)
         return self.spoilt("features", features)
 
     def backward(self, adapter: nn.Module, rows: Tensor, gradient: Tensor) -> None:

@@ -320,8 +320,11 @@ class Texts(Protocol):
     def adapter(self, seed: int) -> Module:
         """Untrained weights, under which the features are those of `History.items`. What they are added to is shared, and never changes."""
 
-    def encode(self, adapter: Module, rows: Tensor) -> Tensor:
-        """Features float32[n, d] of the texts int64[n] without gradient. A text's features follow from it and the adapter alone."""
+    def encode(self, adapter: Module, rows: Tensor, *, keep: bool = False) -> Tensor:
+        """Features float32[n, d] of the texts int64[n] without gradient. A text's features follow from it and the adapter alone.
+
+        keep: `backward` on the same texts comes next, before the adapter changes. What it needs may be kept; no result follows from that.
+        """
 
     def backward(self, adapter: Module, rows: Tensor, gradient: Tensor) -> None:
         """From a loss's gradient float32[n, d] with respect to these features, add its gradient to `.grad` of the adapter's parameters."""

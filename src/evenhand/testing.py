@@ -171,7 +171,7 @@ class LinearTexts:
     def adapter(self, seed: int) -> nn.Module:
         return Matrix(self.x.shape[1], self.base.shape[1])
 
-    def encode(self, adapter: nn.Module, rows: Tensor) -> Tensor:
+    def encode(self, adapter: nn.Module, rows: Tensor, *, keep: bool = False) -> Tensor:
         assert isinstance(adapter, Matrix)
         self.encoded.append(len(rows))
         with torch.no_grad():

@@ -10,11 +10,11 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from evenhand import ranks
 from evenhand.core import EvenhandError, Tuning, clip
@@ -45,6 +45,7 @@ class Backbone:
     where the model has fewer positions (minilm: 256). device: "cpu", "cuda", "cuda:1"; None = cuda where there is one. dtype: of the base;
     what trains is float32 always. chunk_tokens: places for tokens in one forward pass, which bounds memory and decides nothing else; None = what is fastest on
     the device (measured: on a CPU, larger chunks cost padding and caches).
+    keep_gb: of activations that a step may keep in a process between its loss and the pass backward; what is beyond is computed twice.
     checkpointing: activations are computed again in the pass backward, layer by layer, which costs time and saves memory. sharded: under
     torchrun every process holds its part of the base's weights (FSDP2), for models that are too large for one device. tuning: how it trains.
     history_pairs: so many of the user's earlier choices stand in the input before the prompt; the reward then knows the user from there
@@ -58,6 +59,7 @@ class Backbone:
     device: str | None = None
     dtype: Dtype = "float32"
     chunk_tokens: int | None = None
+    keep_gb: float = 2.0
     checkpointing: bool = False
     sharded: bool = False
     tuning: Tuning = Tuning()  # noqa: RUF009 (frozen)
@@ -70,6 +72,7 @@ class Backbone:
             "pooling": (self.pooling in ("mean", "last"), "mean or last"),
             "max_tokens": (_whole(self.max_tokens, 8), "a whole number, 8 or more"),
             "dtype": (self.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
+            "keep_gb": (0 <= self.keep_gb < float("inf"), "0 or more"),
             "chunk_tokens": (_whole(self.chunk_tokens, 1), "a whole number, 1 or more"),
             "history_pairs": (
                 isinstance(self.history_pairs, Integral) and 0 <= self.history_pairs <= MOST_PAIRS,
@@ -107,6 +110,10 @@ class Backbone:
         t, what = self.tuning, f"LoRA of rank {self.rank} on all linear layers" if self.rank else "all weights"
         return f"{what}, up to {t.steps} steps of {t.batch_texts} texts, learning rate {t.lr:g}"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What it is, for another process: that one loads the model itself."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
     @cached_property
     def base(self) -> Base:
         """The model itself, loaded on first use and kept: whatever has this Backbone shares it. Raises EvenhandError."""
@@ -124,6 +131,7 @@ class Backbone:
             chunk_tokens=self.chunk_tokens or (CHUNK if at == "cpu" else GPU_CHUNK),
             checkpointing=self.checkpointing,
             sharded=self.sharded,
+            keep_gb=self.keep_gb,
         )
 
     @cached_property

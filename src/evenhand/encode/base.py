@@ -2,7 +2,8 @@
 
 Gradient caching (Gao et al. 2021, arXiv 2101.06983): vectors of all texts of a batch are computed without gradient, a loss is taken on
 them elsewhere, and its gradient with respect to the vectors is brought into the weights in a second pass, one chunk at a time. Both passes
-are the same function: the model is in evaluation mode always, so that nothing is drawn at random in either.
+are the same function: the model is in evaluation mode always, so that nothing is drawn at random in either. As far as memory is allowed for
+it, the first pass keeps what the second needs (kept.py).
 
 Ranks (ranks.py) share both passes. Which texts meet in a chunk follows from the texts alone; chunks are dealt to the ranks, vectors are
 gathered, and gradients of the adapter added up. A model too large for one device may be sharded over the ranks (FSDP2).
@@ -15,9 +16,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -28,8 +29,9 @@ from evenhand.core import EvenhandError, clip
 from evenhand.encode.adapter import Adapter, Wardrobe
 from evenhand.encode.chunks import Chunk, Pooling, Tokens, padded, pooled
 from evenhand.encode.encoder import Progress
+from evenhand.encode.kept import Kept, kept_bytes
+from evenhand.encode.loading import checkpoint_layers, loaded, positions, shard
 from evenhand.encode.prefixes import shared, shares, window_of
-from evenhand.encode.quiet import quiet
 
 
 class LessMemory(UserWarning):
@@ -41,28 +43,31 @@ class Base:
 
     causal: whether no token sees a later one; found out by trying. dim: coordinates of a vector. positions: tokens of a text at most.
     sharded: each rank holds its part of every weight, and all ranks ask for vectors and gradients as often, of the same texts.
+    keep_gb: of activations that a step may keep between its two passes; none where they are computed again anyway, or weights are gathered.
     """
 
     def __init__(
         self, folder: Path, name: str, *, rank: int, pooling: Pooling, unit: bool, device: str, dtype: str, chunk_tokens: int,
-        checkpointing: bool, sharded: bool = False,
+        checkpointing: bool, sharded: bool = False, keep_gb: float = 0.0,
     ):  # fmt: skip
         self.name, self.rank, self.pooling, self.unit, self.chunk_tokens = name, rank, pooling, unit, chunk_tokens
         self.device = torch.device(device)
-        self.model, self.tokenizer = _loaded(folder, name, dtype)
+        self.model, self.tokenizer = loaded(folder, name, dtype)
         self.model.config.use_cache = False
         self.model.requires_grad_(False).eval()
         self.sharded = sharded
         if sharded:
-            _shard(self.model, name, self.device, self._wardrobe.held())
+            shard(self.model, name, self.device, self._wardrobe.held())
         else:
             self.model.to(self.device)
         self._mixed = dtype == "bfloat16"
         self._told = False
-        self.positions = _positions(self.model, self.tokenizer)
+        self._keep_bytes = 0.0 if checkpointing or sharded else keep_gb * 1e9
+        self._kept = Kept()
+        self.positions = positions(self.model, self.tokenizer)
         self.causal, self.dim = self._tried()
         if checkpointing:
-            _checkpoint(self.model, name)
+            checkpoint_layers(self.model, name)
 
     def __deepcopy__(self, memo: object) -> Self:
         return self  # shared by whatever holds it
@@ -88,40 +93,52 @@ class Base:
         with self._wardrobe.wearing(adapter):
             yield
 
-    def vectors(self, texts: Sequence[Tokens], adapter: nn.Module | None, progress: Progress | None = None) -> Tensor:
-        """Vectors float32[n, dim] on the CPU, without gradient."""
+    def vectors(
+        self, texts: Sequence[Tokens], adapter: nn.Module | None, progress: Progress | None = None, *, keep: bool = False
+    ) -> Tensor:
+        """Vectors float32[n, dim] on the CPU, without gradient. keep: `backward` on the same texts comes next, before the adapter changes."""
         out = torch.zeros(len(texts), self.dim)  # 0 is what a rank adds to the vectors of other ranks
         done = 0
 
         def read(chunk: Chunk, own: bool) -> None:
             nonlocal done
-            vectors = self._forward(chunk).cpu()
+            with torch.set_grad_enabled(chunk.size <= self._kept.room):
+                vectors = self._forward(chunk)
+            if vectors.requires_grad:
+                self._kept.put(chunk, vectors)
             if own:
-                out[chunk.texts] = vectors
+                out[chunk.texts] = vectors.detach().cpu()
                 done = min(done + len(chunk.texts) * ranks.count(), len(texts))
             if progress is not None:
                 progress(done, len(texts))
 
+        self._kept = Kept()  # what another step left
         with torch.no_grad(), self.wearing(adapter):
+            if keep and adapter is not None and self._keep_bytes:
+                self._kept = Kept(texts, _trainable(adapter), int(self._keep_bytes / self._place_bytes))
             self._each(texts, read)
         return ranks.add(out)
 
     def backward(self, texts: Sequence[Tokens], adapter: nn.Module, gradient: Tensor) -> None:
         """Adds to `.grad` of the adapter's parameters, from the gradient float32[n, dim] of a loss with respect to the texts' vectors."""
-        weights = [parameter for parameter in adapter.parameters() if parameter.requires_grad]
+        weights = _trainable(adapter)
         sums: list[Tensor | None] = [None] * len(weights)  # in float64: in whatever order chunks and ranks come, rounded it is the same
 
         def learn(chunk: Chunk, own: bool) -> None:
             into = gradient[chunk.texts].to(self.device)
+            vectors = self._kept.pop(chunk)
             # in one piece, and not by backward(): a chunk that runs out of memory halfway must not have added anything
-            parts = torch.autograd.grad(self._forward(chunk), weights, into, allow_unused=True)
+            parts = torch.autograd.grad(self._forward(chunk) if vectors is None else vectors, weights, into, allow_unused=True)
             for place, part in enumerate(parts if own else ()):
                 if part is not None:
                     before = sums[place]
                     sums[place] = part.double() if before is None else before.add_(part)
 
+        if not self._kept.serves(texts, weights):
+            self._kept.free()
         with torch.enable_grad(), self.wearing(adapter):
             self._each(texts, learn)
+        self._kept.free()
         for weight, total in zip(weights, _over_ranks(sums, weights)):
             if total is not None:
                 weight.grad = total.to(weight.dtype) if weight.grad is None else weight.grad.add_(total)
@@ -143,7 +160,8 @@ class Base:
             return self.model(input_ids=chunk.ids.to(self.device), **given).last_hidden_state
 
     def _each(self, texts: Sequence[Tokens], step: Callable[[Chunk, bool], None]) -> None:
-        """`step` on every chunk of the texts that is this rank's. One that does not fit into memory is dealt anew, with all that wait behind it.
+        """`step` on every chunk of the texts that is this rank's. One that does not fit into memory, when all that was kept is forgotten, is
+        dealt anew, with all that wait behind it.
 
         Layers that are sharded come together in every pass, for which all ranks must make as many: a rank with fewer chunks is given one
         that is not its own (own = False), and whose result is thrown away.
@@ -157,8 +175,11 @@ class Base:
             if _fits(step, chunk, own):
                 waiting.popleft()
                 continue
+            forgotten = self._kept.free()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
+            if forgotten:
+                continue
             if self.sharded:  # the other ranks wait in the middle of a layer
                 raise EvenhandError(
                     f"Backbone '{clip(self.name)}', sharded, runs out of memory on a chunk of {chunk.size} tokens on {self.device}. Expected: "
@@ -189,6 +210,12 @@ class Base:
         return padded(texts, self.chunk_tokens)
 
     @cached_property
+    def _place_bytes(self) -> float:
+        """What a pass forward keeps of a place for a token, worked out on a short text under whatever is worn."""
+        [chunk] = padded([([], [0] * min(64, self.positions))], self.positions)
+        return max(1.0, kept_bytes(self._forward, chunk, self.model.parameters()) / chunk.size)
+
+    @cached_property
     def _shares(self) -> bool:
         """Whether texts with one prefix may share a row."""
         return self.causal and shares(self._states, self.model.get_input_embeddings().num_embeddings)
@@ -201,6 +228,10 @@ class Base:
         return bool(torch.allclose(states[0], states[1], rtol=1e-4, atol=1e-6)), states.shape[2]
 
 
+def _trainable(adapter: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in adapter.parameters() if parameter.requires_grad]
+
+
 def _over_ranks(sums: Sequence[Tensor | None], weights: Sequence[Tensor]) -> Sequence[Tensor | None]:
     """The sums over all ranks of gradients float64 of the weights; None where no text of any rank reaches a weight."""
     if ranks.count() == 1:
@@ -209,14 +240,6 @@ def _over_ranks(sums: Sequence[Tensor | None], weights: Sequence[Tensor]) -> Seq
     parts = [torch.zeros_like(weight, dtype=torch.float64) if part is None else part for part, weight in zip(sums, weights)]
     whole = ranks.add(torch.cat([part.flatten() for part in parts])).split([weight.numel() for weight in weights])
     return [part.view_as(weight) if by else None for part, weight, by in zip(whole, weights, reached)]
-
-
-def _positions(model: Any, tokenizer: Any) -> int:
-    """Tokens of a text at most, 2 ** 31 where nothing says it. RoBERTa and its like count positions from behind the pad token's number."""
-    said = [model.config.to_dict().get("max_position_embeddings"), tokenizer.model_max_length, 2**31]
-    tables = [m for name, m in model.named_modules() if name.endswith("position_embeddings") and isinstance(m, nn.Embedding)]
-    said += [m.num_embeddings - m.padding_idx - 1 for m in tables if m.padding_idx is not None]
-    return int(min(n for n in said if n is not None))
 
 
 def _fits(step: Callable[[Chunk, bool], None], chunk: Chunk, own: bool) -> bool:
@@ -230,81 +253,3 @@ def _fits(step: Callable[[Chunk, bool], None], chunk: Chunk, own: bool) -> bool:
             raise
         return False
     return True
-
-
-def _checkpoint(model: nn.Module, name: str) -> None:
-    """Every layer keeps its input alone, and is computed again in the pass backward. transformers' own switch works in training mode only."""
-    from torch.utils.checkpoint import checkpoint
-
-    layers = _layers(model)
-    if not layers:
-        raise EvenhandError(
-            f"The layers of backbone '{clip(name)}' cannot be computed again. Expected: a model that supports gradient checkpointing. "
-            "To do: leave checkpointing out, and give fewer max_tokens if memory is short."
-        )
-    for layer in layers:
-        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
-
-
-def _shard(model: nn.Module, name: str, device: torch.device, whole: Sequence[Tensor]) -> None:
-    """Each rank keeps its part of every weight on its device but of those in `whole`; layer by layer they come together for a pass."""
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
-    layers = _layers(model)
-    if ranks.count() == 1 or not layers:
-        found = "there is one process" if layers else "its layers are not known"
-        raise EvenhandError(
-            f"Backbone '{clip(name)}' cannot be sharded: {found}. Expected: two processes or more, and a transformer with layers that can be "
-            "computed again. To do: start with torchrun --nproc-per-node K, or leave sharded out."
-        )
-    mesh = init_device_mesh(device.type, (ranks.count(),))
-    for module in (*layers, model):
-        fully_shard(module, mesh=mesh, reshard_after_forward=True, ignored_params={p for p in whole if isinstance(p, nn.Parameter)})
-
-
-def _layers(model: nn.Module) -> list[Any]:
-    """The layers that transformers knows how to compute again."""
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
-    return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-
-
-def _loaded(folder: Path, name: str, dtype: str) -> tuple[Any, Any]:
-    """(model without any head, tokenizer) of transformers, on the CPU. Raises EvenhandError."""
-    from transformers import AutoModel, AutoTokenizer
-
-    try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-            model, report = AutoModel.from_pretrained(
-                folder,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                dtype=getattr(torch, dtype),
-                attn_implementation="sdpa",
-                output_loading_info=True,
-            )
-    except Exception as error:  # a folder of anybody's can break these libraries in any way
-        raise EvenhandError(
-            f"Backbone '{clip(name)}' cannot be loaded: {clip(' '.join(str(error).split()), 300)}. Expected: a folder that save_pretrained of "
-            "transformers wrote, of an architecture that transformers knows. To do: save the model there again, or name another backbone."
-        ) from error
-    if model.config.is_encoder_decoder:
-        raise EvenhandError(
-            f"Backbone '{clip(name)}' has an encoder and a decoder. Expected: a model of one of them. To do: name another backbone."
-        )
-    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
-    if missing:
-        raise EvenhandError(
-            f"Backbone '{clip(name)}' lacks {len(missing)} of its weights, {clip(missing[0])} among them. Expected: all weights that its "
-            "config.json asks for. To do: save the model there again, or name another backbone."
-        )
-    places = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > places:
-        raise EvenhandError(
-            f"The tokenizer of backbone '{clip(name)}' has {len(tokenizer)} tokens, and its model embeds {places}. Expected: no more tokens "
-            "than embeddings. To do: save the tokenizer that the model was trained with, or resize the model's embeddings and train them."
-        )
-    return model, tokenizer

@@ -55,11 +55,11 @@ class EncodedTexts:
     def adapter(self, seed: int) -> Module:
         return self.backbone.base.new_adapter(seed)
 
-    def encode(self, adapter: Module, rows: Tensor, progress: Progress | None = None) -> Tensor:
-        """Features float32[n, d] of the texts int64[n] under an adapter, without gradient, on the CPU."""
+    def encode(self, adapter: Module, rows: Tensor, progress: Progress | None = None, *, keep: bool = False) -> Tensor:
+        """Features float32[n, d] of the texts int64[n] under an adapter, without gradient, on the CPU. keep: `backward` on them comes next."""
         import torch
 
-        vectors = self.backbone.base.vectors(self._asked(rows), adapter, progress)
+        vectors = self.backbone.base.vectors(self._asked(rows), adapter, progress, keep=keep)
         features = vectors if self.of_vector is None else vectors @ torch.from_numpy(self.of_vector)
         if self.constant is None:
             return features

@@ -180,7 +180,7 @@ class TextPhase:
         own = self.tuning.own_history
         texts = torch.cat([pairs.chosen, pairs.rejected, *([history.chosen, history.rejected] if own else [])])
         self.shown, place = texts.unique(return_inverse=True)
-        features = self.texts.encode(self.tuned.adapter, self.shown)
+        features = self.texts.encode(self.tuned.adapter, self.shown, keep=True)
         self._require_finite(features, "features")
         bank = self.tuned.bank
         bank.put(self.shown, features, fresh=False)  # the weights are about to move

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -159,14 +160,14 @@ class Bench:
 
     def _train(self, ready: Prepared, parts: Sequence[Sequence[Entry]], seed: int) -> Iterator[tuple[Sequence[Entry], str]]:
         """Each part in a process of its own, `jobs` at once → (part, why it failed) as they end. Leaving early ends them all."""
-        waiting, running = list(parts), dict[multiprocessing.Process, tuple[Sequence[Entry], Connection]]()
+        waiting, running = list(parts), dict[BaseProcess, tuple[Sequence[Entry], Connection]]()
         try:
             while waiting or running:
                 while waiting and len(running) < self.jobs:
                     part, (note, told) = waiting.pop(0), multiprocessing.Pipe(duplex=False)
                     outside = files_of([*(e.method for e in part), *self.metrics.values()])
                     work = (outside, ready.on(part[0].method), part, seed, self._files(part, seed), told, self.metrics)
-                    process = multiprocessing.Process(target=_work, args=work, daemon=True)
+                    process = self._processes.Process(target=_work, args=work, daemon=True)
                     process.start()
                     told.close()
                     running[process] = (part, note)
@@ -180,6 +181,13 @@ class Bench:
             for process in running:
                 process.terminate()
                 process.join()
+
+    @property
+    def _processes(self) -> Any:
+        """How processes start: as the system does it; anew where a model lies on a GPU, which a copied process could not use."""
+        encoder = self.encoding.encoder
+        on_gpu = isinstance(encoder, BackboneEncoder) and encoder.backbone.base.device.type != "cpu"
+        return multiprocessing.get_context("spawn" if on_gpu else None)
 
     def _files(self, part: Sequence[Entry], seed: int) -> list[Path]:
         return [self._file(e, seed) for e in part]
