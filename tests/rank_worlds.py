@@ -162,7 +162,9 @@ def command_line(folder: Path) -> None:
 def one_fails(folder: Path) -> None:
     """Rank 1 does not find its data; the other waits for it."""
     number = os.environ["RANK"]
-    asked = arguments(folder / "nowhere" if number == "1" else folder, folder / "unfinished")
+    asked = arguments(folder, folder / "unfinished")
+    if number == "1":
+        asked[1] = str(folder / "nowhere" / "choices.jsonl")
     _cli(folder / f"failed-{number}", asked)
 
 

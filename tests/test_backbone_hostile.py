@@ -152,7 +152,19 @@ def test_another_setting_that_is_possible(place: Path, name: str, value: object)
 
 def test_the_base_is_gone(place: Path) -> None:
     shutil.rmtree(place / "base")
-    assert "not on this machine" in refused(place)
+    said = refused(place)
+    assert "not on this machine" in said
+    assert "load the model in Python with encoder=" in said
+
+
+def test_the_base_is_found_from_another_folder(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    model = RewardModel.load("m", encoder=Backbone("base", rank=2, max_tokens=16))
+    model.save("relative")
+    (place / "elsewhere").mkdir()
+    monkeypatch.chdir(place / "elsewhere")
+    again = RewardModel.load(place / "relative")
+    assert np.array_equal(again.score(HISTORY, ["p"] * len(TEXTS), TEXTS), scored(place))
 
 
 def other_weights(base: Path) -> None:
@@ -185,7 +197,7 @@ BASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda base: (base / "config.json").unlink(), "config.json"),
     "a config that is none": (lambda base: (base / "config.json").write_text("[]"), "cannot be loaded"),
     "no tokenizer": (lambda base: [f.unlink() for f in base.glob("tokenizer*")], "no tokenizer"),
-    "a file in its place": (lambda base: (shutil.rmtree(base), base.write_text("x")), "not on this machine"),
+    "a file in its place": (lambda base: (shutil.rmtree(base), base.write_text("x")), "is a file"),
 }  # fmt: skip
 
 
@@ -205,5 +217,5 @@ def test_another_encoder_is_given(whole: Path) -> None:
     ):
         with pytest.raises(EvenhandError, match=r"another base model or at another rank|fingerprint"):
             RewardModel.load(whole / "m", encoder=BackboneEncoder(backbone))
-    moved = RewardModel.load(whole / "m", encoder=BackboneEncoder(Backbone(str(whole / "base"), rank=2, max_tokens=16, chunk_tokens=16)))
+    moved = RewardModel.load(whole / "m", encoder=Backbone(str(whole / "base"), rank=2, max_tokens=16, chunk_tokens=16))
     np.testing.assert_allclose(moved.score(HISTORY, ["p"] * len(TEXTS), TEXTS), scored(whole), atol=1e-5)

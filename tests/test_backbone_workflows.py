@@ -14,7 +14,8 @@ from test_cli import inside
 from tiny_models import tiny_llama
 
 import evenhand
-from evenhand.core import Tuning
+from evenhand.cli.reading import Encoded
+from evenhand.core import EvenhandError, Tuning
 from evenhand.data.load import load
 from evenhand.data.simulate import write_sample
 from evenhand.encode.backbone import Backbone
@@ -53,6 +54,10 @@ def test_validation_chooses_among_models_on_a_backbone(place: Path, backbone: Ba
     assert "Chosen by validation among 4 models" in found.kept
     told = found.to_dict()
     assert "llama, fingerprint" in told["facts"]["encoder"]
+    read = told["facts"]["language model"]
+    assert read == found.model.facts["language model"]
+    for part in ("llama, trained along: LoRA of rank 2", "up to 2 steps of 32 texts", "the mean over", "at most 24 tokens"):
+        assert part in read
     assert found.model.reads_prompts
     again_path = found.save(place / "auto")
     assert again_path.exists()
@@ -121,6 +126,48 @@ def test_a_fit_on_another_backbone_is_another_trial(place: Path, backbone: Backb
     ]
     files = [Bench(data, encoding, Grouping(), place / "x", 1, {})._file(entry, 0) for encoding in encodings]
     assert len(set(files)) == len(encodings)
+
+
+def test_a_comparison_says_which_language_model_trains(place: Path, backbone: Backbone) -> None:
+    data = load(place / "few.jsonl")
+    encodings = (encoding_of(None, replace(backbone, rank=0), data), Encoding(BackboneEncoder(backbone)), Encoding(MiniLM()))
+    tuned, frozen, other = (Bench(data, encoding, Grouping(), place / "x", 1, {}).about() for encoding in encodings)
+    assert "llama, trained along: all weights, up to 2 steps" in tuned["language model"]
+    assert "llama, frozen; a text is the mean" in frozen["language model"]
+    assert "language model" not in other
+
+
+def test_what_is_no_backbone_is_told(place: Path) -> None:
+    data = load(place / "few.jsonl")
+    assert encoding_of(None, place / "llama", data).encoder.name == "llama"  # type: ignore[union-attr]
+    with pytest.raises(EvenhandError, match="backbone is of type int"):
+        encoding_of(None, 5, data)  # type: ignore[arg-type]
+    for name in ("smollm2", Backbone("smollm2")):
+        with pytest.raises(EvenhandError, match="smollm2, in the encoder's place"):
+            Encoding(name)  # type: ignore[arg-type]
+    with pytest.raises(EvenhandError, match=r"rank .* is 8.*whole number"):
+        Backbone("smollm2", rank="8")  # type: ignore[arg-type]
+    with pytest.raises(EvenhandError, match=r"steps is 2\.5.*whole number"):
+        Tuning(steps=2.5)  # type: ignore[arg-type]
+
+
+def test_the_command_line_names_one_model_and_says_nothing_of_others(place: Path) -> None:
+    folder = str(place / "llama")
+    frozen = Encoded(encoder=folder, max_tokens=16, pooling="last").encoding()
+    assert isinstance(frozen.encoder, BackboneEncoder)
+    assert not frozen.trained
+    assert (frozen.encoder.max_tokens, frozen.encoder.backbone.pooling) == (16, "last")
+    assert Encoded(backbone=folder).encoding().trained
+    for said, wrong in {
+        "--backbone .* and --encoder none": Encoded(encoder="none", backbone=folder),
+        "--steps without a language model": Encoded(steps=5),
+        "--backbone-lr without --backbone": Encoded(encoder=folder, lr=0.1),
+        "--max-tokens without a language model": Encoded(max_tokens=64),
+        "'few.jsonl' is a file": Encoded(backbone=str(place / "few.jsonl")),
+        "no-such.* is not on this machine": Encoded(backbone=str(place / "no-such")),
+    }.items():
+        with pytest.raises(EvenhandError, match=said):
+            wrong.encoding()
 
 
 def test_the_command_line_from_training_to_a_certificate(place: Path) -> None:

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 from evenhand import writing
 from evenhand.audits.findings import TrainingTrace
-from evenhand.core import DataError, EvenhandError, Groups, Pairs, PreferenceData
+from evenhand.core import DataError, EvenhandError, Groups, Pairs, PreferenceData, Tuning
+from evenhand.encode.backbone import Backbone
+from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.collaborative import CollaborativeMethod
 from evenhand.report.audit.sentences import training_sentence
@@ -162,7 +164,7 @@ def test_a_training_on_a_tiny_llama_goes_on(tmp_path: Path) -> None:
     said: list[str] = []
     with checkpointing(tmp_path / "kept", steps=1, say=said.append):
         assert in_json(method.fit(*pairs, 0), pairs[1]) == whole
-    assert "one that goes on after step" in said[0]
+    assert "one that stands after step" in said[0]
 
 
 def test_minutes_count_too(world: tuple[Pairs, Pairs], tmp_path: Path) -> None:
@@ -229,6 +231,18 @@ def test_a_fit_is_the_same_in_every_process(name: str) -> None:
     assert all(isinstance(value, str) for value in said.values())
     if name == "pafo":
         assert identity(data, asked(name, {"alpha": 0.3}, None), Encoding(None), (0, 0, 0.0, None))["method"] != said["method"]
+
+
+def test_a_setting_that_is_another_is_told_by_its_name() -> None:
+    rows = np.arange(2, dtype=np.int32)
+    data = PreferenceData(["a"], ["b", "c"], rows * 0, rows * 0, rows, 1 - rows)
+
+    def said(backbone: Backbone, seed: int = 0) -> dict[str, str]:
+        return identity(data, asked("pafo", {}, None), Encoding(BackboneEncoder(backbone), trained=True), (seed, 0, 0.0, None))
+
+    first = said(Backbone("smollm2"))
+    others = said(Backbone("smollm2", rank=8, tuning=Tuning(batch_texts=64)), 1)
+    assert {name: others[name] for name in first if others[name] != first[name]} == {"rank": "8", "batch_texts": "64", "seed": "1"}
 
 
 # ---- damage

@@ -218,6 +218,12 @@ def test_the_epoch_that_was_kept_is_not_called_the_best_where_it_is_not():
     assert "epoch 1 of 3 was kept, with a validation loss of 0.700; the lowest is 0.600." in page(fit)
     assert "epoch 3 of 3 was kept, with a validation loss of 0.600 (the lowest)." in page(replace(fit, best_epoch=3))
     assert "no epoch of 3 improved on the start, which was kept" in page(replace(fit, best_epoch=0))
+    assert "later ones both together" not in page(fit)
+    stayed = "so the language model stayed as it was before them"
+    assert stayed in page(replace(fit, best_epoch=2, tuned_from=2))
+    tuned = page(replace(fit, best_epoch=3, tuned_from=2))
+    assert "Epochs up to 2 trained the head" in tuned
+    assert stayed not in tuned
 
 
 def test_nobody_is_said_to_be_served_well_where_users_cannot_be_told_apart():

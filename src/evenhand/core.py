@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
@@ -294,12 +295,12 @@ class Tuning:
 
     def __post_init__(self) -> None:
         valid = {
-            "steps": (self.steps >= 1, "1 or more"),
+            "steps": (isinstance(self.steps, Integral) and self.steps >= 1, "a whole number, 1 or more"),
             "lr": (0 <= self.lr < 1, "at least 0 and under 1"),
             "head_lr": (0 <= self.head_lr < 1, "at least 0 and under 1"),
             "weight_decay": (0 <= self.weight_decay < float("inf"), "0 or more"),
-            "batch_texts": (self.batch_texts >= 2, "2 or more"),
-            "eval_every": (self.eval_every >= 1, "1 or more"),
+            "batch_texts": (isinstance(self.batch_texts, Integral) and self.batch_texts >= 2, "a whole number, 2 or more"),
+            "eval_every": (isinstance(self.eval_every, Integral) and self.eval_every >= 1, "a whole number, 1 or more"),
             "patience": (self.patience >= 1, "1 or more"),
             "warm_up": (0 <= self.warm_up < 1, "at least 0 and under 1"),
             "clip": (self.clip > 0, "above 0"),

@@ -275,6 +275,7 @@ class TrainingTrace:
     limited: bool = False  # an epoch within the constraints goes before one with a lower validation loss
     by_group: bool = False  # kept by the groups' validation losses, not by the lowest mean over users
     stopped: str = ""  # where and why training on texts ended before its time, one sentence
+    tuned_from: int = 0  # epochs after this one trained head and language model together; 0 = none did
 
 
 @dataclass(frozen=True)

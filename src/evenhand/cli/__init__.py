@@ -101,9 +101,15 @@ def _answer() -> None:
         except SystemExit as leaving:
             if leaving.code == 130:
                 raise
+            if ranks.count() == 1:
+                raise
             ranks.wait()  # whoever leaves with a verdict makes torchrun end the others, of which one may be writing
             ranks.leave()
-            raise
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(
+                int(leaving.code or 0)
+            )  # at once: threads that served the others abort some processes whose interpreter ends before them
 
 
 def fail(code: int, told: str) -> None:

@@ -61,6 +61,7 @@ def compare(
     from evenhand.workflows.pdf import beside
 
     check_place(out, COMPARISON.files, COMPARISON.name, reading.bad_rows_to, assignments, pdf=pdf)
+    encoding = encoded.encoding()
     report = run(
         reading.load(data, mentions=mentions, leave_out=leave_out),
         None if methods is None else listed(methods, "--methods", "pafo,lore"),
@@ -70,7 +71,7 @@ def compare(
         group_by=reading.grouping(),
         violation=violation,
         metrics=metrics or (),
-        encoding=encoded.encoding(),
+        encoding=encoding,
         out=out,
         title=title,
         note=note,
@@ -115,6 +116,7 @@ def sweep(
     check_place(out, SWEEP.files, SWEEP.name, reading.bad_rows_to, pdf=pdf)
     example = "alpha=0.1,0.5"
     grid = {name: listed(values, "--over", example) for name, values in named_values(over, "--over", example).items()}
+    encoding = encoded.encoding()
     report = run(
         reading.load(data, mentions=mentions, leave_out=leave_out),
         grid,
@@ -125,7 +127,7 @@ def sweep(
         group_by=reading.grouping(),
         violation=violation,
         metrics=metrics or (),
-        encoding=encoded.encoding(),
+        encoding=encoding,
         out=out,
         title=title,
         note=note,

@@ -81,12 +81,12 @@ def assignments(given: list[str] | None, option: str, example: str) -> dict[str,
 
 
 def encoder_named(name: str, chunked: bool) -> TextEncoder | None:
+    from evenhand.encode import text_encoder
     from evenhand.encode.minilm import MiniLM
-    from evenhand.encode.sentence import SentenceEncoder
 
     if name == "none":
         return None
-    return MiniLM(chunked=chunked) if name == "minilm" else SentenceEncoder(name, chunked=chunked)
+    return MiniLM(chunked=chunked) if name == "minilm" else text_encoder(name, chunked=chunked)
 
 
 def command() -> str:

@@ -5,7 +5,7 @@ function a verb.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, fields
 from functools import wraps
@@ -132,6 +132,13 @@ class Grouped(Reading):
         return Grouping(self.group_by or (), self.threshold, self.minority)
 
 
+TRAINS = {"rank": "--lora-rank", "steps": "--steps", "batch_texts": "--batch-texts", "lr": "--backbone-lr"}
+READS = {
+    "pooling": "--pooling", "max_tokens": "--max-tokens", "device": "--device", "dtype": "--dtype", "chunk_tokens": "--chunk-tokens",
+    "sharded": "--sharded",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Encoded:
     """How texts become features."""
@@ -156,16 +163,41 @@ class Encoded:
     sharded: Sharded = False
 
     def encoding(self) -> Encoding:
+        """Looked up already, so that a name that is none is an error before DATA is read."""
+        from evenhand.encode.backbone_encoder import BackboneEncoder
         from evenhand.workflows.prepare import Encoding
 
-        encoder = self.language_model() if self.backbone else encoder_named(self.encoder, self.chunked)
+        if self.backbone and self.encoder != Encoded.encoder:
+            from evenhand.core import EvenhandError, clip
+
+            raise EvenhandError(
+                f"Found --backbone {clip(self.backbone)} and --encoder {clip(self.encoder)}. Expected: one of them, since a backbone stands in "
+                "the encoder's place. To do: leave --encoder out, or --backbone to read with frozen features."
+            )
+        encoder = self.language_model(self.backbone) if self.backbone else encoder_named(self.encoder, self.chunked)
+        if not self.backbone:
+            reads = isinstance(encoder, BackboneEncoder)
+            self._without(TRAINS, "--backbone") if reads else self._without(TRAINS | READS, "a language model")
+            encoder = self.language_model(self.encoder) if reads else encoder
+        if isinstance(encoder, BackboneEncoder):
+            _ = encoder.backbone.folder
         if self.history_pairs:
             from evenhand.encode.backbone_encoder import telling
 
             encoder = telling(encoder, self.history_pairs)
         return Encoding(encoder, self.with_prompt, self.tfidf, self.dim, self.cache, trained=self.backbone is not None)
 
-    def language_model(self) -> BackboneEncoder:
+    def _without(self, options: Mapping[str, str], what: str) -> None:
+        """Raises EvenhandError where one of the options, by field, was given, which says something of a model that is not there."""
+        given, left = asdict(self), asdict(Encoded())
+        if said := [option for name, option in options.items() if given[name] != left[name]]:
+            from evenhand.core import EvenhandError
+
+            raise EvenhandError(
+                f"Found {said[0]} without {what}. Expected: the model it is about. To do: name it with --backbone, or leave it out."
+            )
+
+    def language_model(self, model: str) -> BackboneEncoder:
         from evenhand.core import Tuning
         from evenhand.encode.backbone import Backbone
         from evenhand.encode.backbone_encoder import BackboneEncoder
@@ -175,7 +207,7 @@ class Encoded:
             "chunk_tokens": self.chunk_tokens, "sharded": self.sharded,
         }  # fmt: skip  # checked by Backbone
         tuning = Tuning(steps=self.steps, batch_texts=self.batch_texts, lr=self.lr)
-        return BackboneEncoder(Backbone(str(self.backbone), **asked, tuning=tuning))
+        return BackboneEncoder(Backbone(model, **asked, tuning=tuning))
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,7 @@ def fit(
 
     check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
     check_replaceable(out / "model")
+    encoding = encoded.encoding()
     result = run(
         reading.load(data, **events.files()),
         method,
@@ -174,7 +175,7 @@ def fit(
         require=require or (),
         constraints=constraint_pairs(constraints),
         metrics=metrics or (),
-        encoding=encoded.encoding(),
+        encoding=encoding,
         certify_share=certify_share,
         deals=deals,
         name=name,

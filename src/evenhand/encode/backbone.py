@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -67,13 +68,16 @@ class Backbone:
 
     def __post_init__(self) -> None:
         valid = {
-            "rank": (0 <= self.rank <= 1024, "0 to 1024"),
+            "rank": (isinstance(self.rank, Integral) and 0 <= self.rank <= 1024, "a whole number from 0 to 1024"),
             "pooling": (self.pooling in ("mean", "last"), "mean or last"),
-            "max_tokens": (self.max_tokens is None or self.max_tokens >= 8, "8 or more"),
+            "max_tokens": (_whole(self.max_tokens, 8), "a whole number, 8 or more"),
             "dtype": (self.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
             "keep_gb": (0 <= self.keep_gb < float("inf"), "0 or more"),
-            "chunk_tokens": (self.chunk_tokens is None or self.chunk_tokens >= 1, "1 or more"),
-            "history_pairs": (0 <= self.history_pairs <= MOST_PAIRS, f"0 to {MOST_PAIRS}"),
+            "chunk_tokens": (_whole(self.chunk_tokens, 1), "a whole number, 1 or more"),
+            "history_pairs": (
+                isinstance(self.history_pairs, Integral) and 0 <= self.history_pairs <= MOST_PAIRS,
+                f"a whole number from 0 to {MOST_PAIRS}",
+            ),
             "persona": (
                 self.persona is None or (callable(self.persona) and self.history_pairs > 0),
                 "a function of choices, and history_pairs",
@@ -93,6 +97,18 @@ class Backbone:
     @property
     def name(self) -> str:
         return Path(self.model).name if os.path.isdir(self.model) else self.model
+
+    @property
+    def reads(self) -> str:
+        """How texts become vectors, for reports."""
+        pooled = "the mean over the response's own tokens" if self.pooling == "mean" else "the response's last token"
+        return f"{pooled}, at most {self.limit} tokens a text, base in {self.dtype}"
+
+    @property
+    def trains(self) -> str:
+        """What of it trains and for how long, for reports."""
+        t, what = self.tuning, f"LoRA of rank {self.rank} on all linear layers" if self.rank else "all weights"
+        return f"{what}, up to {t.steps} steps of {t.batch_texts} texts, learning rate {t.lr:g}"
 
     def __getstate__(self) -> dict[str, Any]:
         """What it is, for another process: that one loads the model itself."""
@@ -163,9 +179,18 @@ class Backbone:
         return digest.hexdigest()
 
 
+def _whole(value: int | None, least: int) -> bool:
+    return value is None or (isinstance(value, Integral) and value >= least)
+
+
 def _folder(model: str) -> Path:
     if os.path.isdir(model):
         return Path(model)
+    if os.path.isfile(model):
+        raise EvenhandError(
+            f"Backbone '{clip(Path(model).name)}' is a file. Expected: a folder with config.json, weights in safetensors and a tokenizer, as "
+            "save_pretrained of transformers writes it; GGUF files are not read. To do: give that folder."
+        )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 

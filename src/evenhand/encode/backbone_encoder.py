@@ -24,6 +24,15 @@ def history_pairs(encoder: TextEncoder | None) -> int:
     return encoder.backbone.history_pairs if isinstance(encoder, BackboneEncoder) else 0
 
 
+def language_model(encoder: TextEncoder | None, trained: bool) -> dict[str, str]:
+    """A report's fact of which language model is read, and how it trained; nothing where there is none."""
+    if not isinstance(encoder, BackboneEncoder):
+        return {}
+    backbone = encoder.backbone
+    how = f"trained along: {backbone.trains}" if trained else "frozen"
+    return {"language model": f"{encoder.name}, {how}; a text is {backbone.reads}"}
+
+
 def telling(encoder: TextEncoder | None, pairs: int) -> TextEncoder:
     """The encoder with `pairs` of the user's choices before a prompt. Raises EvenhandError unless it is a language model."""
     if not isinstance(encoder, BackboneEncoder):

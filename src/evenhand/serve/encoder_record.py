@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from evenhand.core import DataError, clip
+from evenhand.core import DataError, EvenhandError, clip
 from evenhand.encode.backbone import Backbone
 from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.encode.encoder import TextEncoder
@@ -28,7 +29,8 @@ def record_of(encoder: TextEncoder | None) -> dict[str, Any]:
         return {"kind": "sentence-transformers", "model": encoder.model, **facts}
     if isinstance(encoder, BackboneEncoder):
         b = encoder.backbone
-        kept = {"model": b.model, "rank": b.rank, "pooling": b.pooling, "max_tokens": encoder.max_tokens, "dtype": b.dtype}
+        model = os.path.abspath(b.model) if os.path.isdir(b.model) else b.model  # found from wherever the saved model is read
+        kept = {"model": model, "rank": b.rank, "pooling": b.pooling, "max_tokens": encoder.max_tokens, "dtype": b.dtype}
         told = {"history_pairs": b.history_pairs, "persona": b.persona is not None}
         return {"kind": "backbone", **kept, **told, **facts}
     return {"kind": "given", **facts}  # the caller's own: load it with encoder=
@@ -40,12 +42,12 @@ def adapter_of(encoder: TextEncoder | None) -> dict[str, np.ndarray]:
 
 
 def encoder_of(
-    record: Mapping[str, Any], given: TextEncoder | None, file: Path, adapter: Mapping[str, np.ndarray] | None = None
+    record: Mapping[str, Any], given: TextEncoder | Backbone | None, file: Path, adapter: Mapping[str, np.ndarray] | None = None
 ) -> TextEncoder | None:
     """The encoder that `record` names, or `given` in its place, under its adapter. Raises DataError unless its fingerprint is the recorded one."""
     if record["kind"] == "none":
         return None
-    encoder = _found(record, file) if given is None else given
+    encoder = _found(record, file) if given is None else BackboneEncoder(given) if isinstance(given, Backbone) else given
     if isinstance(encoder, BackboneEncoder):
         _check_told(record, encoder.backbone, file)
     if adapter:
@@ -72,9 +74,9 @@ def _check_told(record: Mapping[str, Any], backbone: Backbone, file: Path) -> No
         raise DataError(
             f"The encoder at hand reads {_told(*found)} before a prompt",
             expected=f"{_told(*wanted)}, as in training",
-            remedy="pass encoder=BackboneEncoder(Backbone(..., "
+            remedy="pass encoder=evenhand.Backbone(..., "
             + (f"history_pairs={pairs}, persona=the function of the training" if persona else f"history_pairs={pairs}")
-            + "))",
+            + ")",
             file=str(file),
         )
 
@@ -90,6 +92,14 @@ def _found(record: Mapping[str, Any], file: Path) -> TextEncoder:
         return SentenceEncoder(record["model"], chunked=record["chunked"])
     if record["kind"] == "backbone":
         kept = {name: record[name] for name in ("rank", "pooling", "max_tokens", "dtype")}
-        return BackboneEncoder(Backbone(record["model"], **kept, history_pairs=record.get("history_pairs", 0)))
+        backbone = Backbone(record["model"], **kept, history_pairs=record.get("history_pairs", 0))
+        try:
+            _ = backbone.folder
+        except EvenhandError as error:
+            raise EvenhandError(
+                f"{error} The saved model stands on it: bring it back to where it was, or load the model in Python with "
+                "encoder=evenhand.Backbone(its folder, …)."
+            ) from error
+        return BackboneEncoder(backbone)
     expected, remedy = "minilm or sentence-transformers, or the encoder itself", "pass encoder= when loading"
     raise DataError(f"Encoder {clip(record['name'])} cannot be found by name", expected=expected, remedy=remedy, file=str(file))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from evenhand.core import DataError, EvenhandError, Head, History, Scorer, clip
+from evenhand.encode.backbone import Backbone
 from evenhand.encode.backbone_encoder import BackboneEncoder, history_pairs
 from evenhand.encode.chat import Told
 from evenhand.encode.encoder import TextEncoder
@@ -63,12 +64,12 @@ class RewardModel:
         return history_pairs(self.encoder)
 
     @classmethod
-    def load(cls, folder: str | Path, encoder: TextEncoder | None = None, head: type | str | None = None) -> RewardModel:
+    def load(cls, folder: str | Path, encoder: TextEncoder | Backbone | None = None, head: type | str | None = None) -> RewardModel:
         """The model that `save` wrote; `reads_prompts` says whether prompts count.
 
         Args:
             folder: of a saved model.
-            encoder: given only if the one the model was trained on lies elsewhere now.
+            encoder: given only if the one the model was trained on lies elsewhere now, a language model as its Backbone.
             head: a head from outside the package, as its class or as ./FILE.py:NAME; the folder alone never makes code run.
 
         Raises DataError if anything in the folder changed, if the encoder at hand is not the one the model was trained on, and if its head

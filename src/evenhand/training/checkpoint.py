@@ -170,8 +170,8 @@ class _Keeper:
         if newest:
             done = sum(said["finished"] for said in newest.values())
             parts = [f"{done} finished training{'' if done == 1 else 's'}"]
-            parts += [f"one that goes on after step {said['steps']}" for said in newest.values() if not said["finished"]]
-            say(f"{folder}: {', '.join(parts)}.")
+            parts += [f"one that stands after step {said['steps']}" for said in newest.values() if not said["finished"]]
+            say(f"{folder}: going on from {', '.join(parts)}.")
 
     def begun(self, lasting: Mapping[str, Memory], passing: Mapping[str, Memory], start: Mapping[str, str]) -> Record:
         self.trainings += 1

@@ -39,7 +39,7 @@ def compare(
     violation: float | None = None,
     metrics: Metrics = (),
     encoding: Encoding | None = None,
-    backbone: str | Backbone | None = None,
+    backbone: str | Path | Backbone | None = None,
     out: str | Path = "compare",
     title: str = "",
     note: str = "",

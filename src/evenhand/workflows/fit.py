@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from evenhand.core import Head, Method, Notion, PreferenceData, TrainableScorer
 from evenhand.data.splits import CELLS, TEST, deal, deal_with
 from evenhand.encode.adapter import Adapter
 from evenhand.encode.backbone import Backbone
-from evenhand.encode.backbone_encoder import BackboneEncoder
+from evenhand.encode.backbone_encoder import BackboneEncoder, language_model
 from evenhand.encode.encoder import TextEncoder
 from evenhand.parts import sources
 from evenhand.report import Report
@@ -94,7 +94,7 @@ def fit(
     constraints: Constraints = (),
     metrics: Metrics = (),
     encoding: Encoding | None = None,
-    backbone: str | Backbone | None = None,
+    backbone: str | Path | Backbone | None = None,
     certify_share: float = 0.0,
     deals: int | None = None,
     name: str = "",
@@ -168,15 +168,16 @@ def surviving(
 
 def identity(data: PreferenceData, method: Any, encoding: Encoding, numbers: Sequence[float | None]) -> dict[str, str]:
     """What a fit is, by name, the same in every process: a function's `repr` has its address."""
-    read, language_model = encoding.encoder, "none"
-    if isinstance(read, BackboneEncoder):
-        language_model = f"{replace(read.backbone, persona=None)} {sources(read.backbone.persona)}"
+    read, backbone = encoding.encoder, dict[str, Any]()
+    if isinstance(read, BackboneEncoder):  # each setting by its name, so that a refusal says which one is another
+        told = asdict(replace(read.backbone, persona=None))
+        backbone = told.pop("tuning") | told | {"persona": sources(read.backbone.persona)}
+    features = {"with_prompt": encoding.with_prompt, "tfidf": encoding.tfidf, "dim": encoding.dim, "trained": encoding.trained}
+    named = dict(zip(("seed", "tune", "certify_share", "deals"), numbers, strict=True))
     return {
         "data": data_digest(data)[:32],
         "method": json.dumps([describe(m) for _, m in method.methods] if isinstance(method, Auto) else describe(method)),
-        "backbone": language_model,
-        "features": f"{encoding.with_prompt} {encoding.tfidf} {encoding.dim} {encoding.trained}",
-        "numbers": str(numbers),
+        **{name: str(value) for name, value in (backbone | features | named).items()},
     }
 
 
@@ -208,7 +209,10 @@ def _fit(
         hyperparameters.base(last.method).head,
         scorer,
         last.ready.with_prompt,
-        about | shared | {"hyperparameters": dict(hyperparameters.hyperparameters(last.method))},
+        about
+        | shared
+        | language_model(encoder, isinstance(last.fitted.scorer, Tuned))
+        | {"hyperparameters": dict(hyperparameters.hyperparameters(last.method))},
     )
     if keep is not None:
         keep(model)
@@ -352,10 +356,12 @@ def _tuned(settings: int) -> str:
 
 def _about(ready: Prepared, model: RewardModel) -> dict[str, str]:
     seen, cut, encoder = len(ready.responses.texts), int(ready.responses.cut.sum()), model.encoder
+    texts = "texts of prompt and response" if model.with_prompt else "responses"
     return {
         "model sha256": model_hash(model.scorer, model.feature_map),
         "encoder": "none" if encoder is None else f"{encoder.name}, fingerprint {encoder.fingerprint[:16]}",
-        "features": f"{ready.feature_map.dim} dimensions of {seen:,} distinct responses; the encoder cuts {cut:,} of them",
+        **{n: told for n, told in model.facts.items() if n == "language model"},
+        "features": f"{ready.feature_map.dim} dimensions of {seen:,} distinct {texts}; the encoder cuts {cut:,} of them",
         "reads": what_is_read(model.with_prompt, model.history_pairs),
         "hyperparameters": ", ".join(f"{n}={v}" for n, v in model.facts["hyperparameters"].items()),
         "splits": ready.split.rule,

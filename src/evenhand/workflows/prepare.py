@@ -13,7 +13,7 @@ import torch
 
 from evenhand.audits.outcomes import Outcomes, outcomes_of
 from evenhand.audits.stability import Stability, check_stability
-from evenhand.core import DataError, EvenhandError, Events, Groups, History, Method, Pairs, PreferenceData, Scorer, Texts
+from evenhand.core import DataError, EvenhandError, Events, Groups, History, Method, Pairs, PreferenceData, Scorer, Texts, clip
 from evenhand.data.matched import tied_texts
 from evenhand.data.splits import TEST, TRAIN, VALID, Split
 from evenhand.data.support import Support
@@ -259,7 +259,7 @@ class Encoding:
     """How texts become features.
 
     Args:
-        encoder: minilm (embedded), none (TF-IDF alone), or a sentence-transformers name or folder.
+        encoder: minilm (embedded), none (TF-IDF alone), smollm2, a folder of transformers, or a sentence-transformers name or folder.
         with_prompt: Encode prompt and response together; without it prompts do not count. Default: where a backbone trains and there are prompts.
         tfidf: Put TF-IDF beside the encoder: style tells users apart too.
         dim: Coordinates of reduced features; default by the number of distinct training responses, since more overfit on few.
@@ -282,6 +282,12 @@ class Encoding:
             raise EvenhandError(f"dim is {self.dim}. Expected: 1 or more. To do: leave it out, and it follows the number of responses.")
         if self.encoder is None and not self.tfidf:
             raise EvenhandError("Found neither an encoder nor TF-IDF. Expected: one of them at least. To do: leave --no-tfidf out.")
+        if isinstance(self.encoder, str | Backbone):
+            name = self.encoder if isinstance(self.encoder, str) else self.encoder.model
+            raise EvenhandError(
+                f"Found a name or Backbone, {clip(name)}, in the encoder's place. Expected: an encoder. To do: Encoding(BackboneEncoder(Backbone(…))) "
+                "of evenhand.encode.backbone_encoder, or Encoding(text_encoder(name)) of evenhand.encode; to train along, give backbone= instead."
+            )
         if self.trained and not isinstance(self.encoder, BackboneEncoder):
             raise EvenhandError(
                 "Found an encoder whose weights cannot train. Expected: a language model. To do: backbone='minilm', 'smollm2' or a folder."
@@ -298,13 +304,21 @@ class Encoding:
         return self if self.with_prompt is not None else replace(self, with_prompt=read)
 
 
-def encoding_of(encoding: Encoding | None, backbone: str | Backbone | None, data: PreferenceData) -> Encoding:
+def encoding_of(encoding: Encoding | None, backbone: str | Path | Backbone | None, data: PreferenceData) -> Encoding:
     """The encoding asked for, on these data; a backbone takes the encoder's place and trains."""
     asked = encoding or Encoding(MiniLM())
     if backbone is not None:
-        language_model = BackboneEncoder(Backbone(backbone) if isinstance(backbone, str) else backbone)
-        asked = replace(asked, encoder=language_model, trained=True)
+        named = backbone if isinstance(backbone, Backbone) else Backbone(_model(backbone))
+        asked = replace(asked, encoder=BackboneEncoder(named), trained=True)
     return asked.on(data)
+
+
+def _model(backbone: object) -> str:
+    if isinstance(backbone, str | Path):
+        return str(backbone)
+    raise EvenhandError(
+        f"backbone is of type {type(backbone).__name__}. Expected: minilm, smollm2, a folder, or a Backbone. To do: name one, or leave it out."
+    )
 
 
 def check_heads(encoding: Encoding, methods: Mapping[str, Any]) -> None:

@@ -37,7 +37,7 @@ def sweep(
     violation: float | None = None,
     metrics: Metrics = (),
     encoding: Encoding | None = None,
-    backbone: str | Backbone | None = None,
+    backbone: str | Path | Backbone | None = None,
     out: str | Path = "sweep",
     title: str = "",
     note: str = "",

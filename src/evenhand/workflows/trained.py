@@ -289,4 +289,5 @@ def _trace(title: str, trial: TunedFit, seed: int) -> TrainingTrace:
         trial.fitted.constrained is not None,
         t.by_group,
         t.stopped,
+        t.tuned_from,
     )

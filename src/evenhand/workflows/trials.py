@@ -35,7 +35,7 @@ from evenhand.audits.metrics import METRICS, Metric, log_loss
 from evenhand.audits.rates import DECISIONS, matched_gaps, rates
 from evenhand.core import NOTIONS, DataError, EvenhandError, Events, Exclusions, Groups, Method, Notion, PreferenceData, Scorer, clip
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal
-from evenhand.encode.backbone_encoder import BackboneEncoder, history_pairs
+from evenhand.encode.backbone_encoder import BackboneEncoder, history_pairs, language_model
 from evenhand.methods.pafo import Pafo
 from evenhand.parts import Files, files_of, sources
 from evenhand.serve.reads import what_is_read
@@ -146,7 +146,11 @@ class Bench:
         """Facts for the report."""
         encoder = self.encoding.encoder
         name = "none" if encoder is None else f"{encoder.name}, fingerprint {encoder.fingerprint[:16]}"
-        return {"encoder": name, "reads": what_is_read(bool(self.encoding.with_prompt), history_pairs(encoder))}
+        return {
+            "encoder": name,
+            **language_model(encoder, self.encoding.trained),
+            "reads": what_is_read(bool(self.encoding.with_prompt), history_pairs(encoder)),
+        }
 
     def _ready(self, seed: int, progress: Progress) -> Prepared:
         data, split = deal(self.data, seed=seed)

@@ -346,6 +346,13 @@ def epoch_sentence(trace: f.TrainingTrace) -> tuple[str, str]:
         rule = "Kept: of the epochs within the constraint the one with the lowest validation loss; without any, the one nearest to it."
     if trace.by_group:
         rule = "Kept: by the validation losses of the groups, as far as their sizes tell epochs apart; the curve is the mean over users."
+    if trace.tuned_from:
+        stretches = (
+            f"Epochs up to {trace.tuned_from} trained the head on the language model’s features as they were, later ones both together."
+        )
+        if trace.best_epoch <= trace.tuned_from:
+            stretches += " Those were no better on validation, so the language model stayed as it was before them."
+        rule = f"{rule} {stretches}".strip()
     return (f"{name}: no epoch of {epochs} improved on the start, which was kept." if trace.best_epoch == 0 else sentence), rule
 
 
