@@ -10,6 +10,7 @@ import chromium
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # other people's trainers report that they were used
 
 
 @pytest.fixture(scope="session")
