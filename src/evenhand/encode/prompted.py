@@ -23,9 +23,9 @@ class Prompted(str):
         text.prompt, text.response, text.told = prompt, response, told
         return text
 
-    def __getnewargs__(self) -> tuple[str, str, Told]:
+    def __reduce__(self) -> tuple[type[Prompted], tuple[str, str, Told]]:
         """For copies and other processes."""
-        return self.prompt, self.response, self.told
+        return Prompted, (self.prompt, self.response, self.told)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Prompted) and (self.prompt, self.response, self.told) == (other.prompt, other.response, other.told)
