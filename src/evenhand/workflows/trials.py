@@ -200,7 +200,7 @@ class Bench:
             "data": self.digest,
             "encoding": [
                 encoder and encoder.fingerprint,
-                self.encoding.with_prompt,
+                bool(self.encoding.with_prompt),
                 self.encoding.tfidf,
                 self.encoding.dim,
                 entry.method.unreduced,
