@@ -111,6 +111,22 @@ def dsp_experiments(found: dict) -> str:
     )
 
 
+def tuned(study: dict, one: str, other: str, cell: str = "test") -> list[Interval]:
+    """One model minus another by group, the run as the unit; none where they were not trained on two runs at least."""
+    pair = [d for d in study["differences"] if (d["one"], d["other"]) == (one, other) and len(d["runs"]) > 1]
+    return [over_runs(pair[0]["cells"][cell][g]["by_run"]) for g in GROUPS] if pair else []
+
+
+def backbone(found: dict) -> str:
+    gain = tuned(found["minilm"], "backbone tuned along: personalised BT", "frozen features: personalised BT")
+    over = tuned(found["minilm"], "tuned features, heads anew: PAFO a0", "tuned features, heads anew: self-distillation a0")
+    runs = len(found["minilm"]["trainings"]["tuned"])
+    return (
+        f"MiniLM under LoRA, 16 steps, {runs} runs: {gain[0]} points for the majority and {gain[1]} for the minority over the same head on frozen features, the run as the unit. "
+        f"On tuned features PAFO minus self-distillation of the same balance: {over[0]} and {over[1]}."
+    )
+
+
 def no_harm(found: dict) -> str:
     plain, personal = by_deal(found, "auto", "plain"), by_deal(found, "auto", "personalised")
     return (
