@@ -261,9 +261,15 @@ def tuned_tables(study: dict) -> list[str]:
     out = []
     for cell in ("test", "new28", "new8"):
         rows = []
-        for model, cells in study["models"].items():
+        for model, cells in sorted(study["models"].items(), key=lambda named: in_order(named[0])):
             some = cells[cell]
-            rows.append([model, str(len(some["majority"]["by_run"])), *(f"{some[g]['value']:.1f}" for g in ("majority", "minority"))])
+            rows.append(
+                [
+                    model.replace("teacher 0", "majority's teacher for everybody").replace("teacher 1", "minority's teacher for everybody"),
+                    str(len(some["majority"]["by_run"])),
+                    *(f"{some[g]['value']:.1f}" for g in ("majority", "minority")),
+                ]
+            )
         out += [f"{CELLS[cell]}: accuracy in %.\n", *table(("model", "rotations", "majority", "minority"), rows), ""]
         rows = []
         for d in study["differences"]:
@@ -294,6 +300,13 @@ def tuned_tables(study: dict) -> list[str]:
         if rows
         else out
     )
+
+
+def in_order(model: str) -> tuple[int, int, str]:
+    """Place of a model in a table: where it was trained, then simple before taught."""
+    where, _, name = model.partition(": ")
+    first = next(place for place, start in enumerate(("one reward", "personalised", "self", "PAFO", "teacher")) if name.startswith(start))
+    return (FROZEN, HEADS, ALONG).index(where), first, name
 
 
 PIECES = {"tuned": "personalised BT", "pafo": "PAFO", "self": "self-distillation", "linear": "one reward for all (BT)"}

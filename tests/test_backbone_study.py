@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "runs"))
 
-from backbone import CELLS, FROZEN, HEADS, PERSONAL, USERS, summary  # noqa: E402
+from backbone import CELLS, FROZEN, HEADS, PERSONAL, USERS, summary
 
 
 def piece(file: Path, majority: float, minority: float) -> None:
