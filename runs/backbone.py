@@ -60,7 +60,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pieces-of", nargs="+", default=[p for wave in WAVES for p in wave], help="which pieces to compute")
     args = parser.parse_args()
-    backbone = Backbone(args.backbone, device="cpu", dtype="bfloat16", chunk_tokens=1024, tuning=replace(TUNING, steps=args.steps))
+    backbone = Backbone(
+        args.backbone, max_tokens=256, device="cpu", dtype="bfloat16", chunk_tokens=1024, tuning=replace(TUNING, steps=args.steps)
+    )
     texts = responses(args.data)
     for wave in WAVES:
         for rotation in args.rotations:
