@@ -260,6 +260,7 @@ def differences(values: Values) -> list[dict[str, Any]]:
         wanted += [(f"{where}: {head}", f"{FROZEN}: {head}") for where in (HEADS, ADAPTERS) for head in (pafo, itself)]
         wanted += [(f"{where}: {pafo}", f"{where}: {itself}") for where in (FROZEN, HEADS, ADAPTERS)]
         wanted += [(f"{where}: {pafo}", f"{where}: {PERSONAL}") for where in (FROZEN, HEADS, ADAPTERS)]
+    wanted += [(f"{where}: teacher {group}", f"{where}: {PERSONAL}") for where in (FROZEN, HEADS, ADAPTERS) for group in (0, 1)]
     found = []
     for one, other in wanted:
         runs = [r for r in values.get(one, {}) if r in values.get(other, {})]

@@ -231,7 +231,15 @@ def backbone(found: dict) -> str:
 
 NAMES = {"minilm": "MiniLM", "smollm2": "SmolLM2-135M-Instruct"}
 FROZEN, HEADS, ALONG = "frozen features", "tuned features, heads anew", "backbone tuned along"
-NOT_RUN: list[str] = []
+NOT_RUN = [
+    "### Not run\n",
+    "- Histories in the input (K pairs of a user before the response): nothing is shared between users, so the 400 users' 11,200 training pairs are as many pairs of texts of their own, of 400 tokens and more at K = 2. "
+    "At SmolLM2's speed here, one pass over them is over a day of one core.",
+    "- SmolLM2 on BBQ, unconstrained, Faro-DP and Faro-EO: `.venv/bin/python runs/backbone_bbq.py --data ../shared/data/bbq --backbone smollm2 --steps 60 --per-template 8`. It says first whether the model is above chance.",
+    "- CREHate and Polis with MiniLM tuned: `.venv/bin/python runs/voters.py --data ../shared/data --backbone minilm --deals 1 --only crehate --work runs/out/voters_minilm --out runs/out/voters_minilm.json`, and `--only polis`.",
+    "- More than one seed.",
+    "",
+]
 
 
 def expectations(study: dict) -> list[str]:
