@@ -118,12 +118,22 @@ def tuned(study: dict, one: str, other: str, cell: str = "test") -> list[Interva
 
 
 def backbone(found: dict) -> str:
-    gain = tuned(found["minilm"], "backbone tuned along: personalised BT", "frozen features: personalised BT")
-    over = tuned(found["minilm"], "tuned features, heads anew: PAFO a0", "tuned features, heads anew: self-distillation a0")
-    runs = len(found["minilm"]["trainings"]["tuned"])
+    study, where = (
+        found["minilm"],
+        {
+            "frozen features": "frozen",
+            "tuned features, heads anew": "tuned ones",
+            "backbone tuned along": "teachers and student as adapters",
+        },
+    )
+    gain = tuned(study, "backbone tuned along: personalised BT", "frozen features: personalised BT")
+    over = {told: tuned(study, f"{place}: PAFO a0", f"{place}: self-distillation a0") for place, told in where.items()}
+    runs = {told: next(len(d["runs"]) for d in study["differences"] if d["one"] == f"{place}: PAFO a0") for place, told in where.items()}
     return (
-        f"MiniLM under LoRA, 16 steps, {runs} runs: {gain[0]} points for the majority and {gain[1]} for the minority over the same head on frozen features, the run as the unit. "
-        f"On tuned features PAFO minus self-distillation of the same balance: {over[0]} and {over[1]}."
+        f"MiniLM under LoRA, 16 steps, {len(study['trainings']['tuned'])} runs: {gain[0]} points for the majority and {gain[1]} for the minority over the same head on frozen features, the run as the unit. "
+        "PAFO minus self-distillation of the same balance: "
+        + ", ".join(f"{told} ({runs[told]} runs) {a} and {b}" for told, (a, b) in over.items())
+        + "."
     )
 
 
