@@ -236,7 +236,7 @@ def summary(pieces: Path) -> dict[str, Any]:
     return {
         b: {
             "models": levels(v),
-            "differences": differences(v) + (over_minilm(v, values["minilm"]) if b != "minilm" else []),
+            "differences": differences(v) + (over_minilm(v, values.get("minilm", {})) if b != "minilm" else []),
             "trainings": trainings[b],
         }
         for b, v in values.items()
