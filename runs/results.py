@@ -240,7 +240,7 @@ FROZEN, HEADS, ALONG = "frozen features", "tuned features, heads anew", "backbon
 NOT_RUN = [
     "### Not run\n",
     "- Histories in the input (K pairs of a user before the response), K in {0, 2, 4, 8}: nothing is shared between users, so the 11,200 training pairs of 400 users are as many pairs of texts of their own, five times as long at K = 2. "
-    "At the speed of SmolLM2's steps above, one pass over them takes more than ten hours of one core, and a subset that fits into an hour, about 400 pairs, would say nothing of groups.",
+    "At the speed of SmolLM2's steps above, one pass over them takes about ten hours of one core, even with what stands before both responses read once; the few hundred pairs that fit into an hour would say nothing of groups.",
     "- SmolLM2 on BBQ, unconstrained, Faro-DP and Faro-EO: `.venv/bin/python runs/backbone_bbq.py --data ../shared/data/bbq --backbone smollm2 --steps 60 --per-template 8`. It says first whether the model is above chance.",
     "- CREHate and Polis with MiniLM tuned: `.venv/bin/python runs/voters.py --data ../shared/data --backbone minilm --deals 1 --only crehate --work runs/out/voters_minilm --out runs/out/voters_minilm.json`, and the same with polis.",
     "- More than one seed.",
