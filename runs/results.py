@@ -303,6 +303,13 @@ def reasons(study: dict) -> list[str]:
     still = mean(f"{FROZEN}: teacher 0", frozen, "majority")
     narrow = mean(f"{ALONG}: teacher 1", along, "minority")
     over = {c: [mean(f"{ALONG}: PAFO a0", f"{ALONG}: self-distillation a0", g, c) for g in ("majority", "minority")] for c in SHORT}
+    d = between(study, f"{ALONG}: PAFO a0", f"{ALONG}: self-distillation a0")
+    majority = ", ".join(f"{DOMAINS[int(run[0])]} {g:+.1f}" for run, g in zip(d["runs"], d["cells"]["new28"]["majority"]["by_run"]))
+
+    def kept(piece: str) -> str:
+        runs = study["trainings"][piece].values()
+        return f"{sum(r['guard'] for r in runs)} of {len(runs)}"
+
     valid = [study["models"][m]["valid"]["minority"]["by_run"]["1-0"] for m in (frozen, along)]
     return [
         "What the figures tell:\n",
@@ -314,7 +321,8 @@ def reasons(study: dict) -> list[str]:
         "- One reward for all gains nothing that counts: its features move towards what the majority shares "
         f"({mean(f'{HEADS}: one reward for all (BT)', f'{FROZEN}: one reward for all (BT)', 'majority')} and {mean(f'{HEADS}: one reward for all (BT)', f'{FROZEN}: one reward for all (BT)', 'minority')} as a head on tuned features).",
         f"- PAFO against self-distillation: level where features stand still, frozen or tuned. Where teachers can change the features, PAFO minus self-distillation is {over['test'][0]} and {over['test'][1]} for seen users, {over['new28'][0]} and "
-        f"{over['new28'][1]} for new ones, {over['new8'][0]} and {over['new8'][1]} with 8 pairs. PAFO's teachers train 8 steps longer than self-distillation's teacher, so part of this may be longer training: not told apart here.",
+        f"{over['new28'][1]} for new ones, {over['new8'][0]} and {over['new8'][1]} with 8 pairs. The minority's gain is a trade in one rotation: new users' majority, by rotation {majority}. "
+        f"The guard would keep PAFO's student in {kept('pafo')} rotations and self-distillation's in {kept('self')}. PAFO's teachers train 8 steps longer than self-distillation's teacher, so part of this may be longer training: not told apart here.",
         "",
     ]
 
