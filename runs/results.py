@@ -234,7 +234,7 @@ NAMES = {"minilm": "MiniLM", "smollm2": "SmolLM2-135M-Instruct"}
 ABOUT = {
     "minilm": "Tables: every model, then every difference that was asked for.\n",
     "smollm2": "135 M parameters, 576 coordinates, mean of the last layer, texts cut at 256 tokens as MiniLM's; LoRA of rank 16, 8 steps of 192 texts, half of MiniLM's, as many as 20 minutes allow. Same users, pairs, queries and heads; the "
-    "last differences of a table are from MiniLM. Frozen, it is ahead of frozen MiniLM about as far as tuned MiniLM is; 8 steps of its own add little, and nothing beyond noise.\n",
+    "last differences of a table are from MiniLM. Frozen, it is ahead of frozen MiniLM about as far as tuned MiniLM is; tuned along for 8 steps, personalised Bradley-Terry gains little, and nothing beyond noise (by user).\n",
 }
 FROZEN, HEADS, ALONG = "frozen features", "tuned features, heads anew", "backbone tuned along"
 NOT_RUN = [
