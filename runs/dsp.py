@@ -149,12 +149,17 @@ def sets_of(texts: list[str], vectors: np.ndarray, run: tuple[int, int]) -> dict
 
 def features_of(texts: list[str], vectors: np.ndarray, minority: Sequence[int], seed: int) -> tuple[Tensor, Queries]:
     """Features [responses, DIM], fitted on the responses to the training queries, and how the queries are dealt."""
+    feature_map, queries = map_of(texts, vectors, minority, seed)
+    return torch.from_numpy(feature_map.apply(texts, vectors)), queries
+
+
+def map_of(texts: list[str], vectors: np.ndarray, minority: Sequence[int], seed: int) -> tuple[FeatureMap, Queries]:
+    """The feature map of a run, and how its queries are dealt."""
     torch.set_num_threads(1)
     order = np.random.default_rng([seed, *minority]).permutation(len(texts) // 4)
     queries = order[:360], order[360:460], order[460:]
     fitted_on = (4 * np.sort(queries[0])[:, None] + np.arange(4)).ravel()
-    feature_map = FeatureMap.fit([texts[i] for i in fitted_on], vectors[fitted_on], dim=DIM, seed=seed)
-    return torch.from_numpy(feature_map.apply(texts, vectors)), queries
+    return FeatureMap.fit([texts[i] for i in fitted_on], vectors[fitted_on], dim=DIM, seed=seed), queries
 
 
 def per_user(margin: Tensor) -> np.ndarray:

@@ -111,6 +111,32 @@ def dsp_experiments(found: dict) -> str:
     )
 
 
+def tuned(study: dict, one: str, other: str, cell: str = "test") -> list[Interval]:
+    """One model minus another by group, the run as the unit; none where they were not trained on two runs at least."""
+    pair = [d for d in study["differences"] if (d["one"], d["other"]) == (one, other) and len(d["runs"]) > 1]
+    return [over_runs(pair[0]["cells"][cell][g]["by_run"]) for g in GROUPS] if pair else []
+
+
+def backbone(found: dict) -> str:
+    study, where = (
+        found["minilm"],
+        {
+            "frozen features": "frozen",
+            "tuned features, heads anew": "tuned ones",
+            "backbone tuned along": "teachers and student as adapters",
+        },
+    )
+    gain = tuned(study, "backbone tuned along: personalised BT", "frozen features: personalised BT")
+    over = {told: tuned(study, f"{place}: PAFO a0", f"{place}: self-distillation a0") for place, told in where.items()}
+    runs = {told: next(len(d["runs"]) for d in study["differences"] if d["one"] == f"{place}: PAFO a0") for place, told in where.items()}
+    return (
+        f"MiniLM under LoRA, 16 steps, {len(study['trainings']['tuned'])} runs: {gain[0]} points for the majority and {gain[1]} for the minority over the same head on frozen features, the run as the unit. "
+        "PAFO minus self-distillation of the same balance: "
+        + ", ".join(f"{told} ({runs[told]} runs) {a} and {b}" for told, (a, b) in over.items())
+        + "."
+    )
+
+
 def no_harm(found: dict) -> str:
     plain, personal = by_deal(found, "auto", "plain"), by_deal(found, "auto", "personalised")
     return (

@@ -42,6 +42,7 @@ def main() -> None:
         "dsp": (dsp, headline.dsp),
         "dsp_compare": (dsp_compare, headline.dsp_compare),
         "dsp_experiments": (dsp_experiments, headline.dsp_experiments),
+        "backbone": (backbone, headline.backbone),
         "no_harm": (no_harm, headline.no_harm),
         "voters": (voters, headline.voters),
         "faro_crehate": (faro_crehate, headline.faro_crehate),
@@ -206,6 +207,180 @@ def pairwise_rows(found: dict, subject: str) -> list[list[str]]:
             told += [over_runs([a[g] - b[g] for a, b in zip(runs[subject], runs[other])]) for g in (0, 1)]
         rows.append([other, *told, *verdicts])
     return rows
+
+
+def backbone(found: dict) -> str:
+    """Section on language models that train along."""
+    minilm = found["minilm"]
+    hours = {b: sum(t["cpu"] for runs in f["trainings"].values() for t in runs.values()) / 3600 for b, f in found.items()}
+    out = [
+        "## DSP: language models that train along\n",
+        "Command: `runs/backbone.sh`. Data and users as in [DSP](dsp.md): 661 queries split 360/100/201, 400 simulated users, one of four domains the minority's (10 %), 28 training pairs a user, 10 % of labels "
+        "flipped, 30 clean test pairs; 400 further users with 28 or 8 history pairs. One seed, rotations of the minority domain as each table says. MiniLM (22 M parameters, texts cut at 256 tokens) under LoRA (rank 16, all "
+        "linear layers, 0.66 M parameters), its vector beside TF-IDF, reduced to 256 coordinates; the feature map is fitted once, on vectors as pretrained, so frozen and tuned differ in LoRA alone. "
+        "16 steps of 192 texts (two passes over the training queries' texts; teachers, which start tuned, take 8), AdamW 5e-4 on LoRA and 1e-3 on the head, from the head's frozen fit, one look at validation, at the end; tuned is "
+        "kept only where its validation loss is lower. Base in bfloat16 in both. LoRe's head; PAFO and self-distillation "
+        "with soft targets and balance ½, a = alpha; students are shown as trained, without the guard. Two pairs of a query are never judged from each other, which [DSP](dsp.md) does not ask for. "
+        f"Nothing was chosen on test pairs. CPU hours, all models of all rotations, on one core of a shared machine: {', '.join(f'{NAMES[b]} {h:.1f}' for b, h in hours.items())}.\n",
+        *expectations(minilm),
+        *reasons(minilm),
+    ]
+    for name, study in found.items():
+        out += [f"### {NAMES[name]}\n", ABOUT[name], *tuned_tables(study)]
+    return "\n".join(out + NOT_RUN)
+
+
+NAMES = {"minilm": "MiniLM", "smollm2": "SmolLM2-135M-Instruct"}
+ABOUT = {
+    "minilm": "Tables: every model, then every difference that was asked for.\n",
+    "smollm2": "135 M parameters, 576 coordinates, mean of the last layer, texts cut at 256 tokens as MiniLM's; LoRA of rank 16, 8 steps of 192 texts, half of MiniLM's, as many as 20 minutes allow. Same users, pairs, queries and heads; the "
+    "last differences of a table are from MiniLM. Frozen, it is ahead of frozen MiniLM about as far as tuned MiniLM is; tuned along for 8 steps, personalised Bradley-Terry gains little, and nothing beyond noise (by user).\n",
+}
+FROZEN, HEADS, ALONG = "frozen features", "tuned features, heads anew", "backbone tuned along"
+NOT_RUN = [
+    "### Not run\n",
+    "- Histories in the input (K pairs of a user before the response), K in {0, 2, 4, 8}: nothing is shared between users, so the 11,200 training pairs of 400 users are as many pairs of texts of their own, five times as long at K = 2. "
+    "At the speed of SmolLM2's steps above, one pass over them takes about ten hours of one core, even with what stands before both responses read once; the few hundred pairs that fit into an hour would say nothing of groups.",
+    "- SmolLM2 on BBQ, unconstrained, Faro-DP and Faro-EO: `.venv/bin/python runs/backbone_bbq.py --data ../shared/data/bbq --backbone smollm2 --steps 60 --per-template 8`. It says first whether the model is above chance.",
+    "- CREHate and Polis with MiniLM tuned: `.venv/bin/python runs/voters.py --data ../shared/data --backbone minilm --deals 1 --only crehate --work runs/out/voters_minilm --out runs/out/voters_minilm.json`, and the same with polis.",
+    "- More than one seed.",
+    "",
+]
+
+
+def expectations(study: dict) -> list[str]:
+    """What was expected before the runs, and what came of it."""
+    gain = headline.tuned(study, f"{ALONG}: personalised BT", f"{FROZEN}: personalised BT")
+    told = [f"{'met' if e.value >= least else '**missed**'}" for e, least in zip(gain, (2, 1.5))]
+    lines = [
+        f"Expected of personalised Bradley-Terry, tuned along, over frozen features: at least +2 points for the majority and +1.5 for the minority. Found on seen users' test pairs, by run: {gain[0]}, {told[0]} "
+        f"in the mean, and {gain[1]}, {told[1]}. The minority's gain by rotation: {by_rotation(study, 'personalised BT')}.\n",
+        "Expected of PAFO: not below self-distillation of the same balance in either group. Found, majority and minority, paired by user and (by run):\n",
+    ]
+    rows = []
+    for where in (FROZEN, HEADS, ALONG):
+        for alpha in ("a0", "a.1"):
+            names = (f"{where}: PAFO {alpha}", f"{where}: self-distillation {alpha}")
+            for d in (d for d in study["differences"] if (d["one"], d["other"]) == names):
+                for cell in ("test", "new28", "new8"):
+                    groups = [d["cells"][cell][g] for g in ("majority", "minority")]
+                    runs = [f" ({over_runs(g['by_run'])})" if len(d["runs"]) > 1 else "" for g in groups]
+                    below = [g for g, e in zip(("majority", "minority"), groups) if np.mean(e["by_run"]) < 0]
+                    rows.append(
+                        [
+                            where,
+                            alpha,
+                            SHORT[cell],
+                            str(len(d["runs"])),
+                            *(points(g["difference"]) + r for g, r in zip(groups, runs)),
+                            " and ".join(below) or "no",
+                        ]
+                    )
+    return [
+        *lines,
+        *table(("PAFO minus self-distillation", "alpha", "users", "rotations", "majority", "minority", "below in the mean"), rows),
+        "",
+    ]
+
+
+def by_rotation(study: dict, head: str, group: str = "minority", cell: str = "test") -> str:
+    d = between(study, f"{ALONG}: {head}", f"{FROZEN}: {head}")
+    return ", ".join(f"{DOMAINS[int(run[0])]} {g:+.1f}" for run, g in zip(d["runs"], d["cells"][cell][group]["by_run"]))
+
+
+def between(study: dict, one: str, other: str) -> dict:
+    return next(d for d in study["differences"] if (d["one"], d["other"]) == (one, other))
+
+
+def reasons(study: dict) -> list[str]:
+    """What the figures tell of misses and gains."""
+
+    def mean(one: str, other: str, group: str, cell: str = "test") -> str:
+        return f"{np.mean(between(study, one, other)['cells'][cell][group]['by_run']):+.1f}"
+
+    along, frozen = f"{ALONG}: personalised BT", f"{FROZEN}: personalised BT"
+    longer = mean(f"{ALONG}: teacher 0", along, "majority")
+    still = mean(f"{FROZEN}: teacher 0", frozen, "majority")
+    narrow = mean(f"{ALONG}: teacher 1", along, "minority")
+    over = {c: [mean(f"{ALONG}: PAFO a0", f"{ALONG}: self-distillation a0", g, c) for g in ("majority", "minority")] for c in SHORT}
+    d = between(study, f"{ALONG}: PAFO a0", f"{ALONG}: self-distillation a0")
+    majority = ", ".join(f"{DOMAINS[int(run[0])]} {g:+.1f}" for run, g in zip(d["runs"], d["cells"]["new28"]["majority"]["by_run"]))
+
+    def kept(piece: str) -> str:
+        runs = study["trainings"][piece].values()
+        return f"{sum(r['guard'] for r in runs)} of {len(runs)}"
+
+    valid = [study["models"][m]["valid"]["minority"]["by_run"]["1-0"] for m in (frozen, along)]
+    return [
+        "What the figures tell:\n",
+        f"- The majority's gain by rotation: {by_rotation(study, 'personalised BT', 'majority')}. 16 steps are few: the majority's teacher, which goes on for 8 more on the majority's pairs, is {longer} points better for the majority "
+        f"than the model that it starts from (frozen: {still}); the minority's teacher {narrow} for the minority. Heads fitted anew on the tuned features gain {mean(f'{HEADS}: personalised BT', frozen, 'majority')} and "
+        f"{mean(f'{HEADS}: personalised BT', frozen, 'minority')}: what tuned features give does not hang on the head that trained along.",
+        f"- Where the minority loses (business), validation saw it: {valid[0]:.1f} % of its validation pairs before, {valid[1]:.1f} % after. Personalised Bradley-Terry keeps what is better for the mean over users, and nine of ten are the majority. "
+        f"PAFO, teachers and student as adapters, gains by rotation for the minority: {by_rotation(study, 'PAFO a0')}.",
+        "- One reward for all gains nothing that counts: its features move towards what the majority shares "
+        f"({mean(f'{HEADS}: one reward for all (BT)', f'{FROZEN}: one reward for all (BT)', 'majority')} and {mean(f'{HEADS}: one reward for all (BT)', f'{FROZEN}: one reward for all (BT)', 'minority')} as a head on tuned features).",
+        f"- PAFO against self-distillation: level where features stand still, frozen or tuned. Where teachers can change the features, PAFO minus self-distillation is {over['test'][0]} and {over['test'][1]} for seen users, {over['new28'][0]} and "
+        f"{over['new28'][1]} for new ones, {over['new8'][0]} and {over['new8'][1]} with 8 pairs. The minority's gain is a trade in one rotation: new users' majority, by rotation {majority}. "
+        f"The guard would keep PAFO's student in {kept('pafo')} rotations and self-distillation's in {kept('self')}. PAFO's teachers train 8 steps longer than self-distillation's teacher, so part of this may be longer training: not told apart here.",
+        "",
+    ]
+
+
+def tuned_tables(study: dict) -> list[str]:
+    out = []
+    for cell in ("test", "new28", "new8"):
+        rows = []
+        for model, cells in sorted(study["models"].items(), key=lambda named: in_order(named[0])):
+            some = cells[cell]
+            rows.append(
+                [
+                    model.replace("teacher 0", "majority's teacher for everybody").replace("teacher 1", "minority's teacher for everybody"),
+                    str(len(some["majority"]["by_run"])),
+                    *(f"{some[g]['value']:.1f}" for g in ("majority", "minority")),
+                ]
+            )
+        out += [f"{CELLS[cell]}: accuracy in %.\n", *table(("model", "rotations", "majority", "minority"), rows), ""]
+        rows = []
+        for d in study["differences"]:
+            groups = [d["cells"][cell][g] for g in ("majority", "minority")]
+            by_run = [over_runs(g["by_run"]) if len(d["runs"]) > 1 else "" for g in groups]
+            rows.append([d["one"], d["other"], str(len(d["runs"])), *(points(g["difference"]) for g in groups), *by_run])
+        head = ("model", "minus", "rotations", "majority", "minority", "majority, by run", "minority, by run")
+        out += ["Differences in points, paired by user, then with the run as the unit:\n", *table(head, rows), ""]
+    rows = []
+    for piece, runs in study["trainings"].items():
+        for run, told in runs.items():
+            for part, trace in (("", told), *((f", {k}", v) for k, v in told.items() if isinstance(v, dict))):
+                if "valid loss" in trace:
+                    losses = ["" if v is None else f"{v:.4f}" for v in trace["valid loss"]]
+                    rows.append(
+                        [
+                            f"{PIECES[piece]}{part}",
+                            DOMAINS[int(run[0])],
+                            *losses[:1],
+                            ", ".join(losses[1:]),
+                            "yes" if trace["kept"] else "no",
+                            "" if part else f"{told['cpu'] / 60:.1f}",
+                        ]
+                    )
+    head = ("training", "minority", "validation loss of the head alone", "tuned along", "kept", "CPU minutes")
+    return (
+        [*out, "Trainings of backbones; a student's loss is Bradley-Terry's, not what it trains on.\n", *table(head, rows), ""]
+        if rows
+        else out
+    )
+
+
+def in_order(model: str) -> tuple[int, int, str]:
+    """Place of a model in a table: where it was trained, then simple before taught."""
+    where, _, name = model.partition(": ")
+    first = next(place for place, start in enumerate(("one reward", "personalised", "self", "PAFO", "teacher")) if name.startswith(start))
+    return (FROZEN, HEADS, ALONG).index(where), first, name
+
+
+PIECES = {"tuned": "personalised BT", "pafo": "PAFO", "self": "self-distillation", "linear": "one reward for all (BT)"}
+DOMAINS = ("academy", "business", "entertainment", "literature")
 
 
 def no_harm(found: dict) -> str:

@@ -33,6 +33,7 @@ from evenhand.report import Report
 from evenhand.report.comparison import COMPARISON
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.comparing import Comparing
+from evenhand.workflows.prepare import encoding_of
 from evenhand.workflows.trials import Bench, Entry, Failure, Trial
 
 FEWEST_USERS, MOST_USERS, FEWEST_VOTES, DEALS = 100, 400, 4, 6
@@ -69,6 +70,10 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/out/vectors"))
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--deals", type=int, default=DEALS)
+    parser.add_argument(
+        "--backbone",
+        help="a language model that trains along with one reward for all: minilm, smollm2, or a folder; `collaborative` stays frozen",
+    )
     parser.add_argument("--only", default="", help="studies whose names start so")
     args = parser.parse_args()
     found = [
@@ -136,9 +141,9 @@ def one(study: Study, attribute: str, args: argparse.Namespace) -> dict[str, Any
     name = f"{study.name} by {attribute}" if attribute else study.name
     entries = [Entry(title, method(*how)) for title, how in METHODS.items()]
     grouping = evenhand.Grouping((attribute,) if attribute else ())
-    encoding = evenhand.Encoding(MiniLM(), dim=study.dim, cache=args.cache)
     seeds = range(args.deals)
     data = table(study)
+    encoding = encoding_of(evenhand.Encoding(MiniLM(), dim=study.dim, cache=args.cache), args.backbone, data)
     if len(data.users) < FEWEST_USERS:
         return {"name": name, "left_out": f"{len(data.users)} usable raters, {FEWEST_USERS} needed"}
     start = time.perf_counter()
