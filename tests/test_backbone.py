@@ -31,6 +31,8 @@ from evenhand.encode.chunks import Chunk, Tokens, length, padded, pooled
 from evenhand.encode.projection import FeatureMap
 from evenhand.encode.texts import EncodedTexts, encoded_texts
 
+pytestmark = pytest.mark.lm
+
 WORDS = " ".join(SENTENCES).split()
 TEXTS = [" ".join(WORDS[i : i + n]) for i, n in enumerate((3, 22, 1, 9, 14, 5, 30, 2, 11, 7))] + ["", "No", "é 字"]
 ENDS = [("bert", "mean"), ("bert", "last"), ("llama", "mean"), ("llama", "last"), ("qwen3", "mean"), ("qwen3", "last")]

@@ -14,6 +14,8 @@ from evenhand.core import EvenhandError
 from evenhand.data.conversations import Turn, rendered
 from evenhand.encode.chat import Chat, Choice, Cut, cuts, spoken
 
+pytestmark = pytest.mark.lm
+
 MARKS = ["<|begin|>", "<|header|>", "<|/header|>", "<|eot|>", "<turn>", "</turn>", "<think>", "</think>"]
 SMOL = (  # adds a system turn of its own
     "{% for m in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"

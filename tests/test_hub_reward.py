@@ -20,6 +20,8 @@ from tiny_models import tiny_bert, tiny_llama, tiny_qwen3
 import evenhand
 from evenhand import EvenhandError, HubRewardModel
 
+pytestmark = pytest.mark.lm
+
 PROMPTS = ["Which answer?", "", "user: Please write a note.\n\nassistant: A friendly note.\n\nuser: Shorter!", "Is the report long?"]
 WORDS = [
     "the",

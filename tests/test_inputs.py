@@ -29,6 +29,8 @@ from evenhand.workflows.grouping import Grouping
 from evenhand.workflows.prepare import Encoding, Prepared, encode_responses, judged, prepare
 from evenhand.workflows.told import earlier
 
+pytestmark = pytest.mark.lm
+
 WORDS = " ".join(SENTENCES).split()
 TALK = [
     {"role": "user", "content": "Which of the two?"},

@@ -20,6 +20,8 @@ from evenhand.encode.base import Base
 from evenhand.encode.chunks import Chunk, Tokens, padded
 from evenhand.encode.kept import Kept, kept_bytes
 
+pytestmark = pytest.mark.lm
+
 ALONE: list[Tokens] = [([], [4 + i % 90 for i in own]) for _, own in tokens(15)]
 PREFIXED: list[Tokens] = [([4 + (i + n // 5) % 90 for i in range(100)], own) for n, (_, own) in enumerate(ALONE)]  # three prefixes
 GRADIENT = torch.randn(15, 32, generator=torch.Generator().manual_seed(1))

@@ -12,6 +12,8 @@ from evenhand.encode.backbone import Backbone
 from evenhand.encode.chunks import length, padded, pooled
 from evenhand.encode.prefixes import GAIN, _chunks, shared, shares, window_of
 
+pytestmark = pytest.mark.lm
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):

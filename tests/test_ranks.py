@@ -5,6 +5,7 @@ Real processes on gloo: those of rank_worlds.py, forked for all tests at once, a
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -24,18 +25,33 @@ from evenhand import compare, ranks, sweep
 from evenhand.core import EvenhandError
 from evenhand.encode.backbone import Backbone, device
 
+pytestmark = pytest.mark.lm
+
 TESTS = Path(__file__).parent
 WAYS = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("worlds")
-    done = subprocess.run(
-        [sys.executable, TESTS / "rank_worlds.py", root], cwd=TESTS, env={**os.environ, **WAYS}, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr, done.stderr
+    """What the worlds left; they are run once, however many processes test."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    root, finished = shared / "worlds", shared / "worlds.finished"
+    with (shared / "worlds.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            root.mkdir(exist_ok=True)
+            done = subprocess.run(
+                [sys.executable, TESTS / "rank_worlds.py", root],
+                cwd=TESTS,
+                env={**os.environ, **WAYS},
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
+            assert done.returncode == 0, done.stderr
+            assert "Traceback" not in done.stderr, done.stderr
+            finished.touch()
     return root
 
 
