@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import SENTENCES, tiny_bert, tiny_llama, tiny_qwen3
+from tiny_models import SENTENCES, stirred, tiny_bert, tiny_llama, tiny_qwen3
 
 from evenhand.core import EvenhandError, Tuning
 from evenhand.encode import text_encoder
-from evenhand.encode.adapter import Adapter
 from evenhand.encode.backbone import Backbone
 from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.encode.base import LessMemory
@@ -43,16 +42,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("models")
     made = {"bert": tiny_bert, "llama": tiny_llama, "qwen3": tiny_qwen3}
     return {name: build(root / name) for name, build in made.items()}
-
-
-def stirred(backbone: Backbone, seed: int) -> Adapter:
-    """An adapter that has moved from where it began, so that none of its gradients is 0."""
-    adapter = backbone.base.new_adapter(seed)
-    draw = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for tensor in adapter.parameters():
-            tensor += 0.1 * torch.randn(tensor.shape, generator=draw)
-    return adapter
 
 
 def read(backbone: Backbone, texts: list[str]) -> list[Tokens]:
@@ -81,7 +70,7 @@ def test_vectors_are_those_of_each_text_alone(folders: dict[str, Path], model: s
     base = backbone.base
     assert torch.allclose(base.vectors(texts, None), expected, atol=1e-5)
     assert torch.allclose(base.vectors(texts, base.new_adapter(0)), expected, atol=1e-5)  # an untrained adapter changes nothing
-    adapter = stirred(backbone, 1)
+    adapter = stirred(backbone.base, 1)
     whole = base.vectors(texts, adapter)
     assert (whole - expected).abs().max() > 0.01
     order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0))
@@ -103,7 +92,7 @@ def test_two_passes_give_the_gradient_of_one_graph(
     draw = np.random.default_rng(0)
     of_vector, constant = draw.normal(0, 0.1, size=(32, 5)).astype(np.float32), draw.normal(size=(len(TEXTS), 5)).astype(np.float32)
     texts = EncodedTexts(backbone, read(backbone, TEXTS), of_vector, constant)
-    adapter = stirred(backbone, 3)
+    adapter = stirred(backbone.base, 3)
     rows = torch.tensor([5, 1, 12, 9, 0, 6])
 
     features = texts.encode(adapter, rows).requires_grad_()
@@ -135,7 +124,7 @@ def test_two_passes_give_the_gradient_of_one_graph(
 def test_gradients_add_up_and_chunks_do_not_matter(folders: dict[str, Path]) -> None:
     backbone = Backbone(str(folders["llama"]), rank=2, chunk_tokens=40)
     texts = EncodedTexts(backbone, read(backbone, TEXTS))
-    adapter, gradient = stirred(backbone, 0), torch.randn(len(TEXTS), 32, generator=torch.Generator().manual_seed(0))
+    adapter, gradient = stirred(backbone.base, 0), torch.randn(len(TEXTS), 32, generator=torch.Generator().manual_seed(0))
     texts.backward(adapter, torch.arange(len(TEXTS)), gradient)
     once = [p.grad.clone() for p in adapter.parameters()]
     backbone.base.chunk_tokens = 1000
@@ -151,13 +140,13 @@ def test_two_adapters_in_turn_give_the_gradients_of_each_alone(folders: dict[str
     rows, gradient = torch.arange(6), torch.randn(6, 32, generator=torch.Generator().manual_seed(0))
 
     def alone(seed: int) -> list[torch.Tensor]:
-        adapter = stirred(backbone, seed)
+        adapter = stirred(backbone.base, seed)
         texts.encode(adapter, rows)
         texts.backward(adapter, rows, gradient)
         return [p.grad for p in adapter.parameters()]
 
     wanted = alone(1), alone(2)
-    first, second = stirred(backbone, 1), stirred(backbone, 2)
+    first, second = stirred(backbone.base, 1), stirred(backbone.base, 2)
     texts.encode(first, rows)
     texts.encode(second, rows)
     texts.backward(first, rows, gradient)
@@ -201,7 +190,7 @@ def test_an_adapter_is_what_peft_reads(folders: dict[str, Path], tmp_path: Path)
     from transformers import AutoModel
 
     backbone = Backbone(str(folders["llama"]), rank=3, pooling="last")
-    adapter, texts = stirred(backbone, 0), read(backbone, TEXTS)
+    adapter, texts = stirred(backbone.base, 0), read(backbone, TEXTS)
     vectors = backbone.base.vectors(texts, adapter)
     assert len(adapter.arrays()) == 2 * 7 * 2  # A and B of seven linear layers in two blocks
     save_file(adapter.arrays(), tmp_path / "adapter_model.safetensors")
@@ -240,9 +229,9 @@ def test_bfloat16_keeps_what_trains_in_float32(folders: dict[str, Path]) -> None
     assert half.base.model.embed_tokens.weight.dtype == torch.bfloat16
     assert {p.dtype for p in adapter.parameters()} == {torch.float32}
     texts = read(full, [text for text in TEXTS if text])
-    vectors = half.base.vectors(texts, stirred(half, 2))
+    vectors = half.base.vectors(texts, stirred(half.base, 2))
     assert vectors.dtype == torch.float32
-    wanted = full.base.vectors(texts, stirred(full, 2))
+    wanted = full.base.vectors(texts, stirred(full.base, 2))
     assert torch.nn.functional.cosine_similarity(vectors, wanted).min() > 0.999
     half.base.backward(texts, adapter, torch.ones_like(vectors))
     assert {p.grad.dtype for p in adapter.parameters()} == {torch.float32}
@@ -294,7 +283,7 @@ def test_out_of_memory_halves_the_chunks_and_goes_on(
 ) -> None:
     """Memory for 60 tokens. It runs out after the pass forward, when the pass backward has begun to add."""
     backbone = Backbone(str(folders["llama"]), rank=2, chunk_tokens=500)
-    texts, adapter = read(backbone, TEXTS), stirred(backbone, 0)
+    texts, adapter = read(backbone, TEXTS), stirred(backbone.base, 0)
     gradient = torch.randn(len(texts), 32, generator=torch.Generator().manual_seed(0))
     wanted = backbone.base.vectors(texts, adapter)
     backbone.base.backward(texts, adapter, gradient)
@@ -330,7 +319,7 @@ def test_out_of_memory_halves_the_chunks_and_goes_on(
 
 def test_a_backward_pass_that_runs_out_of_memory_halfway_adds_nothing(folders: dict[str, Path]) -> None:
     backbone = Backbone(str(folders["llama"]), rank=2, chunk_tokens=200)
-    texts, adapter = read(backbone, TEXTS), stirred(backbone, 0)
+    texts, adapter = read(backbone, TEXTS), stirred(backbone.base, 0)
     gradient = torch.ones(len(texts), 32)
     backbone.base.backward(texts, adapter, gradient)
     wanted = [p.grad for p in adapter.parameters()]
@@ -388,9 +377,9 @@ def test_the_encoder_is_a_text_encoder(folders: dict[str, Path], tmp_path: Path)
     prints = [BackboneEncoder(b).fingerprint for b in (
         same, Backbone(str(other)), Backbone(str(moved), pooling="last"), Backbone(str(moved), max_tokens=99), Backbone(str(moved), dtype="bfloat16"),
     )]  # fmt: skip
-    prints += [BackboneEncoder(same, adapter).fingerprint for adapter in (stirred(same, 0), stirred(same, 1))]
+    prints += [BackboneEncoder(same, adapter).fingerprint for adapter in (stirred(same.base, 0), stirred(same.base, 1))]
     assert len(set(prints)) == len(prints)
-    assert BackboneEncoder(same, stirred(same, 1)).fingerprint == prints[-1]
+    assert BackboneEncoder(same, stirred(same.base, 1)).fingerprint == prints[-1]
     assert BackboneEncoder(Backbone(str(moved), chunk_tokens=17), None).fingerprint == encoder.fingerprint
 
 
@@ -405,7 +394,7 @@ def test_features_under_the_untrained_adapter_are_those_of_the_frozen_encoder(fo
     assert np.allclose(texts.under(adapter), frozen, atol=1e-4)
     rows = torch.tensor([3, 3, 0])
     assert np.allclose(texts.encode(adapter, rows).numpy(), frozen[[3, 3, 0]], atol=1e-4)
-    tuned = stirred(encoder.backbone, 0)
+    tuned = stirred(encoder.backbone.base, 0)
     assert np.allclose(features.apply(TEXTS, BackboneEncoder(encoder.backbone, tuned).encode(TEXTS)), texts.under(tuned), atol=1e-4)
 
 

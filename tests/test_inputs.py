@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import SENTENCES, tiny_bert, tiny_llama, tiny_qwen3
+from tiny_models import SENTENCES, stirred, tiny_bert, tiny_llama, tiny_qwen3
 
 import evenhand
 from evenhand.core import DataError, EvenhandError, PreferenceData, Tuning
@@ -73,15 +73,6 @@ def talked(users: int = 12, prompts: int = 24, each: int = 10, seed: int = 0) ->
     return rows
 
 
-def stirred(backbone: Backbone, seed: int = 0) -> Any:
-    adapter = backbone.base.new_adapter(seed)
-    draw = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for tensor in adapter.parameters():
-            tensor += 0.1 * torch.randn(tensor.shape, generator=draw)
-    return adapter
-
-
 def dealt(rows: Any, encoding: Encoding) -> Prepared:
     data = rows if isinstance(rows, PreferenceData) else evenhand.load(rows, source="trl" if isinstance(rows[0]["prompt"], list) else None)
     data, split = deal(data, seed=0)
@@ -99,7 +90,7 @@ def test_a_conversation_has_one_reward_through_every_door(folders: dict[str, Pat
     backbone = Backbone(str(folders[model]), rank=2, max_tokens=36 if model == "bert" else 60)  # some texts are cut
     ready = dealt(talked(), Encoding(BackboneEncoder(backbone), with_prompt=True, trained=True, dim=8))
     assert 0 < ready.responses.cut.sum() < len(ready.responses.cut)
-    data, adapter, head = ready.data, stirred(backbone), linear(8)
+    data, adapter, head = ready.data, stirred(backbone.base), linear(8)
     encoder = BackboneEncoder(backbone, adapter)
 
     rows = np.concatenate([ready.responses.chosen, ready.responses.rejected])
@@ -308,7 +299,7 @@ def test_audit_score_and_the_model_agree_on_users_with_a_history(telling: Fit) -
 @pytest.mark.parametrize("model", ["qwen3", "bert"])
 def test_prompts_and_choices_together_have_one_reward_too(folders: dict[str, Path], model: str) -> None:
     backbone = Backbone(str(folders[model]), rank=2, history_pairs=2)
-    encoder = BackboneEncoder(backbone, stirred(backbone))
+    encoder = BackboneEncoder(backbone, stirred(backbone.base))
     ready = dealt(talked(), Encoding(encoder, dim=8))
     head, data, split = linear(8), ready.data, ready.split
     test = split.rows(TEST)

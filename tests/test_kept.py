@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from rank_worlds import METHODS, fitted, on_backbone, tokens
-from tiny_models import tiny_bert, tiny_llama
+from tiny_models import stirred, tiny_bert, tiny_llama
 from torch import Tensor
 
 from evenhand.encode.adapter import Adapter
@@ -35,15 +35,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def base_of(folder: Path, keep_gb: float, chunk_tokens: int = 100, **settings: bool) -> Base:
     return Backbone(str(folder), rank=2, device="cpu", chunk_tokens=chunk_tokens, keep_gb=keep_gb, **settings).base
-
-
-def stirred(base: Base, seed: int = 0) -> Adapter:
-    adapter = base.new_adapter(seed)
-    draw = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for tensor in adapter.parameters():
-            tensor += 0.1 * torch.randn(tensor.shape, generator=draw)
-    return adapter
 
 
 def grads(adapter: Adapter) -> Tensor:

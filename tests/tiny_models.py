@@ -13,7 +13,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evenhand.encode.adapter import Adapter
+    from evenhand.encode.base import Base
 
 SENTENCES = (
     "The report names every group that a model serves worse.",
@@ -105,3 +109,15 @@ def _save(folder: Path, model: Any, config: Any, tokenizer: Any, seed: int) -> P
     made.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def stirred(base: Base, seed: int = 0) -> Adapter:
+    """An adapter that has moved from where it began, so that none of its gradients is 0."""
+    import torch
+
+    adapter = base.new_adapter(seed)
+    draw = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for tensor in adapter.parameters():
+            tensor += 0.1 * torch.randn(tensor.shape, generator=draw)
+    return adapter

@@ -351,7 +351,7 @@ def epoch_sentence(trace: f.TrainingTrace) -> tuple[str, str]:
             f"Epochs up to {trace.tuned_from} trained the head on the language model’s features as they were, later ones both together."
         )
         if trace.best_epoch <= trace.tuned_from:
-            stretches += " Those were no better on validation, so the language model stayed as it was before them."
+            stretches += " None of the later ones was kept, so the language model stayed as it was before them."
         rule = f"{rule} {stretches}".strip()
     return (f"{name}: no epoch of {epochs} improved on the start, which was kept." if trace.best_epoch == 0 else sentence), rule
 
