@@ -33,23 +33,26 @@ class Read:
     exclusions: Exclusions
 
 
-def read_texts(place: Any, grid: Grid, run: str = "texts", extra: Sequence[str] = ()) -> Read:
+def read_texts(place: Any, grid: Grid, run: str = "texts", extra: Sequence[str] = (), together: bool = False) -> Read:
     """Texts of the grid's cells, from a table in any format that is read (JSONL, CSV, Parquet, …), or from one in memory.
 
-    run: the name of texts without a column `run` (or `source`). extra: columns to carry along where the table has them. Without `draw`, texts of a cell are numbered as they come. Empty texts, texts over
-    20,000 characters and cells whose every matched partner is missing are left out, and counted by cell. Raises DataError with line and column for a missing column, a value
-    that is not the grid's, and a cell with one draw twice.
+    run: the name of texts without a column `run` (or `source`). extra: columns to carry along where the table has them. together: texts are
+    candidates of one choice, in one table; a source that several runs have is told apart by their names, and a text without any has its run's.
+    Without `draw`, texts of a cell are numbered as they come. Empty texts, texts over 20,000 characters and, unless together, cells whose every
+    matched partner is missing are left out, and counted by cell. Raises DataError with line and column for a missing column, a value that is
+    not the grid's, and a cell with one draw twice.
     """
     files, name, known = _inputs(place)
     found: dict[Key, str] = {}
     carried: dict[str, dict[Key, Any]] = {}
     lost: list[tuple[str, str]] = []
     numbered: Counter[tuple[str, str, int]] = Counter()
+    first: dict[str, str] = {}
     rows = 0
     for file in files:
         for batch in read(file, lambda _: True):
             rows += len(batch)
-            _collect(batch, grid, run, extra, found, carried, lost, numbered)
+            _collect(batch, grid, run, extra, first if together else None, found, carried, lost, numbered)
     if not rows:
         raise DataError("the table holds no row", expected="at least one text", remedy="check how it was written", file=name)
     runs: dict[str, list[Key]] = {}
@@ -58,7 +61,7 @@ def read_texts(place: Any, grid: Grid, run: str = "texts", extra: Sequence[str] 
     tables = {}
     for one, keys in runs.items():
         table = _table(grid, one, keys, found, carried)
-        alone = _alone(table)
+        alone = np.zeros(len(table), bool) if together else _alone(table)
         lost += [(grid.label(c), ALONE) for c in table.cell[alone].tolist()]
         tables[one] = table.take(~alone)
     return Read(tables, name, known, _excluded(rows, lost))
@@ -78,7 +81,7 @@ def _inputs(place: Any) -> tuple[list[Input], str, str]:
 
 
 def _collect(
-    batch: Batch, grid: Grid, run: str, extra: Sequence[str], found: dict[Key, str], carried: dict[str, dict[Key, Any]],
+    batch: Batch, grid: Grid, run: str, extra: Sequence[str], first: dict[str, str] | None, found: dict[Key, str], carried: dict[str, dict[Key, Any]],
     lost: list[tuple[str, str]], numbered: Counter[tuple[str, str, int]],
 ) -> None:  # fmt: skip
     if batch.bad:
@@ -93,7 +96,8 @@ def _collect(
     for i, line in enumerate(batch.line.tolist()):
         cell = _cell(tuple(values[c][i] for c in grid.columns), grid, batch.file, line)
         source = _name(values, "source", i, "", batch.file, line)
-        of = (_name(values, "run", i, source or run, batch.file, line), source, cell)
+        name = _name(values, "run", i, source or run, batch.file, line)
+        of = (name, source, cell) if first is None else (run, _told_apart(source, name, first), cell)
         draw = _draw(values["draw"][i], batch.file, line) if "draw" in values else numbered[of]
         numbered[of] += 1
         if (*of, draw) in found:
@@ -156,6 +160,13 @@ def _name(values: Mapping[str, list[Any]], column: str, row: int, default: str, 
     if isinstance(value, int | str):
         return str(value)
     raise DataError("the value is no name", expected="a text", remedy="mend the row", file=file, line=line, column=column, value=str(value))
+
+
+def _told_apart(source: str, run: str, first: dict[str, str]) -> str:
+    """A name of what wrote a candidate: its source, with the run's name before it where another run had that source first; else its run."""
+    if not source:
+        return run
+    return source if first.setdefault(source, run) == run else f"{run}: {source}"
 
 
 def _draw(value: Any, file: str, line: int) -> int:
