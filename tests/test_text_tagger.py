@@ -257,9 +257,9 @@ def test_a_text_is_its_sentences_and_nothing_beside_it_matters(tmp_path: Path) -
 
 
 ODD = {
-    "empty": "", "spaces": " " * 20_000, "points": "." * 20_000, "one letter": "a" * 20_000, "quotes": '"' * 19_999 + "A", "emoji": "🌱🔥" * 10_000,
+    "empty": "", "spaces": " " * 20_000, "points": "." * 20_000, "one letter": "a" * 20_000, "quotes": '"' * 9_999 + "A", "emoji": "🌱🔥" * 10_000,
     "families": "👩‍👩‍👧 " * 4000, "right to left": "انضم إلينا اليوم. " * 1000, "hyphens": "-a" * 1000, "surrogates": "x \ud800 y. \udfff Z",
-    "combining": "e\u0301" * 10_000, "lines": "a\n" * 10_000, "marks": "\u202e\u2066 join us \u2069",
+    "combining": "e\u0301" * 10_000, "lines": "a\n" * 1000, "marks": "\u202e\u2066 join us \u2069",
 }  # fmt: skip
 
 
