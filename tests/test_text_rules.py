@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evenhand.texts.checks import checked
 from evenhand.texts.grid import parse
 from evenhand.texts.rules import RULES, candidates, revise
 from evenhand.texts.sample_texts import sample
@@ -373,6 +374,13 @@ def test_candidates_are_the_originals_and_what_rules_make_of_each_draw():
     ]  # softer and firmer make texts of the cell that are there already
     assert found.run == "mine"
     assert found.grid is GRID
+
+
+def test_candidates_of_the_sample_are_as_usable_as_its_texts():
+    found = candidates(sample()[1])
+    assert checked(found).refused == {}
+    assert min(Counter(found.source).values()) >= 5
+    assert set(found.source) == {"original", *RULES}
 
 
 def test_candidates_of_some_rules_and_of_no_text():

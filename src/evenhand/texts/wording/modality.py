@@ -33,43 +33,11 @@ ADVERB = re.compile(rf"(?<![\w'’-]){SURE}(?![\w'’-])(?P<comma>,?)", re.IGNOR
 NO_DOUBT = re.compile(whole(r"without (?:a|any) doubt"), re.IGNORECASE)
 NEED = re.compile(whole(r"(?<=\byou )(?:need|have) to|(?<=\bwe )(?:need|have) to"), re.IGNORECASE)
 
-OF_NOUN_WILL = DETERMINERS | {
-    "free",
-    "good",
-    "ill",
-    "strong",
-    "political",
-    "own",
-    "at",
-    "iron",
-    "divine",
-    "last",
-    "public",
-    "of",
-    "living",
-    "sheer",
-}
+OF_NOUN_WILL = DETERMINERS | words("free good ill strong political own at iron divine last public of living sheer")
 INVERTED = (SUBJECTS | DETERMINERS) - {"no", "some", "any"}  # subjects that follow their verb in questions
 NOT_AFTER_MODAL = words("to of and or is was are were may might could can would should will must")
 LATER = words("also always all both now first still never not only even then just have be")  # words after which "want to" fails
-CONDITIONS = {
-    "if",
-    "when",
-    "whenever",
-    "what",
-    "whatever",
-    "how",
-    "where",
-    "wherever",
-    "whether",
-    "all",
-    "that",
-    "as",
-    "everything",
-    "anything",
-    "unless",
-    "than",
-}
+CONDITIONS = words("if when whenever what whatever how where wherever whether all that as everything anything unless than")
 
 
 def softer(text: str) -> str:
