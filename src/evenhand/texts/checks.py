@@ -19,7 +19,7 @@ from evenhand.texts.grid import Axis
 from evenhand.texts.table import TextTable, any_of
 
 WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
-SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?:\s+|$)|\n+")
+SENTENCE_END = re.compile(r"(?<!\.[A-Za-z])(?<!\b[A-Z])[.!?…]+[\"'”’)\]]*(?:\s+|$)|\n+")
 UNDECIDED = 6  # words under which a text's language is not judged
 PROMPT_RUN = 8  # words of the prompt in a row that no message repeats by chance
 LATIN_SHARE = 0.8  # of letters, under which a text is in another script
@@ -67,12 +67,12 @@ def checked(table: TextTable, *, words: tuple[int, int] = (15, 90)) -> Checked:
 
 # --- refusals
 
-_WRITING = r"(?:help|assist|provide|fulfil+|comply|create|generate|write|produce|complete|answer|continue|engage|participate|offer|support|promote|do)"
-_CANNOT = r"(?:can\s?not|can['’]?t|won['’]?t|(?:am|['’]m) (?:not able|unable)(?: to)?|(?:will|could|must) not|(?:am|['’]m) not going to)"
+_WRITING = r"(?:help|assist|provide|fulfil+|comply|create|generate|write|produce|complete|answer|continue|engage|participate|offer|promote)"
+_CANNOT = r"(?:can\s?not|can['’]?t|won['’]?t|will not|(?:am|['’]m) (?:not able|unable)(?: to)?|(?:am|['’]m) not going to)"
 REFUSAL = re.compile(
     r"\bas an? (?:ai|artificial intelligence|(?:large )?language model|chatbot|virtual assistant)\b|"
     r"\bI(?:['’]m| am) (?:just |only )?an? (?:ai|artificial intelligence|(?:large )?language model|chatbot|virtual assistant)\b|"
-    r"\b(?:I(?:['’]m| am)(?: very| really| so| truly)? sorry|(?:my|I) apolog(?:ies|i[sz]e)|sorry)[,.;:]?(?: but)?(?: that)? (?:I|this) ?" + _CANNOT + r"|"
+    r"\b(?:I(?:['’]m| am)(?: very| really| so| truly)? sorry|(?:my|I) apolog(?:ies|i[sz]e)|sorry)[,.;:]?(?: but)?(?: that)? (?:I|this) ?" + _CANNOT + r" (?:\w+ )?(?:" + _WRITING + r"|do|discuss|support|accommodate|proceed|share)\b|"
     r"\bI " + _CANNOT + r" " + _WRITING + r" (?:you (?:with|to)|with|this|that|the (?:request|message)|any (?:message|content)|an? (?:\w+ ){0,3}(?:message|content|response|text|statement)|(?:\w+ ){0,2}content|messages|requests)\b|"
     r"\bI(?:['’]m| am) (?:not able|unable) to " + _WRITING + r"\b|"
     r"\b(?:against|violates?) (?:my|our|openai['’]s) (?:guidelines|policy|policies|programming|principles)\b",
@@ -91,33 +91,21 @@ _NOUN = r"(?:message|text|letter|e-?mail|post|statement|paragraph|version|revisi
 LEAK = re.compile(
     r"\A\W{0,20}(?:(?:sure|certainly|of course|absolutely|okay|ok|great)\b[^.\n:]{0,40}[,.!:]+\s*)?here(?:['’]s| is| are) (?:\w[\w'’-]* ){0,9}?" + _NOUN + r"s?\b[^.!?]{0,120}:|"
     r"\bhere(?:['’]s| is) (?:an?|the|my|your|one|another)(?: [\w'’-]+){0,6} " + _NOUN + r"\b(?: (?:of|in) (?:about )?\d+ words| that (?:encourages|aims|is)| (?:encouraging|aimed|tailored|for (?:a|the|your)))|"
-    r"\A\W{0,20}(?:sure|certainly|of course|absolutely)[,!.:]+ (?:here|I['’]?(?:d|ll|m| would| will| am))\b|"
+    r"\A\W{0,20}(?:sure|certainly|of course|absolutely)[,!.:]+ (?:here|I['’]?(?:d| would|m| am) (?:be )?(?:happy|glad) to|I['’]?(?:ll| will| can) (?:write|help|create|generate|draft))\b|"
     r"\b(?:generate|write|compose|create|draft|produce) an? (?:[\w'’-]+ ){0,4}(?:themed )?(?:message|paragraph|statement|text)\b|"
     r"\bthemed message\b|\bin (?:about |around |exactly |under )?\d+ words(?: or (?:less|fewer))?\b|\(\s*(?:word count:? ?)?\d+ words\s*\)|\bword count\b|"
     r"\bthis (?:message|text|statement|paragraph|revision|version) (?:aims|is (?:intended|designed|meant|aimed|tailored|written|addressed)|targets|encourages|emphasi[sz]es|highlights)\b|"
+    r"\bthe above (?:question|prompt|instructions?|message|statement|request)\b|"
     r"\b(?:I|this) (?:hope|persuade) this (?:persuasive )?(?:message|statement) (?:persuades|helps|meets)\b|"
     r"^[^\w\n]{0,8}(?:(?:revised|rewritten|new|original|final|persuasive|sample|your|the) )*(?:message|text|prompt|instructions?|task|response|answer|output|input|user|assistant|system|subject|title|theme|audience|version|revision)(?: \d+)?:(?:\s|$)|"
     r"\blet me know if (?:you(?:['’]d| would)? (?:need|want|like)|there is)\b[^.!?]*\b(?:change|changes|revis|version|adjust|edit|else)",
     re.IGNORECASE | re.MULTILINE,
 )  # fmt: skip
-INSTRUCTION = {
-    "generate",
-    "write",
-    "compose",
-    "message",
-    "messages",
-    "words",
-    "themed",
-    "encouraging",
-    "encourages",
-    "persuade",
-    "text",
-    "texts",
-}
+INSTRUCTION = frozenset("generate write compose message messages words themed encouraging encourages persuade text texts".split())  # noqa: SIM905
 
 
 def _repeats_prompt(table: TextTable) -> np.ndarray:
-    cells = [_runs(_plain(table.grid.prompt(c)), PROMPT_RUN) for c in range(len(table.grid))]
+    cells = {c: _runs(_plain(table.grid.prompt(c)), PROMPT_RUN) for c in np.unique(table.cell).tolist()}
     fragments = {
         run for said, *_ in Formatter().parse(table.grid.template) for run in _runs(_plain(said), 4) if INSTRUCTION & set(run)
     }  # fmt: skip
@@ -144,12 +132,12 @@ def _runs(words: Sequence[str], n: int) -> set[tuple[str, ...]]:
 
 
 def sentences(text: str) -> list[str]:
-    """A plain division at . ! ? … and at ends of lines; abbreviations divide too much, which no check here minds."""
+    """A plain division at . ! ? … and at ends of lines, but not after "U.S." and "p.m."; other abbreviations divide, which no check here minds."""
     return [s for part in SENTENCE_END.split(text) if (s := part.strip())]
 
 
 def loops(text: str) -> bool:
-    """A word four times in a row, a sentence three times, or more than a tenth of the words in sentences of 5 words or more, or a fifth in strings
+    """A word four times in a row, a sentence three times, or more than a tenth of the words in sentences of 5 words or more, or a quarter in strings
     of 6 words, that were there before. One refrain in a long text is none.
     """
     words = _plain(text)
@@ -167,7 +155,7 @@ def loops(text: str) -> bool:
         if run in seen:
             again.update(range(i, i + 6))
         seen.add(run)
-    return len(again) > 0.2 * len(words)
+    return len(again) > 0.25 * len(words)
 
 
 ENDED = re.compile(r"[.!?。！？][\"'”’»)\]*_]*$")
@@ -201,7 +189,7 @@ OTHERS = {  # function words that are no English words
     "Spanish": "el los las una unos del que por para con su sus es son está están como más pero nuestra nuestro nuestros usted ustedes y muy también hay esto este esta en lo se de la al nos tu tus te ya cuando porque sin sobre hacer puede",
     "French": "le les une des du de la et est sont pour que qui dans sur avec pas plus vous votre vos nous notre nos ce cette ces au aux il elle ils en se leur mais ou où comme très être avoir faire peut chaque",
     "German": "der das und ist sind nicht ein eine einen einem einer für mit auf von zu den dem des im sich auch wir sie ihr ihre unsere unser euch aber oder wie wenn dass kann mehr zum zur bei nach haben werden wird",
-    "Italian": "il gli una del della dei delle che per con non è sono di la le si anche come più nostro nostra vostra vostro tuo tua e ma questo questa nel nella al alla ai alle lo ha hanno essere può quando",
+    "Italian": "il gli una del della dei delle che per con non è sono di la le si anche come più nostro nostra vostra vostro tuo tua e ma questo questa nel nella al alla ai alle lo hanno essere può quando",
     "Portuguese": "os uma um do da dos das que para com não é são por mais sua seu seus nossa nosso você e em na nas nos ao como mas também isso este esta ou ele ela se muito pode ser quando",
     "Dutch": "het een en van de is zijn niet voor met op dat die te aan bij ook wij jij jouw onze maar naar om als wordt worden kan meer deze dit uw je heeft hebben uit door er",
 }  # fmt: skip
