@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from evenhand.report.numbers import (
     NONE,
@@ -27,7 +28,7 @@ from evenhand.report.numbers import (
     points,
 )
 from evenhand.texts.audit import Tested
-from evenhand.texts.findings import Choice, Fall, Gap, Level, Moved, Run, Selection, TextFindings, Trained
+from evenhand.texts.findings import FEWEST_BLOCKS, Choice, Fall, Gap, Level, Moved, Run, Selection, TextFindings, Trained
 
 SURE = 0.05  # of a p after Holm
 USABLE = 0.9  # share of usable texts under which nothing comes before it
@@ -157,7 +158,7 @@ def gap_sentence(gap: Gap, scale: float) -> str:
         d = f", |d| = {two(abs(gap.d.value))}" if has_value(gap.d) else ""
         return (
             f"Texts for “{more}” {phrase} than those for “{less}”: {gap.measure} by {with_unit(size.value, scale)} "
-            f"{evidence(size, of_gap(scale, False), UNIT)}{d}; {holm(gap.p_holm)}."
+            f"{evidence(size, of_gap(scale, False), UNIT)}{d}; {holm(gap.p_holm)}.{_here(gap)}"
         )
     found, p = gap.systematic, gap.systematic_p_holm if is_known(gap.systematic_p_holm) else gap.p_holm
     if gap.distance:
@@ -166,11 +167,17 @@ def gap_sentence(gap: Gap, scale: float) -> str:
             if is_known(gap.absolute) and is_known(gap.null)
             else ""
         )
-        return f"The profiles of {gap.measure} by {gap.axis} lie further apart than those of equal texts would{apart}; {holm(p)}. A profile has no side."
+        return f"The profiles of {gap.measure} by {gap.axis} lie further apart than those of equal texts would{apart}; {holm(p)}. A profile has no side.{_here(gap)}"
     return (
         f"Texts of matched cells differ in {gap.measure} by {gap.axis} from pair to pair, by {with_unit(found.value, scale)} once the noise of single draws "
-        f"is taken off {evidence(found, of_gap(scale, False), UNIT)}; {holm(p)}. That one side has more on average is not shown."
+        f"is taken off {evidence(found, of_gap(scale, False), UNIT)}; {holm(p)}. That one side has more on average is not shown.{_here(gap)}"
     )  # fmt: skip
+
+
+def _here(gap: Gap) -> str:
+    """Whom a gap speaks of where there are few blocks."""
+    blocks = gap.signed.n_users or gap.systematic.n_users
+    return f" It is a gap of these {plural(blocks, UNIT)} alone, too few to speak of other prompts." if blocks < FEWEST_BLOCKS else ""
 
 
 def holm(p: float) -> str:
@@ -271,7 +278,9 @@ def usable_sentence(run: Run) -> str:
     worst = sorted(run.refused.items(), key=lambda r: -r[1])
     failed = f"; they fail most often: {listing([f'{k} ({count(n)})' for k, n in worst if n], 3)}" if any(n for _, n in worst) else ""
     ends = f" ({interval(run.usable, points)})" if is_known(run.usable.low) else ""
-    return f"{percent(run.usable.value)}{ends} of the {plural(run.n_texts, 'text')} of “{run.name}” are usable{failed}."
+    n = run.usable.n_pairs or run.n_texts
+    audited = f" {plural(run.n_texts, 'text')} of them were audited." if run.n_texts < n else ""
+    return f"{percent(run.usable.value)}{ends} of the {plural(n, 'text')} of “{run.name}” are usable{failed}.{audited}"
 
 
 def usable_shares(found: TextFindings) -> str:
@@ -329,43 +338,57 @@ def fidelity_change(moved: Sequence[Moved], run: str, of: Scales) -> str:
 # --- before and after ---
 
 
-def changes(moved: Sequence[Moved], run: str) -> tuple[list[Moved], list[Moved], list[Moved]]:
-    """Gaps of a run, as written, that improved, that regressed, and the others."""
-    own = [m for m in moved if m.run == run and m.kind != "level" and not m.masked]
-    improved, regressed, undecided = ([m for m in own if m.change == c] for c in ("improved", "regressed", "undecided"))
-    return improved, regressed, undecided
+@dataclass(frozen=True)
+class Shift:
+    """What became of one gap: its signed and its systematic size together. change: "mixed" where one grew and the other shrank."""
+
+    name: str
+    change: str
+
+
+def shifts(moved: Sequence[Moved], run: str, audit: str = "") -> list[Shift]:
+    """Every gap of a run, as written; of one audit, or of all."""
+    by: dict[tuple[str, str, str], list[Moved]] = {}
+    for m in moved:
+        if m.run == run and m.kind != "level" and not m.masked and audit in ("", m.audit):
+            by.setdefault((m.audit, m.measure, m.axis), []).append(m)
+    return [_shift(sizes) for sizes in by.values()]
+
+
+def _shift(sizes: Sequence[Moved]) -> Shift:
+    known = [m for m in sizes if m.change != "undecided"]
+    change = known[0].change if known and len({m.change for m in known}) == 1 else "mixed" if known else "undecided"
+    which = f" ({known[0].kind})" if change in ("improved", "regressed") and len(known) < len(sizes) else ""
+    return Shift(name(sizes[0]) + which, change)
 
 
 def moved_sentence(found: TextFindings, run: str) -> str:
     """Which gaps moved beyond noise, in a run against the first one."""
-    improved, regressed, undecided = changes(found.moved, run)
-    if not (improved or regressed or undecided):
+    every = shifts(found.moved, run)
+    if not every:
         return ""
-    start = f"“{run}” against “{found.runs[0].name}”"
-    parts = [
-        f"{word}: {listing(list(dict.fromkeys(map(name, some))), 3)}"
-        for word, some in (("smaller", improved), ("larger", regressed))
-        if some
-    ]
+    start, n = f"“{run}” against “{base(found).name}”", Counter(s.change for s in every)
+    words = {"improved": "smaller", "regressed": "larger", "mixed": "smaller in one size and larger in the other"}
+    parts = [f"{word}: {listing([s.name for s in every if s.change == change], 3)}" for change, word in words.items() if n[change]]
     if not parts:
-        return f"{start}: for none of {plural(len(undecided), 'gap')} is a change shown."
-    left = f"; of {plural(len(undecided), 'other gap')} no change is shown" if undecided else ""
+        return f"{start}: for none of {plural(len(every), 'gap')} is a change shown."
+    left = f"; of {plural(n['undecided'], 'other gap')} no change is shown" if n["undecided"] else ""
     return f"{start}: {'; '.join(parts)}{left}."
 
 
 def moves(found: TextFindings) -> str:
     """How many gaps moved beyond noise in each run."""
-    others = list(dict.fromkeys(m.run for m in found.moved))
-    counted = [(run, *map(len, changes(found.moved, run))) for run in others]
-    said = [f"“{run}” {better} smaller, {worse} larger, {rest} undecided" for run, better, worse, rest in counted]
-    return f"Gaps against “{base(found).name}”: {listing(said, 5)}."
+    words = {"improved": "smaller", "regressed": "larger", "mixed": "mixed", "undecided": "undecided"}
+    counted = [(run, Counter(s.change for s in shifts(found.moved, run))) for run in dict.fromkeys(m.run for m in found.moved)]
+    said = [f"“{run}” {', '.join(f'{n[c]} {w}' for c, w in words.items() if n[c] or c in ('improved', 'regressed'))}" for run, n in counted]
+    return f"Gaps against “{base(found).name}”: {'; '.join(said[:5])}{f' and {len(said) - 5} more runs' if len(said) > 5 else ''}."
 
 
-def strip(moved: Sequence[Moved]) -> str:
+def strip(changes: Sequence[str]) -> str:
     """One audit of one run in the strip: "✓ 2 improved, 6 undecided"; mixed and undecided ones have signs of their own."""
-    n = Counter(m.change for m in moved)
-    sign = "◇" if n["improved"] and n["regressed"] else "✓" if n["improved"] else "✕" if n["regressed"] else "?"
-    return f"{sign} {', '.join(f'{n[c]} {c}' for c in ('improved', 'regressed', 'undecided') if n[c])}" if n else ""
+    n = Counter(changes)
+    sign = "◇" if n["mixed"] or (n["improved"] and n["regressed"]) else "✓" if n["improved"] else "✕" if n["regressed"] else "?"
+    return f"{sign} {', '.join(f'{n[c]} {c}' for c in ('improved', 'regressed', 'mixed', 'undecided') if n[c])}" if n else ""
 
 
 # --- gate, selection, choice, training ---
@@ -465,7 +488,7 @@ def tolerance_sentence(found: TextFindings) -> str:
     if found.verdict == "PASS":
         return f"No. {'The requirement is' if len(asked) == 1 else f'Each of {len(asked)} requirements is'} met, with the whole interval inside the tolerance."
     undecided = sum(r.verdict == "INSUFFICIENT" for r in asked)
-    first = capital(f"{of[0].name}: {of[0].reason}" if of[0].reason else f"{of[0].name}.")
+    first = f"“{of[0].name}”: {of[0].reason}" if of[0].reason else f"“{of[0].name}”."
     if found.verdict == "FAIL":
         rest = f", {undecided} cannot be decided" if undecided else ""
         return f"Yes. {len(of)} of {plural(len(asked), 'requirement')} {'is' if len(of) == 1 else 'are'} not met{rest}. {first}"
