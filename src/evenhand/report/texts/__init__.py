@@ -202,4 +202,4 @@ def _parts(e: Estimate) -> tuple[Cell, ...]:
 def _document(findings: TextFindings, found: TextFindings) -> dict[str, Any]:
     """All that was found, without texts. In an estimate n_users counts blocks."""
     plain = {k: v for k, v in document(found).items() if k != "examples"}
-    return {"format": "evenhand texts 1", "exit_code": said.exit_code(findings), **plain}
+    return {"format": "evenhand texts 1", "exit_code": said.exit_code(findings), "unit": said.UNIT, **plain}

@@ -97,7 +97,7 @@ def runs_table(found: TextFindings) -> Table:
         Column("run"), Column("texts", count), Column("cells", count), Column("texts a cell", count), Column("usable", said.percent),
         Column("gaps beyond the null", count), Column("tests", count), Column(level.measure if level else "fidelity", said.of_level(level.scale if level else 1.0)),
     )  # fmt: skip
-    return Table("Runs, with 95 % intervals over blocks", columns, tuple(rows))
+    return Table("Runs, with 95 % intervals over blocks; gaps and tests as written and with names hidden", columns, tuple(rows))
 
 
 def _levels(found: TextFindings, scale: float) -> Table:

@@ -189,7 +189,7 @@ def differences(gaps: Sequence[Gap], of: Scales) -> str:
     """The largest gap beyond its null, then the others' names; where there is none, what would have been found."""
     n, known = tests(gaps), beyond(gaps)
     if not n:
-        return f"Not testable: {next((_why(g) for g in gaps if g.testable), 'no test was made')}."
+        return f"Not testable: {next((_why(g) for g in gaps if g.testable), 'no test that allows for the others was made')}."
     if not known:
         return f"Not shown: {nothing(gaps)}"
     first = known[0]
