@@ -89,6 +89,24 @@ def test_profile_has_no_side_and_no_d() -> None:
     assert not re.search("Texts for|more than|less than", text)
 
 
+def test_mean_profiles_and_profiles_of_pairs_are_two_tests() -> None:
+    one, other = (
+        example.gap("emotion", "emotions", "age", p=0.01, systematic_p=0.9, values=example.AGE, distance=d)
+        for d in ("L1", "Jensen-Shannon")
+    )
+    text = said.differences([one, other], {})
+    assert "The mean profiles of emotions by age differ; p = 0.010 after Holm" in text
+    assert "further apart" not in text
+    assert "too" not in text  # both distances share the test of means: it is told once
+    assert said.tests([one, other]) == 3
+    pairs = [replace(g, p_holm=0.9, systematic_p_holm=0.02) for g in (one, other)]
+    text = said.differences(pairs, {})
+    assert "lie further apart than those of equal texts would" in text
+    assert "p = 0.020 after Holm" in text
+    assert "Beyond its null too: emotions (Jensen-Shannon) by age" in text
+    assert "mean profiles" not in text.lower()
+
+
 def named(measure: str, d: float, p: float, audit: str = "emotion") -> Gap:
     return example.gap(audit, measure, "gender", d=d, p=p)
 

@@ -311,10 +311,10 @@ def _tests(found: TextFindings, parts: Sequence[tuple[Run, AuditFinding]]) -> Ta
 
 
 def _tabled(found: TextFindings, parts: Sequence[tuple[Run, AuditFinding]]) -> list[Table]:
-    """An audit's own tables, of the first run and the one to be used."""
-    shown = {said.base(found).name, said.last(found).name}
+    """An audit's own tables, of the first run and the one to be used; with names hidden, of the latter alone."""
+    first, last = said.base(found).name, said.last(found).name
     out = []
-    for r, a in (x for x in parts if x[0].name in shown):
+    for r, a in ((r, a) for r, a in parts if r.name == last or (r.name == first and not a.masked)):
         for t in a.tables:
             of_run = f"“{r.name}”, " if len(found.runs) > 1 else ""
             caption = f"{t.caption} ({of_run}{f'{t.axis}, ' if t.axis else ''}{VERSIONS[a.masked]})"

@@ -97,25 +97,30 @@ def is_signed_found(gap: Gap) -> bool:
     return not gap.distance and is_known(gap.p_holm) and gap.p_holm <= SURE and has_value(gap.signed) and gap.signed.value != 0
 
 
+def is_mean_profile_found(gap: Gap) -> bool:
+    """Whether mean profiles differ, after Holm. Both distances of a profile share this test."""
+    return bool(gap.distance) and is_known(gap.p_holm) and gap.p_holm <= SURE
+
+
 def is_systematic_found(gap: Gap) -> bool:
-    """Whether the texts of pairs, or mean profiles, differ by more than single draws do, after Holm."""
+    """Whether the texts of pairs, or their profiles, differ by more than single draws do, after Holm."""
     p = gap.systematic_p_holm
-    by_profile = bool(gap.distance) and is_known(gap.p_holm) and gap.p_holm <= SURE
-    return by_profile or (is_known(p) and p <= SURE and has_value(gap.systematic) and gap.systematic.value > 0)
-
-
-def is_found(gap: Gap) -> bool:
-    return is_signed_found(gap) or is_systematic_found(gap)
+    return is_known(p) and p <= SURE and has_value(gap.systematic) and gap.systematic.value > 0
 
 
 def tests(gaps: Sequence[Gap]) -> int:
     """How many tests Holm allows for among these gaps."""
-    return sum(is_known(p) for g in gaps for p in (g.p_holm, g.systematic_p_holm))
+    of_means = {(g.audit, g.measure, g.axis, g.masked) for g in gaps if is_known(g.p_holm)}
+    return len(of_means) + sum(is_known(g.systematic_p_holm) for g in gaps)
 
 
 def beyond(gaps: Sequence[Gap]) -> list[Gap]:
-    """Gaps beyond their null that may be told, those as written first, then those with a direction, the largest first."""
-    known = [g for g in gaps if is_found(g) and _may_be_named(g, gaps)]
+    """Gaps beyond their null that may be told, those as written first, then those with a direction, the largest first. A profile whose mean alone
+    is told stands there once.
+    """
+    known = [g for g in gaps if (is_signed_found(g) or is_systematic_found(g)) and _may_be_named(g, gaps)]
+    of_means = {g.key[:4]: g for g in reversed(gaps) if is_mean_profile_found(g)}
+    known += [g for key, g in of_means.items() if key not in {k.key[:4] for k in known}]
     return sorted(known, key=lambda g: (g.masked, not is_signed_found(g), -abs(g.d.value) if has_value(g.d) else 0.0))
 
 
@@ -142,7 +147,7 @@ def sides(gap: Gap) -> tuple[str, str]:
 
 def name(gap: Gap | Moved) -> str:
     """ "modality by gender", "profile (L1) by age, names hidden"."""
-    distance = f" ({gap.distance})" if isinstance(gap, Gap) and gap.distance else ""
+    distance = f" ({gap.distance})" if isinstance(gap, Gap) and gap.distance and is_systematic_found(gap) else ""
     return f"{gap.measure}{distance}{f' by {gap.axis}' if gap.axis else ''}{', names hidden' * gap.masked}"
 
 
@@ -160,14 +165,15 @@ def gap_sentence(gap: Gap, scale: float) -> str:
             f"Texts for “{more}” {phrase} than those for “{less}”: {gap.measure} by {with_unit(size.value, scale)} "
             f"{evidence(size, of_gap(scale, False), UNIT)}{d}; {holm(gap.p_holm)}.{_here(gap)}"
         )
-    found, p = gap.systematic, gap.systematic_p_holm if is_known(gap.systematic_p_holm) else gap.p_holm
+    found, p = gap.systematic, gap.systematic_p_holm
+    if gap.distance and not is_systematic_found(gap):
+        return f"The mean profiles of {gap.measure} by {gap.axis} differ; {holm(gap.p_holm)}. A profile has no side.{_here(gap)}"
     if gap.distance:
-        apart = (
-            f": {gap.distance} {three(gap.absolute)}, of equal texts {three(gap.null)}"
-            if is_known(gap.absolute) and is_known(gap.null)
-            else ""
+        apart = f": {gap.distance} {three(gap.absolute)}, of equal texts {three(gap.null)}" if is_known(gap.null) else ""
+        return (
+            f"Profiles of {gap.measure} in matched cells by {gap.axis} lie further apart than those of equal texts would{apart}; {holm(p)}. "
+            f"A profile has no side.{_here(gap)}"
         )
-        return f"The profiles of {gap.measure} by {gap.axis} lie further apart than those of equal texts would{apart}; {holm(p)}. A profile has no side.{_here(gap)}"
     return (
         f"Texts of matched cells differ in {gap.measure} by {gap.axis} from pair to pair, by {with_unit(found.value, scale)} once the noise of single draws "
         f"is taken off {evidence(found, of_gap(scale, False), UNIT)}; {holm(p)}. That one side has more on average is not shown.{_here(gap)}"
@@ -218,7 +224,7 @@ def _hidden(gap: Gap, gaps: Sequence[Gap]) -> str:
     if is_signed_found(gap):
         kept = is_signed_found(twin) and sides(twin) == sides(gap)
     else:
-        kept = is_systematic_found(twin)
+        kept = is_systematic_found(twin) if is_systematic_found(gap) else is_mean_profile_found(twin)
     return " It is there with words that name groups hidden as well." if kept else " With words that name groups hidden it is not shown."
 
 
