@@ -206,3 +206,9 @@ def test_command_line_compares_folders_and_files(tmp_path: Path, monkeypatch: py
         error = CliRunner().invoke(app, ["diff", *wrong]).exception
         assert isinstance(error, DataError)
         assert said in str(error)
+
+
+def test_two_reports_of_texts_are_refused_with_what_to_do_instead(tmp_path: Path) -> None:
+    place = put(tmp_path, {"format": "evenhand texts 1", "runs": []})
+    with pytest.raises(DataError, match=r"report of texts(.|\n)*audit-text"):
+        evenhand.diff(place, place)

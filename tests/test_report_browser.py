@@ -9,11 +9,13 @@ from pathlib import Path
 import chromium
 import pytest
 import report_example as example
+import text_page_example as texts
 from payloads import PAYLOADS
 from test_report_security import infected
 
 from evenhand.report.audit import report as made
 from evenhand.report.publish import one_line
+from evenhand.report.texts import report as of_texts
 
 pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="Chromium is not installed")
 
@@ -24,6 +26,8 @@ def folder(tmp_path_factory) -> Path:
     made(example.realistic()).save(folder / "realistic")
     made(example.constrained()).save(folder / "constrained")
     made(infected([t for t in PAYLOADS if one_line(t)][:28])).save(folder / "hostile")
+    of_texts(texts.aligned()).save(folder / "texts")
+    of_texts(texts.hostile([t for t in PAYLOADS if one_line(t).strip()][30:36])).save(folder / "hostile_texts")
     (folder / "loud.html").write_text("<script>console.error(1)</script><img src=missing.png><p style='width:3000px'>wide</p>")
     return folder
 
@@ -35,7 +39,7 @@ def test_the_check_itself_sees_scripts_requests_and_overflow(browser, folder):
     assert browser.evaluate("document.documentElement.scrollWidth") > 400
 
 
-@pytest.mark.parametrize("name", ["realistic", "constrained", "hostile"])
+@pytest.mark.parametrize("name", ["realistic", "constrained", "hostile", "texts", "hostile_texts"])
 @pytest.mark.parametrize(("width", "dark"), [(1100, False), (400, True)])
 def test_page_is_silent_and_fits(browser, folder, name, width, dark):
     browser.open(folder / name / "report.html", width, dark)
@@ -61,7 +65,7 @@ def test_figures_follow_the_theme(browser, folder, dark):
 @pytest.mark.parametrize("font", ["Inter, sans-serif", "DejaVu Sans, sans-serif"])
 def test_labels_stay_inside_their_figures(browser, folder, font):
     """Whatever the machine's fonts: DejaVu is about the widest there is."""
-    for name, width in product(("realistic", "constrained"), (1100, 400)):
+    for name, width in product(("realistic", "constrained", "texts"), (1100, 400)):
         browser.open(folder / name / "report.html", width, dark=False)
         browser.evaluate(f"document.body.style.fontFamily = '{font}'")
         script = """[...document.querySelectorAll('svg.plot')].filter(s => s.getBoundingClientRect().width > 0).flatMap(s => {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -199,18 +200,19 @@ def moved(
 ) -> tuple[Moved, ...]:
     out = []
     by_key = {g.key: g for g in after.gaps}
-    for g in base.gaps:
+    for g in (g for g in base.gaps if not g.distance):
         h = by_key[g.key]
-        change: Change = "improved" if (g.measure, g.axis) in better else "regressed" if (g.measure, g.axis) in worse else "undecided"
-        a, b = (abs(x.systematic.value) for x in (g, h))
-        half = 0.4 * abs(b - a) if change != "undecided" else abs(b - a) + 0.1 * MEASURES.get((g.audit, g.measure), (0.1,))[0]
-        size = [replace(x.systematic, value=v, low=v - half / 2, high=v + half / 2) for x, v in ((g, a), (h, b))]
-        out.append(
-            Moved(name, g.audit, g.measure, g.axis, g.masked, *size, Estimate(b - a, b - a - half, b - a + half, 55, g.n_pairs), change)
-        )
+        moves: Change = "improved" if (g.measure, g.axis) in better else "regressed" if (g.measure, g.axis) in worse else "undecided"
+        kind: Literal["signed", "systematic"]
+        for kind, first, then in (("signed", g.signed, h.signed), ("systematic", g.systematic, h.systematic)):
+            a, b = (abs(x.value) for x in (first, then))
+            half = 0.4 * abs(b - a) if moves != "undecided" else abs(b - a) + 0.1 * MEASURES[g.audit, g.measure][0]
+            size = [replace(x, value=v, low=v - half / 2, high=v + half / 2) for x, v in ((first, a), (then, b))]
+            difference = Estimate(b - a, b - a - half, b - a + half, 55, g.n_pairs)
+            out.append(Moved(name, g.audit, g.measure, g.axis, g.masked, *size, difference, moves, kind))
     own = [next(x.value for x in r.levels if x.fidelity) for r in (base, after)]
     half = 0.006
-    change = "undecided" if abs(fidelity) < half else "regressed" if fidelity < 0 else "improved"
+    change: Change = "undecided" if abs(fidelity) < half else "regressed" if fidelity < 0 else "improved"
     out.append(
         Moved(
             name,

@@ -28,6 +28,7 @@ TWICE = {
     ("metrics", "margin"): "groups",
 }  # what stands elsewhere in a report
 MOST_BYTES, MOST_NUMBERS, DEEPEST, LONGEST, LARGEST = 50_000_000, 50_000, 12, 120, 1e300
+OF_TEXTS = "texts"  # reports that are not put side by side: runs in one report have paired intervals, two reports have none
 EXPECTED = "a folder with a report, or its JSON file, as evenhand wrote it"
 
 
@@ -59,6 +60,10 @@ def _read(place: Path) -> tuple[str, dict[str, Any]]:
         found = f"it is no JSON that a report could be: {clip(str(error))}"
         raise DataError(found, expected=EXPECTED, remedy="write it anew", file=str(file)) from error
     named = re.fullmatch(r"evenhand ([a-z]{1,20}) (\d{1,4})", str(document.get("format"))) if isinstance(document, dict) else None
+    if named is not None and named[1] == OF_TEXTS:
+        expected = f"a report of {', '.join(NEWEST)}"
+        remedy = "audit both runs at once with evenhand audit-text (column run): only there can texts of one cell be paired"
+        raise DataError("it is a report of texts, and two of these are not compared", expected=expected, remedy=remedy, file=str(file))
     if named is None or named[1] not in NEWEST:
         known = f"{', '.join(NEWEST)}, with a version"
         raise DataError("its format is none of a report", expected=known, remedy="name another file", file=str(file))

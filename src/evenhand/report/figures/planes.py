@@ -101,7 +101,7 @@ def trace(name: str, points: Sequence[tuple[int, float]], width: int) -> str:
     x, y = (padded((p[i] for p in known), 0.05, least) for i, least in ((0, 0.5), (1, 0.001)))
 
     def paint(canvas: Canvas) -> None:
-        axes = canvas.axes(46, 14, 12, 44, x, y)
+        axes = canvas.axes(EDGE, 14, 12, 44, x, y)
         x_ticks(axes, 6, least=1)
         y_ticks(axes, 4)
         axes.names("step", "loss")

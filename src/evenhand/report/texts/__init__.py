@@ -19,7 +19,7 @@ from evenhand.texts.findings import FEWEST_BLOCKS, Run, TextFindings
 
 TABLES = ("gaps", "groups", "levels", "moved", "falls", "words", "tests", "training", "requirements", "exclusions")
 TONES: dict[str, Tone] = {"PASS": "pass", "FAIL": "fail", "INSUFFICIENT": "insufficient"}
-MOST_BRIEF, MOST_MOVED = 8, 10  # rows of Markdown and the terminal, of the first screen
+MOST_BRIEF = 8  # rows of Markdown and the terminal
 MADE = "These texts were made to show how the audit works, with differences put in on purpose: the numbers say nothing of any model."
 SIMULTANEOUS = "Intervals of requirements hold for all of them at once, so they are wider than single ones."
 RULES = (
@@ -72,7 +72,7 @@ def _first(found: TextFindings, run: Run) -> tuple[Figure, ...]:
     else:
         figures = (
             (drawn.forest(found, run), "audit-1"), (drawn.frontier(found, 1), "runs"),
-            (drawn.before_and_after(found, run.name, MOST_MOVED), "moved"),
+            (drawn.before_and_after(found, run.name), "moved"),
         )  # fmt: skip
     return tuple(replace(f, section=section) for f, section in figures if f)
 
@@ -202,4 +202,4 @@ def _parts(e: Estimate) -> tuple[Cell, ...]:
 def _document(findings: TextFindings, found: TextFindings) -> dict[str, Any]:
     """All that was found, without texts. In an estimate n_users counts blocks."""
     plain = {k: v for k, v in document(found).items() if k != "examples"}
-    return {"format": "evenhand texts 1", "exit_code": said.exit_code(findings), **plain}
+    return {"format": "evenhand texts 1", "exit_code": said.exit_code(findings), "unit": said.UNIT, **plain}

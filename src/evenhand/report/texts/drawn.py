@@ -18,7 +18,8 @@ from evenhand.report.texts import sentences as said
 from evenhand.report.texts.sentences import base
 from evenhand.texts.findings import Gap, Moved, Run, TextFindings
 
-MOST_DRAWN = 14  # measures of a figure
+MOST_DRAWN, MOST_MOVED = 14, 10  # measures of a figure, rows of the first screen
+KINDS = ("signed", "systematic")  # sizes of a gap
 signed_two = decimals(2, signed=True)
 
 
@@ -37,7 +38,7 @@ def forest(found: TextFindings, run: Run) -> Figure | None:
     limits = padded([0.0, *reach((g.d for g in known), 1)])
     shown = []
     for name, values in axes:
-        title = f"{name}: right = more for {values[-1] if len(values) == 2 else 'the later of the two furthest apart'}"
+        title = f"{name}: right = more for {values[-1] if len(values) == 2 else 'the later of the two compared'}"
         plain, hidden = (series(name, values, masked) for masked in (False, True))
         both = [Series("as written", plain), *([Series("names hidden", hidden, False, "s", ORANGE)] if any(hidden) else [])]
         shown.append(Strip(title, both, 1, limits=limits))
@@ -54,7 +55,7 @@ def forest(found: TextFindings, run: Run) -> Figure | None:
     return Figure(
         sentence,
         partial(strips, "gaps", labels, shown),
-        "d = gap over the standard deviation of texts; bars: 95 % intervals over blocks.",
+        f"d = gap over the standard deviation of texts{'; bars: 95 % intervals over blocks' * any(is_known(g.d.low) for g in known)}.",
     )
 
 
@@ -83,9 +84,7 @@ def against_null(found: TextFindings, run: Run) -> Figure | None:
         if names
         else f"none of {plural(len(tested), 'test')} is beyond single draws after Holm"
     )
-    sentence = (
-        f"Mean |gap| of pairs is {ends[0]} to {ends[1]} times what equal texts would show; {more if tested or names else 'not testable'}."
-    )
+    sentence = f"Mean |gap| of pairs is {' to '.join(dict.fromkeys(ends))} times what equal texts would show; {more if tested or names else 'not testable'}."
     written = [f"{m} ({d})" if d else m for _, m, d in labels]
     return Figure(
         sentence,
@@ -126,33 +125,50 @@ def frontier(found: TextFindings, most: int) -> Figure | None:
     return Figure(sentence, partial(planes, f"frontier-{most}", panes[:most], axis_names), note)
 
 
-def before_and_after(found: TextFindings, run: str, most: int) -> Figure | None:
-    """Gaps of one run beside the first one's, in standard deviations of the first run's texts, `most` at most, those that moved first; differences
-    with their intervals where there is room.
+def before_and_after(found: TextFindings, run: str) -> Figure | None:
+    """Sizes of the gaps of one run beside those of the first one: signed ones, where they are known."""
+    of = _in_deviations(found, run)
+    kind = next((k for k in KINDS if any(k in kinds for kinds in of.values())), "")
+    known = [(name, kinds[kind]) for name, kinds in of.items() if kind in kinds][:MOST_MOVED]
+    if not known:
+        return None
+    both = Series("before", [m.before for _, m in known], False, colour=ORANGE), Series("after", [m.after for _, m in known])
+    values = [e.value for s in both for e in s.estimates if e]
+    strip = Strip(f"size of {kind} gaps", both, 1, "", True, padded([0.0, *values]), is_moved=True)
+    note = "In standard deviations of the first run’s texts; those that moved beyond noise first."
+    return Figure(said.moved_sentence(found, run), partial(strips, "before", [name for name, _ in known], [strip]), note)
+
+
+def changes(found: TextFindings, run: str) -> Figure | None:
+    """Differences of the gaps of one run from those of the first one, a strip a kind of size."""
+    of = _in_deviations(found, run)
+    known = list(of.items())[:MOST_DRAWN]
+    if not known:
+        return None
+    shown = []
+    for kind in KINDS:
+        series = Series(
+            "difference, simultaneous interval", [kinds[kind].difference if kind in kinds else None for _, kinds in known], marker="D"
+        )
+        if any(series.estimates):
+            shown.append(
+                Strip(f"{kind} gap: left = smaller than before", [series], 1, "", True, padded([0.0, *reach(series.estimates, 1)]))
+            )
+    place = [r.name for r in found.runs].index(run)
+    note = "In standard deviations of the first run’s texts. Intervals hold for all differences of the run at once."
+    return Figure(said.moved_sentence(found, run), partial(strips, f"changes-{place}", [name for name, _ in known], shown), note)
+
+
+def _in_deviations(found: TextFindings, run: str) -> dict[str, dict[str, Moved]]:
+    """ "modality, gender" → kind of size → how it moved, as written, in standard deviations of the first run's texts; what moved beyond noise first.
+    Profiles have none.
     """
     deviation = {(g.audit, g.measure, g.axis): abs(g.signed.value / g.d.value) for g in base(found).gaps
                  if not g.masked and has_value(g.signed) and has_value(g.d) and g.d.value and g.signed.value}  # fmt: skip
     own = [m for m in found.moved if m.run == run and not m.masked and m.kind != "level" and has_value(m.before) and has_value(m.after)]
-    kinds = {m.kind for m in own}
-    known = sorted((m for m in own if (m.audit, m.measure, m.axis) in deviation), key=lambda m: m.change == "undecided")[:most]
-    if not known:
-        return None
-
-    def in_sd(m: Moved, e: Estimate) -> Estimate:
-        sd = deviation[m.audit, m.measure, m.axis]
-        return replace(e, value=e.value / sd, low=e.low / sd, high=e.high / sd)
-
-    both = (
-        Series("before", [in_sd(m, m.before) for m in known], False, colour=ORANGE),
-        Series("after", [in_sd(m, m.after) for m in known]),
-    )
-    moves = Series("difference, simultaneous interval", [in_sd(m, m.difference) for m in known], marker="D")
-    labels = [f"{m.measure}, {m.axis}{f' ({m.kind})' if len(kinds) > 1 else ''}" for m in known]
-    shown = [
-        Strip("size of gaps", both, 1, "", True, padded([0.0, *(e.value for s in both for e in s.estimates if e)]), is_moved=True),
-        Strip("left = smaller than before", [moves], 1, "", True, padded([0.0, *reach(moves.estimates, 1)])),
-    ]
-    is_short = most < MOST_DRAWN
-    note = f"In standard deviations of the first run’s texts{', those that moved beyond noise first' if is_short else '; intervals of differences hold for all at once'}."
-    place = [r.name for r in found.runs].index(run)
-    return Figure(said.moved_sentence(found, run), partial(strips, f"moved-{place}-{most}", labels, shown[:1] if is_short else shown), note)
+    out: dict[str, dict[str, Moved]] = {}
+    for m in sorted(own, key=lambda m: m.change == "undecided"):
+        if sd := deviation.get((m.audit, m.measure, m.axis)):
+            parts = [replace(e, value=e.value / sd, low=e.low / sd, high=e.high / sd) for e in (m.before, m.after, m.difference)]
+            out.setdefault(f"{m.measure}, {m.axis}", {})[m.kind] = replace(m, before=parts[0], after=parts[1], difference=parts[2])
+    return out

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from evenhand.core import Estimate
-from evenhand.report.numbers import NONE, capital, count, decimals, flipped, is_known, points, signed_points
+from evenhand.report.numbers import NONE, capital, count, decimals, flipped, has_value, is_known, points, signed_points
 from evenhand.report.page import MOST_LIMITS, Cell, Column, Name, Panel, Row, Table, facts, left_out, plain_table
 from evenhand.report.texts import drawn
 from evenhand.report.texts import sentences as said
@@ -97,14 +97,14 @@ def runs_table(found: TextFindings) -> Table:
         Column("run"), Column("texts", count), Column("cells", count), Column("texts a cell", count), Column("usable", said.percent),
         Column("gaps beyond the null", count), Column("tests", count), Column(level.measure if level else "fidelity", said.of_level(level.scale if level else 1.0)),
     )  # fmt: skip
-    return Table("Runs, with 95 % intervals over blocks", columns, tuple(rows))
+    return Table("Runs, with 95 % intervals over blocks; gaps and tests as written and with names hidden", columns, tuple(rows))
 
 
 def _levels(found: TextFindings, scale: float) -> Table:
     """Means over all texts of the measures of one scale, as written and with names hidden side by side."""
     seen: dict[tuple[str, str, str], dict[bool, Estimate]] = {}
     for r in found.runs:
-        for x in (x for x in r.levels if x.scale == scale):
+        for x in (x for x in r.levels if x.scale == scale and has_value(x.value)):
             seen.setdefault((x.measure, x.audit, r.name), {})[x.masked] = x.value
     rows: list[Row] = []
     for (measure, audit, run), of in seen.items():
@@ -126,14 +126,14 @@ def moved(found: TextFindings) -> Panel:
     """The verdict strip, a row a run, and under it every gap before and after."""
     audits = list(dict.fromkeys(m.audit for m in found.moved if m.kind != "level"))
     others = list(dict.fromkeys(m.run for m in found.moved))
-    own = {
-        (m.run, m.audit): [x for x in found.moved if (x.run, x.audit) == (m.run, m.audit) and x.kind != "level" and not x.masked]
-        for m in found.moved
-    }
     rows: tuple[Row, ...] = tuple(
-        (marked(found, run), *(said.strip(own.get((run, a), [])) or NONE for a in audits),
-         said.strip([m for m in found.moved if m.run == run and m.kind == "level" and not m.masked]) or NONE) for run in others
-    )  # fmt: skip
+        (
+            marked(found, run),
+            *(said.strip([s.change for s in said.shifts(found.moved, run, a)]) for a in audits),
+            said.strip([m.change for m in found.moved if m.run == run and m.kind == "level" and not m.masked]),
+        )
+        for run in others
+    )
     columns = (Column("run"), *map(Column, audits), Column("level of fidelity: a rise improves"))
     of = said.scales(found)
     scaled = {
@@ -145,9 +145,9 @@ def moved(found: TextFindings) -> Panel:
         *(_moved_table(found, some, s) for s, some in scaled.items()),
     )
     order = sorted(others, key=lambda r: r != said.last(found).name)[:MOST_FIGURES]
-    figures = tuple(f for run in order if (f := drawn.before_and_after(found, run, drawn.MOST_DRAWN)))
+    figures = tuple(f for run in order if (f := drawn.changes(found, run)))
     lead = said.moves(found) if found.moved else ""
-    notes = ("Improved, regressed: the interval of the difference, simultaneous over all of them, leaves 0 out. Undecided: it does not; that is no proof of no change.",)  # fmt: skip
+    notes = ("Improved, regressed: the interval of the difference, simultaneous over all that a run is compared in, leaves 0 out. Undecided: it does not; that is no proof of no change.",)  # fmt: skip
     heads = ("run", "audit", "measure", "axis", "names_hidden", "kind", "change", "before", "after", "difference")
     csv = tuple((m.run, m.audit, m.measure, m.axis, m.masked, m.kind, m.change, m.before, m.after, m.difference) for m in found.moved)
     return Panel(
@@ -311,10 +311,10 @@ def _tests(found: TextFindings, parts: Sequence[tuple[Run, AuditFinding]]) -> Ta
 
 
 def _tabled(found: TextFindings, parts: Sequence[tuple[Run, AuditFinding]]) -> list[Table]:
-    """An audit's own tables, of the first run and the one to be used."""
-    shown = {said.base(found).name, said.last(found).name}
+    """An audit's own tables, of the first run and the one to be used; with names hidden, of the latter alone."""
+    first, last = said.base(found).name, said.last(found).name
     out = []
-    for r, a in (x for x in parts if x[0].name in shown):
+    for r, a in ((r, a) for r, a in parts if r.name == last or (r.name == first and not a.masked)):
         for t in a.tables:
             of_run = f"“{r.name}”, " if len(found.runs) > 1 else ""
             caption = f"{t.caption} ({of_run}{f'{t.axis}, ' if t.axis else ''}{VERSIONS[a.masked]})"

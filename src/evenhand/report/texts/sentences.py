@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from evenhand.report.numbers import (
     NONE,
@@ -27,7 +28,7 @@ from evenhand.report.numbers import (
     points,
 )
 from evenhand.texts.audit import Tested
-from evenhand.texts.findings import Choice, Fall, Gap, Level, Moved, Run, Selection, TextFindings, Trained
+from evenhand.texts.findings import FEWEST_BLOCKS, Choice, Fall, Gap, Level, Moved, Run, Selection, TextFindings, Trained
 
 SURE = 0.05  # of a p after Holm
 USABLE = 0.9  # share of usable texts under which nothing comes before it
@@ -96,25 +97,30 @@ def is_signed_found(gap: Gap) -> bool:
     return not gap.distance and is_known(gap.p_holm) and gap.p_holm <= SURE and has_value(gap.signed) and gap.signed.value != 0
 
 
+def is_mean_profile_found(gap: Gap) -> bool:
+    """Whether mean profiles differ, after Holm. Both distances of a profile share this test."""
+    return bool(gap.distance) and is_known(gap.p_holm) and gap.p_holm <= SURE
+
+
 def is_systematic_found(gap: Gap) -> bool:
-    """Whether the texts of pairs, or mean profiles, differ by more than single draws do, after Holm."""
+    """Whether the texts of pairs, or their profiles, differ by more than single draws do, after Holm."""
     p = gap.systematic_p_holm
-    by_profile = bool(gap.distance) and is_known(gap.p_holm) and gap.p_holm <= SURE
-    return by_profile or (is_known(p) and p <= SURE and has_value(gap.systematic) and gap.systematic.value > 0)
-
-
-def is_found(gap: Gap) -> bool:
-    return is_signed_found(gap) or is_systematic_found(gap)
+    return is_known(p) and p <= SURE and has_value(gap.systematic) and gap.systematic.value > 0
 
 
 def tests(gaps: Sequence[Gap]) -> int:
     """How many tests Holm allows for among these gaps."""
-    return sum(is_known(p) for g in gaps for p in (g.p_holm, g.systematic_p_holm))
+    of_means = {(g.audit, g.measure, g.axis, g.masked) for g in gaps if is_known(g.p_holm)}
+    return len(of_means) + sum(is_known(g.systematic_p_holm) for g in gaps)
 
 
 def beyond(gaps: Sequence[Gap]) -> list[Gap]:
-    """Gaps beyond their null that may be told, those as written first, then those with a direction, the largest first."""
-    known = [g for g in gaps if is_found(g) and _may_be_named(g, gaps)]
+    """Gaps beyond their null that may be told, those as written first, then those with a direction, the largest first. A profile whose mean alone
+    is told stands there once.
+    """
+    known = [g for g in gaps if (is_signed_found(g) or is_systematic_found(g)) and _may_be_named(g, gaps)]
+    of_means = {g.key[:4]: g for g in reversed(gaps) if is_mean_profile_found(g)}
+    known += [g for key, g in of_means.items() if key not in {k.key[:4] for k in known}]
     return sorted(known, key=lambda g: (g.masked, not is_signed_found(g), -abs(g.d.value) if has_value(g.d) else 0.0))
 
 
@@ -141,7 +147,7 @@ def sides(gap: Gap) -> tuple[str, str]:
 
 def name(gap: Gap | Moved) -> str:
     """ "modality by gender", "profile (L1) by age, names hidden"."""
-    distance = f" ({gap.distance})" if isinstance(gap, Gap) and gap.distance else ""
+    distance = f" ({gap.distance})" if isinstance(gap, Gap) and gap.distance and is_systematic_found(gap) else ""
     return f"{gap.measure}{distance}{f' by {gap.axis}' if gap.axis else ''}{', names hidden' * gap.masked}"
 
 
@@ -157,20 +163,27 @@ def gap_sentence(gap: Gap, scale: float) -> str:
         d = f", |d| = {two(abs(gap.d.value))}" if has_value(gap.d) else ""
         return (
             f"Texts for “{more}” {phrase} than those for “{less}”: {gap.measure} by {with_unit(size.value, scale)} "
-            f"{evidence(size, of_gap(scale, False), UNIT)}{d}; {holm(gap.p_holm)}."
+            f"{evidence(size, of_gap(scale, False), UNIT)}{d}; {holm(gap.p_holm)}.{_here(gap)}"
         )
-    found, p = gap.systematic, gap.systematic_p_holm if is_known(gap.systematic_p_holm) else gap.p_holm
+    found, p = gap.systematic, gap.systematic_p_holm
+    if gap.distance and not is_systematic_found(gap):
+        return f"The mean profiles of {gap.measure} by {gap.axis} differ; {holm(gap.p_holm)}. A profile has no side.{_here(gap)}"
     if gap.distance:
-        apart = (
-            f": {gap.distance} {three(gap.absolute)}, of equal texts {three(gap.null)}"
-            if is_known(gap.absolute) and is_known(gap.null)
-            else ""
+        apart = f": {gap.distance} {three(gap.absolute)}, of equal texts {three(gap.null)}" if is_known(gap.null) else ""
+        return (
+            f"Profiles of {gap.measure} in matched cells by {gap.axis} lie further apart than those of equal texts would{apart}; {holm(p)}. "
+            f"A profile has no side.{_here(gap)}"
         )
-        return f"The profiles of {gap.measure} by {gap.axis} lie further apart than those of equal texts would{apart}; {holm(p)}. A profile has no side."
     return (
         f"Texts of matched cells differ in {gap.measure} by {gap.axis} from pair to pair, by {with_unit(found.value, scale)} once the noise of single draws "
-        f"is taken off {evidence(found, of_gap(scale, False), UNIT)}; {holm(p)}. That one side has more on average is not shown."
+        f"is taken off {evidence(found, of_gap(scale, False), UNIT)}; {holm(p)}. That one side has more on average is not shown.{_here(gap)}"
     )  # fmt: skip
+
+
+def _here(gap: Gap) -> str:
+    """Whom a gap speaks of where there are few blocks."""
+    blocks = gap.signed.n_users or gap.systematic.n_users
+    return f" It is a gap of these {plural(blocks, UNIT)} alone, too few to speak of other prompts." if blocks < FEWEST_BLOCKS else ""
 
 
 def holm(p: float) -> str:
@@ -182,7 +195,7 @@ def differences(gaps: Sequence[Gap], of: Scales) -> str:
     """The largest gap beyond its null, then the others' names; where there is none, what would have been found."""
     n, known = tests(gaps), beyond(gaps)
     if not n:
-        return f"Not testable: {next((_why(g) for g in gaps if g.testable), 'no test was made')}."
+        return f"Not testable: {next((_why(g) for g in gaps if g.testable), 'no test that allows for the others was made')}."
     if not known:
         return f"Not shown: {nothing(gaps)}"
     first = known[0]
@@ -211,7 +224,7 @@ def _hidden(gap: Gap, gaps: Sequence[Gap]) -> str:
     if is_signed_found(gap):
         kept = is_signed_found(twin) and sides(twin) == sides(gap)
     else:
-        kept = is_systematic_found(twin)
+        kept = is_systematic_found(twin) if is_systematic_found(gap) else is_mean_profile_found(twin)
     return " It is there with words that name groups hidden as well." if kept else " With words that name groups hidden it is not shown."
 
 
@@ -271,7 +284,9 @@ def usable_sentence(run: Run) -> str:
     worst = sorted(run.refused.items(), key=lambda r: -r[1])
     failed = f"; they fail most often: {listing([f'{k} ({count(n)})' for k, n in worst if n], 3)}" if any(n for _, n in worst) else ""
     ends = f" ({interval(run.usable, points)})" if is_known(run.usable.low) else ""
-    return f"{percent(run.usable.value)}{ends} of the {plural(run.n_texts, 'text')} of “{run.name}” are usable{failed}."
+    n = run.usable.n_pairs or run.n_texts
+    audited = f" {plural(run.n_texts, 'text')} of them were audited." if run.n_texts < n else ""
+    return f"{percent(run.usable.value)}{ends} of the {plural(n, 'text')} of “{run.name}” are usable{failed}.{audited}"
 
 
 def usable_shares(found: TextFindings) -> str:
@@ -329,43 +344,57 @@ def fidelity_change(moved: Sequence[Moved], run: str, of: Scales) -> str:
 # --- before and after ---
 
 
-def changes(moved: Sequence[Moved], run: str) -> tuple[list[Moved], list[Moved], list[Moved]]:
-    """Gaps of a run, as written, that improved, that regressed, and the others."""
-    own = [m for m in moved if m.run == run and m.kind != "level" and not m.masked]
-    improved, regressed, undecided = ([m for m in own if m.change == c] for c in ("improved", "regressed", "undecided"))
-    return improved, regressed, undecided
+@dataclass(frozen=True)
+class Shift:
+    """What became of one gap: its signed and its systematic size together. change: "mixed" where one grew and the other shrank."""
+
+    name: str
+    change: str
+
+
+def shifts(moved: Sequence[Moved], run: str, audit: str = "") -> list[Shift]:
+    """Every gap of a run, as written; of one audit, or of all."""
+    by: dict[tuple[str, str, str], list[Moved]] = {}
+    for m in moved:
+        if m.run == run and m.kind != "level" and not m.masked and audit in ("", m.audit):
+            by.setdefault((m.audit, m.measure, m.axis), []).append(m)
+    return [_shift(sizes) for sizes in by.values()]
+
+
+def _shift(sizes: Sequence[Moved]) -> Shift:
+    known = [m for m in sizes if m.change != "undecided"]
+    change = known[0].change if known and len({m.change for m in known}) == 1 else "mixed" if known else "undecided"
+    which = f" ({known[0].kind})" if change in ("improved", "regressed") and len(known) < len(sizes) else ""
+    return Shift(name(sizes[0]) + which, change)
 
 
 def moved_sentence(found: TextFindings, run: str) -> str:
     """Which gaps moved beyond noise, in a run against the first one."""
-    improved, regressed, undecided = changes(found.moved, run)
-    if not (improved or regressed or undecided):
+    every = shifts(found.moved, run)
+    if not every:
         return ""
-    start = f"“{run}” against “{found.runs[0].name}”"
-    parts = [
-        f"{word}: {listing(list(dict.fromkeys(map(name, some))), 3)}"
-        for word, some in (("smaller", improved), ("larger", regressed))
-        if some
-    ]
+    start, n = f"“{run}” against “{base(found).name}”", Counter(s.change for s in every)
+    words = {"improved": "smaller", "regressed": "larger", "mixed": "smaller in one size and larger in the other"}
+    parts = [f"{word}: {listing([s.name for s in every if s.change == change], 3)}" for change, word in words.items() if n[change]]
     if not parts:
-        return f"{start}: for none of {plural(len(undecided), 'gap')} is a change shown."
-    left = f"; of {plural(len(undecided), 'other gap')} no change is shown" if undecided else ""
+        return f"{start}: for none of {plural(len(every), 'gap')} is a change shown."
+    left = f"; of {plural(n['undecided'], 'other gap')} no change is shown" if n["undecided"] else ""
     return f"{start}: {'; '.join(parts)}{left}."
 
 
 def moves(found: TextFindings) -> str:
     """How many gaps moved beyond noise in each run."""
-    others = list(dict.fromkeys(m.run for m in found.moved))
-    counted = [(run, *map(len, changes(found.moved, run))) for run in others]
-    said = [f"“{run}” {better} smaller, {worse} larger, {rest} undecided" for run, better, worse, rest in counted]
-    return f"Gaps against “{base(found).name}”: {listing(said, 5)}."
+    words = {"improved": "smaller", "regressed": "larger", "mixed": "mixed", "undecided": "undecided"}
+    counted = [(run, Counter(s.change for s in shifts(found.moved, run))) for run in dict.fromkeys(m.run for m in found.moved)]
+    said = [f"“{run}” {', '.join(f'{n[c]} {w}' for c, w in words.items() if n[c] or c in ('improved', 'regressed'))}" for run, n in counted]
+    return f"Gaps against “{base(found).name}”: {'; '.join(said[:5])}{f' and {len(said) - 5} more runs' if len(said) > 5 else ''}."
 
 
-def strip(moved: Sequence[Moved]) -> str:
+def strip(changes: Sequence[str]) -> str:
     """One audit of one run in the strip: "✓ 2 improved, 6 undecided"; mixed and undecided ones have signs of their own."""
-    n = Counter(m.change for m in moved)
-    sign = "◇" if n["improved"] and n["regressed"] else "✓" if n["improved"] else "✕" if n["regressed"] else "?"
-    return f"{sign} {', '.join(f'{n[c]} {c}' for c in ('improved', 'regressed', 'undecided') if n[c])}" if n else ""
+    n = Counter(changes)
+    sign = "◇" if n["mixed"] or (n["improved"] and n["regressed"]) else "✓" if n["improved"] else "✕" if n["regressed"] else "?"
+    return f"{sign} {', '.join(f'{n[c]} {c}' for c in ('improved', 'regressed', 'mixed', 'undecided') if n[c])}" if n else ""
 
 
 # --- gate, selection, choice, training ---
@@ -465,7 +494,7 @@ def tolerance_sentence(found: TextFindings) -> str:
     if found.verdict == "PASS":
         return f"No. {'The requirement is' if len(asked) == 1 else f'Each of {len(asked)} requirements is'} met, with the whole interval inside the tolerance."
     undecided = sum(r.verdict == "INSUFFICIENT" for r in asked)
-    first = capital(f"{of[0].name}: {of[0].reason}" if of[0].reason else f"{of[0].name}.")
+    first = f"“{of[0].name}”: {of[0].reason}" if of[0].reason else f"“{of[0].name}”."
     if found.verdict == "FAIL":
         rest = f", {undecided} cannot be decided" if undecided else ""
         return f"Yes. {len(of)} of {plural(len(asked), 'requirement')} {'is' if len(of) == 1 else 'are'} not met{rest}. {first}"
