@@ -79,7 +79,7 @@ def _write(file: Path, folder: Path, name: str) -> None:
             tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
         except Exception as error:  # a file of anybody's can break these libraries in any way
             raise EvenhandError(
-                f"{name} cannot be read: {clip(' '.join(str(error).split()), 300)}. Expected: a GGUF file of a causal language model, of an "
+                f"{name} cannot be read: {clip(' '.join(str(error).split()).replace(str(file), file.name), 300)}. Expected: a GGUF file of a causal language model, of an "
                 "architecture that transformers reads from such files. To do: give the model as a folder of transformers, or serve the file "
                 "and name the server with --endpoint."
             ) from error

@@ -8,8 +8,16 @@ from typing import Any
 
 from evenhand.core import EvenhandError, clip
 from evenhand.texts.generators.generator import Role
+from evenhand.texts.grid import load_grid
+from evenhand.texts.prompts import Prompts
 
 AS_GIVEN = "{prompt}"
+PLAIN = {  # of the built-in grids, for models that do not follow their prompts
+    "climate": 'You are speaking to {gender} {age} people in the {region}. Tell them in three sentences why you support {stance}. Speak about {theme}, '
+    'and say "you" and "we".',
+    "vaccination": "You are speaking to {gender} {age} people in the {region}. Tell them in three sentences why you support vaccination. Speak about "
+    '{theme}, and say "you" and "we".',
+}
 REVISION = "{text}\n\nWrite this message again in other words. Keep what it says, to whom it speaks and its length."
 PAIR_AWARE = (
     "This is the message to another group:\n{counterpart}\n\nThis is the message to rewrite:\n{text}\n\nRewrite the second message so that it is as "
@@ -17,6 +25,16 @@ PAIR_AWARE = (
 )
 
 Messages = tuple[tuple[Role, str], ...]
+
+
+def plain_of(prompts: Prompts) -> str | None:
+    """The plain wording where all prompts are those of one built-in grid, from a file or not."""
+    for name, wording in PLAIN.items():
+        grid = load_grid(name)
+        known = {grid.prompt(c) for c in range(len(grid))}
+        if set(grid.columns) <= set(prompts.columns) and all(p.text in known for p in prompts.rows):
+            return wording
+    return None
 
 
 def checked(wording: str, known: Sequence[str], needed: str) -> str:

@@ -19,7 +19,7 @@ from evenhand.texts.generators.language_model import Dtype, LanguageModel
 from evenhand.texts.prompts import Draft, Prompt, Prompts, key, read_drafts, read_prompts
 from evenhand.texts.rows import jsonl
 from evenhand.texts.trimming import trimmed
-from evenhand.texts.wordings import AS_GIVEN, PAIR_AWARE, REVISION, Messages, checked, worded
+from evenhand.texts.wordings import AS_GIVEN, PAIR_AWARE, PLAIN, REVISION, Messages, checked, plain_of, worded
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.unfinished import Unfinished, beside, refuse_others, unfinished
 from evenhand.writing import check, write
@@ -28,6 +28,7 @@ KIND = "texts"
 ABOUT = "how the texts of the same name were written"
 ALONE = "matched text missing"
 MOST_TEXTS = 5_000_000
+NOTHING = {"seconds": 0.0, "texts": 0, "tokens": 0, "tokens_per_second": 0.0}
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def generate(
         max_tokens: Tokens of a text at most.
         most_words: Words of a text at most: it ends with its last whole sentence before that.
         seed: of all draws.
-        wording: How a prompt is put: a text with {prompt} or the prompts' columns; for revisions with {text}. Default: the prompt as it is.
+        wording: How a prompt is put: a text with {prompt} or the prompts' columns, for revisions with {text}; or "plain", short sentences for small models, which the built-in grids have. Default: plain with smollm2 on these, else the prompt as it is.
         revise: Texts to revise: a table with the prompts' columns and `text`.
         reviser: Model that revises, as a teacher, in place of --model.
         counterpart: Show the reviser the matched text too, and ask that both be as forceful and as warm.
@@ -131,7 +132,7 @@ def generate(
     )
     given, items, revised = "", [], None
     if revise is None:
-        given = checked(wording or AS_GIVEN, ["prompt", *asked.columns], "")
+        given = checked(_wording(wording, asked, writer), ["prompt", *asked.columns], "")
         items = _originals(asked, given, 4 if k is None else k, run or writer.name, source or "original", seed)
     else:
         drafts, revised = read_drafts(revise, asked)
@@ -170,12 +171,11 @@ def generate(
         found = {**_by_number(items, there), **kept.found}
         reasons: dict[int, str] = {i.number: ALONE for i in items if not i.messages}
         missing = [i for i in items if i.number not in found and i.messages]
-        if missing or not there:
-            measured = _write(missing, len(items), writer, sampling, most_words, kept, found, reasons, progress)
+        measured = _write(missing, len(items), writer, sampling, most_words, kept, found, reasons, progress) if missing else NOTHING
+        if len(found) > len(there) or not there:
             _save(path, items, found, reasons, settings, measured, writer)
         beside(path).unlink()
-    document = json.loads(path.with_suffix(".json").read_bytes())
-    return Generated(path, tuple(_rows(items, found)), settings, document["failures"], document["measured"])
+    return Generated(path, tuple(_rows(items, found)), settings, _failures(items, found, reasons), measured)
 
 
 @dataclass(frozen=True)
@@ -223,6 +223,21 @@ def _revisions(
             taken[draft.prompt, own_run] += 1
             items.append(Item(len(items), prompt, own_run, source, draw, messages, _seed(seed, prompt.key, draft.text, draw)))
     return items
+
+
+def _wording(wording: str | None, asked: Prompts, writer: Generator) -> str:
+    """How a prompt is put. A model of 135 million weights follows no long instruction, and the default is what it follows best."""
+    if wording is not None and wording != "plain":
+        return wording
+    plain = plain_of(asked)
+    if wording is None:
+        return plain if plain and isinstance(writer, LanguageModel) and writer.model == "smollm2" else AS_GIVEN
+    if plain is None:
+        raise EvenhandError(
+            "Found --wording plain for prompts that are not those of a built-in grid. Expected: a text with placeholders. To do: write it, as in "
+            f"--wording '{PLAIN['vaccination']}'."
+        )
+    return plain
 
 
 def _axis(axis: str | None, asked: Prompts) -> tuple[str, ...]:
@@ -295,6 +310,14 @@ def _rows(items: Sequence[Item], found: Mapping[int, Answer]) -> Iterator[dict[s
             yield {**columns, "text": found[item.number].text, **after}
 
 
+def _failures(items: Sequence[Item], found: Mapping[int, Answer], reasons: Mapping[int, str]) -> dict[str, Counter[str]]:
+    by_cell: dict[str, Counter[str]] = {}
+    for item in items:
+        if item.number not in found:
+            by_cell.setdefault(item.prompt.label, Counter())[reasons[item.number]] += 1
+    return by_cell
+
+
 def _save(
     path: Path,
     items: Sequence[Item],
@@ -309,10 +332,6 @@ def _save(
         raise EvenhandError(
             f"No text came from '{clip(writer.name)}': {clip(why, 200)}. Expected: at least one. To do: check the model, the wording and --max-tokens."
         )
-    by_cell: dict[str, Counter[str]] = {}
-    for item in items:
-        if item.number not in found:
-            by_cell.setdefault(item.prompt.label, Counter())[reasons.get(item.number, "not asked for")] += 1
     texts = jsonl(_rows(items, found))
     document = {
         "about": ABOUT,
@@ -324,7 +343,7 @@ def _save(
             "cut off by max_tokens": sum(not a.whole for a in found.values()),
             "words": sum(len(a.text.split()) for a in found.values()),
         },
-        "failures": by_cell,
+        "failures": _failures(items, found, reasons),
         "measured": measured,
         "server_model": writer.reported if isinstance(writer, Endpoint) else None,
         "versions": {"evenhand": version("evenhand")},

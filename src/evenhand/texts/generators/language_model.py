@@ -14,7 +14,7 @@ from evenhand.core import EvenhandError, clip
 from evenhand.encode.backbone import device as device_named
 from evenhand.encode.encoder import printable
 from evenhand.texts.generators.generator import Answer, Request, Role, Sampling
-from evenhand.texts.generators.places import adapter_at, files_sha256, folder_of, refused, short
+from evenhand.texts.generators.places import adapter_at, files_sha256, folder_of, refused, said_of, short
 
 Messages = tuple[tuple[Role, str], ...]
 Dtype = Literal["bfloat16", "float32"]
@@ -118,13 +118,13 @@ class LanguageModel:
 
         model: Any
         report: Any
-        device = device_named(self.device)
+        folder, device = self.folder, device_named(self.device)
         dtype: torch.dtype = getattr(torch, self.precision)
         try:
             with quiet():
-                tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
+                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
                 loaded: Any = AutoModelForCausalLM.from_pretrained(
-                    self.folder,
+                    folder,
                     local_files_only=True,
                     trust_remote_code=False,
                     use_safetensors=True,
@@ -135,7 +135,7 @@ class LanguageModel:
         except Exception as error:  # a folder of anybody's can break these libraries in any way
             raise refused(
                 self.model,
-                clip(" ".join(str(error).split()), 300),
+                said_of(error, folder),
                 "a folder that save_pretrained of transformers wrote, of a causal model",
                 "save the model there again, or name another one",
             ) from error
@@ -159,7 +159,7 @@ def _merged(model: Any, adapter: Path) -> Any:
     except Exception as error:
         raise refused(
             str(adapter),
-            clip(" ".join(str(error).split()), 300),
+            said_of(error, adapter),
             "an adapter of PEFT that was trained on this very base and can be merged into it, as LoRA can",
             "name its own base with --model",
         ) from error

@@ -61,6 +61,11 @@ def short(model: str) -> str:
     return Path(model).name if os.path.exists(model) else model
 
 
+def said_of(error: Exception, folder: Path) -> str:
+    """What a library says, without the way to the folder."""
+    return clip(" ".join(str(error).split()).replace(str(folder), folder.name), 300)
+
+
 def _of_gguf(file: Path) -> Path:
     with file.open("rb") as content:
         if content.read(len(MAGIC)) != MAGIC:
