@@ -25,7 +25,7 @@ def tagged(texts: Sequence[str], folder: Path | None = None, progress: Progress 
     distinct = list(dict.fromkeys(s for one in cut for s in one))
     with_spacy = spacy_tagger.installed()
     about, work = (spacy_tagger.about(), spacy_tagger.records) if with_spacy else (rule_tagger.about(), rule_tagger.records)
-    found = kept(distinct, hashlib.sha256(f"tags 1 {about}".encode()).hexdigest(), work, folder, progress, processes)
+    found = kept(distinct, hashlib.sha256(f"tags 2 {about}".encode()).hexdigest(), work, folder, progress, processes)
     return [together([found[s] for s in one]) for one in cut]
 
 
