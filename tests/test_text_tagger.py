@@ -9,7 +9,7 @@ import pytest
 from evenhand.texts import rule_tagger, spacy_tagger
 from evenhand.texts.sentences import sentences
 from evenhand.texts.tagger import Tags, tagged, tagger_name
-from evenhand.texts.tags import of_record
+from evenhand.texts.tags import together
 
 with_spacy = pytest.mark.skipif(not spacy_tagger.installed(), reason="spaCy and its model are not installed")
 
@@ -182,8 +182,7 @@ UNSEEN = [
 
 
 def wrong(records: Callable, counted: list[tuple[str, int]]) -> list[str]:
-    found = [of_record(r) for r in records([s for s, _ in counted])]
-    return [s for (s, n), tags in zip(counted, found) if tags.imperatives != n]
+    return [s for (s, n), found in zip(counted, records([s for s, _ in counted])) if together([found]).imperatives != n]
 
 
 @with_spacy
@@ -233,7 +232,7 @@ def test_cut_into_sentences(text: str, cut: list[str]) -> None:
 @pytest.mark.parametrize("records", [pytest.param(spacy_tagger.records, marks=with_spacy), rule_tagger.records])
 def test_parts_of_speech(records: Callable) -> None:
     [record] = records(["The brave women of our towns quickly built seven strong bridges."])
-    tags = of_record(record)
+    tags = together([record])
     assert tags.nouns == ("woman", "town", "bridge")
     assert tags.adjectives == ("brave", "strong")
     assert tags.tokens == 11
@@ -251,7 +250,7 @@ def test_a_text_is_its_sentences_and_nothing_beside_it_matters(tmp_path: Path) -
     assert tagged(texts[::-1], tmp_path / "c")[::-1] == together
     one, two = tagged([SEEN[0][0], UNSEEN[0][0]], tmp_path / "d")
     assert together[0] == Tags(
-        {k: one.pos.get(k, 0) + two.pos.get(k, 0) for k in one.pos | two.pos}, one.imperatives + two.imperatives, one.nouns + two.nouns,
+        {k: one.pos.get(k, 0) + two.pos.get(k, 0) for k in {**one.pos, **two.pos}}, one.imperatives + two.imperatives, one.nouns + two.nouns,
         one.adjectives + two.adjectives, one.tokens + two.tokens,
     )  # fmt: skip
 

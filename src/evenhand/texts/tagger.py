@@ -10,7 +10,7 @@ from evenhand.encode.encoder import Progress
 from evenhand.texts import rule_tagger, spacy_tagger
 from evenhand.texts.kept import kept
 from evenhand.texts.sentences import sentences
-from evenhand.texts.tags import Tags, of_record, together
+from evenhand.texts.tags import Tags, together
 
 __all__ = ["Tags", "tagged", "tagger_name"]
 
@@ -25,8 +25,8 @@ def tagged(texts: Sequence[str], folder: Path | None = None, progress: Progress 
     distinct = list(dict.fromkeys(s for one in cut for s in one))
     with_spacy = spacy_tagger.installed()
     about, work = (spacy_tagger.about(), spacy_tagger.records) if with_spacy else (rule_tagger.about(), rule_tagger.records)
-    found = kept(distinct, hashlib.sha256(f"tags 1 {about}".encode()).hexdigest(), work, folder, progress, processes)
-    return [together(of_record(found[s]) for s in one) for one in cut]
+    found = kept(distinct, hashlib.sha256(f"tags 2 {about}".encode()).hexdigest(), work, folder, progress, processes)
+    return [together([found[s] for s in one]) for one in cut]
 
 
 def tagger_name() -> str:

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+# Universal parts of speech (universaldependencies.org), and what spaCy calls a run of spaces
+KINDS = (
+    "ADJ",
+    "ADP",
+    "ADV",
+    "AUX",
+    "CCONJ",
+    "DET",
+    "INTJ",
+    "NOUN",
+    "NUM",
+    "PART",
+    "PRON",
+    "PROPN",
+    "PUNCT",
+    "SCONJ",
+    "SYM",
+    "VERB",
+    "X",
+    "SPACE",
+)
+BREAK = "\n"  # between lemmas: no sentence has one
+Record = list[str | int]  # of one sentence, as it is kept: nouns, adjectives, imperatives, tokens, and how many of each of KINDS
 
 
 @dataclass(frozen=True)
@@ -21,26 +43,20 @@ class Tags:
     tokens: int
 
 
-def together(parts: Iterable[Tags]) -> Tags:
-    """Of several sentences as one text."""
-    pos: Counter[str] = Counter()
-    imperatives = tokens = 0
-    nouns: list[str] = []
-    adjectives: list[str] = []
-    for part in parts:
-        pos.update(part.pos)
-        imperatives += part.imperatives
-        nouns += part.nouns
-        adjectives += part.adjectives
-        tokens += part.tokens
-    return Tags(dict(pos), imperatives, tuple(nouns), tuple(adjectives), tokens)
+def record(kinds: Iterable[str], nouns: Iterable[str], adjectives: Iterable[str], imperatives: int, tokens: int) -> Record:
+    """kinds: of each token."""
+    kinds = list(kinds)
+    return [BREAK.join(nouns), BREAK.join(adjectives), imperatives, tokens, *map(kinds.count, KINDS)]
 
 
-def record(tags: Tags) -> list[Any]:
-    """As JSON."""
-    return [dict(tags.pos), tags.imperatives, list(tags.nouns), list(tags.adjectives), tags.tokens]
+def together(records: Sequence[Record]) -> Tags:
+    """Of the sentences of a text."""
+    if not records:
+        return Tags({}, 0, (), (), 0)
+    nouns, adjectives, *numbers = zip(*records)
+    imperatives, tokens, *counts = map(sum, numbers)
+    return Tags({kind: n for kind, n in zip(KINDS, counts) if n}, imperatives, _words(nouns), _words(adjectives), tokens)
 
 
-def of_record(value: list[Any]) -> Tags:
-    pos, imperatives, nouns, adjectives, tokens = value
-    return Tags(pos, imperatives, tuple(nouns), tuple(adjectives), tokens)
+def _words(lists: Iterable[str]) -> tuple[str, ...]:
+    return tuple(word for one in lists if one for word in one.split(BREAK))
