@@ -15,7 +15,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ import numpy as np
 from evenhand.texts.audit import Measure
 from evenhand.texts.findings import Gap
 from evenhand.texts.gaps import gaps
-from evenhand.texts.grid import Grid, load_grid
+from evenhand.texts.grid import load_grid
 from evenhand.texts.holm import holm
 from evenhand.texts.table import TextTable
 
@@ -318,16 +318,17 @@ def main() -> None:
     parser.add_argument("--only", default="", help="worlds whose name holds this; keeps nothing")
     asked = parser.parse_args()
     start = time.perf_counter()
-    kept = json.loads(OUT.read_text()) if OUT.exists() else {}
+    made = {}
     if asked.what in ("calibration", "all"):
-        kept["calibration"] = calibration(asked.worlds, asked.only)
+        made["calibration"] = calibration(asked.worlds, asked.only)
     if asked.what in ("power", "all"):
-        kept["power"] = power(asked.worlds)
+        made["power"] = power(asked.worlds)
     if asked.what in ("speed", "all"):
         speed()
     if not asked.only and asked.what != "speed":
         OUT.parent.mkdir(parents=True, exist_ok=True)
-        OUT.write_text(json.dumps(kept, indent=1) + "\n")
+        kept = json.loads(OUT.read_text()) if OUT.exists() else {}
+        OUT.write_text(json.dumps(kept | made, indent=1) + "\n")
     print(f"\n{time.perf_counter() - start:.0f} s")
 
 

@@ -47,7 +47,7 @@ def _gap(audit: str, measure: Measure, table: TextTable, at: int, axis: Axis, se
     shared, mean = units(table.grid), cell_means(x)
     i, j = np.triu_indices(len(axis), 1)
     d, n = differences(mean[..., None])
-    contrasts = means(d[:, i, j, 0], n[:, i, j], shared)
+    contrasts = means(d[:, i, j, 0], n[:, i, j], shared, jointly=True)
     n_pairs = int(contrasts.n.sum())
     if not n_pairs:
         return (_nothing(audit, measure, table, axis),)
@@ -128,8 +128,8 @@ def _profile_p(d: np.ndarray, n: np.ndarray, shared: Sequence[np.ndarray], permu
     i, j = np.triu_indices(d.shape[1], 1)
     flat = d[:, i, j]
     counts = np.broadcast_to(n[:, i, j][..., None], flat.shape)
-    wide = means(flat.reshape(len(d), -1), counts.reshape(len(d), -1), shared).shared.mean() > 0.5
-    found = []
+    wide = means(flat.reshape(len(d), -1), counts.reshape(len(d), -1), shared, jointly=True).shared.any()
+    found: list[float] = []
     for one, count in [(d, n), *((gathered(d, unit), gathered(n, unit)) for unit in shared if wide)]:
         observed, null = permuted(one, count, permutations, seed)
         found.append(share(observed, null, partial(tail_of, observed, null), 0.0 if found else _fewest(one)))
