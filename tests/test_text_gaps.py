@@ -27,7 +27,6 @@ from evenhand.texts.table import TextTable
 from evenhand.texts.verdicts import requirements
 
 NAN = float("nan")
-CELL = 0.5  # of noise that cells share
 
 
 def grid(*unmatched: int, matched: Sequence[int] = (2,)) -> Grid:
@@ -365,6 +364,35 @@ def test_changes_are_paired_on_cells_that_both_runs_have() -> None:
     few = moved("few", [("audit", *given(of, x))], [("audit", *given(of, thin))])
     assert {m.change for m in few} == {"undecided"}
     assert all(np.isnan(m.difference.low) for m in few)
+
+
+def test_profiles_that_come_nearer_are_seen() -> None:
+    rng = np.random.default_rng(0)
+    pull = np.array([0.5, 0, 0])[None, None, None] * np.array([0, 1])[None, :, None, None]
+    x, y = (rng.dirichlet(np.ones(3), size=(30, 2, 4)) for _ in range(2))
+    found = moved("trained", [("audit", *given(grid(30), x + pull))], [("audit", *given(grid(30), y))])
+    assert [(m.kind, m.distance, m.change) for m in found] == [
+        ("systematic", "L1", "improved"),
+        ("systematic", "Jensen-Shannon", "improved"),
+    ]
+    first = gaps("audit", *given(grid(30), x + pull))[0]
+    assert found[0].before.value == pytest.approx(first.systematic.value, rel=0.05)
+    assert found[0].difference.value == pytest.approx(found[0].after.value - found[0].before.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [(np.zeros(3), "shape"), (np.full(40, np.inf), "infinite"), (np.full(40, 1e200), "infinite"), (np.full((40, 2), -0.1), "under 0"), (np.array(["a"] * 40), "no number")],
+)  # fmt: skip
+def test_an_audit_that_gives_no_numbers_is_told_so(values: np.ndarray, told: str) -> None:
+    _, table = given(grid(10), np.zeros((10, 2, 2)))
+    with pytest.raises(EvenhandError, match=told):
+        gaps("audit", Measure("m", values, "wrong"), table)
+
+
+def test_no_text_at_all_is_nothing_to_test() -> None:
+    found = one(grid(12), np.full((12, 2, 3), NAN))
+    assert (found.n_pairs, found.testable) == (0, "not testable: no two matched cells have a value")
 
 
 def run_of(x: np.ndarray, of: Grid, name: str = "run") -> Run:

@@ -54,7 +54,8 @@ def strata(measure: Measure, table: TextTable, at: int) -> np.ndarray:
     """
     values = np.where(np.isnan(measure.values), measure.undefined, measure.values)
     whole = np.moveaxis(table.arranged(values), 1 + at, len(table.grid.shape))
-    return whole.reshape(table.grid.blocks, -1, *whole.shape[len(table.grid.shape) :])
+    others = table.grid.size // table.grid.shape[at]
+    return whole.reshape(table.grid.blocks, others, *whole.shape[len(table.grid.shape) :])
 
 
 def cell_means(x: np.ndarray) -> np.ndarray:

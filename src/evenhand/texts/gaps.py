@@ -15,7 +15,7 @@ from math import exp, lgamma
 import numpy as np
 
 from evenhand.audits.intervals import LEVEL, MDE_FACTOR, nobody_deviates
-from evenhand.core import Estimate
+from evenhand.core import Estimate, EvenhandError, clip
 from evenhand.texts.audit import Measure
 from evenhand.texts.blocks import Means, cell_means, differences, exceeded, gathered, means, quantile, strata, units
 from evenhand.texts.deals import DISTANCES, Dealt, deal, deal_profiles
@@ -25,6 +25,7 @@ from evenhand.texts.grid import Axis
 from evenhand.texts.table import TextTable
 
 NAN = float("nan")
+LARGEST = 1e100  # of a value: squares of larger ones overflow
 ONE_TEXT = "not testable: one text a cell"
 NO_PAIR = "not testable: no two matched cells have a value"
 CONSTANT = "not testable: every text has the same value"
@@ -35,11 +36,28 @@ def gaps(audit: str, measure: Measure, table: TextTable, *, seed: int = 0, permu
 
     Intervals are over blocks, and over the values of an axis that blocks share, whichever are wider (`blocks.means`); of more than two groups
     they hold for all contrasts of the axis at once (Tukey). p: `flips`. systematic and its p: `deals`. Under `FEWEST_BLOCKS` blocks there
-    are no intervals over blocks: `p` deals the draws of these prompts anew, and speaks of these prompts alone.
+    are no intervals over blocks: `p` deals the draws of these prompts anew, and speaks of these prompts alone. Raises EvenhandError for values that
+    are no numbers of these texts.
     """
+    _check(audit, measure, table)
     of = _profile_gaps if measure.is_profile else _gap
     found = (of(audit, measure, table, at, axis, seed, permutations) for at, axis in enumerate(table.grid.matched))
     return tuple(g for some in found for g in some)
+
+
+def _check(audit: str, measure: Measure, table: TextTable) -> None:
+    values = measure.values
+    told = f"Audit '{clip(audit)}', measure '{clip(measure.name)}': "
+    if values.ndim not in (1, 2) or len(values) != len(table):
+        raise EvenhandError(
+            f"{told}its values have shape {values.shape} for {len(table)} texts. Expected: a number, or one row of a profile, a text. To do: mend the audit."
+        )
+    if not np.issubdtype(values.dtype, np.number) or (np.abs(np.nan_to_num(values, nan=0.0)) > LARGEST).any():
+        raise EvenhandError(
+            f"{told}a value is infinite, over {LARGEST:g}, or no number. Expected: numbers; nan where undefined. To do: mend the audit."
+        )
+    if measure.is_profile and (np.nan_to_num(values) < 0).any():
+        raise EvenhandError(f"{told}a profile has a value under 0. Expected: shares or probabilities. To do: mend the audit.")
 
 
 def _gap(audit: str, measure: Measure, table: TextTable, at: int, axis: Axis, seed: int, permutations: int) -> tuple[Gap, ...]:
