@@ -17,7 +17,7 @@ import numpy as np
 from evenhand.audits.intervals import LEVEL, MDE_FACTOR, nobody_deviates
 from evenhand.core import Estimate, EvenhandError, clip
 from evenhand.texts.audit import Measure
-from evenhand.texts.blocks import Means, cell_means, differences, exceeded, gathered, means, quantile, strata, units
+from evenhand.texts.blocks import Means, cell_means, differences, exceeded, gathered, means, quantile, skewed, strata, units
 from evenhand.texts.deals import DISTANCES, Dealt, deal, deal_profiles
 from evenhand.texts.findings import FEWEST_BLOCKS, Gap, Level
 from evenhand.texts.flips import permuted, share, tail_of
@@ -35,7 +35,7 @@ def gaps(audit: str, measure: Measure, table: TextTable, *, seed: int = 0, permu
     """One gap for every matched axis of the grid; of a profile two, by L1 distance and by Jensen-Shannon divergence (base 2).
 
     Intervals are over blocks, and over the values of an axis that blocks share, whichever are wider (`blocks.means`); of more than two groups
-    they hold for all contrasts of the axis at once (Tukey). p: `flips`. systematic and its p: `deals`. Under `FEWEST_BLOCKS` blocks there
+    they hold for all contrasts of the axis at once (Šidák). p: `flips`. systematic and its p: `deals`. Under `FEWEST_BLOCKS` blocks there
     are no intervals over blocks: `p` deals the draws of these prompts anew, and speaks of these prompts alone. Raises EvenhandError for values that
     are no numbers of these texts.
     """
@@ -123,7 +123,7 @@ def _profile_gaps(audit: str, measure: Measure, table: TextTable, at: int, axis:
 
 
 def _p(d: np.ndarray, n: np.ndarray, contrasts: Means, permutations: int, seed: int) -> float:
-    """By permutation inside blocks; where blocks share more than chance allows, Student's or Tukey's p over the values that they share if that is
+    """By permutation inside blocks; where blocks share more than chance allows, Student's p over the values that they share if that is
     larger. These are too few to be permuted: of 11 themes no p under .001 could come, which no correction for a hundred tests would pass.
     """
     squared, null = permuted(d, n, permutations, seed)
@@ -164,7 +164,13 @@ def _excess(dealt: Dealt, x: np.ndarray, shared: Sequence[np.ndarray], name: str
     there = ~np.isnan(by_block)
     if not there.any():
         return Estimate(NAN, NAN, NAN, 0, 0, name)
-    return means(np.where(there, by_block, 0.0).sum(axis=1)[:, None], there.sum(axis=1)[:, None], shared).estimate(0, name)
+    sums, counts = np.where(there, by_block, 0.0).sum(axis=1)[:, None], there.sum(axis=1)[:, None]
+    found = means(sums, counts, shared)
+    plain = found.estimate(0, name)
+    if int(found.blocks[0]) < FEWEST_BLOCKS:
+        return plain
+    low, high = skewed(found, sums, counts, shared)
+    return replace(plain, low=low, high=high)
 
 
 def _groups(measure: Measure, table: TextTable, at: int, axis: Axis, shared: Sequence[np.ndarray]) -> tuple[tuple[str, Estimate], ...]:
