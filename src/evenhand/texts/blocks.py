@@ -2,8 +2,8 @@
 
 A block is one combination of the axes that are not matched (a theme in a region); its texts were written for one message, so they are one draw.
 The values of such an axis are shared by many blocks: where the theme moves a gap, 55 blocks of 11 themes are nearer to 11 draws than to 55. So
-the variance of every mean is the larger of the one clustered by block and the one clustered by the values of the axes (Cameron, Gelbach & Miller
-2011, without its negative corner), the latter with one degree of freedom less than there are values. An axis of fewer than `FEWEST_BLOCKS` values
+a variance is clustered by block, but by the values of the axes (Cameron, Gelbach & Miller 2011) where that is clearly larger, and then has one degree of
+freedom less than there are values. An axis of fewer than `FEWEST_BLOCKS` values
 is no sample of anything: what is found holds for those values.
 """
 
@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from math import comb
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
-from scipy.stats import studentized_range
 
 from evenhand.audits.intervals import LEVEL
 from evenhand.core import Estimate
@@ -23,6 +22,8 @@ from evenhand.texts.audit import Measure
 from evenhand.texts.findings import FEWEST_BLOCKS
 from evenhand.texts.grid import Grid
 from evenhand.texts.table import TextTable
+
+LARGER = 1.2  # times the variance by block: where that by shared values is larger, it counts. At 1, power is lost for nothing; at 1.5, sizes reach .09
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def strata(measure: Measure, table: TextTable, at: int) -> np.ndarray:
     """
     values = np.where(np.isnan(measure.values), measure.undefined, measure.values)
     whole = np.moveaxis(table.arranged(values), 1 + at, len(table.grid.shape))
-    return whole.reshape(table.grid.blocks, -1, *whole.shape[len(table.grid.shape) :])
+    others = table.grid.size // table.grid.shape[at]
+    return whole.reshape(table.grid.blocks, others, *whole.shape[len(table.grid.shape) :])
 
 
 def cell_means(x: np.ndarray) -> np.ndarray:
@@ -80,9 +82,9 @@ def units(grid: Grid) -> tuple[np.ndarray, ...]:
     return tuple(n for n, a in zip(numbers, axes) if FEWEST_BLOCKS <= len(a) < grid.blocks)
 
 
-def means(sums: np.ndarray, counts: np.ndarray, shared: Sequence[np.ndarray] = ()) -> Means:
+def means(sums: np.ndarray, counts: np.ndarray, shared: Sequence[np.ndarray] = (), *, jointly: bool = False) -> Means:
     """Sums and counts [blocks, m] of values → their means, every value with the same weight; errors are those of a ratio (linearised).
-    shared: `units`.
+    shared: `units`. jointly: the m are contrasts of one axis, so that what blocks share is judged on all of them.
     """
     blocks, n = (counts > 0).sum(axis=0), counts.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -90,16 +92,19 @@ def means(sums: np.ndarray, counts: np.ndarray, shared: Sequence[np.ndarray] = (
         rest = np.where(counts > 0, sums - counts * value, 0.0)
         variance = _variance(rest, blocks) / n**2
         df = blocks - 1.0
-        wider = np.zeros(len(value), bool)
+        wide = np.zeros(len(value), bool)
         if shared:
             both, fewest = -(len(shared) - 1) * variance, blocks
             for unit in shared:
                 there = gathered(counts > 0, unit) > 0
                 both = both + _variance(gathered(rest, unit), there.sum(axis=0)) / n**2
                 fewest = np.minimum(fewest, there.sum(axis=0))
-            wider = (both > variance) & (fewest >= FEWEST_BLOCKS)
-            variance, df = np.where(wider, both, variance), np.where(wider, fewest - 1.0, df)
-    return Means(value, np.sqrt(variance), np.maximum(df, 1.0), blocks, n, wider)
+            wide = both > LARGER * variance
+            if jointly:
+                wide = np.full(len(wide), np.nansum(both) > LARGER * np.nansum(variance))
+            wide &= fewest >= FEWEST_BLOCKS
+            variance, df = np.where(wide, np.maximum(both, variance), variance), np.where(wide, fewest - 1.0, df)
+    return Means(value, np.sqrt(variance), np.maximum(df, 1.0), blocks, n, wide)
 
 
 def gathered(values: np.ndarray, unit: np.ndarray) -> np.ndarray:
@@ -113,16 +118,32 @@ def _variance(rest: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     return np.asarray((rest**2).sum(axis=0) * clusters / (clusters - 1))
 
 
-@lru_cache(maxsize=256)
 def quantile(alpha: float, groups: int, df: float) -> float:
-    """The t that the largest of all differences between `groups` means exceeds with probability alpha, in either direction: Student's for two
-    groups, else Tukey's studentised range over √2.
-    """
-    return float(stdtrit(df, 1 - alpha / 2)) if groups == 2 else float(studentized_range.ppf(1 - alpha, groups, df)) / 2**0.5
+    """The t that any difference between two of `groups` means exceeds with probability alpha at most, in either direction (Šidák 1967)."""
+    each = -np.expm1(np.log1p(-alpha) / comb(groups, 2))
+    return float(stdtrit(df, 1 - each / 2))
 
 
 def exceeded(t: float, groups: int, df: float) -> float:
     """The probability that belongs to `quantile`."""
-    if not np.isfinite(t):
-        return 0.0 if t > 0 else float("nan")
-    return float(2 * stdtr(df, -t)) if groups == 2 else float(np.clip(studentized_range.sf(t * 2**0.5, groups, df), 0.0, 1.0))
+    return float(-np.expm1(comb(groups, 2) * np.log1p(-2 * stdtr(df, -t)))) if t > 0 else 1.0
+
+
+def skewed(found: Means, sums: np.ndarray, counts: np.ndarray, shared: Sequence[np.ndarray]) -> tuple[float, float]:
+    """95 % interval of the first of `means` for values that are skewed, as squares are: Hall's transformation (1992), over what the standard error is
+    over. Of squared gaps of 11 themes the plain t interval holds the truth in 87 %, this one in 94 %.
+    """
+    rest = np.where(counts > 0, sums - counts * found.value[0], 0.0)[:, 0]
+    there = counts[:, 0] > 0
+    for unit in shared if found.shared[0] else ():
+        if len(np.unique(unit[there])) == int(found.df[0]) + 1:
+            rest, there = gathered(rest, unit), gathered(there, unit) > 0
+            break
+    rest, n = rest[there], int(there.sum())
+    t, value, se = float(stdtrit(found.df[0], (1 + LEVEL) / 2)), float(found.value[0]), float(found.se[0])
+    sd = float(rest.std())
+    skewness = float((rest**3).mean()) / sd**3 * (n * (n - 1)) ** 0.5 / (n - 2) if sd > 0 and n > 2 else 0.0
+    if abs(skewness) < 1e-6:
+        return value - t * se, value + t * se
+    far = [3 / skewness * (float(np.cbrt(1 + skewness * (y / n**0.5 - skewness / (6 * n)))) - 1) * n**0.5 for y in (t, -t)]
+    return value - far[0] * se, value - far[1] * se

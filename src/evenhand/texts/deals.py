@@ -42,7 +42,7 @@ def deal(x: np.ndarray, deals: int, seed: int) -> Dealt:
     both = (k[:, i] > 0) & (k[:, j] > 0)
     centred = np.where(there, x - np.nanmean(x), 0.0) if there.any() else np.zeros_like(x)
     scale = np.abs(centred).max(initial=0.0) or 1.0
-    gap, excess = _gaps(centred / scale, k, i, j)
+    gap, excess = _gaps(np.moveaxis(centred / scale, 2, 0), k, i, j)
     beyond, sums, moments = [], np.zeros(gap.shape), np.zeros((3, len(x)))
     largest, total = [], 0
     for dealt in redealt(centred / scale, there, deals, seed):
@@ -50,7 +50,7 @@ def deal(x: np.ndarray, deals: int, seed: int) -> Dealt:
         by_stratum = np.where(twice, e, 0.0).sum(axis=-1)
         beyond.append(by_stratum.sum(axis=-1))
         sums += np.abs(g).sum(axis=0)
-        moments += [by_stratum.sum(axis=0), (by_stratum**2).sum(axis=0), (by_stratum**3).sum(axis=0)]
+        moments += _powers(by_stratum)
         largest.append(_largest(g, both))
         total += len(g)
     observed = float(np.where(twice, excess, 0.0).sum())
@@ -68,7 +68,7 @@ def squared_gaps(x: np.ndarray) -> np.ndarray:
     k = there.sum(axis=-1)
     i, j = np.triu_indices(x.shape[-2], 1)
     known = np.where(there, x - np.nanmean(x), 0.0) if there.any() else np.zeros_like(x)
-    return np.where((k[..., i] > 1) & (k[..., j] > 1), _gaps(known, k, i, j)[1], np.nan)
+    return np.where((k[..., i] > 1) & (k[..., j] > 1), _gaps(np.moveaxis(known, -1, 0), k, i, j)[1], np.nan)
 
 
 def deal_profiles(x: np.ndarray, distance: str, deals: int, seed: int) -> Dealt:
@@ -83,11 +83,11 @@ def deal_profiles(x: np.ndarray, distance: str, deals: int, seed: int) -> Dealt:
     found = apart(known.sum(axis=2) / sizes, i, j)
     sums, totals, moments, total = np.zeros(found.shape), [], np.zeros((3, len(x))), 0
     for dealt in redealt(known, there, deals, seed):
-        d = np.where(twice, apart(dealt.sum(axis=3) / sizes, i, j), 0.0)
+        d = np.where(twice, apart(dealt.sum(axis=0) / sizes, i, j), 0.0)
         sums += d.sum(axis=0)
         by_stratum = d.sum(axis=-1)
         totals.append(by_stratum.sum(axis=-1))
-        moments += [by_stratum.sum(axis=0), (by_stratum**2).sum(axis=0), (by_stratum**3).sum(axis=0)]
+        moments += _powers(by_stratum)
         total += len(d)
     observed = float(np.where(twice, found, 0.0).sum())
     p = share(observed, np.concatenate(totals), lambda: _tail(observed, moments / total, centred=False)) if twice.any() else float("nan")
@@ -96,39 +96,45 @@ def deal_profiles(x: np.ndarray, distance: str, deals: int, seed: int) -> Dealt:
 
 
 def redealt(x: np.ndarray, there: np.ndarray, deals: int, seed: int) -> Iterator[np.ndarray]:
-    """x [strata, groups, draws, …] with 0 for what is not there → [some deals, strata, groups, draws, …] at a time."""
+    """x [strata, groups, draws, …] with 0 for what is not there → [draws, some deals, strata, groups, …] at a time: sums over the first axis are fast."""
     number = int(np.clip(WORK // max(x.size, 1), FEWEST, deals))
     order = orders(there.tobytes(), there.shape, number, seed)
-    cells = x.reshape(-1, *x.shape[3:])
+    draws = x.reshape(-1, *x.shape[3:])
     step = max(1, CHUNK // max(x.size, 1))
     for at in range(0, number, step):
-        yield cells[order[at : at + step]].reshape(-1, *x.shape)
+        part = order[:, at : at + step]
+        yield draws[part].reshape(*part.shape[:2], *x.shape[:2], *x.shape[3:])
 
 
 @lru_cache(maxsize=6)
 def orders(there: bytes, shape: tuple[int, int, int], number: int, seed: int) -> np.ndarray:
-    """int32[number, strata · groups · draws]: from which place each place takes its draw, inside a stratum and among the draws that are there.
-    Kept: measures of the same texts share it.
+    """int32[draws, number, strata · groups]: from which of all draws each takes its value, inside a stratum and among the draws that are there. Kept:
+    measures of the same texts share it.
     """
     valid = np.frombuffer(there, bool).reshape(shape[0], -1)
     rng = np.random.default_rng([seed, 70912])
     start = (np.arange(shape[0]) * valid.shape[1])[:, None]
     rank = np.maximum(valid.cumsum(axis=1) - 1, 0)
     own = np.arange(valid.shape[1])
-    out = np.empty((number, valid.size), np.int32)
+    out = np.empty((shape[2], number, shape[0] * shape[1]), np.int32)
     for at in range(number):
-        key = rng.random(valid.shape, dtype=np.float32)
-        chosen = np.take_along_axis(np.where(valid, key, 2.0).argsort(axis=1), rank, axis=1)
-        out[at] = (np.where(valid, chosen, own) + start).ravel()
+        key = np.where(valid, rng.random(valid.shape, dtype=np.float32), np.float32(2))
+        chosen = np.take_along_axis(key.argsort(axis=1), rank, axis=1)
+        out[:, at] = (np.where(valid, chosen, own) + start).reshape(-1, shape[2]).T
     return out
 
 
 def _gaps(x: np.ndarray, k: np.ndarray, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """x [..., strata, groups, draws] → gaps of means, second less first, and squared gaps without the draws' noise, [..., strata, pairs]."""
-    mean = x.sum(axis=-1) / np.maximum(k, 1)
-    noise = ((x**2).sum(axis=-1) - k * mean**2) / np.maximum(k - 1, 1) / np.maximum(k, 1)
+    """x [draws, …, strata, groups] → gaps of means, second less first, and squared gaps without the draws' noise, […, strata, pairs]."""
+    mean = x.sum(axis=0) / np.maximum(k, 1)
+    noise = ((x**2).sum(axis=0) - k * mean**2) / np.maximum(k - 1, 1) / np.maximum(k, 1)
     gap = mean[..., j] - mean[..., i]
     return gap, gap**2 - noise[..., i] - noise[..., j]
+
+
+def _powers(by_stratum: np.ndarray) -> np.ndarray:
+    squared = by_stratum**2
+    return np.stack([by_stratum.sum(axis=0), squared.sum(axis=0), (squared * by_stratum).sum(axis=0)])
 
 
 def _largest(gap: np.ndarray, both: np.ndarray) -> np.ndarray:

@@ -117,6 +117,7 @@ class Moved:
     difference: Estimate
     change: Change
     kind: Literal["signed", "systematic", "level"] = "systematic"
+    distance: str = ""  # of a profile, as in Gap
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Is there a difference of means between groups? Signs are flipped, and of more than two groups labels permuted, inside blocks.
 
 All pairs of a block, and all its labels, are turned at once: pairs of one block share a theme and a region, and with them a gap of their own,
-which flips of single pairs would take for many (with gaps that differ by block and are 0 on average, flips of pairs found something in a seventh to a
-quarter of all audits). Where blocks share more than chance allows (blocks.py), the values of the axes are turned as well, and the larger p counts.
+which flips of single pairs would take for many (with gaps that differ by block and are 0 on average, they found something in 11 to 30 % of audits).
 The statistic is studentised, so that groups may vary unequally (Chung & Romano 2013).
 """
 

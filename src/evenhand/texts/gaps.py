@@ -15,9 +15,9 @@ from math import exp, lgamma
 import numpy as np
 
 from evenhand.audits.intervals import LEVEL, MDE_FACTOR, nobody_deviates
-from evenhand.core import Estimate
+from evenhand.core import Estimate, EvenhandError, clip
 from evenhand.texts.audit import Measure
-from evenhand.texts.blocks import Means, cell_means, differences, exceeded, gathered, means, quantile, strata, units
+from evenhand.texts.blocks import Means, cell_means, differences, exceeded, gathered, means, quantile, skewed, strata, units
 from evenhand.texts.deals import DISTANCES, Dealt, deal, deal_profiles
 from evenhand.texts.findings import FEWEST_BLOCKS, Gap, Level
 from evenhand.texts.flips import permuted, share, tail_of
@@ -25,6 +25,7 @@ from evenhand.texts.grid import Axis
 from evenhand.texts.table import TextTable
 
 NAN = float("nan")
+LARGEST = 1e100  # of a value: squares of larger ones overflow
 ONE_TEXT = "not testable: one text a cell"
 NO_PAIR = "not testable: no two matched cells have a value"
 CONSTANT = "not testable: every text has the same value"
@@ -34,12 +35,29 @@ def gaps(audit: str, measure: Measure, table: TextTable, *, seed: int = 0, permu
     """One gap for every matched axis of the grid; of a profile two, by L1 distance and by Jensen-Shannon divergence (base 2).
 
     Intervals are over blocks, and over the values of an axis that blocks share, whichever are wider (`blocks.means`); of more than two groups
-    they hold for all contrasts of the axis at once (Tukey). p: `flips`. systematic and its p: `deals`. Under `FEWEST_BLOCKS` blocks there
-    are no intervals over blocks: `p` deals the draws of these prompts anew, and speaks of these prompts alone.
+    they hold for all contrasts of the axis at once (Šidák). p: `flips`. systematic and its p: `deals`. Under `FEWEST_BLOCKS` blocks there
+    are no intervals over blocks: `p` deals the draws of these prompts anew, and speaks of these prompts alone. Raises EvenhandError for values that
+    are no numbers of these texts.
     """
+    _check(audit, measure, table)
     of = _profile_gaps if measure.is_profile else _gap
     found = (of(audit, measure, table, at, axis, seed, permutations) for at, axis in enumerate(table.grid.matched))
     return tuple(g for some in found for g in some)
+
+
+def _check(audit: str, measure: Measure, table: TextTable) -> None:
+    values = measure.values
+    told = f"Audit '{clip(audit)}', measure '{clip(measure.name)}': "
+    if values.ndim not in (1, 2) or len(values) != len(table):
+        raise EvenhandError(
+            f"{told}its values have shape {values.shape} for {len(table)} texts. Expected: a number, or one row of a profile, a text. To do: mend the audit."
+        )
+    if not np.issubdtype(values.dtype, np.number) or (np.abs(np.nan_to_num(values, nan=0.0)) > LARGEST).any():
+        raise EvenhandError(
+            f"{told}a value is infinite, over {LARGEST:g}, or no number. Expected: numbers; nan where undefined. To do: mend the audit."
+        )
+    if measure.is_profile and (np.nan_to_num(values) < 0).any():
+        raise EvenhandError(f"{told}a profile has a value under 0. Expected: shares or probabilities. To do: mend the audit.")
 
 
 def _gap(audit: str, measure: Measure, table: TextTable, at: int, axis: Axis, seed: int, permutations: int) -> tuple[Gap, ...]:
@@ -47,7 +65,7 @@ def _gap(audit: str, measure: Measure, table: TextTable, at: int, axis: Axis, se
     shared, mean = units(table.grid), cell_means(x)
     i, j = np.triu_indices(len(axis), 1)
     d, n = differences(mean[..., None])
-    contrasts = means(d[:, i, j, 0], n[:, i, j], shared)
+    contrasts = means(d[:, i, j, 0], n[:, i, j], shared, jointly=True)
     n_pairs = int(contrasts.n.sum())
     if not n_pairs:
         return (_nothing(audit, measure, table, axis),)
@@ -105,7 +123,7 @@ def _profile_gaps(audit: str, measure: Measure, table: TextTable, at: int, axis:
 
 
 def _p(d: np.ndarray, n: np.ndarray, contrasts: Means, permutations: int, seed: int) -> float:
-    """By permutation inside blocks; where blocks share more than chance allows, Student's or Tukey's p over the values that they share if that is
+    """By permutation inside blocks; where blocks share more than chance allows, Student's p over the values that they share if that is
     larger. These are too few to be permuted: of 11 themes no p under .001 could come, which no correction for a hundred tests would pass.
     """
     squared, null = permuted(d, n, permutations, seed)
@@ -128,8 +146,8 @@ def _profile_p(d: np.ndarray, n: np.ndarray, shared: Sequence[np.ndarray], permu
     i, j = np.triu_indices(d.shape[1], 1)
     flat = d[:, i, j]
     counts = np.broadcast_to(n[:, i, j][..., None], flat.shape)
-    wide = means(flat.reshape(len(d), -1), counts.reshape(len(d), -1), shared).shared.mean() > 0.5
-    found = []
+    wide = means(flat.reshape(len(d), -1), counts.reshape(len(d), -1), shared, jointly=True).shared.any()
+    found: list[float] = []
     for one, count in [(d, n), *((gathered(d, unit), gathered(n, unit)) for unit in shared if wide)]:
         observed, null = permuted(one, count, permutations, seed)
         found.append(share(observed, null, partial(tail_of, observed, null), 0.0 if found else _fewest(one)))
@@ -146,7 +164,13 @@ def _excess(dealt: Dealt, x: np.ndarray, shared: Sequence[np.ndarray], name: str
     there = ~np.isnan(by_block)
     if not there.any():
         return Estimate(NAN, NAN, NAN, 0, 0, name)
-    return means(np.where(there, by_block, 0.0).sum(axis=1)[:, None], there.sum(axis=1)[:, None], shared).estimate(0, name)
+    sums, counts = np.where(there, by_block, 0.0).sum(axis=1)[:, None], there.sum(axis=1)[:, None]
+    found = means(sums, counts, shared)
+    plain = found.estimate(0, name)
+    if int(found.blocks[0]) < FEWEST_BLOCKS:
+        return plain
+    low, high = skewed(found, sums, counts, shared)
+    return replace(plain, low=low, high=high)
 
 
 def _groups(measure: Measure, table: TextTable, at: int, axis: Axis, shared: Sequence[np.ndarray]) -> tuple[tuple[str, Estimate], ...]:

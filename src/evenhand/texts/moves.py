@@ -12,7 +12,7 @@ from evenhand.audits.intervals import LEVEL, simultaneous_alpha
 from evenhand.core import Estimate
 from evenhand.texts.audit import Measure
 from evenhand.texts.blocks import Means, cell_means, means, quantile, strata, units
-from evenhand.texts.deals import squared_gaps
+from evenhand.texts.deals import DISTANCES, deal_profiles, squared_gaps
 from evenhand.texts.findings import FEWEST_BLOCKS, Change, Moved
 from evenhand.texts.gaps import root
 from evenhand.texts.table import TextTable
@@ -34,24 +34,28 @@ class _Pair:
     sums: np.ndarray
     counts: np.ndarray
     shared: tuple[np.ndarray, ...]
+    distance: str = ""
 
 
-def moved(run: str, before: Sequence[Audited], after: Sequence[Audited], *, seed: int = 0) -> tuple[Moved, ...]:
+def moved(run: str, before: Sequence[Audited], after: Sequence[Audited], *, seed: int = 0, deals: int = 500) -> tuple[Moved, ...]:
     """Changes of |signed gap| and systematic gap of every measure and axis, and of the level of a fidelity, from one run to another.
 
     Only cells and pairs that both have count. An interval is simultaneous over all that is compared (max-t), and a change is called one only where it
     leaves 0 out. The contrast of more than two groups is the one farthest apart in both runs together: the farthest of one run would be smaller in
-    the other by luck alone. A profile has no gap here but those of its audit's numbers.
+    the other by luck alone. Of a profile the two distances beyond what dealing anew gives are compared.
     """
     known = {(audit, measure.name, table.masked): (measure, table) for audit, measure, table in after}
     pairs: list[_Pair] = []
     for audit, measure, table in before:
         found = known.get((audit, measure.name, table.masked))
-        if found is None or measure.is_profile or found[0].is_profile:
+        if found is None or measure.is_profile != found[0].is_profile:
             continue
         for at, axis in enumerate(table.grid.matched):
-            pairs += _gaps(audit, measure, table, *found, at, axis.name)
-        if measure.fidelity:
+            if measure.is_profile:
+                pairs += _profiles(audit, measure, table, *found, at, axis.name, deals, seed)
+            else:
+                pairs += _gaps(audit, measure, table, *found, at, axis.name)
+        if measure.fidelity and not measure.is_profile:
             pairs.append(_level(audit, measure, table, *found))
     made = [means(p.sums, np.repeat(p.counts[:, None], 3, axis=1), p.shared) for p in pairs]
     alpha = _alpha(pairs, made, seed)
@@ -73,12 +77,29 @@ def _gaps(audit: str, measure: Measure, table: TextTable, later: Measure, other:
         c = int(np.nanargmax(np.abs(whole[0] + whole[1])))
         sized = [s[:, c] * (-1.0 if w[c] < 0 else 1.0) for s, w in zip(sums, whole)]
         found.append(_pair(audit, measure, axis, table, "signed", f"{labels[j[c]]} minus {labels[i[c]]}", sized, count[:, c], shared))
-    excess = [squared_gaps(v) for v in (x, y)]
-    twice = ~np.isnan(excess[0] + excess[1])
-    if twice.any():
-        totals = [np.where(twice, e, 0.0).sum(axis=(1, 2)) for e in excess]
-        found.append(_pair(audit, measure, axis, table, "systematic", "", totals, twice.sum(axis=(1, 2)), shared))
-    return found
+    return found + _excess(audit, measure, axis, table, [squared_gaps(v) for v in (x, y)])
+
+
+def _profiles(
+    audit: str, measure: Measure, table: TextTable, later: Measure, other: TextTable, at: int, axis: str, deals: int, seed: int
+) -> list[_Pair]:
+    made: list[_Pair] = []
+    for distance in DISTANCES:
+        excess = []
+        for x in (strata(measure, table, at), strata(later, other, at)):
+            apart = deal_profiles(x.reshape(-1, *x.shape[2:]), distance, deals, seed).excess
+            excess.append(apart.reshape(*x.shape[:2], -1))
+        made += [replace(p, distance=distance) for p in _excess(audit, measure, axis, table, excess)]
+    return made
+
+
+def _excess(audit: str, measure: Measure, axis: str, table: TextTable, excess: list[np.ndarray]) -> list[_Pair]:
+    """excess: of both runs, [blocks, strata, pairs], nan where a pair has none."""
+    both = ~np.isnan(excess[0] + excess[1])
+    if not both.any():
+        return []
+    totals = [np.where(both, e, 0.0).sum(axis=(1, 2)) for e in excess]
+    return [_pair(audit, measure, axis, table, "systematic", "", totals, both.sum(axis=(1, 2)), units(table.grid))]
 
 
 def _level(audit: str, measure: Measure, table: TextTable, later: Measure, other: TextTable) -> _Pair:
@@ -116,13 +137,23 @@ def _moved(run: str, pair: _Pair, made: Means, alpha: float) -> Moved:
     half = quantile(alpha, 2, float(made.df[2])) * float(made.se[2]) if sure else NAN
     before, after = (made.estimate(c, name, pair.label) for c in (0, 1))
     difference = made.estimate(2, name, pair.label, half)
-    if pair.kind == "systematic":
+    if pair.kind == "systematic" and not pair.distance:
         before, after = _rooted(before), _rooted(after)
         start = float(made.value[0])  # the change of the root, with the run before held where it is
         low, value, high = (root(start + d) - root(start) for d in (difference.low, difference.value, difference.high))
         difference = replace(difference, value=value, low=low, high=high)
     return Moved(
-        run, pair.audit, name, pair.axis, pair.masked, before, after, difference, _change(difference, rises=pair.kind == "level"), pair.kind
+        run,
+        pair.audit,
+        name,
+        pair.axis,
+        pair.masked,
+        before,
+        after,
+        difference,
+        _change(difference, rises=pair.kind == "level"),
+        pair.kind,
+        pair.distance,
     )
 
 
