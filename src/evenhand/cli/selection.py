@@ -32,8 +32,9 @@ def select(
     out: Annotated[Path, option(OUTPUT)] = Path("selected"),
 ) -> None:
     """Choose one of several texts for every cell of a grid: matched groups are treated alike, and texts still speak to their audience."""
+    from evenhand.report.terminal import plain
+    from evenhand.report.texts.sentences import fall_sentence, selection_sentence
     from evenhand.workflows.select import select as run
-    from evenhand.workflows.selected import sentences
 
     found = run(
         candidates,
@@ -50,7 +51,8 @@ def select(
         weighted=weighted,
         seed=seed,
     )
-    say(*sentences(found.findings), f"selected: {out}")
+    done = found.findings
+    say(*map(plain, (*map(fall_sentence, done.falls), *done.sentences, selection_sentence(done))), f"selected: {out}")
 
 
 @verb
@@ -63,10 +65,13 @@ def choose(
     out: Annotated[Path | None, option(OUTPUT)],
 ) -> None:
     """Choose among audited runs by bounded regression. Exit code 3 where none keeps the bounds: no model is selected."""
+    from evenhand.report.terminal import Grid, plain
+    from evenhand.report.texts.sentences import choice_sentence
+    from evenhand.report.texts.stages import choice as panel
     from evenhand.workflows.choose import choose as run
-    from evenhand.workflows.choose import sentences
 
     found = run(runs, rho=rho, eps=eps, base=base, out=out)
-    say(*sentences(found), *([f"choice: {out}"] if out else []))
+    shown = panel(found)
+    say(*map(Grid, shown.tables if shown else ()), plain(found.note), plain(choice_sentence(found)), *([f"choice: {out}"] if out else []))
     if not found.best:
         raise typer.Exit(NONE)

@@ -17,7 +17,7 @@ from evenhand.core import Estimate
 from evenhand.texts.audit import Measure
 from evenhand.texts.candidates import Candidates
 from evenhand.texts.findings import FEWEST_BLOCKS, Fall
-from evenhand.texts.gate import disparity
+from evenhand.texts.gate import TINY, disparity
 
 DEALS = 200
 LEVEL = 0.95
@@ -140,6 +140,7 @@ def _share(less: np.ndarray, base: np.ndarray, used: np.ndarray, block: np.ndarr
         return Estimate(np.nan, np.nan, np.nan, 0, 0, name)
     of, at = np.unique(block[used], return_inverse=True)
     top, bottom = np.bincount(at, less[used]), np.bincount(at, base[used])
+    top[np.abs(top) < TINY * bottom.mean()] = 0.0  # where all choices are of one source, fresh and dealt ones are the same
     value, n = float(top.sum() / bottom.sum()), len(of)
     if n < FEWEST_BLOCKS:
         return Estimate(value, np.nan, np.nan, n, int(used.sum()), name)
