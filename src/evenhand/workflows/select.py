@@ -80,7 +80,7 @@ def select(
         writing.check(Path(out), FILES, KIND)
     found, given = load_grid(grid), audits_named(audits)
     column = str(reward) if reward is not None and not Path(reward).is_dir() else ""
-    read = read_texts(candidates, found, extra=("prompt", *([column] if column else [])), together=True)
+    read = read_texts(candidates, found, extra=("prompt", "draw", *([column] if column else [])), together=True)
     of = _candidates(read)
     units = pairs(found) if pairwise else blocks(found)
     with shown(progress) as told:
