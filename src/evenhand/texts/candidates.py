@@ -34,6 +34,14 @@ class Candidates:
         number = np.array([*(of[s] for s in self.table.source), -1], np.int64)
         return np.asarray(number[self.row])
 
+    @cached_property
+    def draft(self) -> np.ndarray:
+        """int64[cells, candidates]: the draw as the file numbers it, -1 where there is no candidate. Texts of a cell with one number, such as a draft
+        and its revisions by rules, may resemble each other; those of different numbers were drawn apart.
+        """
+        number = np.array([*(int(d) for d in self.table.extra.get("draw", self.table.draw.tolist())), -1], np.int64)
+        return np.asarray(number[self.row])
+
     @property
     def there(self) -> np.ndarray:
         """bool[cells, candidates]."""

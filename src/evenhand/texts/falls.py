@@ -17,7 +17,7 @@ from evenhand.core import Estimate
 from evenhand.texts.audit import Measure
 from evenhand.texts.candidates import Candidates
 from evenhand.texts.findings import FEWEST_BLOCKS, Fall
-from evenhand.texts.gate import disparity
+from evenhand.texts.gate import TINY, disparity
 
 DEALS = 200
 LEVEL = 0.95
@@ -31,9 +31,9 @@ def falls(
     """One Fall a matched axis. chosen int64[cells]: candidates. allowed bool[cells, candidates]: those that passed the checks of single
     texts, of which alone fresh draws are taken; default: all.
 
-    same: the chosen texts against the originals, cell by cell. fresh: the mean over all other draws of the chosen sources, against that over all
-    other draws of the originals, so that both sides are texts that the choice did not see. shuffled: its mean over `deals` permutations of the
-    sources over cells. Pairs whose choice has no other draw are left out of the last three; nan where these are more than half.
+    same: the chosen texts against the originals, cell by cell. fresh: the mean over other draws of the chosen sources, against that over other
+    draws of the originals. Draws are others where their number is neither the chosen text's nor the original's: what resembles a text that was
+    chosen is not fresh, and revisions of one draft bear its number. shuffled: its mean over `deals` permutations of the sources over cells. Pairs whose choice has no other draw are left out of the last three; nan where these are more than half.
     Intervals: linearised ratios of sums over blocks, Student t with blocks - 1 degrees; none under 10 blocks.
     """
     values = of.of(measure.values)
@@ -70,12 +70,10 @@ class _Gaps:
 
 
 def _draws(of: Candidates, chosen: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(weights float64[cells, sources, candidates] of fresh draws of each source, the same of originals [cells, candidates]): every text but the
-    original that the gate compared with and the one that was chosen. Rows sum to 1, or to 0 where there is none.
+    """(weights float64[cells, sources, candidates] of fresh draws of each source, the same of originals [cells, candidates]). Rows sum to 1, or to 0
+    where there is none.
     """
-    other = allowed.copy()
-    other[:, 0] = False
-    other[np.arange(len(other)), chosen] = False
+    other = allowed & (of.draft != of.draft[:, :1]) & (of.draft != of.draft[np.arange(len(chosen)), chosen][:, None])
     fresh = (of.source[:, None, :] == np.arange(len(of.sources))[:, None]) & other[:, None, :]
     return _shares(fresh), _shares((of.source == of.source[:, :1]) & other)
 
@@ -140,6 +138,7 @@ def _share(less: np.ndarray, base: np.ndarray, used: np.ndarray, block: np.ndarr
         return Estimate(np.nan, np.nan, np.nan, 0, 0, name)
     of, at = np.unique(block[used], return_inverse=True)
     top, bottom = np.bincount(at, less[used]), np.bincount(at, base[used])
+    top[np.abs(top) < TINY * bottom.mean()] = 0.0  # where all choices are of one source, fresh and dealt ones are the same
     value, n = float(top.sum() / bottom.sum()), len(of)
     if n < FEWEST_BLOCKS:
         return Estimate(value, np.nan, np.nan, n, int(used.sum()), name)
