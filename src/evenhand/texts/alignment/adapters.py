@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,14 @@ class Causal:
     sha256: str
 
 
+@contextmanager
+def calm() -> Iterator[None]:
+    """Without what transformers, PEFT and TRL say of each other."""
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
 def causal(model: str, dtype: str, device: str) -> Causal:
     """model: "smollm2", a folder of transformers, or a name in the Hugging Face cache. Dropout is off: what is trained once and what goes on
     after a kill end the same. Raises EvenhandError.
@@ -44,7 +54,7 @@ def causal(model: str, dtype: str, device: str) -> Causal:
     known = Backbone(model)
     folder, sha256 = known.folder, known.files_sha256
     try:
-        with quiet():
+        with calm():
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             for key, value in config.to_dict().items():
                 if key.endswith(("dropout", "pdrop")) and isinstance(value, float):
@@ -75,7 +85,7 @@ def fresh(base: Causal, rank: int, seed: int) -> Any:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), calm():
         torch.manual_seed(seed)
         return _in_product_precision(get_peft_model(base.model, config))
 
@@ -86,7 +96,7 @@ def worn(base: Causal, folder: Path) -> Any:
 
     check(folder)
     try:
-        with quiet():
+        with calm():
             return _in_product_precision(PeftModel.from_pretrained(base.model, folder, is_trainable=True, use_safetensors=True))
     except Exception as error:
         raise EvenhandError(

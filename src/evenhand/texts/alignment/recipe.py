@@ -66,19 +66,19 @@ class Recipe:
         return 0.5 * (1 + math.cos(math.pi * (step - up) / max(steps - up, 1)))
 
     def order(self, lengths: Sequence[int]) -> list[int]:
-        """Examples in the order they are seen, all epochs: `batch` after `batch` of about the same length, the shorter batch last in all."""
+        """Examples in the order they are seen, all epochs: `batch` after `batch` of about the same length. What no batch is full of comes last."""
         draw = np.random.default_rng([self.seed, 17])
         size = np.asarray(lengths)
-        seen: list[int] = []
+        batches: list[np.ndarray] = []
+        rest: list[np.ndarray] = []
         for _ in range(self.epochs):
             dealt = draw.permutation(len(size))
-            pools = [dealt[i : i + POOL * self.batch] for i in range(0, len(dealt), POOL * self.batch)]
-            batches = [b for p in pools for b in _cut(p[np.argsort(size[p], kind="stable")], self.batch)]
-            whole = [b for b in batches if len(b) == self.batch]
-            for i in draw.permutation(len(whole)):
-                seen += whole[i].tolist()
-            seen += [int(i) for b in batches if len(b) < self.batch for i in b]
-        return seen
+            whole = len(size) - len(size) % self.batch
+            pools = _cut(dealt[:whole], POOL * self.batch)
+            epoch = [b for p in pools for b in _cut(p[np.argsort(size[p], kind="stable")], self.batch)]
+            batches += [epoch[i] for i in draw.permutation(len(epoch))]
+            rest.append(dealt[whole:])
+        return [int(i) for part in (*batches, *rest) for i in part]
 
 
 def _cut(rows: np.ndarray, size: int) -> list[np.ndarray]:

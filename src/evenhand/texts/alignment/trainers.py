@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,7 +19,7 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from evenhand.core import EvenhandError
-from evenhand.encode.quiet import quiet
+from evenhand.texts.alignment.adapters import calm
 from evenhand.texts.alignment.recipe import Recipe
 from evenhand.training.checkpoint import Record, State, begun, digest
 
@@ -121,30 +120,28 @@ def run(
 
     make: sft_trainer or dpo_trainer. Inside `checkpointing` it goes on from where a checkpoint stands. Raises EvenhandError when the loss is no number any more.
     """
-    n = len(next(iter(columns.values())))
-    steps = math.ceil(n / recipe.batch)
+    steps = math.ceil(len(next(iter(columns.values()))) / recipe.batch)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimiser = torch.optim.AdamW(trained.values(), lr=recipe.lr, weight_decay=0.0)
-    weights, losses = _Weights(trained), _Losses()
-    start = {"adapter": digest(list(trained.values())), "steps": str(steps), "order": str(hash_of(columns))}
-    record = begun({"adapter": weights, "losses": losses}, {"optimiser": _Optimiser(optimiser)}, lambda: start)
-    done = len(losses.values)
-    if done == steps:
-        return losses.values, losses.seconds
-    left = {name: rows[done * recipe.batch :] for name, rows in columns.items()}
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: recipe.share(min(step + done, steps - 1), steps))
-    with TemporaryDirectory() as folder, quiet(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of TRL's own use of transformers
-        callback = _Steps(losses, record, progress, steps)
-        trainer = make(model, tokenizer, left, recipe, folder, optimizers=(optimiser, schedule), callbacks=[callback])
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
+    losses = _Losses()
+    start = {"adapter": digest(list(trained.values())), "examples": _digest(columns)}
+    with TemporaryDirectory() as folder, calm():
+        trainer = make(model, tokenizer, columns, recipe, folder, optimizers=(optimiser, None))
+        # DPO's reference is a copy of the adapter that the trainer has just made: only now may a checkpoint move the adapter
+        record = begun({"adapter": _Weights(trained), "losses": losses}, {"optimiser": _Optimiser(optimiser)}, lambda: start)
+        done = len(losses.values)
+        if done < steps:
+            trainer.train_dataset = Dataset.from_dict({name: rows[done * recipe.batch :] for name, rows in columns.items()})
+            trainer.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: recipe.share(done + step, steps))
+            trainer.remove_callback(PrinterCallback)
+            trainer.add_callback(_Steps(losses, record, progress, steps))
+            trainer.train()
     if record is not None:
         record.finish()
     return losses.values, losses.seconds
 
 
-def hash_of(columns: Mapping[str, list[Any]]) -> str:
+def _digest(columns: Mapping[str, list[Any]]) -> str:
     flat = [x for rows in columns.values() for row in rows for x in (*row, -1)]
     return digest([torch.tensor(flat, dtype=torch.int64)])
 
