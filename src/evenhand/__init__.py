@@ -25,17 +25,24 @@ if TYPE_CHECKING:
     from evenhand.encode.hub_reward import HubRewardModel
     from evenhand.report import Report
     from evenhand.serve.reward_model import RewardModel
+    from evenhand.texts.grid import Grid
+    from evenhand.workflows.align import align
     from evenhand.workflows.audit import audit
+    from evenhand.workflows.audit_text import audit_text
     from evenhand.workflows.certify import certify
     from evenhand.workflows.check import check
+    from evenhand.workflows.choose import choose
     from evenhand.workflows.compare import compare
     from evenhand.workflows.diff import diff
     from evenhand.workflows.events import with_events
     from evenhand.workflows.examples import ShowExamples
     from evenhand.workflows.fit import Fit, fit
+    from evenhand.workflows.generate import generate
+    from evenhand.workflows.grid import grid
     from evenhand.workflows.grouping import Grouping
     from evenhand.workflows.prepare import Encoding
     from evenhand.workflows.score import Scored, score
+    from evenhand.workflows.select import select
     from evenhand.workflows.sweep import sweep
     from evenhand.workflows.transfer import transfer
     from evenhand.workflows.verify import verify
@@ -46,6 +53,7 @@ __all__ = [
     "Encoding",
     "EvenhandError",
     "Fit",
+    "Grid",
     "Grouping",
     "HubRewardModel",
     "Metric",
@@ -56,14 +64,20 @@ __all__ = [
     "ShowExamples",
     "Tuning",
     "__version__",
+    "align",
     "audit",
+    "audit_text",
     "certify",
     "check",
+    "choose",
     "compare",
     "diff",
     "fit",
+    "generate",
+    "grid",
     "load",
     "score",
+    "select",
     "sweep",
     "testing",
     "transfer",
@@ -77,6 +91,7 @@ _HOMES = {
     "Encoding": "workflows.prepare",
     "EvenhandError": "core",
     "Fit": "workflows.fit",
+    "Grid": "texts.grid",
     "Grouping": "workflows.grouping",
     "HubRewardModel": "encode.hub_reward",
     "Metric": "audits.metrics",
@@ -86,14 +101,20 @@ _HOMES = {
     "Scored": "workflows.score",
     "ShowExamples": "workflows.examples",
     "Tuning": "core",
+    "align": "workflows.align",
     "audit": "workflows.audit",
+    "audit_text": "workflows.audit_text",
     "certify": "workflows.certify",
     "check": "workflows.check",
+    "choose": "workflows.choose",
     "compare": "workflows.compare",
     "diff": "workflows.diff",
     "fit": "workflows.fit",
+    "generate": "workflows.generate",
+    "grid": "workflows.grid",
     "load": "data.load",
     "score": "workflows.score",
+    "select": "workflows.select",
     "sweep": "workflows.sweep",
     "transfer": "workflows.transfer",
     "verify": "workflows.verify",

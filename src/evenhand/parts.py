@@ -1,7 +1,8 @@
-"""Methods, heads, metrics and sources from outside the package: a name in a user's file, an entry point, or an object as it is.
+"""Methods, heads, metrics, sources and audits of texts from outside the package: a name in a user's file, an entry point, or an object as it is.
 
     ./mine.py:MyMethod      the file is run, as `python ./mine.py` would run it, so name only files you trust
-    my_method               the entry point of that name in the group evenhand.methods (evenhand.heads, evenhand.metrics, evenhand.sources)
+    my_method               the entry point of that name in the group evenhand.methods (evenhand.heads, evenhand.metrics, evenhand.sources,
+                            evenhand.text_audits)
 
 What is built in goes before an entry point of the same name.
 """
@@ -31,7 +32,7 @@ WITH_HEAD = re.compile(r"(?P<method>(?:[^:]*\.py:)?[^:]+)(?::(?P<head>.+))?")
 
 
 def part(kind: str, text: str) -> Any | None:
-    """The object that `text` names outside the package, None if it is neither in a file nor an entry point. kind: methods, heads, metrics, sources."""
+    """The object that `text` names outside the package, None if it is neither in a file nor an entry point. kind: methods, heads, metrics, sources, text_audits."""
     if found := IN_FILE.fullmatch(text):
         return _in_file(Path(found["file"]), found["name"])
     for point in entry_points(group=f"evenhand.{kind}", name=text):

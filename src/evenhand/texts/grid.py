@@ -328,7 +328,8 @@ class _Said:
         self, found: str, expected: str, remedy: str, near: str = "", *, last: bool = False, line: int | None = None, value: str = ""
     ) -> DataError:
         """near: what stands in the line that is meant; last: in the last one of several."""
-        at = [i for i, text in enumerate(self.source.splitlines(), 1) if near and near in text]
+        lines = list(enumerate(self.source.splitlines(), 1))
+        at = [i for i, text in lines if near and f'"{near}"' in text] or [i for i, text in lines if near and near in text]
         return DataError(
             found, expected=expected, remedy=remedy, file=self.file, line=line or (at[-1 if last else 0] if at else None), value=value
         )

@@ -33,22 +33,26 @@ class Read:
     exclusions: Exclusions
 
 
-def read_texts(place: Any, grid: Grid, run: str = "texts") -> Read:
+def read_texts(place: Any, grid: Grid, run: str = "texts", extra: Sequence[str] = (), together: bool = False) -> Read:
     """Texts of the grid's cells, from a table in any format that is read (JSONL, CSV, Parquet, …), or from one in memory.
 
-    run: the name of texts without a column `run` (or `source`). Without `draw`, texts of a cell are numbered as they come. Empty texts, texts over
-    20,000 characters and cells whose every matched partner is missing are left out, and counted by cell. Raises DataError with line and column for a missing column, a value
-    that is not the grid's, and a cell with one draw twice.
+    run: the name of texts without a column `run` (or `source`). extra: columns to carry along where the table has them. together: texts are
+    candidates of one choice, in one table; a source that several runs have is told apart by their names, and a text without any has its run's.
+    Without `draw`, texts of a cell are numbered as they come. Empty texts, texts over 20,000 characters and, unless together, cells whose every
+    matched partner is missing are left out, and counted by cell. Raises DataError with line and column for a missing column, a value that is
+    not the grid's, and a cell with one draw twice.
     """
     files, name, known = _inputs(place)
     found: dict[Key, str] = {}
+    carried: dict[str, dict[Key, Any]] = {}
     lost: list[tuple[str, str]] = []
     numbered: Counter[tuple[str, str, int]] = Counter()
+    first: dict[str, str] = {}
     rows = 0
     for file in files:
         for batch in read(file, lambda _: True):
             rows += len(batch)
-            _collect(batch, grid, run, found, lost, numbered)
+            _collect(batch, grid, run, extra, first if together else None, found, carried, lost, numbered)
     if not rows:
         raise DataError("the table holds no row", expected="at least one text", remedy="check how it was written", file=name)
     runs: dict[str, list[Key]] = {}
@@ -56,8 +60,8 @@ def read_texts(place: Any, grid: Grid, run: str = "texts") -> Read:
         runs.setdefault(key[0], []).append(key)
     tables = {}
     for one, keys in runs.items():
-        table = _table(grid, one, keys, found)
-        alone = _alone(table)
+        table = _table(grid, one, keys, found, carried)
+        alone = np.zeros(len(table), bool) if together else _alone(table)
         lost += [(grid.label(c), ALONE) for c in table.cell[alone].tolist()]
         tables[one] = table.take(~alone)
     return Read(tables, name, known, _excluded(rows, lost))
@@ -77,8 +81,9 @@ def _inputs(place: Any) -> tuple[list[Input], str, str]:
 
 
 def _collect(
-    batch: Batch, grid: Grid, run: str, found: dict[Key, str], lost: list[tuple[str, str]], numbered: Counter[tuple[str, str, int]]
-) -> None:
+    batch: Batch, grid: Grid, run: str, extra: Sequence[str], first: dict[str, str] | None, found: dict[Key, str], carried: dict[str, dict[Key, Any]],
+    lost: list[tuple[str, str]], numbered: Counter[tuple[str, str, int]],
+) -> None:  # fmt: skip
     if batch.bad:
         bad = min(batch.bad, key=lambda b: b.line)
         raise DataError(bad.fault.reason, expected=bad.fault.expected, remedy="mend the row or drop it", file=batch.file, line=bad.line)
@@ -87,11 +92,12 @@ def _collect(
             shown = ", ".join(list(batch.columns)[:20]) or "none"
             raise DataError(f"there is no column '{column}' (columns: {clip(shown, 200)})", expected=f"the columns {', '.join(grid.columns)} of the "
                             "grid, and text", remedy="rename the column, or name the grid that the texts were written for (--grid)", file=batch.file)  # fmt: skip
-    values = {c: plain(batch.columns[c]) for c in (*grid.columns, "text", "run", "source", "draw") if c in batch.columns}
+    values = {c: plain(batch.columns[c]) for c in (*grid.columns, "text", "run", "source", "draw", *extra) if c in batch.columns}
     for i, line in enumerate(batch.line.tolist()):
         cell = _cell(tuple(values[c][i] for c in grid.columns), grid, batch.file, line)
         source = _name(values, "source", i, "", batch.file, line)
-        of = (_name(values, "run", i, source or run, batch.file, line), source, cell)
+        name = _name(values, "run", i, source or run, batch.file, line)
+        of = (name, source, cell) if first is None else (run, _told_apart(source, name, first), cell)
         draw = _draw(values["draw"][i], batch.file, line) if "draw" in values else numbered[of]
         numbered[of] += 1
         if (*of, draw) in found:
@@ -114,6 +120,9 @@ def _collect(
             lost.append((grid.label(cell), f"over {LONGEST:,} characters"))
         else:
             found[(*of, draw)] = text
+            for column in extra:
+                if column in values:
+                    carried.setdefault(column, {})[(*of, draw)] = values[column][i]
 
 
 def _cell(values: tuple[Any, ...], grid: Grid, file: str, line: int) -> int:
@@ -153,6 +162,13 @@ def _name(values: Mapping[str, list[Any]], column: str, row: int, default: str, 
     raise DataError("the value is no name", expected="a text", remedy="mend the row", file=file, line=line, column=column, value=str(value))
 
 
+def _told_apart(source: str, run: str, first: dict[str, str]) -> str:
+    """A name of what wrote a candidate: its source, with the run's name before it where another run had that source first; else its run."""
+    if not source:
+        return run
+    return source if first.setdefault(source, run) == run else f"{run}: {source}"
+
+
 def _draw(value: Any, file: str, line: int) -> int:
     try:
         number = int(value)
@@ -165,7 +181,7 @@ def _draw(value: Any, file: str, line: int) -> int:
     )
 
 
-def _table(grid: Grid, run: str, keys: Sequence[Key], found: Mapping[Key, str]) -> TextTable:
+def _table(grid: Grid, run: str, keys: Sequence[Key], found: Mapping[Key, str], carried: Mapping[str, Mapping[Key, Any]]) -> TextTable:
     sources = list(dict.fromkeys(k[1] for k in keys))
     ordered = sorted(keys, key=lambda k: (k[2], sources.index(k[1]), k[3]))
     draws: Counter[tuple[str, int]] = Counter()
@@ -174,7 +190,8 @@ def _table(grid: Grid, run: str, keys: Sequence[Key], found: Mapping[Key, str]) 
         draw.append(draws[source, cell])
         draws[source, cell] += 1
     return TextTable(
-        grid, run, tuple(found[k] for k in ordered), np.array([k[2] for k in ordered], np.int64), np.array(draw, np.int64), tuple(k[1] for k in ordered)
+        grid, run, tuple(found[k] for k in ordered), np.array([k[2] for k in ordered], np.int64), np.array(draw, np.int64),
+        tuple(k[1] for k in ordered), extra={column: tuple(values.get(k) for k in ordered) for column, values in carried.items()},
     )  # fmt: skip
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,8 @@ HIDDEN = "someone"  # what stands for a word that names a group
 @dataclass(frozen=True)
 class TextTable:
     """n texts of one run, sorted by cell and draw. cell int64[n]: of the grid. draw int64[n]: 0, 1, … inside a cell and source. source[n]:
-    which generator or reviser wrote it. masked: whether words that name a value of a matched axis are hidden.
+    which generator or reviser wrote it. masked: whether words that name a value of a matched axis are hidden. extra[column][n]: other columns of
+    the file, as asked for, which no audit sees.
     """
 
     grid: Grid
@@ -30,6 +32,7 @@ class TextTable:
     source: tuple[str, ...] = ()
     exclusions: Exclusions = field(default_factory=Exclusions)
     masked: bool = False
+    extra: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -55,7 +58,8 @@ class TextTable:
         """Those of the texts at `rows` (boolean mask, or indices that rise)."""
         at = np.arange(len(self))[rows]
         source = tuple(self.source[i] for i in at) if self.source else ()
-        return replace(self, texts=tuple(self.texts[i] for i in at), cell=self.cell[at], draw=self.draw[at], source=source)
+        extra = {name: tuple(values[i] for i in at) for name, values in self.extra.items()}
+        return replace(self, texts=tuple(self.texts[i] for i in at), cell=self.cell[at], draw=self.draw[at], source=source, extra=extra)
 
     def hidden(self) -> TextTable:
         """The same with every word that names a value of a matched axis replaced: what differs still is not the naming of the group."""

@@ -1,0 +1,70 @@
+"""The verbs that read texts for many audiences: a grid and its prompts, and an audit of texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evenhand.cli.inputs import check_place, command
+from evenhand.cli.options import DATA, GROUPS, MODEL, OUTPUT, Note, Pdf, Seed, Simulated, Title, option
+from evenhand.cli.reading import verb
+from evenhand.cli.terminal import finish, say
+
+Audits = Annotated[list[str], option(MODEL, "--audit")]
+
+
+@verb
+def grid(
+    *,
+    grid: Annotated[str, typer.Argument(metavar="GRID")],
+    out: Annotated[Path | None, option(OUTPUT)],
+) -> None:
+    """Write the prompts of a grid - one message for many audiences - and count its matched pairs and blocks."""
+    from evenhand.workflows.grid import grid as run
+
+    found = run(grid, out=out)
+    say(str(found), *([f"prompts: {found.path}"] if found.path else [found.grid.prompt(0)]))
+
+
+@verb
+def audit_text(
+    *,
+    texts: Annotated[Path, typer.Argument(metavar="TEXTS")],
+    grid: Annotated[str, option(DATA)],
+    base: Annotated[str, option(GROUPS)],
+    audits: Audits,
+    usable_only: Annotated[bool, option(DATA, "--usable-only")],
+    tolerance: Annotated[float, option(OUTPUT)],
+    permutations: Annotated[int, option(MODEL)],
+    seed: Seed,
+    show_text: Annotated[int, option(OUTPUT)],
+    title: Title,
+    note: Note,
+    simulated: Simulated,
+    pdf: Pdf = False,
+    out: Annotated[Path, option(OUTPUT, help="Folder for the report.")] = Path("audit-text"),
+) -> None:
+    """Audit texts for many audiences: what differs between matched groups beyond chance, by how much, and whether texts still speak to their audience."""
+    from evenhand.report.texts import TEXTS
+    from evenhand.workflows.audit_text import audit_text as run
+    from evenhand.workflows.pdf import beside
+
+    check_place(out, TEXTS.files, TEXTS.name, pdf=pdf)
+    report = run(
+        texts,
+        grid=grid,
+        audits=audits,
+        base=base,
+        tolerance=tolerance,
+        usable_only=usable_only,
+        show_text=show_text,
+        permutations=permutations,
+        seed=seed,
+        title=title,
+        note=note,
+        simulated=simulated,
+        command=command(),
+    )
+    finish(report, beside(report.save(out), pdf))

@@ -1,0 +1,144 @@
+"""Choose among runs of texts that were audited: the stages of an alignment, or models."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from evenhand import writing
+from evenhand.core import DataError, Estimate, EvenhandError, clip
+from evenhand.texts.choice import EPS, RHO, choice
+from evenhand.texts.findings import Choice, Gap, Level, Run
+
+FORMAT = "evenhand texts"
+KIND = "choice"
+MOST_BYTES = 2**28
+
+
+def choose(
+    runs: Sequence[str | Path], *, rho: float = RHO, eps: float = EPS, base: str = "", out: str | Path | None = None
+) -> Choice:
+    """The run to take, by bounded regression over all audits: none of them may be worse than the first run by more than rho, nor fidelity
+    lower by more than eps; of those that keep this, the one that improves most audits. None may keep it: then none is chosen.
+
+        evenhand.choose(["audit", "audit-tuned"]).best
+
+    Args:
+        runs: Folders that audit-text wrote, or their report.json; each may hold several runs.
+        rho: By what share an audit's disparity may be above the first run's.
+        eps: By how much fidelity may be below the first run's, in its own units.
+        base: The run that others are compared with; default: the first one.
+        out: JSON file for the choice, with the runs admitted at other bounds.
+
+    Raises DataError for files that are no reports of texts; EvenhandError for fewer than two runs and runs on different grids.
+    """
+    choice_of = choice(audited_runs(runs, base), rho=rho, eps=eps)
+    if out is not None:
+        path = Path(out)
+        writing.write(path.parent, {path.name: document(choice_of)}, KIND)
+    return choice_of
+
+
+def audited_runs(places: Sequence[str | Path], base: str = "") -> tuple[Run, ...]:
+    """The runs of reports, the base first. One run in several reports counts once; others of one name get their folder's name before it."""
+    found: dict[str, Run] = {}
+    grid = ""
+    for place in places:
+        path, said = _read(Path(place))
+        if grid and said["grid"] != grid:
+            raise EvenhandError(
+                f"Found runs on the grids '{clip(grid)}' and '{clip(said['grid'])}'. Expected: one grid, so that their audits can be compared. "
+                "To do: leave one out."
+            )
+        grid = said["grid"]
+        for run in said["runs"]:
+            name = run.name
+            if name in found and found[name] != run:
+                name = f"{path.parent.name}/{name}"
+                if name in found:
+                    raise EvenhandError(f"Found two runs called '{clip(name)}'. Expected: every name once. To do: rename a folder.")
+            found[name] = replace(run, name=name)
+    if base and base not in found:
+        raise EvenhandError(f"There is no run '{clip(base)}'. Expected: one of {clip(', '.join(found), 200)}. To do: name one of them.")
+    first = base or next(iter(found), "")
+    return tuple(sorted(found.values(), key=lambda run: run.name != first))
+
+
+def document(choice: Choice) -> bytes:
+    """The choice as JSON."""
+    return (json.dumps({"format": "evenhand choice 1", **_plain(asdict(choice))}, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _read(place: Path) -> tuple[Path, dict[str, Any]]:
+    path = place / "report.json" if place.is_dir() else place
+    fault = {
+        "expected": "a report that evenhand audit-text wrote",
+        "remedy": "name its folder, or write it again",
+        "file": f"{path.parent.name}/{path.name}",
+    }
+    if not path.is_file():
+        raise DataError("there is no such file", **fault)
+    with path.open("rb") as stream:
+        raw = stream.read(MOST_BYTES + 1)
+    try:
+        said = json.loads(raw[:MOST_BYTES])
+    except (ValueError, RecursionError) as error:
+        raise DataError("it is not valid JSON", **fault) from error
+    if not isinstance(said, dict) or not str(said.get("format", "")).startswith(FORMAT + " "):
+        raise DataError("it is no report of texts", **fault)
+    try:
+        return path, {"grid": _text(said["grid"]), "runs": [_run(run) for run in said["runs"]]}
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"it lacks what a report of texts has ({type(error).__name__} {clip(str(error), 40)})", **fault) from error
+
+
+def _run(said: Mapping[str, Any]) -> Run:
+    """What a choice reads of a run."""
+    nothing = Estimate(math.nan, math.nan, math.nan, 0, 0)
+    return Run(
+        _text(said["name"]), int(said["n_texts"]), int(said["n_cells"]), int(said["n_draws"]), nothing, {}, tuple(_gaps(said["gaps"])),
+        tuple(_levels(said["levels"])), (), _text(said.get("fingerprint", "")),
+    )  # fmt: skip
+
+
+def _gaps(said: Sequence[Mapping[str, Any]]) -> Iterator[Gap]:
+    nan = math.nan
+    nothing = Estimate(nan, nan, nan, 0, 0)
+    for one in said:
+        yield Gap(
+            _text(one["audit"]), _text(one["measure"]), _text(one["axis"]), bool(one["masked"]), (), ("", ""), nothing, nothing, nan, nothing, nan,
+            _number(one["absolute"]), _number(one["null"]), nan, int(one["n_pairs"]), int(one["n_draws"]), distance=_text(one["distance"]),
+        )  # fmt: skip
+
+
+def _levels(said: Sequence[Mapping[str, Any]]) -> Iterator[Level]:
+    for one in said:
+        value = _number(one["value"]["value"])
+        yield Level(
+            _text(one["audit"]), _text(one["measure"]), bool(one["masked"]), Estimate(value, math.nan, math.nan, 0, 0), 1.0, bool(one["fidelity"]),
+            bool(one["objective"]),
+        )  # fmt: skip
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        raise TypeError("a number is none")
+    return math.nan if value is None else float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a name is none")
+    return value

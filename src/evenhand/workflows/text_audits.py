@@ -1,0 +1,76 @@
+"""Audits of texts by name: a file of texts/audits/, a part from outside the package, or an object."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Sequence
+from typing import Any
+
+import evenhand.texts.audits
+from evenhand.core import EvenhandError, clip
+from evenhand.parts import calling, installed, part
+from evenhand.texts.audit import Measured, TextAudit
+from evenhand.texts.table import TextTable
+
+FIVE = ("persuasion", "formality", "emotion", "lexical", "fidelity")  # of Islam 2026, arXiv 2606.10126
+
+
+def built_in_audits() -> dict[str, type]:
+    """File name → the class in it of that name."""
+    out: dict[str, type] = {}
+    for file in pkgutil.iter_modules(evenhand.texts.audits.__path__):
+        module = importlib.import_module(f"{evenhand.texts.audits.__name__}.{file.name}")
+        out[file.name] = next(c for c in vars(module).values() if inspect.isclass(c) and vars(c).get("name") == file.name)
+    return out
+
+
+def audits_named(given: Sequence[str | TextAudit]) -> tuple[TextAudit, ...]:
+    """Each by its name, as ./mine.py:Name, an entry point of evenhand.text_audits, its class, or as it is. Raises EvenhandError."""
+    found = tuple(_audit(one) for one in ([given] if isinstance(given, str) else given))
+    names = [a.name for a in found]
+    if twice := next((n for i, n in enumerate(names) if n in names[:i]), None):
+        raise EvenhandError(f"Found two audits called '{clip(twice)}'. Expected: every name once. To do: leave one out, or rename it.")
+    if not found:
+        raise EvenhandError(f"Found no audit. Expected: one or more of {', '.join(built_in_audits())}. To do: name them.")
+    return found
+
+
+def _audit(given: Any) -> TextAudit:
+    if isinstance(given, str):
+        known = built_in_audits()
+        found = known[given] if given in known else part("text_audits", given)
+        if found is None:
+            every = [*known, *installed("text_audits")]
+            near = difflib.get_close_matches(given, every, 1)
+            raise EvenhandError(
+                f"There is no audit of texts '{clip(given)}'. Expected: one of {', '.join(every)}, or ./FILE.py:NAME. "
+                f"To do: {f'did you mean {near[0]}?' if near else 'name one of these.'}"
+            )
+        given = found
+    if inspect.isclass(given):
+        with calling("a class that does without arguments", given):
+            given = given()
+    kind = type(given)
+    lacking = [n for n in ("name", "measure") if not any(n in vars(c) for c in kind.__mro__) and n not in vars(given)]
+    if lacking or not isinstance(given.name, str):
+        raise EvenhandError(
+            f"{clip(kind.__name__)} is no audit of texts: it lacks {', '.join(lacking) or 'a name that is a text'}. Expected: a name, and "
+            "measure(table) -> Measured, as evenhand.texts.audit shows. To do: add what is missing."
+        )
+    audit: TextAudit = given
+    return audit
+
+
+def measured(audit: TextAudit, table: TextTable) -> Measured:
+    """What the audit gives, one row a text. Raises EvenhandError where an audit from outside fails, or gives anything else."""
+    with calling("measure(table) -> Measured, with one value a text in each measure", audit):
+        found = audit.measure(table)
+        if not isinstance(found, Measured):
+            raise TypeError(f"measure gave {type(found).__name__}")
+        for measure in found.measures:
+            if len(measure.values) != len(table) or measure.values.ndim not in (1, 2):
+                raise ValueError(f"measure '{measure.name}' has shape {measure.values.shape} for {len(table)} texts")
+        return found
