@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 import report_example as example
+import text_page_example as texts
 from pages import Page
 from rich.console import Console
-from test_report_hostile_names import PLAIN, of_certificate, of_check, of_diff, of_policies
+from test_report_hostile_names import PLAIN, of_certificate, of_check, of_diff, of_policies, of_texts
 from test_report_numbers import numbers, real
 
 from evenhand.core import Estimate
@@ -26,6 +27,7 @@ from evenhand.report import Report, verdicts
 from evenhand.report.audit import report as audit
 from evenhand.report.page import Name, Table
 from evenhand.report.terminal import lines, plain
+from evenhand.report.texts import report as text_report
 from evenhand.writing import LIST
 
 KINDS: list[tuple[str, Callable[[], Report]]] = [
@@ -41,6 +43,16 @@ KINDS: list[tuple[str, Callable[[], Report]]] = [
     ("certificate", lambda: of_certificate(PLAIN)),
     ("policies", lambda: of_policies(PLAIN)),
     ("diff", lambda: of_diff(PLAIN)),
+    ("texts", lambda: text_report(texts.one_run())),
+    ("texts_null", lambda: text_report(texts.null_run())),
+    ("texts_of_one_draw", lambda: text_report(texts.one_draw())),
+    ("texts_untestable", lambda: text_report(texts.untestable())),
+    ("texts_aligned", lambda: text_report(texts.aligned())),
+    ("texts_none_selected", lambda: text_report(texts.none_selected())),
+    ("texts_of_many_runs", lambda: text_report(texts.many())),
+    ("texts_of_many_values", lambda: text_report(texts.many_values())),
+    ("texts_of_nothing", lambda: text_report(texts.nothing())),
+    ("texts_named", lambda: of_texts(PLAIN)),
 ]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import text_page_example
 from payloads import PAYLOADS
 
 from evenhand.audits.certificate import Certificate, EventBound
@@ -14,8 +16,10 @@ from evenhand.audits.policies import Candidates
 from evenhand.audits.transfer import measure
 from evenhand.core import Estimate, Exclusions, Groups, PreferenceData
 from evenhand.data.doctor import examine
-from evenhand.report import Report, certificate, check, diff, examples, policies
+from evenhand.report import Report, certificate, check, diff, examples, policies, texts
+from evenhand.report.texts import examples as private_texts
 from evenhand.report.verdicts import PLAIN as NO_SHARES
+from evenhand.texts.findings import Example
 
 BATCH = 6  # texts in one page
 
@@ -87,6 +91,18 @@ def of_examples(names: list[str]) -> list[str]:
     return [examples.html(examples.Examples(names[3], names[4], Estimate(0.5, 0.4, 0.6, 40, 160), 9, pairs, names[5]))]
 
 
+def of_texts(names: list[str]) -> Report:
+    """Without the figure of runs: whether a name finds a place in it depends on its length."""
+    found = text_page_example.hostile(names)
+    runs = tuple(replace(r, levels=tuple(replace(x, fidelity=False) for x in r.levels)) for r in found.runs)
+    return texts.report(replace(found, runs=runs))
+
+
+def of_private_texts(names: list[str]) -> list[str]:
+    shown = tuple(Example((n, names[1]), names[2], (names[3], n)) for n in names)
+    return [private_texts.html(replace(text_page_example.one_run(), title=names[4], command=names[5], examples=shown))]
+
+
 def outputs(made: Callable[[list[str]], Report | list[str]], names: list[str]) -> list[str]:
     report = made(names)
     return report if isinstance(report, list) else [report.html(), report.markdown(), *report.tables().values()]
@@ -95,15 +111,15 @@ def outputs(made: Callable[[list[str]], Report | list[str]], names: list[str]) -
 PLAIN = [f"name {i}" for i in range(BATCH)]
 
 
-@pytest.mark.parametrize("made", [of_policies, of_check, of_certificate, of_diff, of_examples])
+@pytest.mark.parametrize("made", [of_policies, of_check, of_certificate, of_diff, of_examples, of_texts, of_private_texts])
 def test_a_name_is_never_markup(made: Callable[[list[str]], Report | list[str]]) -> None:
     said = [
         t for t in PAYLOADS if t.strip() and not any(word in t.lower() for word in NO_SHARES)
     ]  # an empty text has no place, "alpha" another
-    texts = said if made in (of_diff, of_examples) else said[::16]  # pages with figures are slower
+    some = said if made in (of_diff, of_examples) else said[::16]  # pages with figures are slower
     plain = Tags(outputs(made, PLAIN)[0]).found
-    for start in range(0, len(texts) - BATCH, BATCH):
-        batch = texts[start : start + BATCH]
+    for start in range(0, len(some) - BATCH, BATCH):
+        batch = some[start : start + BATCH]
         page, *others = outputs(made, batch)
         assert Tags(page).found == plain, batch
         for text in others:

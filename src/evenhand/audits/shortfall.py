@@ -82,10 +82,10 @@ class Question:
         return np.asarray(failed + np.where(sharp, passed, 0.0))
 
 
-def needed(question: Question, users: int, shared: int, name: str) -> str:
+def needed(question: Question, users: int, shared: int, name: str, unit: str = "user") -> str:
     """ "about 210 more users like these would tell": of the unit that is short, which is the one with the larger part of the variance, if
     enough of it would do; else the other one; else both. "" where nothing is known. shared: how many prompts, or what else `name` says,
-    users have in common.
+    users have in common. unit: what was drawn, if not users.
     """
     parts = question.parts
     if not all(map(math.isfinite, (question.value, parts.by_user, *(c.by_user for c in question.cells)))):
@@ -93,12 +93,12 @@ def needed(question: Question, users: int, shared: int, name: str) -> str:
     one = np.ones(len(FACTORS))
     plans = [((FACTORS, one), "users"), ((one, FACTORS), "shared")]
     plans = plans[::-1] if parts.by_prompt > parts.by_user else plans
-    for (k, m), unit in (*plans[: 2 if parts.by_prompt else 1], ((FACTORS, FACTORS), "")):
+    for (k, m), short in (*plans[: 2 if parts.by_prompt else 1], ((FACTORS, FACTORS), "")):
         enough = question.chance(k, m) >= POWER
         if enough.any():
             factor = float(FACTORS[enough.argmax()])
-            counted = {"users": _about(users, factor, "user"), "shared": _about(shared, factor, name)}
-            units = [counted[unit]] if unit else counted.values()
+            counted = {"users": _about(users, factor, unit), "shared": _about(shared, factor, name)}
+            units = [counted[short]] if short else counted.values()
             return f"about {' and '.join(units)} like these would tell, four times in five"
     return ""
 

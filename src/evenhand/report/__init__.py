@@ -139,7 +139,10 @@ class Report:
         """A few plain lines for a terminal."""
         page = self.page
         return "\n".join(
-            [f"{page.headline}: {page.title or self.kind.name}", *(s for s in (page.warning, *map(str, page.answers), page.summary) if s)]
+            [
+                f"{page.headline}: {page.title or self.kind.name}",
+                *(s for s in (page.warning, *page.cautions, *map(str, page.answers), page.summary) if s),
+            ]
         )
 
     def _repr_html_(self) -> str:

@@ -53,7 +53,7 @@ def _template() -> Template:
 
 def finding(sentence: str) -> Markup:
     """A finding with its evidence, "(… 48 users, …)" or "(3.1 to 9.3)", set lighter than the finding itself."""
-    evidence = r"\([^()]*(?:\b(?:users?|pairs?|prompts?)\b|\d\sto\s[+−]?\d)[^()]*\)"
+    evidence = r"\([^()]*(?:\b(?:users?|blocks?|pairs?|prompts?)\b|\d\sto\s[+−]?\d)[^()]*\)"
     return Markup(re.sub(evidence, r"<span>\g<0></span>", str(escape(sentence))))  # noqa: S704
 
 
@@ -65,7 +65,7 @@ def _unsaid(page: Page) -> dict[str, str]:
 
 def _requirement(requirement: Requirement, page: Page) -> dict[str, Any]:
     reason = "" if page.is_answered(requirement) else requirement.reason
-    words = row(requirement)
+    words = row(requirement, page.unit)
     return {"row": words, "bar": bar(requirement), "sign": SIGN[words.verdict], "reason": reason, "is_folded": len(reason) > LONG_REASON}
 
 

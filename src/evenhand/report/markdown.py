@@ -21,6 +21,7 @@ def markdown(page: Page) -> str:
     lines = [f"### {TONE[page.tone]}{text(page.headline, 100) + ': ' if page.title else ''}{title}", ""]
     lines += ["**Users are simulated.**", ""] if page.simulated else []
     lines += [f"**{text(page.warning, 400)}**", ""] if page.warning else []
+    lines += [line for caution in page.cautions for line in (f"**{text(caution, 400)}**", "")]
     lines += [text(page.note, 400), ""] if page.note else []
     end = [f"To reproduce: {code(page.command)}"] if page.command else []
     answers, said = ([f"- {text(str(s), 900)}" for s in some if str(s)] for some in (page.answers[:MOST_ANSWERS], page.said[:MOST_SAID]))
@@ -47,7 +48,7 @@ def _table(table: Table, most: int) -> list[str]:
 def _requirements(page: Page) -> list[str]:
     if not page.requirements:
         return []
-    rows = [row(r) for r in sorted(page.requirements, key=lambda r: ORDER[r.verdict])]
+    rows = [row(r, page.unit) for r in sorted(page.requirements, key=lambda r: ORDER[r.verdict])]
     lines = ["| verdict | requirement | estimate (simultaneous 95 % interval) | required | from |", "| --- | --- | --- | --- | --- |"]
     for r in rows[:MOST_REQUIREMENTS]:
         estimate = r.value if r.value == NONE else f"{r.value} ({r.interval})"

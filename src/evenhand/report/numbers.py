@@ -64,11 +64,11 @@ def level(estimate: Estimate) -> str:
     return f"{100 * estimate.level:g}{NB}%"
 
 
-def people(estimate: Estimate) -> str:
-    """ "48 users, 1,344 pairs": the counts that no number goes without."""
+def people(estimate: Estimate, unit: str = "user") -> str:
+    """ "48 users, 1,344 pairs": the counts that no number goes without. unit: what n_users counts."""
     if estimate.suppressed:
-        return f"fewer than {SMALLEST_CELL} users"
-    return f"{plural(estimate.n_users, 'user')}, {plural(estimate.n_pairs, 'pair')}"
+        return f"fewer than {SMALLEST_CELL} {unit}s"
+    return f"{plural(estimate.n_users, unit)}, {plural(estimate.n_pairs, 'pair')}"
 
 
 def plural(n: int, noun: str) -> str:
@@ -94,9 +94,10 @@ def shown(estimate: Estimate | None, show: Show = percent) -> str:
     return f"{show(estimate.value)} ({interval(estimate, bare(show), NB)})"
 
 
-def evidence(estimate: Estimate, show: Show = points) -> str:
+def evidence(estimate: Estimate, show: Show = points, unit: str = "user") -> str:
     """ "(95 % interval 3.1 to 9.3; 48 users, 1,344 pairs)"."""
-    return f"({level(estimate)} interval {interval(estimate, show)}; {people(estimate)})"
+    known = is_known(estimate.low) or is_known(estimate.high)
+    return f"({f'{level(estimate)} interval ' * known}{interval(estimate, show)}; {people(estimate, unit)})"
 
 
 def is_clear(estimate: Estimate) -> bool:

@@ -179,6 +179,7 @@ class Page:
     title: str = ""
     simulated: bool = False
     warning: str = ""  # why nothing may rest on these numbers; said before everything else
+    cautions: tuple[str, ...] = ()  # what to know before the numbers are read, though they hold; said next
     summary: str = ""
     notes: tuple[str, ...] = ()
     note: str = ""  # the user's own
@@ -190,6 +191,7 @@ class Page:
     facts: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     rules: str = RULES
+    unit: str = "user"  # what n_users of its estimates counts
     exit_code: int = 0
 
     def is_answered(self, requirement: Requirement) -> bool:

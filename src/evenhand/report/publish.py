@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -29,33 +29,55 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 
-def publish(findings: T) -> T:
+def publish(findings: T, small: Callable[[Estimate], Estimate] | None = None) -> T:
     """The same records with printable texts, Python's own numbers, and no number of fewer than ten users.
 
-    Records are rebuilt, never changed. Where two keys of a mapping look the same once they are printable, neither is lost.
+    Records are rebuilt, never changed. Where two keys of a mapping look the same once they are printable, neither is lost. small: what
+    becomes of an estimate of fewer than ten; it is hidden where nothing else is said, as where the ten are persons it must be.
     """
-    out: Any = _published(findings)
+    out: Any = _published(findings, small or hidden)
     return out
 
 
-def _published(value: Any) -> Any:
+def _published(value: Any, small: Callable[[Estimate], Estimate]) -> Any:
     if isinstance(value, str):
         return one_line(value)
     if isinstance(value, Estimate) and is_small(value.n_users):
-        value = hidden(value)
+        value = small(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: _published(getattr(value, f.name)) for f in fields(value) if f.init})
+        return replace(value, **{f.name: _published(getattr(value, f.name), small) for f in fields(value) if f.init})
     if isinstance(value, Mapping):
         out: Json = {}
         for key, v in value.items():
             name = one_line(str(key))
             while name in out:
                 name += TWIN
-            out[name] = _published(v)
+            out[name] = _published(v, small)
         return out
     if isinstance(value, (list, tuple)):
-        return tuple(_published(v) for v in value)
+        return tuple(_published(v, small) for v in value)
     return value.item() if isinstance(value, np.generic) else value
+
+
+def apart(names: Iterable[str]) -> dict[str, str]:
+    """Each name as it may be printed: two that look alike then stay two."""
+    out: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        shown = one_line(name)
+        while shown in out.values():
+            shown += TWIN
+        out[name] = shown
+    return out
+
+
+def renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """The same records with other names wherever a text is one of `names`; mappings are left as they are."""
+    if isinstance(value, str):
+        return names.get(value, value)
+    if isinstance(value, tuple):
+        return tuple(renamed(v, names) for v in value)
+    is_record = is_dataclass(value) and not isinstance(value, type)
+    return replace(value, **{f.name: renamed(getattr(value, f.name), names) for f in fields(value)}) if is_record else value
 
 
 def document(value: Any) -> Any:

@@ -12,7 +12,7 @@ from evenhand.core import Estimate
 from evenhand.data.csv_cells import neutral
 from evenhand.report.page import Cell, Column, Name, Page, Table
 
-PARTS = ("value", "low", "high", "n_users", "n_pairs")  # an estimate's columns
+PARTS = ("value", "low", "high", "n_users", "n_pairs")  # an estimate's columns; n_users is called by what it counts
 
 
 def tables(page: Page) -> dict[str, str]:
@@ -21,11 +21,11 @@ def tables(page: Page) -> dict[str, str]:
     for table in page.tables:
         if table.file:
             files.setdefault(f"{table.file}.csv", []).append(table)
-    return {name: _text(grid(some)) for name, some in files.items()}
+    return {name: _text(grid(some, page.unit)) for name, some in files.items()}
 
 
-def grid(tables: Sequence[Table]) -> list[list[Any]]:
-    """Heading and rows of tables with the same columns, each estimate as five cells."""
+def grid(tables: Sequence[Table], unit: str = "user") -> list[list[Any]]:
+    """Heading and rows of tables with the same columns, each estimate as five cells. unit: what n_users counts."""
     columns = [c for c in tables[0].columns if c.in_csv]
     rows: list[list[Cell]] = []
     for table in tables:
@@ -33,13 +33,13 @@ def grid(tables: Sequence[Table]) -> list[list[Any]]:
             raise ValueError(f"{table.file}.csv: '{table.caption}' has other columns than '{tables[0].caption}'")
         rows += [[cell for cell, c in zip(row, table.columns, strict=True) if c.in_csv] for row in table.rows]
     wide = [any(isinstance(row[i], Estimate) for row in rows) for i in range(len(columns))]
-    head = [name for c, w in zip(columns, wide) for name in _head(c, w)]
+    head = [name for c, w in zip(columns, wide) for name in _head(c, w, unit)]
     return [head, *([value for cell, w in zip(row, wide) for value in _cells(cell, w)] for row in rows)]
 
 
-def _head(column: Column, is_wide: bool) -> list[str]:
+def _head(column: Column, is_wide: bool, unit: str) -> list[str]:
     name = column.key or column.name
-    return [f"{name}_{part}".lstrip("_") for part in PARTS] if is_wide else [name]
+    return [f"{name}_{f'n_{unit}s' if part == 'n_users' else part}".lstrip("_") for part in PARTS] if is_wide else [name]
 
 
 def _cells(cell: Cell, is_wide: bool) -> Iterator[Any]:

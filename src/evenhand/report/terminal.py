@@ -38,11 +38,14 @@ def lines(page: Page) -> Iterator[RenderableType]:
         yield Text(plain(page.warning), style="bold red")
     if page.simulated:
         yield Text("Users are simulated: these figures say nothing about people.")
+    yield from (Text(plain(c), style="bold yellow") for c in page.cautions)
     yield from (Grid(table) for table in page.brief if table.rows)
     yield from (Text(plain(s)) for s in (*page.said, *page.notes) if s)
     yield Text.assemble((plain(page.headline), TONES[page.tone]))
     yield from (Text(plain(str(a))) for a in page.answers)
-    rows = [row(r) for r in sorted(page.requirements, key=lambda r: ORDER[r.verdict]) if not (r.name == GAP and page.is_answered(r))]
+    rows = [
+        row(r, page.unit) for r in sorted(page.requirements, key=lambda r: ORDER[r.verdict]) if not (r.name == GAP and page.is_answered(r))
+    ]
     for r in rows[:MOST_REQUIREMENTS]:
         yield Text.assemble((r.verdict, STYLES[r.verdict]), plain(f"  {r.name}, required {r.required}: {r.reason}"))
     if len(rows) > MOST_REQUIREMENTS:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SIGN: dict[str, str] = {"PASS": "✓", "FAIL": "✕", "INSUFFICIENT": "?"}  # a shape beside every colour
 ORDER: dict[Verdict, int] = {"FAIL": 0, "INSUFFICIENT": 1, "PASS": 2}  # what failed stands first
-PLAIN = ("log-loss", "log loss", "log_loss", "margin", "slope", "correlation", "alpha", "ratio", "tau")  # metrics that are no shares
+PLAIN = ("|d|", "log-loss", "log loss", "log_loss", "margin", "slope", "correlation", "alpha", "ratio", "tau")  # metrics that are no shares
 AT_LEAST = ("accuracy", "worst_group", "gain")  # metrics of requirements that are floors; all others are ceilings
 LEVELS = ("accuracy", "worst_group")  # metrics of requirements that are shares, not differences of shares
 
@@ -38,8 +38,8 @@ class Row:
     reason: str
 
 
-def row(requirement: Requirement) -> Row:
-    """The requirement in words."""
+def row(requirement: Requirement, unit: str = "user") -> Row:
+    """The requirement in words. unit: what its estimate's n_users counts."""
     estimate = requirement.estimate
     in_points = is_share(f"{estimate.metric} {requirement.name}")
 
@@ -52,7 +52,7 @@ def row(requirement: Requirement) -> Row:
     return Row(
         requirement.name, requirement.verdict, with_unit(estimate.value),
         interval(estimate, points if in_points else number) if has_interval else NONE, level(estimate),
-        f"at {'least' if estimate.metric in AT_LEAST else 'most'} {with_unit(requirement.tolerance)}", people(estimate), requirement.reason,
+        f"at {'least' if estimate.metric in AT_LEAST else 'most'} {with_unit(requirement.tolerance)}", people(estimate, unit), requirement.reason,
     )  # fmt: skip
 
 
@@ -106,13 +106,13 @@ def junit(page: Page) -> str:
         SubElement(case, "error", {"type": "scores", "message": page.warning})
     for requirement in page.requirements:
         case = SubElement(suite, "testcase", {"classname": "evenhand.requirements", "name": requirement.name, "time": "0"})
-        _outcome(case, requirement)
+        _outcome(case, requirement, page.unit)
     indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(suites, encoding="unicode") + "\n"
 
 
-def _outcome(case: Element, requirement: Requirement) -> None:
-    r = row(requirement)
+def _outcome(case: Element, requirement: Requirement, unit: str) -> None:
+    r = row(requirement, unit)
     numbers = f"estimate {r.value}, {r.level} simultaneous interval {r.interval}, required {r.required}, {r.people}"
     if r.verdict == "FAIL":
         SubElement(case, "failure", {"type": "requirement", "message": r.reason}).text = numbers

@@ -50,6 +50,9 @@ class Gap:
     systematic_p_holm: float = math.nan
     distance: str = ""  # of a profile: "L1" or "Jensen-Shannon"; signed and d are of none
     testable: str = ""
+    df: float = (
+        math.nan
+    )  # degrees of freedom of the interval of `signed`, the fewest of any contrast: blocks, or values that blocks share, less one
 
     @property
     def key(self) -> tuple[str, str, str, bool, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from math import nan
 from typing import Any
 
@@ -14,7 +14,7 @@ from evenhand.report import Kind
 from evenhand.report.comparison import constraints, panels
 from evenhand.report.comparison import sentences as said
 from evenhand.report.page import Answer, Figure, Page, Panel, data_panel
-from evenhand.report.publish import TWIN, document, hidden, is_small, may_be_named, one_line, publish, without_size
+from evenhand.report.publish import apart, document, hidden, is_small, may_be_named, one_line, publish, renamed, without_size
 
 TABLES = ("results", "metrics", "pairwise", "unfairness", "cells", "exclusions", "violations", "events")
 HIDDEN_FRONT: dict[str, Any] = {
@@ -71,22 +71,9 @@ def to_json(found: Comparison) -> dict[str, Any]:
 
 def distinct(found: Comparison) -> Comparison:
     """Entries and groups whose names look alike once they are printable get names that stay two."""
-    names: dict[str, str] = {}
-    for text in dict.fromkeys((*(e.name for e in found.entries), *found.groups)):
-        names[text] = one_line(text)
-        while names[text] in [v for k, v in names.items() if k != text]:
-            names[text] += TWIN
-    parts = {k: _renamed(v, names) for k, v in vars(found).items() if k in ("entries", "groups", "pairwise", "front", "constraint_fronts")}
+    names = apart((*(e.name for e in found.entries), *found.groups))
+    parts = {k: renamed(v, names) for k, v in vars(found).items() if k in ("entries", "groups", "pairwise", "front", "constraint_fronts")}
     return replace(found, **parts) if any(one_line(k) != v for k, v in names.items()) else found
-
-
-def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    if isinstance(value, str):
-        return names.get(value, value)
-    if isinstance(value, tuple):
-        return tuple(_renamed(v, names) for v in value)
-    is_record = is_dataclass(value) and not isinstance(value, type)
-    return replace(value, **{f.name: _renamed(getattr(value, f.name), names) for f in fields(value)}) if is_record else value
 
 
 def shown(found: Comparison) -> Comparison:

@@ -1,0 +1,158 @@
+"""The figures of texts: signed gaps, mean |gap| against its null, runs by fairness and fidelity, gaps before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from math import nan
+
+from evenhand.core import Estimate
+from evenhand.report.figures import ORANGE
+from evenhand.report.figures.axes import padded, reach
+from evenhand.report.figures.intervals import Series, Strip, strips
+from evenhand.report.figures.planes import Plane, Stand, planes
+from evenhand.report.numbers import decimals, flipped, has_value, is_known, listing, number, plural
+from evenhand.report.page import Figure
+from evenhand.report.texts import sentences as said
+from evenhand.report.texts.sentences import base
+from evenhand.texts.findings import Gap, Moved, Run, TextFindings
+
+MOST_DRAWN = 14  # measures of a figure
+signed_two = decimals(2, signed=True)
+
+
+def forest(found: TextFindings, run: Run) -> Figure | None:
+    """Signed gaps in standard deviations, a strip a matched axis: to the right, more for the later value of the axis."""
+    known = [g for g in run.gaps if not g.distance and has_value(g.d)]
+    axes = [(name, values) for name, values, matched in found.axes if matched and any(g.axis == name for g in known)]
+    measures = list(dict.fromkeys((g.audit, g.measure) for g in known))[:MOST_DRAWN]
+    if not measures:
+        return None
+
+    def series(axis: str, values: Sequence[str], masked: bool) -> list[Estimate | None]:
+        of = {(g.audit, g.measure): g for g in known if g.axis == axis and g.masked == masked}
+        return [_towards_the_later(of[m], values) if m in of else None for m in measures]
+
+    limits = padded([0.0, *reach((g.d for g in known), 1)])
+    shown = []
+    for name, values in axes:
+        title = f"{name}: right = more for {values[-1] if len(values) == 2 else 'the later of the two furthest apart'}"
+        plain, hidden = (series(name, values, masked) for masked in (False, True))
+        both = [Series("as written", plain), *([Series("names hidden", hidden, False, "s", ORANGE)] if any(hidden) else [])]
+        shown.append(Strip(title, both, 1, limits=limits))
+    of_run = f" in “{run.name}”" if len(found.runs) > 1 else ""
+    signed = [g for g in said.beyond(known) if said.is_signed_found(g) and not g.masked]
+    tested = [g for g in known if not g.masked and is_known(g.p_holm)]
+    names = [f"{g.measure} by {g.axis} (d {signed_two(_towards_the_later(g, dict(axes).get(g.axis, ())).value)})" for g in signed]
+    sentence = (
+        f"{len(signed)} of {plural(len(tested), 'signed gap')}{of_run} {'is' if len(signed) == 1 else 'are'} beyond the null after Holm: {listing(names, 3)}."
+        if signed else f"Of {plural(len(tested), 'signed gap')}{of_run} none is shown to differ from 0 after Holm."
+        if tested else f"Signed gaps{of_run} of {plural(len(measures), 'measure')}: none of them could be tested."
+    )  # fmt: skip
+    labels = [m for _, m in measures]
+    return Figure(
+        sentence,
+        partial(strips, "gaps", labels, shown),
+        "d = gap over the standard deviation of texts; bars: 95 % intervals over blocks.",
+    )
+
+
+def _towards_the_later(gap: Gap, values: Sequence[str]) -> Estimate:
+    """d with the sign of the value that comes later on its axis."""
+    places = [values.index(v) if v in values else -1 for v in gap.contrast]
+    return flipped(gap.d) if places[0] > places[1] else gap.d
+
+
+def against_null(found: TextFindings, run: Run) -> Figure | None:
+    """Mean |gap| over what equal texts would show, a strip a matched axis."""
+    known = [g for g in run.gaps if is_known(g.absolute) and is_known(g.null) and g.null > 0 and not g.masked]
+    axes = [name for name, _, matched in found.axes if matched and any(g.axis == name for g in known)]
+    labels = list(dict.fromkeys((g.audit, g.measure, g.distance) for g in known))[:MOST_DRAWN]
+    if not labels:
+        return None
+    ratio = {(g.audit, g.measure, g.distance, g.axis): Estimate(g.absolute / g.null, nan, nan, g.signed.n_users, g.n_pairs) for g in known}
+    limits = padded([1.0, *(e.value for e in ratio.values())])
+    ends = [number(f(e.value for e in ratio.values()), 2) for f in (min, max)]
+    shown = [Strip(a, [Series("mean |gap| over its null", [ratio.get((*x, a)) for x in labels], marker="D")], 1, "", False, limits, level=(1.0, "equal texts")) for a in axes]  # fmt: skip
+    systematic = [g for g in said.beyond(known) if said.is_systematic_found(g)]
+    tested = [g for g in known if is_known(g.systematic_p_holm)]
+    names = list(dict.fromkeys(map(said.name, systematic)))
+    more = (
+        f"beyond single draws after Holm: {listing(names, 3)}"
+        if names
+        else f"none of {plural(len(tested), 'test')} is beyond single draws after Holm"
+    )
+    sentence = (
+        f"Mean |gap| of pairs is {ends[0]} to {ends[1]} times what equal texts would show; {more if tested or names else 'not testable'}."
+    )
+    written = [f"{m} ({d})" if d else m for _, m, d in labels]
+    return Figure(
+        sentence,
+        partial(strips, "null", written, shown),
+        "1 = as large as texts without any difference would give by the noise of single draws.",
+    )
+
+
+def frontier(found: TextFindings, most: int) -> Figure | None:
+    """Systematic gaps of objectives against fidelity, every run a point."""
+    level = next((x for x in base(found).levels if x.fidelity and not x.masked and has_value(x.value)), None)
+    if len(found.runs) < 2 or level is None:
+        return None
+    of, objectives = said.scales(found), {(x.audit, x.measure) for r in found.runs for x in r.levels if x.objective}
+    keys = [
+        g.key
+        for g in base(found).gaps
+        if not g.masked and g.distance in ("", "L1") and (g.audit, g.measure) in objectives and has_value(g.systematic)
+    ]
+    size = {g.key: g.systematic.value / g.absolute if g.absolute > 0 else 0.0 for g in base(found).gaps if g.key in keys}
+    panes = []
+    for key in sorted(keys, key=lambda k: -size[k]):
+        stands = []
+        for r in found.runs:
+            gap = next((g for g in r.gaps if g.key == key), None)
+            own = next((x for x in r.levels if (x.audit, x.measure, x.masked) == (level.audit, level.measure, False)), None)
+            if gap and own and has_value(gap.systematic) and has_value(own.value):
+                stands.append(Stand(r.name, gap.systematic, own.value, r.name == base(found).name, said.is_chosen(found, r.name)))
+        if len(stands) > 1:
+            panes.append(Plane(f"{key[1]} by {key[2]}", stands, (of.get(key[:2], 1.0), level.scale), " %" * (level.scale == 100)))
+    if not panes:
+        return None
+    sentence = (
+        said.fidelity_in_short(found, said.last(found).name) or f"Where {len(found.runs)} runs stand: what they differ by was not computed."
+    )
+    axis_names = "systematic gap", level.measure
+    note = "Left is more even, up speaks more to its audience. Crosses: 95 % intervals, each alone; differences of runs are paired and stand in the table."
+    return Figure(sentence, partial(planes, f"frontier-{most}", panes[:most], axis_names), note)
+
+
+def before_and_after(found: TextFindings, run: str, most: int) -> Figure | None:
+    """Gaps of one run beside the first one's, in standard deviations of the first run's texts, `most` at most, those that moved first; differences
+    with their intervals where there is room.
+    """
+    deviation = {(g.audit, g.measure, g.axis): abs(g.signed.value / g.d.value) for g in base(found).gaps
+                 if not g.masked and has_value(g.signed) and has_value(g.d) and g.d.value and g.signed.value}  # fmt: skip
+    own = [m for m in found.moved if m.run == run and not m.masked and m.kind != "level" and has_value(m.before) and has_value(m.after)]
+    kinds = {m.kind for m in own}
+    known = sorted((m for m in own if (m.audit, m.measure, m.axis) in deviation), key=lambda m: m.change == "undecided")[:most]
+    if not known:
+        return None
+
+    def in_sd(m: Moved, e: Estimate) -> Estimate:
+        sd = deviation[m.audit, m.measure, m.axis]
+        return replace(e, value=e.value / sd, low=e.low / sd, high=e.high / sd)
+
+    both = (
+        Series("before", [in_sd(m, m.before) for m in known], False, colour=ORANGE),
+        Series("after", [in_sd(m, m.after) for m in known]),
+    )
+    moves = Series("difference, simultaneous interval", [in_sd(m, m.difference) for m in known], marker="D")
+    labels = [f"{m.measure}, {m.axis}{f' ({m.kind})' if len(kinds) > 1 else ''}" for m in known]
+    shown = [
+        Strip("size of gaps", both, 1, "", True, padded([0.0, *(e.value for s in both for e in s.estimates if e)]), is_moved=True),
+        Strip("left = smaller than before", [moves], 1, "", True, padded([0.0, *reach(moves.estimates, 1)])),
+    ]
+    is_short = most < MOST_DRAWN
+    note = f"In standard deviations of the first run’s texts{', those that moved beyond noise first' if is_short else '; intervals of differences hold for all at once'}."
+    place = [r.name for r in found.runs].index(run)
+    return Figure(said.moved_sentence(found, run), partial(strips, f"moved-{place}-{most}", labels, shown[:1] if is_short else shown), note)

@@ -1,0 +1,477 @@
+"""What a report of texts says. Sentences are computed from the published findings, so that they cannot say more than these do: a gap is told
+beyond its null, after Holm, and where none is, how large a gap would have been found; a profile has no direction; an emotion has no name unless
+two instruments agree on it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from evenhand.report.numbers import (
+    NONE,
+    Show,
+    capital,
+    count,
+    decimals,
+    evidence,
+    flipped,
+    has_value,
+    interval,
+    is_known,
+    listing,
+    number,
+    percent,
+    plural,
+    points,
+)
+from evenhand.texts.audit import Tested
+from evenhand.texts.findings import Choice, Fall, Gap, Level, Moved, Run, Selection, TextFindings, Trained
+
+SURE = 0.05  # of a p after Holm
+USABLE = 0.9  # share of usable texts under which nothing comes before it
+UNIT = "block"
+PHRASES = {  # audit and measure → what texts of the higher side do
+    ("persuasion", "persuasion bias"): "are worded more forcefully",
+    ("persuasion", "agency"): "lean more to verbs of high agency",
+    ("persuasion", "modality"): "lean more to words of certainty",
+    ("persuasion", "imperatives"): "hold more imperatives",
+    ("formality", "formality"): "are more formal",
+}
+two, three = decimals(2), decimals(3)
+Scales = Mapping[tuple[str, str], float]  # audit and measure → a number of the measure's own range, as 100 for per cent
+
+
+def base(found: TextFindings) -> Run:
+    return found.runs[0]
+
+
+def last(found: TextFindings) -> Run:
+    """The run to be used: the chosen one, else the last."""
+    return next((r for r in found.runs if is_chosen(found, r.name)), found.runs[-1])
+
+
+def is_chosen(found: TextFindings, run: str) -> bool:
+    return found.choice is not None and run == found.choice.best
+
+
+# --- numbers in the unit of their measure ---
+
+
+def scales(found: TextFindings) -> Scales:
+    return {(x.audit, x.measure): x.scale for run in found.runs for x in run.levels}
+
+
+def of_level(scale: float) -> Show:
+    """How a mean of a measure is written."""
+    return percent if scale == 100 else lambda value: _plain(value, scale, False)
+
+
+def of_gap(scale: float, signed: bool = True) -> Show:
+    """How a difference of means is written: points where the measure is in per cent, without the word."""
+    if scale == 100:
+        return lambda value: points(value, signed)
+    return lambda value: _plain(value, scale, signed)
+
+
+def _plain(value: float | None, scale: float, signed: bool) -> str:
+    return NONE if value is None or not is_known(value) else number(scale * value, 3 if abs(scale * value) < 10 else 2, signed)
+
+
+def with_unit(value: float, scale: float, signed: bool = False) -> str:
+    return of_gap(scale, signed)(value) + " points" * (scale == 100)
+
+
+def percents(share: float, signed: bool = False) -> str:
+    """A share of more than one, or under nought, too: a relative change."""
+    return number(100 * share, 1, signed) + "\u00a0%" if is_known(share) else NONE
+
+
+# --- which gaps are beyond their null ---
+
+
+def is_signed_found(gap: Gap) -> bool:
+    """Whether one side has more on average, beyond its null after Holm."""
+    return not gap.distance and is_known(gap.p_holm) and gap.p_holm <= SURE and has_value(gap.signed) and gap.signed.value != 0
+
+
+def is_systematic_found(gap: Gap) -> bool:
+    """Whether the texts of pairs, or mean profiles, differ by more than single draws do, after Holm."""
+    p = gap.systematic_p_holm
+    by_profile = bool(gap.distance) and is_known(gap.p_holm) and gap.p_holm <= SURE
+    return by_profile or (is_known(p) and p <= SURE and has_value(gap.systematic) and gap.systematic.value > 0)
+
+
+def is_found(gap: Gap) -> bool:
+    return is_signed_found(gap) or is_systematic_found(gap)
+
+
+def tests(gaps: Sequence[Gap]) -> int:
+    """How many tests Holm allows for among these gaps."""
+    return sum(is_known(p) for g in gaps for p in (g.p_holm, g.systematic_p_holm))
+
+
+def beyond(gaps: Sequence[Gap]) -> list[Gap]:
+    """Gaps beyond their null that may be told, those as written first, then those with a direction, the largest first."""
+    known = [g for g in gaps if is_found(g) and _may_be_named(g, gaps)]
+    return sorted(known, key=lambda g: (g.masked, not is_signed_found(g), -abs(g.d.value) if has_value(g.d) else 0.0))
+
+
+def _may_be_named(gap: Gap, gaps: Sequence[Gap]) -> bool:
+    """A named emotion is told only where a second instrument finds it too, on the same side."""
+    if gap.audit != "emotion" or gap.distance:
+        return True
+    others = [
+        g for g in gaps if (g.audit, g.axis, g.masked) == (gap.audit, gap.axis, gap.masked) and not g.distance and g.measure != gap.measure
+    ]
+    same = [g for g in others if _stem(g.measure) == _stem(gap.measure) and g.contrast in (gap.contrast, gap.contrast[::-1])]
+    return is_signed_found(gap) and any(is_signed_found(g) and sides(g) == sides(gap) for g in same)
+
+
+def _stem(measure: str) -> str:
+    """ "joy (words)", "joy by words" → "joy"."""
+    return re.split(r" \(| by |: |, ", measure)[0].lower()
+
+
+def sides(gap: Gap) -> tuple[str, str]:
+    """The value with more, and the one with less."""
+    return gap.contrast[::-1] if gap.signed.value > 0 else gap.contrast
+
+
+def name(gap: Gap | Moved) -> str:
+    """ "modality by gender", "profile (L1) by age, names hidden"."""
+    distance = f" ({gap.distance})" if isinstance(gap, Gap) and gap.distance else ""
+    return f"{gap.measure}{distance}{f' by {gap.axis}' if gap.axis else ''}{', names hidden' * gap.masked}"
+
+
+# --- do the versions differ? ---
+
+
+def gap_sentence(gap: Gap, scale: float) -> str:
+    """Who has more, by how much; of a profile, and of gaps that differ from pair to pair, only that they are apart."""
+    if is_signed_found(gap):
+        more, less = sides(gap)
+        size = gap.signed if gap.signed.value > 0 else flipped(gap.signed)
+        phrase = PHRASES.get((gap.audit, gap.measure), "score higher")
+        d = f", |d| = {two(abs(gap.d.value))}" if has_value(gap.d) else ""
+        return (
+            f"Texts for “{more}” {phrase} than those for “{less}”: {gap.measure} by {with_unit(size.value, scale)} "
+            f"{evidence(size, of_gap(scale, False), UNIT)}{d}; {holm(gap.p_holm)}."
+        )
+    found, p = gap.systematic, gap.systematic_p_holm if is_known(gap.systematic_p_holm) else gap.p_holm
+    if gap.distance:
+        apart = (
+            f": {gap.distance} {three(gap.absolute)}, of equal texts {three(gap.null)}"
+            if is_known(gap.absolute) and is_known(gap.null)
+            else ""
+        )
+        return f"The profiles of {gap.measure} by {gap.axis} lie further apart than those of equal texts would{apart}; {holm(p)}. A profile has no side."
+    return (
+        f"Texts of matched cells differ in {gap.measure} by {gap.axis} from pair to pair, by {with_unit(found.value, scale)} once the noise of single draws "
+        f"is taken off {evidence(found, of_gap(scale, False), UNIT)}; {holm(p)}. That one side has more on average is not shown."
+    )  # fmt: skip
+
+
+def holm(p: float) -> str:
+    """ "p = 0.012 after Holm"."""
+    return f"p {'< 0.001' if p < 0.001 else f'= {p:.3f}'} after Holm"
+
+
+def differences(gaps: Sequence[Gap], of: Scales) -> str:
+    """The largest gap beyond its null, then the others' names; where there is none, what would have been found."""
+    n, known = tests(gaps), beyond(gaps)
+    if not n:
+        return f"Not testable: {next((_why(g) for g in gaps if g.testable), 'no test was made')}."
+    if not known:
+        return f"Not shown: {nothing(gaps)}"
+    first = known[0]
+    start = gap_sentence(first, of.get((first.audit, first.measure), 1.0))
+    start = f"Only with the words that name groups hidden: {start[:1].lower()}{start[1:]}" if first.masked else start
+    rest = [name(g) for g in known[1:] if not g.masked or first.masked]
+    more = f" Beyond {'its null' if len(rest) == 1 else 'their nulls'} too: {listing(rest)}." if rest else ""
+    return f"Yes. {start}{_hidden(first, gaps)}{more}{untestable(gaps)}"
+
+
+def briefly(run: Run, of: Scales) -> str:
+    """The same of one more run: names and sizes alone."""
+    known = [g for g in beyond(run.gaps) if not g.masked]
+    if not known:
+        text = differences(run.gaps, of)
+        return f"In “{run.name}”: {text[:1].lower()}{text[1:]}"
+    sizes = [f"{name(g)} (more for “{sides(g)[0]}”, |d| = {two(abs(g.d.value))})" if is_signed_found(g) else name(g) for g in known]
+    return f"In “{run.name}” beyond the null after Holm: {listing(sizes, 3)}."
+
+
+def _hidden(gap: Gap, gaps: Sequence[Gap]) -> str:
+    """Whether a gap is still there when words that name groups are hidden."""
+    twin = next((g for g in gaps if g.masked and g.key[:3] == gap.key[:3] and g.distance == gap.distance), None)
+    if gap.masked or twin is None or not tests([twin]):
+        return ""
+    if is_signed_found(gap):
+        kept = is_signed_found(twin) and sides(twin) == sides(gap)
+    else:
+        kept = is_systematic_found(twin)
+    return " It is there with words that name groups hidden as well." if kept else " With words that name groups hidden it is not shown."
+
+
+def nothing(gaps: Sequence[Gap]) -> str:
+    """Not that there is none: what the tests would have found."""
+    seen = sorted((g for g in gaps if is_known(g.p_holm) and is_known(g.mde) and not g.distance), key=lambda g: g.mde)
+    n, ends = tests(gaps), dict.fromkeys((seen[0], seen[-1])) if seen else {}
+    sizes = " to ".join(dict.fromkeys(f"{two(g.mde)} ({name(g)})" for g in ends))
+    power = f" One test alone would find a gap of |d| = {sizes} four times in five; after Holm it takes more." if sizes else ""
+    start = "its one test is not beyond its null" if n == 1 else f"of {count(n)} tests none is beyond its null after Holm"
+    return f"{start}.{power}{untestable(gaps)}"
+
+
+def untestable(gaps: Sequence[Gap]) -> str:
+    """Why some gaps have fewer tests than others, or none."""
+    why = Counter(_why(g) for g in gaps if g.testable)
+    if not why:
+        return ""
+    half = sum(bool(g.testable) and is_known(g.p_holm) for g in gaps)
+    rest = why.total() - half
+    said = [f"Whether {plural(half, 'gap')} {'differ' if half > 1 else 'differs'} from pair to pair is not testable"] * bool(half)
+    said += [f"{plural(rest, 'gap')} {'are' if rest > 1 else 'is'} not testable at all"] * bool(rest)
+    return f" {'; '.join(said)}: {why.most_common(1)[0][0]}."
+
+
+def _why(gap: Gap) -> str:
+    return gap.testable.removeprefix("not testable: ").rstrip(".")
+
+
+def tests_sentence(made: Sequence[Tested]) -> str:
+    """Tests of an audit that has no gaps; Holm has not been over them."""
+    known = [t for t in made if is_known(t.p)]
+    if not known:
+        return ""
+    under = [
+        f"{t.name}{f' by {t.axis}' if t.axis else ''} (p {'< 0.001' if t.p < 0.001 else f'= {t.p:.3f}'})" for t in known if t.p <= SURE
+    ]
+    if not under:
+        return f"Of {plural(len(known), 'test')} none has a p of {SURE:g} or less."
+    return f"{len(under)} of {plural(len(known), 'test')} {'has' if len(under) == 1 else 'have'} a p of {SURE:g} or less before Holm: {listing(under, 3)}."
+
+
+def tally(run: Run) -> str:
+    """How many gaps are beyond their null: "“sft” 2 in 48 tests"."""
+    n, known = tests(run.gaps), beyond(run.gaps)
+    said = f"{count(len(known))} in {plural(n, 'test')}" if n else "not testable"
+    return f"“{run.name}” {said}"
+
+
+# --- usable, speaking to its audience ---
+
+
+def usable_sentence(run: Run) -> str:
+    """The share of usable texts, and what most of the others fail."""
+    if not has_value(run.usable):
+        return ""
+    worst = sorted(run.refused.items(), key=lambda r: -r[1])
+    failed = f"; they fail most often: {listing([f'{k} ({count(n)})' for k, n in worst if n], 3)}" if any(n for _, n in worst) else ""
+    ends = f" ({interval(run.usable, points)})" if is_known(run.usable.low) else ""
+    return f"{percent(run.usable.value)}{ends} of the {plural(run.n_texts, 'text')} of “{run.name}” are usable{failed}."
+
+
+def usable_shares(found: TextFindings) -> str:
+    """The same of several runs, in short."""
+    return f"Usable: {listing([f'“{r.name}” {percent(r.usable.value)}' for r in found.runs if has_value(r.usable)], 6)}."
+
+
+def speaking(run: Run) -> str:
+    """Every measure of fidelity, as written and with names hidden."""
+    known = [x for x in fidelities(run) if has_value(x.value)]
+    hidden = {(x.audit, x.measure): x for x in known if x.masked}
+    parts = []
+    for x in (x for x in known if not x.masked):
+        show, twin = of_level(x.scale), hidden.get((x.audit, x.measure))
+        beside = f", {show(twin.value.value)} with words that name groups hidden" if twin else ""
+        ends = f" ({interval(x.value, points if show is percent else show)})" if is_known(x.value.low) else ""
+        parts.append(f"{x.measure} {show(x.value.value)}{ends}{beside}")
+    return f"“{run.name}”: {'; '.join(parts[:4])}." if parts else ""
+
+
+def fidelities(run: Run) -> list[Level]:
+    return [x for x in run.levels if x.fidelity or x.audit == "fidelity"]
+
+
+def fidelity_in_short(found: TextFindings, run: str) -> str:
+    """The main measure of fidelity in a run against the first one."""
+    m = next((m for m in found.moved if m.run == run and m.kind == "level" and not m.masked and has_value(m.difference)), None)
+    if m is None:
+        return ""
+    scale = scales(found).get((m.audit, m.measure), 1.0)
+    word = {"improved": "rises", "regressed": "falls", "undecided": "is not shown to change"}[m.change]
+    difference = f"{with_unit(m.difference.value, scale, True)} ({interval(m.difference, of_gap(scale))})"
+    return f"Fidelity ({m.measure}) {word} in “{run}” against “{base(found).name}”: {difference}."
+
+
+def fidelity_change(moved: Sequence[Moved], run: str, of: Scales) -> str:
+    """How fidelity moved in a run; where nothing is shown, how large a fall stays possible."""
+    own = [m for m in moved if m.run == run and m.kind == "level" and not m.masked and has_value(m.difference)]
+    parts = []
+    for m in own[:3]:
+        scale = of.get((m.audit, m.measure), 1.0)
+        change = f"{with_unit(m.difference.value, scale, True)} ({interval(m.difference, of_gap(scale))})"
+        if m.change == "undecided":
+            fall = (
+                f": neither a rise nor a fall is shown, and a fall of up to {with_unit(-m.difference.low, scale)} is not excluded"
+                if m.difference.low < 0
+                else ""
+            )
+            parts.append(f"{m.measure} {change}{fall}")
+        else:
+            parts.append(f"{m.measure} {'rises' if m.change == 'improved' else 'falls'} beyond noise, {change}")
+    return "; ".join(parts)
+
+
+# --- before and after ---
+
+
+def changes(moved: Sequence[Moved], run: str) -> tuple[list[Moved], list[Moved], list[Moved]]:
+    """Gaps of a run, as written, that improved, that regressed, and the others."""
+    own = [m for m in moved if m.run == run and m.kind != "level" and not m.masked]
+    improved, regressed, undecided = ([m for m in own if m.change == c] for c in ("improved", "regressed", "undecided"))
+    return improved, regressed, undecided
+
+
+def moved_sentence(found: TextFindings, run: str) -> str:
+    """Which gaps moved beyond noise, in a run against the first one."""
+    improved, regressed, undecided = changes(found.moved, run)
+    if not (improved or regressed or undecided):
+        return ""
+    start = f"“{run}” against “{found.runs[0].name}”"
+    parts = [
+        f"{word}: {listing(list(dict.fromkeys(map(name, some))), 3)}"
+        for word, some in (("smaller", improved), ("larger", regressed))
+        if some
+    ]
+    if not parts:
+        return f"{start}: for none of {plural(len(undecided), 'gap')} is a change shown."
+    left = f"; of {plural(len(undecided), 'other gap')} no change is shown" if undecided else ""
+    return f"{start}: {'; '.join(parts)}{left}."
+
+
+def moves(found: TextFindings) -> str:
+    """How many gaps moved beyond noise in each run."""
+    others = list(dict.fromkeys(m.run for m in found.moved))
+    counted = [(run, *map(len, changes(found.moved, run))) for run in others]
+    said = [f"“{run}” {better} smaller, {worse} larger, {rest} undecided" for run, better, worse, rest in counted]
+    return f"Gaps against “{base(found).name}”: {listing(said, 5)}."
+
+
+def strip(moved: Sequence[Moved]) -> str:
+    """One audit of one run in the strip: "✓ 2 improved, 6 undecided"; mixed and undecided ones have signs of their own."""
+    n = Counter(m.change for m in moved)
+    sign = "◇" if n["improved"] and n["regressed"] else "✓" if n["improved"] else "✕" if n["regressed"] else "?"
+    return f"{sign} {', '.join(f'{n[c]} {c}' for c in ('improved', 'regressed', 'undecided') if n[c])}" if n else ""
+
+
+# --- gate, selection, choice, training ---
+
+
+def fall_sentence(fall: Fall) -> str:
+    """The three falls, and whether anything beyond shuffled choices was learned."""
+    on = [f"{_fell(e.value)} {where}" for e, where in ((fall.same, "on the very texts that were chosen"), (fall.fresh, "on fresh draws"), (fall.shuffled, "with choices shuffled over prompts")) if has_value(e)]  # fmt: skip
+    start = (
+        f"Mean |gap| of {fall.measure} by {fall.axis}: {', '.join(on)}"
+        if on
+        else f"No fall of {fall.measure} by {fall.axis} could be computed"
+    )
+    if not has_value(fall.fresh):
+        return f"{start}. There are no fresh draws, so nothing is known of new texts."
+    if not has_value(fall.learned) or not is_known(fall.learned.low):
+        return f"{start}. Whether anything was learned is not known."
+    points_ = f"{points(fall.learned.value, True)} points ({interval(fall.learned, points)})"
+    if fall.learned.low > 0:
+        return f"{start}. Learned, beyond shuffled choices: {points_}."
+    return f"{start}. That anything was learned is not shown: {points_} beyond shuffled choices."
+
+
+def _fell(share: float) -> str:
+    return f"{percents(abs(share))} {'less' if share >= 0 else 'more'}"
+
+
+def selection_sentence(s: Selection) -> str:
+    """What the gate left, and for how many blocks that was nothing."""
+    refused = sorted(((k, n) for k, n in s.refused.items() if n), key=lambda r: -r[1])
+    because = f" Most often refused by: {listing([f'{k} ({count(n)})' for k, n in refused], 3)}." if refused else ""
+    kept = (
+        f"{percent(s.kept)} of {plural(s.n_blocks, 'block')} keep their originals" if is_known(s.kept) else f"{plural(s.n_blocks, 'block')}"
+    )
+    return f"{kept}; {plural(s.n_candidates, 'candidate')} were looked at.{because}"
+
+
+def choice_sentence(c: Choice) -> str:
+    """Which run bounded regression chooses at the setting that decides; where none, at which looser setting one would be, if at any."""
+    at = f"rho = {c.rho:g} and eps = {c.eps:g}"
+    rule = f"no audit more than {percents(c.rho)} worse than “{c.base}”, fidelity at most {c.eps:g} lower"
+    if c.best:
+        scored = next((s for s in c.runs if s.run == c.best), None)
+        admitted = next((a.runs for a in c.admitted if (a.rho, a.eps) == (c.rho, c.eps)), ())
+        among = f", of {plural(len(admitted), 'admitted run')}" if len(admitted) > 1 else ", the only admitted run"
+        audits = f" It improves {scored.improved} of {plural(len(scored.regression), 'audit')} by the estimates." if scored else ""
+        return f"“{c.best}”{among if admitted else ''} at {at} ({rule}).{audits}"
+    looser = sorted((a for a in c.admitted if a.best), key=lambda a: (a.rho, a.eps))
+    would = f" The tightest setting that admits one is rho = {looser[0].rho:g}, eps = {looser[0].eps:g} (“{looser[0].best}”); it was not asked for." if looser else " Nor at any other setting of the table." if c.admitted else ""  # fmt: skip
+    return f"No run: no model is selected. At {at} no run stays within it ({rule}).{would}"
+
+
+def settings_sentence(c: Choice) -> str:
+    """How often each run is the best one over the table's settings."""
+    n = Counter(a.best for a in c.admitted)
+    none = n.pop("", 0)
+    said = [f"“{run}” at {times}" for run, times in n.most_common()]
+    parts = [*([listing(said, 4)] if said else []), *([f"no model at {none}"] if none else [])]
+    return f"Of {plural(len(c.admitted), 'setting')} of rho and eps: {'; '.join(parts)}." if c.admitted else ""
+
+
+def trace_sentence(t: Trained) -> str:
+    known = [(step, loss) for step, loss in t.trace if is_known(loss)]
+    if not known:
+        return f"“{t.stage}” has no trace of its loss."
+    (first, start), (last, end) = known[0], known[-1]
+    if len(known) == 1:
+        return f"“{t.stage}”: loss {three(start)} at step {count(first)}."
+    return f"“{t.stage}”: loss {three(start)} at step {count(first)}, {three(end)} at step {count(last)}."
+
+
+# --- the first screen ---
+
+
+def headline(found: TextFindings) -> str:
+    """The verdict, where there are requirements, and the choice, where there is one."""
+    chosen = (f"“{found.choice.best}” is chosen" if found.choice.best else "no model selected") if found.choice else ""
+    verdict = found.verdict if found.requirements else ""
+    return capital("; ".join(p for p in (verdict, chosen) if p)) or "No requirement was set"
+
+
+def exit_code(found: TextFindings) -> int:
+    """3 where no model is selected, whatever else holds; else the verdict's; 0 where a model is and nothing else was asked."""
+    if found.choice and not found.choice.best:
+        return 3
+    if found.choice and not found.requirements:
+        return 0
+    return {"PASS": 0, "FAIL": 1, "INSUFFICIENT": 3}[found.verdict if found.requirements else "INSUFFICIENT"]
+
+
+def tolerance_sentence(found: TextFindings) -> str:
+    """The outcome over all requirements, and the reason of the one that decides it."""
+    asked = found.requirements
+    of = [r for r in asked if r.verdict == found.verdict]
+    if not of:
+        return ""
+    if found.verdict == "PASS":
+        return f"No. {'The requirement is' if len(asked) == 1 else f'Each of {len(asked)} requirements is'} met, with the whole interval inside the tolerance."
+    undecided = sum(r.verdict == "INSUFFICIENT" for r in asked)
+    first = capital(f"{of[0].name}: {of[0].reason}" if of[0].reason else f"{of[0].name}.")
+    if found.verdict == "FAIL":
+        rest = f", {undecided} cannot be decided" if undecided else ""
+        return f"Yes. {len(of)} of {plural(len(asked), 'requirement')} {'is' if len(of) == 1 else 'are'} not met{rest}. {first}"
+    return f"Not decided. {len(of)} of {plural(len(asked), 'requirement')} cannot be decided with these texts. {first}"
+
+
+def tolerance_question(found: TextFindings) -> str:
+    limits = {r.tolerance for r in found.requirements}
+    return f"By more than |d| = {two(limits.pop())}?" if len(limits) == 1 else "By more than the tolerances?"
