@@ -85,7 +85,13 @@ def _shares(there: np.ndarray) -> np.ndarray:
 
 
 def _gaps(
-    values: np.ndarray, pairs: np.ndarray, chosen: np.ndarray, fresh: np.ndarray, originals: np.ndarray, source: np.ndarray, dealt: np.ndarray
+    values: np.ndarray,
+    pairs: np.ndarray,
+    chosen: np.ndarray,
+    fresh: np.ndarray,
+    originals: np.ndarray,
+    source: np.ndarray,
+    dealt: np.ndarray,
 ) -> _Gaps:
     found = [np.full(len(pairs), np.nan) for _ in range(5)]
     step = max(1, CHUNK // (values.shape[1] ** 2 * (values.shape[2] if values.ndim == 3 else 1)))

@@ -109,7 +109,9 @@ def select_blocks(
         options = [np.flatnonzero(row) for row in taken[u]]
         every = prod(len(o) for o in options)
         out.exact[u] = every <= most
-        pool = np.array(list(itertools.product(*options)), np.int64) if every <= most else _descend(unit, options, running, u, judge, random)
+        pool = (
+            np.array(list(itertools.product(*options)), np.int64) if every <= most else _descend(unit, options, running, u, judge, random)
+        )
         failing, values = _judged(unit, pool, running, u, judge)
         feasible = np.flatnonzero((failing <= 0).all(axis=1))
         if len(feasible):
@@ -165,9 +167,7 @@ class _Unit:
         places = np.arange(a.shape[1])
         signed = [np.einsum("vn,an...->av...", m, v[places, a]) for m, v in zip(self.difference, self.values)]
         rewards = [r[places, a].mean(axis=1) for r in self.rewards]
-        return _Found(
-            np.moveaxis(gaps, 0, 2), self.fidelity[places, a], signed, np.stack(rewards, 1) if rewards else np.empty((len(a), 0))
-        )
+        return _Found(np.moveaxis(gaps, 0, 2), self.fidelity[places, a], signed, np.stack(rewards, 1) if rewards else np.empty((len(a), 0)))
 
     def objectives(self, found: _Found, running: Sequence[np.ndarray], before: int) -> np.ndarray:
         """float64[A, M], less is better in each."""
@@ -245,7 +245,9 @@ def _descend(
         a[s] = [o[s] if s < len(o) else 0 for o in options]
     weights = random.dirichlet(np.ones(len(unit.gap) * 2 + 1 + len(unit.rewards)), STARTS)
     weights[0] = 1 / weights.shape[1]
-    near = np.concatenate([np.zeros((1, len(options)), np.int64), *(_changed(np.zeros((1, len(options)), np.int64), n, o) for n, o in enumerate(options))])
+    near = np.concatenate(
+        [np.zeros((1, len(options)), np.int64), *(_changed(np.zeros((1, len(options)), np.int64), n, o) for n, o in enumerate(options))]
+    )
     values = _judged(unit, near, running, before, judge)[1]
     span = np.ptp(values, axis=0)
     low, span = values.min(axis=0), np.where(span > TINY, span, 1.0)

@@ -19,9 +19,7 @@ KIND = "choice"
 MOST_BYTES = 2**28
 
 
-def choose(
-    runs: Sequence[str | Path], *, rho: float = RHO, eps: float = EPS, base: str = "", out: str | Path | None = None
-) -> Choice:
+def choose(runs: Sequence[str | Path], *, rho: float = RHO, eps: float = EPS, base: str = "", out: str | Path | None = None) -> Choice:
     """The run to take, by bounded regression over all audits: none of them may be worse than the first run by more than rho, nor fidelity
     lower by more than eps; of those that keep this, the one that improves most audits. None may keep it: then none is chosen.
 
