@@ -565,9 +565,9 @@ def test_a_smollm2_that_is_missing_or_another_one_is_refused(tmp_path: Path, mon
 CONVERSION = """
 import sys, time
 from pathlib import Path
-from evenhand.encode import smollm2
+from evenhand.encode import gguf, smollm2
 
-def write(package, folder):
+def write(file, folder, name):
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     print("begun", flush=True)
@@ -575,7 +575,7 @@ def write(package, folder):
     (folder / "model.safetensors").write_bytes(b"weights")
 
 smollm2._package = lambda: Path()
-smollm2._write = write
+gguf._write = write
 print("at", smollm2.smollm2(Path(sys.argv[1])), flush=True)
 """
 

@@ -129,9 +129,9 @@ def test_padding_could_have_changed_them(models: dict[str, Path]) -> None:
     """What the rewards are guarded against: texts of the Llama end in its pad token, which padding pools away and a text alone does, too."""
     model = HubRewardModel(models["llama"])._loaded
     ids, _ = model.read(*texts())
-    assert {text.split()[-1] for text in ids} == {str(model.pad)}
-    by_last = replace(model, pad=None)
-    by_last.model.config.pad_token_id = -1
+    assert {text.split()[-1] for text in ids} == {str(model.classifier.pad)}
+    by_last = replace(model, classifier=replace(model.classifier, pad=None))
+    by_last.classifier.model.config.pad_token_id = -1
     assert np.abs(by_last.encode(ids)[:, 0] - alone(models["llama"], *texts())).max() > 1e-2
 
 
@@ -150,7 +150,7 @@ def test_long_texts_lose_the_oldest_turns_then_the_left_of_the_prompt_then_the_e
     def read(prompt: str, response: str, limit: int) -> tuple[str, int, bool]:
         model = HubRewardModel(models["llama"], max_tokens=limit)._loaded
         [ids], [cut] = model.read([prompt], [response])
-        return model.tokenizer.decode([*map(int, ids.split())]), len(ids.split()), cut
+        return model.classifier.tokenizer.decode([*map(int, ids.split())]), len(ids.split()), cut
 
     _, length, cut = read(PROMPTS[2], "No.", 256)
     assert not cut

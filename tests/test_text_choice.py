@@ -20,7 +20,25 @@ NOTHING = Estimate(NAN, NAN, NAN, 0, 0)
 
 
 def gap(audit: str, measure: str, axis: str, absolute: float, *, masked: bool = False, distance: str = "") -> Gap:
-    return Gap(audit, measure, axis, masked, (), ("a", "b"), NOTHING, NOTHING, NAN, NOTHING, NAN, absolute, 0.95 * absolute, NAN, 8, 2, distance=distance)
+    return Gap(
+        audit,
+        measure,
+        axis,
+        masked,
+        (),
+        ("a", "b"),
+        NOTHING,
+        NOTHING,
+        NAN,
+        NOTHING,
+        NAN,
+        absolute,
+        0.95 * absolute,
+        NAN,
+        8,
+        2,
+        distance=distance,
+    )
 
 
 def level(audit: str, measure: str, value: float = NAN, *, objective: bool = False, masked: bool = False) -> Level:
@@ -31,11 +49,22 @@ def run(name: str, pbi: float, formality: float, emotion: float, fidelity: float
     """Every disparity is the mean over the two axes: the first .1 higher, the second .1 lower than what is given."""
     gaps = []
     for axis, more in (("age", 0.1), ("gender", -0.1)):
-        gaps += [gap("persuasion", "pbi", axis, pbi + more), gap("persuasion", "M", axis, 7.0), gap("persuasion", "pbi", axis, 9.0, masked=True)]
+        gaps += [
+            gap("persuasion", "pbi", axis, pbi + more),
+            gap("persuasion", "M", axis, 7.0),
+            gap("persuasion", "pbi", axis, 9.0, masked=True),
+        ]
         gaps += [gap("formality", "f", axis, formality + more)]
-        gaps += [gap("emotion", "emotions", axis, emotion + more, distance="L1"), gap("emotion", "emotions", axis, 5.0, distance="Jensen-Shannon")]
+        gaps += [
+            gap("emotion", "emotions", axis, emotion + more, distance="L1"),
+            gap("emotion", "emotions", axis, 5.0, distance="Jensen-Shannon"),
+        ]
     levels = [level("persuasion", "pbi", 0.1, objective=True), level("persuasion", "M", 0.1), level("formality", "f", 50.0, objective=True)]
-    levels += [level("emotion", "emotions", objective=True), level("fidelity", "contrast", fidelity), level("fidelity", "contrast", 0.9, masked=True)]
+    levels += [
+        level("emotion", "emotions", objective=True),
+        level("fidelity", "contrast", fidelity),
+        level("fidelity", "contrast", 0.9, masked=True),
+    ]
     return Run(name, texts, 440, 2, NOTHING, {}, tuple(gaps), tuple(levels), ())
 
 

@@ -51,16 +51,12 @@ def brute(grid: Grid, numbers, profiles, fidelity, reward, eps, eps_p, single: b
             f = (numbers, profiles)[k]
             return np.abs(f[start + one, a[one]] - f[start + other, a[other]]).sum()
 
-        def disparities(a):
+        def disparities(a, start=start):
             out = []
             for k in (0, 1):
                 by_axis = []
                 for axis in grid.matched:
-                    mine = [
-                        gap(k, p - start, q - start, a, start)
-                        for p, q in grid.pairs(axis).tolist()
-                        if start <= p < start + size
-                    ]
+                    mine = [gap(k, p - start, q - start, a, start) for p, q in grid.pairs(axis).tolist() if start <= p < start + size]
                     by_axis.append(np.mean(mine))
                 out.append(np.mean(by_axis))
             return out
@@ -190,7 +186,9 @@ def test_pairs_are_units_of_the_first_axis_of_two_values(grid: Grid) -> None:
     numbers = np.zeros((len(grid), 2))
     first = units.cells[:, 0]
     numbers[first, 0] = 1.0  # the originals of one side differ from all else
-    found = chosen_by(grid, numbers, np.zeros((*numbers.shape, 2)), np.zeros(numbers.shape), np.zeros(numbers.shape), (0.0, 0.0), 0.0, units=units)
+    found = chosen_by(
+        grid, numbers, np.zeros((*numbers.shape, 2)), np.zeros(numbers.shape), np.zeros(numbers.shape), (0.0, 0.0), 0.0, units=units
+    )
     assert found.candidate.tolist() == [[1, 0]] * 12  # (1, 1) is as good: the lowest index
     assert units.back(found.candidate, grid)[first].tolist() == [1] * 12
 

@@ -17,6 +17,7 @@ from evenhand.cli.comparisons import compare, sweep
 from evenhand.cli.diff import diff
 from evenhand.cli.policies import transfer
 from evenhand.cli.terminal import tell
+from evenhand.cli.texts import audit_text, grid
 from evenhand.cli.verbs import audit, check, demo, fit, score
 
 LATER = 5.0  # seconds that other ranks than the first keep an error: where all have the same, torchrun ends them once the first has told it
@@ -58,7 +59,8 @@ app.command(epilog="Example: `evenhand sweep choices.jsonl --over alpha=0.1,0.25
 app.command(epilog="Example: `evenhand transfer candidates.jsonl --reward reward --event toxic --betas 0.1,1,4 --ns 1,4,16`")(transfer)
 app.command(epilog="Example: `evenhand certify out/model choices.jsonl --notion eo --gamma 0.1 --delta 0.05 --group-by taste`")(certify)
 app.command(epilog="Example: `evenhand verify certificate/certificate.json out/model choices.jsonl`")(verify)
-
+app.command(epilog="Examples: `evenhand grid climate` · `evenhand grid flu.toml --out prompts.jsonl`")(grid)
+app.command("audit-text", epilog="Example: `evenhand audit-text texts.jsonl --grid climate`")(audit_text)
 app.command(epilog="Example: `evenhand diff before/audit after/audit`")(diff)
 
 

@@ -30,15 +30,15 @@ class Agency:
 
 
 @cache
-def verb_forms(name: str) -> tuple[tuple[str, ...], ...]:
-    """The forms of each verb of a list of this project, the base form first. name: high_agency, low_agency, other_verbs."""
+def listed(name: str) -> tuple[tuple[str, ...], ...]:
+    """The words of each line of a list of this project: high_agency, low_agency, other_verbs (all forms of a verb, the base form first)."""
     lines = (files("evenhand.texts") / "words" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     return tuple(tuple(line.split()) for line in lines if line and not line.startswith("#"))
 
 
 def own_agency() -> Agency:
     """The lists that come with this package."""
-    high, low = verb_forms("high_agency"), verb_forms("low_agency")
+    high, low = listed("high_agency"), listed("low_agency")
     about = f"Agency by this project's own lists, {len(high)} verbs of high and {len(low)} of low agency in all their forms."
     every = [frozenset(form for verb in verbs for form in verb) for verbs in (high, low)]
     return Agency(every[0], every[1], about, hashlib.sha256(repr([sorted(e) for e in every]).encode()).hexdigest())

@@ -19,8 +19,8 @@ from scipy.stats import studentized_range
 
 from evenhand.audits.intervals import LEVEL
 from evenhand.core import Estimate
-from evenhand.texts.findings import FEWEST_BLOCKS
 from evenhand.texts.audit import Measure
+from evenhand.texts.findings import FEWEST_BLOCKS
 from evenhand.texts.grid import Grid
 from evenhand.texts.table import TextTable
 

@@ -46,7 +46,7 @@ def choice(runs: Sequence[Run], *, rho: float = RHO, eps: float = EPS) -> Choice
     bounds = sorted({(r, e) for r in (*RHOS, rho) for e in (*EPSS, eps)})
     admitted = tuple(_admitted(scored[1:], r, e) for r, e in bounds)
     best = next(a.best for a in admitted if (a.rho, a.eps) == (rho, eps))
-    return Choice(runs[0].name, scored, admitted, rho, eps, best)
+    return Choice(runs[0].name, scored, admitted, rho, eps, best, noise(runs))
 
 
 def disparities(run: Run) -> dict[str, float]:

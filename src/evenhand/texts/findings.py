@@ -180,6 +180,7 @@ class Choice:
     rho: float  # the setting that decides
     eps: float
     best: str  # "" = no model selected
+    note: str = ""  # how many texts and how much noise stand behind it
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,8 @@ def gate(d: np.ndarray, d_o: np.ndarray, p: np.ndarray, p_o: np.ndarray, eps: np
     """
     falls = (p < p_o - eps_p - TINY).any(axis=-1)
     grows = d > d_o + eps + TINY
-    level = ~(d < d_o - TINY).any(axis=-1)
-    return np.concatenate([falls[..., None], grows, level[..., None]], axis=-1)
+    level = np.logical_not((d < d_o - TINY).any(axis=-1))
+    return np.concatenate([np.expand_dims(falls, -1), grows, np.expand_dims(level, -1)], axis=-1)
 
 
 def block_means(

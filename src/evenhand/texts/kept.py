@@ -113,6 +113,8 @@ def _read_all(shards: Path, keys: Mapping[str, str]) -> dict[str, Any]:
             break
         try:
             lines = gzip.decompress(shard.read_bytes()).decode().splitlines()
+            if not lines:
+                raise EOFError
             found |= {keys[line[:64]]: json.loads(line[65:]) for line in lines if line[:64] in keys}
         except FileNotFoundError:  # another process dropped it in the meantime
             continue

@@ -205,8 +205,8 @@ def _unit(values: list[np.ndarray], fidelity: np.ndarray, rewards: list[np.ndarr
             np.add.at(matrix[v], pairs[rows, 1], 1 / max(len(rows), 1))
         difference.append(matrix)
     known = np.isfinite(fidelity[:, 0])
-    rows = [np.isin(np.arange(len(known)), cells) & known for s in sides for cells in s.cells]
-    sides_of = np.array([row / row.sum() for row in rows if row.any()]).reshape(-1, len(known))
+    inside = [np.isin(np.arange(len(known)), cells) & known for s in sides for cells in s.cells]
+    sides_of = np.array([row / row.sum() for row in inside if row.any()]).reshape(-1, len(known))
     return _Unit(
         np.nan_to_num(gap), Compared(pairs, weight, sides_of), [np.nan_to_num(v) for v in values], difference,
         np.repeat(1 / count, count) / len(sides), np.nan_to_num(fidelity), [np.nan_to_num(r) for r in rewards],

@@ -17,6 +17,7 @@ BATCH = 128  # sentences; larger batches are no faster, and take more memory
 SUBJECTS = frozenset({"nsubj", "nsubjpass", "csubj", "csubjpass", "expl"})
 NO_WORDS = frozenset({"PUNCT", "SPACE", "SYM"})
 NAMED = frozenset({"NOUN", "PROPN", "PRON"})
+STOPS = frozenset({":", ";", "-", "–", "—", "--"})
 RULE = 1  # of imperatives and of words, below: what is kept on disk is of this one
 
 
@@ -92,8 +93,8 @@ def _bare(verb: Any) -> bool:
             return False
     if verb.lemma_ == "thank":
         return False
-    if form.tag_ == "VBP" and verb.dep_ != "conj" and any(t.pos_ in NAMED for t in verb.sent if t.i < verb.i):
-        return False  # its subject was missed: "Private accounts, on the other hand, offer more."
+    if form.tag_ == "VBP" and verb.dep_ != "conj" and _after_noun(verb):
+        return False  # its subject was missed: "Students admitted to elite colleges find it hard."
     for child in verb.children:
         if child.dep_ == "aux" and child.lower_ != "do":
             return False
@@ -106,6 +107,16 @@ def _bare(verb: Any) -> bool:
             if not spoken_to:
                 return False
     return True
+
+
+def _after_noun(verb: Any) -> bool:
+    """Whether a noun or pronoun stands before the verb in its sentence, with no colon or dash between."""
+    for token in reversed(verb.doc[verb.sent.start : verb.i]):
+        if token.text in STOPS:
+            return False
+        if token.pos_ in NAMED:
+            return True
+    return False
 
 
 def _first_of(verb: Any, found: set[int]) -> int:

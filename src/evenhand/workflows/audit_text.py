@@ -19,10 +19,13 @@ from evenhand.report.texts import TEXTS
 from evenhand.texts.audit import Measure, Tested, TextAudit
 from evenhand.texts.checks import checked
 from evenhand.texts.findings import AuditFinding, Example, Gap, Run, TextFindings
-from evenhand.texts.gaps import gaps, holm, level, moved, requirements, usable
+from evenhand.texts.gaps import gaps, level, usable
 from evenhand.texts.grid import Grid, load_grid
+from evenhand.texts.holm import holm
+from evenhand.texts.moves import moved
 from evenhand.texts.rows import Read, read_texts
 from evenhand.texts.table import TextTable
+from evenhand.texts.verdicts import requirements
 from evenhand.workflows.progress import Progress, Told, shown
 from evenhand.workflows.text_audits import FIVE, audits_named, measured
 

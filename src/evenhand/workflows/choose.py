@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from evenhand import writing
 from evenhand.core import DataError, Estimate, EvenhandError, clip
-from evenhand.texts.choice import EPS, RHO, choice
+from evenhand.report.publish import document
+from evenhand.texts.choice import choice
 from evenhand.texts.findings import Choice, Gap, Level, Run
 
 FORMAT = "evenhand texts"
@@ -19,7 +20,7 @@ KIND = "choice"
 MOST_BYTES = 2**28
 
 
-def choose(runs: Sequence[str | Path], *, rho: float = RHO, eps: float = EPS, base: str = "", out: str | Path | None = None) -> Choice:
+def choose(runs: Sequence[str | Path], *, rho: float = 0.1, eps: float = 0.02, base: str = "", out: str | Path | None = None) -> Choice:
     """The run to take, by bounded regression over all audits: none of them may be worse than the first run by more than rho, nor fidelity
     lower by more than eps; of those that keep this, the one that improves most audits. None may keep it: then none is chosen.
 
@@ -34,11 +35,11 @@ def choose(runs: Sequence[str | Path], *, rho: float = RHO, eps: float = EPS, ba
 
     Raises DataError for files that are no reports of texts; EvenhandError for fewer than two runs and runs on different grids.
     """
-    choice_of = choice(audited_runs(runs, base), rho=rho, eps=eps)
+    found = choice(audited_runs(runs, base), rho=rho, eps=eps)
     if out is not None:
         path = Path(out)
-        writing.write(path.parent, {path.name: document(choice_of)}, KIND)
-    return choice_of
+        writing.write(path.parent, {path.name: written(found)}, KIND)
+    return found
 
 
 def audited_runs(places: Sequence[str | Path], base: str = "") -> tuple[Run, ...]:
@@ -66,40 +67,36 @@ def audited_runs(places: Sequence[str | Path], base: str = "") -> tuple[Run, ...
     return tuple(sorted(found.values(), key=lambda run: run.name != first))
 
 
-def document(choice: Choice) -> bytes:
+def written(choice: Choice) -> bytes:
     """The choice as JSON."""
-    return (json.dumps({"format": "evenhand choice 1", **_plain(asdict(choice))}, indent=1, allow_nan=False) + "\n").encode()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return (json.dumps({"format": "evenhand choice 1", **document(choice)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _read(place: Path) -> tuple[Path, dict[str, Any]]:
     path = place / "report.json" if place.is_dir() else place
-    fault = {
-        "expected": "a report that evenhand audit-text wrote",
-        "remedy": "name its folder, or write it again",
-        "file": f"{path.parent.name}/{path.name}",
-    }
     if not path.is_file():
-        raise DataError("there is no such file", **fault)
+        raise _fault("there is no such file", path)
     with path.open("rb") as stream:
         raw = stream.read(MOST_BYTES + 1)
     try:
         said = json.loads(raw[:MOST_BYTES])
     except (ValueError, RecursionError) as error:
-        raise DataError("it is not valid JSON", **fault) from error
+        raise _fault("it is not valid JSON", path) from error
     if not isinstance(said, dict) or not str(said.get("format", "")).startswith(FORMAT + " "):
-        raise DataError("it is no report of texts", **fault)
+        raise _fault("it is no report of texts", path)
     try:
         return path, {"grid": _text(said["grid"]), "runs": [_run(run) for run in said["runs"]]}
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"it lacks what a report of texts has ({type(error).__name__} {clip(str(error), 40)})", **fault) from error
+        raise _fault(f"it lacks what a report of texts has ({type(error).__name__} {clip(str(error), 40)})", path) from error
+
+
+def _fault(found: str, path: Path) -> DataError:
+    return DataError(
+        found,
+        expected="a report that evenhand audit-text wrote",
+        remedy="name its folder, or write it again",
+        file=f"{path.parent.name}/{path.name}",
+    )
 
 
 def _run(said: Mapping[str, Any]) -> Run:

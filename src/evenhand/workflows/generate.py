@@ -1,0 +1,343 @@
+"""Texts for the prompts of a grid: several of each, by a language model here or behind an endpoint; or revisions of texts that are there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from evenhand.core import DataError, EvenhandError, clip
+from evenhand.texts.generators.endpoint import Endpoint
+from evenhand.texts.generators.generator import Answer, Generator, Request, Sampling
+from evenhand.texts.generators.language_model import Dtype, LanguageModel
+from evenhand.texts.prompts import Draft, Prompt, Prompts, key, read_drafts, read_prompts
+from evenhand.texts.rows import jsonl
+from evenhand.texts.trimming import trimmed
+from evenhand.texts.wordings import AS_GIVEN, PAIR_AWARE, REVISION, Messages, checked, worded
+from evenhand.workflows.progress import Progress, shown
+from evenhand.workflows.unfinished import Unfinished, beside, refuse_others, unfinished
+from evenhand.writing import check, write
+
+KIND = "texts"
+ABOUT = "how the texts of the same name were written"
+ALONE = "matched text missing"
+MOST_TEXTS = 5_000_000
+
+
+@dataclass(frozen=True)
+class Generated:
+    """rows: one a text, as in the file at `path`. failures: cell → why it has no text → how often. measured: seconds, tokens and texts of
+    this process, and the speed.
+    """
+
+    path: Path
+    rows: tuple[Mapping[str, Any], ...]
+    settings: Mapping[str, Any]
+    failures: Mapping[str, Mapping[str, int]]
+    measured: Mapping[str, float]
+
+    @property
+    def failed(self) -> int:
+        return sum(n for reasons in self.failures.values() for n in reasons.values())
+
+
+def generate(
+    prompts: Any,
+    *,
+    out: str | Path,
+    model: str | None = None,
+    endpoint: str | None = None,
+    adapter: str | Path | None = None,
+    k: int | None = None,
+    temperature: float = 0.7,
+    top_p: float = 0.95,
+    max_tokens: int = 110,
+    most_words: int = 65,
+    seed: int = 0,
+    wording: str | None = None,
+    revise: Any = None,
+    reviser: str | None = None,
+    counterpart: bool = False,
+    axis: str | None = None,
+    run: str | None = None,
+    source: str | None = None,
+    device: str | None = None,
+    dtype: Dtype | None = None,
+    batch: int = 48,
+    parallel: int = 8,
+    timeout: float = 120.0,
+    progress: Progress | None = None,
+) -> Generated:
+    """Write k texts of each prompt to `out`, JSON lines with the prompts' columns, prompt, text, run, source and draw; how they were
+    written stands in the .json of the same name. Whatever ends the process, the same call goes on; where all is there, it returns at once.
+
+    Args:
+        prompts: A grid (climate, vaccination, a TOML file), or a table with a column `prompt`, whose other columns are kept.
+        out: File of the texts, .jsonl.
+        model: smollm2, a folder of transformers, a GGUF file, or a name in the Hugging Face cache; of an endpoint the name that it knows. Default: smollm2, or the endpoint's only model.
+        endpoint: URL of an OpenAI-compatible server (vLLM, llama.cpp, Ollama). Its token is read from the environment variable EVENHAND_TOKEN.
+        adapter: Folder of an adapter of PEFT on the model.
+        k: Texts of each prompt, or revisions of each text. Default: 4, and 1 revision. What noise is, is known from 2 on.
+        temperature: of sampling; 0 = always the likeliest token.
+        top_p: Share of probability that tokens are drawn from.
+        max_tokens: Tokens of a text at most.
+        most_words: Words of a text at most: it ends with its last whole sentence before that.
+        seed: of all draws.
+        wording: How a prompt is put: a text with {prompt} or the prompts' columns; for revisions with {text}. Default: the prompt as it is.
+        revise: Texts to revise: a table with the prompts' columns and `text`.
+        reviser: Model that revises, as a teacher, in place of --model.
+        counterpart: Show the reviser the matched text too, and ask that both be as forceful and as warm.
+        axis: Matched axis of --counterpart. Default: the grid's first.
+        run: Name of these texts among others. Default: the model's name, and of revisions that of the text revised.
+        source: Who wrote them. Default: original, and of revisions revision, or the reviser's name.
+        device: cpu, cuda, cuda:1. Default: cuda where there is one.
+        dtype: bfloat16 or float32. Default: bfloat16 where the device is fast in it.
+        batch: Texts written at once, in groups of 16.
+        parallel: Requests to an endpoint at once.
+        timeout: Seconds that an endpoint may take for one text.
+
+    Raises EvenhandError and DataError for what cannot be read, loaded or reached, and where no text comes. A text that does not come after
+    retries is counted under its cell.
+    """
+    path = Path(out)
+    if path.suffix != ".jsonl":
+        raise EvenhandError(f"Found --out {clip(path.name)}. Expected: a file that ends in .jsonl. To do: call it {clip(path.stem)}.jsonl.")
+    sampling = Sampling(temperature, top_p, max_tokens)
+    for name, value, least, most in (("k", 4 if k is None else k, 1, 1000), ("most-words", most_words, 1, 100_000), ("seed", seed, 0, 2**31 - 1)):
+        if not least <= value <= most:
+            raise EvenhandError(f"Found --{name} {value}. Expected: {least:,} to {most:,}. To do: correct it, or leave it out.")
+    if revise is None and (said := [n for n, v in (("reviser", reviser), ("counterpart", counterpart), ("axis", axis)) if v]):
+        raise EvenhandError(f"Found --{said[0]} without --revise. Expected: texts to revise. To do: name them, or leave it out.")
+    if adapter is not None and (endpoint or reviser):
+        other = "--endpoint" if endpoint else "--reviser"
+        raise EvenhandError(f"Found --adapter and {other}. Expected: an adapter of a model on this machine. To do: leave one out.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check(path.parent, [path.name, path.with_suffix(".json").name], KIND)
+    asked = read_prompts(prompts)
+    writer: Generator = (
+        Endpoint(endpoint, reviser or model, parallel, timeout)
+        if endpoint
+        else LanguageModel(reviser or model or "smollm2", Path(adapter) if adapter else None, device, dtype, batch)
+    )
+    given, items, revised = "", [], None
+    if revise is None:
+        given = checked(wording or AS_GIVEN, ["prompt", *asked.columns], "")
+        items = _originals(asked, given, 4 if k is None else k, run or writer.name, source or "original", seed)
+    else:
+        drafts, revised = read_drafts(revise, asked)
+        given = checked(wording or (PAIR_AWARE if counterpart else REVISION), ["text", "prompt", *asked.columns, *(["counterpart"] if counterpart else [])], "text")
+        by = source or (writer.name if reviser else "revision")
+        matched = _axis(axis, asked) if counterpart else ()
+        items = _revisions(asked, drafts, given, 1 if k is None else k, run, by, seed, matched)
+    if len(items) > MOST_TEXTS:
+        raise EvenhandError(f"Found {len(items):,} texts to write. Expected: {MOST_TEXTS:,} at most. To do: fewer prompts, or a smaller --k.")
+    settings = {
+        "prompts": asked.source,
+        "prompts_sha256": asked.fingerprint,
+        "model": writer.name,
+        "model_sha256": writer.fingerprint,
+        "endpoint": writer.url if isinstance(writer, Endpoint) else None,
+        "dtype": writer.precision if isinstance(writer, LanguageModel) else None,
+        "texts": len(items),
+        "temperature": temperature,
+        "top_p": top_p,
+        "max_tokens": max_tokens,
+        "most_words": most_words,
+        "seed": seed,
+        "wording": given,
+        "revised_sha256": revised,
+        "run": run or (None if revise is not None else writer.name),
+        "source": items[0].source if items else None,
+    }
+    there = _finished(path, settings)
+    with unfinished(path, settings) as kept:
+        found = {**_by_number(items, there), **kept.found}
+        reasons: dict[int, str] = {i.number: ALONE for i in items if not i.messages}
+        missing = [i for i in items if i.number not in found and i.messages]
+        if missing or not there:
+            measured = _write(missing, len(items), writer, sampling, most_words, kept, found, reasons, progress)
+            _save(path, items, found, reasons, settings, measured, writer)
+        beside(path).unlink()
+    document = json.loads(path.with_suffix(".json").read_bytes())
+    return Generated(path, tuple(_rows(items, found)), settings, document["failures"], document["measured"])
+
+
+@dataclass(frozen=True)
+class Item:
+    """One text that is asked for. messages: empty = it cannot be asked for."""
+
+    number: int
+    prompt: Prompt
+    run: str
+    source: str
+    draw: int
+    messages: Messages
+    seed: int
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        return {**self.prompt.row, "prompt": self.prompt.text, "run": self.run, "source": self.source, "draw": self.draw}
+
+
+def _originals(asked: Prompts, wording: str, k: int, run: str, source: str, seed: int) -> list[Item]:
+    items: list[Item] = []
+    for prompt in asked.rows:
+        messages = worded(wording, {**prompt.row, "prompt": prompt.text})
+        items += [Item(len(items) + d, prompt, run, source, d, messages, _seed(seed, prompt.key, source, d)) for d in range(k)]
+    return items
+
+
+def _revisions(
+    asked: Prompts, drafts: Sequence[Draft], wording: str, k: int, run: str | None, source: str, seed: int, matched: Sequence[str]
+) -> list[Item]:
+    partner = _partners(asked, matched) if matched else {}
+    texts = {(d.prompt, d.run, d.source, d.draw): d.text for d in drafts}
+    items: list[Item] = []
+    taken = Counter[tuple[int, str]]()
+    for draft in drafts:
+        prompt, own_run = asked.rows[draft.prompt], run or draft.run or "texts"
+        values = {**prompt.row, "prompt": prompt.text, "text": draft.text}
+        messages: Messages = ()
+        if not matched:
+            messages = worded(wording, values)
+        elif (other := texts.get((partner.get(draft.prompt, -1), draft.run, draft.source, draft.draw))) is not None:
+            messages = worded(wording, {**values, "counterpart": other})
+        for _ in range(k):
+            draw = taken[draft.prompt, own_run]
+            taken[draft.prompt, own_run] += 1
+            items.append(Item(len(items), prompt, own_run, source, draw, messages, _seed(seed, prompt.key, draft.text, draw)))
+    return items
+
+
+def _axis(axis: str | None, asked: Prompts) -> tuple[str, ...]:
+    """The columns of the axis whose other value is shown."""
+    if axis is None and asked.matched:
+        return asked.matched[0]
+    for names in asked.matched or [(c,) for c in asked.columns]:
+        if axis is not None and (axis in names or axis == " and ".join(names)):
+            return names
+    known = ", ".join(" and ".join(n) for n in asked.matched) or ", ".join(asked.columns)
+    raise EvenhandError(
+        f"Found {f'--axis {clip(axis)}' if axis else '--counterpart without --axis'}. Expected: a matched axis of the prompts: {clip(known, 200)}. "
+        "To do: name one of these."
+    )
+
+
+def _partners(asked: Prompts, names: Sequence[str]) -> dict[int, int]:
+    """Prompt → the one that differs in this axis alone, by its next value, the first after the last."""
+    values = list(dict.fromkeys(tuple(p.row.get(n) for n in names) for p in asked.rows))
+    after = dict(zip(values, [*values[1:], *values[:1]]))
+    places = {p.key: i for i, p in enumerate(asked.rows)}
+    found = {}
+    for i, prompt in enumerate(asked.rows):
+        other = {**prompt.row, **dict(zip(names, after[tuple(prompt.row.get(n) for n in names)]))}
+        if (at := places.get(key(other), i)) != i:
+            found[i] = at
+    return found
+
+
+def _seed(seed: int, *of: object) -> int:
+    """0 … 2^31 - 1: of one text, whatever others are asked for."""
+    digest = hashlib.sha256(json.dumps([seed, *of]).encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def _write(
+    missing: Sequence[Item],
+    total: int,
+    writer: Generator,
+    sampling: Sampling,
+    most_words: int,
+    kept: Unfinished,
+    found: dict[int, Answer],
+    reasons: dict[int, str],
+    progress: Progress | None,
+) -> dict[str, float]:
+    began, tokens, texts = time.monotonic(), 0, 0
+    with shown(progress) as told:
+        told("texts", total - len(missing), total)
+        for at, answer in writer.generate([Request(i.messages, i.seed) for i in missing], sampling):
+            item = missing[at]
+            if answer.failed:
+                reasons[item.number] = answer.failed
+            else:
+                found[item.number] = Answer(trimmed(answer.text, most_words, answer.whole), answer.tokens, answer.whole)
+                kept.add(item.number, found[item.number])
+                tokens, texts = tokens + answer.tokens, texts + 1
+            seconds = time.monotonic() - began
+            done = total - len(missing) + texts + len(reasons)
+            told("texts", done, total, f"{texts / seconds:.1f} texts/s, {tokens / seconds:.0f} tokens/s" if seconds > 1 else "")
+    seconds = time.monotonic() - began
+    return {"seconds": round(seconds, 1), "texts": texts, "tokens": tokens, "tokens_per_second": round(tokens / max(seconds, 1e-9), 1)}
+
+
+def _rows(items: Sequence[Item], found: Mapping[int, Answer]) -> Iterator[dict[str, Any]]:
+    for item in items:
+        if item.number in found:
+            columns = item.columns
+            after = {name: columns.pop(name) for name in ("run", "source", "draw")}
+            yield {**columns, "text": found[item.number].text, **after}
+
+
+def _save(
+    path: Path,
+    items: Sequence[Item],
+    found: Mapping[int, Answer],
+    reasons: Mapping[int, str],
+    settings: Mapping[str, Any],
+    measured: Mapping[str, float],
+    writer: Generator,
+) -> None:
+    if not found:
+        why = Counter(reasons.values()).most_common(1)[0][0] if reasons else "nothing was asked for"
+        raise EvenhandError(
+            f"No text came from '{clip(writer.name)}': {clip(why, 200)}. Expected: at least one. To do: check the model, the wording and --max-tokens."
+        )
+    by_cell: dict[str, Counter[str]] = {}
+    for item in items:
+        if item.number not in found:
+            by_cell.setdefault(item.prompt.label, Counter())[reasons.get(item.number, "not asked for")] += 1
+    texts = jsonl(_rows(items, found))
+    document = {
+        "about": ABOUT,
+        "settings": settings,
+        "sha256": hashlib.sha256(texts).hexdigest(),
+        "counts": {
+            "texts": len(found),
+            "failed": len(items) - len(found),
+            "cut off by max_tokens": sum(not a.whole for a in found.values()),
+            "words": sum(len(a.text.split()) for a in found.values()),
+        },
+        "failures": by_cell,
+        "measured": measured,
+        "server_model": writer.reported if isinstance(writer, Endpoint) else None,
+        "versions": {"evenhand": version("evenhand")},
+    }
+    files = {path.name: texts, path.with_suffix(".json").name: (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()}
+    write(path.parent, files, KIND)
+
+
+def _finished(path: Path, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of texts of these settings that lie there already. Raises DataError where they are of others."""
+    document = path.with_suffix(".json")
+    if not (path.is_file() and document.is_file()):
+        return []
+    content = path.read_bytes()
+    said = json.loads(document.read_bytes())
+    refuse_others(said["settings"], settings, path.name)
+    if said["sha256"] != hashlib.sha256(content).hexdigest():
+        raise DataError(
+            f"it is not what {document.name} says of it", expected="both as they were written", remedy="choose another --out", file=path.name
+        )
+    return [json.loads(line) for line in content.decode("utf-8", "surrogatepass").split("\n") if line]
+
+
+def _by_number(items: Sequence[Item], rows: Sequence[Mapping[str, Any]]) -> dict[int, Answer]:
+    places = {key(i.columns): i.number for i in items}
+    return {places[key({c: v for c, v in row.items() if c != "text"})]: Answer(row["text"]) for row in rows}
