@@ -41,10 +41,11 @@ from evenhand.texts.rules import candidates
 from evenhand.texts.sample_texts import sample
 from evenhand.texts.table import TextTable
 from evenhand.texts.wordings import AS_GIVEN, checked
-from evenhand.workflows import select as selecting
+from evenhand.workflows import selected
 from evenhand.workflows.audit_text import audit_text
 from evenhand.workflows.generate import generate
 from evenhand.workflows.progress import Progress, shown
+from evenhand.workflows.select import select
 from evenhand.workflows.text_audits import FIVE
 
 KIND = "alignment"
@@ -346,9 +347,9 @@ def _selected(
 
     part = run.once(f"candidates-{name}.jsonl", rows)
     folder = run.folder / f"selected-{name}"
-    writing.check(folder, selecting.FILES, selecting.KIND)
+    writing.check(folder, selected.FILES, selected.KIND)
     if not (folder / "selection.json").exists():
-        selecting.select(part, grid=run.grid, out=folder, **gate)
+        select(part, grid=run.grid, out=folder, **gate)
     return folder, _selection(folder / "selection.json")
 
 
@@ -359,8 +360,10 @@ def _selection(file: Path) -> Selection:
         Fall(f["measure"], f["axis"], *(_estimate(f[name]) for name in ("same", "fresh", "shuffled", "learned"))) for f in said["falls"]
     ]
     signed = [(measure, axis, _number(before), _number(after)) for measure, axis, before, after in said["signed"]]
-    counts = (said[name] for name in ("settings", "n_blocks", "n_candidates", "refused", "kept", "chosen"))
-    return Selection(*counts, tuple(falls), tuple(signed), tuple(said["sentences"]))
+    return Selection(
+        said["settings"], said["n_blocks"], said["n_candidates"], said["refused"], said["kept"], said["chosen"], tuple(falls), tuple(signed),
+        tuple(said["sentences"]),
+    )  # fmt: skip
 
 
 def _estimate(said: Mapping[str, Any]) -> Estimate:
