@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from evenhand.cli.inputs import command
 from evenhand.cli.options import DATA, LANGUAGE_MODEL, MODEL, OUTPUT, Device, Seed, option
 from evenhand.cli.reading import verb
-from evenhand.cli.terminal import say, tell
 
 ENDPOINT, REVISION = "Endpoint", "Revision"  # panels of --help
 

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from evenhand.cli.inputs import check_place, command
-from evenhand.cli.options import DATA, GROUPS, MODEL, OUTPUT, Note, Pdf, Seed, Simulated, Title, option
+from evenhand.cli.options import DATA, GROUPS, MODEL, OUTPUT, Cache, Note, Pdf, Seed, Simulated, Title, option
 from evenhand.cli.reading import verb
 from evenhand.cli.terminal import finish, say
 
+INSTRUMENTS = "Instruments"  # a panel of --help
 Audits = Annotated[list[str], option(MODEL, "--audit")]
 
 
@@ -35,10 +36,15 @@ def audit_text(
     grid: Annotated[str, option(DATA)],
     base: Annotated[str, option(GROUPS)],
     audits: Audits,
+    agency: Annotated[Path | None, option(INSTRUMENTS)],
+    formality_model: Annotated[Path | None, option(INSTRUMENTS)],
+    emotion_model: Annotated[Path | None, option(INSTRUMENTS)],
+    nli: Annotated[Path | None, option(INSTRUMENTS)],
     usable_only: Annotated[bool, option(DATA, "--usable-only")],
     tolerance: Annotated[float, option(OUTPUT)],
     permutations: Annotated[int, option(MODEL)],
     seed: Seed,
+    cache: Cache,
     show_text: Annotated[int, option(OUTPUT)],
     title: Title,
     note: Note,
@@ -56,6 +62,10 @@ def audit_text(
         texts,
         grid=grid,
         audits=audits,
+        agency=agency,
+        formality_model=formality_model,
+        emotion_model=emotion_model,
+        nli=nli,
         base=base,
         tolerance=tolerance,
         usable_only=usable_only,
@@ -65,6 +75,7 @@ def audit_text(
         title=title,
         note=note,
         simulated=simulated,
+        cache=cache,
         command=command(),
     )
     finish(report, beside(report.save(out), pdf))

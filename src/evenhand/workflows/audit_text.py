@@ -27,7 +27,7 @@ from evenhand.texts.rows import Read, read_texts
 from evenhand.texts.table import TextTable
 from evenhand.texts.verdicts import requirements
 from evenhand.workflows.progress import Progress, Told, shown
-from evenhand.workflows.text_audits import FIVE, audits_named, measured
+from evenhand.workflows.text_audits import audits_named, measured, with_instruments
 
 MOST_SHOWN = 200  # matched texts on a private page
 
@@ -52,16 +52,21 @@ def audit_text(
     texts: Any,
     *,
     grid: str | Path | Grid,
-    audits: Sequence[str | TextAudit] = FIVE,
+    audits: Sequence[str | TextAudit] = ("persuasion", "formality", "emotion", "lexical", "fidelity"),
     base: str = "",
     tolerance: float = 0.25,
     usable_only: bool = False,
+    agency: str | Path | None = None,
+    formality_model: str | Path | None = None,
+    emotion_model: str | Path | None = None,
+    nli: str | Path | None = None,
     show_text: int = 0,
     permutations: int = 2000,
     seed: int = 0,
     title: str = "",
     note: str = "",
     simulated: bool = False,
+    cache: Path | None = None,
     command: str = "",
     progress: Progress | None = None,
 ) -> Report:
@@ -77,12 +82,17 @@ def audit_text(
         base: The run that others are compared with; default: the first one.
         tolerance: Largest accepted signed gap, in standard deviations of single texts.
         usable_only: Audit only texts that pass the checks of format; default: all, as they are.
+        agency: Verbs of high and low agency, in the format of connotation frames (columns verb, agency); default: lists of our own.
+        formality_model: Folder of a classification model of transformers: a second instrument for formality.
+        emotion_model: Likewise for emotions; default: MiniLM.
+        nli: Folder of a model of natural language inference: fidelity also by what a text entails.
         show_text: Matched texts to show side by side, on a private page.
         permutations: Random flips, permutations and deals of each test.
         seed: Seed of permutations.
         title: Title of the report.
         note: A sentence for the reader of the report.
         simulated: Say in the report that the texts were made up.
+        cache: Folder for what was read of each text; default: the user's cache folder.
         command: what the report gives as the command that reproduces it.
         progress: called with (what, done, of how many); None shows a bar in a terminal or notebook, and else a line on stderr every 30 s.
 
@@ -96,7 +106,10 @@ def audit_text(
         raise EvenhandError(f"Found {show_text} texts to show. Expected: 0 to {MOST_SHOWN}. To do: 20 are a page to read.")
     if permutations < 100:
         raise EvenhandError(f"Found {permutations} permutations. Expected: 100 or more. To do: 2,000 are enough for p of .01.")
-    found, given = load_grid(grid), audits_named(audits)
+    found = load_grid(grid)
+    given = with_instruments(
+        audits_named(audits), agency=agency, formality_model=formality_model, emotion_model=emotion_model, nli=nli, cache=cache
+    )
     read = read_texts(texts, found)
     with shown(progress) as told:
         findings = audited(_ordered(read.runs, base), given, found, tolerance, usable_only, permutations, seed, told)

@@ -236,7 +236,7 @@ def _selection(
     settings: Mapping[str, str], of: Candidates, index: np.ndarray, chosen: Chosen, refused: Mapping[tuple[int, int], tuple[str, ...]],
     fallen: Sequence[Any], measures: Sequence[Measure], units: Units,
 ) -> Selection:  # fmt: skip
-    there = of.there[units.cells].any(axis=1)
+    there = of.there[units.cells].any(axis=(1, 2))
     counts = Counter(reason for reasons in refused.values() for reason in reasons if reason != UNCHOSEN)
     sources = Counter(of.table.source[row] for row in of.rows(index).tolist() if row >= 0)
     kept = float(chosen.kept[there].mean())

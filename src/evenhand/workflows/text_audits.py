@@ -7,11 +7,13 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import evenhand.texts.audits
 from evenhand.core import EvenhandError, clip
-from evenhand.parts import calling, installed, part
+from evenhand.parts import built_in, calling, installed, part
 from evenhand.texts.audit import Measured, TextAudit
 from evenhand.texts.table import TextTable
 
@@ -36,6 +38,30 @@ def audits_named(given: Sequence[str | TextAudit]) -> tuple[TextAudit, ...]:
     if not found:
         raise EvenhandError(f"Found no audit. Expected: one or more of {', '.join(built_in_audits())}. To do: name them.")
     return found
+
+
+def with_instruments(
+    audits: Sequence[TextAudit],
+    *,
+    agency: str | Path | None = None,
+    formality_model: str | Path | None = None,
+    emotion_model: str | Path | None = None,
+    nli: str | Path | None = None,
+    cache: Path | None = None,
+) -> tuple[TextAudit, ...]:
+    """The built-in audits among these with a list of verbs, or a model, of the user's. Raises EvenhandError for one whose audit does not run."""
+    given = {"agency": ("persuasion", "agency", agency), "formality-model": ("formality", "classifier", formality_model),
+             "emotion-model": ("emotion", "classifier", emotion_model), "nli": ("fidelity", "nli", nli)}  # fmt: skip
+    found = {a.name: a for a in audits}
+    for option, (name, field, value) in given.items():
+        if value is None:
+            continue
+        if name not in found or not built_in(found[name]):
+            raise EvenhandError(f"Found --{option} without the audit {name}. Expected: the audit that reads it. To do: add --audit {name}.")
+        found[name] = replace(found[name], **{field: Path(value)})  # type: ignore[type-var]  # built-in audits are dataclasses
+    if cache is None:
+        return tuple(found.values())
+    return tuple(replace(a, cache=cache) if built_in(a) else a for a in found.values())  # type: ignore[type-var]
 
 
 def _audit(given: Any) -> TextAudit:

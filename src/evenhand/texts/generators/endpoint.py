@@ -51,7 +51,9 @@ class Endpoint:
         if not 1 <= self.parallel <= 256:
             raise EvenhandError(f"Found --parallel {self.parallel}. Expected: 1 to 256. To do: correct it, or leave it out.")
         if not 0 < self.timeout <= 3600:
-            raise EvenhandError(f"Found --timeout {self.timeout:g}. Expected: above 0, 3,600 seconds at most. To do: correct it, or leave it out.")
+            raise EvenhandError(
+                f"Found --timeout {self.timeout:g}. Expected: above 0, 3,600 seconds at most. To do: correct it, or leave it out."
+            )
 
     @property
     def url(self) -> str:
