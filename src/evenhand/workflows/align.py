@@ -7,8 +7,9 @@ done again: whatever ends the process, the same call goes on.
     originals.jsonl               k drafts of each
     revisions.jsonl               what the model made of some of them
     candidates.jsonl              all of these, and what rules made of each draft; candidates-….jsonl: its parts
-    selected-train/               what gate and selection took of the blocks to train on (evenhand select), sft.jsonl and dpo.jsonl among it
-    selected-1/, selected-2/, …   what they took of the blocks that are audited (selected-held-1, … where others are trained on), once from each
+    selected/                     what gate and selection took of all candidates (evenhand select); before a training: selected-train/, of the blocks
+                                  that are trained on, with sft.jsonl and dpo.jsonl
+    selected-1/, selected-2/, …   what they took of the blocks that are audited (selected-held1, … where others are trained on), once from each
                                   hand: a hand is dealt drafts of its own and their revisions, so that what is selected has draws, too
     sft/, dpo/                    adapters
     texts-sft.jsonl, …            what the trained model writes for the prompts that are audited
@@ -169,7 +170,7 @@ def align(
     of, given = sample() if demo else _given(grid, originals)
     if given is not None:
         k, revisions = given.draws, revisions if model or endpoint or reviser else 0
-        draws = min(draws, max(1, k // 2))
+        draws = min(draws, k)
     _check(k, draws, revisions, held, most_examples)
     run = _Run(Path(out), of, seed, say, progress)
     run.same_settings({
@@ -188,12 +189,12 @@ def align(
         "audits": [a for a in audits if a != "lexical"], "eps": eps, "eps_fidelity": eps_fidelity, "reward": reward,
         "seed": seed, "progress": progress,
     }  # fmt: skip
-    whose = "held-" if train else ""
+    whose, others = ("held", ~blocks) if train else ("", blocks)
+    folder, selection = _selected(run, every, others, "train" if train else "", gate, range(k))
     hands = [_selected(run, every, blocks, f"{whose}{hand + 1}", gate, range(hand, k - k % draws, draws)) for hand in range(draws)]
     texts = [*_hands(run, drafts, hands, blocks, draws)]
-    selection, trained = hands[0][1], []
+    trained: list[Trained] = []
     if train:
-        folder, selection = _selected(run, every, ~blocks, "train", gate, range(k))
         pupil = student or (model if given is None and not endpoint else None) or "smollm2"
         for stage, name, rate in ((SFT, "sft", lr), (DPO, "dpo", dpo_lr))[: 2 if dpo else 1]:
             recipe = Recipe(rate, rank=rank, epochs=epochs, device=device, seed=seed)
@@ -345,8 +346,8 @@ def _selected(
             if blocks[run.cell(row) // run.grid.size] and row["draw"] in number:
                 yield {**row, "draw": number[row["draw"]]}
 
-    part = run.once(f"candidates-{name}.jsonl", rows)
-    folder = run.folder / f"selected-{name}"
+    part = run.once(f"candidates-{name}.jsonl", rows) if name else every
+    folder = run.folder / (f"selected-{name}" if name else SELECTED)
     writing.check(folder, selected.FILES, selected.KIND)
     if not (folder / "selection.json").exists():
         select(part, grid=run.grid, out=folder, **gate)
