@@ -1,0 +1,430 @@
+"""From one message for many audiences to texts that treat matched groups alike: originals, candidates, gate and selection, training, audits, choice.
+
+Each stage's files are plain JSON lines in the folder, and each is what a verb of its own reads and writes. A stage whose files are there is not
+done again: whatever ends the process, the same call goes on.
+
+    prompts.jsonl                 the prompts; prompts-audited.jsonl: those whose texts are audited, which no training sees
+    originals.jsonl               k drafts of each
+    revisions.jsonl               what the model made of some of them
+    candidates.jsonl              all of these, and what rules made of each draft; candidates-….jsonl: its parts
+    selected/                     what gate and selection took of all candidates (evenhand select); before a training: selected-train/, of the blocks
+                                  that are trained on, with sft.jsonl and dpo.jsonl
+    selected-1/, selected-2/, …   what they took of the blocks that are audited (selected-held1, … where others are trained on), once from each
+                                  hand: a hand is dealt drafts of its own and their revisions, so that what is selected has draws, too
+    sft/, dpo/                    adapters
+    texts-sft.jsonl, …            what the trained model writes for the prompts that are audited
+    texts.jsonl                   every run on the cells that are audited, as many draws of each: what the report is of
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evenhand import writing
+from evenhand.core import DataError, Estimate, EvenhandError, clip
+from evenhand.report import Report
+from evenhand.texts.alignment.recipe import Recipe
+from evenhand.texts.audit import TextAudit
+from evenhand.texts.candidates import ORIGINAL
+from evenhand.texts.choice import choice
+from evenhand.texts.findings import Choice, Fall, Selection, Trained
+from evenhand.texts.grid import Grid, load_grid
+from evenhand.texts.held import held_out
+from evenhand.texts.rows import jsonl, read_texts
+from evenhand.texts.rules import candidates
+from evenhand.texts.sample_texts import sample
+from evenhand.texts.table import TextTable
+from evenhand.texts.wordings import AS_GIVEN, checked
+from evenhand.workflows import selected
+from evenhand.workflows.audit_text import audit_text
+from evenhand.workflows.generate import generate
+from evenhand.workflows.progress import Progress, shown
+from evenhand.workflows.select import select
+from evenhand.workflows.text_audits import FIVE
+
+KIND = "alignment"
+FORMAT = "evenhand align 1"
+REVISION = "revision"  # the source of what a model made of drafts
+SELECTED, SFT, DPO = "selected", "SFT", "SFT + DPO"  # runs, after the originals
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """report: every stage on the cells that are audited. folder: with the files of each stage."""
+
+    report: Report
+    folder: Path
+
+    @property
+    def choice(self) -> Choice | None:
+        """Which run to use; None where the audits have no disparity or no fidelity to choose by."""
+        found: Choice | None = self.report.findings.choice
+        return found
+
+
+def align(
+    grid: str | Path | Grid | None = None,
+    *,
+    out: str | Path,
+    demo: bool = False,
+    originals: Any = None,
+    model: str | None = None,
+    endpoint: str | None = None,
+    wording: str | None = None,
+    k: int = 8,
+    revisions: int = 2,
+    reviser: str | None = None,
+    counterpart: bool = False,
+    train: bool = False,
+    dpo: bool = False,
+    student: str | None = None,
+    held: float = 0.25,
+    draws: int = 4,
+    audits: Sequence[str | TextAudit] = FIVE,
+    reward: str | Path | None = None,
+    eps: float = 0.1,
+    eps_fidelity: float = 0.01,
+    epochs: int = 1,
+    lr: float = 2e-4,
+    dpo_lr: float = 5e-5,
+    beta: float = 0.1,
+    rank: int = 16,
+    most_examples: int = 0,
+    temperature: float = 0.7,
+    tolerance: float = 0.25,
+    rho: float = 0.1,
+    fall: float = 0.02,
+    device: str | None = None,
+    seed: int = 0,
+    show_text: int = 0,
+    permutations: int = 2000,
+    title: str = "",
+    note: str = "",
+    command: str = "",
+    say: Callable[[str], None] = lambda note: None,
+    progress: Progress | None = None,
+) -> Aligned:
+    """Write texts for every audience, revise them, let through what treats matched groups more alike, train a model on it if asked, audit
+    every stage on the same cells, and choose one.
+
+        evenhand.align("climate", out="out", train=True, dpo=True).report
+
+    Args:
+        grid: The grid: climate, vaccination, or a TOML file. Not with --demo.
+        out: Folder for the files of all stages; the same call goes on where an earlier one ended.
+        demo: Use the sample that ships in place of a model's texts.
+        originals: Texts of the grid's cells in place of a model's: a table with the grid's columns and text, in Python also in memory.
+        model: Writes the originals: smollm2, a folder of transformers, a GGUF file, a name in the Hugging Face cache, or one that the endpoint knows.
+        endpoint: URL of an OpenAI-compatible server that writes and revises; its token is read from the environment variable EVENHAND_TOKEN.
+        wording: How a prompt is put: a text with {prompt} or the grid's columns. Default: the grid's template.
+        k: Drafts of each prompt, where a model writes them.
+        revisions: Drafts of each prompt that a model revises; 0 = rules alone revise.
+        reviser: Model that revises, as a teacher, in place of --model.
+        counterpart: Show the reviser the matched text too, and ask that both be as forceful and as warm.
+        train: Train a model on what was selected (SFT), and audit what it writes where it was not trained.
+        dpo: Go on from there with DPO, selected texts against others of the same prompt; includes --train.
+        student: Model that is trained, on this machine. Default: the model that writes the originals, or smollm2.
+        held: Share of blocks that no training sees, and whose texts are audited.
+        draws: Texts of each prompt in every run that is audited. Selection has k / draws drafts for each, and their revisions.
+        audits: Audits to run: file names of texts/audits/, ./FILE.py:NAME, an entry point's name, or objects.
+        reward: Folder of a saved reward model; its reward for everybody is one more objective of selection.
+        eps: What the gate lets a disparity grow by, in shares of the originals' mean disparity.
+        eps_fidelity: What the gate lets fidelity fall by.
+        epochs: Passes over the examples of each training.
+        lr: Highest learning rate of SFT.
+        dpo_lr: Highest learning rate of DPO.
+        beta: How dear it is to DPO to leave what SFT learned.
+        rank: Rank of LoRA on all linear layers.
+        most_examples: Examples of each training at most, drawn at random; 0 = all.
+        temperature: of sampling.
+        tolerance: Largest accepted signed gap, in standard deviations of single texts.
+        rho: By what share an audit's disparity may be above the originals' in the choice.
+        fall: By how much fidelity may be below the originals' in the choice.
+        device: cpu, cuda. Default: cuda where there is one.
+        seed: Seed of drafts, of which blocks are held out, of training and permutations.
+        show_text: Matched texts to show side by side, on a private page.
+        permutations: Random flips, permutations and deals of each test.
+        title: Title of the report.
+        note: A sentence for the reader of the report.
+        command: what the report gives as the command that reproduces it.
+        say: is told what an earlier start left of a training.
+        progress: called with (what, done, of how many); None shows a bar in a terminal or notebook, and else a line on stderr every 30 s.
+
+    Raises DataError for a grid that is wrong, and for a folder that holds what other settings wrote; EvenhandError for settings out of range.
+    """
+    if demo and (grid is not None or originals is not None):
+        raise EvenhandError("Found a grid, or texts, and a demo, which has its own. Expected: one of them. To do: leave --demo out.")
+    train = train or dpo
+    if train and endpoint and not student:
+        raise EvenhandError(
+            "Found --train and --endpoint. Expected: a model on this machine to train. To do: name it with --student; smollm2 is there."
+        )
+    of, given = sample() if demo else _given(grid, originals)
+    if given is not None:
+        k, revisions = given.draws, revisions if model or endpoint or reviser else 0
+        draws = min(draws, k)
+    _check(k, draws, revisions, held, most_examples)
+    run = _Run(Path(out), of, seed, say, progress)
+    run.same_settings({
+        "grid": of.name, "grid sha256": of.fingerprint, "originals": "by the model" if given is None else given.fingerprint,
+        "model": model or "", "endpoint": endpoint or "", "wording": wording or "", "k": k, "revisions": revisions, "reviser": reviser or "",
+        "counterpart": counterpart, "held": held, "draws": draws, "reward": str(reward or ""), "eps": eps, "eps_fidelity": eps_fidelity,
+        "temperature": temperature, "seed": seed,
+    })  # fmt: skip
+    blocks = held_out(of, held, seed) if train else np.ones(of.blocks, bool)
+    _write_prompts(run, wording, blocks)
+    writer = {"model": model, "endpoint": endpoint, "temperature": temperature, "seed": seed, "device": device, "progress": progress}
+    drafts = _drafts(run, given, writer, k)
+    made = _revisions(run, drafts, writer, revisions, reviser, counterpart) if revisions else []
+    every = run.once("candidates.jsonl", lambda: _candidates(run, drafts, made))
+    gate = {
+        "audits": [a for a in audits if a != "lexical"], "eps": eps, "eps_fidelity": eps_fidelity, "reward": reward,
+        "seed": seed, "progress": progress,
+    }  # fmt: skip
+    whose, others = ("held", ~blocks) if train else ("", blocks)
+    folder, selection = _selected(run, every, others, "train" if train else "", gate, range(k))
+    hands = [_selected(run, every, blocks, f"{whose}{hand + 1}", gate, range(hand, k - k % draws, draws)) for hand in range(draws)]
+    texts = [*_hands(run, drafts, hands, blocks, draws)]
+    trained: list[Trained] = []
+    if train:
+        pupil = student or (model if given is None and not endpoint else None) or "smollm2"
+        for stage, name, rate in ((SFT, "sft", lr), (DPO, "dpo", dpo_lr))[: 2 if dpo else 1]:
+            recipe = Recipe(rate, rank=rank, epochs=epochs, device=device, seed=seed)
+            trained.append(_train(run, name, folder, pupil, recipe, beta, most_examples))
+            texts += _said(run, name, stage, pupil, draws, blocks, temperature, device)
+    report = _report(
+        run, texts, selection, trained, rho, fall, audits=audits, tolerance=tolerance, show_text=show_text, permutations=permutations,
+        title=title or f"Alignment of {of.name}", note=note, simulated=demo, command=command,
+    )  # fmt: skip
+    return Aligned(report, run.folder)
+
+
+def _check(k: int, draws: int, revisions: int, held: float, most_examples: int) -> None:
+    valid = {
+        "k": (k, 1 <= k <= 1000, "from 1 to 1,000"),
+        "draws": (draws, 1 <= draws <= k, f"from 1 to k = {k}: each hand is dealt one draft of a prompt at least"),
+        "revisions": (revisions, 0 <= revisions <= k, f"from 0 to k = {k}"),
+        "held": (held, 0 < held < 1, "above 0 and under 1"),
+        "most-examples": (most_examples, most_examples >= 0, "0 for all, or more"),
+    }
+    for name, (value, good, expected) in valid.items():
+        if not good:
+            raise EvenhandError(f"Found --{name} {value}. Expected: {expected}. To do: correct it, or leave it out.")
+
+
+def _given(grid: str | Path | Grid | None, originals: Any) -> tuple[Grid, TextTable | None]:
+    """The grid, and the texts that take the place of a model's where there are any."""
+    if grid is None:
+        raise EvenhandError("Found no grid. Expected: climate, vaccination, a TOML file, or --demo. To do: name one of these.")
+    of = load_grid(grid)
+    if originals is None:
+        return of, None
+    [table] = read_texts(originals, of, together=True).runs.values()
+    return of, replace(table, draw=table.place, source=(ORIGINAL,) * len(table))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The folder of one alignment."""
+
+    folder: Path
+    grid: Grid
+    seed: int
+    say: Callable[[str], None]
+    progress: Progress | None
+
+    def same_settings(self, settings: Mapping[str, Any]) -> None:
+        """Writes them down, or raises DataError where the folder's files were written with others."""
+        document = (json.dumps({"format": FORMAT, "settings": settings}, indent=1) + "\n").encode()
+        writing.check(self.folder, ["align.json"], KIND)
+        file = self.folder / "align.json"
+        if not file.exists():
+            writing.write(self.folder, {"align.json": document}, KIND)
+            return
+        there = json.loads(file.read_bytes())["settings"]
+        for name in {**settings, **there}:
+            if there.get(name) != settings.get(name):
+                raise DataError(
+                    f"the folder holds an alignment with other settings: {name} is {clip(str(there.get(name, 'none')), 100)}",
+                    expected=f"{name} {clip(str(settings.get(name, 'none')), 100)}",
+                    remedy="give the same options to go on, or choose another --out",
+                    file=self.folder.name,
+                )
+
+    def once(self, name: str, make: Callable[[], Iterable[Row]]) -> Path:
+        """A file of rows, made unless it is there. Raises DataError where one that is there is not evenhand's, or was changed."""
+        writing.check(self.folder, [name], KIND)
+        if not (self.folder / name).exists():
+            writing.write(self.folder, {name: jsonl(make())}, KIND)
+        return self.folder / name
+
+    def prompts(self) -> dict[int, str]:
+        """Cell → how it is asked for."""
+        return {self.cell(row): row["prompt"] for row in _read(self.folder / "prompts.jsonl")}
+
+    def cell(self, row: Row) -> int:
+        return self.grid.places[tuple(str(row[c]) for c in self.grid.columns)]
+
+    def rows(self, table: TextTable, run: str) -> Iterator[Row]:
+        prompts = self.prompts()
+        for i, text in enumerate(table.texts):
+            cell = int(table.cell[i])
+            yield {**self.grid.row(cell), "prompt": prompts[cell], "text": text, "run": run, "source": table.source[i], "draw": int(table.draw[i])}  # fmt: skip
+
+    def table(self, path: Path) -> TextTable:
+        [table] = read_texts(path, self.grid, together=True).runs.values()
+        return table
+
+
+def _read(path: Path) -> list[Row]:
+    """JSON lines that this package wrote."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _write_prompts(run: _Run, wording: str | None, audited: np.ndarray) -> None:
+    """Prompts as they are put to every model, so that one that is trained is asked as it was trained."""
+    given = checked(wording or AS_GIVEN, ["prompt", *run.grid.columns], "")
+
+    def rows(cells: Iterable[int]) -> Iterator[Row]:
+        for cell in cells:
+            row = run.grid.row(cell)
+            yield {**row, "prompt": given.format(**row, prompt=run.grid.prompt(cell))}
+
+    run.once("prompts.jsonl", lambda: rows(range(len(run.grid))))
+    looked_at = np.flatnonzero(np.repeat(audited, run.grid.size)).tolist()
+    run.once(_audited(audited), lambda: rows(looked_at))
+
+
+def _audited(blocks: np.ndarray) -> str:
+    """The file of the prompts that are audited: all of them, or those that are held out."""
+    return "prompts.jsonl" if blocks.all() else "prompts-audited.jsonl"
+
+
+def _drafts(run: _Run, given: TextTable | None, writer: Mapping[str, Any], k: int) -> Path:
+    """The originals: texts that are given, or k drafts of each prompt by a model."""
+    if given is not None:
+        return run.once("originals.jsonl", lambda: run.rows(given, ORIGINAL))
+    path = run.folder / "originals.jsonl"
+    generate(run.folder / "prompts.jsonl", out=path, k=k, run=ORIGINAL, source=ORIGINAL, **writer)
+    return path
+
+
+def _revisions(run: _Run, drafts: Path, writer: Mapping[str, Any], revisions: int, reviser: str | None, counterpart: bool) -> list[Path]:
+    """What a model made of the first drafts of each prompt."""
+    some = run.once("to-revise.jsonl", lambda: (row for row in _read(drafts) if row["draw"] < revisions))
+    axis = run.grid.matched[0].name if counterpart else None
+    path = run.folder / "revisions.jsonl"
+    generate(
+        run.folder / "prompts.jsonl", out=path, revise=some, reviser=reviser, counterpart=counterpart, axis=axis, run=REVISION, source=REVISION, **writer,
+    )  # fmt: skip
+    return [path]
+
+
+def _candidates(run: _Run, drafts: Path, made: Sequence[Path]) -> Iterator[Row]:
+    """Originals, what rules make of each, and revisions by a model."""
+    yield from run.rows(candidates(run.table(drafts)), "candidates")
+    for path in made:
+        yield from ({**row, "run": "candidates"} for row in _read(path))
+
+
+def _selected(
+    run: _Run, every: Path, blocks: np.ndarray, name: str, gate: Mapping[str, Any], drafts: Iterable[int]
+) -> tuple[Path, Selection]:
+    """Gate and selection among these drafts of these blocks' prompts, and their revisions: the folder with what was selected."""
+    number = {draw: i for i, draw in enumerate(drafts)}
+
+    def rows() -> Iterator[Row]:
+        for row in _read(every):
+            if blocks[run.cell(row) // run.grid.size] and row["draw"] in number:
+                yield {**row, "draw": number[row["draw"]]}
+
+    part = run.once(f"candidates-{name}.jsonl", rows) if name else every
+    folder = run.folder / (f"selected-{name}" if name else SELECTED)
+    writing.check(folder, selected.FILES, selected.KIND)
+    if not (folder / "selection.json").exists():
+        select(part, grid=run.grid, out=folder, **gate)
+    return folder, _selection(folder / "selection.json")
+
+
+def _selection(file: Path) -> Selection:
+    """What gate and selection wrote of themselves."""
+    said = json.loads(file.read_bytes())
+    falls = [
+        Fall(f["measure"], f["axis"], *(_estimate(f[name]) for name in ("same", "fresh", "shuffled", "learned"))) for f in said["falls"]
+    ]
+    signed = [(measure, axis, _number(before), _number(after)) for measure, axis, before, after in said["signed"]]
+    return Selection(
+        said["settings"], said["n_blocks"], said["n_candidates"], said["refused"], said["kept"], said["chosen"], tuple(falls), tuple(signed),
+        tuple(said["sentences"]),
+    )  # fmt: skip
+
+
+def _estimate(said: Mapping[str, Any]) -> Estimate:
+    return Estimate(**{**said, **{name: _number(said[name]) for name in ("value", "low", "high")}})
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _hands(run: _Run, originals: Path, hands: Sequence[tuple[Path, Selection]], blocks: np.ndarray, draws: int) -> Iterator[Row]:
+    """Of the cells that are audited, the first draft of each hand, which the gate compared with, and what was selected from each hand."""
+    for row in _read(originals):
+        if blocks[run.cell(row) // run.grid.size] and row["draw"] < draws:
+            yield {**row, "run": ORIGINAL}
+    for hand, (folder, _) in enumerate(hands):
+        for row in _read(folder / "selected.jsonl"):
+            yield {**row, "run": SELECTED, "source": SELECTED, "draw": hand}
+
+
+def _train(run: _Run, name: str, folder: Path, model: str, recipe: Recipe, beta: float, most: int) -> Trained:
+    """One stage, of what was selected."""
+    from evenhand.texts.alignment.dpo import dpo
+    from evenhand.texts.alignment.sft import sft
+
+    examples = folder / f"{name}.jsonl"
+    if most and len(rows := _read(examples)) > most:
+        taken = np.random.default_rng([run.seed, 29]).permutation(len(rows))[:most]
+        examples = run.once(f"{name}-examples.jsonl", lambda: (rows[i] for i in sorted(taken)))
+    with shown(run.progress) as told:
+        given: dict[str, Any] = {
+            "model": model,
+            "out": run.folder / name,
+            "recipe": recipe,
+            "say": run.say,
+            "progress": lambda done, of: told(name, done, of),
+        }
+        return sft(examples, **given) if name == "sft" else dpo(examples, adapter=run.folder / "sft", beta=beta, **given)
+
+
+def _said(
+    run: _Run, name: str, stage: str, model: str, draws: int, blocks: np.ndarray, temperature: float, device: str | None
+) -> Iterator[Row]:
+    """What a trained model writes for the prompts that are audited."""
+    found = generate(
+        run.folder / _audited(blocks), out=run.folder / f"texts-{name}.jsonl", model=model, adapter=run.folder / name, k=draws, run=stage,
+        source=stage, temperature=temperature, seed=run.seed, device=device, progress=run.progress,
+    )  # fmt: skip
+    yield from found.rows
+
+
+def _report(
+    run: _Run, texts: Sequence[Row], selection: Selection, trained: Sequence[Trained], rho: float, fall: float, **audit: Any
+) -> Report:
+    """Every run's audits, and which run to use."""
+    writing.write(run.folder, {"texts.jsonl": jsonl(texts)}, KIND)
+    found = audit_text(run.folder / "texts.jsonl", grid=run.grid, base=ORIGINAL, seed=run.seed, progress=run.progress, **audit)
+    runs = found.findings.runs
+    try:
+        chosen = choice(runs, rho=rho, eps=fall) if len(runs) > 1 else None
+    except EvenhandError as error:  # audits that were left out
+        chosen, selection = None, replace(selection, sentences=(*selection.sentences, f"No run was chosen: {error}"))
+    return Report(replace(found.findings, selection=selection, choice=chosen, trained=tuple(trained)), found.kind)
