@@ -132,7 +132,9 @@ def _row(axis: Axis, side: int, word: str, s: Salient, w: int, p: float) -> tupl
 
 
 def _named(axis: Axis, over: Sequence[int], words: Sequence[str], found: Found, p: Sequence[np.ndarray]) -> tuple[tuple[str | float | int | None, ...], ...]:  # fmt: skip
-    beyond = [(-abs(s.z[w]), words[w], i, w) for i, (s, one) in enumerate(zip(found.sides, p)) for w in np.flatnonzero(one <= SURE).tolist()]
+    beyond = [
+        (-abs(s.z[w]), words[w], i, w) for i, (s, one) in enumerate(zip(found.sides, p)) for w in np.flatnonzero(one <= SURE).tolist()
+    ]
     return tuple(_row(axis, over[i], word, found.sides[i], w, float(p[i][w])) for _, word, i, w in sorted(beyond)[:NAMED])
 
 
