@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.utils import murmurhash3_32
-from text_cells import small_grid, swapped, written
+from text_cells import labelled, small_grid, swapped, written
 
+from evenhand.core import EvenhandError
 from evenhand.encode.minilm import MiniLM
 from evenhand.texts.audits.emotion import Emotion
 from evenhand.texts.contrasts import DEALS, cell_shares, contrasts, largest_z, share_beyond, sides, strata
@@ -188,6 +189,18 @@ def test_one_instrument_names_nothing(planted: tuple[TextTable, Emotion]) -> Non
     found = Emotion(sample=0).measure(planted[0])
     assert (len(found.measures), found.tests, found.tables) == (1, (), ())
     assert found.sentences == ("One instrument reads emotions: no single emotion is named.",)
+
+
+@pytest.mark.lm
+def test_a_model_by_its_folder_is_the_second_instrument_for_what_both_name(tmp_path: Path) -> None:
+    table = written(small_grid(1), lambda row, _: " ".join(row.values()), draws=1)
+    found = Emotion(classifier=labelled(tmp_path / "mine", ("Anger", "Joy", "boredom")), cache=tmp_path).measure(table)
+    assert [m.name for m in found.measures] == ["emotion", "emotion by mine"]
+    assert found.measures[1].parts == ("anger", "joy", "boredom")
+    assert [r[0] for r in found.tables[0].rows] == ["anger", "joy"]
+    assert all(0 < t.p <= 1 and "largest |z| of 2 emotions" in t.note for t in found.tests)
+    with pytest.raises(EvenhandError, match="Expected: two or more of admiration"):
+        Emotion(classifier=labelled(tmp_path / "other", ("formal", "joy", "plain")), cache=tmp_path).measure(table)
 
 
 def test_odd_texts_have_profiles_all_the_same(tmp_path: Path) -> None:

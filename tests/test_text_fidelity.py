@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
-from text_cells import small_grid, swapped, written
-from tiny_models import tiny_bert
+from text_cells import labelled, small_grid, swapped, written
 
 from evenhand.core import EvenhandError
 from evenhand.encode.minilm import MiniLM
@@ -150,18 +148,6 @@ def test_a_model_for_inference_is_read_by_its_entailment(tmp_path: Path) -> None
     assert entailed.values[3] == pytest.approx(np.mean(chance), abs=1e-5)
     with pytest.raises(EvenhandError, match="one output named entailment"):
         Fidelity(nli=labelled(tmp_path / "other_nli", ("no", "yes", "maybe")), cache=tmp_path / "cache").measure(table)
-
-
-def labelled(folder: Path, labels: tuple[str, ...]) -> Path:
-    """A tiny classifier of pairs with random weights."""
-    from transformers import AutoModelForSequenceClassification
-
-    tiny_bert(folder, score=True)
-    names = dict(enumerate(labels))
-    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=len(labels), id2label=names, ignore_mismatched_sizes=True)
-    model.save_pretrained(folder)
-    assert json.loads((folder / "config.json").read_text())["id2label"]["1"] == labels[1]
-    return folder
 
 
 def measure(audit: Fidelity, table: TextTable, name: str) -> Measure:

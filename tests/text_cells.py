@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+from tiny_models import tiny_bert
 
 from evenhand.texts.grid import Grid, parse
 from evenhand.texts.table import TextTable
@@ -51,3 +54,15 @@ def swapped(table: TextTable) -> TextTable:
     """The draws of every cell the other way round: the same texts in another order."""
     order = np.lexsort((-table.draw, table.cell))
     return replace(table, texts=tuple(table.texts[i] for i in order))
+
+
+def labelled(folder: Path, labels: tuple[str, ...]) -> Path:
+    """A tiny classifier of pairs with random weights."""
+    from transformers import AutoModelForSequenceClassification
+
+    tiny_bert(folder, score=True)
+    names = dict(enumerate(labels))
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=len(labels), id2label=names, ignore_mismatched_sizes=True)
+    model.save_pretrained(folder)
+    assert json.loads((folder / "config.json").read_text())["id2label"]["1"] == labels[1]
+    return folder
