@@ -12,10 +12,13 @@ import typer
 
 import evenhand
 from evenhand import ranks
+from evenhand.cli.alignment import align
 from evenhand.cli.certificates import certify, verify
 from evenhand.cli.comparisons import compare, sweep
 from evenhand.cli.diff import diff
+from evenhand.cli.generation import generate
 from evenhand.cli.policies import transfer
+from evenhand.cli.selection import choose, select
 from evenhand.cli.terminal import tell
 from evenhand.cli.texts import audit_text, grid
 from evenhand.cli.verbs import audit, check, demo, fit, score
@@ -61,6 +64,12 @@ app.command(epilog="Example: `evenhand certify out/model choices.jsonl --notion 
 app.command(epilog="Example: `evenhand verify certificate/certificate.json out/model choices.jsonl`")(verify)
 app.command(epilog="Examples: `evenhand grid climate` · `evenhand grid flu.toml --out prompts.jsonl`")(grid)
 app.command("audit-text", epilog="Example: `evenhand audit-text texts.jsonl --grid climate`")(audit_text)
+app.command(
+    epilog="Examples: `evenhand generate climate --model smollm2 --out texts.jsonl` · `evenhand generate flu.toml --endpoint http://localhost:8000`"
+)(generate)
+app.command(epilog="Example: `evenhand select candidates.jsonl --grid climate --out selected`")(select)
+app.command(epilog="Example: `evenhand choose audit/original audit/selected audit/trained`")(choose)
+app.command(epilog="Examples: `evenhand align climate --model smollm2 --train --out out` · `evenhand align --demo`")(align)
 app.command(epilog="Example: `evenhand diff before/audit after/audit`")(diff)
 
 

@@ -47,7 +47,6 @@ from evenhand.workflows.audit_text import audit_text
 from evenhand.workflows.generate import generate
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.select import select
-from evenhand.workflows.text_audits import FIVE
 
 KIND = "alignment"
 FORMAT = "evenhand align 1"
@@ -88,7 +87,7 @@ def align(
     student: str | None = None,
     held: float = 0.25,
     draws: int = 4,
-    audits: Sequence[str | TextAudit] = FIVE,
+    audits: Sequence[str | TextAudit] = ("persuasion", "formality", "emotion", "lexical", "fidelity"),
     reward: str | Path | None = None,
     eps: float = 0.1,
     eps_fidelity: float = 0.01,
