@@ -81,4 +81,6 @@ def generate(
     if len(made.failures) > SHOWN:
         tell(f"… and for {len(made.failures) - SHOWN:,} more cells, listed in {made.path.with_suffix('.json').name}")
     missing = f", {made.failed:,} did not come" if made.failed else ""
-    say(f"{len(made.rows):,} texts of {len({row['prompt'] for row in made.rows}):,} prompts by {made.settings['model']}{missing}: {made.path}")
+    say(
+        f"{len(made.rows):,} texts of {len({row['prompt'] for row in made.rows}):,} prompts by {made.settings['model']}{missing}: {made.path}"
+    )

@@ -92,7 +92,7 @@ def read_drafts(place: Any, prompts: Prompts) -> tuple[list[Draft], str]:
             if column not in row:
                 raise DataError(f"there is no column '{column}'", expected=f"the prompts' columns: {', '.join(prompts.columns)}",
                                 remedy="give the texts of these prompts", file=name, line=line)  # fmt: skip
-        prompt = places.get(key({c: row.get(c) for c in prompts.columns or ['prompt']}))
+        prompt = places.get(key({c: row.get(c) for c in prompts.columns or ["prompt"]}))
         if prompt is None:
             raise DataError("the text is of no prompt", expected="a text of one of the prompts", remedy="give the prompts that these texts were written for", file=name,
                             line=line, value=" / ".join(str(row[c]) for c in prompts.columns))  # fmt: skip
@@ -115,7 +115,9 @@ def _rows(place: Any, needed: str) -> tuple[list[tuple[int, dict[str, Any]]], st
         for batch in read(file, lambda _: True):
             if batch.bad:
                 bad = min(batch.bad, key=lambda b: b.line)
-                raise DataError(bad.fault.reason, expected=bad.fault.expected, remedy="mend the row or drop it", file=batch.file, line=bad.line)
+                raise DataError(
+                    bad.fault.reason, expected=bad.fault.expected, remedy="mend the row or drop it", file=batch.file, line=bad.line
+                )
             if len(batch) and needed not in batch.columns:
                 shown = clip(", ".join(list(batch.columns)[:20]) or "none", 200)
                 raise DataError(f"there is no column '{needed}' (columns: {shown})", expected=f"a column '{needed}'" + (", or a grid: climate, vaccination, a TOML file" if needed == "prompt" else ""),

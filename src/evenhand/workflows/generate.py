@@ -110,7 +110,11 @@ def generate(
     if path.suffix != ".jsonl":
         raise EvenhandError(f"Found --out {clip(path.name)}. Expected: a file that ends in .jsonl. To do: call it {clip(path.stem)}.jsonl.")
     sampling = Sampling(temperature, top_p, max_tokens)
-    for name, value, least, most in (("k", 4 if k is None else k, 1, 1000), ("most-words", most_words, 1, 100_000), ("seed", seed, 0, 2**31 - 1)):
+    for name, value, least, most in (
+        ("k", 4 if k is None else k, 1, 1000),
+        ("most-words", most_words, 1, 100_000),
+        ("seed", seed, 0, 2**31 - 1),
+    ):
         if not least <= value <= most:
             raise EvenhandError(f"Found --{name} {value}. Expected: {least:,} to {most:,}. To do: correct it, or leave it out.")
     if revise is None and (said := [n for n, v in (("reviser", reviser), ("counterpart", counterpart), ("axis", axis)) if v]):
@@ -132,12 +136,18 @@ def generate(
         items = _originals(asked, given, 4 if k is None else k, run or writer.name, source or "original", seed)
     else:
         drafts, revised = read_drafts(revise, asked)
-        given = checked(wording or (PAIR_AWARE if counterpart else REVISION), ["text", "prompt", *asked.columns, *(["counterpart"] if counterpart else [])], "text")
+        given = checked(
+            wording or (PAIR_AWARE if counterpart else REVISION),
+            ["text", "prompt", *asked.columns, *(["counterpart"] if counterpart else [])],
+            "text",
+        )
         by = source or (writer.name if reviser else "revision")
         matched = _axis(axis, asked) if counterpart else ()
         items = _revisions(asked, drafts, given, 1 if k is None else k, run, by, seed, matched)
     if len(items) > MOST_TEXTS:
-        raise EvenhandError(f"Found {len(items):,} texts to write. Expected: {MOST_TEXTS:,} at most. To do: fewer prompts, or a smaller --k.")
+        raise EvenhandError(
+            f"Found {len(items):,} texts to write. Expected: {MOST_TEXTS:,} at most. To do: fewer prompts, or a smaller --k."
+        )
     settings = {
         "prompts": asked.source,
         "prompts_sha256": asked.fingerprint,
@@ -352,7 +362,10 @@ def _finished(path: Path, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     refuse_others(said["settings"], settings, path.name)
     if said["sha256"] != hashlib.sha256(content).hexdigest():
         raise DataError(
-            f"it is not what {document.name} says of it", expected="both as they were written", remedy="choose another --out", file=path.name
+            f"it is not what {document.name} says of it",
+            expected="both as they were written",
+            remedy="choose another --out",
+            file=path.name,
         )
     return [json.loads(line) for line in content.decode("utf-8", "surrogatepass").split("\n") if line]
 

@@ -22,7 +22,7 @@ from evenhand.texts.generators.generator import Answer, Request, Sampling
 TOKEN = "EVENHAND_TOKEN"  # noqa: S105 (the name of the variable)
 TRIES = 5
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds; doubled from try to try
-IN_A_ROW = 10  # requests that fail, each after all its tries, before nothing more is asked
+IN_A_ROW = 10  # requests that fail, each after all its tries, before no more are asked
 LONGEST_ANSWER = 100_000  # characters
 EMPTY = "empty answer"
 
@@ -51,7 +51,9 @@ class Endpoint:
         if not 1 <= self.parallel <= 256:
             raise EvenhandError(f"Found --parallel {self.parallel}. Expected: 1 to 256. To do: correct it, or leave it out.")
         if not 0 < self.timeout <= 3600:
-            raise EvenhandError(f"Found --timeout {self.timeout:g}. Expected: above 0, 3,600 seconds at most. To do: correct it, or leave it out.")
+            raise EvenhandError(
+                f"Found --timeout {self.timeout:g}. Expected: above 0, 3,600 seconds at most. To do: correct it, or leave it out."
+            )
 
     @property
     def url(self) -> str:
@@ -104,7 +106,7 @@ class Endpoint:
                     answer = future.result()
                     failed = failed + 1 if answer.failed and answer.failed != EMPTY else 0
                     yield running.pop(future), answer
-                    if failed == min(IN_A_ROW, len(requests)):
+                    if failed == IN_A_ROW:
                         raise self._refused(
                             f"{failed} requests in a row got no text, the last one: {answer.failed}",
                             "a server that answers",

@@ -37,7 +37,9 @@ class LanguageModel:
 
     def __post_init__(self) -> None:
         if self.dtype not in (None, "bfloat16", "float32"):
-            raise EvenhandError(f"Found --dtype {clip(str(self.dtype))}. Expected: bfloat16 or float32. To do: name one of them, or leave it out.")
+            raise EvenhandError(
+                f"Found --dtype {clip(str(self.dtype))}. Expected: bfloat16 or float32. To do: name one of them, or leave it out."
+            )
         if not 1 <= self.rows <= 4096:
             raise EvenhandError(f"Found --batch {self.rows}. Expected: from 1 to 4,096 texts at once. To do: correct it, or leave it out.")
         for package in ("transformers", *(["peft"] if self.adapter else [])):
