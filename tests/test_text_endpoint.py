@@ -171,7 +171,7 @@ def test_the_only_model_of_a_server_is_taken(names: list[str] | None, told: str)
 
 def test_texts_that_do_not_come_are_counted_by_cell_and_asked_for_again(tmp_path: Path) -> None:
     def reply(n: int, body: Any) -> Reply:
-        return (400, {}, b"") if "Say 3" in body["messages"][0]["content"] and broken else said(f"On {body['seed']}.")
+        return (400, {}, b"") if "Say 3" in body["messages"][0]["content"] and broken else said(f"On\u2028{body['seed']}.")
 
     broken = True
     with server(reply) as there:
