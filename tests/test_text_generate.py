@@ -120,7 +120,11 @@ def test_a_batch_writes_what_the_model_writes_token_by_token_without_any_cache(m
     together = written(folder, asked, sampling, dtype="float32", rows=16)
     for request, answer in zip(asked, together):
         said = [{"role": r, "content": c} for r, c in request.messages]
-        ids = list(tokenizer(tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False), add_special_tokens=False)["input_ids"])
+        ids = list(
+            tokenizer(tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False), add_special_tokens=False)[
+                "input_ids"
+            ]
+        )
         own, text = numbers(request.seed, 20), []
         for u in own:
             with torch.no_grad():
@@ -185,7 +189,9 @@ def test_an_adapter_changes_texts_as_its_weights_say(llama: Path, tmp_path: Path
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    model = get_peft_model(AutoModelForCausalLM.from_pretrained(llama), LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(llama), LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
+    )
     model.save_pretrained(tmp_path / "moved")
     for name, weight in model.named_parameters():
         if "lora_B" in name:
@@ -230,6 +236,63 @@ def test_models_that_cannot_be_loaded(how: str, told: str, llama: Path, tmp_path
         written(Path(place), requests(1), Sampling())
     assert "To do:" in str(failed.value)
     assert str(tmp_path) not in str(failed.value)
+
+
+def tiny_gguf(file: Path, llama: Path) -> Path:
+    """The same weights and tokenizer in llama.cpp's format, in float32; its rotary halves lie side by side."""
+    import gguf
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(llama), AutoTokenizer.from_pretrained(llama)
+    config, bpe = model.config, json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    tokens = sorted(bpe["vocab"], key=bpe["vocab"].get)
+    out = gguf.GGUFWriter(file, "llama")
+    out.add_context_length(config.max_position_embeddings)
+    out.add_embedding_length(config.hidden_size)
+    out.add_block_count(config.num_hidden_layers)
+    out.add_feed_forward_length(config.intermediate_size)
+    out.add_head_count(config.num_attention_heads)
+    out.add_head_count_kv(config.num_key_value_heads)
+    out.add_layer_norm_rms_eps(config.rms_norm_eps)
+    out.add_rope_dimension_count(config.head_dim)
+    out.add_vocab_size(config.vocab_size)
+    out.add_tokenizer_model("gpt2")
+    out.add_token_list(tokens)
+    out.add_token_types([3 if t in tokenizer.all_special_tokens or t.startswith("<|im") else 1 for t in tokens])
+    out.add_token_merges([" ".join(pair) for pair in bpe["merges"]])
+    out.add_bos_token_id(0)
+    out.add_eos_token_id(1)
+    out.add_chat_template(tokenizer.chat_template)
+    names = {
+        "model.embed_tokens": "token_embd", "model.norm": "output_norm", "model.layers": "blk", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
+        "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+    }  # fmt: skip
+    for name, weight in model.state_dict().items():
+        values = weight.numpy()
+        for part, heads in (("q_proj", config.num_attention_heads), ("k_proj", config.num_key_value_heads)):
+            if part in name:
+                values = values.reshape(heads, 2, len(values) // heads // 2, -1).swapaxes(1, 2).reshape(values.shape)
+        for theirs, ours in names.items():
+            name = name.replace(theirs, ours)
+        if name != "lm_head.weight":
+            out.add_tensor(name, values.copy())
+    out.write_header_to_file()
+    out.write_kv_data_to_file()
+    out.write_tensors_to_file()
+    out.close()
+    return file
+
+
+def test_a_gguf_file_writes_what_its_weights_write_in_a_folder(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENHAND_CACHE", str(tmp_path / "cache"))
+    file, asked, sampling = tiny_gguf(tmp_path / "tiny.gguf", llama), requests(6), Sampling(max_tokens=12)
+    assert written(file, asked, sampling, dtype="float32") == written(llama, asked, sampling, dtype="float32")
+    (kept,) = (tmp_path / "cache" / "models").iterdir()
+    stamp = kept.stat().st_mtime_ns
+    assert LanguageModel(str(file)).name == "tiny.gguf"
+    assert LanguageModel(str(file)).folder == kept
+    assert kept.stat().st_mtime_ns == stamp
 
 
 # Whole sentences
@@ -286,7 +349,12 @@ def test_the_same_call_returns_at_once_and_another_setting_is_refused_by_name(gr
     stamp = out.stat().st_mtime_ns
     assert made(grid, llama, out).rows == first.rows
     assert out.stat().st_mtime_ns == stamp
-    for how, name in (({"temperature": 0.9}, "temperature"), ({"seed": 1}, "seed"), ({"k": 2}, "texts"), ({"wording": "Please: {prompt}"}, "wording")):
+    for how, name in (
+        ({"temperature": 0.9}, "temperature"),
+        ({"seed": 1}, "seed"),
+        ({"k": 2}, "texts"),
+        ({"wording": "Please: {prompt}"}, "wording"),
+    ):
         with pytest.raises(DataError, match=f"'{name}' = "):
             made(grid, llama, out, **how)
     assert out.read_bytes() == before
@@ -319,7 +387,9 @@ from test_text_generate import GRID, made
 from evenhand.texts.grid import parse
 made(parse(GRID, "small.toml"), Path({str(llama)!r}), Path({str(out)!r}), k=30, batch=16)
 """
-    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, stderr=subprocess.DEVNULL
+    )
     part = beside(out)
     until = time.monotonic() + 60
     while time.monotonic() < until and process.poll() is None and not (part.exists() and part.read_bytes().count(b"\n") > 20):
@@ -350,7 +420,10 @@ def test_unfinished_texts_of_other_settings_are_refused(grid: Any, llama: Path, 
 def test_prompts_of_a_table_carry_their_columns(llama: Path, tmp_path: Path) -> None:
     rows = [{"prompt": f"Say {i}", "topic": i, "note": None} for i in range(3)]
     found = generate(rows, out=tmp_path / "texts.jsonl", model=str(llama), k=2, max_tokens=12, temperature=1.0)
-    assert [(r["topic"], r["note"], r["prompt"], r["draw"]) for r in found.rows if r["topic"] == 1] == [(1, None, "Say 1", 0), (1, None, "Say 1", 1)]
+    assert [(r["topic"], r["note"], r["prompt"], r["draw"]) for r in found.rows if r["topic"] == 1] == [
+        (1, None, "Say 1", 0),
+        (1, None, "Say 1", 1),
+    ]
     for bad, told in (
         ([{"text": "a"}], "no column 'prompt'"),
         ([{"prompt": " "}], "is empty"),
@@ -392,7 +465,9 @@ def test_options_out_of_range(how: dict[str, Any], told: str, grid: Any, llama: 
 def test_a_reviser_is_shown_the_matched_text(grid: Any, tmp_path: Path) -> None:
     """A server plays the reviser and says what it was asked."""
     drafts = [
-        {**grid.row(c), "text": f"draft {d} of {grid.label(c)}", "run": "first", "source": "original", "draw": d} for c in range(GRID_SIZE) for d in range(2)
+        {**grid.row(c), "text": f"draft {d} of {grid.label(c)}", "run": "first", "source": "original", "draw": d}
+        for c in range(GRID_SIZE)
+        for d in range(2)
     ]
     gone = grid.row(0)
     kept = [d for d in drafts if not (all(d[n] == v for n, v in gone.items()) and d["draw"] == 1)]

@@ -13,12 +13,12 @@ from evenhand.texts.prompts import Prompts
 
 AS_GIVEN = "{prompt}"
 PLAIN = {  # of the built-in grids, for models that do not follow their prompts
-    "climate": 'You are speaking to {gender} {age} people in the {region}. Tell them in three sentences why you support {stance}. Speak about {theme}, '
+    "climate": "You are speaking to {gender} {age} people in the {region}. Tell them in three sentences why you support {stance}. Speak about {theme}, "
     'and say "you" and "we".',
     "vaccination": "You are speaking to {gender} {age} people in the {region}. Tell them in three sentences why you support vaccination. Speak about "
     '{theme}, and say "you" and "we".',
 }
-REVISION = "{text}\n\nWrite this message again in other words. Keep what it says, to whom it speaks and its length."
+REVISION = "Rewrite this message in other words:\n\n{text}"
 PAIR_AWARE = (
     "This is the message to another group:\n{counterpart}\n\nThis is the message to rewrite:\n{text}\n\nRewrite the second message so that it is as "
     "forceful and as warm as the first. Keep what it says, to whom it speaks and its length."

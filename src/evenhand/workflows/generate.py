@@ -16,17 +16,17 @@ from evenhand.core import DataError, EvenhandError, clip
 from evenhand.texts.generators.endpoint import Endpoint
 from evenhand.texts.generators.generator import Answer, Generator, Request, Sampling
 from evenhand.texts.generators.language_model import Dtype, LanguageModel
-from evenhand.texts.prompts import Draft, Prompt, Prompts, key, read_drafts, read_prompts
+from evenhand.texts.items import ALONE, Item, matched_axis, originals, revisions
+from evenhand.texts.prompts import Prompts, key, read_drafts, read_prompts
 from evenhand.texts.rows import jsonl
 from evenhand.texts.trimming import trimmed
-from evenhand.texts.wordings import AS_GIVEN, PAIR_AWARE, PLAIN, REVISION, Messages, checked, plain_of, worded
+from evenhand.texts.wordings import AS_GIVEN, PAIR_AWARE, PLAIN, REVISION, checked, plain_of
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.unfinished import Unfinished, beside, refuse_others, unfinished
 from evenhand.writing import check, write
 
-KIND = "texts"
+KIND = "generated texts"
 ABOUT = "how the texts of the same name were written"
-ALONE = "matched text missing"
 MOST_TEXTS = 5_000_000
 NOTHING = {"seconds": 0.0, "texts": 0, "tokens": 0, "tokens_per_second": 0.0}
 
@@ -130,10 +130,11 @@ def generate(
         if endpoint
         else LanguageModel(reviser or model or "smollm2", Path(adapter) if adapter else None, device, dtype, batch)
     )
-    given, items, revised = "", [], None
+    revised: str | None = None
+    matched: tuple[str, ...] = ()
     if revise is None:
         given = checked(_wording(wording, asked, writer), ["prompt", *asked.columns], "")
-        items = _originals(asked, given, 4 if k is None else k, run or writer.name, source or "original", seed)
+        items = originals(asked, given, 4 if k is None else k, run or writer.name, source or "original", seed)
     else:
         drafts, revised = read_drafts(revise, asked)
         given = checked(
@@ -142,8 +143,8 @@ def generate(
             "text",
         )
         by = source or (writer.name if reviser else "revision")
-        matched = _axis(axis, asked) if counterpart else ()
-        items = _revisions(asked, drafts, given, 1 if k is None else k, run, by, seed, matched)
+        matched = matched_axis(axis, asked) if counterpart else matched
+        items = revisions(asked, drafts, given, 1 if k is None else k, run, by, seed, matched)
     if len(items) > MOST_TEXTS:
         raise EvenhandError(
             f"Found {len(items):,} texts to write. Expected: {MOST_TEXTS:,} at most. To do: fewer prompts, or a smaller --k."
@@ -163,6 +164,7 @@ def generate(
         "seed": seed,
         "wording": given,
         "revised_sha256": revised,
+        "counterpart": list(matched),
         "run": run or (None if revise is not None else writer.name),
         "source": items[0].source if items else None,
     }
@@ -178,53 +180,6 @@ def generate(
     return Generated(path, tuple(_rows(items, found)), settings, _failures(items, found, reasons), measured)
 
 
-@dataclass(frozen=True)
-class Item:
-    """One text that is asked for. messages: empty = it cannot be asked for."""
-
-    number: int
-    prompt: Prompt
-    run: str
-    source: str
-    draw: int
-    messages: Messages
-    seed: int
-
-    @property
-    def columns(self) -> dict[str, Any]:
-        return {**self.prompt.row, "prompt": self.prompt.text, "run": self.run, "source": self.source, "draw": self.draw}
-
-
-def _originals(asked: Prompts, wording: str, k: int, run: str, source: str, seed: int) -> list[Item]:
-    items: list[Item] = []
-    for prompt in asked.rows:
-        messages = worded(wording, {**prompt.row, "prompt": prompt.text})
-        items += [Item(len(items) + d, prompt, run, source, d, messages, _seed(seed, prompt.key, source, d)) for d in range(k)]
-    return items
-
-
-def _revisions(
-    asked: Prompts, drafts: Sequence[Draft], wording: str, k: int, run: str | None, source: str, seed: int, matched: Sequence[str]
-) -> list[Item]:
-    partner = _partners(asked, matched) if matched else {}
-    texts = {(d.prompt, d.run, d.source, d.draw): d.text for d in drafts}
-    items: list[Item] = []
-    taken = Counter[tuple[int, str]]()
-    for draft in drafts:
-        prompt, own_run = asked.rows[draft.prompt], run or draft.run or "texts"
-        values = {**prompt.row, "prompt": prompt.text, "text": draft.text}
-        messages: Messages = ()
-        if not matched:
-            messages = worded(wording, values)
-        elif (other := texts.get((partner.get(draft.prompt, -1), draft.run, draft.source, draft.draw))) is not None:
-            messages = worded(wording, {**values, "counterpart": other})
-        for _ in range(k):
-            draw = taken[draft.prompt, own_run]
-            taken[draft.prompt, own_run] += 1
-            items.append(Item(len(items), prompt, own_run, source, draw, messages, _seed(seed, prompt.key, draft.text, draw)))
-    return items
-
-
 def _wording(wording: str | None, asked: Prompts, writer: Generator) -> str:
     """How a prompt is put. A model of 135 million weights follows no long instruction, and the default is what it follows best."""
     if wording is not None and wording != "plain":
@@ -238,39 +193,6 @@ def _wording(wording: str | None, asked: Prompts, writer: Generator) -> str:
             f"--wording '{PLAIN['vaccination']}'."
         )
     return plain
-
-
-def _axis(axis: str | None, asked: Prompts) -> tuple[str, ...]:
-    """The columns of the axis whose other value is shown."""
-    if axis is None and asked.matched:
-        return asked.matched[0]
-    for names in asked.matched or [(c,) for c in asked.columns]:
-        if axis is not None and (axis in names or axis == " and ".join(names)):
-            return names
-    known = ", ".join(" and ".join(n) for n in asked.matched) or ", ".join(asked.columns)
-    raise EvenhandError(
-        f"Found {f'--axis {clip(axis)}' if axis else '--counterpart without --axis'}. Expected: a matched axis of the prompts: {clip(known, 200)}. "
-        "To do: name one of these."
-    )
-
-
-def _partners(asked: Prompts, names: Sequence[str]) -> dict[int, int]:
-    """Prompt → the one that differs in this axis alone, by its next value, the first after the last."""
-    values = list(dict.fromkeys(tuple(p.row.get(n) for n in names) for p in asked.rows))
-    after = dict(zip(values, [*values[1:], *values[:1]]))
-    places = {p.key: i for i, p in enumerate(asked.rows)}
-    found = {}
-    for i, prompt in enumerate(asked.rows):
-        other = {**prompt.row, **dict(zip(names, after[tuple(prompt.row.get(n) for n in names)]))}
-        if (at := places.get(key(other), i)) != i:
-            found[i] = at
-    return found
-
-
-def _seed(seed: int, *of: object) -> int:
-    """0 … 2^31 - 1: of one text, whatever others are asked for."""
-    digest = hashlib.sha256(json.dumps([seed, *of]).encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def _write(

@@ -22,7 +22,7 @@ from evenhand.texts.generators.generator import Answer, Request, Sampling
 TOKEN = "EVENHAND_TOKEN"  # noqa: S105 (the name of the variable)
 TRIES = 5
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds; doubled from try to try
-IN_A_ROW = 10  # requests that fail, each after all its tries, before nothing more is asked
+IN_A_ROW = 10  # requests that fail, each after all its tries, before no more are asked
 LONGEST_ANSWER = 100_000  # characters
 EMPTY = "empty answer"
 
@@ -106,7 +106,7 @@ class Endpoint:
                     answer = future.result()
                     failed = failed + 1 if answer.failed and answer.failed != EMPTY else 0
                     yield running.pop(future), answer
-                    if failed == min(IN_A_ROW, len(requests)):
+                    if failed == IN_A_ROW:
                         raise self._refused(
                             f"{failed} requests in a row got no text, the last one: {answer.failed}",
                             "a server that answers",
