@@ -1,5 +1,5 @@
-"""Do the p-values of gaps between texts hold, do their intervals, and what would be found? Simulated values of texts with known gaps, on the climate
-grid: 55 blocks (11 themes in 5 regions) x 4 ages x 2 genders.
+"""Do the p-values of gaps between texts hold, do their intervals, and what would be found? Simulated values of texts with known gaps, on
+the climate grid: 55 blocks (11 themes in 5 regions) x 4 ages x 2 genders.
 
     python benchmarks/texts.py calibration      worlds without a difference of means (or without any): how often is p at or under .05?
     python benchmarks/texts.py power            gaps of .2 and .3 standard deviations, and gaps that differ by block
@@ -124,7 +124,9 @@ def thinned(draw: Draw) -> Draw:
 
 @dataclass(frozen=True)
 class World:
-    """equal: groups' texts follow one law, so that the systematic p has a size too. square: the true mean squared gap, by age and by gender."""
+    """equal: groups' texts follow one law, so that the systematic p has a size too. square: the true mean squared gap, by age and by
+    gender.
+    """
 
     name: str
     draw: Draw
@@ -215,7 +217,9 @@ def calibrated(world: World, k: int, worlds: int) -> list[dict[str, object]]:
 
 
 def family(worlds: int, k: int = 4) -> dict[str, float]:
-    """Ten correlated measures, as written and masked, on two axes, no difference anywhere: how often does anything survive Holm's correction?"""
+    """Ten correlated measures, as written and masked, on two axes, no difference anywhere: how often does anything survive Holm's
+    correction?
+    """
     false = []
     for seed in range(worlds):
         rng = np.random.default_rng([seed, 2])
@@ -250,6 +254,7 @@ def calibration(worlds: int, only: str) -> dict[str, object]:
         for k in (2, 4, 8) if world.name == "no difference" else (2, 4) if world.name == "profiles" else (4,):
             for row in calibrated(world, k, worlds):
                 rows.append(row)
+                keep({"calibration": {"rows": [row], "family": {}}})  # a run that is ended keeps what it has
                 size = row["systematic p"] if world.equal else None
                 square = row.get("mean squared gap")
                 told = f"{square['mean']:.4f} ± {1.96 * square['error']:.4f} ({square['true']:g})" if isinstance(square, Mapping) else ""

@@ -381,7 +381,10 @@ def test_profiles_that_come_nearer_are_seen() -> None:
 
 @pytest.mark.parametrize(
     ("values", "told"),
-    [(np.zeros(3), "shape"), (np.full(40, np.inf), "infinite"), (np.full(40, 1e200), "infinite"), (np.full((40, 2), -0.1), "under 0"), (np.array(["a"] * 40), "no number")],
+    [
+        (np.zeros(3), "shape"), (np.full(40, np.inf), "infinite"), (np.full(40, 1e200), "infinite"), (np.full((40, 2), -0.1), "under 0"),
+        (np.array(["a"] * 40), "no number"),
+    ],
 )  # fmt: skip
 def test_an_audit_that_gives_no_numbers_is_told_so(values: np.ndarray, told: str) -> None:
     _, table = given(grid(10), np.zeros((10, 2, 2)))
@@ -447,8 +450,8 @@ def test_verdicts_hold_together_and_say_what_is_short() -> None:
 
 
 def test_what_is_not_there_is_seldom_found() -> None:
-    """60 worlds with gaps by block that are 0 on average: p ≤ .05 in 3 expected, at most 8 (chance of more: .4 %). The same worlds with flips of single
-    pairs: about 9 expected.
+    """60 worlds with gaps by block that are 0 on average: p ≤ .05 in 3 expected, at most 8 (chance of more: .4 %). The same worlds with
+    flips of single pairs: about 9 expected.
     """
     signed = 0
     for seed in range(60):

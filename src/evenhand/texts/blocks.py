@@ -1,10 +1,10 @@
 """Means over blocks, and what is shared between blocks.
 
-A block is one combination of the axes that are not matched (a theme in a region); its texts were written for one message, so they are one draw.
-The values of such an axis are shared by many blocks: where the theme moves a gap, 55 blocks of 11 themes are nearer to 11 draws than to 55. So
-a variance is clustered by block, but by the values of the axes (Cameron, Gelbach & Miller 2011) where that is clearly larger, and then has one degree of
-freedom less than there are values. An axis of fewer than `FEWEST_BLOCKS` values
-is no sample of anything: what is found holds for those values.
+A block is one combination of the axes that are not matched (a theme in a region); its texts were written for one message, so they are one
+draw. The values of such an axis are shared by many blocks: where the theme moves a gap, 55 blocks of 11 themes are nearer to 11 draws than
+to 55. So a variance is clustered by block, but by the values of the axes (Cameron, Gelbach & Miller 2011) where that is clearly larger,
+and then has one degree of freedom less than there are values. An axis of fewer than `FEWEST_BLOCKS` values is no sample of anything: what
+is found holds for those values.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from evenhand.texts.findings import FEWEST_BLOCKS
 from evenhand.texts.grid import Grid
 from evenhand.texts.table import TextTable
 
-LARGER = 1.2  # times the variance by block: where that by shared values is larger, it counts. At 1, power is lost for nothing; at 1.5, sizes reach .09
+LARGER = 1.2  # times the variance by block, from where on that by shared values counts. At 1, power is lost; at 1.5, sizes reach .09
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Means:
 
 
 def strata(measure: Measure, table: TextTable, at: int) -> np.ndarray:
-    """Values for gaps on matched axis number `at`, float64[blocks, strata, groups, draws(, parts)]: cells of one stratum differ in that axis alone.
-    What stands in for undefined values does so; nan = no such text.
+    """Values for gaps on matched axis number `at`, float64[blocks, strata, groups, draws(, parts)]: cells of one stratum differ in that
+    axis alone. What stands in for undefined values does so; nan = no such text.
     """
     values = np.where(np.isnan(measure.values), measure.undefined, measure.values)
     whole = np.moveaxis(table.arranged(values), 1 + at, len(table.grid.shape))
@@ -130,8 +130,8 @@ def exceeded(t: float, groups: int, df: float) -> float:
 
 
 def skewed(found: Means, sums: np.ndarray, counts: np.ndarray, shared: Sequence[np.ndarray]) -> tuple[float, float]:
-    """95 % interval of the first of `means` for values that are skewed, as squares are: Hall's transformation (1992), over what the standard error is
-    over. Of squared gaps of 11 themes the plain t interval holds the truth in 87 %, this one in 94 %.
+    """95 % interval of the first of `means` for values that are skewed, as squares are: the wider of Student's and that of
+    Hall's transformation (1992), over what the standard error is over. Of squared gaps of 11 themes the plain t interval holds the truth in 87 %, this one in 94 %.
     """
     rest = np.where(counts > 0, sums - counts * found.value[0], 0.0)[:, 0]
     there = counts[:, 0] > 0
@@ -146,4 +146,4 @@ def skewed(found: Means, sums: np.ndarray, counts: np.ndarray, shared: Sequence[
     if abs(skewness) < 1e-6:
         return value - t * se, value + t * se
     far = [3 / skewness * (float(np.cbrt(1 + skewness * (y / n**0.5 - skewness / (6 * n)))) - 1) * n**0.5 for y in (t, -t)]
-    return value - far[0] * se, value - far[1] * se
+    return value - max(far[0], t) * se, value - min(far[1], -t) * se

@@ -1,7 +1,7 @@
 """What chance alone makes of the gaps between cells: the draws of matched cells are pooled and dealt anew.
 
-Arrays are [strata, groups, draws]: a stratum is what is compared, all cells that differ in one axis alone; nan = no such draw. A mean |gap| of one
-text a cell is nearly all chance, so no such number stands without what it would be if there were no difference.
+Arrays are [strata, groups, draws]: a stratum is what is compared, all cells that differ in one axis alone; nan = no such draw. A mean
+|gap| of one text a cell is nearly all chance, so no such number stands without what it would be if there were no difference.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ CHUNK = 2_000_000  # numbers dealt at a time
 
 @dataclass(frozen=True)
 class Dealt:
-    """Of every stratum and pair of groups, arrays [strata, pairs]; pairs without two draws on both sides are nan. excess: squared gap of the means less what single
-    draws add, or a distance of profiles less what it is when dealt anew. absolute: |gap|, or distance. null: its expectation when dealt anew.
-    p: of no difference between the groups of any stratum. Of one part, signed: the largest |mean gap|, and [deals] of it.
+    """Of every stratum and pair of groups, arrays [strata, pairs]; pairs without two draws on both sides are nan. excess: squared gap of
+    the means less what single draws add, or a distance of profiles less what it is when dealt anew. absolute: |gap|, or distance. null:
+    its expectation when dealt anew. p: of no difference between the groups of any stratum. Of one part, signed: the largest |mean gap|,
+    and [deals] of it.
     """
 
     excess: np.ndarray
@@ -32,8 +33,8 @@ class Dealt:
 
 
 def deal(x: np.ndarray, deals: int, seed: int) -> Dealt:
-    """x float64[strata, groups, draws]. The excess is (m_a - m_b)² - s_a²/k_a - s_b²/k_b, which is 0 on average without a difference, however few the
-    draws; it may be negative.
+    """x float64[strata, groups, draws]. The excess is (m_a - m_b)² - s_a²/k_a - s_b²/k_b, which is 0 on average without a difference,
+    however few the draws; it may be negative.
     """
     there = ~np.isnan(x)
     k = there.sum(axis=2)
@@ -96,7 +97,9 @@ def deal_profiles(x: np.ndarray, distance: str, deals: int, seed: int) -> Dealt:
 
 
 def redealt(x: np.ndarray, there: np.ndarray, deals: int, seed: int) -> Iterator[np.ndarray]:
-    """x [strata, groups, draws, …] with 0 for what is not there → [draws, some deals, strata, groups, …] at a time: sums over the first axis are fast."""
+    """x [strata, groups, draws, …] with 0 for what is not there → [draws, some deals, strata, groups, …] at a time: sums over the first
+    axis are fast.
+    """
     number = int(np.clip(WORK // max(x.size, 1), FEWEST, deals))
     order = orders(there.tobytes(), there.shape, number, seed)
     draws = x.reshape(-1, *x.shape[3:])
@@ -108,8 +111,8 @@ def redealt(x: np.ndarray, there: np.ndarray, deals: int, seed: int) -> Iterator
 
 @lru_cache(maxsize=6)
 def orders(there: bytes, shape: tuple[int, int, int], number: int, seed: int) -> np.ndarray:
-    """int32[draws, number, strata · groups]: from which of all draws each takes its value, inside a stratum and among the draws that are there. Kept:
-    measures of the same texts share it.
+    """int32[draws, number, strata · groups]: from which of all draws each takes its value, inside a stratum and among the draws that are
+    there. Kept: measures of the same texts share it.
     """
     valid = np.frombuffer(there, bool).reshape(shape[0], -1)
     rng = np.random.default_rng([seed, 70912])
@@ -143,8 +146,8 @@ def _largest(gap: np.ndarray, both: np.ndarray) -> np.ndarray:
 
 
 def _tail(observed: float, moments: np.ndarray, *, centred: bool) -> float:
-    """Strata are dealt independently: means, variances and third moments of their sum are sums over strata. moments [3, strata]: means of the first
-    three powers. centred: the mean is known to be 0.
+    """Strata are dealt independently: means, variances and third moments of their sum are sums over strata. moments [3, strata]: means of
+    the first three powers. centred: the mean is known to be 0.
     """
     first, second, third = moments
     variance = float((second - first**2).sum())

@@ -1,8 +1,8 @@
 """Is there a difference of means between groups? Signs are flipped, and of more than two groups labels permuted, inside blocks.
 
-All pairs of a block, and all its labels, are turned at once: pairs of one block share a theme and a region, and with them a gap of their own,
-which flips of single pairs would take for many (with gaps that differ by block and are 0 on average, they found something in 11 to 30 % of audits).
-The statistic is studentised, so that groups may vary unequally (Chung & Romano 2013).
+All pairs of a block, and all its labels, are turned at once: pairs of one block share a theme and a region, and with them a gap of their
+own, which flips of single pairs would take for many (with gaps that differ by block and are 0 on average, they found something in 11 to 30
+% of audits). The statistic is studentised, so that groups may vary unequally (Chung & Romano 2013).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def turns(blocks: int, groups: int, number: int, seed: int) -> np.ndarray:
 
 
 def largest(sums: np.ndarray, squares: np.ndarray, cross: np.ndarray, count: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """The largest sum of squared t over contrasts. Over blocks: sums, squares, cross [..., contrasts, parts] of d, d² and d·n; count, counted
-    [..., contrasts, 1] of n and n², for sums d of n differences a block.
+    """The largest sum of squared t over contrasts. Over blocks: sums, squares, cross [..., contrasts, parts] of d, d² and d·n; count,
+    counted [..., contrasts, 1] of n and n², for sums d of n differences a block.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = sums / count
@@ -59,9 +59,9 @@ def _sums(d: np.ndarray, n: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
 
 
 def share(observed: float, null: np.ndarray, tail: Callable[[], float], least: float = 0.0) -> float:
-    """p = (1 + values of the null at or beyond the observed one) / (1 + all). With fewer than ten of them the number is mostly luck, and no
-    correction for many tests could be passed: then `tail`, the p of a law that the null follows, between `least` (one of all arrangements) and
-    what eleven would give.
+    """p = (1 + values of the null at or beyond the observed one) / (1 + all). With fewer than ten of them the number is mostly luck, and
+    no correction for many tests could be passed: then `tail`, the p of a law that the null follows, between `least` (one of all
+    arrangements) and what eleven would give.
     """
     beyond = int((null >= observed - 1e-9 * max(abs(observed), 1e-300)).sum())
     if beyond >= ENOUGH:

@@ -1,8 +1,8 @@
 """How far apart are the texts of two groups? Values of single texts in, one finding a measure and matched axis out.
 
-Three numbers that do not replace each other. The signed gap is a difference of means: does one group get more of it? Pairs may differ and cancel out,
-so the systematic gap is the size of a pair's own gap, once the noise of single texts is taken off. The mean |gap| is what people compute, and with few
-texts a cell it is nearly all noise: it stands beside what it would be without any difference.
+Three numbers that do not replace each other. The signed gap is a difference of means: does one group get more of it? Pairs may differ and
+cancel out, so the systematic gap is the size of a pair's own gap, once the noise of single texts is taken off. The mean |gap| is what
+people compute, and with few texts a cell it is nearly all noise: it stands beside what it would be without any difference.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ CONSTANT = "not testable: every text has the same value"
 def gaps(audit: str, measure: Measure, table: TextTable, *, seed: int = 0, permutations: int = 2000) -> tuple[Gap, ...]:
     """One gap for every matched axis of the grid; of a profile two, by L1 distance and by Jensen-Shannon divergence (base 2).
 
-    Intervals are over blocks, and over the values of an axis that blocks share, whichever are wider (`blocks.means`); of more than two groups
-    they hold for all contrasts of the axis at once (Šidák). p: `flips`. systematic and its p: `deals`. Under `FEWEST_BLOCKS` blocks there
-    are no intervals over blocks: `p` deals the draws of these prompts anew, and speaks of these prompts alone. Raises EvenhandError for values that
-    are no numbers of these texts.
+    Intervals are over blocks, and over the values of an axis that blocks share, whichever are wider (`blocks.means`); of more than two
+    groups they hold for all contrasts of the axis at once (Šidák). p: `flips`. systematic and its p: `deals`. Under `FEWEST_BLOCKS` blocks
+    there are no intervals over blocks: `p` deals the draws of these prompts anew, and speaks of these prompts alone. Raises EvenhandError
+    for values that are no numbers of these texts.
     """
     _check(audit, measure, table)
     of = _profile_gaps if measure.is_profile else _gap
@@ -50,7 +50,8 @@ def _check(audit: str, measure: Measure, table: TextTable) -> None:
     told = f"Audit '{clip(audit)}', measure '{clip(measure.name)}': "
     if values.ndim not in (1, 2) or len(values) != len(table):
         raise EvenhandError(
-            f"{told}its values have shape {values.shape} for {len(table)} texts. Expected: a number, or one row of a profile, a text. To do: mend the audit."
+            f"{told}its values have shape {values.shape} for {len(table)} texts. Expected: a number, or a row of a profile, "
+            "for each. To do: mend the audit."
         )
     if not np.issubdtype(values.dtype, np.number) or (np.abs(np.nan_to_num(values, nan=0.0)) > LARGEST).any():
         raise EvenhandError(
@@ -85,7 +86,8 @@ def _gap(audit: str, measure: Measure, table: TextTable, at: int, axis: Axis, se
         testable, p, dealt = CONSTANT, NAN, replace(dealt, p=NAN)
     return (
         Gap(
-            audit, measure.name, axis.name, table.masked, _groups(measure, table, at, axis, shared), contrast, signed, _scaled(signed, spread), p,
+            audit, measure.name, axis.name, table.masked, _groups(measure, table, at, axis, shared), contrast, signed,
+            _scaled(signed, spread), p,
             _rooted(_excess(dealt, x, shared, measure.name)), dealt.p, _mean(dealt.absolute if not testable else _absolute(mean, i, j)),
             _mean(dealt.null), NAN if few or not spread > 0 else float(MDE_FACTOR * np.nanmax(contrasts.se)) / spread, n_pairs, table.draws,
             testable=testable, df=float(np.nanmin(contrasts.df[contrasts.blocks > 0])),
@@ -115,7 +117,8 @@ def _profile_gaps(audit: str, measure: Measure, table: TextTable, at: int, axis:
         out.append(
             Gap(
                 audit, measure.name, axis.name, table.masked, (), (axis.labels[i[farthest]], axis.labels[j[farthest]]), none, none, p,
-                _excess(dealt, x, shared, measure.name), NAN if testable else dealt.p, _mean(by_pair if testable else dealt.absolute), _mean(dealt.null), NAN,
+                _excess(dealt, x, shared, measure.name), NAN if testable else dealt.p, _mean(by_pair if testable else dealt.absolute),
+                _mean(dealt.null), NAN,
                 n_pairs, table.draws, distance=distance, testable=testable,
             )
         )  # fmt: skip
@@ -227,7 +230,7 @@ def _scaled(found: Estimate, by: float) -> Estimate:
 
 
 def _spread(x: np.ndarray) -> float:
-    """The standard deviation of the texts' own values, 0 where they differ by rounding alone; of a profile, of its part that varies most."""
+    """Standard deviation of the texts' own values, 0 where they differ by rounding alone; of a profile, of the part that varies most."""
     flat = x.reshape(-1, x.shape[4]) if x.ndim == 5 else x.reshape(-1, 1)
     flat = flat[~np.isnan(flat).any(axis=1)]
     sd = float(flat.std(axis=0, ddof=1).max()) if len(flat) > 1 else 0.0
@@ -256,6 +259,7 @@ def _less(contrast: tuple[str, str]) -> str:
 def _nothing(audit: str, measure: Measure, table: TextTable, axis: Axis) -> Gap:
     none = Estimate(NAN, NAN, NAN, 0, 0, measure.name)
     return Gap(
-        audit, measure.name, axis.name, table.masked, (), (axis.labels[0], axis.labels[1]), none, none, NAN, none, NAN, NAN, NAN, NAN, 0, table.draws,
+        audit, measure.name, axis.name, table.masked, (), (axis.labels[0], axis.labels[1]), none, none, NAN, none, NAN, NAN,
+        NAN, NAN, 0, table.draws,
         testable=NO_PAIR,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Holm's correction: of all that is tested on the texts of one run, how likely is it that anything is found that is not there (Holm 1979)?"""
+"""Holm's correction: how likely is it that anything at all is found in the texts of one run that is not there (Holm 1979)?"""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from evenhand.texts.findings import Gap
 
 
 def holm_of(p: np.ndarray) -> np.ndarray:
-    """Adjusted p-values: the smallest times their number m, the next times m - 1, and so on; none below one before it, none over 1. nan is not
-    tested and not counted.
+    """Adjusted p-values: the smallest times their number m, the next times m - 1, and so on; none below one before it, none over 1. nan is
+    not tested and not counted.
     """
     out = np.full(len(p), np.nan)
     tested = np.flatnonzero(~np.isnan(p))
@@ -23,8 +23,8 @@ def holm_of(p: np.ndarray) -> np.ndarray:
 
 
 def holm(gaps: Sequence[Gap], tested: Sequence[Tested] = ()) -> tuple[Gap, ...]:
-    """The gaps with p_holm and systematic_p_holm, corrected for all tests of a run: theirs and those of audits' own. Both distances of a profile share
-    one test of its means, which counts once.
+    """The gaps with p_holm and systematic_p_holm, corrected for all tests of a run: theirs and those of audits' own. Both distances of a
+    profile share one test of its means, which counts once.
     """
     p: dict[Hashable, float] = {}
     for gap in gaps:

@@ -40,9 +40,9 @@ class _Pair:
 def moved(run: str, before: Sequence[Audited], after: Sequence[Audited], *, seed: int = 0, deals: int = 500) -> tuple[Moved, ...]:
     """Changes of |signed gap| and systematic gap of every measure and axis, and of the level of a fidelity, from one run to another.
 
-    Only cells and pairs that both have count. An interval is simultaneous over all that is compared (max-t), and a change is called one only where it
-    leaves 0 out. The contrast of more than two groups is the one farthest apart in both runs together: the farthest of one run would be smaller in
-    the other by luck alone. Of a profile the two distances beyond what dealing anew gives are compared.
+    Only cells and pairs that both have count. An interval is simultaneous over all that is compared (max-t), and a change is called one
+    only where it leaves 0 out. The contrast of more than two groups is the one farthest apart in both runs together: the farthest of one
+    run would be smaller in the other by luck alone. Of a profile the two distances beyond what dealing anew gives are compared.
     """
     known = {(audit, measure.name, table.masked): (measure, table) for audit, measure, table in after}
     pairs: list[_Pair] = []
@@ -116,8 +116,8 @@ def _level(audit: str, measure: Measure, table: TextTable, later: Measure, other
 
 
 def _pair(
-    audit: str, measure: Measure, axis: str, table: TextTable, kind: Literal["signed", "systematic", "level"], label: str, sums: list[np.ndarray],
-    counts: np.ndarray, shared: tuple[np.ndarray, ...],
+    audit: str, measure: Measure, axis: str, table: TextTable, kind: Literal["signed", "systematic", "level"], label: str,
+    sums: list[np.ndarray], counts: np.ndarray, shared: tuple[np.ndarray, ...],
 ) -> _Pair:  # fmt: skip
     return _Pair(audit, measure, axis, table.masked, kind, label, np.stack([*sums, sums[1] - sums[0]], axis=1), counts, shared)
 

@@ -1,7 +1,7 @@
 """PASS, FAIL or INSUFFICIENT for the gaps that a run is held to, on bounds that hold for all of them at once.
 
-PASS only if the bound proves it, never because a gap was "not significant". FAIL if the bound proves it; or if a gap is there after correction for all
-tests and its estimate is over the tolerance, which the reason then says. Between these the texts decide nothing.
+PASS only if the bound proves it, never because a gap was "not significant". FAIL if the bound proves it; or if a gap is there after
+correction for all tests and its estimate is over the tolerance, which the reason then says. Between these the texts decide nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def requirements(runs: Sequence[Run], tolerance: float) -> tuple[tuple[Requireme
     """
     if not tolerance > 0:
         raise EvenhandError(
-            f"The tolerance is {tolerance:g}. Expected: a number above 0, in standard deviations of the texts' values. To do: choose one, such as 0.2."
+            f"The tolerance is {tolerance:g}. Expected: a number above 0, in standard deviations of the texts' values. "
+            "To do: choose one, such as 0.2."
         )
     held = [(run, gap) for run in runs for gap in run.gaps if _is_held(run, gap)]
     bearing = sum(not _lacking(gap) for _, gap in held)
@@ -58,8 +59,9 @@ def _requirement(run: Run, gap: Gap, tolerance: float, alpha: float) -> Requirem
         estimate = Estimate(size, float("nan"), float("nan"), signed.n_users, gap.n_pairs, gap.measure, signed.group)
         if _is_found(gap, size, tolerance):
             seen, limit = _apart(tolerance, size)
-            return Requirement(name, estimate, tolerance, "FAIL", f"In these very prompts the gap is there (p = {_p(gap.p_holm)} after correction for "
-                               f"all tests), and its estimate, {seen}, lies above {limit}. Nothing is said of other prompts: {lacking}.")  # fmt: skip
+            return Requirement(name, estimate, tolerance, "FAIL", f"In these very prompts the gap is there (p = {_p(gap.p_holm)} after "
+                               f"correction for all tests), and its estimate, {seen}, lies above {limit}. Nothing is said of other prompts: "
+                               f"{lacking}.")  # fmt: skip
         return Requirement(name, estimate, tolerance, "INSUFFICIENT", f"Too little data: {lacking}.")
     se = gap.mde / MDE_FACTOR  # of the contrast known least well, so that the bounds hold for all contrasts of the axis
     t = quantile(alpha, len(gap.groups), gap.df)
@@ -77,8 +79,8 @@ def _decided(gap: Gap, estimate: Estimate, tolerance: float, se: float, t: float
     if estimate.high <= tolerance and gap.mde <= tolerance:
         return "PASS", f"The whole {interval} lies at or under {limit}."
     if _is_found(gap, estimate.value, tolerance):
-        return "FAIL", f"The gap is there (p = {_p(gap.p_holm)} after correction for all tests), and its estimate, {value}, lies above {limit}; " \
-                       f"the {interval} does not exclude a smaller one."  # fmt: skip
+        return "FAIL", f"The gap is there (p = {_p(gap.p_holm)} after correction for all tests), and its estimate, {value}, lies above " \
+                       f"{limit}; the {interval} does not exclude a smaller one."  # fmt: skip
     more = _more(gap, estimate, tolerance, se, t)
     if estimate.high <= tolerance:
         return (
