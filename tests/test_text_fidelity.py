@@ -78,7 +78,7 @@ def test_texts_that_do_not_depend_on_the_group_serve_none_better(tmp_path: Path)
     apart = np.bincount(pair[women], values[women]) - np.bincount(pair[~women], values[~women])
     assert np.abs(apart).max() <= 0.5  # where texts are the same to the letter, and share the middle
     assert abs(apart.mean()) < 0.05
-    assert abs(values.mean() - 0.5) < 0.12
+    assert abs(values.mean() - 0.5) < 0.2
     values = measure(audit, table, "fidelity").values
     assert abs(values[women].mean() - values[~women].mean()) < 0.01
 
@@ -99,18 +99,23 @@ def test_identified_is_scikit_learns_ridge_on_held_out_themes() -> None:
     fold = folds(table)
     found = identified(table, x.astype(np.float32), age, fold)
     theme = grid.cells[table.cell, 0]
-    right = np.empty(len(table))
+    right, score = np.empty(len(table)), np.empty((len(table), 3))
     for held in range(3):
         train = theme != held
         centred = x[train] - x[train].mean(axis=0)
         penalty = np.trace(np.cov(x[train].T, bias=True)) / 5 * train.sum()
         model = Ridge(alpha=penalty).fit(centred, np.eye(3)[value[train]])
-        score = model.predict(x[~train] - x[train].mean(axis=0))
-        others = np.unique(grid.cells[table.cell[~train]][:, [0, 1, 3]], axis=0, return_inverse=True)[1]
-        for one in np.unique(others):
-            score[others == one] -= np.median(score[others == one], axis=0)
-        right[~train] = score.argmax(axis=1) == value[~train]
-    np.testing.assert_array_equal(found, right)
+        score[~train] = model.predict(x[~train] - x[train].mean(axis=0))
+    stratum = [tuple(c) for c in grid.cells[table.cell][:, [0, 1, 3]].tolist()]
+    for i in range(len(table)):
+        told = []
+        for other in {0, 1, 2} - {int(value[i])}:
+            lean = score[:, value[i]] - score[:, other]
+            told.append(
+                lean[i] > np.median([lean[j] for j in range(len(table)) if stratum[j] == stratum[i] and value[j] in (value[i], other)])
+            )
+        right[i] = np.mean(told)
+    np.testing.assert_allclose(found, right)
     assert 0.5 < found.mean() < 1
 
 
@@ -119,18 +124,18 @@ def test_vectors_that_are_all_the_same_identify_by_chance() -> None:
     table = written(grid, lambda row, _: "", draws=1)
     same = np.ones((len(table), 3), np.float32)
     for axis in grid.matched:
-        np.testing.assert_allclose(identified(table, same, axis, folds(table)), 1 / len(axis))
+        np.testing.assert_allclose(identified(table, same, axis, folds(table)), 0.5)
 
 
-def test_values_that_no_other_theme_has_are_not_taken_for_those_that_it_has() -> None:
-    """In the second theme there are only men: of the first theme's texts nothing can be said, and women's are not told from nothing."""
+def test_without_both_values_elsewhere_or_a_matched_text_nothing_is_said() -> None:
+    """In the second theme there are only men: its texts have no partner, and those of the first theme nothing to learn from."""
     grid = small_grid(2)
     table = written(grid, lambda row, _: "", draws=1)
     men, first = grid.cells[table.cell, 3] == 0, grid.cells[table.cell, 0] == 0
     some = table.take(first | men)
-    found = identified(some, np.random.default_rng(0).normal(size=(len(some), 3)), grid.matched[1], folds(some))
-    assert np.isnan(found[first[first | men]]).all()
-    assert np.isfinite(found[~first[first | men]]).all()
+    x = np.random.default_rng(0).normal(size=(len(some), 3))
+    assert np.isnan(identified(some, x, grid.matched[1], folds(some))).all()
+    assert np.isfinite(identified(some, x, grid.matched[0], folds(some))).all()
 
 
 def test_who_is_named_is_identified_and_who_is_hidden_is_not(planted: tuple[TextTable, Fidelity]) -> None:
@@ -140,7 +145,7 @@ def test_who_is_named_is_identified_and_who_is_hidden_is_not(planted: tuple[Text
     assert abs(hidden - 0.5) < 0.15
     formula = measure(audit, table, "age identified").formula
     assert "other values of theme" in formula
-    assert "chance 33 %" in formula
+    assert "chance 50 %" in formula
 
 
 def test_texts_in_another_order_give_the_same(planted: tuple[TextTable, Fidelity]) -> None:
