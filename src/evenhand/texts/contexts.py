@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenhand.texts.grid import Grid
+from evenhand.texts.grid import Axis, Grid
 
 
 @dataclass(frozen=True)
 class Said:
-    """Of one placeholder. sentences: one a distinct value. own int64[cells]: which of them is true of each cell."""
+    """Of one placeholder, which the axis fills. sentences: one a distinct value. own int64[cells]: which of them is true of each cell."""
 
     column: str
+    axis: Axis
     sentences: tuple[str, ...]
     own: np.ndarray
 
@@ -27,5 +28,5 @@ def said(grid: Grid) -> tuple[Said, ...]:
             if len(values) > 1:
                 sentences = tuple(f"This message is {'intended for' if axis.matched else 'about'} {v}." for v in values)
                 of_value = np.array([values.index(v[part]) for v in axis.values])
-                out.append(Said(column, sentences, of_value[grid.cells[:, at]]))
+                out.append(Said(column, axis, sentences, of_value[grid.cells[:, at]]))
     return tuple(out)

@@ -31,6 +31,24 @@ def strata(table: TextTable, axis: Axis) -> np.ndarray:
     return np.asarray(cells[there[cells].all(axis=1)])
 
 
+def stratum_of(table: TextTable, axis: Axis) -> np.ndarray:
+    """int64[n]: the first cell of each text's stratum, whole or not."""
+    shape = [len(a) for a in table.grid.axes]
+    at = next(i for i, a in enumerate(table.grid.axes) if a is axis)
+    first = table.grid.cells[table.cell].copy()
+    first[:, at] = 0
+    return np.asarray(np.ravel_multi_index(tuple(first.T), shape))
+
+
+def stratum_means(table: TextTable, axis: Axis, values: np.ndarray) -> np.ndarray:
+    """values float64[n, m] of the texts → the mean over the cells of each text's stratum that have texts, every cell weighing the same."""
+    weight = 1 / np.bincount(table.cell, minlength=len(table.grid))[table.cell]
+    stratum = np.unique(stratum_of(table, axis), return_inverse=True)[1]
+    total = np.zeros((stratum.max(initial=-1) + 1, values.shape[1]))
+    np.add.at(total, stratum, values * weight[:, None])
+    return np.asarray((total / np.bincount(stratum, weight)[:, None])[stratum])
+
+
 def sides(axis: Axis) -> tuple[int, ...]:
     """The values that are set against the rest: of two the second, which says all; else each."""
     return (1,) if len(axis) == 2 else tuple(range(len(axis)))
