@@ -80,7 +80,7 @@ def align(
     endpoint: str | None = None,
     wording: str | None = None,
     k: int = 8,
-    revisions: int = 2,
+    revisions: int = 4,
     reviser: str | None = None,
     counterpart: bool = False,
     train: bool = False,
