@@ -73,7 +73,7 @@ def texts(draws: int = 2) -> list[dict[str, Any]]:
         for draw in range(draws):
             word = "will" if row["gender"] == "men" else "may"
             opening, middle = OPENINGS[(cell + draw) % 2], MIDDLES[draw % 2]
-            text = f"{opening} {middle} You {word} find the people at the town hall ready to help.".format(**row, word=word)
+            text = f"{opening} {middle} You {word} find the people at the town hall ready\u2028to help.".format(**row, word=word)
             rows.append({**row, "text": text})
     return rows
 
@@ -95,12 +95,12 @@ def quiet(what: str, done: int, total: int) -> None:
 
 
 def run(out: Path, progress: Callable[[str, int, int], None] = quiet, **more: Any) -> Any:
-    given = {"originals": texts(), "draws": 2, "audits": [Certain()], "permutations": 100, "progress": progress}
+    given: dict[str, Any] = {"originals": texts(), "draws": 2, "audits": [Certain()], "permutations": 100, "progress": progress}
     return align(grid(), out=out, **(given | more))
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text().split("\n") if line]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

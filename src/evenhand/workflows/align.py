@@ -47,7 +47,6 @@ from evenhand.workflows.audit_text import audit_text
 from evenhand.workflows.generate import generate
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.select import select
-from evenhand.workflows.text_audits import FIVE
 
 KIND = "alignment"
 FORMAT = "evenhand align 1"
@@ -88,7 +87,7 @@ def align(
     student: str | None = None,
     held: float = 0.25,
     draws: int = 4,
-    audits: Sequence[str | TextAudit] = FIVE,
+    audits: Sequence[str | TextAudit] = ("persuasion", "formality", "emotion", "lexical", "fidelity"),
     reward: str | Path | None = None,
     eps: float = 0.1,
     eps_fidelity: float = 0.01,
@@ -285,8 +284,8 @@ class _Run:
 
 
 def _read(path: Path) -> list[Row]:
-    """JSON lines that this package wrote."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """JSON lines that this package wrote. A text may hold other ends of lines than a line feed."""
+    return [json.loads(line) for line in path.read_bytes().decode("utf-8", "surrogatepass").split("\n") if line]
 
 
 def _write_prompts(run: _Run, wording: str | None, audited: np.ndarray) -> None:
