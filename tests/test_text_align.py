@@ -137,6 +137,8 @@ def test_what_differs_by_gender_is_selected_away_and_chosen(tmp_path: Path) -> N
     assert abs(gap(of["selected"])) < 1
     assert found.choice.best == "selected"
     assert found.report.findings.selection.n_blocks == 4
+    assert found.report.findings.facts["audited"].endswith(", of 4 of 4 blocks")
+    assert not any("trained:" in said for said in found.report.findings.limits)
     assert rows(tmp_path / "out" / "originals.jsonl")[0]["prompt"] == "Write to young men about bills in the north."
     again = run(tmp_path / "out", lambda what, done, total: pytest.fail("selected anew") if what == "blocks" else None)
     assert again.report.findings.selection == found.report.findings.selection
@@ -167,6 +169,8 @@ def test_a_model_is_trained_where_it_is_not_audited_and_goes_on_after_kills(tmp_
     out = tmp_path / "whole"
     assert [r.name for r in found.report.findings.runs][:2] == ["original", "selected"]
     assert [t.stage for t in found.report.findings.trained] == ["SFT", "DPO"]
+    assert found.report.findings.facts["audited"].endswith(", of 1 of 4 blocks, which no training saw")
+    assert any("were not written by the model that was trained" in said for said in found.report.findings.limits)
     assert found.report.findings.trained[1].trace[0][1] == pytest.approx(np.log(2), abs=1e-3)
     key = [(r["theme"], r["region"]) for r in rows(out / "texts.jsonl")]
     for name in ("sft", "dpo"):
