@@ -173,7 +173,7 @@ class _Unit:
         """float64[A, M], less is better in each."""
         d = np.einsum("apk,pk->ak", found.gaps, self.compared.weight)
         r = [self._size(total + signed) / (before + 1) for total, signed in zip(running, found.signed)]
-        p = (found.fidelity @ self.compared.sides.T).mean(axis=1)
+        p = (found.fidelity @ self.compared.sides.T).sum(axis=1) / max(len(self.compared.sides), 1)  # a unit without texts has no side
         return np.column_stack([d, *r, -p, -found.rewards])
 
     def _size(self, signed: np.ndarray) -> np.ndarray:

@@ -52,6 +52,10 @@ KIND = "alignment"
 FORMAT = "evenhand align 1"
 REVISION = "revision"  # the source of what a model made of drafts
 SELECTED, SFT, DPO = "selected", "SFT", "SFT + DPO"  # runs, after the originals
+STRANGER = (
+    "The originals were not written by the model that was trained: what sets its texts apart from them is that it is another model, beside what it "
+    "learned."
+)
 Row = Mapping[str, Any]
 
 
@@ -79,7 +83,7 @@ def align(
     endpoint: str | None = None,
     wording: str | None = None,
     k: int = 8,
-    revisions: int = 2,
+    revisions: int = 4,
     reviser: str | None = None,
     counterpart: bool = False,
     train: bool = False,
@@ -193,14 +197,16 @@ def align(
     hands = [_selected(run, every, blocks, f"{whose}{hand + 1}", gate, range(hand, k - k % draws, draws)) for hand in range(draws)]
     texts = [*_hands(run, drafts, hands, blocks, draws)]
     trained: list[Trained] = []
+    stranger = False
     if train:
-        pupil = student or (model if given is None and not endpoint else None) or "smollm2"
+        stranger = given is not None or bool(endpoint) or student not in (None, model or "smollm2")
+        pupil = student or (model if not stranger else None) or "smollm2"
         for stage, name, rate in ((SFT, "sft", lr), (DPO, "dpo", dpo_lr))[: 2 if dpo else 1]:
             recipe = Recipe(rate, rank=rank, epochs=epochs, device=device, seed=seed)
             trained.append(_train(run, name, folder, pupil, recipe, beta, most_examples))
             texts += _said(run, name, stage, pupil, draws, blocks, temperature, device)
     report = _report(
-        run, texts, selection, trained, rho, fall, audits=audits, tolerance=tolerance, show_text=show_text, permutations=permutations,
+        run, texts, selection, trained, blocks, stranger, rho, fall, audits=audits, tolerance=tolerance, show_text=show_text, permutations=permutations,
         title=title or f"Alignment of {of.name}", note=note, simulated=demo, command=command,
     )  # fmt: skip
     return Aligned(report, run.folder)
@@ -284,8 +290,8 @@ class _Run:
 
 
 def _read(path: Path) -> list[Row]:
-    """JSON lines that this package wrote."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """JSON lines that this package wrote. A text may hold other ends of lines than a line feed."""
+    return [json.loads(line) for line in path.read_bytes().decode("utf-8", "surrogatepass").split("\n") if line]
 
 
 def _write_prompts(run: _Run, wording: str | None, audited: np.ndarray) -> None:
@@ -416,8 +422,9 @@ def _said(
 
 
 def _report(
-    run: _Run, texts: Sequence[Row], selection: Selection, trained: Sequence[Trained], rho: float, fall: float, **audit: Any
-) -> Report:
+    run: _Run, texts: Sequence[Row], selection: Selection, trained: Sequence[Trained], blocks: np.ndarray, stranger: bool, rho: float, fall: float,
+    **audit: Any,
+) -> Report:  # fmt: skip
     """Every run's audits, and which run to use."""
     writing.write(run.folder, {"texts.jsonl": jsonl(texts)}, KIND)
     found = audit_text(run.folder / "texts.jsonl", grid=run.grid, base=ORIGINAL, seed=run.seed, progress=run.progress, **audit)
@@ -426,4 +433,9 @@ def _report(
         chosen = choice(runs, rho=rho, eps=fall) if len(runs) > 1 else None
     except EvenhandError as error:  # audits that were left out
         chosen, selection = None, replace(selection, sentences=(*selection.sentences, f"No run was chosen: {error}"))
-    return Report(replace(found.findings, selection=selection, choice=chosen, trained=tuple(trained)), found.kind)
+    facts = {**found.findings.facts, "audited": f"{found.findings.facts['audited']}, of {int(blocks.sum())} of {len(blocks)} blocks"}
+    if trained:
+        facts["audited"] += ", which no training saw"
+    limits = (*found.findings.limits, *([STRANGER] if stranger else []))
+    findings = replace(found.findings, selection=selection, choice=chosen, trained=tuple(trained), facts=facts, limits=limits)
+    return Report(findings, found.kind)

@@ -16,9 +16,9 @@ from typing import Any
 
 from evenhand import writing
 from evenhand.core import DataError, EvenhandError, clip
-from evenhand.encode.backbone import Backbone
 from evenhand.encode.quiet import quiet
 from evenhand.texts.findings import Trained
+from evenhand.texts.generators.places import folder_of, short
 
 WEIGHTS, CONFIG, RECORD = "adapter_model.safetensors", "adapter_config.json", "training.json"  # the first two names are PEFT's
 FORMAT = "evenhand adapter 1"
@@ -28,12 +28,11 @@ HUB = {"smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}  # what PEFT loads wher
 
 @dataclass(frozen=True)
 class Causal:
-    """A language model and its tokenizer, of transformers. sha256: over the files of its folder."""
+    """A language model and its tokenizer, of transformers."""
 
     model: Any
     tokenizer: Any
     name: str
-    sha256: str
 
 
 @contextmanager
@@ -45,14 +44,13 @@ def calm() -> Iterator[None]:
 
 
 def causal(model: str, dtype: str, device: str) -> Causal:
-    """model: "smollm2", a folder of transformers, or a name in the Hugging Face cache. Dropout is off: what is trained once and what goes on
+    """model: "smollm2", a folder of transformers, a GGUF file, or a name in the Hugging Face cache. Dropout is off: what is trained once and what goes on
     after a kill end the same. Raises EvenhandError.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    known = Backbone(model)
-    folder, sha256 = known.folder, known.files_sha256
+    folder, name = folder_of(model), short(model)
     try:
         with calm():
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -66,17 +64,17 @@ def causal(model: str, dtype: str, device: str) -> Causal:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # a folder of anybody's can break these libraries in any way
         raise EvenhandError(
-            f"Model '{clip(known.name)}' cannot be loaded as one that writes: {clip(' '.join(str(error).split()), 300)}. Expected: a causal "
+            f"Model '{clip(name)}' cannot be loaded as one that writes: {clip(' '.join(str(error).split()), 300)}. Expected: a causal "
             "language model that save_pretrained of transformers wrote. To do: save it there again, or name another one."
         ) from error
     read, report = loaded
     if report["missing_keys"]:
         raise EvenhandError(
-            f"Model '{clip(known.name)}' lacks weights that a model that writes has ({clip(sorted(report['missing_keys'])[0])}). Expected: "
+            f"Model '{clip(name)}' lacks weights that a model that writes has ({clip(sorted(report['missing_keys'])[0])}). Expected: "
             "a causal language model. To do: name another one."
         )
     read.config.use_cache = False
-    return Causal(read.to(device), tokenizer, known.name, sha256)
+    return Causal(read.to(device), tokenizer, name)
 
 
 def fresh(base: Causal, rank: int, seed: int) -> Any:

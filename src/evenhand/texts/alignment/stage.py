@@ -9,7 +9,7 @@ from typing import Any
 
 from evenhand import ranks, writing
 from evenhand.core import EvenhandError
-from evenhand.encode.backbone import Backbone, device
+from evenhand.encode.backbone import device
 from evenhand.encode.chat import Chat
 from evenhand.encode.loading import positions
 from evenhand.texts.alignment import adapters
@@ -17,6 +17,7 @@ from evenhand.texts.alignment.adapters import Causal
 from evenhand.texts.alignment.examples import Examples, Tokenized, tokenized
 from evenhand.texts.alignment.recipe import Recipe
 from evenhand.texts.findings import Trained
+from evenhand.texts.generators.places import files_sha256, folder_of, short
 from evenhand.training.checkpoint import checkpointing, say_warning
 
 CHECKPOINT = "checkpoint"  # a folder inside `out`, while it is in progress
@@ -54,8 +55,12 @@ def train(
             "dpo.jsonl to TRL's own command."
         )
     recipe = replace(recipe, device=device(recipe.device))
-    known = Backbone(model)
-    identity = {"stage": stage.name, "model": known.name, "model sha256": known.files_sha256, "examples sha256": examples.sha256}
+    identity = {
+        "stage": stage.name,
+        "model": short(model),
+        "model sha256": files_sha256(folder_of(model)),
+        "examples sha256": examples.sha256,
+    }
     identity |= {**stage.settings, **recipe.said()}
     there = adapters.finished(out, identity)
     if there is not None and not (out / CHECKPOINT).exists():
