@@ -41,7 +41,7 @@ from evenhand.texts.rows import jsonl, read_texts
 from evenhand.texts.rules import candidates
 from evenhand.texts.sample_texts import sample
 from evenhand.texts.table import TextTable
-from evenhand.texts.wordings import AS_GIVEN, checked
+from evenhand.texts.wordings import AS_GIVEN, PLAIN, checked
 from evenhand.workflows import selected
 from evenhand.workflows.audit_text import audit_text
 from evenhand.workflows.generate import generate
@@ -183,7 +183,7 @@ def align(
         "temperature": temperature, "seed": seed,
     })  # fmt: skip
     blocks = held_out(of, held, seed) if train else np.ones(of.blocks, bool)
-    _write_prompts(run, wording, blocks)
+    _write_prompts(run, wording or _plain(of, model, endpoint) or AS_GIVEN, blocks)
     writer = {"model": model, "endpoint": endpoint, "temperature": temperature, "seed": seed, "device": device, "progress": progress}
     drafts = _drafts(run, given, writer, k)
     made = _revisions(run, drafts, writer, revisions, reviser, counterpart) if revisions else []
@@ -294,9 +294,15 @@ def _read(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_bytes().decode("utf-8", "surrogatepass").split("\n") if line]
 
 
-def _write_prompts(run: _Run, wording: str | None, audited: np.ndarray) -> None:
+def _plain(grid: Grid, model: str | None, endpoint: str | None) -> str | None:
+    """What the smallest model is asked by default, of a grid whose own prompts it does not follow."""
+    small = not endpoint and (model or "smollm2") == "smollm2"
+    return PLAIN[grid.name] if small and grid.name in PLAIN and load_grid(grid.name) == grid else None
+
+
+def _write_prompts(run: _Run, wording: str, audited: np.ndarray) -> None:
     """Prompts as they are put to every model, so that one that is trained is asked as it was trained."""
-    given = checked(wording or AS_GIVEN, ["prompt", *run.grid.columns], "")
+    given = checked(wording, ["prompt", *run.grid.columns], "")
 
     def rows(cells: Iterable[int]) -> Iterator[Row]:
         for cell in cells:
@@ -318,7 +324,7 @@ def _drafts(run: _Run, given: TextTable | None, writer: Mapping[str, Any], k: in
     if given is not None:
         return run.once("originals.jsonl", lambda: run.rows(given, ORIGINAL))
     path = run.folder / "originals.jsonl"
-    generate(run.folder / "prompts.jsonl", out=path, k=k, run=ORIGINAL, source=ORIGINAL, **writer)
+    generate(run.folder / "prompts.jsonl", out=path, k=k, wording=AS_GIVEN, run=ORIGINAL, source=ORIGINAL, **writer)
     return path
 
 
@@ -415,8 +421,8 @@ def _said(
 ) -> Iterator[Row]:
     """What a trained model writes for the prompts that are audited."""
     found = generate(
-        run.folder / _audited(blocks), out=run.folder / f"texts-{name}.jsonl", model=model, adapter=run.folder / name, k=draws, run=stage,
-        source=stage, temperature=temperature, seed=run.seed, device=device, progress=run.progress,
+        run.folder / _audited(blocks), out=run.folder / f"texts-{name}.jsonl", model=model, adapter=run.folder / name, k=draws, wording=AS_GIVEN,
+        run=stage, source=stage, temperature=temperature, seed=run.seed, device=device, progress=run.progress,
     )  # fmt: skip
     yield from found.rows
 

@@ -52,7 +52,7 @@ class Selected:
         refused: TRL's prompt, chosen and rejected, and what the rejected one was refused for.
         """
         for cell, text, texts in self._cells():
-            rejected = [(0, (ORIGINAL,))] if self.chosen[cell] else []
+            rejected: list[tuple[int, tuple[str, ...]]] = [(0, (ORIGINAL,))] if self.chosen[cell] else []
             rejected += [
                 (c, why)
                 for c in range(1, len(texts))

@@ -100,7 +100,9 @@ def choice(c: Choice | None) -> Panel | None:
         Table(f"Change of each audit’s disparity against “{c.base}”, by estimates (− = less)", columns, rows),
         Table("Best run and how many are admitted, by rho and eps", (Column("setting"), *(Column(f"eps = {e:g}{' (decides)' * (e == c.eps)}") for e in epss)), grid),
     )  # fmt: skip
-    return Panel("choice", "Which texts to use", said.settings_sentence(c), tables=tables, notes=(RULE, BY_ESTIMATES, *filter(None, (c.note,))))
+    return Panel(
+        "choice", "Which texts to use", said.settings_sentence(c), tables=tables, notes=(RULE, BY_ESTIMATES, *filter(None, (c.note,)))
+    )
 
 
 def _cell(admitted: Admitted | None, decides: bool) -> str:
