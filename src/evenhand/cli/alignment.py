@@ -59,10 +59,12 @@ def align(
 ) -> None:
     """Texts for every audience that treat matched groups alike: write, revise, select, train if asked, audit every stage, and choose one."""
     from evenhand.report.texts import TEXTS
+    from evenhand.workflows import shown_texts
     from evenhand.workflows.align import align as run
     from evenhand.workflows.pdf import beside
 
     check_place(out, TEXTS.files, TEXTS.name, pdf=pdf)
+    shown_texts.check(out, show_text)
     found = run(
         grid,
         out=out,
@@ -103,4 +105,6 @@ def align(
         command=command(),
         say=tell,
     )
-    finish(found.report, beside(found.report.save(out), pdf))
+    path = beside(found.report.save(out), pdf)
+    shown_texts.beside(found.report, out)
+    finish(found.report, path)

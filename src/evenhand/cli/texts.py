@@ -54,10 +54,12 @@ def audit_text(
 ) -> None:
     """Audit texts for many audiences: what differs between matched groups beyond chance, by how much, and whether texts still speak to their audience."""
     from evenhand.report.texts import TEXTS
+    from evenhand.workflows import shown_texts
     from evenhand.workflows.audit_text import audit_text as run
     from evenhand.workflows.pdf import beside
 
     check_place(out, TEXTS.files, TEXTS.name, pdf=pdf)
+    shown_texts.check(out, show_text)
     report = run(
         texts,
         grid=grid,
@@ -78,4 +80,6 @@ def audit_text(
         cache=cache,
         command=command(),
     )
-    finish(report, beside(report.save(out), pdf))
+    path = beside(report.save(out), pdf)
+    shown_texts.beside(report, out)
+    finish(report, path)

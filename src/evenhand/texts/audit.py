@@ -26,6 +26,7 @@ class Measure:
     output. undefined: what stands in for nan inside gaps of pairs; nan = such a text is left out. scale: a number of the measure's own range,
     as 100 for per cent, by which it is printed.
 
+    compared: whether its gaps between groups are tested; else its level alone is told.
     objective: the gate keeps its gaps from growing, and selection makes them smaller. fidelity: how well a text speaks to its audience: it
     should not fall. note: what a reader must know before believing it, as that it depends on a tagger.
     """
@@ -35,6 +36,7 @@ class Measure:
     formula: str
     undefined: float = float("nan")
     scale: float = 1.0
+    compared: bool = True
     objective: bool = False
     fidelity: bool = False
     note: str = ""

@@ -191,6 +191,8 @@ def level(audit: str, measure: Measure, table: TextTable) -> Level:
         value = Estimate(NAN, NAN, NAN, table.grid.blocks, len(table), measure.name)
     else:
         value = _mean_of_texts(measure.values, table, measure.name)
+        if ((measure.values >= 0) & (measure.values <= 1) | np.isnan(measure.values)).all():  # a share
+            value = replace(value, low=max(0.0, value.low), high=min(1.0, value.high)) if value.low == value.low else value
     return Level(audit, measure.name, table.masked, value, measure.scale, measure.fidelity, measure.objective)
 
 

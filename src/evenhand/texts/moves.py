@@ -50,7 +50,7 @@ def moved(run: str, before: Sequence[Audited], after: Sequence[Audited], *, seed
         found = known.get((audit, measure.name, table.masked))
         if found is None or measure.is_profile != found[0].is_profile:
             continue
-        for at, axis in enumerate(table.grid.matched):
+        for at, axis in enumerate(table.grid.matched if measure.compared else ()):
             if measure.is_profile:
                 pairs += _profiles(audit, measure, table, *found, at, axis.name, deals, seed)
             else:

@@ -21,7 +21,8 @@ ALPHA = 1 - LEVEL
 
 
 def requirements(runs: Sequence[Run], tolerance: float) -> tuple[tuple[Requirement, ...], Verdict]:
-    """For every run, objective measure and matched axis: |d| of the signed gap, as written, at or under the tolerance. A profile has no d.
+    """For every run, objective measure and matched axis: |d| of the signed gap at or under the tolerance. A profile has no d. What is held to
+    it are the texts with words that name groups hidden, where there are such: to name its audience is what a text was asked for.
 
     tolerance: in standard deviations of the texts' values, above 0. The second part is the verdict over all: FAIL if any fails, else
     INSUFFICIENT if any is open or there are none. As everywhere, a PASS asks for power as well: 2.8 standard errors within the tolerance.
@@ -41,7 +42,8 @@ def requirements(runs: Sequence[Run], tolerance: float) -> tuple[tuple[Requireme
 
 def _is_held(run: Run, gap: Gap) -> bool:
     objective = {(level.audit, level.measure) for level in run.levels if level.objective}
-    return not gap.masked and not gap.distance and (gap.audit, gap.measure) in objective
+    hidden = any(g.masked for g in run.gaps)
+    return gap.masked == hidden and not gap.distance and (gap.audit, gap.measure) in objective
 
 
 def _lacking(gap: Gap) -> str:
@@ -52,7 +54,7 @@ def _lacking(gap: Gap) -> str:
 
 
 def _requirement(run: Run, gap: Gap, tolerance: float, alpha: float) -> Requirement:
-    name = f"{run.name}: {gap.measure} by {gap.axis}"
+    name = f"{run.name}: {gap.measure} by {gap.axis}{', names hidden' if gap.masked else ''}"
     size, lacking = abs(gap.d.value), _lacking(gap)
     signed = gap.signed
     if lacking:

@@ -172,7 +172,8 @@ def _run(name: str, table: TextTable, audits: Sequence[TextAudit], permutations:
             found = measured(audit, text)
             tests += found.tests
             for measure in found.measures:
-                every += gaps(audit.name, measure, text, seed=seed, permutations=permutations)
+                if measure.compared:
+                    every += gaps(audit.name, measure, text, seed=seed, permutations=permutations)
                 levels.append(level(audit.name, measure, text))
                 if not text.masked:
                     plain.append((audit.name, measure, text))

@@ -115,13 +115,18 @@ def tests(gaps: Sequence[Gap]) -> int:
 
 
 def beyond(gaps: Sequence[Gap]) -> list[Gap]:
-    """Gaps beyond their null that may be told, those as written first, then those with a direction, the largest first. A profile whose mean alone
-    is told stands there once.
+    """Gaps beyond their null that may be told: those as written first, of them those that are there with names hidden as well, how well texts speak
+    to their audience last; then those with a direction, the largest first. A profile whose mean alone is told stands there once.
     """
     known = [g for g in gaps if (is_signed_found(g) or is_systematic_found(g)) and _may_be_named(g, gaps)]
     of_means = {g.key[:4]: g for g in reversed(gaps) if is_mean_profile_found(g)}
     known += [g for key, g in of_means.items() if key not in {k.key[:4] for k in known}]
-    return sorted(known, key=lambda g: (g.masked, not is_signed_found(g), -abs(g.d.value) if has_value(g.d) else 0.0))
+
+    def order(g: Gap) -> tuple[bool, bool, bool, bool, float]:
+        size = -abs(g.d.value) if has_value(g.d) else 0.0
+        return g.masked, g.audit == "fidelity", not _is_kept(g, gaps), not is_signed_found(g), size
+
+    return sorted(known, key=order)
 
 
 def _may_be_named(gap: Gap, gaps: Sequence[Gap]) -> bool:
@@ -218,14 +223,24 @@ def briefly(run: Run, of: Scales) -> str:
 
 def _hidden(gap: Gap, gaps: Sequence[Gap]) -> str:
     """Whether a gap is still there when words that name groups are hidden."""
-    twin = next((g for g in gaps if g.masked and g.key[:3] == gap.key[:3] and g.distance == gap.distance), None)
+    twin = _twin(gap, gaps)
     if gap.masked or twin is None or not tests([twin]):
         return ""
-    if is_signed_found(gap):
-        kept = is_signed_found(twin) and sides(twin) == sides(gap)
-    else:
-        kept = is_systematic_found(twin) if is_systematic_found(gap) else is_mean_profile_found(twin)
+    kept = _is_kept(gap, gaps)
     return " It is there with words that name groups hidden as well." if kept else " With words that name groups hidden it is not shown."
+
+
+def _twin(gap: Gap, gaps: Sequence[Gap]) -> Gap | None:
+    return next((g for g in gaps if g.masked and g.key[:3] == gap.key[:3] and g.distance == gap.distance), None)
+
+
+def _is_kept(gap: Gap, gaps: Sequence[Gap]) -> bool:
+    twin = _twin(gap, gaps)
+    if twin is None:
+        return False
+    if is_signed_found(gap):
+        return is_signed_found(twin) and sides(twin) == sides(gap)
+    return is_systematic_found(twin) if is_systematic_found(gap) else is_mean_profile_found(twin)
 
 
 def nothing(gaps: Sequence[Gap]) -> str:

@@ -60,7 +60,12 @@ class Fidelity:
                 )
                 measures.append(
                     Measure(
-                        f"{axis.name} identified", _spread(identified(read, vectors, axis, fold), rows), formula, scale=100.0, note=SHARED
+                        f"{axis.name} identified",
+                        _spread(identified(read, vectors, axis, fold), rows),
+                        formula,
+                        scale=100.0,
+                        compared=False,
+                        note=SHARED,
                     )
                 )
         else:
