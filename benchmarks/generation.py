@@ -23,8 +23,8 @@ def main() -> None:
 
     from evenhand.texts.generators.generator import Request, Sampling
     from evenhand.texts.generators.language_model import LanguageModel
+    from evenhand.texts.generators.wordings import PLAIN, worded
     from evenhand.texts.grid import load_grid
-    from evenhand.texts.wordings import PLAIN, worded
 
     given = argparse.ArgumentParser(description=__doc__)
     given.add_argument("--cells", type=int, default=24)

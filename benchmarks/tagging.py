@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from evenhand.texts import spacy_tagger
-from evenhand.texts.agency import listed
 from evenhand.texts.audits.formality import Formality
 from evenhand.texts.audits.persuasion import Persuasion
 from evenhand.texts.grid import load_grid
+from evenhand.texts.reading import spacy_tagger
+from evenhand.texts.reading.agency import listed
+from evenhand.texts.reading.tagger import tagged, tagger_name
 from evenhand.texts.table import TextTable
-from evenhand.texts.tagger import tagged, tagger_name
 
 NOUNS = (
     "town", "river", "farm", "school", "clinic", "family", "neighbor", "teacher", "winter", "summer", "harvest", "engine", "market", "factory", "valley", "doctor", "nurse", "vaccine", "turbine", "panel", "roof", "bill", "budget", "forest",

@@ -23,9 +23,9 @@ import numpy as np
 
 from evenhand.texts.audit import Measure
 from evenhand.texts.findings import Gap
-from evenhand.texts.gaps import gaps
 from evenhand.texts.grid import load_grid
-from evenhand.texts.holm import holm
+from evenhand.texts.statistics.gaps import gaps
+from evenhand.texts.statistics.holm import holm
 from evenhand.texts.table import TextTable
 
 OUT = Path(__file__).parents[1] / "runs" / "results" / "texts_calibration.json"

@@ -16,10 +16,10 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from evenhand.texts.audits.lexical import Lexical
-from evenhand.texts.emotions import shipped
 from evenhand.texts.grid import Grid, load_grid
-from evenhand.texts.instruments import Instruments
-from evenhand.texts.salience import Words
+from evenhand.texts.reading.emotions import shipped
+from evenhand.texts.reading.instruments import Instruments
+from evenhand.texts.reading.salience import Words
 from evenhand.texts.table import TextTable
 
 DRAWS, DEALS, TOPICS, WORDS = 4, 400, 8, 300

@@ -20,7 +20,7 @@ import numpy as np
 from evenhand.encode.cache import encode_cached
 from evenhand.encode.minilm import MiniLM
 from evenhand.encode.tfidf import HashedTfidf
-from evenhand.texts.emotions import FILE, Linear, in_terms
+from evenhand.texts.reading.emotions import FILE, Linear, in_terms
 
 ROOT = Path(__file__).parents[1]
 WORDS = ROOT / "src" / "evenhand" / "texts" / "words"

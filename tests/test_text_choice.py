@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from evenhand.core import DataError, Estimate, EvenhandError
-from evenhand.texts.choice import EPSS, RHOS, choice, disparities, fidelity, noise
 from evenhand.texts.findings import Gap, Level, Run
+from evenhand.texts.selecting.choice import EPSS, RHOS, choice, disparities, fidelity, noise
 from evenhand.workflows.choose import audited_runs, choose
 
 NAN = math.nan

@@ -9,7 +9,7 @@ import pytest
 from tiny_classifiers import tiny_classifier
 
 from evenhand.core import EvenhandError
-from evenhand.texts.classifier import Classifier
+from evenhand.texts.reading.classifier import Classifier
 
 pytestmark = pytest.mark.lm
 

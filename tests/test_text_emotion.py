@@ -19,10 +19,10 @@ from text_cells import labelled, small_grid, swapped, written
 from evenhand.core import EvenhandError
 from evenhand.encode.minilm import MiniLM
 from evenhand.texts.audits.emotion import Emotion
-from evenhand.texts.contrasts import DEALS, cell_shares, contrasts, largest_z, share_beyond, sides, strata
-from evenhand.texts.emotions import in_terms, shipped
+from evenhand.texts.reading.contrasts import DEALS, cell_shares, contrasts, largest_z, share_beyond, sides, strata
+from evenhand.texts.reading.emotions import in_terms, shipped
+from evenhand.texts.reading.vectors import read_rows
 from evenhand.texts.table import TextTable
-from evenhand.texts.vectors import read_rows
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "runs"))  # the command that trains them is the study's
@@ -179,7 +179,7 @@ def test_an_emotion_that_one_instrument_alone_finds_is_not_named(
 ) -> None:
     table, audit = planted
     even = np.random.default_rng(0).random((len(table), 28))
-    monkeypatch.setattr("evenhand.texts.emotions.Emotions.by_vectors", lambda *_: even)
+    monkeypatch.setattr("evenhand.texts.reading.emotions.Emotions.by_vectors", lambda *_: even)
     found = audit.measure(table)
     assert all(t.p > 0.05 for t in found.tests)
     assert all(r[-1] == "no" for t in found.tables if t.axis for r in t.rows)

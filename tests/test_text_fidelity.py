@@ -13,9 +13,9 @@ from evenhand.core import EvenhandError
 from evenhand.encode.minilm import MiniLM
 from evenhand.texts.audit import Measure
 from evenhand.texts.audits.fidelity import Fidelity
-from evenhand.texts.contexts import said
 from evenhand.texts.grid import load_grid
-from evenhand.texts.identified import folds, identified
+from evenhand.texts.reading.contexts import said
+from evenhand.texts.reading.identified import folds, identified
 from evenhand.texts.table import TextTable
 
 ODD = ("word", "🎉🎉", "疫苗可以保护你和家人", "?!", "\ud800", "a" * 3000)
@@ -180,7 +180,7 @@ def test_a_model_for_inference_is_read_by_its_entailment(tmp_path: Path) -> None
     found = Fidelity(nli=model, cache=tmp_path / "cache").measure(table)
     contrast, entailed = found.measures
     assert (contrast.fidelity, entailed.fidelity, entailed.name) == (False, True, "fidelity by nli")
-    from evenhand.texts.classifier import Classifier
+    from evenhand.texts.reading.classifier import Classifier
 
     row = table.grid.row(int(table.cell[3]))
     hypotheses = [f"This message is about {row['place']}.", *(f"This message is intended for {row[c]}." for c in ("age", "gender"))]

@@ -16,15 +16,15 @@ from scipy.stats import ttest_1samp
 from evenhand.core import EvenhandError
 from evenhand.texts.audit import Measure
 from evenhand.texts.audit import Tested as OwnTest
-from evenhand.texts.deals import deal, deal_profiles
 from evenhand.texts.findings import Gap, Run
-from evenhand.texts.flips import permuted, share
-from evenhand.texts.gaps import gaps, level, usable
 from evenhand.texts.grid import Axis, Grid
-from evenhand.texts.holm import holm, holm_of
-from evenhand.texts.moves import moved
+from evenhand.texts.statistics.deals import deal, deal_profiles
+from evenhand.texts.statistics.flips import permuted, share
+from evenhand.texts.statistics.gaps import gaps, level, usable
+from evenhand.texts.statistics.holm import holm, holm_of
+from evenhand.texts.statistics.moves import moved
+from evenhand.texts.statistics.verdicts import requirements
 from evenhand.texts.table import TextTable
-from evenhand.texts.verdicts import requirements
 
 NAN = float("nan")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evenhand.texts.gate import Compared, block_means, disparity, every_pair, gate
+from evenhand.texts.selecting.gate import Compared, block_means, disparity, every_pair, gate
 
 EPS = np.array([0.1, 0.0])
 

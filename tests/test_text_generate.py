@@ -21,9 +21,9 @@ from evenhand.core import DataError, EvenhandError
 from evenhand.texts.generators.drawing import FEW, drawn, numbers
 from evenhand.texts.generators.generator import Answer, Request, Sampling
 from evenhand.texts.generators.language_model import LanguageModel
+from evenhand.texts.generators.trimming import trimmed
 from evenhand.texts.grid import load_grid, parse
 from evenhand.texts.rows import read_texts
-from evenhand.texts.trimming import trimmed
 from evenhand.workflows.generate import Generated, generate
 from evenhand.workflows.unfinished import ABOUT, beside
 
@@ -502,8 +502,8 @@ def test_revisions_need_the_texts_of_these_prompts(grid: Any, llama: Path, tmp_p
 
 
 def test_built_in_grids_are_prompts_too(llama: Path) -> None:
-    from evenhand.texts.prompts import read_prompts
-    from evenhand.texts.wordings import PLAIN, plain_of
+    from evenhand.texts.generators.prompts import read_prompts
+    from evenhand.texts.generators.wordings import PLAIN, plain_of
 
     asked = read_prompts("climate")
     assert (len(asked.rows), asked.matched, asked.rows[7].text) == (440, (("age",), ("gender",)), load_grid("climate").prompt(7))

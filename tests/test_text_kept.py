@@ -15,7 +15,7 @@ import pytest
 
 from evenhand.core import EvenhandError
 from evenhand.encode.cache import cache_folder
-from evenhand.texts.kept import kept
+from evenhand.texts.reading.kept import kept
 
 PRINT = "a" * 64
 TEXTS = [f"Text {i}: {word} and then some more words." for i, word in enumerate(["stir", "wait", "rest", "serve"] * 6)]
@@ -24,7 +24,7 @@ TEXTS = [f"Text {i}: {word} and then some more words." for i, word in enumerate(
 LOOK = """
 import sys, time
 from pathlib import Path
-from evenhand.texts import kept
+from evenhand.texts.reading import kept
 
 def lengths(texts):
     for text in texts:

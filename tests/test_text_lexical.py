@@ -12,8 +12,8 @@ from text_cells import small_grid, swapped, written
 
 from evenhand.texts.audit import Measured
 from evenhand.texts.audits.lexical import Lexical
-from evenhand.texts.contrasts import Contrasts, cell_shares, contrasts, strata
-from evenhand.texts.salience import lean, leaning_p, log_odds, salience, words_of
+from evenhand.texts.reading.contrasts import Contrasts, cell_shares, contrasts, strata
+from evenhand.texts.reading.salience import lean, leaning_p, log_odds, salience, words_of
 from evenhand.texts.table import TextTable
 
 PLAIN = (

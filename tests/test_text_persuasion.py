@@ -9,15 +9,15 @@ import pytest
 from tiny_classifiers import tiny_classifier
 
 from evenhand.core import DataError, EvenhandError
-from evenhand.texts import spacy_tagger
-from evenhand.texts.agency import listed, own_agency, read_agency
 from evenhand.texts.audit import Measured
 from evenhand.texts.audits.formality import Formality, agreement, f_score
 from evenhand.texts.audits.persuasion import CERTAIN, HEDGES, Persuasion
 from evenhand.texts.grid import Axis, Grid
-from evenhand.texts.hits import hits
+from evenhand.texts.reading import spacy_tagger
+from evenhand.texts.reading.agency import listed, own_agency, read_agency
+from evenhand.texts.reading.hits import hits
+from evenhand.texts.reading.tagger import tagged
 from evenhand.texts.table import TextTable
-from evenhand.texts.tagger import tagged
 
 GRID = Grid(
     "small", "{topic} for {gender}",

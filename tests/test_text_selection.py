@@ -7,11 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
-from evenhand.texts.gate import FIDELITY, NONE_LOWER, every_pair
 from evenhand.texts.grid import Grid, parse
-from evenhand.texts.matching import blocks, pairs
-from evenhand.texts.pareto import nearest_to_ideal, weighted_sum
-from evenhand.texts.selection import NO_CANDIDATE, Objective, base_disparity, select_blocks
+from evenhand.texts.selecting.gate import FIDELITY, NONE_LOWER, every_pair
+from evenhand.texts.selecting.matching import blocks, pairs
+from evenhand.texts.selecting.pareto import nearest_to_ideal, weighted_sum
+from evenhand.texts.selecting.selection import NO_CANDIDATE, Objective, base_disparity, select_blocks
 
 PLAIN = """
 template = "Ask {who} in the {place} to come at {time}."

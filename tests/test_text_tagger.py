@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from evenhand.texts import rule_tagger, spacy_tagger
-from evenhand.texts.sentences import sentences
-from evenhand.texts.tagger import Tags, tagged, tagger_name
-from evenhand.texts.tags import together
+from evenhand.texts.reading import rule_tagger, spacy_tagger
+from evenhand.texts.reading.sentences import sentences
+from evenhand.texts.reading.tagger import Tags, tagged, tagger_name
+from evenhand.texts.reading.tags import together
 
 with_spacy = pytest.mark.skipif(not spacy_tagger.installed(), reason="spaCy and its model are not installed")
 

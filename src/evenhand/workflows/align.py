@@ -32,16 +32,16 @@ from evenhand.core import DataError, Estimate, EvenhandError, clip
 from evenhand.report import Report
 from evenhand.texts.alignment.recipe import Recipe
 from evenhand.texts.audit import TextAudit
-from evenhand.texts.candidates import ORIGINAL
-from evenhand.texts.choice import choice
 from evenhand.texts.findings import Choice, Fall, Selection, Trained
+from evenhand.texts.generators.wordings import AS_GIVEN, PLAIN, checked
 from evenhand.texts.grid import Grid, load_grid
 from evenhand.texts.held import held_out
+from evenhand.texts.revising.rules import candidates
 from evenhand.texts.rows import jsonl, read_texts
-from evenhand.texts.rules import candidates
 from evenhand.texts.sample_texts import sample
+from evenhand.texts.selecting.candidates import ORIGINAL
+from evenhand.texts.selecting.choice import choice
 from evenhand.texts.table import TextTable
-from evenhand.texts.wordings import AS_GIVEN, PLAIN, checked
 from evenhand.workflows import selected
 from evenhand.workflows.audit_text import audit_text
 from evenhand.workflows.generate import generate

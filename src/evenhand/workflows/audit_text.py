@@ -19,13 +19,13 @@ from evenhand.report.texts import TEXTS
 from evenhand.texts.audit import Measure, Tested, TextAudit
 from evenhand.texts.checks import checked
 from evenhand.texts.findings import AuditFinding, Example, Gap, Run, TextFindings
-from evenhand.texts.gaps import gaps, level, usable
 from evenhand.texts.grid import Grid, load_grid
-from evenhand.texts.holm import holm
-from evenhand.texts.moves import moved
 from evenhand.texts.rows import Read, read_texts
+from evenhand.texts.statistics.gaps import gaps, level, usable
+from evenhand.texts.statistics.holm import holm
+from evenhand.texts.statistics.moves import moved
+from evenhand.texts.statistics.verdicts import requirements
 from evenhand.texts.table import TextTable
-from evenhand.texts.verdicts import requirements
 from evenhand.workflows.progress import Progress, Told, shown
 from evenhand.workflows.text_audits import audits_named, measured, with_instruments
 

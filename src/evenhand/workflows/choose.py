@@ -12,8 +12,8 @@ from typing import Any
 from evenhand import writing
 from evenhand.core import DataError, Estimate, EvenhandError, clip
 from evenhand.report.publish import document
-from evenhand.texts.choice import choice
 from evenhand.texts.findings import Choice, Gap, Level, Run
+from evenhand.texts.selecting.choice import choice
 
 FORMAT = "evenhand texts"
 KIND = "choice"

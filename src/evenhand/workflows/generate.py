@@ -15,12 +15,12 @@ from typing import Any
 from evenhand.core import DataError, EvenhandError, clip
 from evenhand.texts.generators.endpoint import Endpoint
 from evenhand.texts.generators.generator import Answer, Generator, Request, Sampling
+from evenhand.texts.generators.items import ALONE, Item, matched_axis, originals, revisions
 from evenhand.texts.generators.language_model import Dtype, LanguageModel
-from evenhand.texts.items import ALONE, Item, matched_axis, originals, revisions
-from evenhand.texts.prompts import Prompts, key, read_drafts, read_prompts
+from evenhand.texts.generators.prompts import Prompts, key, read_drafts, read_prompts
+from evenhand.texts.generators.trimming import trimmed
+from evenhand.texts.generators.wordings import AS_GIVEN, PAIR_AWARE, PLAIN, REVISION, checked, plain_of
 from evenhand.texts.rows import jsonl
-from evenhand.texts.trimming import trimmed
-from evenhand.texts.wordings import AS_GIVEN, PAIR_AWARE, PLAIN, REVISION, checked, plain_of
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.unfinished import Unfinished, beside, refuse_others, unfinished
 from evenhand.writing import check, write

@@ -16,17 +16,17 @@ from evenhand.core import DataError, EvenhandError, clip
 from evenhand.encode import text_encoder
 from evenhand.encode.cache import encode_cached
 from evenhand.texts.audit import Measure, TextAudit
-from evenhand.texts.candidates import ORIGINAL, Candidates, candidates
 from evenhand.texts.checks import checked
-from evenhand.texts.falls import falls
 from evenhand.texts.findings import Selection
-from evenhand.texts.gate import EPS, EPS_FIDELITY, block_means, every_pair
 from evenhand.texts.grid import Grid, load_grid
-from evenhand.texts.matching import Units, blocks, pairs
-from evenhand.texts.meaning import FAR, SIMILARITY, TURNED, meaning
-from evenhand.texts.pareto import nearest_to_ideal, weighted_sum
 from evenhand.texts.rows import Read, read_texts
-from evenhand.texts.selection import Chosen, Objective, base_disparity, select_blocks
+from evenhand.texts.selecting.candidates import ORIGINAL, Candidates, candidates
+from evenhand.texts.selecting.falls import falls
+from evenhand.texts.selecting.gate import EPS, EPS_FIDELITY, block_means, every_pair
+from evenhand.texts.selecting.matching import Units, blocks, pairs
+from evenhand.texts.selecting.meaning import FAR, SIMILARITY, TURNED, meaning
+from evenhand.texts.selecting.pareto import nearest_to_ideal, weighted_sum
+from evenhand.texts.selecting.selection import Chosen, Objective, base_disparity, select_blocks
 from evenhand.workflows.progress import Progress, Told, shown
 from evenhand.workflows.selected import FILES, KIND, UNCHOSEN, Selected
 from evenhand.workflows.text_audits import audits_named, measured

@@ -12,9 +12,9 @@ import numpy as np
 
 from evenhand import writing
 from evenhand.report.publish import document
-from evenhand.texts.candidates import ORIGINAL, Candidates
 from evenhand.texts.findings import Selection
 from evenhand.texts.rows import jsonl, rows_of
+from evenhand.texts.selecting.candidates import ORIGINAL, Candidates
 
 KIND = "selection"
 FILES = ("selected.jsonl", "sft.jsonl", "dpo.jsonl", "refused.jsonl", "selection.json")

@@ -15,10 +15,10 @@ import numpy as np
 
 from evenhand.core import EvenhandError
 from evenhand.texts.audit import Measure, Measured
-from evenhand.texts.emotions import shipped
-from evenhand.texts.instruments import Instruments, profile
+from evenhand.texts.reading.emotions import shipped
+from evenhand.texts.reading.instruments import Instruments, profile
+from evenhand.texts.reading.vectors import SAMPLE, WHOLE, read_rows, some_read, text_vectors
 from evenhand.texts.table import TextTable
-from evenhand.texts.vectors import SAMPLE, WHOLE, read_rows, some_read, text_vectors
 
 NAN = float("nan")
 PROFILE = "P(emotion | text) of each of {} emotions over their sum"
@@ -66,7 +66,7 @@ class Emotion:
             f1 = ours.about["classifiers"]["vectors"]["macro_f1"]
             note = f"MiniLM's vectors and a logistic classifier trained on GoEmotions, test macro-F1 {f1:.2f}."
             return "MiniLM", ours.names, note, ours.by_vectors(text_vectors(texts, self.cache))
-        from evenhand.texts.classifier import Classifier
+        from evenhand.texts.reading.classifier import Classifier
 
         model = Classifier(Path(self.classifier))
         parts = tuple(label.lower() for label in model.labels)

@@ -14,11 +14,11 @@ import numpy as np
 
 from evenhand.core import EvenhandError
 from evenhand.texts.audit import Measure, Measured
-from evenhand.texts.contexts import said
-from evenhand.texts.contrasts import stratum_means
-from evenhand.texts.identified import folds, identified
+from evenhand.texts.reading.contexts import said
+from evenhand.texts.reading.contrasts import stratum_means
+from evenhand.texts.reading.identified import folds, identified
+from evenhand.texts.reading.vectors import SAMPLE, WHOLE, read_rows, some_read, text_vectors
 from evenhand.texts.table import TextTable
-from evenhand.texts.vectors import SAMPLE, WHOLE, read_rows, some_read, text_vectors
 
 SHARED = "One regression judges all texts of a theme: of its gaps between groups, small ones are not to be believed."
 
@@ -89,7 +89,7 @@ class Fidelity:
         return np.asarray(np.mean(parts, axis=0))
 
     def _entailed(self, table: TextTable, rows: np.ndarray, folder: Path) -> Measure:
-        from evenhand.texts.classifier import Classifier
+        from evenhand.texts.reading.classifier import Classifier
 
         model = Classifier(folder)
         column = _entailment(model.labels, model.name)

@@ -15,9 +15,9 @@ import numpy as np
 
 from evenhand.core import EvenhandError
 from evenhand.texts.audit import Measure, Measured
-from evenhand.texts.hits import hits
+from evenhand.texts.reading.hits import hits
+from evenhand.texts.reading.tagger import Tags, tagged, tagger_name
 from evenhand.texts.table import TextTable
-from evenhand.texts.tagger import Tags, tagged, tagger_name
 
 FORMAL = ("NOUN", "PROPN", "ADJ", "ADP")
 INFORMAL = ("PRON", "VERB", "AUX", "ADV", "INTJ")
@@ -46,7 +46,7 @@ class Formality:
         )  # fmt: skip
         if self.classifier is None:
             return Measured((by_tags,), sentences=(f"Formality by one instrument, parts of speech by {tagger_name()}.",))
-        from evenhand.texts.classifier import Classifier
+        from evenhand.texts.reading.classifier import Classifier
 
         model = Classifier(Path(self.classifier))
         column = _column(model.labels, self.label, model.name)

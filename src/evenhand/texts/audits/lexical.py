@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from evenhand.texts.audit import Measured, Tabled, Tested
-from evenhand.texts.contrasts import DEALS, against, cell_shares, contrasts, share_beyond, sides, strata
 from evenhand.texts.grid import Axis
-from evenhand.texts.salience import Found, Salient, Words, ends, lean, leaning_p, salience, words_of
+from evenhand.texts.reading.contrasts import DEALS, against, cell_shares, contrasts, share_beyond, sides, strata
+from evenhand.texts.reading.salience import Found, Salient, Words, ends, lean, leaning_p, salience, words_of
+from evenhand.texts.reading.tagger import tagged, tagger_name
+from evenhand.texts.reading.vectors import text_vectors
 from evenhand.texts.table import HIDDEN, TextTable
-from evenhand.texts.tagger import tagged, tagger_name
-from evenhand.texts.vectors import text_vectors
 
 NAN = float("nan")
 SURE = 0.05

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from evenhand.texts.agency import own_agency, read_agency
 from evenhand.texts.audit import Measure, Measured
-from evenhand.texts.hits import hits
+from evenhand.texts.reading.agency import own_agency, read_agency
+from evenhand.texts.reading.hits import hits
+from evenhand.texts.reading.tagger import tagged, tagger_name
 from evenhand.texts.table import TextTable
-from evenhand.texts.tagger import tagged, tagger_name
 
 CERTAIN = ("will", "must", "shall", "definitely", "certainly")
 HEDGES = ("might", "may", "could", "can", "perhaps", "possibly")

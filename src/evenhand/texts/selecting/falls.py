@@ -15,9 +15,9 @@ from scipy.special import stdtrit
 
 from evenhand.core import Estimate
 from evenhand.texts.audit import Measure
-from evenhand.texts.candidates import Candidates
 from evenhand.texts.findings import FEWEST_BLOCKS, Fall
-from evenhand.texts.gate import TINY, disparity
+from evenhand.texts.selecting.candidates import Candidates
+from evenhand.texts.selecting.gate import TINY, disparity
 
 DEALS = 200
 LEVEL = 0.95

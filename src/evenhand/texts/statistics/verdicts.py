@@ -14,8 +14,8 @@ from evenhand.audits.findings import Requirement
 from evenhand.audits.intervals import LEVEL, MDE_FACTOR
 from evenhand.audits.shortfall import Parts, Question, needed
 from evenhand.core import Estimate, EvenhandError, Verdict
-from evenhand.texts.blocks import quantile
 from evenhand.texts.findings import FEWEST_BLOCKS, Gap, Run
+from evenhand.texts.statistics.blocks import quantile
 
 ALPHA = 1 - LEVEL
 

@@ -16,9 +16,9 @@ from math import prod
 
 import numpy as np
 
-from evenhand.texts.gate import EPS_FIDELITY, FIDELITY, NONE_LOWER, TINY, Compared, block_means, disparity
-from evenhand.texts.matching import Sides
-from evenhand.texts.pareto import nearest_to_ideal
+from evenhand.texts.selecting.gate import EPS_FIDELITY, FIDELITY, NONE_LOWER, TINY, Compared, block_means, disparity
+from evenhand.texts.selecting.matching import Sides
+from evenhand.texts.selecting.pareto import nearest_to_ideal
 
 MOST = 100_000  # assignments of a unit that are all looked at
 STARTS = 24  # of coordinate descent, where there are more

@@ -11,10 +11,10 @@ import numpy as np
 from evenhand.audits.intervals import LEVEL, simultaneous_alpha
 from evenhand.core import Estimate
 from evenhand.texts.audit import Measure
-from evenhand.texts.blocks import Means, cell_means, means, quantile, strata, units
-from evenhand.texts.deals import DISTANCES, deal_profiles, squared_gaps
 from evenhand.texts.findings import FEWEST_BLOCKS, Change, Moved
-from evenhand.texts.gaps import root
+from evenhand.texts.statistics.blocks import Means, cell_means, means, quantile, strata, units
+from evenhand.texts.statistics.deals import DISTANCES, deal_profiles, squared_gaps
+from evenhand.texts.statistics.gaps import root
 from evenhand.texts.table import TextTable
 
 Audited = tuple[str, Measure, TextTable]  # the audit's name, and a measure of the texts of one run

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenhand.texts.candidates import Candidates
+from evenhand.texts.selecting.candidates import Candidates
 
 SIMILARITY = 0.5
 FAR, TURNED = "meaning", "stance"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from evenhand.texts.audit import Tabled, Tested
-from evenhand.texts.contrasts import against, cell_shares, contrasts, largest_z, share_beyond, sides, strata
 from evenhand.texts.grid import Axis
+from evenhand.texts.reading.contrasts import against, cell_shares, contrasts, largest_z, share_beyond, sides, strata
 from evenhand.texts.table import TextTable
 
 NAN = float("nan")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evenhand.core import EvenhandError, clip
-from evenhand.texts.prompts import Draft, Prompt, Prompts, key
-from evenhand.texts.wordings import Messages, worded
+from evenhand.texts.generators.prompts import Draft, Prompt, Prompts, key
+from evenhand.texts.generators.wordings import Messages, worded
 
 ALONE = "matched text missing"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from evenhand.texts.wording.places import (
+from evenhand.texts.revising.places import (
     DETERMINERS,
     SUBJECTS,
     after,

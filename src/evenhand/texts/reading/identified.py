@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 
-from evenhand.texts.contrasts import stratum_of
 from evenhand.texts.grid import Axis
+from evenhand.texts.reading.contrasts import stratum_of
 from evenhand.texts.table import TextTable
 
 FOLDS = 12  # at most

@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from evenhand.texts.agency import listed
-from evenhand.texts.tags import Record, record
+from evenhand.texts.reading.agency import listed
+from evenhand.texts.reading.tags import Record, record
 
 TOKEN = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
 ADJECTIVE = re.compile(r".{2,}(?:ous|ful|ive|able|ible|al|ic|less|ish|ary|ent|ant)")

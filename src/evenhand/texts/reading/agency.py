@@ -12,7 +12,7 @@ from pathlib import Path
 from evenhand.core import DataError
 from evenhand.data.reading import describe, fingerprint, read
 from evenhand.data.rows import plain
-from evenhand.texts.hits import folded
+from evenhand.texts.reading.hits import folded
 
 LABELS = {"agency_pos": "high", "agency_neg": "low", "agency_equal": "", "": ""}
 MOST_VERBS = 100_000

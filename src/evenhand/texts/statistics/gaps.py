@@ -17,11 +17,11 @@ import numpy as np
 from evenhand.audits.intervals import LEVEL, MDE_FACTOR, nobody_deviates
 from evenhand.core import Estimate, EvenhandError, clip
 from evenhand.texts.audit import Measure
-from evenhand.texts.blocks import Means, cell_means, differences, exceeded, gathered, means, quantile, skewed, strata, units
-from evenhand.texts.deals import DISTANCES, Dealt, deal, deal_profiles
 from evenhand.texts.findings import FEWEST_BLOCKS, Gap, Level
-from evenhand.texts.flips import permuted, share, tail_of
 from evenhand.texts.grid import Axis
+from evenhand.texts.statistics.blocks import Means, cell_means, differences, exceeded, gathered, means, quantile, skewed, strata, units
+from evenhand.texts.statistics.deals import DISTANCES, Dealt, deal, deal_profiles
+from evenhand.texts.statistics.flips import permuted, share, tail_of
 from evenhand.texts.table import TextTable
 
 NAN = float("nan")

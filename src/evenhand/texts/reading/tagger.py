@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evenhand.encode.encoder import Progress
-from evenhand.texts import rule_tagger, spacy_tagger
-from evenhand.texts.kept import kept
-from evenhand.texts.sentences import sentences
-from evenhand.texts.tags import Tags, together
+from evenhand.texts.reading import rule_tagger, spacy_tagger
+from evenhand.texts.reading.kept import kept
+from evenhand.texts.reading.sentences import sentences
+from evenhand.texts.reading.tags import Tags, together
 
 __all__ = ["Tags", "tagged", "tagger_name"]
 

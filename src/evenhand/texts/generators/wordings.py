@@ -8,8 +8,8 @@ from typing import Any
 
 from evenhand.core import EvenhandError, clip
 from evenhand.texts.generators.generator import Role
+from evenhand.texts.generators.prompts import Prompts
 from evenhand.texts.grid import load_grid
-from evenhand.texts.prompts import Prompts
 
 AS_GIVEN = "{prompt}"
 PLAIN = {  # of the built-in grids, for models that do not follow their prompts

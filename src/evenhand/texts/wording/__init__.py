@@ -1,1 +1,0 @@
-"""Rules that reword texts without any model: how sure a text is, how it appeals, how forceful its verbs are. `texts/rules.py` names them."""
