@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from evenhand.encode import text_encoder
 from evenhand.encode.cache import encode_cached
 from evenhand.texts.audit import Measure, TextAudit
 from evenhand.texts.checks import checked
-from evenhand.texts.findings import Selection
+from evenhand.texts.findings import Fall, Selection
 from evenhand.texts.grid import Grid, load_grid
 from evenhand.texts.rows import Read, read_texts
 from evenhand.texts.selecting.candidates import ORIGINAL, Candidates, candidates
@@ -27,6 +27,7 @@ from evenhand.texts.selecting.matching import Units, blocks, pairs
 from evenhand.texts.selecting.meaning import FAR, SIMILARITY, TURNED, meaning
 from evenhand.texts.selecting.pareto import nearest_to_ideal, weighted_sum
 from evenhand.texts.selecting.selection import Chosen, Objective, base_disparity, select_blocks
+from evenhand.texts.selecting.signed import signed_gaps, standing_in
 from evenhand.workflows.progress import Progress, Told, shown
 from evenhand.workflows.selected import FILES, KIND, UNCHOSEN, Selected
 from evenhand.workflows.text_audits import audits_named, measured
@@ -103,7 +104,7 @@ def select(
         "objectives": ", ".join(m.name for m, _ in objectives) + (", reward" if rewards else ""),
         "of the front": "least sum" if weighted else "nearest to the ideal point", "format": "not checked" if unchecked else "checked", "seed": str(seed),
     }  # fmt: skip
-    selection = _selection(settings, of, index, chosen, refused, fallen, [m for m, _ in objectives], units)
+    selection = _selection(settings, of, index, chosen, refused, fallen, [m for m, _ in objectives], units, allowed)
     kept = {_unit_label(found, units, u): chosen.failed[u] for u in np.flatnonzero(chosen.kept).tolist() if of.there[units.cells[u]].any()}
     result = Selected(of, index, selection, refused, kept)
     if out is not None:
@@ -189,7 +190,7 @@ def _measures(
             if measure.fidelity:
                 fidelity.append(of.of(measure.values))
             if measure.objective:
-                values = units.of(of.of(_standing_in(measure)))
+                values = units.of(of.of(standing_in(measure)))
                 objectives.append((measure, Objective(measure.name, values, eps * base_disparity(values, units.sides))))
         told("audits", number + 1, len(audits))
     if not objectives or not fidelity:
@@ -203,11 +204,6 @@ def _measures(
             "objective=True and fidelity=True. To do: name another one too."
         )
     return objectives, np.asarray(np.mean(fidelity, axis=0))
-
-
-def _standing_in(measure: Measure) -> np.ndarray:
-    """The values, undefined ones as they stand inside gaps."""
-    return measure.values if math.isnan(measure.undefined) else np.nan_to_num(measure.values, nan=measure.undefined)
 
 
 def _refused(
@@ -234,7 +230,7 @@ def _refused(
 
 def _selection(
     settings: Mapping[str, str], of: Candidates, index: np.ndarray, chosen: Chosen, refused: Mapping[tuple[int, int], tuple[str, ...]],
-    fallen: Sequence[Any], measures: Sequence[Measure], units: Units,
+    fallen: Sequence[Fall], measures: Sequence[Measure], units: Units, allowed: np.ndarray,
 ) -> Selection:  # fmt: skip
     there = of.there[units.cells].any(axis=(1, 2))
     counts = Counter(reason for reasons in refused.values() for reason in reasons if reason != UNCHOSEN)
@@ -250,36 +246,12 @@ def _selection(
         sentences.append(
             f"{searched:,} {what} have over 100,000 assignments: of these, those were looked at that coordinate descent comes by."
         )
-    signed = tuple(row for measure in measures for row in _signed(measure, of, index))
+    signed = [one for measure in measures for one in signed_gaps(measure, of, index, allowed)]
+    sentences += [one.sentence for one in signed if one.is_fresh]
     return Selection(
         settings, int(there.sum()), int(of.there.sum() - of.there[:, 0].sum()), dict(counts.most_common()), kept, dict(sources.most_common()),
-        tuple(fallen), signed, tuple(sentences),
+        tuple(fallen), tuple((s.measure, s.axis, s.originals, s.chosen) for s in signed), tuple(sentences),
     )  # fmt: skip
-
-
-def _signed(measure: Measure, of: Candidates, index: np.ndarray) -> Iterator[tuple[str, str, float, float]]:
-    """Measure, axis, gap of the originals, of the chosen: of the two values that lie farthest apart in the originals; of a profile the L1."""
-    grid = of.table.grid
-    values = of.of(_standing_in(measure))
-    before, after = values[:, 0], values[np.arange(len(index)), index]
-    for axis in grid.matched:
-        a, b = grid.pairs(axis).T
-        cell_values = grid.cells[:, next(i for i, x in enumerate(grid.axes) if x is axis)]
-        best = (0.0, math.nan, math.nan)
-        for v in range(len(axis)):
-            for w in range(v + 1, len(axis)):
-                of_two = (cell_values[a] == v) & (cell_values[b] == w)
-                gaps = [_mean(x[b[of_two]] - x[a[of_two]]) for x in (before, after)]
-                first, then = ((float(np.abs(g).sum()) if measure.is_profile else float(g)) for g in gaps)
-                if not math.isfinite(best[1]) or abs(first) > best[0]:
-                    best = (abs(first), first, then)
-        yield measure.name, axis.name, best[1], best[2]
-
-
-def _mean(gaps: np.ndarray) -> np.ndarray:
-    """Over pairs that have it; nan where none has."""
-    known = np.isfinite(gaps if gaps.ndim == 1 else gaps.sum(axis=1))
-    return np.asarray(gaps[known].mean(axis=0) if known.any() else np.full(gaps.shape[1:], np.nan))
 
 
 def _unit_label(grid: Grid, units: Units, unit: int) -> str:

@@ -15,10 +15,12 @@ from evenhand.report.publish import document
 from evenhand.texts.findings import Selection
 from evenhand.texts.rows import jsonl, rows_of
 from evenhand.texts.selecting.candidates import ORIGINAL, Candidates
+from evenhand.texts.selecting.gate import NONE_LOWER
 
 KIND = "selection"
 FILES = ("selected.jsonl", "sft.jsonl", "dpo.jsonl", "refused.jsonl", "selection.json")
 UNCHOSEN = "another was chosen"
+NO_FAULT = ((UNCHOSEN,), (NONE_LOWER,))  # such a text is no worse than its original
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,14 @@ class Selected:
 
     def dpo(self) -> Iterator[dict[str, Any]]:
         """The selected text against the original, where it is not the original itself, and against the first candidate that a check or the gate
-        refused: TRL's prompt, chosen and rejected, and what the rejected one was refused for.
+        refused for a fault: TRL's prompt, chosen and rejected, and what the rejected one was refused for.
         """
         for cell, text, texts in self._cells():
             rejected: list[tuple[int, tuple[str, ...]]] = [(0, (ORIGINAL,))] if self.chosen[cell] else []
             rejected += [
                 (c, why)
                 for c in range(1, len(texts))
-                if (why := self.refused.get((cell, c), (UNCHOSEN,))) != (UNCHOSEN,) and texts[c] != text
+                if (why := self.refused.get((cell, c), NO_FAULT[0])) not in NO_FAULT and texts[c] != text
             ][:1]
             for candidate, why in rejected:
                 if texts[candidate] != text:

@@ -33,7 +33,8 @@ def falls(
 
     same: the chosen texts against the originals, cell by cell. fresh: the mean over other draws of the chosen sources, against that over other
     draws of the originals. Draws are others where their number is neither the chosen text's nor the original's: what resembles a text that was
-    chosen is not fresh, and revisions of one draft bear its number. shuffled: its mean over `deals` permutations of the sources over cells. Pairs whose choice has no other draw are left out of the last three; nan where these are more than half.
+    chosen is not fresh, and revisions of one draft bear its number. shuffled: its mean over `deals` permutations of the sources over cells.
+    Pairs whose choice has no other draw are left out of the last three; nan where these are more than half.
     Intervals: linearised ratios of sums over blocks, Student t with blocks - 1 degrees; none under 10 blocks.
     """
     values = of.of(measure.values)
@@ -54,6 +55,22 @@ def falls(
         g = _gaps(values, pairs, chosen, fresh, originals, source, dealt)
         out.append(_fall(measure.name, axis.name, pairs[:, 0] // of.table.grid.size, g))
     return tuple(out)
+
+
+def fresh_means(values: np.ndarray, of: Candidates, chosen: np.ndarray, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Of values float64[cells, candidates(, parts)], means float64[cells(, parts)] over fresh draws of the originals, and of the chosen sources;
+    nan where there are none.
+    """
+    fresh, originals = _draws(of, chosen, of.there if allowed is None else allowed & of.there)
+    cells = np.arange(len(chosen))
+    return _weighted(values, originals), _weighted(values, fresh[cells, of.source[cells, chosen]])
+
+
+def _weighted(values: np.ndarray, share: np.ndarray) -> np.ndarray:
+    known = np.isfinite(values if values.ndim == 2 else values.sum(axis=2)) & (share > 0)
+    count = known.sum(axis=1).reshape(-1, *(1 for _ in values.shape[2:]))
+    total = np.where(known.reshape(*known.shape, *(1 for _ in values.shape[2:])), values, 0.0).sum(axis=1)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
 
 
 @dataclass(frozen=True)

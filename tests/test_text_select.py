@@ -1,0 +1,235 @@
+"""The verb select: files that TRL reads, a log without texts, nobody's file replaced; meaning and stance; what is wrong is told."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from text_cells import small_grid
+from typer.testing import CliRunner
+
+from evenhand.cli import app
+from evenhand.core import DataError, EvenhandError
+from evenhand.texts.audit import Measure, Measured
+from evenhand.texts.grid import Grid
+from evenhand.texts.rows import read_texts
+from evenhand.texts.selecting.candidates import ORIGINAL, candidates
+from evenhand.texts.selecting.meaning import meaning
+from evenhand.texts.table import TextTable
+from evenhand.workflows.select import select
+
+
+@dataclass(frozen=True)
+class Must:
+    """How often a text says must; it names its audience where it says for."""
+
+    name = "must"
+
+    def measure(self, table: TextTable) -> Measured:
+        must = np.array([t.split().count("must") for t in table.texts], float)
+        named = np.array([float("for" in t.split()) for t in table.texts])
+        return Measured((Measure("must", must, "count", objective=True), Measure("named", named, "share", fidelity=True)))
+
+
+def rows(grid: Grid, **more: Any) -> list[dict[str, Any]]:
+    """Originals say must three times to men; "softer" once; "blunt" never, and to nobody; drafts 1 say the same as drafts 0."""
+    out = []
+    for cell in range(len(grid)):
+        row = grid.row(cell)
+        many = 3 if row["gender"] == "men" else 0
+        for draw in (0, 1):
+            tail = f"for {row['age']} {row['gender']} number {draw}"
+            out.append({**row, **more, "text": "must " * many + tail, "source": ORIGINAL, "draw": draw})
+            if many:
+                out.append({**row, **more, "text": "must " + tail, "source": "softer", "draw": draw})
+                out.append({**row, **more, "text": f"people number {draw}", "source": "blunt", "draw": draw})
+    return out
+
+
+def chosen(given: Any, grid: Grid, **more: Any):
+    return select(given, grid=grid, audits=[Must()], similarity=0, unchecked=True, progress=lambda *_: None, **more)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_files_of_a_selection(tmp_path: Path) -> None:
+    grid = small_grid()
+    found = chosen(rows(grid, prompt="as asked"), grid, out=tmp_path / "s")
+    texts = lines(tmp_path / "s/selected.jsonl")
+    assert len(texts) == len(grid)
+    assert Counter(t["source"] for t in texts if t["gender"] == "men") == {"softer": 30}  # a gap of 1 for one of 3, and still for somebody
+    assert Counter(t["source"] for t in texts if t["gender"] == "women") == {ORIGINAL: 30}
+    assert {(t["run"], t["prompt"]) for t in texts} == {("selected", "as asked")}
+    assert len(read_texts(tmp_path / "s/selected.jsonl", grid).runs["selected"]) == len(grid)
+    sft = lines(tmp_path / "s/sft.jsonl")
+    assert [r["completion"][0]["content"] for r in sft] == [t["text"] for t in texts]
+    assert sft[0]["prompt"] == [{"role": "user", "content": "as asked"}]
+    assert sft[0]["completion"][0]["role"] == "assistant"
+    assert set(grid.columns) <= set(sft[0])
+    dpo = lines(tmp_path / "s/dpo.jsonl")
+    assert Counter(r["refused_for"] for r in dpo if r["gender"] == "men") == {ORIGINAL: 30, "fidelity": 30}
+    assert all(r["chosen"] != r["rejected"] and {m["role"] for m in (*r["chosen"], *r["rejected"])} == {"assistant"} for r in dpo)
+    log = lines(tmp_path / "s/refused.jsonl")
+    assert {tuple(r["refused"]) for r in log if r["source"] == "blunt"} == {("fidelity",)}
+    assert not {"text", "prompt"} & {k for r in log for k in r}
+    said = json.loads((tmp_path / "s/selection.json").read_text())
+    assert said["refused"]["fidelity"] == 60
+    assert said["kept"] == 0
+    by_axis = {(m, a): (before, after) for m, a, before, after in said["signed"]}
+    assert by_axis["must", "gender"] == (-3.0, -1.0)
+    assert by_axis["must", "age"] == (0.0, 0.0)
+    assert "by gender: -3 before and -1 after on the very texts; -3 and -1 on fresh draws" in " ".join(said["sentences"])
+    assert {f.axis: f.same.value for f in found.findings.falls if f.axis == "gender"} == {"gender": pytest.approx(2 / 3)}
+
+
+@pytest.mark.lm
+def test_trl_takes_the_rows(tmp_path: Path) -> None:
+    from trl import is_conversational  # what TRL itself calls conversational
+
+    grid = small_grid(2)
+    found = chosen(rows(grid), grid)
+    assert all(map(is_conversational, [*found.sft(), *found.dpo()]))
+
+
+def test_nobodys_file_is_replaced_and_a_second_run_replaces_its_own(tmp_path: Path) -> None:
+    grid = small_grid(2)
+    one = chosen(rows(grid), grid, out=tmp_path)
+    before = (tmp_path / "selected.jsonl").read_bytes()
+    chosen(rows(grid), grid, out=tmp_path)
+    assert (tmp_path / "selected.jsonl").read_bytes() == before
+    (tmp_path / "dpo.jsonl").write_text("mine")
+    with pytest.raises(DataError, match="would be lost"):
+        chosen(rows(grid), grid, out=tmp_path)
+    with pytest.raises(DataError, match="would be lost"):
+        one.save(tmp_path)
+    assert (tmp_path / "dpo.jsonl").read_text() == "mine"
+
+
+def test_pairs_and_single_pairs_and_order_of_rows() -> None:
+    grid = small_grid(2)
+    given = rows(grid)
+    found = chosen(given, grid, pairwise=True)
+    assert found.findings.n_blocks == len(grid) // 2
+    assert found.findings.chosen == {"softer": 12, ORIGINAL: 12}
+    # of ages of one gender no gap can be lower than the 0 that it is: every pair cannot pass, and all is kept
+    kept = chosen(given, grid, each_pair=True)
+    assert kept.findings.kept == 1
+    assert set(kept.kept.values()) == {("no disparity lower",)}
+    assert [*kept.rows()] == [r for r in kept.rows() if r["source"] == ORIGINAL]
+    again = chosen([r for r in reversed(given) if r["draw"] == 0] + [r for r in given if r["draw"] == 1], grid)
+    assert [r["text"] for r in again.rows()] == [r["text"] for r in chosen(given, grid).rows()]
+
+
+def test_a_reward_is_one_more_objective() -> None:
+    grid = small_grid(2)
+    given = [r | {"reward": float(r["draw"])} for r in rows(grid)]
+    assert {r["draw"] for r in chosen(given, grid, reward="reward").rows()} == {1}
+    with pytest.raises(DataError, match="no column 'rewards'"):
+        chosen(given, grid, reward="rewards")
+    with pytest.raises(DataError, match="a reward is no number"):
+        chosen([r | {"reward": None} for r in given], grid, reward="reward")
+
+
+def test_candidates_of_several_runs_are_told_apart() -> None:
+    grid = small_grid(2)
+    given = [{**r, "run": "a"} for r in rows(grid)] + [{**r, "run": "b"} for r in rows(grid)]
+    found = chosen(given, grid)
+    assert set(found.candidates.sources) == {ORIGINAL, "softer", "blunt", "b: original", "b: softer", "b: blunt"}
+
+
+def test_drafts_of_one_generator_need_no_source() -> None:
+    grid = small_grid(2)
+    given = [{k: v for k, v in r.items() if k != "source"} for r in rows(grid) if r["source"] == ORIGINAL]
+    assert set(chosen(given, grid).findings.chosen) == {ORIGINAL}
+
+
+def test_what_is_wrong_is_told() -> None:
+    grid = small_grid(2)
+    given = rows(grid)
+    with pytest.raises(DataError, match="1 cells have candidates and no original"):
+        chosen(
+            [
+                r
+                for r in given
+                if not (
+                    r["source"] == ORIGINAL
+                    and r["gender"] == "men"
+                    and r["age"] == "old"
+                    and r["place"] == "town"
+                    and r["theme"] == "money"
+                )
+            ],
+            grid,
+        )
+    with pytest.raises(DataError, match="no cell has more than one text"):
+        chosen([r for r in given if r["source"] == ORIGINAL and r["draw"] == 0], grid)
+    for more, told in (({"eps": -1}, "eps"), ({"eps_fidelity": float("nan")}, "eps_fidelity")):
+        with pytest.raises(EvenhandError, match=f"Found {told}"):
+            chosen(given, grid, **more)
+    with pytest.raises(EvenhandError, match="Found similarity"):
+        select(given, grid=grid, audits=[Must()], similarity=1.0)
+
+    @dataclass(frozen=True)
+    class Blind:
+        name = "blind"
+
+        def measure(self, table: TextTable) -> Measured:
+            return Measured(Must().measure(table).measures[:1])
+
+    with pytest.raises(EvenhandError, match="have no fidelity"):
+        select(given, grid=grid, audits=[Blind()], similarity=0, unchecked=True, progress=lambda *_: None)
+
+
+def test_a_grid_with_missing_cells_is_selected_as_far_as_it_goes() -> None:
+    grid = small_grid(2)
+    given = [
+        r for r in rows(grid) if not (r["theme"] == "money" and r["place"] == "town") and not (r["age"] == "old" and r["place"] == "coast")
+    ]
+    found = chosen(given, grid)
+    assert found.findings.n_blocks == 3
+    assert len([*found.rows()]) == len({tuple(r[c] for c in grid.columns) for r in given})
+
+
+def test_meaning_and_stance_by_vectors() -> None:
+    from evenhand.texts.grid import parse
+
+    grid = parse(
+        'template = "{stance} {theme} {who}"\n[[axis]]\nnames = ["stance", "theme"]\nvalues = [["for", "a"], ["for", "b"], ["against", "a"], ["against", "b"]]\n'
+        '[[axis]]\nname = "who"\nmatched = true\nvalues = ["men", "women"]\n',
+        "g.toml",
+    )
+    cell = np.repeat(np.arange(8), 3)
+    table = TextTable(grid, "r", ("x",) * 24, cell, np.tile([0, 0, 1], 8), (ORIGINAL, "s", "s") * 8)
+    towards = np.where(cell < 4, 1.0, -1.0)[:, None] * np.array([0.3, 0.0, 0.0])  # one direction of the stance, one of what all share
+    vectors = towards + np.array([0.0, 1.0, 0.0])
+    vectors[1] = -towards[1] + vectors[1] - towards[1]  # turned, and still .83 like its original
+    vectors[5] = [0.0, 0.0, 1.0]  # about something else
+    found = meaning(vectors, candidates(table), 0.5)
+    assert np.argwhere(found.turned).tolist() == [[0, 1]]
+    assert np.argwhere(found.far).tolist() == [[1, 2]]
+    assert found.similarity[0, 1] == pytest.approx((1 - 0.09) / 1.09)
+    assert not found.far[:, 0].any()
+
+
+def test_the_verb_writes_and_says_what_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = Path(__file__).parent
+    monkeypatch.syspath_prepend(str(here))
+    (tmp_path / "mine.py").write_text("from test_text_select import Must\n")
+    grid = small_grid()
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows(grid)))
+    from text_cells import SMALL
+
+    (tmp_path / "small.toml").write_text(SMALL)
+    words = ["select", "c.jsonl", "--grid", "small.toml", "--audit", "./mine.py:Must", "--similarity", "0", "--unchecked", "--out", "s"]
+    ran = CliRunner().invoke(app, words)
+    assert ran.exit_code == 0, ran.output
+    assert "on the very texts that were chosen" in " ".join(ran.output.split())
+    assert (tmp_path / "s/selection.json").is_file()
