@@ -74,10 +74,11 @@ def test_files_of_a_selection(tmp_path: Path) -> None:
     assert sft[0]["completion"][0]["role"] == "assistant"
     assert set(grid.columns) <= set(sft[0])
     dpo = lines(tmp_path / "s/dpo.jsonl")
-    assert Counter(r["refused_for"] for r in dpo if r["gender"] == "men") == {ORIGINAL: 30, "fidelity": 30}
+    assert Counter(r["refused_for"] for r in dpo if r["gender"] == "men") == {ORIGINAL: 30, "fidelity, no disparity lower": 30}
     assert all(r["chosen"] != r["rejected"] and {m["role"] for m in (*r["chosen"], *r["rejected"])} == {"assistant"} for r in dpo)
     log = lines(tmp_path / "s/refused.jsonl")
-    assert {tuple(r["refused"]) for r in log if r["source"] == "blunt"} == {("fidelity",)}
+    # put alone among the originals it takes 3 of 9 from the gaps by gender, and puts 2 of 6 gaps of 3 between the ages of men: 3/2 before and after
+    assert {tuple(r["refused"]) for r in log if r["source"] == "blunt"} == {("fidelity", "no disparity lower")}
     assert not {"text", "prompt"} & {k for r in log for k in r}
     said = json.loads((tmp_path / "s/selection.json").read_text())
     assert said["refused"]["fidelity"] == 60
