@@ -130,14 +130,11 @@ def align(
         wording: How a prompt is put: a text with {prompt} or the grid's columns. Default: the grid's template.
         k: Drafts of each prompt, where a model writes them.
         revisions: Drafts of each prompt that a model revises; 0 = rules alone revise.
-        reviser: Model that revises, as a teacher, in place of --model.
-        counterpart: Show the reviser the matched text too, and ask that both be as forceful and as warm.
         train: Train a model on what was selected (SFT), and audit what it writes where it was not trained.
         dpo: Go on from there with DPO, selected texts against others of the same prompt; includes --train.
         student: Model that is trained, on this machine. Default: the model that writes the originals, or smollm2.
         held: Share of blocks that no training sees, and whose texts are audited.
         draws: Texts of each prompt in every run that is audited. Selection has k / draws drafts for each, and their revisions.
-        audits: Audits to run: file names of texts/audits/, ./FILE.py:NAME, an entry point's name, or objects.
         reward: Folder of a saved reward model; its reward for everybody is one more objective of selection.
         eps: What the gate lets a disparity grow by, in shares of the originals' mean disparity.
         eps_fidelity: What the gate lets fidelity fall by.
@@ -148,18 +145,15 @@ def align(
         rank: Rank of LoRA on all linear layers.
         most_examples: Examples of each training at most, drawn at random; 0 = all.
         temperature: of sampling.
-        tolerance: Largest accepted signed gap, in standard deviations of single texts.
         rho: By what share an audit's disparity may be above the originals' in the choice.
         fall: By how much fidelity may be below the originals' in the choice.
         device: cpu, cuda. Default: cuda where there is one.
         seed: Seed of drafts, of which blocks are held out, of training and permutations.
-        show_text: Matched texts to show side by side, on a private page.
-        permutations: Random flips, permutations and deals of each test.
         title: Title of the report.
         note: A sentence for the reader of the report.
-        command: what the report gives as the command that reproduces it.
         say: is told what an earlier start left of a training.
-        progress: called with (what, done, of how many); None shows a bar in a terminal or notebook, and else a line on stderr every 30 s.
+
+    Parameters without a sentence here mean what they mean in `audit_text` and `generate`.
 
     Raises DataError for a grid that is wrong, and for a folder that holds what other settings wrote; EvenhandError for settings out of range.
     """

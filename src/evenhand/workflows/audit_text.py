@@ -93,8 +93,6 @@ def audit_text(
         note: A sentence for the reader of the report.
         simulated: Say in the report that the texts were made up.
         cache: Folder for what was read of each text; default: the user's cache folder.
-        command: what the report gives as the command that reproduces it.
-        progress: called with (what, done, of how many); None shows a bar in a terminal or notebook, and else a line on stderr every 30 s.
 
     Raises DataError with line and column for what is wrong in the table or the grid; EvenhandError for settings out of range.
     """

@@ -30,7 +30,6 @@ def choose(runs: Sequence[str | Path], *, rho: float = 0.1, eps: float = 0.02, b
         runs: Folders that audit-text wrote, or their report.json; each may hold several runs.
         rho: By what share an audit's disparity may be above the first run's.
         eps: By how much fidelity may be below the first run's, in its own units.
-        base: The run that others are compared with; default: the first one.
         out: JSON file for the choice, with the runs admitted at other bounds.
 
     Raises DataError for files that are no reports of texts; EvenhandError for fewer than two runs and runs on different grids.

@@ -59,7 +59,6 @@ def select(
 
     Args:
         candidates: A table with the grid's columns, text and source; where there are any, draw, run and prompt. Source original marks what others replace.
-        grid: The grid that the texts were written for: climate, vaccination, or a TOML file.
         out: Folder for selected.jsonl, sft.jsonl, dpo.jsonl, refused.jsonl and selection.json.
         audits: Audits whose disparities are held and made smaller, and whose fidelity is kept: names as for audit-text.
         eps: By what share of the originals' mean a disparity may grow; 0 is the plain reading.
@@ -71,7 +70,6 @@ def select(
         unchecked: Leave out the checks of format (length, refusals, loops, region and theme kept).
         reward: One more objective: the name of a column with rewards, or the folder of a saved reward model.
         seed: Seed of searches in blocks of over 100,000 assignments, and of shuffled choices.
-        progress: called with (what, done, of how many); None shows a bar in a terminal or notebook, and else a line on stderr every 30 s.
 
     Raises DataError with line and column for what is wrong in the table or the grid, and for files that would be lost; EvenhandError for
     settings out of range, and audits without an objective or a fidelity.
