@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -206,3 +206,12 @@ def test_files_that_are_no_reports_of_texts_are_told(tmp_path: Path) -> None:
         (broken / "report.json").write_text(text)
         with pytest.raises(DataError, match=told):
             choose([broken])
+
+
+def test_a_run_of_texts_that_are_no_messages_is_not_chosen() -> None:
+    """Whatever its gaps are: texts that loop or break off differ little between groups."""
+    base, empty = run("base", 1.0, 1.0, 1.0), run("empty", 0.1, 0.1, 0.1)
+    share = {"n_users": 55, "n_pairs": 880}
+    base = replace(base, usable=Estimate(0.9, 0.86, 0.94, **share))
+    assert choice([base, replace(empty, usable=Estimate(0.7, 0.65, 0.75, **share))]).best == ""
+    assert choice([base, replace(empty, usable=Estimate(0.85, 0.80, 0.90, **share))]).best == "empty"

@@ -163,7 +163,8 @@ class Admitted:
 @dataclass(frozen=True)
 class Scored:
     """One run in the choice. regression: audit → relative change of its disparity against the first run (.1 = a tenth worse). fidelity: its
-    change. improved: audits with less disparity. dominated: by which runs.
+    change. improved: audits with less disparity. dominated: by which runs. fewer_usable: whether
+    its share of usable texts lies below the first run's beyond noise (intervals that do not meet).
     """
 
     run: str
@@ -171,6 +172,7 @@ class Scored:
     fidelity: float
     improved: int
     dominated: tuple[str, ...] = ()
+    fewer_usable: bool = False
 
 
 @dataclass(frozen=True)

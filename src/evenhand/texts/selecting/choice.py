@@ -6,7 +6,7 @@ the mean over pairs of |m_a - m_b|, of a profile the L1 distance. Against the fi
 
     (D_j - D_j(first)) / D_j(first) <= rho for every audit j, and its fidelity has changed by -eps or more
 
-and of the admissible ones the one with the most audits j of D_j < D_j(first) is chosen; ties go to the lower mean of the relative changes, then to
+and its share of usable texts is not lower beyond noise (ours: texts that are no messages have small gaps), and of the admissible ones the one with the most audits j of D_j < D_j(first) is chosen; ties go to the lower mean of the relative changes, then to
 the order of the runs. Where none is admissible none is chosen: bounds are never widened by themselves. All of it goes by estimates.
 """
 
@@ -40,6 +40,7 @@ def choice(runs: Sequence[Run], *, rho: float = RHO, eps: float = EPS) -> Choice
         Scored(
             run.name, change[run.name], falls[run.name], sum(c < -TINY for c in change[run.name].values()),
             tuple(o.name for o in runs if o is not run and _dominates(change[o.name], falls[o.name], change[run.name], falls[run.name])),
+            run.usable.high < runs[0].usable.low,
         )
         for run in runs
     )  # fmt: skip
@@ -115,6 +116,6 @@ def _dominates(change: dict[str, float], fidelity: float, other: dict[str, float
 
 
 def _admitted(runs: Sequence[Scored], rho: float, eps: float) -> Admitted:
-    some = [r for r in runs if all(c <= rho + TINY for c in r.regression.values()) and r.fidelity >= -eps - TINY]
+    some = [r for r in runs if all(c <= rho + TINY for c in r.regression.values()) and r.fidelity >= -eps - TINY and not r.fewer_usable]
     best = min(some, key=lambda r: (-r.improved, round(float(np.mean([*r.regression.values()])), 9)), default=None)
     return Admitted(rho, eps, tuple(r.run for r in some), best.run if best else "")
