@@ -101,7 +101,7 @@ def _fault(found: str, path: Path) -> DataError:
 def _run(said: Mapping[str, Any]) -> Run:
     """What a choice reads of a run."""
     share = said["usable"]
-    usable = Estimate(*(_number(share[end]) for end in ("value", "low", "high")), 0, 0)
+    usable = Estimate(_number(share["value"]), _number(share["low"]), _number(share["high"]), 0, 0)
     return Run(
         _text(said["name"]), int(said["n_texts"]), int(said["n_cells"]), int(said["n_draws"]), usable, {}, tuple(_gaps(said["gaps"])),
         tuple(_levels(said["levels"])), (), _text(said.get("fingerprint", "")),
