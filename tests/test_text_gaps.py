@@ -54,6 +54,22 @@ def one(of: Grid, values: np.ndarray, axis: int = 0, **more: object) -> Gap:
     return gaps("audit", *given(of, values, **more))[axis]
 
 
+def test_rounding_is_no_gap() -> None:
+    """The same texts for both groups, but for the last digit, always on the same side: in 2 blocks, in 12, and in another order."""
+    for blocks in (2, 12):
+        by_block = np.linspace(-0.01, 0.01, blocks)[:, None, None] + np.zeros((blocks, 2, 3))
+        found = one(grid(blocks), by_block + np.array([0.0, 1e-18])[None, :, None])
+        assert found.signed.value == 0
+        assert found.absolute == 0
+        assert found.p == found.systematic_p == 1
+        assert np.isnan(found.mde)
+        draws = np.random.default_rng(0).normal(size=(blocks, 1, 3))
+        found = one(grid(blocks), np.concatenate([draws, draws[..., ::-1] + 1e-15], axis=1))
+        assert found.signed.value == 0
+        assert found.p > 0.5
+    assert one(grid(12), by_block + np.array([0.0, 1e-8])[None, :, None]).p < 0.01
+
+
 def test_signed_gap_is_the_t_test_of_blocks() -> None:
     x = np.random.default_rng(0).normal(size=(12, 3, 2, 4)) + np.array([0.0, 0.4])[None, None, :, None]
     of = grid(12, matched=(3, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 
 import evenhand
 from evenhand.core import DataError, EvenhandError
+from evenhand.texts.audit import Measure, Measured
 from evenhand.texts.grid import Grid, load_grid, parse
 from evenhand.texts.rows import LONGEST, jsonl, read_texts, rows_of
+from evenhand.texts.table import TextTable
 
 PLAIN = """
 name = "flu"
@@ -196,3 +199,43 @@ def test_prompts_are_written_and_nobody_elses_file_is_replaced(grid: Grid, tmp_p
     with pytest.raises(DataError, match="would be lost"):
         evenhand.grid(grid, out=tmp_path / "mine.jsonl")
     assert (tmp_path / "mine.jsonl").read_text() == "mine"
+
+
+def test_what_a_hostile_user_found(grid: Grid) -> None:
+    """A name of 5,000 characters stands in every line of a report; an empty placeholder is one of no axis; brackets may be nested without end."""
+    with pytest.raises(DataError, match="200 characters at most"):
+        read_texts([r | {"run": "x" * 5000} for r in rows(grid)], grid)
+    with pytest.raises(DataError, match="is no axis"):
+        parse(PLAIN.replace("Ask {who}", "Ask {} {who}"), "flu.toml")
+    with pytest.raises(DataError, match="nested too deeply"):
+        parse("a = " + "[" * 100_000, "deep.toml")
+
+
+def test_numbers_that_are_values_of_the_grid_are_read_as_such() -> None:
+    years = parse(
+        PLAIN.replace('["men", "women"]', '["2024", "2025"]').replace("men = [", '"2024" = [').replace('wo"2024"', '"2025"'), "years.toml"
+    )
+    found = [{**years.row(c), "who": int(years.row(c)["who"]), "text": "A text."} for c in range(len(years))]
+    assert len(read_texts(found, years).runs["texts"]) == 18
+
+
+@dataclass(frozen=True)
+class Leaving:
+    name = "leaving"
+
+    def measure(self, table: TextTable) -> Measured:
+        raise SystemExit(0)
+
+
+@dataclass(frozen=True)
+class Twice:
+    name = "twice"
+
+    def measure(self, table: TextTable) -> Measured:
+        return Measured((Measure("one", np.zeros(len(table)), "0"), Measure("one", np.zeros(len(table)), "0")))
+
+
+@pytest.mark.parametrize(("audit", "told"), [(Leaving(), "Leaving fails .*SystemExit"), (Twice(), "two measures have one name")])
+def test_an_audit_that_leaves_or_repeats_itself_is_an_error_and_no_verdict(grid: Grid, audit: object, told: str) -> None:
+    with pytest.raises(EvenhandError, match=told):
+        evenhand.audit_text(rows(grid), grid=grid, audits=[audit])  # type: ignore[list-item]

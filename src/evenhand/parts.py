@@ -144,7 +144,7 @@ def calling(expected: str, *parts: Any) -> Iterator[None]:
         yield
     except (EvenhandError, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a part that ends the process would end it with what looks like a verdict
         outside = [node for part_ in parts for node in _nodes(part_) if not built_in(node)]
         if not outside or "allocate memory" in str(error):
             raise

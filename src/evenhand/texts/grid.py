@@ -189,6 +189,8 @@ def parse(text: str, file: str) -> Grid:
         raise said.fault(
             f"it is not valid TOML ({error})", "a grid in TOML", "mend the line", line=int(where[1]) if where else None
         ) from error
+    except RecursionError as error:
+        raise said.fault("its brackets are nested too deeply", "a grid in TOML", "check that it is the right file") from error
     for key in given:
         if key not in ("name", "template", "axis"):
             raise said.fault(f"a key '{clip(key)}' is not known", "name, template and [[axis]]", "take it out", key)
@@ -302,7 +304,7 @@ def _check(axes: Sequence[Axis], template: str, said: _Said) -> None:
     asked = [p for _, p, _, _ in parts if p is not None]
     if any(spec or conversion for _, p, spec, conversion in parts if p is not None):
         raise said.fault("a placeholder has a format", "plain names such as {age}", "take the format out", "template")
-    if odd := next((p for p in asked if p not in names), None):
+    if (odd := next((p for p in asked if p not in names), None)) is not None:
         raise said.fault(
             f"the template's placeholder {{{clip(odd)}}} is no axis", f"one of {', '.join(names)}", "mend the name", "template"
         )

@@ -19,6 +19,7 @@ from evenhand.texts.grid import Grid
 from evenhand.texts.table import TextTable
 
 LONGEST = 20_000  # characters of a text; a message is some hundreds
+LONGEST_NAME = 200  # characters of a run's or a source's name, which stands in every line of a report
 ALONE = "matched partner missing"
 Key = tuple[str, str, int, int]  # run, source, cell, draw
 
@@ -133,7 +134,7 @@ def _cell(values: tuple[Any, ...], grid: Grid, file: str, line: int) -> int:
         known = list(
             dict.fromkeys(v[grid_axis.names.index(name)] for grid_axis in grid.axes if name in grid_axis.names for v in grid_axis.values)
         )
-        if value not in known:
+        if str(value) not in known:
             raise DataError(
                 "the value is not of the grid",
                 expected=f"one of {clip(', '.join(known), 300)}",
@@ -157,9 +158,17 @@ def _name(values: Mapping[str, list[Any]], column: str, row: int, default: str, 
     value = values[column][row] if column in values else None
     if value is None or value == "":
         return default
-    if isinstance(value, int | str):
+    if isinstance(value, int | str) and len(str(value)) <= LONGEST_NAME:
         return str(value)
-    raise DataError("the value is no name", expected="a text", remedy="mend the row", file=file, line=line, column=column, value=str(value))
+    raise DataError(
+        "the value is no name",
+        expected=f"a text of {LONGEST_NAME} characters at most",
+        remedy="mend the row",
+        file=file,
+        line=line,
+        column=column,
+        value=str(value),
+    )
 
 
 def _told_apart(source: str, run: str, first: dict[str, str]) -> str:

@@ -110,7 +110,7 @@ def audit_text(
     )
     read = read_texts(texts, found)
     with shown(progress) as told:
-        findings = audited(_ordered(read.runs, base), given, found, tolerance, usable_only, permutations, seed, told)
+        findings = audited(_ordered(read, base), given, found, tolerance, usable_only, permutations, seed, told)
     about = _facts(read, found, given, seed, permutations, usable_only)
     examples = tuple(_examples(findings, read, show_text))
     return Report(
@@ -187,12 +187,14 @@ def _run(name: str, table: TextTable, audits: Sequence[TextAudit], permutations:
     ), plain  # fmt: skip
 
 
-def _ordered(runs: Mapping[str, TextTable], base: str) -> dict[str, TextTable]:
+def _ordered(read: Read, base: str) -> dict[str, TextTable]:
     """The base first. Raises EvenhandError where there is no such run, or nothing to audit."""
-    some = {name: table for name, table in runs.items() if len(table)}
+    some = {name: table for name, table in read.runs.items() if len(table)}
     if not some:
+        why = ", ".join(f"{reason} ({n:,})" for reason, n in sorted(read.exclusions.reasons.items()))
         raise EvenhandError(
-            "No text has a matched partner. Expected: texts of cells that differ in a matched axis. To do: add the missing cells."
+            f"No text of {clip(read.source)} is left to audit: {why}. Expected: texts of cells that differ in a matched axis. "
+            "To do: add what is missing."
         )
     if base and base not in some:
         raise EvenhandError(f"There is no run '{clip(base)}'. Expected: one of {clip(', '.join(some), 200)}. To do: name one of them.")

@@ -251,9 +251,12 @@ def _save(
 ) -> None:
     if not found:
         why = Counter(reasons.values()).most_common(1)[0][0] if reasons else "nothing was asked for"
-        raise EvenhandError(
-            f"No text came from '{clip(writer.name)}': {clip(why, 200)}. Expected: at least one. To do: check the model, the wording and --max-tokens."
+        remedy = (
+            "check the address, the token and the model"
+            if isinstance(writer, Endpoint)
+            else "check the model, the wording and --max-tokens"
         )
+        raise EvenhandError(f"No text came from '{clip(writer.name)}': {clip(why, 200)}. Expected: at least one. To do: {remedy}.")
     texts = jsonl(_rows(items, found))
     document = {
         "about": ABOUT,

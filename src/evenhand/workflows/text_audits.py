@@ -96,6 +96,9 @@ def measured(audit: TextAudit, table: TextTable) -> Measured:
         found = audit.measure(table)
         if not isinstance(found, Measured):
             raise TypeError(f"measure gave {type(found).__name__}")
+        names = [measure.name for measure in found.measures]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two measures have one name, of {', '.join(names)}")
         for measure in found.measures:
             if len(measure.values) != len(table) or measure.values.ndim not in (1, 2):
                 raise ValueError(f"measure '{measure.name}' has shape {measure.values.shape} for {len(table)} texts")

@@ -23,6 +23,7 @@ from evenhand.texts.findings import FEWEST_BLOCKS
 from evenhand.texts.grid import Grid
 from evenhand.texts.table import TextTable
 
+ROUNDING = 1e-12  # of the largest value
 LARGER = 1.2  # times the variance by block, from where on that by shared values counts. At 1, power is lost; at 1.5, sizes reach .09
 
 
@@ -57,6 +58,20 @@ def strata(measure: Measure, table: TextTable, at: int) -> np.ndarray:
     return whole.reshape(table.grid.blocks, others, *whole.shape[len(table.grid.shape) :])
 
 
+def settled(x: np.ndarray) -> np.ndarray:
+    """`strata` with those set to 0 whose texts all have one value but for rounding: the same text in every cell has no gap, not one of 1e-18."""
+    flat = x.reshape(*x.shape[:2], -1)
+    there = ~np.isnan(flat)
+    high = np.where(there, flat, -np.inf).max(axis=2, initial=-np.inf)
+    low = np.where(there, flat, np.inf).min(axis=2, initial=np.inf)
+    return np.where((high - low <= _rounding(x))[..., None, None] & ~np.isnan(x), 0.0, x)
+
+
+def _rounding(x: np.ndarray) -> float:
+    """What values of this size may differ by though they are equal."""
+    return ROUNDING * float(np.abs(np.nan_to_num(x)).max(initial=0.0))
+
+
 def cell_means(x: np.ndarray) -> np.ndarray:
     """[blocks, strata, groups, draws(, parts)] → means over draws; nan where there are none."""
     there = ~np.isnan(x)
@@ -69,6 +84,7 @@ def differences(mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     int64[blocks, groups, groups], over how many strata both are there.
     """
     gap = mean[:, :, None, :] - mean[:, :, :, None]
+    gap[np.abs(gap) <= _rounding(mean)] = 0.0
     there = ~np.isnan(gap).any(axis=4)
     return np.where(there[..., None], gap, 0.0).sum(axis=1), there.sum(axis=1)
 

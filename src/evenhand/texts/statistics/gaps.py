@@ -19,7 +19,19 @@ from evenhand.core import Estimate, EvenhandError, clip
 from evenhand.texts.audit import Measure
 from evenhand.texts.findings import FEWEST_BLOCKS, Gap, Level
 from evenhand.texts.grid import Axis
-from evenhand.texts.statistics.blocks import Means, cell_means, differences, exceeded, gathered, means, quantile, skewed, strata, units
+from evenhand.texts.statistics.blocks import (
+    Means,
+    cell_means,
+    differences,
+    exceeded,
+    gathered,
+    means,
+    quantile,
+    settled,
+    skewed,
+    strata,
+    units,
+)
 from evenhand.texts.statistics.deals import DISTANCES, Dealt, deal, deal_profiles
 from evenhand.texts.statistics.flips import permuted, share, tail_of
 from evenhand.texts.table import TextTable
@@ -75,7 +87,7 @@ def _gap(audit: str, measure: Measure, table: TextTable, at: int, axis: Axis, se
     half = quantile(1 - LEVEL, len(axis), float(contrasts.df[widest])) * float(contrasts.se[widest])
     contrast = axis.labels[i[widest]], axis.labels[j[widest]]
     signed = replace(contrasts.estimate(widest, measure.name, _less(contrast), half), n_pairs=n_pairs)
-    dealt = deal(x.reshape(-1, *x.shape[2:]), permutations, seed)
+    dealt = deal(settled(x).reshape(-1, *x.shape[2:]), permutations, seed)
     few = int(contrasts.blocks.max()) < FEWEST_BLOCKS
     testable = "" if np.isfinite(dealt.p) else ONE_TEXT
     if few:
@@ -89,7 +101,7 @@ def _gap(audit: str, measure: Measure, table: TextTable, at: int, axis: Axis, se
             audit, measure.name, axis.name, table.masked, _groups(measure, table, at, axis, shared), contrast, signed,
             _scaled(signed, spread), p,
             _rooted(_excess(dealt, x, shared, measure.name)), dealt.p, _mean(dealt.absolute if not testable else _absolute(mean, i, j)),
-            _mean(dealt.null), NAN if few or not spread > 0 else float(MDE_FACTOR * np.nanmax(contrasts.se)) / spread, n_pairs, table.draws,
+            _mean(dealt.null), _mde(contrasts, spread, few), n_pairs, table.draws,
             testable=testable, df=float(np.nanmin(contrasts.df[contrasts.blocks > 0])),
         ),
     )  # fmt: skip
@@ -123,6 +135,12 @@ def _profile_gaps(audit: str, measure: Measure, table: TextTable, at: int, axis:
             )
         )  # fmt: skip
     return tuple(out)
+
+
+def _mde(contrasts: Means, spread: float, few: bool) -> float:
+    """In standard deviations of texts; nan where gaps do not vary at all: no noise to be told from is no power."""
+    largest = float(np.nanmax(contrasts.se))
+    return NAN if few or not spread > 0 or not largest > 0 else MDE_FACTOR * largest / spread
 
 
 def _p(d: np.ndarray, n: np.ndarray, contrasts: Means, permutations: int, seed: int) -> float:
