@@ -267,7 +267,7 @@ def on_votes(tuned: dict, frozen: dict) -> list[str]:
         "### Votes\n",
         f"MiniLM under LoRA with one reward for all, on two of the sets of [real votes](voters.md), {tuned['deals']} deals (the frozen study has {frozen['deals']}, so rows of one set are not paired; `collaborative`, which stays frozen, "
         "stands in both and shows what the deals alone do). On CREHate nothing moves beyond noise; on the one Polis conversation that was run the majority gains about 5 points where the frozen `collaborative` gains about 1 between the same deals, "
-        'and the minority nothing: two deals decide nothing. `.venv/bin/python runs/voters.py --data ../shared/data --backbone minilm --deals 2 --only crehate`, and the same with `--only "polis scoop-hivemind.biodiversity"`.\n',
+        "and the minority nothing: two deals decide nothing. `.venv/bin/python runs/voters.py --data ../shared/data --backbone minilm --deals 2 --only crehate`; likewise for the Polis conversation.\n",
         *table(("set", "entry", "deals", "majority", "minority", "all"), rows),
         "",
     ]
