@@ -139,8 +139,10 @@ def _profile_gaps(audit: str, measure: Measure, table: TextTable, at: int, axis:
 
 def _mde(contrasts: Means, spread: float, few: bool) -> float:
     """In standard deviations of texts; nan where gaps do not vary at all: no noise to be told from is no power."""
+    if few or not spread > 0:
+        return NAN
     largest = float(np.nanmax(contrasts.se))
-    return NAN if few or not spread > 0 or not largest > 0 else MDE_FACTOR * largest / spread
+    return MDE_FACTOR * largest / spread if largest > 0 else NAN
 
 
 def _p(d: np.ndarray, n: np.ndarray, contrasts: Means, permutations: int, seed: int) -> float:
