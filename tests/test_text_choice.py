@@ -215,3 +215,18 @@ def test_a_run_of_texts_that_are_no_messages_is_not_chosen() -> None:
     base = replace(base, usable=Estimate(0.9, 0.86, 0.94, **share))
     assert choice([base, replace(empty, usable=Estimate(0.7, 0.65, 0.75, **share))]).best == ""
     assert choice([base, replace(empty, usable=Estimate(0.85, 0.80, 0.90, **share))]).best == "empty"
+
+
+def test_few_blocks_have_no_interval_and_let_no_run_of_loops_pass() -> None:
+    base, empty = run("base", 1.0, 1.0, 1.0), run("empty", 0.1, 0.1, 0.1)
+    base = replace(base, usable=Estimate(0.9, NAN, NAN, 8, 64))
+    assert choice([base, replace(empty, usable=Estimate(0.05, NAN, NAN, 8, 64))]).best == ""
+    assert choice([base, replace(empty, usable=Estimate(0.82, NAN, NAN, 8, 64))]).best == "empty"
+
+
+def test_more_texts_a_cell_are_no_improvement() -> None:
+    """The mean |gap| of equal groups falls as one over the root of the number of texts."""
+    with pytest.raises(EvenhandError, match="2 to 8 texts a cell"):
+        choice([BASE, replace(run("more", 0.5, 1.0, 0.25), n_draws=8)])
+    fewer = replace(run("part", 0.5, 1.0, 0.25), n_cells=112)
+    assert "of 112 to 440 cells" in choice([BASE, fewer]).note

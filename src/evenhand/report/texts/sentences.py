@@ -450,9 +450,7 @@ def selection_sentence(s: Selection) -> str:
 def choice_sentence(c: Choice) -> str:
     """Which run bounded regression chooses at the setting that decides; where none, at which looser setting one would be, if at any."""
     at = f"rho = {c.rho:g} and eps = {c.eps:g}"
-    rule = (
-        f"no audit more than {percents(c.rho)} worse than “{c.base}”, fidelity at most {c.eps:g} lower, no fewer usable texts beyond noise"
-    )
+    rule = f"no audit more than {percents(c.rho)} worse than “{c.base}”, fidelity at most {c.eps:g} lower, no fewer usable texts beyond noise (without intervals: by a tenth)"
     if c.best:
         scored = next((s for s in c.runs if s.run == c.best), None)
         admitted = next((a.runs for a in c.admitted if (a.rho, a.eps) == (c.rho, c.eps)), ())

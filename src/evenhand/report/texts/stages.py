@@ -16,7 +16,10 @@ FALLS = (
     "Same text: measured on the very draws that were chosen, which chance alone makes look better. Fresh: on other draws of the same choices. Shuffled: the same "
     "choices dealt over prompts at random. Learned: fresh less shuffled; only what exceeds shuffled choices came from choosing."
 )
-RULE = "Admitted at (rho, eps): no audit’s disparity grows by more than the share rho, and fidelity falls by at most eps. An empty cell selects no model; nothing is relaxed."
+RULE = (
+    "Admitted at (rho, eps): no audit’s disparity grows by more than the share rho, fidelity falls by at most eps, and no fewer texts are usable beyond "
+    "noise (without intervals: by a tenth). An empty cell selects no model; nothing is relaxed."
+)
 BY_ESTIMATES = "The choice goes by estimates of disparity, which are noisy; what moved beyond noise stands under “What changed”."
 signed_three = decimals(3, signed=True)
 

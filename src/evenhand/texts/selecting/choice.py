@@ -6,7 +6,8 @@ the mean over pairs of |m_a - m_b|, of a profile the L1 distance. Against the fi
 
     (D_j - D_j(first)) / D_j(first) <= rho for every audit j, and its fidelity has changed by -eps or more
 
-and its share of usable texts is not lower beyond noise (ours: texts that are no messages have small gaps), and of the admissible ones the one with the most audits j of D_j < D_j(first) is chosen; ties go to the lower mean of the relative changes, then to
+and its share of usable texts is not lower beyond noise, or by a tenth where blocks are too few for an interval (ours: texts that are no messages
+have small gaps). Of the admissible ones the one with the most audits j of D_j < D_j(first) is chosen; ties go to the lower mean of the relative changes, then to
 the order of the runs. Where none is admissible none is chosen: bounds are never widened by themselves. All of it goes by estimates.
 """
 
@@ -17,13 +18,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evenhand.core import EvenhandError, clip
+from evenhand.core import Estimate, EvenhandError, clip
 from evenhand.texts.findings import Admitted, Choice, Run, Scored
 
 RHO, EPS = 0.1, 0.02
 RHOS = (0.0, 0.05, 0.1, 0.25)
 EPSS = (0.0, 0.01, 0.02, 0.05)
 TINY = 1e-9
+USABLE_FALL = 0.1  # share of its usable texts that a run may lose where no interval can be given
 
 
 def choice(runs: Sequence[Run], *, rho: float = RHO, eps: float = EPS) -> Choice:
@@ -40,7 +42,7 @@ def choice(runs: Sequence[Run], *, rho: float = RHO, eps: float = EPS) -> Choice
         Scored(
             run.name, change[run.name], falls[run.name], sum(c < -TINY for c in change[run.name].values()),
             tuple(o.name for o in runs if o is not run and _dominates(change[o.name], falls[o.name], change[run.name], falls[run.name])),
-            run.usable.high < runs[0].usable.low,
+            _fewer_usable(run.usable, runs[0].usable),
         )
         for run in runs
     )  # fmt: skip
@@ -74,12 +76,22 @@ def noise(runs: Sequence[Run]) -> str:
     gaps = [g for g in runs[0].gaps if (g.audit, g.measure) in objectives and not g.masked and g.distance in ("", "L1")]
     shares = [g.null / g.absolute for g in gaps if g.absolute > 0 and math.isfinite(g.null)]
     start = f"The choice goes by estimates on {many} texts a run"
+    cells = [run.n_cells for run in runs]
+    if min(cells) < max(cells):
+        start += f", of {min(cells):,} to {max(cells):,} cells: what differs may be the cells"
     if not shares:
         return f"{start}; with one text a cell nobody can tell how much of a mean |gap| is noise."
     return (
         f"{start}. Without any difference between groups the mean |gap| of {clip(runs[0].name)} would be {min(shares):.0%} to {max(shares):.0%} of "
         "what it is: a few per cent more or less are not a difference of the runs."
     )
+
+
+def _fewer_usable(now: Estimate, before: Estimate) -> bool:
+    """By intervals that do not meet; where one is missing, by estimates: a run of loops must not pass because its blocks are few."""
+    if math.isfinite(now.high) and math.isfinite(before.low):
+        return now.high < before.low
+    return now.value < (1 - USABLE_FALL) * before.value
 
 
 def _check(runs: Sequence[Run], rho: float, eps: float) -> None:
@@ -91,6 +103,12 @@ def _check(runs: Sequence[Run], rho: float, eps: float) -> None:
     names = [run.name for run in runs]
     if twice := next((n for i, n in enumerate(names) if n in names[:i]), None):
         raise EvenhandError(f"Found two runs called '{clip(twice)}'. Expected: every name once. To do: rename one.")
+    draws = sorted({run.n_draws for run in runs})
+    if len(draws) > 1:
+        raise EvenhandError(
+            f"Found runs of {draws[0]} to {draws[-1]} texts a cell. Expected: as many in each, since the mean |gap| of fewer texts is larger by their noise "
+            "alone. To do: audit as many draws of each."
+        )
     if not any(math.isfinite(d) for d in disparities(runs[0]).values()):
         raise EvenhandError(
             f"The first run, '{clip(names[0])}', has no disparity. Expected: an audit whose gaps the gate keeps, such as persuasion. "
