@@ -12,11 +12,11 @@ from text_cells import small_grid
 from evenhand.texts.audit import Measure
 from evenhand.texts.findings import Fall
 from evenhand.texts.grid import Grid, parse
-from evenhand.texts.selecting.candidates import ORIGINAL, Candidates, candidates
+from evenhand.texts.selecting.candidates import Candidates, candidates
 from evenhand.texts.selecting.falls import falls
 from evenhand.texts.selecting.matching import pairs
 from evenhand.texts.selecting.selection import Objective, base_disparity, select_blocks
-from evenhand.texts.table import TextTable
+from evenhand.texts.table import ORIGINAL, TextTable
 
 PLAIN = """
 template = "{place} {who}"

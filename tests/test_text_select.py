@@ -16,12 +16,14 @@ from typer.testing import CliRunner
 from evenhand.cli import app
 from evenhand.core import DataError, EvenhandError
 from evenhand.texts.audit import Measure, Measured
+from evenhand.texts.audits.fidelity import Fidelity
 from evenhand.texts.grid import Grid
 from evenhand.texts.rows import read_texts
-from evenhand.texts.selecting.candidates import ORIGINAL, candidates
+from evenhand.texts.selecting.candidates import candidates
 from evenhand.texts.selecting.meaning import meaning
-from evenhand.texts.table import TextTable
+from evenhand.texts.table import ORIGINAL, TextTable
 from evenhand.workflows.select import select
+from evenhand.workflows.text_audits import reading_all
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,17 @@ def test_a_grid_with_missing_cells_is_selected_as_far_as_it_goes() -> None:
     found = chosen(given, grid)
     assert found.findings.n_blocks == 3
     assert len([*found.rows()]) == len({tuple(r[c] for c in grid.columns) for r in given})
+
+
+def test_the_gate_knows_the_fidelity_of_every_candidate_of_a_large_table() -> None:
+    """A mean does with a sample of blocks; a gate that does would let fidelity fall in all others."""
+    grid = small_grid(2)
+    table = read_texts(rows(grid), grid, together=True).runs["texts"]
+    sampled = Fidelity(whole=10, sample=8)
+    assert np.isnan(sampled.measure(table).measures[0].values).any()
+    [every] = reading_all([sampled])
+    assert np.isfinite(every.measure(table).measures[0].values).all()
+    assert reading_all([Must()]) == (Must(),)
 
 
 def test_meaning_and_stance_by_vectors() -> None:

@@ -10,9 +10,7 @@ from importlib.resources import files
 
 from evenhand.texts.grid import Grid, parse
 from evenhand.texts.rows import read_texts
-from evenhand.texts.table import TextTable
-
-ORIGINAL = "original"  # the source with which revisions are compared
+from evenhand.texts.table import ORIGINAL, TextTable
 
 
 def sample() -> tuple[Grid, TextTable]:

@@ -14,6 +14,7 @@ import numpy as np
 from evenhand.core import Exclusions
 from evenhand.texts.grid import Grid
 
+ORIGINAL = "original"  # the source of what is there before any revision
 HIDDEN = "someone"  # what stands for a word that names a group
 
 

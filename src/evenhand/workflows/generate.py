@@ -21,6 +21,7 @@ from evenhand.texts.generators.prompts import Prompts, key, read_drafts, read_pr
 from evenhand.texts.generators.trimming import trimmed
 from evenhand.texts.generators.wordings import AS_GIVEN, PAIR_AWARE, PLAIN, REVISION, checked, plain_of
 from evenhand.texts.rows import jsonl
+from evenhand.texts.table import ORIGINAL
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.unfinished import Unfinished, beside, refuse_others, unfinished
 from evenhand.writing import check, write
@@ -134,7 +135,7 @@ def generate(
     matched: tuple[str, ...] = ()
     if revise is None:
         given = checked(_wording(wording, asked, writer), ["prompt", *asked.columns], "")
-        items = originals(asked, given, 4 if k is None else k, run or writer.name, source or "original", seed)
+        items = originals(asked, given, 4 if k is None else k, run or writer.name, source or ORIGINAL, seed)
     else:
         drafts, revised = read_drafts(revise, asked)
         given = checked(

@@ -20,7 +20,7 @@ from evenhand.texts.checks import checked
 from evenhand.texts.findings import Fall, Selection
 from evenhand.texts.grid import Grid, load_grid
 from evenhand.texts.rows import Read, read_texts
-from evenhand.texts.selecting.candidates import ORIGINAL, Candidates, candidates
+from evenhand.texts.selecting.candidates import Candidates, candidates
 from evenhand.texts.selecting.falls import falls
 from evenhand.texts.selecting.gate import EPS, EPS_FIDELITY, block_means, every_pair
 from evenhand.texts.selecting.matching import Units, blocks, pairs
@@ -28,9 +28,10 @@ from evenhand.texts.selecting.meaning import FAR, SIMILARITY, TURNED, meaning
 from evenhand.texts.selecting.pareto import nearest_to_ideal, weighted_sum
 from evenhand.texts.selecting.selection import Chosen, Objective, base_disparity, select_blocks
 from evenhand.texts.selecting.signed import signed_gaps, standing_in
+from evenhand.texts.table import ORIGINAL
 from evenhand.workflows.progress import Progress, Told, shown
 from evenhand.workflows.selected import FILES, KIND, UNCHOSEN, Selected
-from evenhand.workflows.text_audits import audits_named, measured
+from evenhand.workflows.text_audits import audits_named, measured, reading_all
 
 UNDEFINED = "no value"
 
@@ -77,7 +78,7 @@ def select(
     _check(eps, eps_fidelity, similarity)
     if out is not None:
         writing.check(Path(out), FILES, KIND)
-    found, given = load_grid(grid), audits_named(audits)
+    found, given = load_grid(grid), reading_all(audits_named(audits))
     column = str(reward) if reward is not None and not Path(reward).is_dir() else ""
     read = read_texts(candidates, found, extra=("prompt", "draw", *([column] if column else [])), together=True)
     of = _candidates(read)

@@ -14,8 +14,9 @@ from evenhand import writing
 from evenhand.report.publish import document
 from evenhand.texts.findings import Selection
 from evenhand.texts.rows import jsonl, rows_of
-from evenhand.texts.selecting.candidates import ORIGINAL, Candidates
+from evenhand.texts.selecting.candidates import Candidates
 from evenhand.texts.selecting.gate import NONE_LOWER
+from evenhand.texts.table import ORIGINAL
 
 KIND = "selection"
 FILES = ("selected.jsonl", "sft.jsonl", "dpo.jsonl", "refused.jsonl", "selection.json")

@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import evenhand.texts.audits
 from evenhand.core import EvenhandError, clip
 from evenhand.parts import built_in, calling, installed, part
 from evenhand.texts.audit import Measured, TextAudit
+from evenhand.texts.audits.fidelity import Fidelity
 from evenhand.texts.table import TextTable
 
 FIVE = ("persuasion", "formality", "emotion", "lexical", "fidelity")  # of Islam 2026, arXiv 2606.10126
@@ -62,6 +64,11 @@ def with_instruments(
     if cache is None:
         return tuple(found.values())
     return tuple(replace(a, cache=cache) if built_in(a) else a for a in found.values())  # type: ignore[type-var]
+
+
+def reading_all(audits: Sequence[TextAudit]) -> tuple[TextAudit, ...]:
+    """The built-in audits so that they read every text of however large a table: a gate must know each candidate's fidelity, a mean need not."""
+    return tuple(replace(a, whole=sys.maxsize) if isinstance(a, Fidelity) else a for a in audits)
 
 
 def _audit(given: Any) -> TextAudit:

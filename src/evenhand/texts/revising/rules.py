@@ -19,8 +19,7 @@ import numpy as np
 from evenhand.texts.revising.agency import bolder, calmer
 from evenhand.texts.revising.appeals import inviting, suggesting, urging
 from evenhand.texts.revising.modality import firmer, softer
-from evenhand.texts.sample_texts import ORIGINAL
-from evenhand.texts.table import TextTable
+from evenhand.texts.table import ORIGINAL, TextTable
 
 MOST_GROWTH = 0.25  # of a text's words
 SHORT = 12  # words of a text that may grow by more: one rule of four words

@@ -9,9 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from evenhand.core import DataError, clip
-from evenhand.texts.table import TextTable
-
-ORIGINAL = "original"  # the source of what is there before any revision
+from evenhand.texts.table import ORIGINAL, TextTable
 
 
 @dataclass(frozen=True)
