@@ -188,6 +188,14 @@ def test_a_model_is_trained_where_it_is_not_audited_and_goes_on_after_kills(tmp_
 
 
 @pytest.mark.lm
+def test_another_number_of_examples_is_another_training(tmp_path: Path, llama: str) -> None:
+    more: dict[str, Any] = {"train": True, "student": llama, "rank": 4, "device": "cpu"}
+    assert run(tmp_path / "out", most_examples=4, **more).report.findings.trained[0].facts["examples"] == "4"
+    with pytest.raises(DataError, match="another training lies here: examples sha256"):
+        run(tmp_path / "out", most_examples=5, **more)
+
+
+@pytest.mark.lm
 def test_a_model_that_writes_and_revises(tmp_path: Path, llama: str) -> None:
     roomy = Path(shutil.copytree(llama, tmp_path / "roomy"))
     (roomy / "config.json").write_text(
@@ -245,6 +253,10 @@ def test_other_settings_and_other_peoples_files_are_refused(tmp_path: Path) -> N
     run(tmp_path / "out")
     with pytest.raises(DataError, match=r"eps is 0\.1"):
         run(tmp_path / "out", eps=0.2)
+    with pytest.raises(DataError, match="audits of the gate is certain"):
+        run(tmp_path / "out", audits=["persuasion", "fidelity"])
+    with pytest.raises(DataError, match=r"no text can be used: empty text \(16\)"):
+        run(tmp_path / "none", originals=[{**row, "text": " "} for row in texts(1)])
     (tmp_path / "out" / "candidates.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match="was changed after evenhand wrote it"):
         run(tmp_path / "out")

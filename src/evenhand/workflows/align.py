@@ -39,9 +39,8 @@ from evenhand.texts.held import held_out
 from evenhand.texts.revising.rules import candidates
 from evenhand.texts.rows import jsonl, read_texts
 from evenhand.texts.sample_texts import sample
-from evenhand.texts.selecting.candidates import ORIGINAL
 from evenhand.texts.selecting.choice import choice
-from evenhand.texts.table import TextTable
+from evenhand.texts.table import ORIGINAL, TextTable
 from evenhand.workflows import selected
 from evenhand.workflows.audit_text import audit_text
 from evenhand.workflows.generate import generate
@@ -169,12 +168,13 @@ def align(
         k, revisions = given.draws, revisions if model or endpoint or reviser else 0
         draws = min(draws, k)
     _check(k, draws, revisions, held, most_examples)
+    judging = [a for a in ([audits] if isinstance(audits, str) else audits) if a != "lexical"]
     run = _Run(Path(out), of, seed, say, progress)
     run.same_settings({
         "grid": of.name, "grid sha256": of.fingerprint, "originals": "by the model" if given is None else given.fingerprint,
         "model": model or "", "endpoint": endpoint or "", "wording": wording or "", "k": k, "revisions": revisions, "reviser": reviser or "",
         "counterpart": counterpart, "held": held, "draws": draws, "reward": str(reward or ""), "eps": eps, "eps_fidelity": eps_fidelity,
-        "temperature": temperature, "seed": seed,
+        "audits of the gate": ", ".join(a if isinstance(a, str) else a.name for a in judging), "temperature": temperature, "seed": seed,
     })  # fmt: skip
     blocks = held_out(of, held, seed) if train else np.ones(of.blocks, bool)
     _write_prompts(run, wording or _plain(of, model, endpoint) or AS_GIVEN, blocks)
@@ -183,7 +183,7 @@ def align(
     made = _revisions(run, drafts, writer, revisions, reviser, counterpart) if revisions else []
     every = run.once("candidates.jsonl", lambda: _candidates(run, drafts, made))
     gate = {
-        "audits": [a for a in audits if a != "lexical"], "eps": eps, "eps_fidelity": eps_fidelity, "reward": reward,
+        "audits": judging, "eps": eps, "eps_fidelity": eps_fidelity, "reward": reward,
         "seed": seed, "progress": progress,
     }  # fmt: skip
     whose, others = ("held", ~blocks) if train else ("", blocks)
@@ -226,7 +226,13 @@ def _given(grid: str | Path | Grid | None, originals: Any) -> tuple[Grid, TextTa
     of = load_grid(grid)
     if originals is None:
         return of, None
-    [table] = read_texts(originals, of, together=True).runs.values()
+    read = read_texts(originals, of, together=True)
+    table = next(iter(read.runs.values()), None)
+    if table is None:
+        why = ", ".join(f"{reason} ({n:,})" for reason, n in sorted(read.exclusions.reasons.items()))
+        raise DataError(
+            f"no text can be used: {why}", expected="texts of the grid's cells", remedy="check the column text", file=read.source
+        )
     return of, replace(table, draw=table.place, source=(ORIGINAL,) * len(table))
 
 
@@ -398,7 +404,7 @@ def _train(run: _Run, name: str, folder: Path, model: str, recipe: Recipe, beta:
     examples = folder / f"{name}.jsonl"
     if most and len(rows := _read(examples)) > most:
         taken = np.random.default_rng([run.seed, 29]).permutation(len(rows))[:most]
-        examples = run.once(f"{name}-examples.jsonl", lambda: (rows[i] for i in sorted(taken)))
+        examples = run.once(f"{name}-examples-{most}.jsonl", lambda: (rows[i] for i in sorted(taken)))
     with shown(run.progress) as told:
         given: dict[str, Any] = {
             "model": model,

@@ -149,7 +149,7 @@ def audited(
         runs.append(replace(run, usable=usable(check.usable, table), refused=refused))
         plain[name] = measures
     first = next(iter(plain.values()))
-    changes = tuple(m for name, measures in list(plain.items())[1:] for m in moved(name, first, measures))
+    changes = tuple(m for name, measures in list(plain.items())[1:] for m in moved(name, first, measures, seed=seed))
     required, verdict = requirements(runs, tolerance)
     return TextFindings(
         "", grid.name, tuple((a.name, a.labels, a.matched) for a in grid.axes), len(grid), grid.blocks,
