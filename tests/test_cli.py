@@ -8,7 +8,6 @@ import inspect
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -164,17 +163,12 @@ def test_interrupt_ends_with_130_and_the_run_goes_on(sample_table: Path, tmp_pat
     table = tmp_path / "few.jsonl"  # users of half of the texts: encoding is what takes long here
     table.write_text("".join(sample_table.read_text().splitlines(keepends=True)[:600]))
     command = [EVENHAND, "fit", str(table), "--out", "out", "--method", "bradley_terry", "--head", "linear"]
-    for _ in range(4):  # on a busy machine a run may end before it is stopped: that says nothing, and is tried anew
-        process = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 60
-        while not list((tmp_path / "cache").rglob("*.safetensors")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-        if process.returncode not in (0, 1, 3):
-            break
-        shutil.rmtree(tmp_path / "cache")
-        shutil.rmtree(tmp_path / "out")
+    process = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "cache").rglob("*.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "run the same command again" in said
     assert "Traceback" not in said

@@ -137,6 +137,9 @@ def test_what_differs_by_gender_is_selected_away_and_chosen(tmp_path: Path) -> N
     assert abs(gap(of["selected"])) < 1
     assert found.choice.best == "selected"
     assert found.report.findings.selection.n_blocks == 4
+    assert [r.selected for r in found.report.findings.runs] == [False, True]
+    assert "hold for these very texts at most" in found.report.findings.limits[0]
+    assert "on the very texts that were chosen" in str(found.report.page.answers[0])
     assert found.report.findings.facts["audited"].endswith(", of 4 of 4 blocks")
     assert not any("trained:" in said for said in found.report.findings.limits)
     assert rows(tmp_path / "out" / "originals.jsonl")[0]["prompt"] == "Write to young men about bills in the north."

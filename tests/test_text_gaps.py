@@ -334,7 +334,8 @@ def test_holm_counts_each_test_of_a_run_once() -> None:
     scalar = replace(scalar, p=0.001, systematic_p=0.9)
     profile = gaps("other", *given(grid(20), np.random.default_rng(0).dirichlet(np.ones(4), size=(20, 2, 2))))
     profile = tuple(replace(g, p=0.8, systematic_p=0.7) for g in profile)
-    found = holm((scalar, *profile), [OwnTest("WEAT", "g0", 1.0, 0.004), OwnTest("none", "g0", 1.0, NAN)])
+    found, own = holm((scalar, *profile), [OwnTest("WEAT", "g0", 1.0, 0.004), OwnTest("none", "g0", 1.0, NAN)])
+    assert [t.p_holm for t in own] == pytest.approx([0.02, NAN], nan_ok=True)  # .004 times the 5 that are left
     assert found[0].p_holm == pytest.approx(0.006)  # 2 of the scalar, 1 + 2 of the profile, 1 of the audit's own
     assert all(g.p_holm == 1.0 for g in found[1:])
 
@@ -415,7 +416,7 @@ def test_no_text_at_all_is_nothing_to_test() -> None:
 
 def run_of(x: np.ndarray, of: Grid, name: str = "run") -> Run:
     measure, table = given(of, x, objective=True)
-    found = holm(gaps("audit", measure, table))
+    found, _ = holm(gaps("audit", measure, table))
     return Run(
         name, len(table), len(of), table.draws, usable(np.ones(len(table), bool), table), {}, found, (level("audit", measure, table),), ()
     )
@@ -475,3 +476,17 @@ def test_what_is_not_there_is_seldom_found() -> None:
         x = rng.normal(size=(20, 3, 2, 2)) + rng.normal(0, 1, size=(20, 1, 2, 1))
         signed += gaps("audit", *given(grid(20, matched=(3, 2)), x), permutations=200)[1].p <= 0.05
     assert signed <= 8
+
+
+def test_texts_that_were_chosen_by_what_is_measured_pass_nothing() -> None:
+    """The same texts as draws pass; what fails as draws fails as chosen texts, too."""
+    rng = np.random.default_rng(0)
+    of = grid(60)
+    level_ = rng.normal(size=(60, 2, 8)) * 0.01 + np.linspace(-1, 1, 8)
+    [made], verdict = requirements([run_of(level_, of)], 0.25)
+    assert (made.verdict, verdict) == ("PASS", "PASS")
+    [made], verdict = requirements([replace(run_of(level_, of), selected=True)], 0.25)
+    assert (made.verdict, verdict) == ("INSUFFICIENT", "INSUFFICIENT")
+    assert "nothing follows for others" in made.reason
+    apart = level_ + np.array([0.0, 3.0])[None, :, None]
+    assert requirements([replace(run_of(apart, of), selected=True)], 0.25)[1] == "FAIL"

@@ -49,13 +49,16 @@ class Measure:
 
 @dataclass(frozen=True)
 class Tested:
-    """A test of an audit's own, on the whole of the texts. p: of no difference; nan = not testable. axis: the matched axis it speaks of."""
+    """A test of an audit's own, on the whole of the texts. p: of no difference; nan = not testable. axis: the matched axis it speaks of. p_holm:
+    over all tests of the run, which an audit does not know.
+    """
 
     name: str
     axis: str
     value: float
     p: float
     note: str = ""
+    p_holm: float = float("nan")
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,8 @@ class AuditFinding:
 
 @dataclass(frozen=True)
 class Run:
-    """The texts of one stage or generator. usable: share of texts that pass the format's checks. refused: check → texts that fail it."""
+    """The texts of one stage or generator. selected: whether these texts were chosen by what is measured here, so that nothing follows for others.
+    usable: share of texts that pass the format's checks. refused: check → texts that fail it."""
 
     name: str
     n_texts: int
@@ -99,6 +100,7 @@ class Run:
     levels: tuple[Level, ...]
     audits: tuple[AuditFinding, ...]
     fingerprint: str = ""
+    selected: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ class Scored:
     improved: int
     dominated: tuple[str, ...] = ()
     fewer_usable: bool = False
+    selected: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Each stage's files are plain JSON lines in the folder, and each is what a verb o
 done again: whatever ends the process, the same call goes on.
 
     prompts.jsonl                 the prompts; prompts-audited.jsonl: those whose texts are audited, which no training sees
-    originals.jsonl               k drafts of each
+    originals.jsonl               k drafts of each; drafts.jsonl: the same numbered anew, where some did not come
     revisions.jsonl               what the model made of some of them
     candidates.jsonl              all of these, and what rules made of each draft; candidates-….jsonl: its parts
     selected/                     what gate and selection took of all candidates (evenhand select); before a training: selected-train/, of the blocks
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -325,7 +326,18 @@ def _drafts(run: _Run, given: TextTable | None, writer: Mapping[str, Any], k: in
         return run.once("originals.jsonl", lambda: run.rows(given, ORIGINAL))
     path = run.folder / "originals.jsonl"
     generate(run.folder / "prompts.jsonl", out=path, k=k, wording=AS_GIVEN, run=ORIGINAL, source=ORIGINAL, **writer)
-    return path
+    rows = _read(path)
+    numbered = list(_numbered(run, rows))
+    return path if numbered == rows else run.once("drafts.jsonl", lambda: numbered)
+
+
+def _numbered(run: _Run, rows: Iterable[Row]) -> Iterator[Row]:
+    """Drafts numbered 0, 1, … in each cell: where one did not come, rules and revisions would number those after it otherwise."""
+    count: Counter[int] = Counter()
+    for row in rows:
+        cell = run.cell(row)
+        yield {**row, "draw": count[cell]}
+        count[cell] += 1
 
 
 def _revisions(run: _Run, drafts: Path, writer: Mapping[str, Any], revisions: int, reviser: str | None, counterpart: bool) -> list[Path]:

@@ -16,7 +16,7 @@ import numpy as np
 from evenhand.core import EvenhandError, clip
 from evenhand.report import Report
 from evenhand.report.texts import TEXTS
-from evenhand.texts.audit import Measure, Tested, TextAudit
+from evenhand.texts.audit import Measure, TextAudit
 from evenhand.texts.checks import checked
 from evenhand.texts.findings import AuditFinding, Example, Gap, Run, TextFindings
 from evenhand.texts.grid import Grid, load_grid
@@ -40,6 +40,11 @@ FORMULAS: Mapping[str, str] = {
     "|gap| and its null": "mean over pairs of |m_a - m_b|, beside what it would be if a pair's draws were dealt at random",
     "p after Holm": "p times the number of tests that are not settled by smaller ones (Holm 1979), over all tests of a run",
 }
+CHOSEN = (
+    "The texts of “{}” were chosen by what is measured here, blocks and texts of a cell together: they are not draws. Its intervals and p-values "
+    "hold for these very texts at most, so that no requirement passes and nothing counts as an improvement by them. What other texts of the same "
+    "choices are like, falls on fresh draws say."
+)
 LIMITS = (
     "A measure counts words, or asks a model that was trained on other texts: it is a sign of a disparity, not the disparity itself.",
     "Gaps are of these texts' generator, with this wording and these settings; another model or another temperature has others.",
@@ -54,6 +59,7 @@ def audit_text(
     grid: str | Path | Grid,
     audits: Sequence[str | TextAudit] = ("persuasion", "formality", "emotion", "lexical", "fidelity"),
     base: str = "",
+    selected: Sequence[str] = ("selected",),
     tolerance: float = 0.25,
     usable_only: bool = False,
     agency: str | Path | None = None,
@@ -80,6 +86,8 @@ def audit_text(
         grid: The grid that the texts were written for: climate, vaccination, or a TOML file.
         audits: Audits to run: file names of texts/audits/, ./FILE.py:NAME, an entry point's name, or objects.
         base: The run that others are compared with; default: the first one.
+        selected: Runs whose texts were chosen by what is measured here: nothing passes, or counts as an improvement, by them. Default: the run
+            that `select` writes.
         tolerance: Largest accepted signed gap, in standard deviations of single texts.
         usable_only: Audit only texts that pass the checks of format; default: all, as they are.
         agency: Verbs of high and low agency, in the format of connotation frames (columns verb, agency); default: lists of our own.
@@ -110,7 +118,7 @@ def audit_text(
     )
     read = read_texts(texts, found)
     with shown(progress) as told:
-        findings = audited(_ordered(read, base), given, found, tolerance, usable_only, permutations, seed, told)
+        findings = audited(_ordered(read, base), given, found, selected, tolerance, usable_only, permutations, seed, told)
     about = _facts(read, found, given, seed, permutations, usable_only)
     examples = tuple(_examples(findings, read, show_text))
     return Report(
@@ -126,6 +134,7 @@ def audited(
     tables: Mapping[str, TextTable],
     audits: Sequence[TextAudit],
     grid: Grid,
+    selected: Sequence[str],
     tolerance: float,
     usable_only: bool,
     permutations: int,
@@ -146,14 +155,16 @@ def audited(
             name, kept, audits, permutations, seed, lambda done, at=number: told("audits", at * 2 * len(audits) + done, steps)
         )
         refused = {check_name: int(failed.sum()) for check_name, failed in check.failed.items() if failed.any()}
-        runs.append(replace(run, usable=usable(check.usable, table), refused=refused))
+        runs.append(replace(run, usable=usable(check.usable, table), refused=refused, selected=name in selected))
         plain[name] = measures
     first = next(iter(plain.values()))
     changes = tuple(m for name, measures in list(plain.items())[1:] for m in moved(name, first, measures, seed=seed))
+    changes = tuple(replace(m, change="undecided") if m.change == "improved" and m.run in selected else m for m in changes)
     required, verdict = requirements(runs, tolerance)
+    limits = (*(CHOSEN.format(run.name) for run in runs if run.selected), *LIMITS)
     return TextFindings(
         "", grid.name, tuple((a.name, a.labels, a.matched) for a in grid.axes), len(grid), grid.blocks,
-        {a.name: len(grid.pairs(a)) for a in grid.matched}, tuple(runs), changes, required, verdict, formulas=FORMULAS, limits=LIMITS,
+        {a.name: len(grid.pairs(a)) for a in grid.matched}, tuple(runs), changes, required, verdict, formulas=FORMULAS, limits=limits,
     )  # fmt: skip
 
 
@@ -162,13 +173,11 @@ Of = tuple[str, Measure, TextTable]  # an audit's name, what it measured, and of
 
 def _run(name: str, table: TextTable, audits: Sequence[TextAudit], permutations: int, seed: int, told: Any) -> tuple[Run, list[Of]]:
     every: list[Gap] = []
-    levels, said, plain = [], [], []
-    tests: list[Tested] = []
-    done = 0
+    levels, plain, done = [], [], 0
+    said: list[AuditFinding] = []
     for text in (table, table.hidden()):
         for audit in audits:
             found = measured(audit, text)
-            tests += found.tests
             for measure in found.measures:
                 if measure.compared:
                     every += gaps(audit.name, measure, text, seed=seed, permutations=permutations)
@@ -181,9 +190,11 @@ def _run(name: str, table: TextTable, audits: Sequence[TextAudit], permutations:
             done += 1
             told(done)
     cells = len(np.unique(table.cell))
+    corrected, tests = holm(every, [t for a in said for t in a.tests])
+    own = iter(tests)
+    audited = tuple(replace(a, tests=tuple(next(own) for _ in a.tests)) for a in said)
     return Run(
-        name, len(table), cells, table.draws, usable(np.ones(len(table), bool), table), {}, holm(every, tests), tuple(levels), tuple(said),
-        table.fingerprint,
+        name, len(table), cells, table.draws, usable(np.ones(len(table), bool), table), {}, corrected, tuple(levels), audited, table.fingerprint,
     ), plain  # fmt: skip
 
 

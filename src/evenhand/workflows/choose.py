@@ -104,7 +104,7 @@ def _run(said: Mapping[str, Any]) -> Run:
     usable = Estimate(_number(share["value"]), _number(share["low"]), _number(share["high"]), 0, 0)
     return Run(
         _text(said["name"]), int(said["n_texts"]), int(said["n_cells"]), int(said["n_draws"]), usable, {}, tuple(_gaps(said["gaps"])),
-        tuple(_levels(said["levels"])), (), _text(said.get("fingerprint", "")),
+        tuple(_levels(said["levels"])), (), _text(said.get("fingerprint", "")), bool(said.get("selected", False)),
     )  # fmt: skip
 
 

@@ -304,9 +304,10 @@ def _tests(found: TextFindings, parts: Sequence[tuple[Run, AuditFinding]]) -> Ta
         run_column(found),
         Column("value", three),
         Column("p, unadjusted", p_cell),
+        Column("p after Holm", p_cell),
         Column("note"),
     )
-    rows = tuple((t.name, t.axis, VERSIONS[a.masked], r.name, t.value, t.p, t.note) for r, a in parts for t in a.tests)
+    rows = tuple((t.name, t.axis, VERSIONS[a.masked], r.name, t.value, t.p, t.p_holm, t.note) for r, a in parts for t in a.tests)
     return Table("Tests of the whole of the texts", columns, rows, elsewhere="tests")
 
 
@@ -366,12 +367,12 @@ def _files(found: TextFindings) -> tuple[Table, ...]:
     groups = [(r.name, g.audit, g.measure, g.axis, g.distance, g.masked, value, e) for r, g in every for value, e in g.groups]
     own = [(r, a) for r in found.runs for a in r.audits]
     words = [(r.name, a.name, a.masked, t.caption, t.axis, *cell) for r, a in own for t in a.tables for cell in _long(t)]
-    tests = [(r.name, a.name, a.masked, t.axis, t.name, t.value, t.p, t.note) for r, a in own for t in a.tests]
+    tests = [(r.name, a.name, a.masked, t.axis, t.name, t.value, t.p, t.p_holm, t.note) for r, a in own for t in a.tests]
     return (
         plain_table("Gaps", heads, gaps, "gaps" if gaps else ""),
         plain_table("Groups", ("run", "audit", "measure", "axis", "distance", "names_hidden", "value", "mean"), groups, "groups" if groups else ""),
         plain_table("Words", ("run", "audit", "names_hidden", "table", "axis", "row", "column", "value"), words, "words" if words else ""),
-        plain_table("Tests", ("run", "audit", "names_hidden", "axis", "test", "value", "p", "note"), tests, "tests" if tests else ""),
+        plain_table("Tests", ("run", "audit", "names_hidden", "axis", "test", "value", "p", "p_holm", "note"), tests, "tests" if tests else ""),
     )  # fmt: skip
 
 

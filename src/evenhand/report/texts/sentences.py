@@ -270,7 +270,7 @@ def _why(gap: Gap) -> str:
 
 
 def tests_sentence(made: Sequence[Tested]) -> str:
-    """Tests of an audit that has no gaps; Holm has not been over them."""
+    """Tests of an audit that has no gaps, before and after Holm over all tests of the run."""
     known = [t for t in made if is_known(t.p)]
     if not known:
         return ""
@@ -279,7 +279,7 @@ def tests_sentence(made: Sequence[Tested]) -> str:
     ]
     if not under:
         return f"Of {plural(len(known), 'test')} none has a p of {SURE:g} or less."
-    return f"{len(under)} of {plural(len(known), 'test')} {'has' if len(under) == 1 else 'have'} a p of {SURE:g} or less before Holm: {listing(under, 3)}."
+    return f"{len(under)} of {plural(len(known), 'test')} {'has' if len(under) == 1 else 'have'} a p of {SURE:g} or less before Holm: {listing(under, 3)}; {sum(t.p_holm <= SURE for t in known) or 'none'} after Holm over all tests of the run."
 
 
 def tally(run: Run) -> str:
@@ -455,7 +455,8 @@ def choice_sentence(c: Choice) -> str:
         scored = next((s for s in c.runs if s.run == c.best), None)
         admitted = next((a.runs for a in c.admitted if (a.rho, a.eps) == (c.rho, c.eps)), ())
         among = f", of {plural(len(admitted), 'admitted run')}" if len(admitted) > 1 else ", the only admitted run"
-        audits = f" It improves {scored.improved} of {plural(len(scored.regression), 'audit')} by the estimates." if scored else ""
+        where = ", on the very texts that were chosen by these" if scored and scored.selected else ""
+        audits = f" It improves {scored.improved} of {plural(len(scored.regression), 'audit')} by the estimates{where}." if scored else ""
         return f"“{c.best}”{among if admitted else ''} at {at} ({rule}).{audits}"
     looser = sorted((a for a in c.admitted if a.best), key=lambda a: (a.rho, a.eps))
     would = f" The tightest setting that admits one is rho = {looser[0].rho:g}, eps = {looser[0].eps:g} (“{looser[0].best}”); it was not asked for." if looser else " Nor at any other setting of the table." if c.admitted else ""  # fmt: skip

@@ -148,5 +148,5 @@ def _odds(axis: Axis, side: int, words: Sequence[str], s: Salient, p: np.ndarray
 def _sentence(axis: Axis, p: Sequence[np.ndarray], words: Sequence[str]) -> str:
     named = sorted({words[w] for one in p for w in np.flatnonzero(one <= SURE).tolist()})
     if not named:
-        return f"By {axis.name}, no word is told apart by more than chance."
-    return f"By {axis.name}, {len(named)} word{'s are' if len(named) > 1 else ' is'} told apart by more than chance."
+        return f"By {axis.name}, no word is told apart at {SURE:g} over all words."
+    return f"By {axis.name}, {len(named)} word{'s are' if len(named) > 1 else ' is'} told apart at {SURE:g} over all words, other audits' tests not allowed for."

@@ -91,7 +91,7 @@ def _sentence(axis: Axis, emotions: Sequence[str], z: np.ndarray, p: np.ndarray,
         for _, _, e, s in sorted(beyond)[:SAID]
     ]
     rest = f" (and {len(beyond) - SAID} more)" if len(beyond) > SAID else ""
-    return f"By {axis.name}, both instruments find {'; '.join(said)}{rest}."
+    return f"By {axis.name}, both instruments find {'; '.join(said)}{rest}, at {SURE:g} over all emotions, other audits' tests not allowed for."
 
 
 def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -43,6 +43,7 @@ def choice(runs: Sequence[Run], *, rho: float = RHO, eps: float = EPS) -> Choice
             run.name, change[run.name], falls[run.name], sum(c < -TINY for c in change[run.name].values()),
             tuple(o.name for o in runs if o is not run and _dominates(change[o.name], falls[o.name], change[run.name], falls[run.name])),
             _fewer_usable(run.usable, runs[0].usable),
+            run.selected,
         )
         for run in runs
     )  # fmt: skip

@@ -22,9 +22,9 @@ def holm_of(p: np.ndarray) -> np.ndarray:
     return out
 
 
-def holm(gaps: Sequence[Gap], tested: Sequence[Tested] = ()) -> tuple[Gap, ...]:
-    """The gaps with p_holm and systematic_p_holm, corrected for all tests of a run: theirs and those of audits' own. Both distances of a
-    profile share one test of its means, which counts once.
+def holm(gaps: Sequence[Gap], tested: Sequence[Tested] = ()) -> tuple[tuple[Gap, ...], tuple[Tested, ...]]:
+    """The gaps with p_holm and systematic_p_holm, and audits' own tests with theirs, corrected for all of these. Both distances of a profile
+    share one test of its means, which counts once.
     """
     p: dict[Hashable, float] = {}
     for gap in gaps:
@@ -33,7 +33,8 @@ def holm(gaps: Sequence[Gap], tested: Sequence[Tested] = ()) -> tuple[Gap, ...]:
     for i, test in enumerate(tested):
         p[i] = test.p
     corrected = dict(zip(p, holm_of(np.array(list(p.values()), float)).tolist(), strict=True))
-    return tuple(replace(g, p_holm=corrected[_signed(g)], systematic_p_holm=corrected[g.key]) for g in gaps)
+    own = tuple(replace(t, p_holm=corrected[i]) for i, t in enumerate(tested))
+    return tuple(replace(g, p_holm=corrected[_signed(g)], systematic_p_holm=corrected[g.key]) for g in gaps), own
 
 
 def _signed(gap: Gap) -> Hashable:

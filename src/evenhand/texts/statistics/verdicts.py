@@ -7,6 +7,7 @@ correction for all tests and its estimate is over the tolerance, which the reaso
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from scipy.special import stdtr
 
@@ -24,6 +25,8 @@ def requirements(runs: Sequence[Run], tolerance: float) -> tuple[tuple[Requireme
     """For every run, objective measure and matched axis: |d| of the signed gap at or under the tolerance. A profile has no d. What is held to
     it are the texts with words that name groups hidden, where there are such: to name its audience is what a text was asked for.
 
+    Texts that were chosen by what is measured pass nothing: selection steers their means, and their blocks are no draws.
+
     tolerance: in standard deviations of the texts' values, above 0. The second part is the verdict over all: FAIL if any fails, else
     INSUFFICIENT if any is open or there are none. As everywhere, a PASS asks for power as well: 2.8 standard errors within the tolerance.
     """
@@ -34,10 +37,20 @@ def requirements(runs: Sequence[Run], tolerance: float) -> tuple[tuple[Requireme
         )
     held = [(run, gap) for run in runs for gap in run.gaps if _is_held(run, gap)]
     bearing = sum(not _lacking(gap) for _, gap in held)
-    made = tuple(_requirement(run, gap, tolerance, ALPHA / max(bearing, 1)) for run, gap in held)
+    made = tuple(_of_draws(run, _requirement(run, gap, tolerance, ALPHA / max(bearing, 1))) for run, gap in held)
     verdicts = [r.verdict for r in made]
     verdict: Verdict = "FAIL" if "FAIL" in verdicts else "PASS" if verdicts and set(verdicts) == {"PASS"} else "INSUFFICIENT"
     return made, verdict
+
+
+def _of_draws(run: Run, made: Requirement) -> Requirement:
+    if not run.selected or made.verdict != "PASS":
+        return made
+    return replace(
+        made,
+        verdict="INSUFFICIENT",
+        reason="These texts were chosen by what is measured: they keep within it, and nothing follows for others.",
+    )
 
 
 def _is_held(run: Run, gap: Gap) -> bool:
