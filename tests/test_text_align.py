@@ -17,9 +17,9 @@ from tiny_models import tiny_llama
 
 from evenhand.core import DataError, EvenhandError
 from evenhand.texts.audit import Measure, Measured
-from evenhand.texts.grid import Grid, parse
+from evenhand.texts.grid import Axis, Grid, parse
 from evenhand.texts.table import TextTable
-from evenhand.workflows.align import align
+from evenhand.workflows.align import _numbered, _Run, align
 
 GRID = """
 name = "pumps"
@@ -267,3 +267,11 @@ def test_other_settings_and_other_peoples_files_are_refused(tmp_path: Path) -> N
     (tmp_path / "mine" / "align.json").write_text("{}")
     with pytest.raises(DataError, match="would be lost"):
         run(tmp_path / "mine")
+
+
+def test_drafts_are_numbered_anew_where_one_did_not_come(tmp_path: Path) -> None:
+    """Rules number what they are given: with the numbers of an endpoint that failed once, another draft would be the second one."""
+    of = Grid("one", "{who}", (Axis(("who",), (("a",), ("b",)), matched=True),))
+    at = _Run(tmp_path, of, 0, print, None)
+    found = _numbered(at, [{"who": who, "draw": draw} for who, draw in (("a", 0), ("b", 1), ("a", 2), ("a", 3), ("b", 2))])
+    assert [(r["who"], r["draw"]) for r in found] == [("a", 0), ("b", 0), ("a", 1), ("a", 2), ("b", 1)]

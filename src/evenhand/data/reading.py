@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evenhand.core import DataError
-from evenhand.data.reading_tables import LOOKED_AT, database, document, is_document, of_records, sheet
+from evenhand.core import DataError, EvenhandError
+from evenhand.data.reading_tables import LOOKED_AT, database, document, held, is_document, of_records, sheet
 from evenhand.data.reading_text import Keep, delimited, jsonl, jsonl_head
 from evenhand.data.rows import BATCH_ROWS, Batch, plain
 
@@ -231,6 +231,20 @@ def _sound(column: pa.Array) -> pa.Array:
     else:
         column.validate(full=True)
     return column
+
+
+def inputs(place: Any, what: str) -> tuple[list[Input], str, str]:
+    """(files to read, name, fingerprint) of a path, or of a table in memory. what: it is given as, for the message. Raises EvenhandError."""
+    if isinstance(place, str | Path):
+        path = Path(place)
+        return (shards(path) if path.is_dir() else [describe(path)]), path.name, fingerprint(path)
+    table = held(place)
+    if table is None:
+        raise EvenhandError(
+            f"Found {type(place).__name__} as {what}. Expected: a path, or a table in memory: a data frame or a list of dictionaries. "
+            "To do: give one of these."
+        )
+    return [Input(Path("table in memory"), "in memory", rows=table)], "table in memory", fingerprint_of(table)
 
 
 def head(file: Input) -> tuple[list[str], dict[str, Any]]:

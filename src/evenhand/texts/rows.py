@@ -6,14 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evenhand.core import DataError, EvenhandError, Exclusions, clip
-from evenhand.data.reading import Input, describe, fingerprint, fingerprint_of, read, shards
-from evenhand.data.reading_tables import held
+from evenhand.core import DataError, Exclusions, clip
+from evenhand.data.reading import inputs, read
 from evenhand.data.rows import Batch, plain
 from evenhand.texts.grid import Grid
 from evenhand.texts.table import TextTable
@@ -43,7 +41,7 @@ def read_texts(place: Any, grid: Grid, run: str = "texts", extra: Sequence[str] 
     matched partner is missing are left out, and counted by cell. Raises DataError with line and column for a missing column, a value that is
     not the grid's, and a cell with one draw twice.
     """
-    files, name, known = _inputs(place)
+    files, name, known = inputs(place, "texts")
     found: dict[Key, str] = {}
     carried: dict[str, dict[Key, Any]] = {}
     lost: list[tuple[str, str]] = []
@@ -66,19 +64,6 @@ def read_texts(place: Any, grid: Grid, run: str = "texts", extra: Sequence[str] 
         lost += [(grid.label(c), ALONE) for c in table.cell[alone].tolist()]
         tables[one] = table.take(~alone)
     return Read(tables, name, known, _excluded(rows, lost))
-
-
-def _inputs(place: Any) -> tuple[list[Input], str, str]:
-    if isinstance(place, str | Path):
-        path = Path(place)
-        return (shards(path) if path.is_dir() else [describe(path)]), path.name, fingerprint(path)
-    table = held(place)
-    if table is None:
-        raise EvenhandError(
-            f"Found {type(place).__name__} as texts. Expected: a path, or a table in memory: a data frame or a list of dictionaries. "
-            "To do: give one of these."
-        )
-    return [Input(Path("table in memory"), "in memory", rows=table)], "table in memory", fingerprint_of(table)
 
 
 def _collect(

@@ -121,7 +121,7 @@ def frontier(found: TextFindings, most: int) -> Figure | None:
         said.fidelity_in_short(found, said.last(found).name) or f"Where {len(found.runs)} runs stand: what they differ by was not computed."
     )
     axis_names = "systematic gap", level.measure
-    note = "Left is more even, up speaks more to its audience. Crosses: 95 % intervals, each alone; differences of runs are paired and stand in the table."
+    note = "Nearer to 0 is more even, up speaks more to its audience. Crosses: 95 % intervals, each alone; differences of runs are paired and stand in the table."
     return Figure(sentence, partial(planes, f"frontier-{most}", panes[:most], axis_names), note)
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evenhand.core import DataError, EvenhandError, clip
-from evenhand.data.reading import Input, describe, fingerprint, fingerprint_of, read, shards
-from evenhand.data.reading_tables import held
+from evenhand.core import DataError, clip
+from evenhand.data.reading import inputs, read
 from evenhand.data.rows import plain
 from evenhand.texts.grid import BUILT_IN, RESERVED, Grid, load_grid
 
@@ -109,7 +108,7 @@ def read_drafts(place: Any, prompts: Prompts) -> tuple[list[Draft], str]:
 
 
 def _rows(place: Any, needed: str) -> tuple[list[tuple[int, dict[str, Any]]], str, str]:
-    files, name, known = _inputs(place)
+    files, name, known = inputs(place, "a table")
     found: list[tuple[int, dict[str, Any]]] = []
     for file in files:
         for batch in read(file, lambda _: True):
@@ -129,19 +128,6 @@ def _rows(place: Any, needed: str) -> tuple[list[tuple[int, dict[str, Any]]], st
     if not found:
         raise DataError("the table holds no row", expected="at least one", remedy="check how it was written", file=name)
     return found, name, known
-
-
-def _inputs(place: Any) -> tuple[list[Input], str, str]:
-    if isinstance(place, str | Path):
-        path = Path(place)
-        return (shards(path) if path.is_dir() else [describe(path)]), path.name, fingerprint(path)
-    table = held(place)
-    if table is None:
-        raise EvenhandError(
-            f"Found {type(place).__name__} as a table. Expected: a path, or a table in memory: a data frame or a list of dictionaries. "
-            "To do: give one of these."
-        )
-    return [Input(Path("table in memory"), "in memory", rows=table)], "table in memory", fingerprint_of(table)
 
 
 def _text(row: Mapping[str, Any], column: str, file: str, line: int) -> str:
