@@ -178,7 +178,7 @@ def test_another_encoder_is_refused(tmp_path: Path) -> None:
     [
         (lambda m: m.score([], "one text", ["r"]), "Found str as prompts"),
         (lambda m: m.score([], ["p"], "one text"), "Found str as responses"),
-        (lambda m: m.score([], ["p"], ["r", "s"]), "1 prompts, 2 responses"),
+        (lambda m: m.score([], ["p"], ["r", "s"]), "1 prompts and 2 responses"),
         (lambda m: m.score([], ["p"], [None]), r"responses\[0\] is of type NoneType"),
         (lambda m: m.score([], [1.5], ["r"]), r"prompts\[0\] is of type float"),
         (lambda m: m.score("abc", ["p"], ["r"]), "Found str as the history of user 0"),

@@ -136,6 +136,25 @@ def split(prompt: Any, chosen: Any, rejected: Any, explicit: bool) -> Pair:
     return Pair(rendered(before), rendered(rest[0]), rendered(rest[1]), fault, left_out)
 
 
+def answered(prompt: Any, response: Any) -> tuple[Any, Any]:
+    """(prompt, response) as the texts that `split` makes of them in a pair; what is no text comes back as it is: the checks find it.
+
+    Each may be a text or messages. A response that repeats the prompt's turns is what follows them. Without a prompt, a conversation's last turn is
+    the response, and what stands before it the prompt.
+    """
+    opening = _asked(prompt)
+    ours = turns(response) if not isinstance(response, str) or (not opening and is_marked(response)) else None
+    if ours is None:
+        if isinstance(prompt, str) and MARKER.match(prompt) and isinstance(response, str):
+            response = CLOSING.sub("", response).strip()
+        return rendered(opening) if opening or not prompt else as_text(prompt), as_text(response)
+    if not opening:
+        return rendered(ours[:-1]), rendered(ours[-1:])
+    whole, part = ([(t.text or "").strip() for t in said] for said in (ours, opening))
+    end = next((i + len(part) for i in range(len(whole) - len(part)) if whole[i : i + len(part)] == part), 0)
+    return rendered(ours[:end] or opening), rendered(ours[end:])
+
+
 def _asked(prompt: Any) -> list[Turn]:
     prompt = prompt[0] if isinstance(prompt, LIST) and len(prompt) == 1 and isinstance(prompt[0], str) else prompt
     prompt = prompt.get("messages", prompt) if isinstance(prompt, Mapping) else prompt

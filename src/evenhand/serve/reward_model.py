@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,10 @@ from evenhand.encode.projection import FeatureMap
 from evenhand.encode.prompted import item_text
 from evenhand.models.linear import Linear
 from evenhand.parts import head_class
+from evenhand.serve.asked import Choice, Said, histories_read, items_read, owners_read
 from evenhand.serve.encoder_record import adapter_of, encoder_of, record_of
 from evenhand.serve.reads import what_is_read
-from evenhand.serve.saved import DESCRIPTION, SavedModel, load_model, save_model
-
-Choice = Sequence[str] | Mapping[str, str]  # (prompt, chosen, rejected), or a dict with these three keys
+from evenhand.serve.saved import DESCRIPTION, SavedModel, fingerprint, load_model, save_model
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,60 +96,80 @@ class RewardModel:
 
     def save(self, folder: str | Path) -> None:
         """Write a folder that `load` reads: all of it or nothing. An older model there is replaced; anything else there is an error."""
+        save_model(folder, self._saved({**self.facts, "reads": what_is_read(self.with_prompt, self.history_pairs)}))
+
+    def _saved(self, facts: Mapping[str, Any]) -> SavedModel:
         encoder = {**record_of(self.encoder), "with_prompt": self.with_prompt}
-        facts = {**self.facts, "reads": what_is_read(self.with_prompt, self.history_pairs)}
-        saved = SavedModel(self.head, self.feature_map.dim, self.scorer, self.feature_map.state(), encoder, facts, adapter_of(self.encoder))
-        save_model(folder, saved)
+        return SavedModel(self.head, self.feature_map.dim, self.scorer, self.feature_map.state(), encoder, facts, adapter_of(self.encoder))
 
-    def score(self, history: Sequence[Choice], prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
-        """Rewards float32[n] of responses[i] to prompts[i] for one user. An empty history gives the reward for everybody.
+    def user(self, history: Sequence[Choice] = ()) -> UserState:
+        """One user as the model reads him or her, worked out once and scored with as often as is wanted; without a history, everybody.
 
-        history: that user's earlier choices, each (prompt, chosen, rejected) or a dict with these keys.
-        Raises EvenhandError on texts that are no str and on lists of unequal length.
+        history: that user's earlier choices, each (prompt, chosen, rejected) or a dict with these keys; a prompt may be "", and each a text or
+        messages.
         """
-        return self.score_users([history], [0] * len(_texts(responses, "responses")), prompts, responses)
+        return self.users([history])[0]
 
-    def score_users(
-        self, histories: Sequence[Sequence[Choice]], user: Sequence[int], prompts: Sequence[str], responses: Sequence[str]
-    ) -> np.ndarray:
-        """Rewards float32[n] of responses[i] to prompts[i] for the user with histories[user[i]]."""
-        prompts, responses = _texts(prompts, "prompts"), _texts(responses, "responses")
-        owner = _owners(user, len(histories))
-        if not len(prompts) == len(responses) == len(owner):
-            raise EvenhandError(
-                f"Found {len(prompts)} prompts, {len(responses)} responses and {len(owner)} user numbers. Expected: equally many. "
-                "To do: give one prompt (and one user) for each response."
-            )
-        history, items = self._read(histories, owner.tolist(), list(zip(prompts, responses)))
-        with torch.no_grad():
-            states = self.scorer.users(history)
-            return np.asarray(self.scorer.score(states[owner], items).numpy())
-
-    def state(self, history: Sequence[Choice]) -> np.ndarray:
-        """What the model reads from one user's history, float32[s]; s = 0 for a head without a user."""
-        with torch.no_grad():
-            return np.asarray(self.scorer.users(self._read([history], [], [])[0])[0].numpy())
-
-    def _read(
-        self, histories: Sequence[Sequence[Choice]], owner: Sequence[int], asked: Sequence[tuple[str, str]]
-    ) -> tuple[History, Tensor]:
-        """The users' histories, and features [n, d] of prompts and responses that are asked about. Every distinct text is encoded once."""
-        choices = [[_choice(c, u, i) for i, c in enumerate(_listed(h, u))] for u, h in enumerate(_listed(histories))]
+    def users(self, histories: Sequence[Sequence[Choice]]) -> list[UserState]:
+        """The same of several users, whose distinct texts are encoded once."""
+        choices = histories_read(histories)
         told = [self._told(own) for own in choices]
-        texts = [item_text(p, r, self.with_prompt, told[user]) for user, (p, r) in zip(owner, asked)]
         if self.history_pairs:  # the users are in the texts
             choices = [[] for _ in choices]
         chosen = [item_text(c[0], c[1], self.with_prompt) for own in choices for c in own]
         rejected = [item_text(c[0], c[2], self.with_prompt) for own in choices for c in own]
-        row = {text: i for i, text in enumerate(dict.fromkeys([*chosen, *rejected, *texts]))}
-        items = self._features(list(row))
+        row = {text: i for i, text in enumerate(dict.fromkeys([*chosen, *rejected]))}
 
         def rows(of: Iterable[str]) -> Tensor:
             return torch.tensor([row[t] for t in of], dtype=torch.long)
 
         offsets = torch.tensor([0, *np.cumsum([len(own) for own in choices])], dtype=torch.long)
-        history = History(items, offsets, rows(chosen), rows(rejected), torch.full((len(choices),), -1))
-        return history, items[rows(texts)]
+        history = History(self._features(list(row)), offsets, rows(chosen), rows(rejected), torch.full((len(choices),), -1))
+        with torch.no_grad():
+            states = self.scorer.users(history)
+        return [UserState(self, state, said) for state, said in zip(states.unbind(0) if len(choices) else (), told)]
+
+    def score(self, history: Sequence[Choice], prompts: Sequence[Said], responses: Sequence[Said]) -> np.ndarray:
+        """Rewards float32[n] of responses[i] to prompts[i] for one user. An empty history gives the reward for everybody.
+
+        Raises EvenhandError on what is neither text nor messages, and on lists of unequal length.
+        """
+        return self.user(history).score(prompts, responses)
+
+    def score_users(
+        self, histories: Sequence[Sequence[Choice]], user: Sequence[int], prompts: Sequence[Said], responses: Sequence[Said]
+    ) -> np.ndarray:
+        """Rewards float32[n] of responses[i] to prompts[i] for the user with histories[user[i]]."""
+        return self.score_as(self.users(histories), user, prompts, responses)
+
+    def score_as(self, states: Sequence[UserState], user: Sequence[int], prompts: Sequence[Said], responses: Sequence[Said]) -> np.ndarray:
+        """Rewards float32[n] of responses[i] to prompts[i] for the user states[user[i]]. Every distinct text is encoded once."""
+        if any(state.model is not self for state in states):
+            raise EvenhandError(
+                "Found a user's state of another model. Expected: one of this model's `user`. To do: read the history again."
+            )
+        asked, owner = items_read(prompts, responses), owners_read(user, len(states))
+        if len(owner) != len(asked):
+            raise EvenhandError(
+                f"Found {len(asked)} responses and {len(owner)} user numbers. Expected: equally many. To do: give one user for each response."
+            )
+        texts = [item_text(p, r, self.with_prompt, states[u].told) for u, (p, r) in zip(owner.tolist(), asked)]
+        if not texts:
+            return np.zeros(0, np.float32)
+        row = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        items = self._features(list(row))[torch.tensor([row[t] for t in texts], dtype=torch.long)]
+        with torch.no_grad():
+            state = torch.stack([s.state for s in states])[torch.from_numpy(owner)]
+            return np.asarray(self.scorer.score(state, items).numpy())
+
+    def state(self, history: Sequence[Choice]) -> np.ndarray:
+        """What the head reads from one user's history, float32[s]; s = 0 for a head without a user."""
+        return np.asarray(self.user(history).state.numpy())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that decides a reward: head, weights, feature map, encoder and adapter; not of how it was trained."""
+        return fingerprint(self._saved({}))
 
     def _told(self, history: Sequence[tuple[str, str, str]]) -> Told:
         if not isinstance(self.encoder, BackboneEncoder):
@@ -169,55 +189,17 @@ class RewardModel:
         return f"<code>{escape(repr(self))}</code>"
 
 
-def _listed(value: Any, user: int | None = None) -> Sequence[Any]:
-    """`value` if it is a sequence of records, else an error that says what a history is."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return value
-    what = "the list of histories" if user is None else f"the history of user {user}"
-    raise EvenhandError(
-        f"Found {type(value).__name__} as {what}. Expected: a list of (prompt, chosen, rejected) for each user; an empty one is allowed. "
-        "To do: wrap the records in a list."
-    )
+@dataclass(frozen=True, repr=False)
+class UserState:
+    """One user as a model reads him or her: state float32[s] of its head, and what a language model is told before each prompt."""
 
+    model: RewardModel
+    state: Tensor
+    told: Told = ()
 
-def _choice(record: Any, user: int, place: int) -> tuple[str, str, str]:
-    keys = ("prompt", "chosen", "rejected")
-    if isinstance(record, Mapping):
-        parts, found = [record.get(k) for k in keys], f"a dict with the keys {clip(sorted(map(str, record)))}"
-    elif isinstance(record, Sequence) and not isinstance(record, str):
-        parts, found = list(record), ", ".join(type(p).__name__ for p in record) or "nothing"
-    else:
-        parts, found = [], type(record).__name__
-    texts = [p for p in parts if isinstance(p, str)]
-    if len(parts) != 3 or len(texts) != 3:
-        raise EvenhandError(
-            f"History of user {user}, record {place}: found {found}. Expected: three texts, (prompt, chosen, rejected), or a dict "
-            "with these keys. To do: correct this record; a pair without a prompt takes an empty text."
-        )
-    return (texts[0], texts[1], texts[2])
+    def score(self, prompts: Sequence[Said], responses: Sequence[Said]) -> np.ndarray:
+        """Rewards float32[n] of responses[i] to prompts[i], each a text or messages."""
+        return self.model.score_as([self], [0] * len(responses), prompts, responses)
 
-
-def _texts(value: Any, name: str) -> Sequence[str]:
-    if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)):
-        raise EvenhandError(f"Found {type(value).__name__} as {name}. Expected: a list of texts. To do: wrap a single text in a list.")
-    for place, text in enumerate(value):
-        if not isinstance(text, str):
-            raise EvenhandError(
-                f"{name}[{place}] is of type {type(text).__name__}. Expected: str. To do: convert it, or leave the row out."
-            )
-    return list(value)
-
-
-def _owners(user: Any, n_users: int) -> Tensor:
-    owner = np.asarray(user)
-    if owner.ndim != 1 or (owner.size and not np.issubdtype(owner.dtype, np.integer)):
-        raise EvenhandError(
-            f"Found {owner.dtype} of shape {owner.shape} as user numbers. Expected: a list of int. "
-            "To do: give the place of each row's history."
-        )
-    wrong = np.flatnonzero((owner < 0) | (owner >= n_users)) if owner.size else owner
-    if len(wrong):
-        raise EvenhandError(
-            f"user[{wrong[0]}] is {owner[wrong[0]]}. Expected: 0 to {n_users - 1}, a place in `histories`. To do: correct it."
-        )
-    return torch.from_numpy(owner.astype(np.int64))
+    def __repr__(self) -> str:
+        return f"UserState of {len(self.state)} numbers, {self.model!r}"

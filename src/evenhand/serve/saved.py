@@ -114,6 +114,18 @@ def load_model(folder: str | Path, head: type | None = None) -> SavedModel:
     return SavedModel(built, said["dim"], scorer, (features, said["features"]), said["encoder"], said["facts"], adapter)
 
 
+def fingerprint(model: SavedModel) -> str:
+    """SHA-256 of what decides a reward: every array, head, feature map and encoder; facts and versions are left out."""
+    arrays = _flatten(model)
+    said = _describe(model, arrays, safetensors.torch.save(arrays))
+    return _digest({name: value for name, value in said.items() if name not in ("facts", "encoder")} | {"encoder": _moved(said["encoder"])})
+
+
+def _moved(encoder: Mapping[str, Any]) -> dict[str, Any]:
+    """An encoder's record without the place where it lies: its fingerprint says which one it is."""
+    return {name: value for name, value in encoder.items() if name not in ("model", "name")}
+
+
 # ---- writing
 
 

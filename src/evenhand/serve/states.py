@@ -1,0 +1,57 @@
+"""States of users that were read before: the same history is not encoded twice, and what is kept has a bound and an age."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from threading import Lock
+
+from evenhand.core import EvenhandError
+from evenhand.serve.asked import Choice, histories_read
+from evenhand.serve.reward_model import RewardModel, UserState
+
+MOST = 10_000  # users; a state is some dozen numbers, and of a language model the told texts beside
+LONGEST = 3600.0  # seconds
+
+
+class UserStates:
+    """The least recently used goes first when there are more than `most`; one older than `longest` seconds is read anew. Several threads may ask.
+
+    Kept by a hash of the history's texts: nothing of a text stays here but what a language model is told of the user.
+    """
+
+    def __init__(self, model: RewardModel, most: int = MOST, longest: float = LONGEST, clock: Callable[[], float] = time.monotonic):
+        if most < 1 or not longest > 0:
+            raise EvenhandError(f"Found room for {most} users and {longest} seconds. Expected: 1 or more, and above 0. To do: correct it.")
+        self.model = model
+        self._most, self._longest, self._clock = most, longest, clock
+        self._kept: OrderedDict[bytes, tuple[float, UserState]] = OrderedDict()
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def of(self, histories: Sequence[Sequence[Choice]]) -> list[UserState]:
+        """One state a history. Those that are not kept are read together, equal ones once."""
+        choices = histories_read(histories)
+        keys = [hashlib.sha256(json.dumps(own).encode()).digest() for own in choices]
+        found: dict[bytes, UserState] = {}
+        with self._lock:
+            now = self._clock()
+            for key in dict.fromkeys(keys):
+                read, state = self._kept.get(key, (-float("inf"), None))
+                if state is not None and now - read <= self._longest:
+                    found[key] = state
+                    self._kept.move_to_end(key)
+        wanted = {key: own for key, own in zip(keys, choices) if key not in found}
+        found |= zip(wanted, self.model.users(list(wanted.values())))
+        with self._lock:
+            for key in wanted:
+                self._kept[key] = (now, found[key])
+                self._kept.move_to_end(key)
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        return [found[key] for key in keys]
