@@ -424,7 +424,11 @@ def fall_sentence(fall: Fall) -> str:
         else f"No fall of {fall.measure} by {fall.axis} could be computed"
     )
     if not has_value(fall.fresh):
-        return f"{start}. There are no fresh draws, so nothing is known of new texts."
+        return f"{start}. There are too few fresh draws, so nothing is known of new texts."
+    if fall.fresh.n_pairs < fall.same.n_pairs:
+        start += (
+            f" (fresh and shuffled on {count(fall.fresh.n_pairs)} of {plural(fall.same.n_pairs, 'pair')}, whose choices have other draws)"
+        )
     if not has_value(fall.learned) or not is_known(fall.learned.low):
         return f"{start}. Whether anything was learned is not known."
     points_ = f"{points(fall.learned.value, True)} points ({interval(fall.learned, points)})"

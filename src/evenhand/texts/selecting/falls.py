@@ -21,7 +21,7 @@ from evenhand.texts.selecting.gate import TINY, disparity
 
 DEALS = 200
 LEVEL = 0.95
-FEWEST = 0.5  # share of pairs whose choices have other draws, under which nothing is said of fresh ones
+FEWEST = 0.25  # share of pairs whose choices have other draws, under which nothing is said of fresh ones: checks leave some half of them
 CHUNK = 4_000_000  # differences at a time
 
 
@@ -34,7 +34,7 @@ def falls(
     same: the chosen texts against the originals, cell by cell. fresh: the mean over other draws of the chosen sources, against that over other
     draws of the originals. Draws are others where their number is neither the chosen text's nor the original's: what resembles a text that was
     chosen is not fresh, and revisions of one draft bear its number. shuffled: its mean over `deals` permutations of the sources over cells.
-    Pairs whose choice has no other draw are left out of the last three; nan where these are more than half.
+    Pairs whose choice has no other draw are left out of the last three, as their counts of pairs say; nan where under a quarter are left.
     Intervals: linearised ratios of sums over blocks, Student t with blocks - 1 degrees; none under 10 blocks.
     """
     values = of.of(measure.values)
