@@ -176,7 +176,7 @@ def align(
         draws = min(draws, k)
     _check(k, draws, revisions, held, most_examples)
     judging = [a for a in ([audits] if isinstance(audits, str) else audits) if a != "lexical"]
-    instruments = {"agency": agency, "formality_model": formality_model, "emotion_model": emotion_model, "nli": nli}
+    instruments: dict[str, Any] = {"agency": agency, "formality_model": formality_model, "emotion_model": emotion_model, "nli": nli}
     with_instruments(audits_named(judging), **instruments)  # what is wrong is said before anything is written
     run = _Run(Path(out), of, seed, say, progress)
     run.same_settings({

@@ -88,7 +88,7 @@ def select(
     _check(eps, eps_fidelity, similarity)
     if out is not None:
         writing.check(Path(out), FILES, KIND)
-    instruments = {"agency": agency, "formality_model": formality_model, "emotion_model": emotion_model, "nli": nli}
+    instruments: dict[str, Any] = {"agency": agency, "formality_model": formality_model, "emotion_model": emotion_model, "nli": nli}
     found, given = load_grid(grid), reading_all(with_instruments(audits_named(audits), **instruments))
     column = str(reward) if reward is not None and not Path(reward).is_dir() else ""
     read = read_texts(candidates, found, extra=("prompt", "draw", *([column] if column else [])), together=True)
