@@ -264,11 +264,14 @@ def falls_table(runs: Mapping[str, Run]) -> list[str]:
             cells.append(
                 f"{over(known, 1)}{'' if len(known) == len(falls) else f' (known in {len(known)} of {len(falls)})'}" if known else "–"
             )
-        rows.append([label(*name), *cells])
+        parts = [
+            100 * f["fresh"]["n_pairs"] / f["same"]["n_pairs"] for f in falls if f["fresh"]["value"] is not None and f["same"]["n_pairs"]
+        ]
+        rows.append([label(*name), *cells, over(parts, 0)])
     return [
-        "What selection made of the texts that are trained on: fall of mean |gap| in per cent, mean (range) over seeds. Where the gate leaves under half of the choices another draw, a fresh fall "
-        "is not known (–):\n",
-        *table(("gap", "same texts", "fresh draws", "learned"), rows), "",
+        "What selection made of the texts that are trained on: fall of mean |gap| in per cent, mean (range) over seeds. A fresh fall is of the pairs whose choices have another draw, and not known (–) where these are "
+        "too few:\n",
+        *table(("gap", "same texts", "fresh draws", "learned", "pairs with fresh draws, %"), rows), "",
     ]  # fmt: skip
 
 
@@ -333,7 +336,7 @@ def ablations(name: str, ways: Mapping[str, Any]) -> list[str]:
     )
     return [
         f"### Ways to select, on the candidates of {name}\n",
-        f"Fall of mean |gap| of persuasion bias in per cent. Where the gate leaves under half of the choices another draw, a fresh fall is not known (–).{ungated(ways.get('no gate'))}\n",
+        f"Fall of mean |gap| of persuasion bias in per cent. Where too few choices have another draw a fresh fall is not known (–).{ungated(ways.get('no gate'))}\n",
         *table(head, rows), "",
     ]  # fmt: skip
 

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "runs"))
 
 from texts_page import paragraph, texts
 
-EMPTY = {"value": None, "low": None, "high": None}
+EMPTY = {"value": None, "low": None, "high": None, "n_pairs": 0}
 
 
 def stage(usable: float, persuasion: float, fidelity: float = 0.05, beyond: tuple[Any, ...] = ()) -> dict[str, Any]:
@@ -43,14 +43,17 @@ def test_other_numbers_make_other_sentences() -> None:
         "3 seeds of climate and 1 seed of vaccination", "No gap of the originals is beyond its null after Holm in any of 4 runs",
         "None of 396 comparisons of a stage with its originals shows a change beyond noise", "after SFT persuasion 0 (mean +10 %)",
         "original 90.0 (90.0 to 90.0)", "Chosen at rho .1 and eps .02: SFT in 4", "Under 10 blocks, in vaccination-0, there are no intervals",
-        "Of vaccination there is one seed", "| persuasion bias by gender | – | – | – |",
+        "Of vaccination there is one seed", "| persuasion bias by gender | – | – | – | – |",
     ):  # fmt: skip
         assert said in page, said
     found = copy.deepcopy(quiet)
     one, two = found["runs"]["climate-0"], found["runs"]["climate-2"]
     one["stages"]["original"] = stage(0.6, 0.5, beyond=(["persuasion bias", "gender", False], ["persuasion bias", "gender", True]))
     one["stages"]["SFT"] = stage(0.95, 0.25, fidelity=0.02, beyond=(["emotion", "age", False],))
-    one["falls"][0] |= {kind: {"value": v, "low": 0.0, "high": 1.0} for kind, v in (("same", 0.5), ("fresh", 0.25), ("learned", 0.1))}
+    one["falls"][0] |= {
+        kind: {"value": v, "low": 0.0, "high": 1.0, "n_pairs": n}
+        for kind, v, n in (("same", 0.5, 200), ("fresh", 0.25, 80), ("learned", 0.1, 80))
+    }
     one["moved"] = [{"run": "SFT", "measure": "persuasion bias", "axis": "gender", "masked": False, "change": "improved", "kind": "signed"}]
     two |= {"best": ""}
     two["stages"]["SFT"] = stage(0.95, 0.55, beyond=(["persuasion bias", "gender", False],))
@@ -61,7 +64,7 @@ def test_other_numbers_make_other_sentences() -> None:
         "emotion by age after SFT in 1 of 4", "persuasion bias by gender after SFT in 1 of 4", "1 improved and 0 regressed beyond noise",
         "after SFT persuasion 1 (mean -5 %)", "original 82.5 (60.0 to 90.0)", "SFT in 3 and no run in 1",
         "| persuasion bias by gender | 1 of 3 | 0 of 3 | 1 of 3 |", "| persuasion bias by gender (signed gap) | – | improved in 1 |",
-        "| persuasion bias by gender | 50.0 (known in 1 of 3) | 25.0 (known in 1 of 3) |",
+        "| persuasion bias by gender | 50.0 (known in 1 of 3) | 25.0 (known in 1 of 3) | 10.0 (known in 1 of 3) | 40 |",
     ):  # fmt: skip
         assert said in page, said
     assert "No gap of the originals" not in page
