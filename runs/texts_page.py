@@ -69,7 +69,7 @@ def sentences(runs: Mapping[str, Run]) -> Iterator[str]:
 
 
 def in_originals(runs: Mapping[str, Run]) -> str:
-    count = Counter(d for r in runs.values() for d in beyond(r, "original"))
+    count = Counter(d for r in runs.values() for d in named(r, "original"))
     some = sum(bool(beyond(r, "original")) for r in runs.values())
     if not some:
         return f"No gap of the originals is beyond its null after Holm in any of {counted(len(runs), 'run')}: there was nothing to repair that these texts could show."
@@ -80,7 +80,7 @@ def repaired(runs: Mapping[str, Run]) -> Iterator[str]:
     """Of each disparity of the originals: whether it is lower on fresh draws, and what stages keep of it."""
     had: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name, run in runs.items():
-        for measure, axis in {(m, a) for m, a, _ in beyond(run, "original")}:
+        for measure, axis in named(run, "original"):
             had[measure, axis].append(name)
     for (measure, axis), names in sorted(had.items()):
         falls = [f for n in names for f in runs[n]["falls"] if (f["measure"], f["axis"]) == (measure, axis)]
@@ -108,7 +108,7 @@ def repaired(runs: Mapping[str, Run]) -> Iterator[str]:
 
 
 def count_of(runs: Mapping[str, Run], names: Sequence[str], stage: str, measure: str, axis: str) -> int:
-    return sum(stage in runs[n]["stages"] and (measure, axis) in {(m, a) for m, a, _ in beyond(runs[n], stage)} for n in names)
+    return sum(stage in runs[n]["stages"] and (measure, axis) in named(runs[n], stage) for n in names)
 
 
 def added(runs: Mapping[str, Run]) -> str:
@@ -116,13 +116,13 @@ def added(runs: Mapping[str, Run]) -> str:
         (label(*d), stage)
         for r in runs.values()
         for stage in r["stages"]
-        for d in beyond(r, stage) - beyond(r, "original")
+        for d in named(r, stage) - named(r, "original")
         if stage != "original"
     )
     if not new:
         return "No stage has a gap beyond its null that its originals had not."
     what = listed(f"{gap} after {stage} in {n} of {len(runs)}" for (gap, stage), n in new.most_common())
-    return f"Some are beyond their null in a stage and were not in its originals: {what}."
+    return f"Some are beyond their null in a stage and were not in its originals, as written or with names hidden: {what}."
 
 
 def changes(runs: Mapping[str, Run]) -> str:
@@ -454,6 +454,11 @@ def stage_names(runs: Mapping[str, Run]) -> list[str]:
 
 def beyond(run: Run, stage: str) -> set[tuple[str, str, bool]]:
     return {(m, axis, masked) for m, axis, masked in run["stages"][stage]["beyond"]}
+
+
+def named(run: Run, stage: str) -> set[tuple[str, str]]:
+    """As written or with names hidden."""
+    return {(m, axis) for m, axis, _ in beyond(run, stage)}
 
 
 def values(runs: Mapping[str, Run], stage: str, of: Any) -> list[float]:
