@@ -190,11 +190,3 @@ def reads(found: dict) -> str:
 
 def benchmarks(found: dict) -> str:
     return f"What `make bench` printed last: {len(found)} benchmarks of speed, memory, coverage of intervals and false verdicts."
-
-
-def texts(found: dict) -> str:
-    shares = [s["usable"]["value"] for run in found["runs"].values() for s in run["stages"].values()]
-    return (
-        f"SmolLM2-135M through the whole of `align` on {len(found['runs'])} grids, one seed each: {100 * min(shares):.0f} to {100 * max(shares):.0f} % of texts usable, no change of any gap between stages beyond noise. It shows that the pipeline runs and what its "
-        "statistics refuse to say; a quarter of the blocks is too little for more."
-    )

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import figures
 import headline
 import numpy as np
+import texts_page
 from scipy.stats import t
+from tables import per_cent, points_of, share, spread, table
 
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGES = ROOT / "runs" / "results", ROOT / "docs" / "results"
@@ -48,12 +49,16 @@ def main() -> None:
         "faro_crehate": (faro_crehate, headline.faro_crehate),
         "faro_bbq": (faro_bbq, headline.faro_bbq),
         "reads": (reads, headline.reads),
-        "texts": (texts, headline.texts),
+        "texts": (texts_page.texts, texts_page.paragraph),
         "benchmarks": (benchmarks, headline.benchmarks),
     }
     found = {name: json.loads((RESULTS / f"{name}.json").read_text()) for name in studies}
     found["backbone"]["bbq"] = json.loads((RESULTS / "backbone_bbq.json").read_text())
     found["backbone"]["voters"] = (json.loads((RESULTS / "voters_tuned.json").read_text()), found["voters"])
+    for file in sorted(RESULTS.glob("texts-*.json")):  # parts of that study which processes of their own worked on
+        for part, several in json.loads(file.read_text()).items():
+            if isinstance(several, dict):
+                found["texts"][part] = {**found["texts"].get(part, {}), **several}
     PAGES.mkdir(exist_ok=True)
     index = [f"# Results\n\n{NOTE} Points are percentage points of accuracy.\n", headline.table(found) + "\n", BELOW]
     for name, (study, paragraph) in studies.items():
@@ -273,15 +278,6 @@ def on_votes(tuned: dict, frozen: dict) -> list[str]:
     ]
 
 
-def share(e: dict) -> str:
-    """A share in per cent, with its interval where it has one."""
-    return points_of(e["value"]) if e["low"] is None else per_cent([e["value"], e["low"], min(e["high"], 1.0)])
-
-
-def points_of(share: float) -> str:
-    return f"{100 * share:.1f}"
-
-
 NAMES = {"minilm": "MiniLM", "smollm2": "SmolLM2-135M-Instruct"}
 ABOUT = {
     "minilm": "Tables: every model, then every difference that was asked for.\n",
@@ -432,65 +428,6 @@ def in_order(model: str) -> tuple[int, int, str]:
 
 PIECES = {"tuned": "personalised BT", "pafo": "PAFO", "self": "self-distillation", "linear": "one reward for all (BT)"}
 DOMAINS = ("academy", "business", "entertainment", "literature")
-
-
-def texts(found: dict) -> str:
-    """Section on texts for many audiences: every stage of each run, and other ways to select."""
-    out = [
-        "## Texts for many audiences, with a small model\n",
-        f"Command: `runs/texts.sh` (`{' '.join(found['runs'])}`; hours of one core for more). SmolLM2-135M-Instruct in its plain wording, {found['k']} drafts a prompt, rules and {found['revisions']} revision by the model as candidates; gate and selection as shipped; SFT "
-        f"and DPO on at most {found['examples']} examples of the blocks that are not audited, one epoch; every stage audited on the same held-out blocks, {found['draws']} texts a prompt. One seed a grid.\n",
-        "**What it cannot show.** A quarter of the blocks is held out: 14 of climate and 8 of vaccination, and under 10 blocks there are no intervals. In none of the originals is any gap beyond its null after Holm, so there was nothing to repair that these "
-        "texts could show, and no change between stages is beyond noise: that a stage is chosen goes by estimates. The study asks for three seeds and a power of 220 pairs; one seed of two grids is what was run. After training more texts are usable, "
-        "as was seen before; that it lowers disparities is not shown. Training alone may also add some: after DPO emotion by age is beyond its null on climate, where it was not before.\n",
-        "Commands for a model that writes well stand in `runs/texts.py`.\n",
-    ]
-    for name, run in found["runs"].items():
-        rows = []
-        for stage, s in run["stages"].items():
-            d = s["disparities"]
-            beyond = ", ".join(sorted({f"{m} by {axis}" for m, axis, _ in s["beyond"]})) or "none"
-            rows.append(
-                [
-                    stage,
-                    share(s["usable"]),
-                    *(f"{d[a]:.3f}" for a in ("persuasion", "formality", "emotion")),
-                    f"{s['fidelity']:.4f}",
-                    beyond,
-                ]
-            )
-        head = ("stage", "usable, %", "persuasion", "formality", "emotion", "fidelity", "gaps beyond their null")
-        losses = "; ".join(f"{stage} {first:.3f} to {last:.3f}" for stage, (first, last) in run["losses"].items())
-        out += [
-            f"### {name}\n",
-            f"{run['cells']} cells in {run['blocks']} blocks. Chosen at rho .1, eps .02: {run['best'] or 'no model'}. Changes beyond noise: {len(run['moved'])} of {run['compared']} compared. Losses, first and last step: {losses}. Mean |gap| as written:\n",
-            *table(head, rows), "",
-        ]  # fmt: skip
-    for name, ways in found["ablations"].items():
-        rows = [
-            [
-                way,
-                f"{100 * w['kept']:.0f}",
-                *(fell(f, kind) for f in w["falls"] if f["measure"] == "persuasion bias" for kind in ("same", "fresh", "learned")),
-            ]
-            for way, w in ways.items()
-        ]
-        head = (
-            "way to select",
-            "blocks that keep originals, %",
-            *(f"{axis}: {kind}" for axis in ("age", "gender") for kind in ("same texts", "fresh draws", "learned")),
-        )
-        out += [
-            f"### Ways to select, on the candidates of {name}\n",
-            "Fall of mean |gap| of persuasion bias in per cent. Where the gate leaves under half of the choices another draw, a fresh fall is not known (–). Without the gate all of the fall is selection on noise.\n",
-            *table(head, rows), "",
-        ]  # fmt: skip
-    return "\n".join(out)
-
-
-def fell(fall: dict, kind: str) -> str:
-    value = fall[kind]["value"]
-    return "–" if value is None else f"{100 * value:.1f}"
 
 
 def no_harm(found: dict) -> str:
@@ -747,14 +684,6 @@ def faro_bbq(found: dict) -> str:
     return "\n".join(out)
 
 
-def per_cent(e: list[float]) -> str:
-    return spread([100 * value for value in e], 1)
-
-
-def spread(e: list[float], digits: int = 3) -> str:
-    return f"{e[0]:.{digits}f} [{e[1]:.{digits}f}, {e[2]:.{digits}f}]"
-
-
 def signed(e: list[float], times: float = 1.0) -> str:
     return points({"value": times * e[0], "low": times * e[1], "high": times * e[2]})
 
@@ -781,11 +710,6 @@ def settings(models: dict[str, dict[str, str]]) -> dict[str, str]:
     alike = {k: v for k, v in first.items() if all(hyperparameters.get(k) == v for hyperparameters in models.values())}
     own = {title: {k: v for k, v in hyperparameters.items() if k not in alike} for title, hyperparameters in models.items()}
     return {title: ", ".join(f"{k} {v}" for k, v in hyperparameters.items()) for title, hyperparameters in {**own, "all": alike}.items()}
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    head = list(head)
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 def level(e: dict, digits: int = 1) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_classifiers import tiny_classifier
 from tiny_models import tiny_llama
 
 from evenhand.core import DataError, EvenhandError
@@ -260,6 +262,7 @@ def test_other_settings_and_other_peoples_files_are_refused(tmp_path: Path) -> N
         run(tmp_path / "out", audits=["persuasion", "fidelity"])
     with pytest.raises(DataError, match=r"no text can be used: empty text \(16\)"):
         run(tmp_path / "none", originals=[{**row, "text": " "} for row in texts(1)])
+    assert not {"agency", "nli"} & set(json.loads((tmp_path / "out" / "align.json").read_text())["settings"]), "only what is given"
     (tmp_path / "out" / "candidates.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match="was changed after evenhand wrote it"):
         run(tmp_path / "out")
@@ -275,3 +278,32 @@ def test_drafts_are_numbered_anew_where_one_did_not_come(tmp_path: Path) -> None
     at = _Run(tmp_path, of, 0, print, None)
     found = _numbered(at, [{"who": who, "draw": draw} for who, draw in (("a", 0), ("b", 1), ("a", 2), ("a", 3), ("b", 2))])
     assert [(r["who"], r["draw"]) for r in found] == [("a", 0), ("b", 0), ("a", 1), ("a", 2), ("b", 1)]
+
+
+@pytest.mark.lm
+def test_instruments_are_settings_by_what_is_in_them(tmp_path: Path) -> None:
+    """A folder that was begun with one list of verbs, or model, does not go on with another, whatever it is called; what is none is said first."""
+    verbs = tmp_path / "verbs.csv"
+    verbs.write_text("verb,agency\nwill,agency_pos\nfind,agency_pos\nmay,agency_neg\nspend,agency_neg\n")
+    nli = tiny_classifier(tmp_path / "nli", ("neutral", "entailment"))
+    given: dict[str, Any] = {"audits": ["persuasion", "fidelity"], "agency": verbs, "nli": nli}
+    for wrong, told in (
+        ({"nli": tiny_classifier(tmp_path / "odd", ("a", "b"))}, "one output named entailment"),
+        ({"emotion_model": nli}, "without the audit emotion"),
+    ):
+        with pytest.raises(EvenhandError, match=told):
+            run(tmp_path / "out", **given | wrong)
+    assert not (tmp_path / "out").exists()
+    found = run(tmp_path / "out", **given)
+    said = json.loads((tmp_path / "out" / "align.json").read_text())["settings"]
+    assert said["agency"] == f"verbs.csv, SHA-256 {hashlib.sha256(verbs.read_bytes()).hexdigest()}"
+    assert said["nli"].startswith("nli, SHA-256 ")
+    assert {"formality-model", "emotion-model"}.isdisjoint(said)
+    assert "entailment" in found.report.findings.selection.refused
+    assert any(m.measure == "fidelity by nli" for m in found.report.findings.runs[0].levels), "the audits read what the gate reads"
+    assert any("lists of verbs.csv" in note for a in found.report.findings.runs[0].audits for note in (*a.notes.values(), *a.sentences))
+    verbs.write_text(verbs.read_text().replace("find", "read"))
+    with pytest.raises(DataError, match=r"agency is verbs\.csv"):
+        run(tmp_path / "out", **given)
+    with pytest.raises(DataError, match=r"agency is verbs\.csv, SHA-256 \w+\. Expected: agency none"):
+        run(tmp_path / "out", **given | {"agency": None})

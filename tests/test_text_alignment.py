@@ -159,6 +159,14 @@ def test_dpo_begins_at_log_2_and_prefers_what_was_chosen_in_the_end(
     assert any((a != b).any() for a, b in zip(load_file(warm / WEIGHTS).values(), load_file(tmp_path / "out" / WEIGHTS).values()))
 
 
+def test_dpo_without_sft_begins_with_the_model_itself(llama: str, preferred: Path, warm: Path, tmp_path: Path) -> None:
+    found = dpo(preferred, model=llama, adapter=None, out=tmp_path / "out", recipe=RECIPE)
+    assert found.trace[0] == (1, pytest.approx(np.log(2), abs=1e-3))
+    assert found.trace[-1][1] < 0.6
+    with pytest.raises(DataError, match="starts from is the model"):
+        dpo(preferred, model=llama, adapter=warm, out=tmp_path / "out", recipe=RECIPE)
+
+
 def test_what_sft_leaves_is_an_adapter_of_peft_without_pickles_or_paths(llama: str, shown: Path, warm: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM

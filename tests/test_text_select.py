@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from text_cells import small_grid
+from tiny_classifiers import tiny_classifier
 from typer.testing import CliRunner
 
 from evenhand.cli import app
@@ -247,3 +248,44 @@ def test_the_verb_writes_and_says_what_it_did(tmp_path: Path, monkeypatch: pytes
     assert ran.exit_code == 0, ran.output
     assert "on the very texts that were chosen" in " ".join(ran.output.split())
     assert (tmp_path / "s/selection.json").is_file()
+
+
+@pytest.mark.lm
+def test_a_candidate_that_its_original_does_not_entail_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against every pair asked for by hand, one at a time."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    monkeypatch.setenv("EVENHAND_CACHE", str(tmp_path / "cache"))
+    grid = small_grid(1)
+    given = rows(grid)
+    asked: dict[str, Any] = {"grid": grid, "audits": [Must(), "fidelity"], "similarity": 0, "unchecked": True, "progress": lambda *_: None}
+    plain = select(given, **asked)
+    folder = tiny_classifier(tmp_path / "nli", ("not_entailment", "entailment"))
+    model, tokens = AutoModelForSequenceClassification.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    leaning = {}
+    for (cell, candidate), row in np.ndenumerate(plain.candidates.row):
+        if candidate and row >= 0:
+            first = next(r["text"] for r in given if all(r[c] == v for c, v in grid.row(cell).items()))
+            with torch.no_grad():
+                no, yes = model(**tokens(first, plain.candidates.table.texts[row], return_tensors="pt")).logits[0].tolist()
+            leaning[cell, candidate] = yes - no
+    middle = (
+        sorted(leaning.values())[len(leaning) // 3] + 1e-4
+    )  # a random model thinks alike of all: its bias is set so that it refuses a third
+    with torch.no_grad():
+        model.classifier.bias[1] -= middle
+    model.save_pretrained(folder)
+    wrong = {at for at, lean in leaning.items() if lean < middle}
+    found = select(given, nli=folder, **asked)
+    refused = {at for at, why in found.refused.items() if "entailment" in why}
+    assert refused == wrong
+    assert 0 < len(wrong) < found.findings.n_candidates
+    assert found.findings.refused["entailment"] == len(wrong)
+    assert not {(cell, int(c)) for cell, c in enumerate(found.chosen)} & wrong
+    assert found.findings.settings["nli"].startswith("nli, SHA-256 ")
+    assert sum("entailment" in r["refused"] for r in found.log()) == len(wrong)
+    assert "entailment" not in plain.findings.refused
+    assert "nli" not in plain.findings.settings
+    with pytest.raises(EvenhandError, match="--nli without the audit fidelity"):
+        select(given, nli=folder, **asked | {"audits": [Must()]})

@@ -11,7 +11,7 @@ from evenhand.cli.inputs import check_place, command
 from evenhand.cli.options import DATA, MODEL, OUTPUT, Device, Note, Pdf, Seed, Title, option
 from evenhand.cli.reading import verb
 from evenhand.cli.terminal import finish, tell
-from evenhand.cli.texts import Audits
+from evenhand.cli.texts import Audits, Instrument
 
 WRITING, TRAINING, CHOICE = "Writing", "Training", "Gate and choice"
 
@@ -44,6 +44,10 @@ def align(
     draws: Annotated[int, option(MODEL, min=1)],
     audits: Audits,
     reward: Annotated[Path | None, option(CHOICE)],
+    agency: Instrument,
+    formality_model: Instrument,
+    emotion_model: Instrument,
+    nli: Instrument,
     eps: Annotated[float, option(CHOICE)],
     eps_fidelity: Annotated[float, option(CHOICE, "--eps-fidelity")],
     rho: Annotated[float, option(CHOICE)],
@@ -84,6 +88,10 @@ def align(
         draws=draws,
         audits=audits,
         reward=reward,
+        agency=agency,
+        formality_model=formality_model,
+        emotion_model=emotion_model,
+        nli=nli,
         eps=eps,
         eps_fidelity=eps_fidelity,
         epochs=epochs,

@@ -10,6 +10,7 @@ import typer
 from evenhand.cli.options import CONSTRAINTS, DATA, MODEL, OUTPUT, Seed, option
 from evenhand.cli.reading import verb
 from evenhand.cli.terminal import say
+from evenhand.cli.texts import Instrument
 
 NONE = 3  # exit code: no model is selected
 
@@ -21,6 +22,10 @@ def select(
     grid: Annotated[str, option(DATA)],
     audits: Annotated[list[str], option(MODEL, "--audit")],
     reward: Annotated[str | None, option(MODEL)],
+    agency: Instrument,
+    formality_model: Instrument,
+    emotion_model: Instrument,
+    nli: Instrument,
     eps: Annotated[float, option(CONSTRAINTS)],
     eps_fidelity: Annotated[float, option(CONSTRAINTS)],
     similarity: Annotated[float, option(CONSTRAINTS)],
@@ -42,6 +47,10 @@ def select(
         out=out,
         audits=audits,
         reward=reward,
+        agency=agency,
+        formality_model=formality_model,
+        emotion_model=emotion_model,
+        nli=nli,
         eps=eps,
         eps_fidelity=eps_fidelity,
         similarity=similarity,

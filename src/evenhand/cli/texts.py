@@ -13,6 +13,7 @@ from evenhand.cli.reading import verb
 from evenhand.cli.terminal import finish, say
 
 INSTRUMENTS = "Instruments"  # a panel of --help
+Instrument = Annotated[Path | None, option(INSTRUMENTS)]  # a file, or the folder of a model
 Audits = Annotated[list[str], option(MODEL, "--audit")]
 
 
@@ -37,10 +38,10 @@ def audit_text(
     base: Annotated[str, option(GROUPS)],
     selected: Annotated[list[str], option(GROUPS, "--selected")],
     audits: Audits,
-    agency: Annotated[Path | None, option(INSTRUMENTS)],
-    formality_model: Annotated[Path | None, option(INSTRUMENTS)],
-    emotion_model: Annotated[Path | None, option(INSTRUMENTS)],
-    nli: Annotated[Path | None, option(INSTRUMENTS)],
+    agency: Instrument,
+    formality_model: Instrument,
+    emotion_model: Instrument,
+    nli: Instrument,
     usable_only: Annotated[bool, option(DATA, "--usable-only")],
     tolerance: Annotated[float, option(OUTPUT)],
     permutations: Annotated[int, option(MODEL)],

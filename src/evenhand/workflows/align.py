@@ -47,6 +47,7 @@ from evenhand.workflows.audit_text import audit_text
 from evenhand.workflows.generate import generate
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.select import select
+from evenhand.workflows.text_audits import audits_named, instruments_said, with_instruments
 
 KIND = "alignment"
 FORMAT = "evenhand align 1"
@@ -93,6 +94,10 @@ def align(
     draws: int = 4,
     audits: Sequence[str | TextAudit] = ("persuasion", "formality", "emotion", "lexical", "fidelity"),
     reward: str | Path | None = None,
+    agency: str | Path | None = None,
+    formality_model: str | Path | None = None,
+    emotion_model: str | Path | None = None,
+    nli: str | Path | None = None,
     eps: float = 0.1,
     eps_fidelity: float = 0.01,
     epochs: int = 1,
@@ -136,6 +141,7 @@ def align(
         held: Share of blocks that no training sees, and whose texts are audited.
         draws: Texts of each prompt in every run that is audited. Selection has k / draws drafts for each, and their revisions.
         reward: Folder of a saved reward model; its reward for everybody is one more objective of selection.
+        nli: Folder of a model of natural language inference, for meaning and fidelity in the gate and fidelity in the audits.
         eps: What the gate lets a disparity grow by, in shares of the originals' mean disparity.
         eps_fidelity: What the gate lets fidelity fall by.
         epochs: Passes over the examples of each training.
@@ -170,12 +176,15 @@ def align(
         draws = min(draws, k)
     _check(k, draws, revisions, held, most_examples)
     judging = [a for a in ([audits] if isinstance(audits, str) else audits) if a != "lexical"]
+    instruments: dict[str, Any] = {"agency": agency, "formality_model": formality_model, "emotion_model": emotion_model, "nli": nli}
+    with_instruments(audits_named(judging), **instruments)  # what is wrong is said before anything is written
     run = _Run(Path(out), of, seed, say, progress)
     run.same_settings({
         "grid": of.name, "grid sha256": of.fingerprint, "originals": "by the model" if given is None else given.fingerprint,
         "model": model or "", "endpoint": endpoint or "", "wording": wording or "", "k": k, "revisions": revisions, "reviser": reviser or "",
         "counterpart": counterpart, "held": held, "draws": draws, "reward": str(reward or ""), "eps": eps, "eps_fidelity": eps_fidelity,
         "audits of the gate": ", ".join(a if isinstance(a, str) else a.name for a in judging), "temperature": temperature, "seed": seed,
+        **instruments_said(**instruments),
     })  # fmt: skip
     blocks = held_out(of, held, seed) if train else np.ones(of.blocks, bool)
     _write_prompts(run, wording or _plain(of, model, endpoint) or AS_GIVEN, blocks)
@@ -185,7 +194,7 @@ def align(
     every = run.once("candidates.jsonl", lambda: _candidates(run, drafts, made))
     gate = {
         "audits": judging, "eps": eps, "eps_fidelity": eps_fidelity, "reward": reward,
-        "seed": seed, "progress": progress,
+        "seed": seed, "progress": progress, **instruments,
     }  # fmt: skip
     whose, others = ("held", ~blocks) if train else ("", blocks)
     folder, selection = _selected(run, every, others, "train" if train else "", gate, range(k))
@@ -202,7 +211,7 @@ def align(
             texts += _said(run, name, stage, pupil, draws, blocks, temperature, device)
     report = _report(
         run, texts, selection, trained, blocks, stranger, rho, fall, audits=audits, tolerance=tolerance, show_text=show_text, permutations=permutations,
-        title=title or f"Alignment of {of.name}", note=note, simulated=demo, command=command,
+        title=title or f"Alignment of {of.name}", note=note, simulated=demo, command=command, **instruments,
     )  # fmt: skip
     return Aligned(report, run.folder)
 

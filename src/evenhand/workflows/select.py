@@ -19,19 +19,21 @@ from evenhand.texts.audit import Measure, TextAudit
 from evenhand.texts.checks import checked
 from evenhand.texts.findings import Fall, Selection
 from evenhand.texts.grid import Grid, load_grid
+from evenhand.texts.reading.classifier import Classifier
+from evenhand.texts.reading.inference import entailed
 from evenhand.texts.rows import Read, read_texts
 from evenhand.texts.selecting.candidates import Candidates, candidates
 from evenhand.texts.selecting.falls import falls
 from evenhand.texts.selecting.gate import EPS, EPS_FIDELITY, block_means, every_pair
 from evenhand.texts.selecting.matching import Units, blocks, pairs
-from evenhand.texts.selecting.meaning import FAR, SIMILARITY, TURNED, meaning
+from evenhand.texts.selecting.meaning import FAR, SIMILARITY, TURNED, UNENTAILED, meaning, unentailed
 from evenhand.texts.selecting.pareto import nearest_to_ideal, weighted_sum
 from evenhand.texts.selecting.selection import Chosen, Objective, base_disparity, select_blocks
 from evenhand.texts.selecting.signed import signed_gaps, standing_in
 from evenhand.texts.table import ORIGINAL
 from evenhand.workflows.progress import Progress, Told, shown
 from evenhand.workflows.selected import FILES, KIND, UNCHOSEN, Selected
-from evenhand.workflows.text_audits import audits_named, measured, reading_all
+from evenhand.workflows.text_audits import audits_named, instruments_said, measured, reading_all, with_instruments
 
 UNDEFINED = "no value"
 
@@ -50,6 +52,10 @@ def select(
     weighted: bool = False,
     unchecked: bool = False,
     reward: str | Path | None = None,
+    agency: str | Path | None = None,
+    formality_model: str | Path | None = None,
+    emotion_model: str | Path | None = None,
+    nli: str | Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Selected:
@@ -70,7 +76,11 @@ def select(
         weighted: Take the least sum of objectives, not the point nearest to the ideal: an ablation.
         unchecked: Leave out the checks of format (length, refusals, loops, region and theme kept).
         reward: One more objective: the name of a column with rewards, or the folder of a saved reward model.
+        nli: Folder of a model of natural language inference: a candidate keeps the meaning only where its cell's original entails it, and fidelity is
+            by what a text entails.
         seed: Seed of searches in blocks of over 100,000 assignments, and of shuffled choices.
+
+    Parameters without a sentence here mean what they mean in `audit_text`.
 
     Raises DataError with line and column for what is wrong in the table or the grid, and for files that would be lost; EvenhandError for
     settings out of range, and audits without an objective or a fidelity.
@@ -78,14 +88,15 @@ def select(
     _check(eps, eps_fidelity, similarity)
     if out is not None:
         writing.check(Path(out), FILES, KIND)
-    found, given = load_grid(grid), reading_all(audits_named(audits))
+    instruments: dict[str, Any] = {"agency": agency, "formality_model": formality_model, "emotion_model": emotion_model, "nli": nli}
+    found, given = load_grid(grid), reading_all(with_instruments(audits_named(audits), **instruments))
     column = str(reward) if reward is not None and not Path(reward).is_dir() else ""
     read = read_texts(candidates, found, extra=("prompt", "draw", *([column] if column else [])), together=True)
     of = _candidates(read)
     units = pairs(found) if pairwise else blocks(found)
     with shown(progress) as told:
         rewards = [] if reward is None else [of.of(_rewards(of, column, read.source) if column else _scored(of, Path(reward)))]
-        why = _text_reasons(of, similarity, unchecked, told)
+        why = _text_reasons(of, similarity, unchecked, nli, told)
         objectives, fidelity = _measures(of, given, units, eps, told)
         allowed = of.there & ~np.logical_or.reduce([np.zeros(of.row.shape, bool), *why.values()])
         allowed[:, 0] = of.there[:, 0]
@@ -102,6 +113,7 @@ def select(
         "gate": "each matched pair" if each_pair or pairwise else "means of blocks", "chosen at once": "matched pairs" if pairwise else "blocks",
         "objectives": ", ".join(m.name for m, _ in objectives) + (", reward" if rewards else ""),
         "of the front": "least sum" if weighted else "nearest to the ideal point", "format": "not checked" if unchecked else "checked", "seed": str(seed),
+        **instruments_said(**instruments),
     }  # fmt: skip
     selection = _selection(settings, of, index, chosen, refused, fallen, [m for m, _ in objectives], units, allowed)
     kept = {_unit_label(found, units, u): chosen.failed[u] for u in np.flatnonzero(chosen.kept).tolist() if of.there[units.cells[u]].any()}
@@ -166,7 +178,7 @@ def _scored(of: Candidates, folder: Path) -> np.ndarray:
     return np.asarray(RewardModel.load(folder).score([], prompts, of.table.texts), float)
 
 
-def _text_reasons(of: Candidates, similarity: float, unchecked: bool, told: Told) -> dict[str, np.ndarray]:
+def _text_reasons(of: Candidates, similarity: float, unchecked: bool, nli: str | Path | None, told: Told) -> dict[str, np.ndarray]:
     """Check → bool[cells, candidates]: single texts that fail it."""
     why = {}
     if not unchecked:
@@ -175,6 +187,9 @@ def _text_reasons(of: Candidates, similarity: float, unchecked: bool, told: Told
         vectors = encode_cached(of.table.texts, text_encoder(), progress=lambda done, total: told("vectors", done, total))
         kept = meaning(vectors, of, similarity)
         why |= {FAR: kept.far, TURNED: kept.turned}
+    if nli is not None:
+        chance = entailed(Classifier(nli), of.originals, of.table.texts, None, lambda done, total: told("entailment", done, total))
+        why |= {UNENTAILED: unentailed(chance, of)}
     return why
 
 

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,11 @@ import evenhand.texts.audits
 from evenhand.core import EvenhandError, clip
 from evenhand.parts import built_in, calling, installed, part
 from evenhand.texts.audit import Measured, TextAudit
+from evenhand.texts.audits.emotion import emotions
 from evenhand.texts.audits.fidelity import Fidelity
+from evenhand.texts.audits.formality import formal
+from evenhand.texts.reading.agency import read_agency
+from evenhand.texts.reading.inference import entailment
 from evenhand.texts.table import TextTable
 
 FIVE = ("persuasion", "formality", "emotion", "lexical", "fidelity")  # of Islam 2026, arXiv 2606.10126
@@ -64,6 +68,34 @@ def with_instruments(
     if cache is None:
         return tuple(found.values())
     return tuple(replace(a, cache=cache) if built_in(a) else a for a in found.values())  # type: ignore[type-var]
+
+
+def instruments_said(
+    *,
+    agency: str | Path | None = None,
+    formality_model: str | Path | None = None,
+    emotion_model: str | Path | None = None,
+    nli: str | Path | None = None,
+) -> dict[str, str]:
+    """Option → name and SHA-256 of the list or the model that is given; nothing of those that are not. Raises EvenhandError and DataError for
+    what is no such list, or no such model: before a study has begun with it.
+    """
+    from evenhand.texts.reading.classifier import Classifier
+
+    said = {}
+    if agency is not None:
+        said["agency"] = f"{Path(agency).name}, SHA-256 {read_agency(Path(agency)).fingerprint}"
+    models: dict[str, tuple[str | Path | None, Callable[[Classifier], object]]] = {
+        "formality-model": (formality_model, lambda model: formal(model.labels, None, model.name)),
+        "emotion-model": (emotion_model, lambda model: emotions(model.labels, model.name)),
+        "nli": (nli, lambda model: entailment(model.labels, model.name)),
+    }
+    for option, (folder, check) in models.items():
+        if folder is not None:
+            model = Classifier(folder)
+            check(model)
+            said[option] = f"{model.name}, SHA-256 {model.sha256}"
+    return said
 
 
 def reading_all(audits: Sequence[TextAudit]) -> tuple[TextAudit, ...]:

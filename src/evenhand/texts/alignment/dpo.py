@@ -1,6 +1,6 @@
 """Direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290): an adapter goes on from SFT, towards the chosen of two texts.
 
-The reference is the policy that SFT left, not the pretrained model: the first loss is log 2.
+The reference is the policy that it begins with, after SFT the one that SFT left and not the pretrained model: the first loss is log 2.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evenhand.core import EvenhandError
-from evenhand.texts.alignment.adapters import WEIGHTS, check, worn
+from evenhand.texts.alignment.adapters import WEIGHTS, Causal, check, fresh, worn
 from evenhand.texts.alignment.examples import DPO, Tokenized, read_examples
 from evenhand.texts.alignment.recipe import Recipe
 from evenhand.texts.alignment.stage import Stage, train
@@ -26,7 +26,7 @@ def dpo(
     examples: Path,
     *,
     model: str,
-    adapter: Path,
+    adapter: Path | None,
     out: Path,
     beta: float = BETA,
     recipe: Recipe = RECIPE,
@@ -34,16 +34,20 @@ def dpo(
     say: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Trained:
-    """Train a copy of `adapter` (sft.py, or any LoRA of PEFT's) on pairs of texts, and write it to `out`. beta: how dear it is to leave the
-    reference. The recipe's rank is the adapter's own. All else as in `sft`.
+    """Train a copy of `adapter` (sft.py, or any LoRA of PEFT's) on pairs of texts, and write it to `out`; None = begin with the model itself, under
+    an adapter of the recipe's rank. beta: how dear it is to leave the reference. All else as in `sft`.
 
     Raises EvenhandError for an adapter of another model.
     """
     if not 0 < beta < 100:
         raise EvenhandError(f"beta of DPO is {beta}. Expected: above 0. To do: correct it.")
-    check(adapter)
-    settings = {"beta": str(beta), "starts from": hashlib.sha256((adapter / WEIGHTS).read_bytes()).hexdigest()}
-    stage = Stage("DPO", settings, lambda base: worn(base, adapter), columns, lambda: _maker(beta))
+    start: Callable[[Causal], Any]
+    if adapter is None:
+        start, known = lambda base: fresh(base, recipe.rank, recipe.seed), "the model"
+    else:
+        check(adapter)
+        start, known = lambda base: worn(base, adapter), hashlib.sha256((adapter / WEIGHTS).read_bytes()).hexdigest()
+    stage = Stage("DPO", {"beta": str(beta), "starts from": known}, start, columns, lambda: _maker(beta))
     return train(stage, read_examples(examples, DPO), model=model, out=out, recipe=recipe, every=every, say=say, progress=progress)
 
 

@@ -69,13 +69,17 @@ class Emotion:
         from evenhand.texts.reading.classifier import Classifier
 
         model = Classifier(Path(self.classifier))
-        parts = tuple(label.lower() for label in model.labels)
-        if len(set(parts) & set(ours.names)) < 2:
-            raise EvenhandError(
-                f"{model.name} has the outputs {', '.join(parts[:12])}. Expected: two or more of {', '.join(ours.names)}. "
-                "To do: name a classifier of emotions."
-            )
-        return model.name, parts, model.about, model.probabilities(texts, folder=self.cache)
+        return model.name, emotions(model.labels, model.name), model.about, model.probabilities(texts, folder=self.cache)
+
+
+def emotions(labels: Sequence[str], name: str) -> tuple[str, ...]:
+    """A model's outputs in lower case. Raises EvenhandError where under two of them are emotions that the words classifier has too."""
+    parts, ours = tuple(label.lower() for label in labels), shipped().names
+    if len(set(parts) & set(ours)) < 2:
+        raise EvenhandError(
+            f"{name} has the outputs {', '.join(parts[:12])}. Expected: two or more of {', '.join(ours)}. To do: name a classifier of emotions."
+        )
+    return parts
 
 
 def _unknown(known: np.ndarray) -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from evenhand.core import EvenhandError
 from evenhand.texts.audit import Measure, Measured
 from evenhand.texts.reading.contexts import said
 from evenhand.texts.reading.contrasts import stratum_means
@@ -90,27 +89,16 @@ class Fidelity:
 
     def _entailed(self, table: TextTable, rows: np.ndarray, folder: Path) -> Measure:
         from evenhand.texts.reading.classifier import Classifier
+        from evenhand.texts.reading.inference import entailed
 
         model = Classifier(folder)
-        column = _entailment(model.labels, model.name)
         chance = [
-            model.probabilities(table.texts, tuple(one.sentences[i] for i in one.own[table.cell]), self.cache)[:, column]
-            for one in said(table.grid)
+            entailed(model, table.texts, tuple(one.sentences[i] for i in one.own[table.cell]), self.cache) for one in said(table.grid)
         ]
         formula = "mean P(entailment) of its descriptions by the model, one a placeholder"
         return Measure(
             f"fidelity by {model.name}", _spread(np.mean(chance, axis=0), rows), formula, scale=100.0, fidelity=True, note=model.about
         )
-
-
-def _entailment(labels: tuple[str, ...], name: str) -> int:
-    found = [i for i, label in enumerate(labels) if label.lower().startswith("entail")]
-    if len(found) == 1:
-        return found[0]
-    raise EvenhandError(
-        f"{name} has the outputs {', '.join(labels[:12])}. Expected: a model of natural language inference, one output named entailment. "
-        "To do: name such a model, or write the names into id2label of its config.json."
-    )
 
 
 def _spread(values: np.ndarray, rows: np.ndarray) -> np.ndarray:

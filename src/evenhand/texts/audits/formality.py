@@ -49,7 +49,7 @@ class Formality:
         from evenhand.texts.reading.classifier import Classifier
 
         model = Classifier(Path(self.classifier))
-        column = _column(model.labels, self.label, model.name)
+        column = formal(model.labels, self.label, model.name)
         chance = np.where(np.isnan(score), np.nan, model.probabilities(table.texts, folder=self.cache)[:, column])
         by_model = Measure(f"formality by {model.name}", chance, f"probability of '{model.labels[column]}'", scale=100.0, note=model.about)
         return Measured((by_tags, by_model), sentences=(agreement(score, chance, model.name),))
@@ -67,7 +67,8 @@ def _count(pos: Mapping[str, int], kinds: tuple[str, ...]) -> int:
     return sum(pos.get(kind, 0) for kind in kinds)
 
 
-def _column(labels: tuple[str, ...], asked: str | None, name: str) -> int:
+def formal(labels: tuple[str, ...], asked: str | None, name: str) -> int:
+    """Which of a model's outputs is formality. Raises EvenhandError where none is."""
     wanted = LABEL if asked is None else asked
     named = [i for i, label in enumerate(labels) if label.lower() == wanted.lower()]
     if len(named) == 1:

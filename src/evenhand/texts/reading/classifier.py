@@ -51,6 +51,11 @@ class Classifier:
         )
 
     @property
+    def sha256(self) -> str:
+        """Over its files."""
+        return self._loaded.sha256
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over all that decides its outputs."""
         return _Encoder(self._loaded).fingerprint

@@ -50,6 +50,11 @@ class Candidates:
         none = np.full((1, *values.shape[1:]), np.nan)
         return np.concatenate([np.asarray(values, float), none])[self.row]
 
+    @property
+    def originals(self) -> tuple[str, ...]:
+        """For each text of the table the one that it may replace: its cell's original."""
+        return tuple(self.table.texts[i] for i in self.row[self.table.cell, 0].tolist())
+
     def rows(self, chosen: np.ndarray) -> np.ndarray:
         """int64[cells]: row of the table of the candidate chosen[cell], -1 where the cell has no text."""
         return np.take_along_axis(self.row, chosen[:, None], axis=1)[:, 0]

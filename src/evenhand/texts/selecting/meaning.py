@@ -1,6 +1,7 @@
-"""Whether a candidate still says what the original says: similarity of their vectors, and stance.
+"""Whether a candidate still says what the original says: similarity of their vectors, stance and, by a model of natural language inference
+where the user has one, entailment.
 
-Both are rough. Cosines of MiniLM vectors, measured on persuasive messages of 23 language models on ten policies (first sentences, 40 words and more)
+The first two are rough. Cosines of MiniLM vectors, measured on persuasive messages of 23 language models on ten policies (first sentences, 40 words and more)
 and on the sample of this package (4 themes x 4 regions, drafts written apart from each other):
 
     a text and its revision by rules           .91 to 1.00; with "Act now!" before it 99 % over .87
@@ -10,6 +11,10 @@ and on the sample of this package (4 themes x 4 regions, drafts written apart fr
     another policy                             median .18, 3 % over .4, .3 % over .5
 
 So SIMILARITY .5 lets all revisions and most drafts pass, and stops a text on something else. It does not see a "not".
+
+Entailment does: the original has to entail the candidate, so that nothing is promised to anybody that the original did not promise. The other way
+round is not asked. A candidate that is to entail its original may not say less of it either, not even "may" for "will": of two matched texts that differ
+in how certain they are none could be made like the other, which is what candidates are for. How much less may be said is similarity's question.
 """
 
 from __future__ import annotations
@@ -21,7 +26,8 @@ import numpy as np
 from evenhand.texts.selecting.candidates import Candidates
 
 SIMILARITY = 0.5
-FAR, TURNED = "meaning", "stance"
+ENTAILED = 0.5  # P(entailment) from which a text is entailed: more likely so than not, whatever other outputs a model has
+FAR, TURNED, UNENTAILED = "meaning", "stance", "entailment"
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,15 @@ def meaning(vectors: np.ndarray, of: Candidates, similarity: float = SIMILARITY)
     turned = (contrast < 0) & (contrast[:, :1] >= 0) & of.there
     turned[:, 0] = False
     return Meaning(close, of.there & (close < similarity), turned)
+
+
+def unentailed(chance: np.ndarray, of: Candidates) -> np.ndarray:
+    """bool[cells, candidates]: candidates that their cell's original does not entail. chance float64[n]: P(entailment) of each of the table's
+    texts by the original of its cell, nan where the model cannot read them.
+    """
+    failed = of.there & ~(of.of(chance) >= ENTAILED)
+    failed[:, 0] = False
+    return np.asarray(failed)
 
 
 def stance_contrast(unit: np.ndarray, of: Candidates) -> np.ndarray:
