@@ -6,11 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evenhand.core import DataError, Exclusions, clip
+from evenhand.core import DataError, EvenhandError, Exclusions, clip
 from evenhand.data.reading import inputs, read
 from evenhand.data.rows import Batch, plain
 from evenhand.texts.grid import Grid
@@ -217,6 +218,14 @@ def rows_of(tables: Iterable[TextTable], with_prompt: bool = True) -> Iterable[d
             yield {
                 **table.grid.row(cell), **prompt, "text": text, "run": table.run, "source": table.source[i] if table.source else "", "draw": int(table.draw[i]),
             }  # fmt: skip
+
+
+def jsonl_file(out: str | Path) -> Path:
+    """The place of a file that `jsonl` gives. Raises EvenhandError for a name with another ending."""
+    path = Path(out)
+    if path.suffix != ".jsonl":
+        raise EvenhandError(f"Found --out {clip(path.name)}. Expected: a file that ends in .jsonl. To do: call it {clip(path.stem)}.jsonl.")
+    return path
 
 
 def jsonl(rows: Iterable[Mapping[str, Any]]) -> bytes:

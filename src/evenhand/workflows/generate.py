@@ -20,7 +20,7 @@ from evenhand.texts.generators.language_model import Dtype, LanguageModel
 from evenhand.texts.generators.prompts import Prompts, key, read_drafts, read_prompts
 from evenhand.texts.generators.trimming import trimmed
 from evenhand.texts.generators.wordings import AS_GIVEN, PAIR_AWARE, PLAIN, REVISION, checked, plain_of
-from evenhand.texts.rows import jsonl
+from evenhand.texts.rows import jsonl, jsonl_file
 from evenhand.texts.table import ORIGINAL
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.unfinished import Unfinished, beside, refuse_others, unfinished
@@ -107,9 +107,7 @@ def generate(
     Raises EvenhandError and DataError for what cannot be read, loaded or reached, and where no text comes. A text that does not come after
     retries is counted under its cell.
     """
-    path = Path(out)
-    if path.suffix != ".jsonl":
-        raise EvenhandError(f"Found --out {clip(path.name)}. Expected: a file that ends in .jsonl. To do: call it {clip(path.stem)}.jsonl.")
+    path = jsonl_file(out)
     sampling = Sampling(temperature, top_p, max_tokens)
     for name, value, least, most in (
         ("k", 4 if k is None else k, 1, 1000),
