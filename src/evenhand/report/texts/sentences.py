@@ -450,13 +450,17 @@ def selection_sentence(s: Selection) -> str:
 def choice_sentence(c: Choice) -> str:
     """Which run bounded regression chooses at the setting that decides; where none, at which looser setting one would be, if at any."""
     at = f"rho = {c.rho:g} and eps = {c.eps:g}"
-    rule = f"no audit more than {percents(c.rho)} worse than “{c.base}”, fidelity at most {c.eps:g} lower, no fewer usable texts beyond noise (without intervals: by a tenth)"
+    rule = f"no audit more than {percents(c.rho)} worse than “{c.base}”, fidelity at most {c.eps:g} lower, no fewer usable texts beyond noise (without intervals: by a tenth), and some"
     if c.best:
         scored = next((s for s in c.runs if s.run == c.best), None)
         admitted = next((a.runs for a in c.admitted if (a.rho, a.eps) == (c.rho, c.eps)), ())
         among = f", of {plural(len(admitted), 'admitted run')}" if len(admitted) > 1 else ", the only admitted run"
         where = ", on the very texts that were chosen by these" if scored and scored.selected else ""
-        audits = f" It improves {scored.improved} of {plural(len(scored.regression), 'audit')} by the estimates{where}." if scored else ""
+        of = plural(len(scored.regression), "audit") if scored else ""
+        audits = f" It improves {scored.improved} of {of} by the estimates{where}." if scored else ""
+        if scored and not scored.improved:
+            more = f"; its fidelity is {three(scored.fidelity)} higher" if scored.fidelity > 0 and three(scored.fidelity) != three(0) else ""
+            audits = f" It improves none of {of} by the estimates{where}: “{c.base}” is as good, or better{more}."
         return f"“{c.best}”{among if admitted else ''} at {at} ({rule}).{audits}"
     looser = sorted((a for a in c.admitted if a.best), key=lambda a: (a.rho, a.eps))
     would = f" The tightest setting that admits one is rho = {looser[0].rho:g}, eps = {looser[0].eps:g} (“{looser[0].best}”); it was not asked for." if looser else " Nor at any other setting of the table." if c.admitted else ""  # fmt: skip
@@ -487,7 +491,9 @@ def trace_sentence(t: Trained) -> str:
 
 def headline(found: TextFindings) -> str:
     """The verdict, where there are requirements, and the choice, where there is one."""
-    chosen = (f"“{found.choice.best}” is chosen" if found.choice.best else "no model selected") if found.choice else ""
+    scored = next((s for s in found.choice.runs if s.run == found.choice.best), None) if found.choice else None
+    nothing_gained = ", though it improves no audit" if scored and not scored.improved else ""
+    chosen = (f"“{found.choice.best}” is chosen{nothing_gained}" if found.choice.best else "no model selected") if found.choice else ""
     verdict = found.verdict if found.requirements else ""
     return capital("; ".join(p for p in (verdict, chosen) if p)) or "No requirement was set"
 
