@@ -17,6 +17,7 @@ from payloads import PAYLOADS
 
 from evenhand.core import Estimate
 from evenhand.report.figures.planes import Plane, Stand, planes
+from evenhand.report.page import Column
 from evenhand.report.publish import one_line
 from evenhand.report.texts import examples as private
 from evenhand.report.texts import report
@@ -238,6 +239,24 @@ def test_undecided_is_not_unchanged() -> None:
     found = example.three_models()
     assert said.moved_sentence(found, "model C") == "“model C” against “model A”: for none of 14 gaps is a change shown."
     assert not re.search(r"\bunchanged\b|did not change", everything(found))
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "scale", "shown"),
+    [
+        (0.0006, 0.0002, 0.001, 1.0, "+0.0006 (+0.0002 to +0.0010)"),
+        (0.0011, 0.0002, 0.0021, 1.0, "+0.0011 (+0.0002 to +0.0021)"),  # an end that is not 0 is none
+        (0.0004, -0.2, 0.2, 1.0, "0.000 (−0.200 to +0.200)"),
+        (0.02, 0.01, 0.03, 1.0, "+0.020 (+0.010 to +0.030)"),
+        (0.0004, 0.0001, 0.0007, 100.0, "+0.04 points (+0.01 to +0.07)"),
+        (60.0, 59.9, 60.1, 1.0, "+60.00 (+59.90 to +60.10)"),
+        (0.5, 0.5, 0.5, 1.0, "+0.500 (+0.500 to +0.500)"),  # no width is no reason for digits
+    ],
+)
+def test_bounds_have_digits_enough_to_be_told_from_their_value(value: float, low: float, high: float, scale: float, shown: str) -> None:
+    e = Estimate(value, low, high, 55, 220)
+    assert said.with_interval(e, scale) == shown
+    assert Column("difference", said.of_gap(scale)).line(e) == shown.replace(" points", "")
 
 
 # --- selection, choice ---

@@ -284,7 +284,10 @@ def test_what_settings_name_by_its_place_is_remembered_by_what_it_holds(tmp_path
     assert settings(audits=["persuasion", "fidelity"]) == {}, "folders of built-in parts have no such key, and go on"
     assert list(settings(reward=reward)) == [*first, "reward sha256"]
     run(tmp_path / "out", **given)
-    assert json.loads((tmp_path / "out" / "align.json").read_text())["settings"]["audits of the gate sha256"] == first["audits of the gate sha256"]
+    assert (
+        json.loads((tmp_path / "out" / "align.json").read_text())["settings"]["audits of the gate sha256"]
+        == first["audits of the gate sha256"]
+    )
     mine.write_text(mine.read_text() + "# changed\n")
     with pytest.raises(DataError, match=f"audits of the gate sha256 is {first['audits of the gate sha256'][:20]}"):
         run(tmp_path / "out", **given)

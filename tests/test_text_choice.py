@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from evenhand.core import DataError, Estimate, EvenhandError
-from evenhand.texts.findings import Gap, Level, Run
 from evenhand.report.texts.sentences import choice_sentence
+from evenhand.texts.findings import Gap, Level, Run
 from evenhand.texts.selecting.choice import EPSS, RHOS, choice, disparities, fidelity, noise
 from evenhand.workflows.choose import audited_runs, choose
 
@@ -148,7 +148,10 @@ def test_what_a_choice_says_is_so_in_each_world() -> None:
     assert "“base” is as good, or better; its fidelity is 0.050 higher." in faithful
     assert "It improves 1 of 3 audits" in choice_sentence(choice([BASE, run("one", 0.8, 2.1, 0.5)]))
     flat = replace(BASE, gaps=tuple(replace(g, absolute=0.0, null=0.0) for g in BASE.gaps))
-    assert noise([flat, BASE]) == "The choice goes by estimates on 880 texts a run. Every mean |gap| of “base” is 0: there is nothing to improve."
+    assert (
+        noise([flat, BASE])
+        == "The choice goes by estimates on 880 texts a run. Every mean |gap| of “base” is 0: there is nothing to improve."
+    )
     single = replace(BASE, gaps=tuple(replace(g, null=NAN) for g in BASE.gaps))
     assert "with one text a cell nobody can tell" in noise([single, BASE])
 

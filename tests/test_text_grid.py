@@ -250,7 +250,9 @@ class Quoting:
 def test_what_an_audits_exception_says_is_not_told_as_it_may_hold_a_text(grid: Grid) -> None:
     texts = [r | {"text": "My name is Anna Secret."} for r in rows(grid)]
     line = next(n for n, code in enumerate(Path(__file__).read_text().splitlines(), 1) if code.endswith("# the line that is told"))
-    with pytest.raises(EvenhandError, match=rf"test_text_grid:Quoting fails at line {line} \(ValueError; what it says is not shown") as raised:
+    with pytest.raises(
+        EvenhandError, match=rf"test_text_grid:Quoting fails at line {line} \(ValueError; what it says is not shown"
+    ) as raised:
         evenhand.audit_text(texts, grid=grid, audits=[Quoting()])
     assert "Secret" not in "".join(traceback.format_exception(raised.value))
 

@@ -34,9 +34,7 @@ from evenhand.workflows.selected import FILES, KIND, UNCHOSEN, Selected
 from evenhand.workflows.text_audits import audits_named, measured, reading_all
 
 UNDEFINED = "no value"
-UNNAMED = (
-    f"No text names a source: all are taken for drafts of one generator, and the first one of each cell for the {ORIGINAL} that others replace."
-)
+UNNAMED = f"No text names a source: all are taken for drafts of one generator, and the first one of each cell for the {ORIGINAL} that others replace."
 
 
 def select(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from evenhand.core import Estimate
-from evenhand.report.numbers import NONE, capital, count, decimals, flipped, has_value, is_known, points, signed_points
+from evenhand.report.numbers import NONE, capital, count, decimals, flipped, has_value, is_known
 from evenhand.report.page import MOST_LIMITS, Cell, Column, Name, Panel, Row, Table, facts, left_out, plain_table
 from evenhand.report.texts import drawn
 from evenhand.report.texts import sentences as said
@@ -162,7 +162,7 @@ def moved(found: TextFindings) -> Panel:
 
 
 def _moved_table(found: TextFindings, some: Sequence[Moved], scale: float) -> Table:
-    show, change = (points, signed_points) if scale == 100 else (said.of_gap(scale, False), said.of_gap(scale))
+    show, change = said.of_gap(scale, False), said.of_gap(scale)
     columns = (
         Column("measure"), Column("run", on_page=len({m.run for m in found.moved}) > 1), Column("size"), Column("before", show), Column("after", show),
         Column("difference", change), Column("change"), *blocks_and_pairs(),

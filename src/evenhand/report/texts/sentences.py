@@ -10,13 +10,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from evenhand.core import Estimate
 from evenhand.report.numbers import (
     NONE,
+    Decimals,
     Show,
+    bare,
     capital,
     count,
     decimals,
     evidence,
+    exact,
     flipped,
     has_value,
     interval,
@@ -66,22 +70,26 @@ def scales(found: TextFindings) -> Scales:
 
 def of_level(scale: float) -> Show:
     """How a mean of a measure is written."""
-    return percent if scale == 100 else lambda value: _plain(value, scale, False)
+    return percent if scale == 100 else of_gap(scale, False)
 
 
 def of_gap(scale: float, signed: bool = True) -> Show:
     """How a difference of means is written: points where the measure is in per cent, without the word."""
-    if scale == 100:
-        return lambda value: points(value, signed)
-    return lambda value: _plain(value, scale, signed)
+    return Decimals(1, signed, 100.0) if scale == 100 else Decimals(3, signed, scale, thinned=True)
 
 
-def _plain(value: float | None, scale: float, signed: bool) -> str:
-    return NONE if value is None or not is_known(value) else number(scale * value, 3 if abs(scale * value) < 10 else 2, signed)
+def with_unit(estimate: Estimate, scale: float, signed: bool = False) -> str:
+    """Its value, with as many decimals as its interval takes."""
+    return exact(of_gap(scale, signed), estimate)(estimate.value) + points_of(scale)
 
 
-def with_unit(value: float, scale: float, signed: bool = False) -> str:
-    return of_gap(scale, signed)(value) + " points" * (scale == 100)
+def points_of(scale: float) -> str:
+    return " points" * (scale == 100)
+
+
+def with_interval(estimate: Estimate, scale: float) -> str:
+    """A difference: "+2.1 points (+0.3 to +3.9)"."""
+    return f"{with_unit(estimate, scale, True)} ({interval(estimate, exact(of_gap(scale), estimate))})"
 
 
 def percents(share: float, signed: bool = False) -> str:
@@ -167,8 +175,8 @@ def gap_sentence(gap: Gap, scale: float) -> str:
         phrase = PHRASES.get((gap.audit, gap.measure), "score higher")
         d = f", |d| = {two(abs(gap.d.value))}" if has_value(gap.d) else ""
         return (
-            f"Texts for “{more}” {phrase} than those for “{less}”: {gap.measure} by {with_unit(size.value, scale)} "
-            f"{evidence(size, of_gap(scale, False), UNIT)}{d}; {holm(gap.p_holm)}.{_here(gap)}"
+            f"Texts for “{more}” {phrase} than those for “{less}”: {gap.measure} by {with_unit(size, scale)} "
+            f"{evidence(size, exact(of_gap(scale, False), size), UNIT)}{d}; {holm(gap.p_holm)}.{_here(gap)}"
         )
     found, p = gap.systematic, gap.systematic_p_holm
     if gap.distance and not is_systematic_found(gap):
@@ -180,8 +188,8 @@ def gap_sentence(gap: Gap, scale: float) -> str:
             f"A profile has no side.{_here(gap)}"
         )
     return (
-        f"Texts of matched cells differ in {gap.measure} by {gap.axis} from pair to pair, by {with_unit(found.value, scale)} once the noise of single draws "
-        f"is taken off {evidence(found, of_gap(scale, False), UNIT)}; {holm(p)}. That one side has more on average is not shown.{_here(gap)}"
+        f"Texts of matched cells differ in {gap.measure} by {gap.axis} from pair to pair, by {with_unit(found, scale)} once the noise of single draws "
+        f"is taken off {evidence(found, exact(of_gap(scale, False), found), UNIT)}; {holm(p)}. That one side has more on average is not shown.{_here(gap)}"
     )  # fmt: skip
 
 
@@ -317,8 +325,9 @@ def speaking(run: Run) -> str:
     for x in (x for x in known if not x.masked):
         show, twin = of_level(x.scale), hidden.get((x.audit, x.measure))
         beside = f", {show(twin.value.value)} with words that name groups hidden" if twin else ""
-        ends = f" ({interval(x.value, points if show is percent else show)})" if is_known(x.value.low) else ""
-        parts.append(f"{x.measure} {show(x.value.value)}{ends}{beside}")
+        own = exact(show, x.value)
+        ends = f" ({interval(x.value, bare(own))})" if is_known(x.value.low) else ""
+        parts.append(f"{x.measure} {own(x.value.value)}{ends}{beside}")
     return f"“{run.name}”: {'; '.join(parts[:4])}." if parts else ""
 
 
@@ -333,8 +342,7 @@ def fidelity_in_short(found: TextFindings, run: str) -> str:
         return ""
     scale = scales(found).get((m.audit, m.measure), 1.0)
     word = {"improved": "rises", "regressed": "falls", "undecided": "is not shown to change"}[m.change]
-    difference = f"{with_unit(m.difference.value, scale, True)} ({interval(m.difference, of_gap(scale))})"
-    return f"Fidelity ({m.measure}) {word} in “{run}” against “{base(found).name}”: {difference}."
+    return f"Fidelity ({m.measure}) {word} in “{run}” against “{base(found).name}”: {with_interval(m.difference, scale)}."
 
 
 def fidelity_change(moved: Sequence[Moved], run: str, of: Scales) -> str:
@@ -343,10 +351,10 @@ def fidelity_change(moved: Sequence[Moved], run: str, of: Scales) -> str:
     parts = []
     for m in own[:3]:
         scale = of.get((m.audit, m.measure), 1.0)
-        change = f"{with_unit(m.difference.value, scale, True)} ({interval(m.difference, of_gap(scale))})"
+        change = with_interval(m.difference, scale)
         if m.change == "undecided":
             fall = (
-                f": neither a rise nor a fall is shown, and a fall of up to {with_unit(-m.difference.low, scale)} is not excluded"
+                f": neither a rise nor a fall is shown, and a fall of up to {exact(of_gap(scale, False), m.difference)(-m.difference.low)}{points_of(scale)} is not excluded"
                 if m.difference.low < 0
                 else ""
             )
@@ -459,7 +467,9 @@ def choice_sentence(c: Choice) -> str:
         of = plural(len(scored.regression), "audit") if scored else ""
         audits = f" It improves {scored.improved} of {of} by the estimates{where}." if scored else ""
         if scored and not scored.improved:
-            more = f"; its fidelity is {three(scored.fidelity)} higher" if scored.fidelity > 0 and three(scored.fidelity) != three(0) else ""
+            more = (
+                f"; its fidelity is {three(scored.fidelity)} higher" if scored.fidelity > 0 and three(scored.fidelity) != three(0) else ""
+            )
             audits = f" It improves none of {of} by the estimates{where}: “{c.base}” is as good, or better{more}."
         return f"“{c.best}”{among if admitted else ''} at {at} ({rule}).{audits}"
     looser = sorted((a for a in c.admitted if a.best), key=lambda a: (a.rho, a.eps))
