@@ -49,7 +49,9 @@ TEXTS = Kind("report of texts", page, TABLES, judges=True)
 
 
 def published(findings: TextFindings) -> TextFindings:
-    """The same records as they may be printed, without the texts: runs whose names look alike stay two; of few blocks no interval is given."""
+    """The same records as they may be printed, without the texts: runs whose names look alike stay two; of few blocks, and of texts that were chosen by
+    what is measured, no interval is given.
+    """
     names = apart(r.name for r in findings.runs)
     named: TextFindings = (
         renamed(replace(findings, examples=()), names)
@@ -57,7 +59,24 @@ def published(findings: TextFindings) -> TextFindings:
         else replace(findings, examples=())
     )
     asked = tuple(replace(r, estimate=replace(r.estimate, metric="|d|")) for r in named.requirements)  # as bare numbers, not as shares
-    return publish(replace(named, requirements=asked), _without_interval)
+    chosen = {r.name for r in named.runs if r.selected}
+    runs = tuple(_of_chosen(r) if r.selected else r for r in named.runs)
+    moved = tuple(
+        replace(m, after=_without_interval(m.after), difference=_without_interval(m.difference)) if m.run in chosen else m for m in named.moved
+    )
+    return publish(replace(named, runs=runs, moved=moved, requirements=asked), _without_interval)
+
+
+def _of_chosen(run: Run) -> Run:
+    """What was chosen by what is measured stands as a point, and has no power. The share of usable texts is of their form, and keeps its interval."""
+    bare = _without_interval
+    gaps = tuple(
+        replace(
+            g, signed=bare(g.signed), d=bare(g.d), systematic=bare(g.systematic), groups=tuple((v, bare(e)) for v, e in g.groups), mde=nan
+        )
+        for g in run.gaps
+    )
+    return replace(run, gaps=gaps, levels=tuple(replace(x, value=bare(x.value)) for x in run.levels))
 
 
 def _without_interval(estimate: Estimate) -> Estimate:
