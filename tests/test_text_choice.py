@@ -143,10 +143,10 @@ def test_noise_says_how_many_texts_and_how_much_of_the_gaps_is_noise() -> None:
 def test_what_a_choice_says_is_so_in_each_world() -> None:
     equal = run("equal", 1.0, 2.1, 0.5)
     said = choice_sentence(choice([BASE, equal]))
-    assert "It improves none of 3 audits by the estimates: “base” is as good, or better." in said
+    assert "By the estimates its mean |gap| is lower in none of 3 audits: “base” is as good, or better." in said
     faithful = choice_sentence(choice([BASE, run("equal", 1.0, 2.1, 0.5, fidelity=0.35)]))
     assert "“base” is as good, or better; its fidelity is 0.050 higher." in faithful
-    assert "It improves 1 of 3 audits" in choice_sentence(choice([BASE, run("one", 0.8, 2.1, 0.5)]))
+    assert "its mean |gap| is lower in 1 of 3 audits." in choice_sentence(choice([BASE, run("one", 0.8, 2.1, 0.5)]))
     flat = replace(BASE, gaps=tuple(replace(g, absolute=0.0, null=0.0) for g in BASE.gaps))
     assert (
         noise([flat, BASE])

@@ -62,7 +62,8 @@ def published(findings: TextFindings) -> TextFindings:
     chosen = {r.name for r in named.runs if r.selected}
     runs = tuple(_of_chosen(r) if r.selected else r for r in named.runs)
     moved = tuple(
-        replace(m, after=_without_interval(m.after), difference=_without_interval(m.difference)) if m.run in chosen else m for m in named.moved
+        replace(m, after=_without_interval(m.after), difference=_without_interval(m.difference)) if m.run in chosen else m
+        for m in named.moved
     )
     return publish(replace(named, runs=runs, moved=moved, requirements=asked), _without_interval)
 
@@ -133,11 +134,16 @@ def _answers(found: TextFindings, first: Run, last: Run) -> list[Answer]:
     several = len(found.runs) > 1
     out = []
     if found.choice:
-        out.append(Answer(said.choice_sentence(found.choice), "Which texts to use?"))
+        moved = said.counted(found, found.choice.best) if any(m.run == found.choice.best for m in found.moved) else ""
+        beyond = f" Of its gaps {said.version(said.is_moved_hidden(found))}, beyond noise: {moved}." if moved else ""
+        out.append(Answer(said.choice_sentence(found.choice) + beyond, "Which texts to use?"))
+    if found.selection and found.selection.falls:
+        out.append(Answer(said.falls_sentence(found.selection.falls), "Does what selection won hold for other texts?"))
     text = said.differences(first.gaps, of)
     if several:
         text = f"In “{first.name}”: {text[:1].lower()}{text[1:]}"
         text += f" {said.briefly(last, of)}" if found.choice and found.choice.best and last is not first else ""
+        text += f" {new}" if (new := said.new_sentence(found)) else ""
     out.append(Answer(text, "Do the versions differ in more than they should?"))
     if asked := said.tolerance_sentence(found):
         out.append(Answer(asked, said.tolerance_question(found)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evenhand.core import Estimate
 from evenhand.report.numbers import (
@@ -37,6 +37,8 @@ from evenhand.texts.findings import FEWEST_BLOCKS, Choice, Fall, Gap, Level, Mov
 SURE = 0.05  # of a p after Holm
 USABLE = 0.9  # share of usable texts under which nothing comes before it
 UNIT = "block"
+CHANGES = ("improved", "regressed", "mixed", "undecided")
+MIXED = "smaller in one size and larger in the other"
 PHRASES = {  # audit and measure → what texts of the higher side do
     ("persuasion", "persuasion bias"): "are worded more forcefully",
     ("persuasion", "agency"): "lean more to verbs of high agency",
@@ -45,6 +47,7 @@ PHRASES = {  # audit and measure → what texts of the higher side do
     ("formality", "formality"): "are more formal",
 }
 two, three = decimals(2), decimals(3)
+Key = tuple[str, str, str]  # audit, measure, axis
 Scales = Mapping[tuple[str, str], float]  # audit and measure → a number of the measure's own range, as 100 for per cent
 
 
@@ -135,6 +138,49 @@ def beyond(gaps: Sequence[Gap]) -> list[Gap]:
         return g.masked, g.audit == "fidelity", not _is_kept(g, gaps), not is_signed_found(g), size
 
     return sorted(known, key=order)
+
+
+def is_hidden(found: TextFindings) -> bool:
+    """Whether verdicts are on texts with the words that name groups hidden: where there are such. Gaps are counted in that version alone."""
+    return any(g.masked for r in found.runs for g in r.gaps)
+
+
+def version(masked: bool) -> str:
+    return "with names hidden" if masked else "as written"
+
+
+def testable(run: Run, masked: bool) -> set[Key]:
+    """The gaps of a run, a measure on an axis each, of which anything was tested: their means, pairs, or profiles."""
+    known = [g for g in run.gaps if is_known(g.p_holm) or is_known(g.systematic_p_holm)]
+    return {g.key[:3] for g in known if g.masked == masked}
+
+
+def shown_gaps(run: Run, masked: bool, audit: str = "") -> dict[Key, Gap]:
+    """Of these the ones beyond their null that may be told."""
+    return {g.key[:3]: g for g in reversed(beyond(run.gaps)) if g.masked == masked and audit in ("", g.audit)}
+
+
+def new_gaps(found: TextFindings, run: Run, audit: str = "") -> list[Gap]:
+    """Gaps beyond their null in a run and not in the first one, or there on the other side."""
+    masked = is_hidden(found)
+    before = shown_gaps(base(found), masked)
+    return [
+        g
+        for key, g in shown_gaps(run, masked, audit).items()
+        if run is not base(found) and (key not in before or _is_turned(g, before[key]))
+    ]
+
+
+def _is_turned(gap: Gap, before: Gap) -> bool:
+    return is_signed_found(gap) and is_signed_found(before) and sides(gap) == sides(before)[::-1]
+
+
+def new_sentence(found: TextFindings) -> str:
+    """Which gaps came up in which run."""
+    new = [(r.name, [name(replace(g, masked=False)) for g in new_gaps(found, r)]) for r in found.runs]
+    said = [f"{listing(names, 3)} in “{run}”" for run, names in new if names]
+    start = f"New, beyond the null {version(is_hidden(found))} and not so in “{base(found).name}”"
+    return f"{start}: {listing(said, 3)}." if said else ""
 
 
 def _may_be_named(gap: Gap, gaps: Sequence[Gap]) -> bool:
@@ -290,10 +336,11 @@ def tests_sentence(made: Sequence[Tested]) -> str:
     return f"{len(under)} of {plural(len(known), 'test')} {'has' if len(under) == 1 else 'have'} a p of {SURE:g} or less before Holm: {listing(under, 3)}; {sum(t.p_holm <= SURE for t in known) or 'none'} after Holm over all tests of the run."
 
 
-def tally(run: Run) -> str:
-    """How many gaps are beyond their null: "“sft” 2 in 48 tests"."""
-    n, known = tests(run.gaps), beyond(run.gaps)
-    said = f"{count(len(known))} in {plural(n, 'test')}" if n else "not testable"
+def tally(found: TextFindings, run: Run) -> str:
+    """How many gaps are beyond their null: "“sft” 2 of 16, 1 new"."""
+    masked = is_hidden(found)
+    n, new = len(testable(run, masked)), len(new_gaps(found, run))
+    said = f"{count(len(shown_gaps(run, masked)))} of {count(n)}{f', {count(new)} new' if new else ''}" if n else "not testable"
     return f"“{run.name}” {said}"
 
 
@@ -375,11 +422,16 @@ class Shift:
     change: str
 
 
-def shifts(moved: Sequence[Moved], run: str, audit: str = "") -> list[Shift]:
-    """Every gap of a run, as written; of one audit, or of all."""
-    by: dict[tuple[str, str, str], list[Moved]] = {}
-    for m in moved:
-        if m.run == run and m.kind != "level" and not m.masked and audit in ("", m.audit):
+def is_moved_hidden(found: TextFindings) -> bool:
+    """Whether what moved is told with names hidden, as verdicts are."""
+    return any(m.masked for m in found.moved if m.kind != "level")
+
+
+def shifts(found: TextFindings, run: str, masked: bool, audit: str = "") -> list[Shift]:
+    """Every gap of a run in one version; of one audit, or of all."""
+    by: dict[Key, list[Moved]] = {}
+    for m in found.moved:
+        if m.run == run and m.kind != "level" and m.masked == masked and audit in ("", m.audit):
             by.setdefault((m.audit, m.measure, m.axis), []).append(m)
     return [_shift(sizes) for sizes in by.values()]
 
@@ -388,16 +440,17 @@ def _shift(sizes: Sequence[Moved]) -> Shift:
     known = [m for m in sizes if m.change != "undecided"]
     change = known[0].change if known and len({m.change for m in known}) == 1 else "mixed" if known else "undecided"
     which = f" ({known[0].kind})" if change in ("improved", "regressed") and len(known) < len(sizes) else ""
-    return Shift(name(sizes[0]) + which, change)
+    return Shift(name(replace(sizes[0], masked=False)) + which, change)
 
 
 def moved_sentence(found: TextFindings, run: str) -> str:
     """Which gaps moved beyond noise, in a run against the first one."""
-    every = shifts(found.moved, run)
+    masked = is_moved_hidden(found)
+    every = shifts(found, run, masked)
     if not every:
         return ""
-    start, n = f"“{run}” against “{base(found).name}”", Counter(s.change for s in every)
-    words = {"improved": "smaller", "regressed": "larger", "mixed": "smaller in one size and larger in the other"}
+    start, n = f"“{run}” against “{base(found).name}”, {version(masked)}", Counter(s.change for s in every)
+    words = {"improved": "improved", "regressed": "regressed", "mixed": MIXED}
     parts = [f"{word}: {listing([s.name for s in every if s.change == change], 3)}" for change, word in words.items() if n[change]]
     if not parts:
         return f"{start}: for none of {plural(len(every), 'gap')} is a change shown."
@@ -407,20 +460,46 @@ def moved_sentence(found: TextFindings, run: str) -> str:
 
 def moves(found: TextFindings) -> str:
     """How many gaps moved beyond noise in each run."""
-    words = {"improved": "smaller", "regressed": "larger", "mixed": "mixed", "undecided": "undecided"}
-    counted = [(run, Counter(s.change for s in shifts(found.moved, run))) for run in dict.fromkeys(m.run for m in found.moved)]
-    said = [f"“{run}” {', '.join(f'{n[c]} {w}' for c, w in words.items() if n[c] or c in ('improved', 'regressed'))}" for run, n in counted]
-    return f"Gaps against “{base(found).name}”: {'; '.join(said[:5])}{f' and {len(said) - 5} more runs' if len(said) > 5 else ''}."
+    said = [f"“{run}” {counted(found, run)}" for run in dict.fromkeys(m.run for m in found.moved)]
+    more = f" and {len(said) - 5} more runs" if len(said) > 5 else ""
+    return f"Gaps against “{base(found).name}”, {version(is_moved_hidden(found))}: {'; '.join(said[:5])}{more}."
 
 
-def strip(changes: Sequence[str]) -> str:
-    """One audit of one run in the strip: "✓ 2 improved, 6 undecided"; mixed and undecided ones have signs of their own."""
+def counted(found: TextFindings, run: str) -> str:
+    """ "2 improved, 0 regressed, 12 undecided, 1 new": what the strip counts, over all audits."""
+    n = Counter(s.change for s in shifts(found, run, is_moved_hidden(found)))
+    new = sum(len(new_gaps(found, r)) for r in found.runs if r.name == run)
+    said = [f"{n[c]} {c}" for c in CHANGES if n[c] or c in ("improved", "regressed")]
+    return ", ".join([*said, *([f"{new} new"] if new else [])])
+
+
+def strip(changes: Sequence[str], new: int = 0) -> str:
+    """One audit of one run in the strip: "✓ 2 improved, 6 undecided, 1 new"; mixed and undecided ones have signs of their own, and what improved is
+    mixed where another gap is new.
+    """
     n = Counter(changes)
-    sign = "◇" if n["mixed"] or (n["improved"] and n["regressed"]) else "✓" if n["improved"] else "✕" if n["regressed"] else "?"
-    return f"{sign} {', '.join(f'{n[c]} {c}' for c in ('improved', 'regressed', 'mixed', 'undecided') if n[c])}" if n else ""
+    sign = "◇" if n["mixed"] or (n["improved"] and (n["regressed"] or new)) else "✓" if n["improved"] else "✕" if n["regressed"] else "?"
+    said = [f"{n[c]} {c}" for c in CHANGES if n[c]] + [f"{new} new"] * bool(new)
+    return f"{sign} {', '.join(said)}" if said else ""
 
 
 # --- gate, selection, choice, training ---
+
+
+def is_learned(fall: Fall) -> bool:
+    """Whether a fall on fresh draws exceeds that of shuffled choices beyond noise."""
+    return has_value(fall.learned) and fall.learned.low > 0
+
+
+def falls_sentence(falls: Sequence[Fall]) -> str:
+    """How many falls hold for other texts of the same choices, and which do not."""
+    if not any(has_value(f.fresh) for f in falls):
+        return "Not known: there are no fresh draws of what selection chose."
+    failed = [f"{f.measure} by {f.axis}{' (it grew)' if f.fresh.value < 0 else ''}" for f in falls if not is_learned(f)]
+    if not failed:
+        return f"Yes: {'the fall' if len(falls) == 1 else f'each of {len(falls)} falls'} on fresh draws is beyond that of choices shuffled over prompts."
+    start = "No fall" if len(failed) == len(falls) else f"{len(falls) - len(failed)} of {plural(len(falls), 'fall')}"
+    return f"{start} on fresh draws {'is' if len(falls) - len(failed) < 2 else 'are'} shown beyond choices shuffled over prompts; not so: {listing(failed, 3)}."
 
 
 def fall_sentence(fall: Fall) -> str:
@@ -436,7 +515,7 @@ def fall_sentence(fall: Fall) -> str:
     if not has_value(fall.learned) or not is_known(fall.learned.low):
         return f"{start}. Whether anything was learned is not known."
     points_ = f"{points(fall.learned.value, True)} points ({interval(fall.learned, points)})"
-    if fall.learned.low > 0:
+    if is_learned(fall):
         return f"{start}. Learned, beyond shuffled choices: {points_}."
     return f"{start}. That anything was learned is not shown: {points_} beyond shuffled choices."
 
@@ -458,19 +537,19 @@ def selection_sentence(s: Selection) -> str:
 def choice_sentence(c: Choice) -> str:
     """Which run bounded regression chooses at the setting that decides; where none, at which looser setting one would be, if at any."""
     at = f"rho = {c.rho:g} and eps = {c.eps:g}"
-    rule = f"no audit more than {percents(c.rho)} worse than “{c.base}”, fidelity at most {c.eps:g} lower, no fewer usable texts beyond noise (without intervals: by a tenth), and some"
+    rule = f"no audit more than {percents(c.rho)} worse than “{c.base}”, fidelity at most {c.eps:g} lower, some usable texts, and no fewer beyond noise (without intervals: by a tenth)"
     if c.best:
         scored = next((s for s in c.runs if s.run == c.best), None)
         admitted = next((a.runs for a in c.admitted if (a.rho, a.eps) == (c.rho, c.eps)), ())
         among = f", of {plural(len(admitted), 'admitted run')}" if len(admitted) > 1 else ", the only admitted run"
         where = ", on the very texts that were chosen by these" if scored and scored.selected else ""
         of = plural(len(scored.regression), "audit") if scored else ""
-        audits = f" It improves {scored.improved} of {of} by the estimates{where}." if scored else ""
+        audits = f" By the estimates its mean |gap| is lower in {scored.improved} of {of}{where}." if scored else ""
         if scored and not scored.improved:
             more = (
                 f"; its fidelity is {three(scored.fidelity)} higher" if scored.fidelity > 0 and three(scored.fidelity) != three(0) else ""
             )
-            audits = f" It improves none of {of} by the estimates{where}: “{c.base}” is as good, or better{more}."
+            audits = f" By the estimates its mean |gap| is lower in none of {of}{where}: “{c.base}” is as good, or better{more}."
         return f"“{c.best}”{among if admitted else ''} at {at} ({rule}).{audits}"
     looser = sorted((a for a in c.admitted if a.best), key=lambda a: (a.rho, a.eps))
     would = f" The tightest setting that admits one is rho = {looser[0].rho:g}, eps = {looser[0].eps:g} (“{looser[0].best}”); it was not asked for." if looser else " Nor at any other setting of the table." if c.admitted else ""  # fmt: skip
@@ -502,7 +581,7 @@ def trace_sentence(t: Trained) -> str:
 def headline(found: TextFindings) -> str:
     """The verdict, where there are requirements, and the choice, where there is one."""
     scored = next((s for s in found.choice.runs if s.run == found.choice.best), None) if found.choice else None
-    nothing_gained = ", though it improves no audit" if scored and not scored.improved else ""
+    nothing_gained = ", though its mean |gap| is lower in no audit" if scored and not scored.improved else ""
     chosen = (f"“{found.choice.best}” is chosen{nothing_gained}" if found.choice.best else "no model selected") if found.choice else ""
     verdict = found.verdict if found.requirements else ""
     return capital("; ".join(p for p in (verdict, chosen) if p)) or "No requirement was set"

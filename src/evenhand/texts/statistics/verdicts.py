@@ -46,7 +46,7 @@ def requirements(runs: Sequence[Run], tolerance: float) -> tuple[tuple[Requireme
 
 def _of_chosen(made: Requirement) -> Requirement:
     """A requirement of texts that were chosen by what is measured: it has no interval, and does not pass."""
-    if not made.estimate.low == made.estimate.low:
+    if made.estimate.low != made.estimate.low:  # nan
         return made
     size = made.estimate.value
     seen, limit = _apart(made.tolerance, size)
