@@ -19,6 +19,8 @@ import numpy as np
 
 from evenhand.texts.table import TextTable
 
+SURE = 0.05  # the largest p at which anything is taken for found
+
 
 @dataclass(frozen=True)
 class Measure:

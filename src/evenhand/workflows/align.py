@@ -39,7 +39,7 @@ from evenhand.texts.generators.places import files_sha256
 from evenhand.texts.generators.wordings import AS_GIVEN, PLAIN, checked
 from evenhand.texts.grid import Grid, load_grid
 from evenhand.texts.held import held_out
-from evenhand.texts.revising.rules import candidates
+from evenhand.texts.revising.rules import reworded
 from evenhand.texts.rows import jsonl, read_texts
 from evenhand.texts.sample_texts import sample
 from evenhand.texts.selecting.choice import choice
@@ -367,7 +367,7 @@ def _revisions(run: _Run, drafts: Path, writer: Mapping[str, Any], revisions: in
 
 def _candidates(run: _Run, drafts: Path, made: Sequence[Path]) -> Iterator[Row]:
     """Originals, what rules make of each, and revisions by a model."""
-    yield from run.rows(candidates(run.table(drafts)), "candidates")
+    yield from run.rows(reworded(run.table(drafts)), "candidates")
     for path in made:
         yield from ({**row, "run": "candidates"} for row in _read(path))
 

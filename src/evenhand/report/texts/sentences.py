@@ -31,10 +31,9 @@ from evenhand.report.numbers import (
     plural,
     points,
 )
-from evenhand.texts.audit import Tested
+from evenhand.texts.audit import SURE, Tested
 from evenhand.texts.findings import FEWEST_BLOCKS, Choice, Fall, Gap, Level, Moved, Run, Selection, TextFindings, Trained
 
-SURE = 0.05  # of a p after Holm
 USABLE = 0.9  # share of usable texts under which nothing comes before it
 UNIT = "block"
 CHANGES = ("improved", "regressed", "mixed", "undecided")

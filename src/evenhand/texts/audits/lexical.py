@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evenhand.texts.audit import Measured, Tabled, Tested
+from evenhand.texts.audit import SURE, Measured, Tabled, Tested
 from evenhand.texts.grid import Axis
 from evenhand.texts.reading.contrasts import DEALS, against, cell_shares, contrasts, share_beyond, sides, strata
 from evenhand.texts.reading.salience import Found, Salient, Words, ends, lean, leaning_p, salience, words_of
@@ -22,7 +22,6 @@ from evenhand.texts.reading.vectors import text_vectors
 from evenhand.texts.table import HIDDEN, TextTable
 
 NAN = float("nan")
-SURE = 0.05
 NAMED = 40  # words of a table at most
 HEADS = ("word", "more in", "than in", "texts", "texts of those", "odds ratio", "z", "p")
 

@@ -69,7 +69,7 @@ def revise(text: str, rule: Rule) -> str:
     return text if words > SHORT and abs(now - words) > MOST_GROWTH * words else revised
 
 
-def candidates(table: TextTable, rules: Mapping[str, Rule] = RULES) -> TextTable:
+def reworded(table: TextTable, rules: Mapping[str, Rule] = RULES) -> TextTable:
     """Every text as source "original", and what each rule makes of it as that rule's source, with the draw of the text it came from. Texts that a
     rule leaves as they are, or makes equal to another of its cell, are left out.
     """

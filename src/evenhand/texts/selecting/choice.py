@@ -20,11 +20,11 @@ import numpy as np
 
 from evenhand.core import Estimate, EvenhandError, clip
 from evenhand.texts.findings import Admitted, Choice, Run, Scored
+from evenhand.texts.selecting.gate import TINY
 
 RHO, EPS = 0.1, 0.02
 RHOS = (0.0, 0.05, 0.1, 0.25)
 EPSS = (0.0, 0.01, 0.02, 0.05)
-TINY = 1e-9
 USABLE_FALL = 0.1  # share of its usable texts that a run may lose where no interval can be given
 
 

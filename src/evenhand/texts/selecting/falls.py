@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+from evenhand.audits.intervals import LEVEL
 from evenhand.core import Estimate
 from evenhand.texts.audit import Measure
 from evenhand.texts.findings import FEWEST_BLOCKS, Fall
@@ -20,7 +21,6 @@ from evenhand.texts.selecting.candidates import Candidates
 from evenhand.texts.selecting.gate import TINY, disparity
 
 DEALS = 200
-LEVEL = 0.95
 FEWEST = 0.5  # share of pairs whose choices have other draws, under which nothing is said of fresh ones
 CHUNK = 4_000_000  # differences at a time
 
