@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from evenhand.texts.checks import checked
 from evenhand.texts.grid import parse
-from evenhand.texts.revising.rules import RULES, reworded, revise
+from evenhand.texts.revising.rules import RULES, revise, reworded
 from evenhand.texts.sample_texts import sample
 from evenhand.texts.table import TextTable
 
