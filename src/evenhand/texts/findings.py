@@ -165,7 +165,7 @@ class Admitted:
 @dataclass(frozen=True)
 class Scored:
     """One run in the choice. regression: audit → relative change of its disparity against the first run (.1 = a tenth worse). fidelity: its
-    change. improved: audits with less disparity. dominated: by which runs. fewer_usable: whether its share of usable texts is 0, or lies below the
+    change. improved: audits with less disparity, by the estimates. dominated: by which runs. fewer_usable: whether its share of usable texts is 0, or lies below the
     first run's beyond noise (intervals that do not meet; without intervals, by a tenth).
     """
 

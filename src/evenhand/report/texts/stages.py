@@ -89,7 +89,7 @@ def choice(c: Choice | None) -> Panel | None:
         return None
     audits = list(dict.fromkeys(a for s in c.runs for a in s.regression))
     columns = (Column("run"), *(Column(f"{a}, change", lambda v: said.percents(v, True) if v is not None else NONE) for a in audits), Column("fidelity, change", signed_three),
-               Column("audits with a lower mean |gap|", count, "improved"), Column("usable texts"), Column("dominated by"))  # fmt: skip
+               Column("audits with a lower mean |gap|", count), Column("usable texts"), Column("dominated by"))  # fmt: skip
     rows: tuple[Row, ...] = tuple(
         (Name(s.run, tuple(m for m, so in (("◆ chosen", s.run == c.best), ("■ first", s.run == c.base)) if so)), *(s.regression.get(a) for a in audits), s.fidelity,
          s.improved, "too few" if s.fewer_usable else "", listing(list(s.dominated), 3) or "none") for s in c.runs
