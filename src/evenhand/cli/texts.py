@@ -56,7 +56,9 @@ def audit_text(
     pdf: Pdf = False,
     out: Annotated[Path, option(OUTPUT, help="Folder for the report.")] = Path("audit-text"),
 ) -> None:
-    """Audit texts for many audiences: what differs between matched groups beyond chance, by how much, and whether texts still speak to their audience."""
+    """Audit texts for many audiences: what differs between matched groups beyond chance, by how much, and whether texts still speak to
+    their audience.
+    """
     from evenhand.workflows.audit_text import audit_text as run
 
     check_report(out, show_text, pdf)

@@ -37,10 +37,10 @@ def read_texts(place: Any, grid: Grid, run: str = "texts", extra: Sequence[str] 
     """Texts of the grid's cells, from a table in any format that is read (JSONL, CSV, Parquet, …), or from one in memory.
 
     run: the name of texts without a column `run` (or `source`). extra: columns to carry along where the table has them. together: texts are
-    candidates of one choice, in one table; a source that several runs have is told apart by their names, and a text without any has its run's.
-    Without `draw`, texts of a cell are numbered as they come. Empty texts, texts over 20,000 characters and, unless together, cells whose every
-    matched partner is missing are left out, and counted by cell. Raises DataError with line and column for a missing column, a value that is
-    not the grid's, and a cell with one draw twice.
+    candidates of one choice, in one table; a source that several runs have is told apart by their names, and a text without any has its
+    run's. Without `draw`, texts of a cell are numbered as they come. Empty texts, texts over 20,000 characters and, unless together, cells
+    whose every matched partner is missing are left out, and counted by cell. Raises DataError with line and column for a missing column, a
+    value that is not the grid's, and a cell with one draw twice.
     """
     files, name, known = inputs(place, "texts")
     found: dict[Key, str] = {}

@@ -76,18 +76,19 @@ def audit_text(
     command: str = "",
     progress: Progress | None = None,
 ) -> Report:
-    """Five audits of texts that were written for the cells of a grid, as a report: what differs between matched groups beyond chance, and by
-    how much; how well the texts speak to their audience.
+    """Five audits of texts that were written for the cells of a grid, as a report: what differs between matched groups beyond chance, and
+    by how much; how well the texts speak to their audience.
 
         evenhand.audit_text("texts.jsonl", grid="climate").save("audit")
 
     Args:
-        texts: A table with the grid's columns and text; where there are any, run (stages, models), source and draw. In Python also in memory.
+        texts: A table with the grid's columns and text; where there are any, run (stages, models), source and draw. In Python also in
+            memory.
         grid: The grid that the texts were written for: climate, vaccination, or a TOML file.
         audits: Audits to run: file names of texts/audits/, ./FILE.py:NAME, an entry point's name, or objects.
         base: The run that others are compared with; default: the first one.
-        selected: Runs whose texts were chosen by what is measured here: nothing passes, or counts as an improvement, by them. Default: the run
-            that `select` writes.
+        selected: Runs whose texts were chosen by what is measured here: nothing passes, or counts as an improvement, by them. Default: the
+            run that `select` writes.
         tolerance: Largest accepted signed gap, in standard deviations of single texts.
         usable_only: Audit only texts that pass the checks of format; default: all, as they are.
         agency: Verbs of high and low agency, in the format of connotation frames (columns verb, agency); default: lists of our own.

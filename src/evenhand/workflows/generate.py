@@ -82,8 +82,10 @@ def generate(
     Args:
         prompts: A grid (climate, vaccination, a TOML file), or a table with a column `prompt`, whose other columns are kept.
         out: File of the texts, .jsonl.
-        model: smollm2, a folder of transformers, a GGUF file, or a name in the Hugging Face cache; of an endpoint the name that it knows. Default: smollm2, or the endpoint's only model.
-        endpoint: URL of an OpenAI-compatible server (vLLM, llama.cpp, Ollama). Its token is read from the environment variable EVENHAND_TOKEN.
+        model: smollm2, a folder of transformers, a GGUF file, or a name in the Hugging Face cache; of an endpoint the name that it knows.
+            Default: smollm2, or the endpoint's only model.
+        endpoint: URL of an OpenAI-compatible server (vLLM, llama.cpp, Ollama). Its token is read from the environment variable
+            EVENHAND_TOKEN.
         adapter: Folder of an adapter of PEFT on the model.
         k: Texts of each prompt, or revisions of each text. Default: 4, and 1 revision. What noise is, is known from 2 on.
         temperature: of sampling; 0 = always the likeliest token.
@@ -91,7 +93,8 @@ def generate(
         max_tokens: Tokens of a text at most.
         most_words: Words of a text at most: it ends with its last whole sentence before that.
         seed: of all draws.
-        wording: How a prompt is put: a text with {prompt} or the prompts' columns, for revisions with {text}; or "plain", short sentences for small models, which the built-in grids have. Default: plain with smollm2 on these, else the prompt as it is.
+        wording: How a prompt is put: a text with {prompt} or the prompts' columns, for revisions with {text}; or "plain", short sentences
+            for small models, which the built-in grids have. Default: plain with smollm2 on these, else the prompt as it is.
         revise: Texts to revise: a table with the prompts' columns and `text`.
         reviser: Model that revises, as a teacher, in place of --model.
         counterpart: Show the reviser the matched text too, and ask that both be as forceful and as warm.

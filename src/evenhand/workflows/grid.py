@@ -52,7 +52,8 @@ def grid(grid: str | Path | Grid, *, out: str | Path | None = None) -> Prompts:
         grid: A built-in grid (climate, vaccination) or a TOML file of your own (docs/texts.md).
         out: File of the prompts, .jsonl: the grid's columns, and prompt.
 
-    Raises DataError with the line for what is wrong in a grid, and for a file that would be lost; EvenhandError for another ending than .jsonl.
+    Raises DataError with the line for what is wrong in a grid, and for a file that would be lost; EvenhandError for another ending than
+    .jsonl.
     """
     found = Prompts(load_grid(grid))
     if out is None:

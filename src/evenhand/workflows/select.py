@@ -54,14 +54,14 @@ def select(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Selected:
-    """Choose one of several texts for every cell of a grid, so that matched groups are treated alike and texts still speak to their audience:
-    a gate against the originals, then the assignment of texts that no other one dominates and that lies nearest to the ideal.
+    """Choose one of several texts for every cell of a grid, so that matched groups are treated alike and texts still speak to their
+    audience: a gate against the originals, then the assignment of texts that no other one dominates and that lies nearest to the ideal.
 
         evenhand.select("candidates.jsonl", grid="climate", out="selected").findings
 
     Args:
-        candidates: A table with the grid's columns, text and source; where there are any, draw, run and prompt. Source original marks what others replace; without any source the
-            first text of a cell is that.
+        candidates: A table with the grid's columns, text and source; where there are any, draw, run and prompt. Source original marks what
+            others replace; without any source the first text of a cell is that.
         out: Folder for selected.jsonl, sft.jsonl, dpo.jsonl, refused.jsonl and selection.json.
         audits: Audits whose disparities are held and made smaller, and whose fidelity is kept: names as for audit-text.
         eps: By what share of the originals' mean a disparity may grow; 0 is the plain reading.
@@ -124,8 +124,8 @@ def _check(eps: float, eps_fidelity: float, similarity: float) -> None:
 
 
 def _candidates(read: Read) -> tuple[Candidates, bool]:
-    """With whether the table names which texts others replace. Of drafts without any source, in one run, the first one of a cell can only be that;
-    a source of another name may be anybody's, a reviser's too.
+    """With whether the table names which texts others replace. Of drafts without any source, in one run, the first one of a cell can only
+    be that; a source of another name may be anybody's, a reviser's too.
     """
     if not read.runs:
         raise DataError("no text can be used", expected="texts of the grid's cells", remedy="check the column text", file=read.source)

@@ -51,7 +51,9 @@ def with_instruments(
     nli: str | Path | None = None,
     cache: Path | None = None,
 ) -> tuple[TextAudit, ...]:
-    """The built-in audits among these with a list of verbs, or a model, of the user's. Raises EvenhandError for one whose audit does not run."""
+    """The built-in audits among these with a list of verbs, or a model, of the user's. Raises EvenhandError for one whose audit does not
+    run.
+    """
     given = {"agency": ("persuasion", "agency", agency), "formality-model": ("formality", "classifier", formality_model),
              "emotion-model": ("emotion", "classifier", emotion_model), "nli": ("fidelity", "nli", nli)}  # fmt: skip
     found = {a.name: a for a in audits}
@@ -67,7 +69,9 @@ def with_instruments(
 
 
 def reading_all(audits: Sequence[TextAudit]) -> tuple[TextAudit, ...]:
-    """The built-in audits so that they read every text of however large a table: a gate must know each candidate's fidelity, a mean need not."""
+    """The built-in audits so that they read every text of however large a table: a gate must know each candidate's fidelity, a mean need
+    not.
+    """
     return tuple(replace(a, whole=sys.maxsize) if isinstance(a, Fidelity) else a for a in audits)
 
 
@@ -98,8 +102,8 @@ def _audit(given: Any) -> TextAudit:
 
 
 def measured(audit: TextAudit, table: TextTable) -> Measured:
-    """What the audit gives, one row a text. Raises EvenhandError where an audit from outside fails, or gives anything else; what its exception
-    says is not told, as it may hold a text.
+    """What the audit gives, one row a text. Raises EvenhandError where an audit from outside fails, or gives anything else; what its
+    exception says is not told, as it may hold a text.
     """
     expected = "measure(table) -> Measured, with one value a text in each measure"
     with calling(expected, audit, quoted=False):

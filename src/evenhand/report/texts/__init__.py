@@ -49,8 +49,8 @@ TEXTS = Kind("report of texts", page, TABLES, judges=True)
 
 
 def published(findings: TextFindings) -> TextFindings:
-    """The same records as they may be printed, without the texts: runs whose names look alike stay two; of few blocks, and of texts that were chosen by
-    what is measured, no interval is given.
+    """The same records as they may be printed, without the texts: runs whose names look alike stay two; of few blocks, and of texts that
+    were chosen by what is measured, no interval is given.
     """
     names = apart(r.name for r in findings.runs)
     named: TextFindings = (
@@ -69,7 +69,9 @@ def published(findings: TextFindings) -> TextFindings:
 
 
 def _of_chosen(run: Run) -> Run:
-    """What was chosen by what is measured stands as a point, and has no power. The share of usable texts is of their form, and keeps its interval."""
+    """What was chosen by what is measured stands as a point, and has no power. The share of usable texts is of their form, and keeps its
+    interval.
+    """
     bare = _without_interval
     gaps = tuple(
         replace(

@@ -170,8 +170,8 @@ def changes(found: TextFindings, run: str) -> Figure | None:
 
 
 def _in_deviations(found: TextFindings, run: str, masked: bool) -> dict[str, dict[str, Moved]]:
-    """ "modality, gender" → kind of size → how it moved in one version, in standard deviations of the first run's texts; what moved beyond noise
-    first. Profiles have none.
+    """ "modality, gender" → kind of size → how it moved in one version, in standard deviations of the first run's texts; what moved beyond
+    noise first. Profiles have none.
     """
     deviation = {(g.audit, g.measure, g.axis): abs(g.signed.value / g.d.value) for g in base(found).gaps
                  if g.masked == masked and has_value(g.signed) and has_value(g.d) and g.d.value and g.signed.value}  # fmt: skip

@@ -1,5 +1,5 @@
-"""The panels of texts in the order of decisions: which runs, which audits moved, audit by audit, and where it all comes from. What the first screen
-shows, a panel does not repeat: it holds the numbers.
+"""The panels of texts in the order of decisions: which runs, which audits moved, audit by audit, and where it all comes from. What the
+first screen shows, a panel does not repeat: it holds the numbers.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ def runs_table(found: TextFindings) -> Table:
         own = next((x.value for x in r.levels if level and (x.audit, x.measure, x.masked) == (level.audit, level.measure, False)), None)
         n, new = len(said.testable(r, hidden)), len(said.new_gaps(found, r))
         known, plain = (len(said.shown_gaps(r, masked)) if n else None for masked in (hidden, False))
-        rows.append((marked(found, r.name), r.n_texts, r.n_cells, r.n_draws, r.usable, n, known, new or None, plain if hidden else None, own))
+        rows.append(
+            (marked(found, r.name), r.n_texts, r.n_cells, r.n_draws, r.usable, n, known, new or None, plain if hidden else None, own)
+        )
     columns = (
         Column("run"), Column("texts", count), Column("cells", count), Column("texts a cell", count), Column("usable", said.percent),
         Column("gaps tested", count), Column("beyond the null", count), Column("new", count), Column("the same as written", count), Column(level.measure if level else "fidelity", said.of_level(level.scale if level else 1.0)),
@@ -161,7 +163,9 @@ def moved(found: TextFindings) -> Panel:
 
 
 def _strip(found: TextFindings, runs: Sequence[str], masked: bool) -> Table:
-    """A row a run, a cell an audit: how many of its gaps improved, regressed, are undecided, and are new. New ones are told where verdicts are."""
+    """A row a run, a cell an audit: how many of its gaps improved, regressed, are undecided, and are new. New ones are told where verdicts
+    are.
+    """
     audits = list(dict.fromkeys(m.audit for m in found.moved if m.kind != "level"))
     hidden, by_name = said.is_moved_hidden(found), {r.name: r for r in found.runs}
     rows: list[Row] = []

@@ -1,6 +1,6 @@
-"""What a report of texts says. Sentences are computed from the published findings, so that they cannot say more than these do: a gap is told
-beyond its null, after Holm, and where none is, how large a gap would have been found; a profile has no direction; an emotion has no name unless
-two instruments agree on it.
+"""What a report of texts says. Sentences are computed from the published findings, so that they cannot say more than these do: a gap is
+told beyond its null, after Holm, and where none is, how large a gap would have been found; a profile has no direction; an emotion has no
+name unless two instruments agree on it.
 """
 
 from __future__ import annotations
@@ -125,8 +125,9 @@ def tests(gaps: Sequence[Gap]) -> int:
 
 
 def beyond(gaps: Sequence[Gap]) -> list[Gap]:
-    """Gaps beyond their null that may be told: those as written first, of them those that are there with names hidden as well, how well texts speak
-    to their audience last; then those with a direction, the largest first. A profile whose mean alone is told stands there once.
+    """Gaps beyond their null that may be told: those as written first, of them those that are there with names hidden as well, how well
+    texts speak to their audience last; then those with a direction, the largest first. A profile whose mean alone is told stands there
+    once.
     """
     known = [g for g in gaps if (is_signed_found(g) or is_systematic_found(g)) and _may_be_named(g, gaps)]
     of_means = {g.key[:4]: g for g in reversed(gaps) if is_mean_profile_found(g)}
@@ -473,8 +474,8 @@ def counted(found: TextFindings, run: str) -> str:
 
 
 def strip(changes: Sequence[str], new: int = 0) -> str:
-    """One audit of one run in the strip: "✓ 2 improved, 6 undecided, 1 new"; mixed and undecided ones have signs of their own, and what improved is
-    mixed where another gap is new.
+    """One audit of one run in the strip: "✓ 2 improved, 6 undecided, 1 new"; mixed and undecided ones have signs of their own, and what
+    improved is mixed where another gap is new.
     """
     n = Counter(changes)
     sign = "◇" if n["mixed"] or (n["improved"] and (n["regressed"] or new)) else "✓" if n["improved"] else "✕" if n["regressed"] else "?"

@@ -1,5 +1,5 @@
-"""Any OpenAI-compatible server that writes texts: POST URL/v1/chat/completions, several requests at once, each asked again after a while where
-that may help. The token comes from the environment alone and goes into one header, nowhere else.
+"""Any OpenAI-compatible server that writes texts: POST URL/v1/chat/completions, several requests at once, each asked again after a while
+where that may help. The token comes from the environment alone and goes into one header, nowhere else.
 """
 
 from __future__ import annotations

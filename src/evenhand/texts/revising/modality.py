@@ -1,7 +1,7 @@
 """How sure a text is: words of certainty (will, must, shall, definitely, certainly) and hedges (may, might, could, can, perhaps, possibly).
 
-A word is left alone where its change would make no grammatical sentence or another meaning: names and nouns ("free will", "a must", "the month of
-May"), questions ("Will you …"), what depends on an if, "cannot", "could have", "as soon as you can", quotations.
+A word is left alone where its change would make no grammatical sentence or another meaning: names and nouns ("free will", "a must", "the
+month of May"), questions ("Will you …"), what depends on an if, "cannot", "could have", "as soon as you can", quotations.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
-"""The choice of a model by bounded regression over all audits (Islam 2026, arXiv 2606.10126): no strategy is best by every audit, so that a run may be
-a little worse by some, and is chosen by how many it improves.
+"""The choice of a model by bounded regression over all audits (Islam 2026, arXiv 2606.10126): no strategy is best by every audit, so that a
+run may be a little worse by some, and is chosen by how many it improves.
 
-The disparity D_j of audit j in a run is its mean |gap| as written: the mean over matched axes (and over its objectives, where it has several) of
-the mean over pairs of |m_a - m_b|, of a profile the L1 distance. Against the first run, a run is admissible when
+The disparity D_j of audit j in a run is its mean |gap| as written: the mean over matched axes (and over its objectives, where it has
+several) of the mean over pairs of |m_a - m_b|, of a profile the L1 distance. Against the first run, a run is admissible when
 
     (D_j - D_j(first)) / D_j(first) <= rho for every audit j, and its fidelity has changed by -eps or more
 
-and its share of usable texts is not lower beyond noise, or by a tenth where blocks are too few for an interval, and not 0 (ours: texts that are no
-messages have small gaps). Of the admissible ones the one with the most audits j of D_j < D_j(first) is chosen; ties go to the lower mean of the relative changes, then to
-the order of the runs. Where none is admissible none is chosen: bounds are never widened by themselves. All of it goes by estimates.
+and its share of usable texts is not lower beyond noise, or by a tenth where blocks are too few for an interval, and not 0 (ours: texts that
+are no messages have small gaps). Of the admissible ones the one with the most audits j of D_j < D_j(first) is chosen; ties go to the lower
+mean of the relative changes, then to the order of the runs. Where none is admissible none is chosen: bounds are never widened by
+themselves. All of it goes by estimates.
 """
 
 from __future__ import annotations
@@ -94,8 +95,8 @@ def noise(runs: Sequence[Run]) -> str:
 
 
 def _fewer_usable(now: Estimate, before: Estimate) -> bool:
-    """By intervals that do not meet; where one is missing, by estimates: a run of loops must not pass because its blocks are few. A run without any
-    usable text has always too few of them, whatever the first one has.
+    """By intervals that do not meet; where one is missing, by estimates: a run of loops must not pass because its blocks are few. A run
+    without any usable text has always too few of them, whatever the first one has.
     """
     if now.value == 0:
         return True

@@ -22,8 +22,8 @@ ALPHA = 1 - LEVEL
 
 
 def requirements(runs: Sequence[Run], tolerance: float) -> tuple[tuple[Requirement, ...], Verdict]:
-    """For every run, objective measure and matched axis: |d| of the signed gap at or under the tolerance. A profile has no d. What is held to
-    it are the texts with words that name groups hidden, where there are such: to name its audience is what a text was asked for.
+    """For every run, objective measure and matched axis: |d| of the signed gap at or under the tolerance. A profile has no d. What is held
+    to it are the texts with words that name groups hidden, where there are such: to name its audience is what a text was asked for.
 
     Texts that were chosen by what is measured pass nothing: selection steers their means, and their blocks are no draws.
 
