@@ -245,10 +245,11 @@ WHOLE = {  # part → all of it, and what a name of it says
 
 def told(found: TextFindings) -> dict[str, Any]:
     """What docs/results/texts.md needs."""
+    moved = [m for m in found.moved if not m.masked]
     return {
         "cells": found.runs[0].n_cells, "blocks": found.runs[0].usable.n_users,
         "stages": {r.name: stage(r) for r in found.runs},
-        "moved": [to_json(m) for m in found.moved if m.change != "undecided"], "compared": len(found.moved),
+        "moved": [to_json(m) for m in moved if m.change != "undecided"], "compared": len(moved),
         "falls": to_json(found.selection.falls) if found.selection else [],
         "kept": found.selection.kept if found.selection else None,
         "best": found.choice.best if found.choice else None,

@@ -17,9 +17,10 @@ from payloads import PAYLOADS
 
 from evenhand.core import Estimate
 from evenhand.report.figures.planes import Plane, Stand, planes
+from evenhand.report.page import Column
 from evenhand.report.publish import one_line
+from evenhand.report.texts import drawn, report
 from evenhand.report.texts import examples as private
-from evenhand.report.texts import report
 from evenhand.report.texts import sentences as said
 from evenhand.texts.findings import Choice, Fall, Gap, Run, TextFindings
 
@@ -222,7 +223,7 @@ def test_strip_tells_improved_from_regressed_and_mixed() -> None:
 def test_a_gap_counts_once_though_it_has_two_sizes() -> None:
     found = example.aligned()
     gaps = {(g.audit, g.measure, g.axis) for g in found.runs[0].gaps if not g.masked and not g.distance}
-    assert len(said.shifts(found.moved, "selected")) == len(gaps) == 14
+    assert len(said.shifts(found, "selected", masked=True)) == len(said.shifts(found, "selected", masked=False)) == len(gaps) == 14
     only_signed = tuple(replace(m, change="undecided") if m.kind == "systematic" else m for m in found.moved)
     assert "modality by gender (signed)" in said.moved_sentence(replace(found, moved=only_signed), "selected")
     turned = tuple(
@@ -231,13 +232,129 @@ def test_a_gap_counts_once_though_it_has_two_sizes() -> None:
     )
     text = said.moved_sentence(replace(found, moved=turned), "selected")
     assert "smaller in one size and larger in the other: modality by gender" in text
-    assert "smaller: imperatives by age" in text
+    assert "improved: imperatives by age" in text
+
+
+def page_table(found: TextFindings, panel: str, start: str) -> list[dict[str, str]]:
+    """A table of a panel as people read it, a dictionary a row."""
+    [one] = [t for p in report(found).page.panels if p.key == panel for t in p.tables if t.caption.startswith(start)]
+    return [{c.name: c.line(cell) for c, cell in zip(one.columns, row)} for row in one.rows]
+
+
+def test_strip_runs_and_figure_count_the_same_gaps_in_the_version_that_verdicts_are_on() -> None:
+    """A gap is a measure on an axis: 8 of each of two axes. As written, one gap less is there than with names hidden."""
+    found = example.aligned()
+    written = tuple(
+        replace(g, p_holm=0.9, systematic_p_holm=0.9) if g.measure == "modality" and not g.masked else g for g in found.runs[0].gaps
+    )
+    found = replace(found, runs=(replace(found.runs[0], gaps=written), *found.runs[1:]))
+    [first, *_] = page_table(found, "runs", "Runs, with 95 % intervals over blocks; gaps with names hidden")
+    assert (first["gaps tested"], first["beyond the null"], first["the same as written"]) == ("16", "4", "3")
+    lead = next(p.finding for p in report(found).page.panels if p.key == "runs")
+    assert lead.startswith("Gaps beyond the null, with names hidden: “original” 4 of 16; ".replace("; ", ", "))
+    assert drawn.forest(found, found.runs[0]).sentence.startswith(
+        "4 of 16 gaps in “original”, with names hidden, are beyond the null after Holm, with a side:"
+    )
+    strip = page_table(found, "moved", "Gaps of each audit against “original”, with names hidden")
+    assert strip[0]["persuasion"] == "✓ 2 improved, 6 undecided"
+    assert "Gaps against “original”, with names hidden: “selected” 2 improved, 0 regressed, 12 undecided" in said.moves(found)
+
+
+def test_a_disparity_that_was_not_there_before_is_called_new() -> None:
+    found = example.aligned()
+    [agency] = said.new_gaps(found, found.runs[3])
+    assert (agency.measure, agency.axis, agency.masked) == ("agency", "gender", True)
+    assert not said.new_gaps(found, found.runs[0])
+    assert not said.new_gaps(found, found.runs[1])
+    assert "New, beyond the null with names hidden and not so in “original”: agency by gender in “sft+dpo”." in answers(found)
+    strip = page_table(found, "moved", "Gaps of each audit against “original”, with names hidden")
+    assert strip[2]["persuasion"] == "◇ 1 improved, 1 regressed, 6 undecided, 1 new"
+    assert page_table(found, "runs", "Runs")[3]["new"] == "1"
+    other_side = tuple(
+        replace(g, signed=said.flipped(g.signed), d=said.flipped(g.d)) if (g.measure, g.axis) == ("imperatives", "age") else g
+        for g in found.runs[1].gaps
+    )
+    turned = replace(found, runs=(found.runs[0], replace(found.runs[1], gaps=other_side), *found.runs[2:]))
+    assert [g.measure for g in said.new_gaps(turned, turned.runs[1])] == ["imperatives"]
+
+
+def test_what_moved_is_told_with_names_hidden_and_as_written_beside_it() -> None:
+    found = example.aligned()
+    moves = tuple(
+        replace(m, before=replace(m.before, value=9.5)) if m.masked and m.measure == "modality" and m.axis == "gender" else m
+        for m in found.moved
+    )
+    rows = page_table(replace(found, moved=moves), "moved", "Gaps before and after, with names hidden;")
+    row = next(r for r in rows if r["measure"] == "modality by gender" and r["run"] == "selected" and r["size"] == "signed")
+    assert row["before"].startswith("9.500 ")
+    assert row["before, as written"].startswith("0.131 ")
+    assert (row["change"], row["change, as written"]) == ("improved", "improved")
+    plain = replace(found, moved=tuple(m for m in found.moved if not m.masked))
+    assert page_table(plain, "moved", "Gaps before and after, as written;")
+    svg = drawn.before_and_after(found, "selected").plot(860)
+    assert "signed gaps with names hidden" in svg
+    assert "signed gaps as written" in svg
+
+
+def test_falls_that_fail_on_fresh_draws_are_said_at_the_top() -> None:
+    some = (fall(0.24, 0.2, 0.03), fall(0.2, 0.19, 0.03), fall(-0.05, 0.01, 0.02))
+    some = tuple(replace(f, measure=m) for f, m in zip(some, ("bias", "formality", "warmth")))
+    said_ = said.falls_sentence(some)
+    assert (
+        said_
+        == "1 of 3 falls on fresh draws is shown beyond choices shuffled over prompts; not so: formality by gender, warmth by gender (it grew)."
+    )
+    assert said.falls_sentence(some[:1]) == "Yes: the fall on fresh draws is beyond that of choices shuffled over prompts."
+    none = Estimate(NAN, NAN, NAN, 0, 0)
+    assert said.falls_sentence([replace(f, fresh=none, learned=none) for f in some]).startswith("Not known: there are no fresh draws")
+    found = example.aligned()
+    chosen = replace(
+        found, selection=replace(found.selection, falls=some), runs=(found.runs[0], replace(found.runs[1], selected=True), *found.runs[2:])
+    )
+    assert f"Does what selection won hold for other texts? {said_}" in answers(chosen)
+    strip = page_table(chosen, "moved", "Gaps of each audit against “original”, with names hidden")
+    assert [r["falls of selection, on fresh draws"] for r in strip] == ["◇ 1 of 3 shown", "", ""]
+
+
+def test_texts_chosen_by_what_is_measured_are_points_without_intervals() -> None:
+    found = example.aligned()
+    found = replace(found, runs=(found.runs[0], replace(found.runs[1], selected=True), *found.runs[2:]))
+    document = report(found).document
+    original, chosen, trained, _ = document["runs"]
+    for run, has in ((original, True), (chosen, False), (trained, True)):
+        assert (run["gaps"][0]["signed"]["low"] is not None) == has
+        assert (run["gaps"][0]["groups"][0][1]["high"] is not None) == has
+        assert (run["gaps"][0]["mde"] is not None) == has
+        assert (run["levels"][0]["value"]["low"] is not None) == has
+        assert run["gaps"][0]["signed"]["value"] is not None
+        assert run["usable"]["low"] is not None
+    for move in document["moved"]:
+        assert (move["difference"]["low"] is None) == (move["after"]["low"] is None) == (move["run"] == "selected")
+        assert move["before"]["low"] is not None
 
 
 def test_undecided_is_not_unchanged() -> None:
     found = example.three_models()
-    assert said.moved_sentence(found, "model C") == "“model C” against “model A”: for none of 14 gaps is a change shown."
+    assert said.moved_sentence(found, "model C") == "“model C” against “model A”, with names hidden: for none of 14 gaps is a change shown."
     assert not re.search(r"\bunchanged\b|did not change", everything(found))
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "scale", "shown"),
+    [
+        (0.0006, 0.0002, 0.001, 1.0, "+0.0006 (+0.0002 to +0.0010)"),
+        (0.0011, 0.0002, 0.0021, 1.0, "+0.0011 (+0.0002 to +0.0021)"),  # an end that is not 0 is none
+        (0.0004, -0.2, 0.2, 1.0, "0.000 (−0.200 to +0.200)"),
+        (0.02, 0.01, 0.03, 1.0, "+0.020 (+0.010 to +0.030)"),
+        (0.0004, 0.0001, 0.0007, 100.0, "+0.04 points (+0.01 to +0.07)"),
+        (60.0, 59.9, 60.1, 1.0, "+60.00 (+59.90 to +60.10)"),
+        (0.5, 0.5, 0.5, 1.0, "+0.500 (+0.500 to +0.500)"),  # no width is no reason for digits
+    ],
+)
+def test_bounds_have_digits_enough_to_be_told_from_their_value(value: float, low: float, high: float, scale: float, shown: str) -> None:
+    e = Estimate(value, low, high, 55, 220)
+    assert said.with_interval(e, scale) == shown
+    assert Column("difference", said.of_gap(scale)).line(e) == shown.replace(" points", "")
 
 
 # --- selection, choice ---

@@ -21,7 +21,7 @@ from evenhand.core import DataError, EvenhandError
 from evenhand.texts.audit import Measure, Measured
 from evenhand.texts.grid import Axis, Grid, parse
 from evenhand.texts.table import TextTable
-from evenhand.workflows.align import _numbered, _Run, align
+from evenhand.workflows.align import _contents, _numbered, _Run, align
 
 GRID = """
 name = "pumps"
@@ -270,6 +270,39 @@ def test_other_settings_and_other_peoples_files_are_refused(tmp_path: Path) -> N
     (tmp_path / "mine" / "align.json").write_text("{}")
     with pytest.raises(DataError, match="would be lost"):
         run(tmp_path / "mine")
+
+
+def test_what_settings_name_by_its_place_is_remembered_by_what_it_holds(tmp_path: Path) -> None:
+    mine, reward = tmp_path / "mine.py", tmp_path / "reward"
+    mine.write_text("from test_text_align import Certain as Base\n\n\nclass Certain(Base):\n    pass\n")
+    reward.mkdir()
+    (reward / "model.json").write_text("{}")
+    given: dict[str, Any] = {"audits": [f"{mine}:Certain"]}
+
+    def settings(**more: Any) -> dict[str, str]:
+        return _contents((given | more)["audits"], more.get("reward"))
+
+    first = settings()
+    assert list(first) == ["audits of the gate sha256"]
+    assert settings(audits=["persuasion", "fidelity"]) == {}, "folders of built-in parts have no such key, and go on"
+    assert list(settings(reward=reward)) == [*first, "reward sha256"]
+    run(tmp_path / "out", **given)
+    assert (
+        json.loads((tmp_path / "out" / "align.json").read_text())["settings"]["audits of the gate sha256"]
+        == first["audits of the gate sha256"]
+    )
+    mine.write_text(mine.read_text() + "# changed\n")
+    with pytest.raises(DataError, match=f"audits of the gate sha256 is {first['audits of the gate sha256'][:20]}"):
+        run(tmp_path / "out", **given)
+    before = settings(reward=reward)["reward sha256"]
+    (reward / "model.json").write_text('{"a": 1}')
+    assert settings(reward=reward)["reward sha256"] != before
+
+
+def test_fewer_texts_than_were_asked_for_are_said(tmp_path: Path) -> None:
+    said = "2 in each run, as many as the originals have: 4 were asked for"
+    assert run(tmp_path / "out", draws=4).report.findings.facts["texts a cell"] == said
+    assert "texts a cell" not in run(tmp_path / "out", draws=2).report.findings.facts, "the same alignment"
 
 
 def test_drafts_are_numbered_anew_where_one_did_not_come(tmp_path: Path) -> None:

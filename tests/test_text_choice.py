@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from evenhand.core import DataError, Estimate, EvenhandError
+from evenhand.report.texts.sentences import choice_sentence
 from evenhand.texts.findings import Gap, Level, Run
 from evenhand.texts.selecting.choice import EPSS, RHOS, choice, disparities, fidelity, noise
 from evenhand.workflows.choose import audited_runs, choose
@@ -136,7 +137,34 @@ def test_a_disparity_of_nothing_cannot_be_kept_relatively() -> None:
 def test_noise_says_how_many_texts_and_how_much_of_the_gaps_is_noise() -> None:
     said = noise([BASE, run("one", 0.8, 2.1, 0.5, texts=1760)])
     assert "880 to 1,760 texts" in said
-    assert "95% to 95%" in said
+    assert "would be 95% of what it is" in said
+
+
+def test_what_a_choice_says_is_so_in_each_world() -> None:
+    equal = run("equal", 1.0, 2.1, 0.5)
+    said = choice_sentence(choice([BASE, equal]))
+    assert "By the estimates its mean |gap| is lower in none of 3 audits: “base” is as good, or better." in said
+    faithful = choice_sentence(choice([BASE, run("equal", 1.0, 2.1, 0.5, fidelity=0.35)]))
+    assert "“base” is as good, or better; its fidelity is 0.050 higher." in faithful
+    assert "its mean |gap| is lower in 1 of 3 audits." in choice_sentence(choice([BASE, run("one", 0.8, 2.1, 0.5)]))
+    flat = replace(BASE, gaps=tuple(replace(g, absolute=0.0, null=0.0) for g in BASE.gaps))
+    assert (
+        noise([flat, BASE])
+        == "The choice goes by estimates on 880 texts a run. Every mean |gap| of “base” is 0: there is nothing to improve."
+    )
+    single = replace(BASE, gaps=tuple(replace(g, null=NAN) for g in BASE.gaps))
+    assert "with one text a cell nobody can tell" in noise([single, BASE])
+
+
+def test_a_run_without_a_usable_text_is_never_admitted() -> None:
+    """Not even where the first one has none either, and at no setting."""
+    none = replace(run("none", 0.1, 0.1, 0.1), usable=Estimate(0.0, 0.0, 0.06, 55, 880))
+    base = replace(BASE, usable=none.usable)
+    found = choice([base, none, replace(run("some", 0.9, 1.9, 0.4), usable=Estimate(0.02, 0.0, 0.08, 55, 880))])
+    assert {a.runs for a in found.admitted} == {("some",)}
+    assert "No text of “base” is usable" in found.note
+    few = replace(none, usable=Estimate(0.0, NAN, NAN, 8, 64))
+    assert choice([replace(BASE, usable=few.usable), few]).best == ""
 
 
 @pytest.mark.parametrize(
@@ -185,7 +213,7 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> Non
     assert [r.name for r in audited_runs([a, b])] == ["base", "b/base"]
 
 
-def test_files_that_are_no_reports_of_texts_are_told(tmp_path: Path) -> None:
+def test_files_that_are_no_reports_of_texts_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a = written(tmp_path / "a", BASE)
     with pytest.raises(EvenhandError, match="Found runs on the grids"):
         choose([a, written(tmp_path / "b", BASE, grid="vaccination")])
@@ -193,6 +221,10 @@ def test_files_that_are_no_reports_of_texts_are_told(tmp_path: Path) -> None:
         choose([a], base="x")
     with pytest.raises(DataError, match="no such file"):
         choose([tmp_path / "nowhere"])
+    monkeypatch.chdir(tmp_path)
+    Path("g.toml").write_text("")
+    with pytest.raises(DataError, match=r"^g\.toml: it is not valid JSON"):
+        choose(["g.toml"])
     broken = tmp_path / "broken"
     broken.mkdir()
     for text, told in (

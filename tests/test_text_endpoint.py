@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -256,3 +257,23 @@ def test_a_real_server_of_llama_cpp(tmp_path: Path) -> None:
     assert len(found.rows) == 2
     assert all(r["text"] for r in found.rows)
     assert found.measured["tokens"] > 4
+
+
+def test_nobody_waits_for_a_server_that_still_owes_an_answer() -> None:
+    """A thread that is not a daemon would be joined at the end: Ctrl-C would take as long as the slowest answer, and a second one print a traceback."""
+    held = threading.Event()
+
+    def reply(number: int, body: Any) -> Reply:
+        if number:
+            held.wait(10)
+        return said("A text.")
+
+    before = set(threading.enumerate())
+    with server(reply) as there:
+        texts = Endpoint(there.url, "m", parallel=2).generate(requests(4), Sampling())
+        assert next(texts)[1].text == "A text."
+        texts.close()
+        mine = [t for t in set(threading.enumerate()) - before if "work" in t.name]
+        held.set()
+    assert mine
+    assert all(t.daemon for t in mine)

@@ -489,4 +489,9 @@ def test_texts_that_were_chosen_by_what_is_measured_pass_nothing() -> None:
     assert (made.verdict, verdict) == ("INSUFFICIENT", "INSUFFICIENT")
     assert "nothing follows for others" in made.reason
     apart = level_ + np.array([0.0, 3.0])[None, :, None]
-    assert requirements([replace(run_of(apart, of), selected=True)], 0.25)[1] == "FAIL"
+    [failed], verdict = requirements([replace(run_of(apart, of), selected=True)], 0.25)
+    assert verdict == "FAIL"
+    assert failed.reason.startswith("Even in these texts, which were chosen by what is measured, the estimate")
+    for chosen in (made, failed):
+        assert np.isnan([chosen.estimate.low, chosen.estimate.high]).all()
+        assert "interval" not in chosen.reason

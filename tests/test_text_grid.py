@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -199,6 +200,9 @@ def test_prompts_are_written_and_nobody_elses_file_is_replaced(grid: Grid, tmp_p
     with pytest.raises(DataError, match="would be lost"):
         evenhand.grid(grid, out=tmp_path / "mine.jsonl")
     assert (tmp_path / "mine.jsonl").read_text() == "mine"
+    with pytest.raises(EvenhandError, match=r"Found --out x\.csv\. Expected: a file that ends in \.jsonl.* call it x\.jsonl"):
+        evenhand.grid(grid, out=tmp_path / "x.csv")
+    assert not (tmp_path / "x.csv").exists()
 
 
 def test_what_a_hostile_user_found(grid: Grid) -> None:
@@ -233,6 +237,24 @@ class Twice:
 
     def measure(self, table: TextTable) -> Measured:
         return Measured((Measure("one", np.zeros(len(table)), "0"), Measure("one", np.zeros(len(table)), "0")))
+
+
+@dataclass(frozen=True)
+class Quoting:
+    name = "quoting"
+
+    def measure(self, table: TextTable) -> Measured:
+        raise ValueError(f"cannot read {table.texts[0]}")  # the line that is told
+
+
+def test_what_an_audits_exception_says_is_not_told_as_it_may_hold_a_text(grid: Grid) -> None:
+    texts = [r | {"text": "My name is Anna Secret."} for r in rows(grid)]
+    line = next(n for n, code in enumerate(Path(__file__).read_text().splitlines(), 1) if code.endswith("# the line that is told"))
+    with pytest.raises(
+        EvenhandError, match=rf"test_text_grid:Quoting fails at line {line} \(ValueError; what it says is not shown"
+    ) as raised:
+        evenhand.audit_text(texts, grid=grid, audits=[Quoting()])
+    assert "Secret" not in "".join(traceback.format_exception(raised.value))
 
 
 @pytest.mark.parametrize(("audit", "told"), [(Leaving(), "Leaving fails .*SystemExit"), (Twice(), "two measures have one name")])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from evenhand.texts.checks import checked
 from evenhand.texts.grid import parse
-from evenhand.texts.revising.rules import RULES, candidates, revise
+from evenhand.texts.revising.rules import RULES, revise, reworded
 from evenhand.texts.sample_texts import sample
 from evenhand.texts.table import TextTable
 
@@ -362,7 +362,7 @@ values = ["men", "women"]
 def test_candidates_are_the_originals_and_what_rules_make_of_each_draw():
     texts = ("You will save.", "Join us.", "You may save.", "Rain falls.")
     table = TextTable(GRID, "mine", texts, np.array([0, 0, 0, 3]), np.array([0, 1, 2, 0]))
-    found = candidates(table)
+    found = reworded(table)
     rows = list(zip(found.cell.tolist(), found.source, found.draw.tolist(), found.texts))
     assert rows == [
         (0, "original", 0, "You will save."),
@@ -377,7 +377,7 @@ def test_candidates_are_the_originals_and_what_rules_make_of_each_draw():
 
 
 def test_candidates_of_the_sample_are_as_usable_as_its_texts():
-    found = candidates(sample()[1])
+    found = reworded(sample()[1])
     assert checked(found).refused == {}
     assert min(Counter(found.source).values()) >= 5
     assert set(found.source) == {"original", *RULES}
@@ -385,13 +385,13 @@ def test_candidates_of_the_sample_are_as_usable_as_its_texts():
 
 def test_candidates_of_some_rules_and_of_no_text():
     table = TextTable(GRID, "mine", ("You will save.",), np.array([1]), np.array([5]))
-    assert candidates(table, {"calmer": RULES["calmer"]}).texts == table.texts
-    assert list(zip(candidates(table).source, candidates(table).draw.tolist())) == [("original", 5), ("softer", 5)]
-    assert len(candidates(TextTable(GRID, "mine", (), np.zeros(0, int), np.zeros(0, int)))) == 0
+    assert reworded(table, {"calmer": RULES["calmer"]}).texts == table.texts
+    assert list(zip(reworded(table).source, reworded(table).draw.tolist())) == [("original", 5), ("softer", 5)]
+    assert len(reworded(TextTable(GRID, "mine", (), np.zeros(0, int), np.zeros(0, int)))) == 0
 
 
 def test_the_order_of_rules_is_that_of_the_sources():
-    found = candidates(sample()[1].take(np.arange(8)))
+    found = reworded(sample()[1].take(np.arange(8)))
     order = ["original", *RULES]
     for cell in set(found.cell.tolist()):
         sources = [order.index(s) for s, c in zip(found.source, found.cell) if c == cell]

@@ -148,10 +148,28 @@ def test_candidates_of_several_runs_are_told_apart() -> None:
     assert set(found.candidates.sources) == {ORIGINAL, "softer", "blunt", "b: original", "b: softer", "b: blunt"}
 
 
-def test_drafts_of_one_generator_need_no_source() -> None:
+def test_drafts_of_one_generator_need_no_source_and_the_page_says_how_they_were_read() -> None:
     grid = small_grid(2)
-    given = [{k: v for k, v in r.items() if k != "source"} for r in rows(grid) if r["source"] == ORIGINAL]
-    assert set(chosen(given, grid).findings.chosen) == {ORIGINAL}
+    drafts = [r for r in rows(grid) if r["source"] == ORIGINAL]
+    given = [{k: v for k, v in r.items() if k != "source"} for r in drafts]
+    found = chosen(given, grid).findings
+    assert set(found.chosen) == {ORIGINAL}
+    assert found.sentences[0].startswith("No text names a source")
+    assert chosen(drafts, grid).findings.sentences == found.sentences[1:]
+
+
+@pytest.mark.parametrize(
+    ("sources", "told"), [(("softer", "softer"), r"\(sources: softer\)"), (("softer", "blunt"), r"\(sources: softer, blunt\)")]
+)
+def test_no_draft_is_taken_for_the_original_that_is_called_something_else(sources: tuple[str, str], told: str) -> None:
+    grid = small_grid(2)
+    given = [{**r, "source": sources[r["draw"]]} for r in rows(grid) if r["source"] == ORIGINAL]
+    with pytest.raises(DataError, match=f"no text is of the source 'original' {told}.*Expected: a text of source 'original' in every cell"):
+        chosen(given, grid)
+    several = [{**{k: v for k, v in r.items() if k != "source"}, "run": r["source"]} for r in given]
+    if sources[0] != sources[1]:
+        with pytest.raises(DataError, match=told):
+            chosen(several, grid)
 
 
 def test_what_is_wrong_is_told() -> None:

@@ -134,11 +134,12 @@ def built_in(node: Any) -> bool:
 
 
 @contextmanager
-def calling(expected: str, *parts: Any) -> Iterator[None]:
+def calling(expected: str, *parts: Any, quoted: bool = True) -> Iterator[None]:
     """Where parts may be from outside the package: what they raise, or what cannot be gone on with since they gave it, is an EvenhandError.
 
     It names the part as FILE:NAME, the exception and the line of the part's own file. Errors that name a mend already, a memory that is full and
-    all errors where every part is built in stay as they are. expected: what such a part does.
+    all errors where every part is built in stay as they are. expected: what such a part does. quoted: whether what the exception says is told as
+    well; not of a part that reads people's texts, which it may hold.
     """
     try:
         yield
@@ -153,10 +154,10 @@ def calling(expected: str, *parts: Any) -> Iterator[None]:
         node = own[frames[-1].filename] if frames else outside[0]
         kind = node if inspect.isclass(node) or inspect.isfunction(node) else type(node)
         line = frames[-1].lineno if frames else node.__code__.co_firstlineno if inspect.isfunction(node) else None
+        said = f": {clip(str(error), 200)}" if quoted else "; what it says is not shown, as it may hold a text"
         raise EvenhandError(
-            f"{origin(kind)} fails{f' at line {line}' if line else ''} ({type(error).__name__}: {clip(str(error), 200)}). Expected: {expected}. "
-            "To do: correct it there."
-        ) from error
+            f"{origin(kind)} fails{f' at line {line}' if line else ''} ({type(error).__name__}{said}). Expected: {expected}. To do: correct it there."
+        ) from (error if quoted else None)
 
 
 def _file_of(node: Any) -> str:

@@ -85,7 +85,10 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as leaving:  # the command-line library turns an interrupt inside a verb into the latter
         if isinstance(leaving, SystemExit) and leaving.code != 130:
             raise
-        fail(130, "interrupted: encoded texts, finished trials and a trained model are kept; run the same command again to go on.")
+        fail(
+            130,
+            "interrupted: what was finished is kept (encoded and written texts, trials, a trained model); run the same command again to go on.",
+        )
     except OSError as error:
         where = f" '{Path(error.filename).name}'" if error.filename else ""
         place = "a place that can be read and written"

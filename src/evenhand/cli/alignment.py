@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from evenhand.cli.inputs import check_place, command
+from evenhand.cli.inputs import command
 from evenhand.cli.options import DATA, MODEL, OUTPUT, Device, Note, Pdf, Seed, Title, option
 from evenhand.cli.reading import verb
-from evenhand.cli.terminal import finish, tell
-from evenhand.cli.texts import Audits, Instrument
+from evenhand.cli.terminal import tell
+from evenhand.cli.texts import Audits, Instrument, check_report, finish_texts
 
 WRITING, TRAINING, CHOICE = "Writing", "Training", "Gate and choice"
 
@@ -62,13 +62,9 @@ def align(
     out: Annotated[Path, option(OUTPUT, help="Folder for the files of all stages, and for the report.")] = Path("align"),
 ) -> None:
     """Texts for every audience that treat matched groups alike: write, revise, select, train if asked, audit every stage, and choose one."""
-    from evenhand.report.texts import TEXTS
-    from evenhand.workflows import shown_texts
     from evenhand.workflows.align import align as run
-    from evenhand.workflows.pdf import beside
 
-    check_place(out, TEXTS.files, TEXTS.name, pdf=pdf)
-    shown_texts.check(out, show_text)
+    check_report(out, show_text, pdf)
     found = run(
         grid,
         out=out,
@@ -113,6 +109,4 @@ def align(
         command=command(),
         say=tell,
     )
-    path = beside(found.report.save(out), pdf)
-    shown_texts.beside(found.report, out)
-    finish(found.report, path)
+    finish_texts(found.report, out, pdf)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from evenhand.cli.inputs import check_place, command
 from evenhand.cli.options import DATA, GROUPS, MODEL, OUTPUT, Cache, Note, Pdf, Seed, Simulated, Title, option
 from evenhand.cli.reading import verb
 from evenhand.cli.terminal import finish, say
+
+if TYPE_CHECKING:
+    from evenhand.report import Report
 
 INSTRUMENTS = "Instruments"  # a panel of --help
 Instrument = Annotated[Path | None, option(INSTRUMENTS)]  # a file, or the folder of a model
@@ -54,14 +57,12 @@ def audit_text(
     pdf: Pdf = False,
     out: Annotated[Path, option(OUTPUT, help="Folder for the report.")] = Path("audit-text"),
 ) -> None:
-    """Audit texts for many audiences: what differs between matched groups beyond chance, by how much, and whether texts still speak to their audience."""
-    from evenhand.report.texts import TEXTS
-    from evenhand.workflows import shown_texts
+    """Audit texts for many audiences: what differs between matched groups beyond chance, by how much, and whether texts still speak to
+    their audience.
+    """
     from evenhand.workflows.audit_text import audit_text as run
-    from evenhand.workflows.pdf import beside
 
-    check_place(out, TEXTS.files, TEXTS.name, pdf=pdf)
-    shown_texts.check(out, show_text)
+    check_report(out, show_text, pdf)
     report = run(
         texts,
         grid=grid,
@@ -83,6 +84,23 @@ def audit_text(
         cache=cache,
         command=command(),
     )
+    finish_texts(report, out, pdf)
+
+
+def check_report(out: Path, show_text: int, pdf: bool) -> None:
+    """Whether a report of texts, and the private page beside it, will find their places."""
+    from evenhand.report.texts import TEXTS
+    from evenhand.workflows import shown_texts
+
+    check_place(out, TEXTS.files, TEXTS.name, pdf=pdf)
+    shown_texts.check(out, show_text)
+
+
+def finish_texts(report: Report, out: Path, pdf: bool) -> None:
+    """Write them, print what a person reads first, and end with the exit code of the verdict."""
+    from evenhand.workflows import shown_texts
+    from evenhand.workflows.pdf import beside
+
     path = beside(report.save(out), pdf)
     shown_texts.beside(report, out)
     finish(report, path)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from evenhand.core import SMALLEST_CELL, Estimate
 
 NB = "\u00a0"  # a no-break space, so that a number and its unit stay on one line
 NONE = "–"  # no number there
+MOST_MORE = 4  # decimals that `exact` adds
 FEW = f"under {SMALLEST_CELL} users"  # instead of a number that would tell of persons
 
 Show = Callable[[float | None], str]  # how the numbers of a column are written
@@ -34,9 +35,42 @@ def number(value: float | None, decimals: int = 2, signed: bool = False) -> str:
     return sign + text
 
 
-def decimals(n: int, signed: bool = False) -> Show:
+@dataclass(frozen=True)
+class Decimals:
+    """Numbers times `times` with n decimals, one fewer from ten on where `thinned`."""
+
+    n: int
+    signed: bool = False
+    times: float = 1.0
+    thinned: bool = False
+
+    def __call__(self, value: float | None) -> str:
+        if value is None or not math.isfinite(value):
+            return NONE
+        value *= self.times
+        return number(value, self.n - (self.thinned and abs(value) >= 10), self.signed)
+
+
+def decimals(n: int, signed: bool = False) -> Decimals:
     """Numbers with n decimals."""
-    return lambda value: number(value, n, signed)
+    return Decimals(n, signed)
+
+
+def exact(show: Show, estimate: Estimate) -> Show:
+    """`show` with up to four decimals more, where the ends of the interval would look like its value though they are not, or like 0 though it is left
+    out: "+0.0006 (+0.0002 to +0.0010)", not "+0.001 (0.000 to +0.001)".
+    """
+    if not isinstance(show, Decimals) or not has_value(estimate):
+        return show
+    finer = (replace(show, n=show.n + more) for more in range(MOST_MORE + 1))
+    return next((f for f in finer if _is_apart(f, estimate)), show)
+
+
+def _is_apart(show: Show, e: Estimate) -> bool:
+    ends = [end for end in (e.low, e.high) if is_known(end)]
+    if any(end != e.value and show(end) == show(e.value) for end in ends):
+        return False
+    return not is_clear(e) or all(show(end) != show(0.0) for end in ends)
 
 
 def count(value: float | None) -> str:
@@ -91,6 +125,7 @@ def shown(estimate: Estimate | None, show: Show = percent) -> str:
     """ "71.2 % (69.8 to 72.6)"; "–", or "under 10 users" where the number was hidden."""
     if estimate is None or not has_value(estimate):
         return FEW if estimate is not None and estimate.suppressed else NONE
+    show = exact(show, estimate)
     return f"{show(estimate.value)} ({interval(estimate, bare(show), NB)})"
 
 

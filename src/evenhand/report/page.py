@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from evenhand.audits.findings import Requirement
 from evenhand.core import Estimate, Exclusions
-from evenhand.report.numbers import FEW, NONE, Show, bare, count, has_value, interval, is_known, listing, number
+from evenhand.report.numbers import FEW, NONE, Show, bare, count, exact, has_value, interval, is_known, listing, number
 
 LETTER = re.compile(r"[^\W\d_]")
 Tone = Literal["pass", "fail", "insufficient", "neutral"]
@@ -55,7 +55,8 @@ class Column:
         if isinstance(cell, Estimate):
             if not has_value(cell):
                 return (FEW if cell.suppressed else NONE), ""
-            return self.show(cell.value), interval(cell, bare(self.show)) if is_known(cell.low) or is_known(cell.high) else ""
+            show = exact(self.show, cell)
+            return show(cell.value), interval(cell, bare(show)) if is_known(cell.low) or is_known(cell.high) else ""
         if isinstance(cell, Name):
             return cell.text, ""
         if isinstance(cell, str):

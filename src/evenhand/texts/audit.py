@@ -1,5 +1,5 @@
-"""What an audit of texts is: it reads the texts of one run and gives one number, or one profile, a text. Statistics, gaps between groups, nulls and
-reports are the same for all audits, so that an audit is one file.
+"""What an audit of texts is: it reads the texts of one run and gives one number, or one profile, a text. Statistics, gaps between groups,
+nulls and reports are the same for all audits, so that an audit is one file.
 
     @dataclass(frozen=True)
     class Exclamations:                       # ./mine.py:Exclamations
@@ -19,12 +19,14 @@ import numpy as np
 
 from evenhand.texts.table import TextTable
 
+SURE = 0.05  # the largest p at which anything is taken for found
+
 
 @dataclass(frozen=True)
 class Measure:
     """A number, or a profile, of every text. values float64[n], or [n, parts]: nan where undefined. formula: how it is computed, for every
-    output. undefined: what stands in for nan inside gaps of pairs; nan = such a text is left out. scale: a number of the measure's own range,
-    as 100 for per cent, by which it is printed.
+    output. undefined: what stands in for nan inside gaps of pairs; nan = such a text is left out. scale: a number of the measure's own
+    range, as 100 for per cent, by which it is printed.
 
     compared: whether its gaps between groups are tested; else its level alone is told.
     objective: the gate keeps its gaps from growing, and selection makes them smaller. fidelity: how well a text speaks to its audience: it
@@ -49,8 +51,8 @@ class Measure:
 
 @dataclass(frozen=True)
 class Tested:
-    """A test of an audit's own, on the whole of the texts. p: of no difference; nan = not testable. axis: the matched axis it speaks of. p_holm:
-    over all tests of the run, which an audit does not know.
+    """A test of an audit's own, on the whole of the texts. p: of no difference; nan = not testable. axis: the matched axis it speaks of.
+    p_holm: over all tests of the run, which an audit does not know.
     """
 
     name: str

@@ -1,8 +1,8 @@
-"""Which texts of a run are usable at all, by their form: rules on words and characters, no model. A generator's usable share is printed first, since
-gaps between texts of which most are refusals or loops say nothing.
+"""Which texts of a run are usable at all, by their form: rules on words and characters, no model. A generator's usable share is printed
+first, since gaps between texts of which most are refusals or loops say nothing.
 
-Each rule errs on the side of letting a text pass: what it refuses is plainly no message. Meaning is not looked at: a text about another theme
-that names no listed word passes.
+Each rule errs on the side of letting a text pass: what it refuses is plainly no message. Meaning is not looked at: a text about another
+theme that names no listed word passes.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ class Checked:
 def checked(table: TextTable, *, words: tuple[int, int] = (15, 90)) -> Checked:
     """The checks of form on every text. words: fewest and most words of a usable text.
 
-    "length": words outside the band. "refusal": the writer says that it cannot write. "prompt repeated": instructions, an announcement such as
-    "Here is a message", a label such as "Message:", or words of the prompt in a row. "loop": sentences or strings of words again and again.
-    "cut off": no end of a sentence at the end. "another language": more function words of another language than of English in a sentence, or
-    another script; under 6 words undecided. "placeholder left": {age}, [Name], ____. "markup": of Markdown, HTML, lists, chat templates.
-    "names another AXIS": of an axis that is not matched and whose words the grid lists, those of another value and none of its own.
+    "length": words outside the band. "refusal": the writer says that it cannot write. "prompt repeated": instructions, an announcement such
+    as "Here is a message", a label such as "Message:", or words of the prompt in a row. "loop": sentences or strings of words again and
+    again. "cut off": no end of a sentence at the end. "another language": more function words of another language than of English in a
+    sentence, or another script; under 6 words undecided. "placeholder left": {age}, [Name], ____. "markup": of Markdown, HTML, lists, chat
+    templates. "names another AXIS": of an axis that is not matched and whose words the grid lists, those of another value and none of its
+    own.
     """
     low, high = words
     rules: dict[str, Callable[[str], bool]] = {
@@ -132,13 +133,15 @@ def _runs(words: Sequence[str], n: int) -> set[tuple[str, ...]]:
 
 
 def sentences(text: str) -> list[str]:
-    """A plain division at . ! ? … and at ends of lines, but not after "U.S." and "p.m."; other abbreviations divide, which no check here minds."""
+    """A plain division at . ! ? … and at ends of lines, but not after "U.S." and "p.m."; other abbreviations divide, which no check here
+    minds.
+    """
     return [s for part in SENTENCE_END.split(text) if (s := part.strip())]
 
 
 def loops(text: str) -> bool:
-    """A word four times in a row, a sentence three times, or more than a tenth of the words in sentences of 5 words or more, or a quarter in strings
-    of 6 words, that were there before. One refrain in a long text is none.
+    """A word four times in a row, a sentence three times, or more than a tenth of the words in sentences of 5 words or more, or a quarter
+    in strings of 6 words, that were there before. One refrain in a long text is none.
     """
     words = _plain(text)
     if any(words[i] == words[i + 1] == words[i + 2] == words[i + 3] for i in range(len(words) - 3)):
@@ -170,7 +173,9 @@ SIGNATURE = 100  # characters of the end that a signature may take
 
 
 def is_cut(text: str) -> bool:
-    """No end of a sentence at the end: hashtags, web addresses, emoji and a signature may follow it. An ellipsis at the end counts as cut off."""
+    """No end of a sentence at the end: hashtags, web addresses, emoji and a signature may follow it. An ellipsis at the end counts as cut
+    off.
+    """
     text = text.strip()
     if SIGNED.search(text[-SIGNATURE:]) or re.match(r"(?:https?://|www\.)", text.rsplit(None, 1)[-1] if text else ""):
         return False

@@ -1,7 +1,8 @@
-"""What was found in texts: plain frozen records, from which every output is made. No text is in them, but of `examples`, which are asked for.
+"""What was found in texts: plain frozen records, from which every output is made. No text is in them, but of `examples`, which are asked
+for.
 
-In an Estimate of texts n_users counts blocks (the unit that was drawn: all texts of one combination of the axes that are not matched), n_pairs pairs
-or texts.
+In an Estimate of texts n_users counts blocks (the unit that was drawn: all texts of one combination of the axes that are not matched),
+n_pairs pairs or texts.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ FEWEST_BLOCKS = 10  # under which no interval over blocks is given
 class Gap:
     """One measure between the values of one matched axis, in the texts of one run.
 
-    groups: value → mean, clustered by block. contrast: the two values that `signed` is of: the mean of the second less that of the first; of
-    more than two values those farthest apart. d: signed over the standard deviation of the texts' own values. p: of no difference of means,
-    by flips of sign, or permutations, inside blocks; p_holm: over all tests of the run. systematic: signed root of the mean squared gap of pairs that is left once the
-    noise of single draws is taken off; systematic_p by dealing the draws of a pair anew. absolute, null: mean |gap| of pairs, and what it
-    would be without any difference. mde: the |d| that would be found four times in five. testable: "" or why nothing is tested.
+    groups: value → mean, clustered by block. contrast: the two values that `signed` is of: the mean of the second less that of the first;
+    of more than two values those farthest apart. d: signed over the standard deviation of the texts' own values. p: of no difference of
+    means, by flips of sign, or permutations, inside blocks; p_holm: over all tests of the run. systematic: signed root of the mean squared
+    gap of pairs that is left once the noise of single draws is taken off; systematic_p by dealing the draws of a pair anew. absolute, null:
+    mean |gap| of pairs, and what it would be without any difference. mde: the |d| that would be found four times in five. testable: "" or
+    why nothing is tested.
     """
 
     audit: str
@@ -87,8 +89,9 @@ class AuditFinding:
 
 @dataclass(frozen=True)
 class Run:
-    """The texts of one stage or generator. selected: whether these texts were chosen by what is measured here, so that nothing follows for others.
-    usable: share of texts that pass the format's checks. refused: check → texts that fail it."""
+    """The texts of one stage or generator. selected: whether these texts were chosen by what is measured here, so that nothing follows for
+    others. usable: share of texts that pass the format's checks. refused: check → texts that fail it.
+    """
 
     name: str
     n_texts: int
@@ -165,8 +168,8 @@ class Admitted:
 @dataclass(frozen=True)
 class Scored:
     """One run in the choice. regression: audit → relative change of its disparity against the first run (.1 = a tenth worse). fidelity: its
-    change. improved: audits with less disparity. dominated: by which runs. fewer_usable: whether
-    its share of usable texts lies below the first run's beyond noise (intervals that do not meet; without intervals, by a tenth).
+    change. improved: audits with less disparity, by the estimates. dominated: by which runs. fewer_usable: whether its share of usable
+    texts is 0, or lies below the first run's beyond noise (intervals that do not meet; without intervals, by a tenth).
     """
 
     run: str

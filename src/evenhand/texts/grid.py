@@ -1,5 +1,5 @@
-"""A grid: one message for many audiences. Axes and their values, the prompt's template, and which axes are matched: texts of cells that differ in a
-matched axis alone should not differ in more than they must.
+"""A grid: one message for many audiences. Axes and their values, the prompt's template, and which axes are matched: texts of cells that
+differ in a matched axis alone should not differ in more than they must.
 
     name = "climate"
     template = "Generate a {theme} themed message in 50 words encouraging {age}, {gender} from the {region} of US to adopt {stance}."

@@ -11,8 +11,8 @@ from evenhand.texts.grid import Grid
 def held_out(grid: Grid, share: float = 0.25, seed: int = 0) -> np.ndarray:
     """bool[blocks]: which blocks are held out, whole, so that a combination of the axes that are not matched is on one side alone.
 
-    round(share · blocks) of them, as evenly as can be over the values of the first such axis: where each theme comes in several regions, every theme
-    is trained on, and looked at in a region where it was not. Raises EvenhandError for fewer than two blocks.
+    round(share · blocks) of them, as evenly as can be over the values of the first such axis: where each theme comes in several regions,
+    every theme is trained on, and looked at in a region where it was not. Raises EvenhandError for fewer than two blocks.
     """
     if not 0 < share < 1:
         raise EvenhandError(f"The share of blocks held out is {share}. Expected: above 0 and under 1. To do: .25 is usual.")

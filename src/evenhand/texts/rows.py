@@ -6,11 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evenhand.core import DataError, Exclusions, clip
+from evenhand.core import DataError, EvenhandError, Exclusions, clip
 from evenhand.data.reading import inputs, read
 from evenhand.data.rows import Batch, plain
 from evenhand.texts.grid import Grid
@@ -36,10 +37,10 @@ def read_texts(place: Any, grid: Grid, run: str = "texts", extra: Sequence[str] 
     """Texts of the grid's cells, from a table in any format that is read (JSONL, CSV, Parquet, …), or from one in memory.
 
     run: the name of texts without a column `run` (or `source`). extra: columns to carry along where the table has them. together: texts are
-    candidates of one choice, in one table; a source that several runs have is told apart by their names, and a text without any has its run's.
-    Without `draw`, texts of a cell are numbered as they come. Empty texts, texts over 20,000 characters and, unless together, cells whose every
-    matched partner is missing are left out, and counted by cell. Raises DataError with line and column for a missing column, a value that is
-    not the grid's, and a cell with one draw twice.
+    candidates of one choice, in one table; a source that several runs have is told apart by their names, and a text without any has its
+    run's. Without `draw`, texts of a cell are numbered as they come. Empty texts, texts over 20,000 characters and, unless together, cells
+    whose every matched partner is missing are left out, and counted by cell. Raises DataError with line and column for a missing column, a
+    value that is not the grid's, and a cell with one draw twice.
     """
     files, name, known = inputs(place, "texts")
     found: dict[Key, str] = {}
@@ -217,6 +218,14 @@ def rows_of(tables: Iterable[TextTable], with_prompt: bool = True) -> Iterable[d
             yield {
                 **table.grid.row(cell), **prompt, "text": text, "run": table.run, "source": table.source[i] if table.source else "", "draw": int(table.draw[i]),
             }  # fmt: skip
+
+
+def jsonl_file(out: str | Path) -> Path:
+    """The place of a file that `jsonl` gives. Raises EvenhandError for a name with another ending."""
+    path = Path(out)
+    if path.suffix != ".jsonl":
+        raise EvenhandError(f"Found --out {clip(path.name)}. Expected: a file that ends in .jsonl. To do: call it {clip(path.stem)}.jsonl.")
+    return path
 
 
 def jsonl(rows: Iterable[Mapping[str, Any]]) -> bytes:

@@ -1,6 +1,6 @@
 """The sample of texts that ships: four drafts for each of 128 audiences of a made-up campaign, written for this project (MIT), with planted
-differences between men and women and between ages. texts/sample/README.md lists and measures them. They show that the tools work; they say nothing
-about what people or language models write.
+differences between men and women and between ages. texts/sample/README.md lists and measures them. They show that the tools work; they say
+nothing about what people or language models write.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ HIDDEN = "someone"  # what stands for a word that names a group
 @dataclass(frozen=True)
 class TextTable:
     """n texts of one run, sorted by cell and draw. cell int64[n]: of the grid. draw int64[n]: 0, 1, … inside a cell and source. source[n]:
-    which generator or reviser wrote it. masked: whether words that name a value of a matched axis are hidden. extra[column][n]: other columns of
-    the file, as asked for, which no audit sees.
+    which generator or reviser wrote it. masked: whether words that name a value of a matched axis are hidden. extra[column][n]: other
+    columns of the file, as asked for, which no audit sees.
     """
 
     grid: Grid

@@ -30,14 +30,16 @@ import numpy as np
 
 from evenhand import writing
 from evenhand.core import DataError, Estimate, EvenhandError, clip
+from evenhand.parts import sources
 from evenhand.report import Report
 from evenhand.texts.alignment.recipe import Recipe
 from evenhand.texts.audit import TextAudit
 from evenhand.texts.findings import Choice, Fall, Selection, Trained
+from evenhand.texts.generators.places import files_sha256
 from evenhand.texts.generators.wordings import AS_GIVEN, PLAIN, checked
 from evenhand.texts.grid import Grid, load_grid
 from evenhand.texts.held import held_out
-from evenhand.texts.revising.rules import candidates
+from evenhand.texts.revising.rules import reworded
 from evenhand.texts.rows import jsonl, read_texts
 from evenhand.texts.sample_texts import sample
 from evenhand.texts.selecting.choice import choice
@@ -139,7 +141,8 @@ def align(
         dpo: Go on from there with DPO, selected texts against others of the same prompt; includes --train.
         student: Model that is trained, on this machine. Default: the model that writes the originals, or smollm2.
         held: Share of blocks that no training sees, and whose texts are audited.
-        draws: Texts of each prompt in every run that is audited. Selection has k / draws drafts for each, and their revisions.
+        draws: Texts of each prompt in every run that is audited; of originals that are given as many as they have, at most. Selection has k / draws
+            drafts for each, and their revisions.
         reward: Folder of a saved reward model; its reward for everybody is one more objective of selection.
         nli: Folder of a model of natural language inference, for meaning and fidelity in the gate and fidelity in the audits.
         eps: What the gate lets a disparity grow by, in shares of the originals' mean disparity.
@@ -171,6 +174,7 @@ def align(
             "Found --train and --endpoint. Expected: a model on this machine to train. To do: name it with --student; smollm2 is there."
         )
     of, given = sample() if demo else _given(grid, originals)
+    wanted = draws
     if given is not None:
         k, revisions = given.draws, revisions if model or endpoint or reviser else 0
         draws = min(draws, k)
@@ -185,6 +189,7 @@ def align(
         "counterpart": counterpart, "held": held, "draws": draws, "reward": str(reward or ""), "eps": eps, "eps_fidelity": eps_fidelity,
         "audits of the gate": ", ".join(a if isinstance(a, str) else a.name for a in judging), "temperature": temperature, "seed": seed,
         **instruments_said(**instruments),
+        **_contents(judging, reward),
     })  # fmt: skip
     blocks = held_out(of, held, seed) if train else np.ones(of.blocks, bool)
     _write_prompts(run, wording or _plain(of, model, endpoint) or AS_GIVEN, blocks)
@@ -210,10 +215,18 @@ def align(
             trained.append(_train(run, name, folder, pupil, recipe, beta, most_examples))
             texts += _said(run, name, stage, pupil, draws, blocks, temperature, device)
     report = _report(
-        run, texts, selection, trained, blocks, stranger, rho, fall, audits=audits, tolerance=tolerance, show_text=show_text, permutations=permutations,
+        run, texts, selection, trained, blocks, stranger, rho, fall, (wanted, draws), audits=audits, tolerance=tolerance, show_text=show_text, permutations=permutations,
         title=title or f"Alignment of {of.name}", note=note, simulated=demo, command=command, **instruments,
     )  # fmt: skip
     return Aligned(report, run.folder)
+
+
+def _contents(judging: Sequence[str | TextAudit], reward: str | Path | None) -> dict[str, str]:
+    """SHA-256 of what settings name by its place: code of audits from outside the package, files of a reward model. Of others there is none."""
+    code = [digest for audit in audits_named(judging) for digest in sources(audit)]
+    weights = files_sha256(Path(reward)) if reward is not None and Path(reward).is_dir() else ""
+    named = {"audits of the gate sha256": ", ".join(code), "reward sha256": weights}
+    return {name: digest for name, digest in named.items() if digest}
 
 
 def _check(k: int, draws: int, revisions: int, held: float, most_examples: int) -> None:
@@ -362,7 +375,7 @@ def _revisions(run: _Run, drafts: Path, writer: Mapping[str, Any], revisions: in
 
 def _candidates(run: _Run, drafts: Path, made: Sequence[Path]) -> Iterator[Row]:
     """Originals, what rules make of each, and revisions by a model."""
-    yield from run.rows(candidates(run.table(drafts)), "candidates")
+    yield from run.rows(reworded(run.table(drafts)), "candidates")
     for path in made:
         yield from ({**row, "run": "candidates"} for row in _read(path))
 
@@ -450,9 +463,9 @@ def _said(
 
 def _report(
     run: _Run, texts: Sequence[Row], selection: Selection, trained: Sequence[Trained], blocks: np.ndarray, stranger: bool, rho: float, fall: float,
-    **audit: Any,
+    dealt: tuple[int, int], **audit: Any,
 ) -> Report:  # fmt: skip
-    """Every run's audits, and which run to use."""
+    """Every run's audits, and which run to use. dealt: texts of a cell that were asked for, and that there are."""
     writing.write(run.folder, {"texts.jsonl": jsonl(texts)}, KIND)
     found = audit_text(run.folder / "texts.jsonl", grid=run.grid, base=ORIGINAL, seed=run.seed, progress=run.progress, **audit)
     runs = found.findings.runs
@@ -461,6 +474,8 @@ def _report(
     except EvenhandError as error:  # audits that were left out
         chosen, selection = None, replace(selection, sentences=(*selection.sentences, f"No run was chosen: {error}"))
     facts = {**found.findings.facts, "audited": f"{found.findings.facts['audited']}, of {int(blocks.sum())} of {len(blocks)} blocks"}
+    if dealt[0] > dealt[1]:
+        facts["texts a cell"] = f"{dealt[1]} in each run, as many as the originals have: {dealt[0]} were asked for"
     if trained:
         facts["audited"] += ", which no training saw"
     limits = (*found.findings.limits, *([STRANGER] if stranger else []))

@@ -18,7 +18,7 @@ from evenhand.report import Report
 from evenhand.report.texts import TEXTS
 from evenhand.texts.audit import Measure, TextAudit
 from evenhand.texts.checks import checked
-from evenhand.texts.findings import AuditFinding, Example, Gap, Run, TextFindings
+from evenhand.texts.findings import AuditFinding, Example, Gap, Moved, Run, TextFindings
 from evenhand.texts.grid import Grid, load_grid
 from evenhand.texts.rows import Read, read_texts
 from evenhand.texts.statistics.gaps import gaps, level, usable
@@ -41,9 +41,9 @@ FORMULAS: Mapping[str, str] = {
     "p after Holm": "p times the number of tests that are not settled by smaller ones (Holm 1979), over all tests of a run",
 }
 CHOSEN = (
-    "The texts of “{}” were chosen by what is measured here, blocks and texts of a cell together: they are not draws. Its intervals and p-values "
-    "hold for these very texts at most, so that no requirement passes and nothing counts as an improvement by them. What other texts of the same "
-    "choices are like, falls on fresh draws say."
+    "The texts of “{}” were chosen by what is measured here, blocks and texts of a cell together: they are not draws. So its gaps and means are given "
+    "without intervals and power, and its p-values hold for these very texts at most: no requirement passes, and nothing counts as an improvement by "
+    "them. What other texts of the same choices are like, falls on fresh draws say."
 )
 LIMITS = (
     "A measure counts words, or asks a model that was trained on other texts: it is a sign of a disparity, not the disparity itself.",
@@ -76,18 +76,19 @@ def audit_text(
     command: str = "",
     progress: Progress | None = None,
 ) -> Report:
-    """Five audits of texts that were written for the cells of a grid, as a report: what differs between matched groups beyond chance, and by
-    how much; how well the texts speak to their audience.
+    """Five audits of texts that were written for the cells of a grid, as a report: what differs between matched groups beyond chance, and
+    by how much; how well the texts speak to their audience.
 
         evenhand.audit_text("texts.jsonl", grid="climate").save("audit")
 
     Args:
-        texts: A table with the grid's columns and text; where there are any, run (stages, models), source and draw. In Python also in memory.
+        texts: A table with the grid's columns and text; where there are any, run (stages, models), source and draw. In Python also in
+            memory.
         grid: The grid that the texts were written for: climate, vaccination, or a TOML file.
         audits: Audits to run: file names of texts/audits/, ./FILE.py:NAME, an entry point's name, or objects.
         base: The run that others are compared with; default: the first one.
-        selected: Runs whose texts were chosen by what is measured here: nothing passes, or counts as an improvement, by them. Default: the run
-            that `select` writes.
+        selected: Runs whose texts were chosen by what is measured here: nothing passes, or counts as an improvement, by them. Default: the
+            run that `select` writes.
         tolerance: Largest accepted signed gap, in standard deviations of single texts.
         usable_only: Audit only texts that pass the checks of format; default: all, as they are.
         agency: Verbs of high and low agency, in the format of connotation frames (columns verb, agency); default: lists of our own.
@@ -130,6 +131,9 @@ def audit_text(
     )  # fmt: skip
 
 
+Of = tuple[str, Measure, TextTable]  # an audit's name, what it measured, and of which texts
+
+
 def audited(
     tables: Mapping[str, TextTable],
     audits: Sequence[TextAudit],
@@ -142,7 +146,7 @@ def audited(
     told: Told,
 ) -> TextFindings:
     """What the audits find in each run, and between each other run and the first."""
-    runs, plain = [], {}
+    runs, every = [], {}
     steps = len(tables) * 2 * len(audits)
     for number, (name, table) in enumerate(tables.items()):
         check = checked(table)
@@ -156,9 +160,9 @@ def audited(
         )
         refused = {check_name: int(failed.sum()) for check_name, failed in check.failed.items() if failed.any()}
         runs.append(replace(run, usable=usable(check.usable, table), refused=refused, selected=name in selected))
-        plain[name] = measures
-    first = next(iter(plain.values()))
-    changes = tuple(m for name, measures in list(plain.items())[1:] for m in moved(name, first, measures, seed=seed))
+        every[name] = measures
+    first = next(iter(every.values()))
+    changes = tuple(m for name, measures in list(every.items())[1:] for m in _moved(name, first, measures, seed))
     changes = tuple(replace(m, change="undecided") if m.change == "improved" and m.run in selected else m for m in changes)
     required, verdict = requirements(runs, tolerance)
     limits = (*(CHOSEN.format(run.name) for run in runs if run.selected), *LIMITS)
@@ -168,12 +172,16 @@ def audited(
     )  # fmt: skip
 
 
-Of = tuple[str, Measure, TextTable]  # an audit's name, what it measured, and of which texts
+def _moved(name: str, first: Sequence[Of], measures: Sequence[Of], seed: int) -> Iterator[Moved]:
+    """As written, then with names hidden: intervals are simultaneous over each."""
+    for masked in (False, True):
+        before, after = ([one for one in run if one[2].masked == masked] for run in (first, measures))
+        yield from moved(name, before, after, seed=seed)
 
 
 def _run(name: str, table: TextTable, audits: Sequence[TextAudit], permutations: int, seed: int, told: Any) -> tuple[Run, list[Of]]:
     every: list[Gap] = []
-    levels, plain, done = [], [], 0
+    levels, both, done = [], [], 0
     said: list[AuditFinding] = []
     for text in (table, table.hidden()):
         for audit in audits:
@@ -182,8 +190,7 @@ def _run(name: str, table: TextTable, audits: Sequence[TextAudit], permutations:
                 if measure.compared:
                     every += gaps(audit.name, measure, text, seed=seed, permutations=permutations)
                 levels.append(level(audit.name, measure, text))
-                if not text.masked:
-                    plain.append((audit.name, measure, text))
+                both.append((audit.name, measure, text))
             formulas = {m.name: m.formula for m in found.measures}
             notes = {m.name: m.note for m in found.measures if m.note}
             said.append(AuditFinding(audit.name, text.masked, formulas, notes, found.tests, found.tables, found.sentences))
@@ -195,7 +202,7 @@ def _run(name: str, table: TextTable, audits: Sequence[TextAudit], permutations:
     audited = tuple(replace(a, tests=tuple(next(own) for _ in a.tests)) for a in said)
     return Run(
         name, len(table), cells, table.draws, usable(np.ones(len(table), bool), table), {}, corrected, tuple(levels), audited, table.fingerprint,
-    ), plain  # fmt: skip
+    ), both  # fmt: skip
 
 
 def _ordered(read: Read, base: str) -> dict[str, TextTable]:

@@ -56,7 +56,7 @@ def audited_runs(places: Sequence[str | Path], base: str = "") -> tuple[Run, ...
         for run in said["runs"]:
             name = run.name
             if name in found and found[name] != run:
-                name = f"{path.parent.name}/{name}"
+                name = f"{path.resolve().parent.name}/{name}"
                 if name in found:
                     raise EvenhandError(f"Found two runs called '{clip(name)}'. Expected: every name once. To do: rename a folder.")
             found[name] = replace(run, name=name)
@@ -94,7 +94,7 @@ def _fault(found: str, path: Path) -> DataError:
         found,
         expected="a report that evenhand audit-text wrote",
         remedy="name its folder, or write it again",
-        file=f"{path.parent.name}/{path.name}",
+        file="/".join(name for name in (path.parent.name, path.name) if name),
     )
 
 

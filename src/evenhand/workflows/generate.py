@@ -20,7 +20,7 @@ from evenhand.texts.generators.language_model import Dtype, LanguageModel
 from evenhand.texts.generators.prompts import Prompts, key, read_drafts, read_prompts
 from evenhand.texts.generators.trimming import trimmed
 from evenhand.texts.generators.wordings import AS_GIVEN, PAIR_AWARE, PLAIN, REVISION, checked, plain_of
-from evenhand.texts.rows import jsonl
+from evenhand.texts.rows import jsonl, jsonl_file
 from evenhand.texts.table import ORIGINAL
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.unfinished import Unfinished, beside, refuse_others, unfinished
@@ -82,8 +82,10 @@ def generate(
     Args:
         prompts: A grid (climate, vaccination, a TOML file), or a table with a column `prompt`, whose other columns are kept.
         out: File of the texts, .jsonl.
-        model: smollm2, a folder of transformers, a GGUF file, or a name in the Hugging Face cache; of an endpoint the name that it knows. Default: smollm2, or the endpoint's only model.
-        endpoint: URL of an OpenAI-compatible server (vLLM, llama.cpp, Ollama). Its token is read from the environment variable EVENHAND_TOKEN.
+        model: smollm2, a folder of transformers, a GGUF file, or a name in the Hugging Face cache; of an endpoint the name that it knows.
+            Default: smollm2, or the endpoint's only model.
+        endpoint: URL of an OpenAI-compatible server (vLLM, llama.cpp, Ollama). Its token is read from the environment variable
+            EVENHAND_TOKEN.
         adapter: Folder of an adapter of PEFT on the model.
         k: Texts of each prompt, or revisions of each text. Default: 4, and 1 revision. What noise is, is known from 2 on.
         temperature: of sampling; 0 = always the likeliest token.
@@ -91,7 +93,8 @@ def generate(
         max_tokens: Tokens of a text at most.
         most_words: Words of a text at most: it ends with its last whole sentence before that.
         seed: of all draws.
-        wording: How a prompt is put: a text with {prompt} or the prompts' columns, for revisions with {text}; or "plain", short sentences for small models, which the built-in grids have. Default: plain with smollm2 on these, else the prompt as it is.
+        wording: How a prompt is put: a text with {prompt} or the prompts' columns, for revisions with {text}; or "plain", short sentences
+            for small models, which the built-in grids have. Default: plain with smollm2 on these, else the prompt as it is.
         revise: Texts to revise: a table with the prompts' columns and `text`.
         reviser: Model that revises, as a teacher, in place of --model.
         counterpart: Show the reviser the matched text too, and ask that both be as forceful and as warm.
@@ -107,9 +110,7 @@ def generate(
     Raises EvenhandError and DataError for what cannot be read, loaded or reached, and where no text comes. A text that does not come after
     retries is counted under its cell.
     """
-    path = Path(out)
-    if path.suffix != ".jsonl":
-        raise EvenhandError(f"Found --out {clip(path.name)}. Expected: a file that ends in .jsonl. To do: call it {clip(path.stem)}.jsonl.")
+    path = jsonl_file(out)
     sampling = Sampling(temperature, top_p, max_tokens)
     for name, value, least, most in (
         ("k", 4 if k is None else k, 1, 1000),

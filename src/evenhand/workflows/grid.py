@@ -9,7 +9,7 @@ from typing import Any
 
 from evenhand import writing
 from evenhand.texts.grid import Grid, load_grid
-from evenhand.texts.rows import jsonl
+from evenhand.texts.rows import jsonl, jsonl_file
 
 KIND = "prompts"
 
@@ -50,13 +50,14 @@ def grid(grid: str | Path | Grid, *, out: str | Path | None = None) -> Prompts:
 
     Args:
         grid: A built-in grid (climate, vaccination) or a TOML file of your own (docs/texts.md).
-        out: JSON lines for the prompts: the grid's columns, and prompt.
+        out: File of the prompts, .jsonl: the grid's columns, and prompt.
 
-    Raises DataError with the line for what is wrong in a grid, and for a file that would be lost.
+    Raises DataError with the line for what is wrong in a grid, and for a file that would be lost; EvenhandError for another ending than
+    .jsonl.
     """
     found = Prompts(load_grid(grid))
     if out is None:
         return found
-    path = Path(out)
+    path = jsonl_file(out)
     writing.write(path.parent, {path.name: jsonl(found.rows())}, KIND)
     return Prompts(found.grid, path)

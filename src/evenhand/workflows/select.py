@@ -36,6 +36,7 @@ from evenhand.workflows.selected import FILES, KIND, UNCHOSEN, Selected
 from evenhand.workflows.text_audits import audits_named, instruments_said, measured, reading_all, with_instruments
 
 UNDEFINED = "no value"
+UNNAMED = f"No text names a source: all are taken for drafts of one generator, and the first one of each cell for the {ORIGINAL} that others replace."
 
 
 def select(
@@ -59,13 +60,14 @@ def select(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Selected:
-    """Choose one of several texts for every cell of a grid, so that matched groups are treated alike and texts still speak to their audience:
-    a gate against the originals, then the assignment of texts that no other one dominates and that lies nearest to the ideal.
+    """Choose one of several texts for every cell of a grid, so that matched groups are treated alike and texts still speak to their
+    audience: a gate against the originals, then the assignment of texts that no other one dominates and that lies nearest to the ideal.
 
         evenhand.select("candidates.jsonl", grid="climate", out="selected").findings
 
     Args:
-        candidates: A table with the grid's columns, text and source; where there are any, draw, run and prompt. Source original marks what others replace.
+        candidates: A table with the grid's columns, text and source; where there are any, draw, run and prompt. Source original marks what
+            others replace; without any source the first text of a cell is that.
         out: Folder for selected.jsonl, sft.jsonl, dpo.jsonl, refused.jsonl and selection.json.
         audits: Audits whose disparities are held and made smaller, and whose fidelity is kept: names as for audit-text.
         eps: By what share of the originals' mean a disparity may grow; 0 is the plain reading.
@@ -91,8 +93,8 @@ def select(
     instruments: dict[str, Any] = {"agency": agency, "formality_model": formality_model, "emotion_model": emotion_model, "nli": nli}
     found, given = load_grid(grid), reading_all(with_instruments(audits_named(audits), **instruments))
     column = str(reward) if reward is not None and not Path(reward).is_dir() else ""
-    read = read_texts(candidates, found, extra=("prompt", "draw", *([column] if column else [])), together=True)
-    of = _candidates(read)
+    read = read_texts(candidates, found, extra=("prompt", "draw", "source", *([column] if column else [])), together=True)
+    of, named = _candidates(read)
     units = pairs(found) if pairwise else blocks(found)
     with shown(progress) as told:
         rewards = [] if reward is None else [of.of(_rewards(of, column, read.source) if column else _scored(of, Path(reward)))]
@@ -116,6 +118,8 @@ def select(
         **instruments_said(**instruments),
     }  # fmt: skip
     selection = _selection(settings, of, index, chosen, refused, fallen, [m for m, _ in objectives], units, allowed)
+    if not named:
+        selection = replace(selection, sentences=(UNNAMED, *selection.sentences))
     kept = {_unit_label(found, units, u): chosen.failed[u] for u in np.flatnonzero(chosen.kept).tolist() if of.there[units.cells[u]].any()}
     result = Selected(of, index, selection, refused, kept)
     if out is not None:
@@ -131,13 +135,24 @@ def _check(eps: float, eps_fidelity: float, similarity: float) -> None:
         raise EvenhandError(f"Found similarity = {similarity:g}. Expected: from 0 to below 1. To do: {SIMILARITY} is usual.")
 
 
-def _candidates(read: Read) -> Candidates:
+def _candidates(read: Read) -> tuple[Candidates, bool]:
+    """With whether the table names which texts others replace. Of drafts without any source, in one run, the first one of a cell can only
+    be that; a source of another name may be anybody's, a reviser's too.
+    """
     if not read.runs:
         raise DataError("no text can be used", expected="texts of the grid's cells", remedy="check the column text", file=read.source)
     table = next(iter(read.runs.values()))
-    if (
-        ORIGINAL not in table.source and len(set(table.source)) == 1
-    ):  # drafts of one generator: the first one of a cell is what others replace
+    named = ORIGINAL in table.source
+    if not named:
+        found = list(dict.fromkeys(table.source))
+        if len(found) > 1 or any(table.extra.get("source", ())):
+            raise DataError(
+                f"no text is of the source '{ORIGINAL}' (sources: {clip(', '.join(found), 200)})",
+                expected=f"a text of source '{ORIGINAL}' in every cell: what candidates are compared with",
+                remedy=f"write '{ORIGINAL}' into the column source of the texts that others replace",
+                file=read.source,
+                column="source",
+            )
         table = replace(table, source=(ORIGINAL,) * len(table))
     of = candidates(table)
     if of.row.shape[1] < 2:
@@ -147,7 +162,7 @@ def _candidates(read: Read) -> Candidates:
             remedy="generate more drafts, or revisions",
             file=read.source,
         )
-    return of
+    return of, named
 
 
 def _rewards(of: Candidates, column: str, file: str) -> np.ndarray:

@@ -27,7 +27,8 @@ NO_FAULT = ((UNCHOSEN,), (NONE_LOWER,))  # such a text is no worse than its orig
 @dataclass(frozen=True)
 class Selected:
     """candidates: all of them. chosen int64[cells]: the candidate of each cell, 0 = the original. findings: what gate and selection did.
-    refused[cell, candidate]: why each text that was not chosen was not. kept: unit → the constraints that stood against the nearest assignment.
+    refused[cell, candidate]: why each text that was not chosen was not. kept: unit → the constraints that stood against the nearest
+    assignment.
     """
 
     candidates: Candidates
@@ -51,8 +52,8 @@ class Selected:
             yield self._about(cell) | {"source": source, "prompt": _user(self._prompt(cell)), "completion": _assistant(text)}
 
     def dpo(self) -> Iterator[dict[str, Any]]:
-        """The selected text against the original, where it is not the original itself, and against the first candidate that a check or the gate
-        refused for a fault: TRL's prompt, chosen and rejected, and what the rejected one was refused for.
+        """The selected text against the original, where it is not the original itself, and against the first candidate that a check or the
+        gate refused for a fault: TRL's prompt, chosen and rejected, and what the rejected one was refused for.
         """
         for cell, text, texts in self._cells():
             rejected: list[tuple[int, tuple[str, ...]]] = [(0, (ORIGINAL,))] if self.chosen[cell] else []

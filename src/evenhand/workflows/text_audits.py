@@ -14,7 +14,7 @@ from typing import Any
 
 import evenhand.texts.audits
 from evenhand.core import EvenhandError, clip
-from evenhand.parts import built_in, calling, installed, part
+from evenhand.parts import built_in, calling, installed, origin, part
 from evenhand.texts.audit import Measured, TextAudit
 from evenhand.texts.audits.emotion import emotions
 from evenhand.texts.audits.fidelity import Fidelity
@@ -55,7 +55,9 @@ def with_instruments(
     nli: str | Path | None = None,
     cache: Path | None = None,
 ) -> tuple[TextAudit, ...]:
-    """The built-in audits among these with a list of verbs, or a model, of the user's. Raises EvenhandError for one whose audit does not run."""
+    """The built-in audits among these with a list of verbs, or a model, of the user's. Raises EvenhandError for one whose audit does not
+    run.
+    """
     given = {"agency": ("persuasion", "agency", agency), "formality-model": ("formality", "classifier", formality_model),
              "emotion-model": ("emotion", "classifier", emotion_model), "nli": ("fidelity", "nli", nli)}  # fmt: skip
     found = {a.name: a for a in audits}
@@ -99,7 +101,9 @@ def instruments_said(
 
 
 def reading_all(audits: Sequence[TextAudit]) -> tuple[TextAudit, ...]:
-    """The built-in audits so that they read every text of however large a table: a gate must know each candidate's fidelity, a mean need not."""
+    """The built-in audits so that they read every text of however large a table: a gate must know each candidate's fidelity, a mean need
+    not.
+    """
     return tuple(replace(a, whole=sys.maxsize) if isinstance(a, Fidelity) else a for a in audits)
 
 
@@ -130,15 +134,26 @@ def _audit(given: Any) -> TextAudit:
 
 
 def measured(audit: TextAudit, table: TextTable) -> Measured:
-    """What the audit gives, one row a text. Raises EvenhandError where an audit from outside fails, or gives anything else."""
-    with calling("measure(table) -> Measured, with one value a text in each measure", audit):
+    """What the audit gives, one row a text. Raises EvenhandError where an audit from outside fails, or gives anything else; what its
+    exception says is not told, as it may hold a text.
+    """
+    expected = "measure(table) -> Measured, with one value a text in each measure"
+    with calling(expected, audit, quoted=False):
         found = audit.measure(table)
-        if not isinstance(found, Measured):
-            raise TypeError(f"measure gave {type(found).__name__}")
-        names = [measure.name for measure in found.measures]
-        if len(set(names)) < len(names):
-            raise ValueError(f"two measures have one name, of {', '.join(names)}")
-        for measure in found.measures:
-            if len(measure.values) != len(table) or measure.values.ndim not in (1, 2):
-                raise ValueError(f"measure '{measure.name}' has shape {measure.values.shape} for {len(table)} texts")
-        return found
+        wrong = _wrong(found, len(table))
+    if wrong:
+        raise EvenhandError(f"{origin(type(audit))}: {wrong}. Expected: {expected}. To do: correct it there.")
+    return found
+
+
+def _wrong(found: Any, texts: int) -> str:
+    """What is wrong with what an audit gave, or ''."""
+    if not isinstance(found, Measured):
+        return f"measure gave {clip(type(found).__name__)}"
+    names = [measure.name for measure in found.measures]
+    if len(set(names)) < len(names):
+        return f"two measures have one name, of {clip(', '.join(names), 200)}"
+    for measure in found.measures:
+        if len(measure.values) != texts or measure.values.ndim not in (1, 2):
+            return f"measure '{clip(measure.name)}' has shape {measure.values.shape} for {texts} texts"
+    return ""

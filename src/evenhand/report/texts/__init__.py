@@ -49,7 +49,9 @@ TEXTS = Kind("report of texts", page, TABLES, judges=True)
 
 
 def published(findings: TextFindings) -> TextFindings:
-    """The same records as they may be printed, without the texts: runs whose names look alike stay two; of few blocks no interval is given."""
+    """The same records as they may be printed, without the texts: runs whose names look alike stay two; of few blocks, and of texts that
+    were chosen by what is measured, no interval is given.
+    """
     names = apart(r.name for r in findings.runs)
     named: TextFindings = (
         renamed(replace(findings, examples=()), names)
@@ -57,7 +59,27 @@ def published(findings: TextFindings) -> TextFindings:
         else replace(findings, examples=())
     )
     asked = tuple(replace(r, estimate=replace(r.estimate, metric="|d|")) for r in named.requirements)  # as bare numbers, not as shares
-    return publish(replace(named, requirements=asked), _without_interval)
+    chosen = {r.name for r in named.runs if r.selected}
+    runs = tuple(_of_chosen(r) if r.selected else r for r in named.runs)
+    moved = tuple(
+        replace(m, after=_without_interval(m.after), difference=_without_interval(m.difference)) if m.run in chosen else m
+        for m in named.moved
+    )
+    return publish(replace(named, runs=runs, moved=moved, requirements=asked), _without_interval)
+
+
+def _of_chosen(run: Run) -> Run:
+    """What was chosen by what is measured stands as a point, and has no power. The share of usable texts is of their form, and keeps its
+    interval.
+    """
+    bare = _without_interval
+    gaps = tuple(
+        replace(
+            g, signed=bare(g.signed), d=bare(g.d), systematic=bare(g.systematic), groups=tuple((v, bare(e)) for v, e in g.groups), mde=nan
+        )
+        for g in run.gaps
+    )
+    return replace(run, gaps=gaps, levels=tuple(replace(x, value=bare(x.value)) for x in run.levels))
 
 
 def _without_interval(estimate: Estimate) -> Estimate:
@@ -114,11 +136,16 @@ def _answers(found: TextFindings, first: Run, last: Run) -> list[Answer]:
     several = len(found.runs) > 1
     out = []
     if found.choice:
-        out.append(Answer(said.choice_sentence(found.choice), "Which texts to use?"))
+        moved = said.counted(found, found.choice.best) if any(m.run == found.choice.best for m in found.moved) else ""
+        beyond = f" Of its gaps {said.version(said.is_moved_hidden(found))}, beyond noise: {moved}." if moved else ""
+        out.append(Answer(said.choice_sentence(found.choice) + beyond, "Which texts to use?"))
+    if found.selection and found.selection.falls:
+        out.append(Answer(said.falls_sentence(found.selection.falls), "Does what selection won hold for other texts?"))
     text = said.differences(first.gaps, of)
     if several:
         text = f"In “{first.name}”: {text[:1].lower()}{text[1:]}"
         text += f" {said.briefly(last, of)}" if found.choice and found.choice.best and last is not first else ""
+        text += f" {new}" if (new := said.new_sentence(found)) else ""
     out.append(Answer(text, "Do the versions differ in more than they should?"))
     if asked := said.tolerance_sentence(found):
         out.append(Answer(asked, said.tolerance_question(found)))

@@ -43,13 +43,16 @@ def forest(found: TextFindings, run: Run) -> Figure | None:
         both = [Series("as written", plain), *([Series("names hidden", hidden, False, "s", ORANGE)] if any(hidden) else [])]
         shown.append(Strip(title, both, 1, limits=limits))
     of_run = f" in “{run.name}”" if len(found.runs) > 1 else ""
-    signed = [g for g in said.beyond(known) if said.is_signed_found(g) and not g.masked]
-    tested = [g for g in known if not g.masked and is_known(g.p_holm)]
+    judged = said.is_hidden(found)
+    beyond, tested = said.shown_gaps(run, judged), plural(len(said.testable(run, judged)), "gap")
+    signed = [g for g in reversed(beyond.values()) if said.is_signed_found(g) and has_value(g.d)]
     names = [f"{g.measure} by {g.axis} (d {signed_two(_towards_the_later(g, dict(axes).get(g.axis, ())).value)})" for g in signed]
+    sides = f"with a side: {listing(names, 3)}" if names else "none of them with a side"
+    start = f"{of_run}, {said.version(judged)}"
     sentence = (
-        f"{len(signed)} of {plural(len(tested), 'signed gap')}{of_run} {'is' if len(signed) == 1 else 'are'} beyond the null after Holm: {listing(names, 3)}."
-        if signed else f"Of {plural(len(tested), 'signed gap')}{of_run} none is shown to differ from 0 after Holm."
-        if tested else f"Signed gaps{of_run} of {plural(len(measures), 'measure')}: none of them could be tested."
+        f"{len(beyond)} of {tested}{start}, {'is' if len(beyond) == 1 else 'are'} beyond the null after Holm, {sides}."
+        if beyond else f"Of {tested}{start}, none is shown beyond its null after Holm."
+        if said.testable(run, judged) else f"Signed gaps{of_run} of {plural(len(measures), 'measure')}: none of them could be tested."
     )  # fmt: skip
     labels = [m for _, m in measures]
     return Figure(
@@ -89,7 +92,7 @@ def against_null(found: TextFindings, run: Run) -> Figure | None:
     return Figure(
         sentence,
         partial(strips, "null", written, shown),
-        "1 = as large as texts without any difference would give by the noise of single draws.",
+        "As written. 1 = as large as texts without any difference would give by the noise of single draws.",
     )
 
 
@@ -120,52 +123,61 @@ def frontier(found: TextFindings, most: int) -> Figure | None:
     sentence = (
         said.fidelity_in_short(found, said.last(found).name) or f"Where {len(found.runs)} runs stand: what they differ by was not computed."
     )
-    axis_names = "systematic gap", level.measure
+    axis_names = "systematic gap, as written", level.measure
     note = "Nearer to 0 is more even, up speaks more to its audience. Crosses: 95 % intervals, each alone; differences of runs are paired and stand in the table."
     return Figure(sentence, partial(planes, f"frontier-{most}", panes[:most], axis_names), note)
 
 
 def before_and_after(found: TextFindings, run: str) -> Figure | None:
     """Sizes of the gaps of one run beside those of the first one: signed ones, where they are known."""
-    of = _in_deviations(found, run)
-    kind = next((k for k in KINDS if any(k in kinds for kinds in of.values())), "")
-    known = [(name, kinds[kind]) for name, kinds in of.items() if kind in kinds][:MOST_MOVED]
-    if not known:
+    versions = [True, False] if said.is_moved_hidden(found) else [False]
+    of = {masked: _in_deviations(found, run, masked) for masked in versions}
+    kind = next((k for k in KINDS if any(k in kinds for kinds in of[versions[0]].values())), "")
+    names = [name for name, kinds in of[versions[0]].items() if kind in kinds][:MOST_MOVED]
+    if not names:
         return None
-    both = Series("before", [m.before for _, m in known], False, colour=ORANGE), Series("after", [m.after for _, m in known])
-    values = [e.value for s in both for e in s.estimates if e]
-    strip = Strip(f"size of {kind} gaps", both, 1, "", True, padded([0.0, *values]), is_moved=True)
-    note = "In standard deviations of the first run’s texts; those that moved beyond noise first."
-    return Figure(said.moved_sentence(found, run), partial(strips, "before", [name for name, _ in known], [strip]), note)
+    moved = {masked: [some.get(name, {}).get(kind) for name in names] for masked, some in of.items()}
+    limits = padded([0.0, *(e.value for some in moved.values() for m in some if m for e in (m.before, m.after))])
+    shown = []
+    for masked, some in moved.items():
+        both = (
+            Series("before", [m.before if m else None for m in some], False, colour=ORANGE),
+            Series("after", [m.after if m else None for m in some]),
+        )
+        shown.append(Strip(f"{kind} gaps {said.version(masked)}", both, 1, "", True, limits, is_moved=True))
+    note = "Sizes, in standard deviations of the first run’s texts; those that moved beyond noise first."
+    return Figure(said.moved_sentence(found, run), partial(strips, "before", names, shown), note)
 
 
 def changes(found: TextFindings, run: str) -> Figure | None:
     """Differences of the gaps of one run from those of the first one, a strip a kind of size."""
-    of = _in_deviations(found, run)
-    known = list(of.items())[:MOST_DRAWN]
-    if not known:
+    hidden = said.is_moved_hidden(found)
+    of = _in_deviations(found, run, hidden)
+    other = _in_deviations(found, run, masked=False) if hidden else {}
+    names = list(of)[:MOST_DRAWN]
+    if not names:
         return None
     shown = []
     for kind in KINDS:
-        series = Series(
-            "difference, simultaneous interval", [kinds[kind].difference if kind in kinds else None for _, kinds in known], marker="D"
-        )
-        if any(series.estimates):
-            shown.append(
-                Strip(f"{kind} gap: left = smaller than before", [series], 1, "", True, padded([0.0, *reach(series.estimates, 1)]))
-            )
+        own, beside = ([m.difference if (m := some.get(name, {}).get(kind)) else None for name in names] for some in (of, other))
+        both = [Series(f"difference {said.version(hidden)}", own, marker="D")]
+        both += [Series(f"difference {said.version(masked=False)}", beside, False, "s", ORANGE)] if any(beside) else []
+        if any(own):
+            shown.append(Strip(f"{kind} gap: left = smaller than before", both, 1, "", True, padded([0.0, *reach([*own, *beside], 1)])))
     place = [r.name for r in found.runs].index(run)
     note = "In standard deviations of the first run’s texts. Intervals hold for all differences of the run at once."
-    return Figure(said.moved_sentence(found, run), partial(strips, f"changes-{place}", [name for name, _ in known], shown), note)
+    return Figure(said.moved_sentence(found, run), partial(strips, f"changes-{place}", names, shown), note)
 
 
-def _in_deviations(found: TextFindings, run: str) -> dict[str, dict[str, Moved]]:
-    """ "modality, gender" → kind of size → how it moved, as written, in standard deviations of the first run's texts; what moved beyond noise first.
-    Profiles have none.
+def _in_deviations(found: TextFindings, run: str, masked: bool) -> dict[str, dict[str, Moved]]:
+    """ "modality, gender" → kind of size → how it moved in one version, in standard deviations of the first run's texts; what moved beyond
+    noise first. Profiles have none.
     """
     deviation = {(g.audit, g.measure, g.axis): abs(g.signed.value / g.d.value) for g in base(found).gaps
-                 if not g.masked and has_value(g.signed) and has_value(g.d) and g.d.value and g.signed.value}  # fmt: skip
-    own = [m for m in found.moved if m.run == run and not m.masked and m.kind != "level" and has_value(m.before) and has_value(m.after)]
+                 if g.masked == masked and has_value(g.signed) and has_value(g.d) and g.d.value and g.signed.value}  # fmt: skip
+    own = [
+        m for m in found.moved if m.run == run and m.masked == masked and m.kind != "level" and has_value(m.before) and has_value(m.after)
+    ]
     out: dict[str, dict[str, Moved]] = {}
     for m in sorted(own, key=lambda m: m.change == "undecided"):
         if sd := deviation.get((m.audit, m.measure, m.axis)):

@@ -1,5 +1,5 @@
-"""The panels of texts in the order of decisions: which runs, which audits moved, audit by audit, and where it all comes from. What the first screen
-shows, a panel does not repeat: it holds the numbers.
+"""The panels of texts in the order of decisions: which runs, which audits moved, audit by audit, and where it all comes from. What the
+first screen shows, a panel does not repeat: it holds the numbers.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from evenhand.core import Estimate
-from evenhand.report.numbers import NONE, capital, count, decimals, flipped, has_value, is_known, points, signed_points
+from evenhand.report.numbers import NONE, capital, count, decimals, flipped, has_value, is_known
 from evenhand.report.page import MOST_LIMITS, Cell, Column, Name, Panel, Row, Table, facts, left_out, plain_table
 from evenhand.report.texts import drawn
 from evenhand.report.texts import sentences as said
@@ -82,22 +82,27 @@ def runs(found: TextFindings) -> Panel:
         Column("mean"),
     )
     rows = tuple((r.name, x.audit, x.measure, x.masked, x.fidelity, x.objective, x.scale, x.value) for r in found.runs for x in r.levels)
-    lead = f"Gaps beyond the null: {said.listing([said.tally(r) for r in found.runs], 5)}." if len(found.runs) > 1 else ""
+    counted = said.listing([said.tally(found, r) for r in found.runs], 5)
+    lead = f"Gaps beyond the null, {said.version(said.is_hidden(found))}: {counted}." if len(found.runs) > 1 else ""
     return Panel("runs", "Texts and runs", lead, tables=tables, csv_only=(Table("Levels", heads, rows, "levels"),))
 
 
 def runs_table(found: TextFindings) -> Table:
     level = next((x for r in found.runs for x in r.levels if x.fidelity and not x.masked), None)
+    hidden = said.is_hidden(found)
     rows: list[Row] = []
     for r in found.runs:
         own = next((x.value for x in r.levels if level and (x.audit, x.measure, x.masked) == (level.audit, level.measure, False)), None)
-        n, known = said.tests(r.gaps), said.beyond(r.gaps)
-        rows.append((marked(found, r.name), r.n_texts, r.n_cells, r.n_draws, r.usable, len(known) if n else None, n, own))
+        n, new = len(said.testable(r, hidden)), len(said.new_gaps(found, r))
+        known, plain = (len(said.shown_gaps(r, masked)) if n else None for masked in (hidden, False))
+        rows.append(
+            (marked(found, r.name), r.n_texts, r.n_cells, r.n_draws, r.usable, n, known, new or None, plain if hidden else None, own)
+        )
     columns = (
         Column("run"), Column("texts", count), Column("cells", count), Column("texts a cell", count), Column("usable", said.percent),
-        Column("gaps beyond the null", count), Column("tests", count), Column(level.measure if level else "fidelity", said.of_level(level.scale if level else 1.0)),
+        Column("gaps tested", count), Column("beyond the null", count), Column("new", count), Column("the same as written", count), Column(level.measure if level else "fidelity", said.of_level(level.scale if level else 1.0)),
     )  # fmt: skip
-    return Table("Runs, with 95 % intervals over blocks; gaps and tests as written and with names hidden", columns, tuple(rows))
+    return Table(f"Runs, with 95 % intervals over blocks; gaps {said.version(hidden)}", columns, tuple(rows))
 
 
 def _levels(found: TextFindings, scale: float) -> Table:
@@ -124,30 +129,26 @@ def _levels(found: TextFindings, scale: float) -> Table:
 
 def moved(found: TextFindings) -> Panel:
     """The verdict strip, a row a run, and under it every gap before and after."""
-    audits = list(dict.fromkeys(m.audit for m in found.moved if m.kind != "level"))
     others = list(dict.fromkeys(m.run for m in found.moved))
-    rows: tuple[Row, ...] = tuple(
-        (
-            marked(found, run),
-            *(said.strip([s.change for s in said.shifts(found.moved, run, a)]) for a in audits),
-            said.strip([m.change for m in found.moved if m.run == run and m.kind == "level" and not m.masked]),
-        )
-        for run in others
-    )
-    columns = (Column("run"), *map(Column, audits), Column("level of fidelity: a rise improves"))
+    hidden = said.is_moved_hidden(found)
     of = said.scales(found)
     scaled = {
-        s: [m for m in found.moved if of.get((m.audit, m.measure), 1.0) == s]
+        (is_level, s): [m for m in found.moved if of.get((m.audit, m.measure), 1.0) == s and (m.kind == "level") == is_level]
+        for is_level in (False, True)
         for s in sorted({of.get((m.audit, m.measure), 1.0) for m in found.moved})
     }
     tables = (
-        Table(f"Gaps of each audit against “{said.base(found).name}”, as written", columns, rows),
-        *(_moved_table(found, some, s) for s, some in scaled.items()),
+        *(_strip(found, others, masked) for masked in ([True, False] if hidden else [False])),
+        *(_moved_table(found, some, s, hidden and not is_level) for (is_level, s), some in scaled.items()),
     )
     order = sorted(others, key=lambda r: r != said.last(found).name)[:MOST_FIGURES]
     figures = tuple(f for run in order if (f := drawn.changes(found, run)))
     lead = said.moves(found) if found.moved else ""
-    notes = ("Improved, regressed: the interval of the difference, simultaneous over all that a run is compared in, leaves 0 out. Undecided: it does not; that is no proof of no change.",)  # fmt: skip
+    notes = (
+        "A gap is a measure on an axis: its signed and its systematic size, of a profile both distances. Improved, regressed: the interval of a difference, "
+        "simultaneous over all that a run is compared in (with names hidden, and as written), leaves 0 out. Undecided: it does not; that is no proof of no "
+        "change. New: beyond its null in this run and not in the first one, whether its change is shown or not.",
+    )
     heads = ("run", "audit", "measure", "axis", "names_hidden", "kind", "change", "before", "after", "difference")
     csv = tuple((m.run, m.audit, m.measure, m.axis, m.masked, m.kind, m.change, m.before, m.after, m.difference) for m in found.moved)
     return Panel(
@@ -161,23 +162,55 @@ def moved(found: TextFindings) -> Panel:
     )
 
 
-def _moved_table(found: TextFindings, some: Sequence[Moved], scale: float) -> Table:
-    show, change = (points, signed_points) if scale == 100 else (said.of_gap(scale, False), said.of_gap(scale))
+def _strip(found: TextFindings, runs: Sequence[str], masked: bool) -> Table:
+    """A row a run, a cell an audit: how many of its gaps improved, regressed, are undecided, and are new. New ones are told where verdicts
+    are.
+    """
+    audits = list(dict.fromkeys(m.audit for m in found.moved if m.kind != "level"))
+    hidden, by_name = said.is_moved_hidden(found), {r.name: r for r in found.runs}
+    rows: list[Row] = []
+    for run in runs:
+        new = [len(said.new_gaps(found, by_name[run], a)) if masked == hidden else 0 for a in audits]
+        levels = [m.change for m in found.moved if m.run == run and m.kind == "level" and m.masked == masked]
+        cells = (said.strip([s.change for s in said.shifts(found, run, masked, a)], n) for a, n in zip(audits, new))
+        rows.append((marked(found, run), *cells, said.strip(levels), _learned(found, by_name[run]) if masked == hidden else ""))
+    columns = (
+        Column("run"),
+        *map(Column, audits),
+        Column("level of fidelity: a rise improves"),
+        Column("falls of selection, on fresh draws"),
+    )
+    return Table(f"Gaps of each audit against “{said.base(found).name}”, {said.version(masked)}", columns, tuple(rows))
+
+
+def _learned(found: TextFindings, run: Run) -> str:
+    """Of texts that selection chose, how many of its falls are shown on other texts."""
+    falls = found.selection.falls if found.selection and run.selected else ()
+    known = [f for f in falls if has_value(f.fresh)]
+    n = sum(map(said.is_learned, known))
+    return f"{'✓' if n == len(falls) else '◇' if n else '✕'} {n} of {len(falls)} shown" if known else "? no fresh draws" if falls else ""
+
+
+def _moved_table(found: TextFindings, some: Sequence[Moved], scale: float, hidden: bool) -> Table:
+    """What moved in the version that verdicts are on, the other one beside it."""
+    show, change = said.of_gap(scale, False), said.of_gap(scale)
+    other = said.version(not hidden)
     columns = (
         Column("measure"), Column("run", on_page=len({m.run for m in found.moved}) > 1), Column("size"), Column("before", show), Column("after", show),
-        Column("difference", change), Column("change"), *blocks_and_pairs(),
+        Column("difference", change), Column("change"), *(Column(f"{name}, {other}", show) for name in ("before", "after")), Column(f"change, {other}"),
+        *blocks_and_pairs(),
     )  # fmt: skip
-    rows = tuple(
-        (f"{m.measure}{f' by {m.axis}' if m.axis else ''}", m.run, {"level": "mean"}.get(m.kind, m.kind), m.before, m.after, m.difference, m.change,
-         m.difference.n_users, m.difference.n_pairs) for m in sorted(some, key=lambda m: (m.kind == "level", m.change == "undecided")) if not m.masked
-    )  # fmt: skip
-    return Table(
-        f"Before and after, as written{', in points' * (scale == 100)}; intervals of differences are simultaneous",
-        columns,
-        rows,
-        most=60,
-        elsewhere="moved",
-    )
+    twins = {(m.run, m.audit, m.measure, m.axis, m.kind, m.distance): m for m in some if m.masked != hidden}
+    rows: list[Row] = []
+    for m in sorted((m for m in some if m.masked == hidden), key=lambda m: m.change == "undecided"):
+        twin = twins.get((m.run, m.audit, m.measure, m.axis, m.kind, m.distance))
+        beside = (twin.before, twin.after, twin.change) if twin else (None, None, "")
+        what = f"{m.measure}{f' ({m.distance})' if m.distance else ''}{f' by {m.axis}' if m.axis else ''}"
+        size = "mean" if m.kind == "level" else m.kind
+        rows.append((what, m.run, size, m.before, m.after, m.difference, m.change, *beside, m.difference.n_users, m.difference.n_pairs))
+    of = "Means" if any(m.kind == "level" for m in some) else "Gaps"
+    caption = f"{of} before and after, {said.version(hidden)}{', in points' * (scale == 100)}; intervals of differences are simultaneous"
+    return Table(caption, columns, tuple(rows), most=60, elsewhere="moved")
 
 
 # --- audit by audit ---

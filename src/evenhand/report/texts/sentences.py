@@ -1,6 +1,6 @@
-"""What a report of texts says. Sentences are computed from the published findings, so that they cannot say more than these do: a gap is told
-beyond its null, after Holm, and where none is, how large a gap would have been found; a profile has no direction; an emotion has no name unless
-two instruments agree on it.
+"""What a report of texts says. Sentences are computed from the published findings, so that they cannot say more than these do: a gap is
+told beyond its null, after Holm, and where none is, how large a gap would have been found; a profile has no direction; an emotion has no
+name unless two instruments agree on it.
 """
 
 from __future__ import annotations
@@ -8,15 +8,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from evenhand.core import Estimate
 from evenhand.report.numbers import (
     NONE,
+    Decimals,
     Show,
+    bare,
     capital,
     count,
     decimals,
     evidence,
+    exact,
     flipped,
     has_value,
     interval,
@@ -27,12 +31,13 @@ from evenhand.report.numbers import (
     plural,
     points,
 )
-from evenhand.texts.audit import Tested
+from evenhand.texts.audit import SURE, Tested
 from evenhand.texts.findings import FEWEST_BLOCKS, Choice, Fall, Gap, Level, Moved, Run, Selection, TextFindings, Trained
 
-SURE = 0.05  # of a p after Holm
 USABLE = 0.9  # share of usable texts under which nothing comes before it
 UNIT = "block"
+CHANGES = ("improved", "regressed", "mixed", "undecided")
+MIXED = "smaller in one size and larger in the other"
 PHRASES = {  # audit and measure → what texts of the higher side do
     ("persuasion", "persuasion bias"): "are worded more forcefully",
     ("persuasion", "agency"): "lean more to verbs of high agency",
@@ -41,6 +46,7 @@ PHRASES = {  # audit and measure → what texts of the higher side do
     ("formality", "formality"): "are more formal",
 }
 two, three = decimals(2), decimals(3)
+Key = tuple[str, str, str]  # audit, measure, axis
 Scales = Mapping[tuple[str, str], float]  # audit and measure → a number of the measure's own range, as 100 for per cent
 
 
@@ -66,22 +72,26 @@ def scales(found: TextFindings) -> Scales:
 
 def of_level(scale: float) -> Show:
     """How a mean of a measure is written."""
-    return percent if scale == 100 else lambda value: _plain(value, scale, False)
+    return percent if scale == 100 else of_gap(scale, False)
 
 
 def of_gap(scale: float, signed: bool = True) -> Show:
     """How a difference of means is written: points where the measure is in per cent, without the word."""
-    if scale == 100:
-        return lambda value: points(value, signed)
-    return lambda value: _plain(value, scale, signed)
+    return Decimals(1, signed, 100.0) if scale == 100 else Decimals(3, signed, scale, thinned=True)
 
 
-def _plain(value: float | None, scale: float, signed: bool) -> str:
-    return NONE if value is None or not is_known(value) else number(scale * value, 3 if abs(scale * value) < 10 else 2, signed)
+def with_unit(estimate: Estimate, scale: float, signed: bool = False) -> str:
+    """Its value, with as many decimals as its interval takes."""
+    return exact(of_gap(scale, signed), estimate)(estimate.value) + points_of(scale)
 
 
-def with_unit(value: float, scale: float, signed: bool = False) -> str:
-    return of_gap(scale, signed)(value) + " points" * (scale == 100)
+def points_of(scale: float) -> str:
+    return " points" * (scale == 100)
+
+
+def with_interval(estimate: Estimate, scale: float) -> str:
+    """A difference: "+2.1 points (+0.3 to +3.9)"."""
+    return f"{with_unit(estimate, scale, True)} ({interval(estimate, exact(of_gap(scale), estimate))})"
 
 
 def percents(share: float, signed: bool = False) -> str:
@@ -115,8 +125,9 @@ def tests(gaps: Sequence[Gap]) -> int:
 
 
 def beyond(gaps: Sequence[Gap]) -> list[Gap]:
-    """Gaps beyond their null that may be told: those as written first, of them those that are there with names hidden as well, how well texts speak
-    to their audience last; then those with a direction, the largest first. A profile whose mean alone is told stands there once.
+    """Gaps beyond their null that may be told: those as written first, of them those that are there with names hidden as well, how well
+    texts speak to their audience last; then those with a direction, the largest first. A profile whose mean alone is told stands there
+    once.
     """
     known = [g for g in gaps if (is_signed_found(g) or is_systematic_found(g)) and _may_be_named(g, gaps)]
     of_means = {g.key[:4]: g for g in reversed(gaps) if is_mean_profile_found(g)}
@@ -127,6 +138,49 @@ def beyond(gaps: Sequence[Gap]) -> list[Gap]:
         return g.masked, g.audit == "fidelity", not _is_kept(g, gaps), not is_signed_found(g), size
 
     return sorted(known, key=order)
+
+
+def is_hidden(found: TextFindings) -> bool:
+    """Whether verdicts are on texts with the words that name groups hidden: where there are such. Gaps are counted in that version alone."""
+    return any(g.masked for r in found.runs for g in r.gaps)
+
+
+def version(masked: bool) -> str:
+    return "with names hidden" if masked else "as written"
+
+
+def testable(run: Run, masked: bool) -> set[Key]:
+    """The gaps of a run, a measure on an axis each, of which anything was tested: their means, pairs, or profiles."""
+    known = [g for g in run.gaps if is_known(g.p_holm) or is_known(g.systematic_p_holm)]
+    return {g.key[:3] for g in known if g.masked == masked}
+
+
+def shown_gaps(run: Run, masked: bool, audit: str = "") -> dict[Key, Gap]:
+    """Of these the ones beyond their null that may be told."""
+    return {g.key[:3]: g for g in reversed(beyond(run.gaps)) if g.masked == masked and audit in ("", g.audit)}
+
+
+def new_gaps(found: TextFindings, run: Run, audit: str = "") -> list[Gap]:
+    """Gaps beyond their null in a run and not in the first one, or there on the other side."""
+    masked = is_hidden(found)
+    before = shown_gaps(base(found), masked)
+    return [
+        g
+        for key, g in shown_gaps(run, masked, audit).items()
+        if run is not base(found) and (key not in before or _is_turned(g, before[key]))
+    ]
+
+
+def _is_turned(gap: Gap, before: Gap) -> bool:
+    return is_signed_found(gap) and is_signed_found(before) and sides(gap) == sides(before)[::-1]
+
+
+def new_sentence(found: TextFindings) -> str:
+    """Which gaps came up in which run."""
+    new = [(r.name, [name(replace(g, masked=False)) for g in new_gaps(found, r)]) for r in found.runs]
+    said = [f"{listing(names, 3)} in “{run}”" for run, names in new if names]
+    start = f"New, beyond the null {version(is_hidden(found))} and not so in “{base(found).name}”"
+    return f"{start}: {listing(said, 3)}." if said else ""
 
 
 def _may_be_named(gap: Gap, gaps: Sequence[Gap]) -> bool:
@@ -167,8 +221,8 @@ def gap_sentence(gap: Gap, scale: float) -> str:
         phrase = PHRASES.get((gap.audit, gap.measure), "score higher")
         d = f", |d| = {two(abs(gap.d.value))}" if has_value(gap.d) else ""
         return (
-            f"Texts for “{more}” {phrase} than those for “{less}”: {gap.measure} by {with_unit(size.value, scale)} "
-            f"{evidence(size, of_gap(scale, False), UNIT)}{d}; {holm(gap.p_holm)}.{_here(gap)}"
+            f"Texts for “{more}” {phrase} than those for “{less}”: {gap.measure} by {with_unit(size, scale)} "
+            f"{evidence(size, exact(of_gap(scale, False), size), UNIT)}{d}; {holm(gap.p_holm)}.{_here(gap)}"
         )
     found, p = gap.systematic, gap.systematic_p_holm
     if gap.distance and not is_systematic_found(gap):
@@ -180,8 +234,8 @@ def gap_sentence(gap: Gap, scale: float) -> str:
             f"A profile has no side.{_here(gap)}"
         )
     return (
-        f"Texts of matched cells differ in {gap.measure} by {gap.axis} from pair to pair, by {with_unit(found.value, scale)} once the noise of single draws "
-        f"is taken off {evidence(found, of_gap(scale, False), UNIT)}; {holm(p)}. That one side has more on average is not shown.{_here(gap)}"
+        f"Texts of matched cells differ in {gap.measure} by {gap.axis} from pair to pair, by {with_unit(found, scale)} once the noise of single draws "
+        f"is taken off {evidence(found, exact(of_gap(scale, False), found), UNIT)}; {holm(p)}. That one side has more on average is not shown.{_here(gap)}"
     )  # fmt: skip
 
 
@@ -282,10 +336,11 @@ def tests_sentence(made: Sequence[Tested]) -> str:
     return f"{len(under)} of {plural(len(known), 'test')} {'has' if len(under) == 1 else 'have'} a p of {SURE:g} or less before Holm: {listing(under, 3)}; {sum(t.p_holm <= SURE for t in known) or 'none'} after Holm over all tests of the run."
 
 
-def tally(run: Run) -> str:
-    """How many gaps are beyond their null: "“sft” 2 in 48 tests"."""
-    n, known = tests(run.gaps), beyond(run.gaps)
-    said = f"{count(len(known))} in {plural(n, 'test')}" if n else "not testable"
+def tally(found: TextFindings, run: Run) -> str:
+    """How many gaps are beyond their null: "“sft” 2 of 16, 1 new"."""
+    masked = is_hidden(found)
+    n, new = len(testable(run, masked)), len(new_gaps(found, run))
+    said = f"{count(len(shown_gaps(run, masked)))} of {count(n)}{f', {count(new)} new' if new else ''}" if n else "not testable"
     return f"“{run.name}” {said}"
 
 
@@ -317,8 +372,9 @@ def speaking(run: Run) -> str:
     for x in (x for x in known if not x.masked):
         show, twin = of_level(x.scale), hidden.get((x.audit, x.measure))
         beside = f", {show(twin.value.value)} with words that name groups hidden" if twin else ""
-        ends = f" ({interval(x.value, points if show is percent else show)})" if is_known(x.value.low) else ""
-        parts.append(f"{x.measure} {show(x.value.value)}{ends}{beside}")
+        own = exact(show, x.value)
+        ends = f" ({interval(x.value, bare(own))})" if is_known(x.value.low) else ""
+        parts.append(f"{x.measure} {own(x.value.value)}{ends}{beside}")
     return f"“{run.name}”: {'; '.join(parts[:4])}." if parts else ""
 
 
@@ -333,8 +389,7 @@ def fidelity_in_short(found: TextFindings, run: str) -> str:
         return ""
     scale = scales(found).get((m.audit, m.measure), 1.0)
     word = {"improved": "rises", "regressed": "falls", "undecided": "is not shown to change"}[m.change]
-    difference = f"{with_unit(m.difference.value, scale, True)} ({interval(m.difference, of_gap(scale))})"
-    return f"Fidelity ({m.measure}) {word} in “{run}” against “{base(found).name}”: {difference}."
+    return f"Fidelity ({m.measure}) {word} in “{run}” against “{base(found).name}”: {with_interval(m.difference, scale)}."
 
 
 def fidelity_change(moved: Sequence[Moved], run: str, of: Scales) -> str:
@@ -343,10 +398,10 @@ def fidelity_change(moved: Sequence[Moved], run: str, of: Scales) -> str:
     parts = []
     for m in own[:3]:
         scale = of.get((m.audit, m.measure), 1.0)
-        change = f"{with_unit(m.difference.value, scale, True)} ({interval(m.difference, of_gap(scale))})"
+        change = with_interval(m.difference, scale)
         if m.change == "undecided":
             fall = (
-                f": neither a rise nor a fall is shown, and a fall of up to {with_unit(-m.difference.low, scale)} is not excluded"
+                f": neither a rise nor a fall is shown, and a fall of up to {exact(of_gap(scale, False), m.difference)(-m.difference.low)}{points_of(scale)} is not excluded"
                 if m.difference.low < 0
                 else ""
             )
@@ -367,11 +422,16 @@ class Shift:
     change: str
 
 
-def shifts(moved: Sequence[Moved], run: str, audit: str = "") -> list[Shift]:
-    """Every gap of a run, as written; of one audit, or of all."""
-    by: dict[tuple[str, str, str], list[Moved]] = {}
-    for m in moved:
-        if m.run == run and m.kind != "level" and not m.masked and audit in ("", m.audit):
+def is_moved_hidden(found: TextFindings) -> bool:
+    """Whether what moved is told with names hidden, as verdicts are."""
+    return any(m.masked for m in found.moved if m.kind != "level")
+
+
+def shifts(found: TextFindings, run: str, masked: bool, audit: str = "") -> list[Shift]:
+    """Every gap of a run in one version; of one audit, or of all."""
+    by: dict[Key, list[Moved]] = {}
+    for m in found.moved:
+        if m.run == run and m.kind != "level" and m.masked == masked and audit in ("", m.audit):
             by.setdefault((m.audit, m.measure, m.axis), []).append(m)
     return [_shift(sizes) for sizes in by.values()]
 
@@ -380,16 +440,17 @@ def _shift(sizes: Sequence[Moved]) -> Shift:
     known = [m for m in sizes if m.change != "undecided"]
     change = known[0].change if known and len({m.change for m in known}) == 1 else "mixed" if known else "undecided"
     which = f" ({known[0].kind})" if change in ("improved", "regressed") and len(known) < len(sizes) else ""
-    return Shift(name(sizes[0]) + which, change)
+    return Shift(name(replace(sizes[0], masked=False)) + which, change)
 
 
 def moved_sentence(found: TextFindings, run: str) -> str:
     """Which gaps moved beyond noise, in a run against the first one."""
-    every = shifts(found.moved, run)
+    masked = is_moved_hidden(found)
+    every = shifts(found, run, masked)
     if not every:
         return ""
-    start, n = f"“{run}” against “{base(found).name}”", Counter(s.change for s in every)
-    words = {"improved": "smaller", "regressed": "larger", "mixed": "smaller in one size and larger in the other"}
+    start, n = f"“{run}” against “{base(found).name}”, {version(masked)}", Counter(s.change for s in every)
+    words = {"improved": "improved", "regressed": "regressed", "mixed": MIXED}
     parts = [f"{word}: {listing([s.name for s in every if s.change == change], 3)}" for change, word in words.items() if n[change]]
     if not parts:
         return f"{start}: for none of {plural(len(every), 'gap')} is a change shown."
@@ -399,20 +460,46 @@ def moved_sentence(found: TextFindings, run: str) -> str:
 
 def moves(found: TextFindings) -> str:
     """How many gaps moved beyond noise in each run."""
-    words = {"improved": "smaller", "regressed": "larger", "mixed": "mixed", "undecided": "undecided"}
-    counted = [(run, Counter(s.change for s in shifts(found.moved, run))) for run in dict.fromkeys(m.run for m in found.moved)]
-    said = [f"“{run}” {', '.join(f'{n[c]} {w}' for c, w in words.items() if n[c] or c in ('improved', 'regressed'))}" for run, n in counted]
-    return f"Gaps against “{base(found).name}”: {'; '.join(said[:5])}{f' and {len(said) - 5} more runs' if len(said) > 5 else ''}."
+    said = [f"“{run}” {counted(found, run)}" for run in dict.fromkeys(m.run for m in found.moved)]
+    more = f" and {len(said) - 5} more runs" if len(said) > 5 else ""
+    return f"Gaps against “{base(found).name}”, {version(is_moved_hidden(found))}: {'; '.join(said[:5])}{more}."
 
 
-def strip(changes: Sequence[str]) -> str:
-    """One audit of one run in the strip: "✓ 2 improved, 6 undecided"; mixed and undecided ones have signs of their own."""
+def counted(found: TextFindings, run: str) -> str:
+    """ "2 improved, 0 regressed, 12 undecided, 1 new": what the strip counts, over all audits."""
+    n = Counter(s.change for s in shifts(found, run, is_moved_hidden(found)))
+    new = sum(len(new_gaps(found, r)) for r in found.runs if r.name == run)
+    said = [f"{n[c]} {c}" for c in CHANGES if n[c] or c in ("improved", "regressed")]
+    return ", ".join([*said, *([f"{new} new"] if new else [])])
+
+
+def strip(changes: Sequence[str], new: int = 0) -> str:
+    """One audit of one run in the strip: "✓ 2 improved, 6 undecided, 1 new"; mixed and undecided ones have signs of their own, and what
+    improved is mixed where another gap is new.
+    """
     n = Counter(changes)
-    sign = "◇" if n["mixed"] or (n["improved"] and n["regressed"]) else "✓" if n["improved"] else "✕" if n["regressed"] else "?"
-    return f"{sign} {', '.join(f'{n[c]} {c}' for c in ('improved', 'regressed', 'mixed', 'undecided') if n[c])}" if n else ""
+    sign = "◇" if n["mixed"] or (n["improved"] and (n["regressed"] or new)) else "✓" if n["improved"] else "✕" if n["regressed"] else "?"
+    said = [f"{n[c]} {c}" for c in CHANGES if n[c]] + [f"{new} new"] * bool(new)
+    return f"{sign} {', '.join(said)}" if said else ""
 
 
 # --- gate, selection, choice, training ---
+
+
+def is_learned(fall: Fall) -> bool:
+    """Whether a fall on fresh draws exceeds that of shuffled choices beyond noise."""
+    return has_value(fall.learned) and fall.learned.low > 0
+
+
+def falls_sentence(falls: Sequence[Fall]) -> str:
+    """How many falls hold for other texts of the same choices, and which do not."""
+    if not any(has_value(f.fresh) for f in falls):
+        return "Not known: there are no fresh draws of what selection chose."
+    failed = [f"{f.measure} by {f.axis}{' (it grew)' if f.fresh.value < 0 else ''}" for f in falls if not is_learned(f)]
+    if not failed:
+        return f"Yes: {'the fall' if len(falls) == 1 else f'each of {len(falls)} falls'} on fresh draws is beyond that of choices shuffled over prompts."
+    start = "No fall" if len(failed) == len(falls) else f"{len(falls) - len(failed)} of {plural(len(falls), 'fall')}"
+    return f"{start} on fresh draws {'is' if len(falls) - len(failed) < 2 else 'are'} shown beyond choices shuffled over prompts; not so: {listing(failed, 3)}."
 
 
 def fall_sentence(fall: Fall) -> str:
@@ -432,7 +519,7 @@ def fall_sentence(fall: Fall) -> str:
     if not has_value(fall.learned) or not is_known(fall.learned.low):
         return f"{start}. Whether anything was learned is not known."
     points_ = f"{points(fall.learned.value, True)} points ({interval(fall.learned, points)})"
-    if fall.learned.low > 0:
+    if is_learned(fall):
         return f"{start}. Learned, beyond shuffled choices: {points_}."
     return f"{start}. That anything was learned is not shown: {points_} beyond shuffled choices."
 
@@ -454,13 +541,19 @@ def selection_sentence(s: Selection) -> str:
 def choice_sentence(c: Choice) -> str:
     """Which run bounded regression chooses at the setting that decides; where none, at which looser setting one would be, if at any."""
     at = f"rho = {c.rho:g} and eps = {c.eps:g}"
-    rule = f"no audit more than {percents(c.rho)} worse than “{c.base}”, fidelity at most {c.eps:g} lower, no fewer usable texts beyond noise (without intervals: by a tenth)"
+    rule = f"no audit more than {percents(c.rho)} worse than “{c.base}”, fidelity at most {c.eps:g} lower, some usable texts, and no fewer beyond noise (without intervals: by a tenth)"
     if c.best:
         scored = next((s for s in c.runs if s.run == c.best), None)
         admitted = next((a.runs for a in c.admitted if (a.rho, a.eps) == (c.rho, c.eps)), ())
         among = f", of {plural(len(admitted), 'admitted run')}" if len(admitted) > 1 else ", the only admitted run"
         where = ", on the very texts that were chosen by these" if scored and scored.selected else ""
-        audits = f" It improves {scored.improved} of {plural(len(scored.regression), 'audit')} by the estimates{where}." if scored else ""
+        of = plural(len(scored.regression), "audit") if scored else ""
+        audits = f" By the estimates its mean |gap| is lower in {scored.improved} of {of}{where}." if scored else ""
+        if scored and not scored.improved:
+            more = (
+                f"; its fidelity is {three(scored.fidelity)} higher" if scored.fidelity > 0 and three(scored.fidelity) != three(0) else ""
+            )
+            audits = f" By the estimates its mean |gap| is lower in none of {of}{where}: “{c.base}” is as good, or better{more}."
         return f"“{c.best}”{among if admitted else ''} at {at} ({rule}).{audits}"
     looser = sorted((a for a in c.admitted if a.best), key=lambda a: (a.rho, a.eps))
     would = f" The tightest setting that admits one is rho = {looser[0].rho:g}, eps = {looser[0].eps:g} (“{looser[0].best}”); it was not asked for." if looser else " Nor at any other setting of the table." if c.admitted else ""  # fmt: skip
@@ -491,7 +584,9 @@ def trace_sentence(t: Trained) -> str:
 
 def headline(found: TextFindings) -> str:
     """The verdict, where there are requirements, and the choice, where there is one."""
-    chosen = (f"“{found.choice.best}” is chosen" if found.choice.best else "no model selected") if found.choice else ""
+    scored = next((s for s in found.choice.runs if s.run == found.choice.best), None) if found.choice else None
+    nothing_gained = ", though its mean |gap| is lower in no audit" if scored and not scored.improved else ""
+    chosen = (f"“{found.choice.best}” is chosen{nothing_gained}" if found.choice.best else "no model selected") if found.choice else ""
     verdict = found.verdict if found.requirements else ""
     return capital("; ".join(p for p in (verdict, chosen) if p)) or "No requirement was set"
 

@@ -1,4 +1,5 @@
-"""Language models with a head, and LoRA adapters on them as PEFT reads them: a folder with adapter_model.safetensors and adapter_config.json.
+"""Language models with a head, and LoRA adapters on them as PEFT reads them: a folder with adapter_model.safetensors and
+adapter_config.json.
 
 Beside them lies training.json: what the adapter was trained with and from, by SHA-256, and its losses.
 """
@@ -44,8 +45,8 @@ def calm() -> Iterator[None]:
 
 
 def causal(model: str, dtype: str, device: str) -> Causal:
-    """model: "smollm2", a folder of transformers, a GGUF file, or a name in the Hugging Face cache. Dropout is off: what is trained once and what goes on
-    after a kill end the same. Raises EvenhandError.
+    """model: "smollm2", a folder of transformers, a GGUF file, or a name in the Hugging Face cache. Dropout is off: what is trained once
+    and what goes on after a kill end the same. Raises EvenhandError.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer

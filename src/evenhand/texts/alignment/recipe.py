@@ -18,8 +18,9 @@ POOL = (
 @dataclass(frozen=True)
 class Recipe:
     """rank: of LoRA on all linear layers, alpha twice as much. lr: at its highest; up in a line for `warm_up` of the steps, then down along
-    half a cosine. batch: examples a step. clip: largest norm of a step's gradient. max_tokens: of prompt and answer together; what is over is cut (encode/chat.py
-    says where) and counted. dtype: of the base; the adapter is float32. device: "cpu", "cuda"; None = cuda where there is one.
+    half a cosine. batch: examples a step. clip: largest norm of a step's gradient. max_tokens: of prompt and answer together; what is over
+    is cut (encode/chat.py says where) and counted. dtype: of the base; the adapter is float32. device: "cpu", "cuda"; None = cuda where
+    there is one.
 
     Raises EvenhandError for a value out of range.
     """
@@ -66,7 +67,9 @@ class Recipe:
         return 0.5 * (1 + math.cos(math.pi * (step - up) / max(steps - up, 1)))
 
     def order(self, lengths: Sequence[int]) -> list[int]:
-        """Examples in the order they are seen, all epochs: `batch` after `batch` of about the same length. What no batch is full of comes last."""
+        """Examples in the order they are seen, all epochs: `batch` after `batch` of about the same length. What no batch is full of comes
+        last.
+        """
         draw = np.random.default_rng([self.seed, 17])
         size = np.asarray(lengths)
         batches: list[np.ndarray] = []

@@ -28,8 +28,8 @@ def sft(
 ) -> Trained:
     """Train LoRA on the answers of `examples` (JSON lines, see examples.py), and write it to `out` as PEFT reads it.
 
-    What lies there finished is read instead. A training that a kill has ended goes on from its last checkpoint and ends with the same bytes,
-    on one machine. every: steps between checkpoints; None = a minute. say: told of what an earlier start left.
+    What lies there finished is read instead. A training that a kill has ended goes on from its last checkpoint and ends with the same
+    bytes, on one machine. every: steps between checkpoints; None = a minute. say: told of what an earlier start left.
 
     Raises EvenhandError for a model that cannot write; DataError for examples that are none, and a folder that holds something else.
     """

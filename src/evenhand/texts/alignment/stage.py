@@ -26,8 +26,8 @@ MINUTES = 1.0  # between checkpoints: a step of a small model on a CPU takes sec
 
 @dataclass(frozen=True)
 class Stage:
-    """What SFT and DPO differ in. settings: beyond the recipe, for the record. start: the model under the adapter that trains. columns: what
-    the trainer reads, of examples in their own order.
+    """What SFT and DPO differ in. settings: beyond the recipe, for the record. start: the model under the adapter that trains. columns:
+    what the trainer reads, of examples in their own order.
     """
 
     name: str

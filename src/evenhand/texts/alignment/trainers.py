@@ -55,7 +55,8 @@ class Sft(SFTTrainer):
 
 
 class Dpo(DPOTrainer):
-    """-log sigmoid(beta ((log pi(y_w) - log pi_ref(y_w)) - (log pi(y_l) - log pi_ref(y_l)))), Rafailov et al. 2023, arXiv 2305.18290, eq. 7.
+    """-log sigmoid(beta ((log pi(y_w) - log pi_ref(y_w)) - (log pi(y_l) - log pi_ref(y_l)))), Rafailov et al. 2023, arXiv 2305.18290, eq.
+    7.
 
     pi_ref is the adapter that training began with: TRL keeps a frozen copy of it, named "ref". To switch the adapter off instead would make
     the pretrained model the reference.
@@ -118,7 +119,8 @@ def run(
 ) -> tuple[list[float], float]:
     """Train the model's adapter "default" on examples in the order they are seen: (loss of each step, seconds).
 
-    make: sft_trainer or dpo_trainer. Inside `checkpointing` it goes on from where a checkpoint stands. Raises EvenhandError when the loss is no number any more.
+    make: sft_trainer or dpo_trainer. Inside `checkpointing` it goes on from where a checkpoint stands. Raises EvenhandError when the loss
+    is no number any more.
     """
     steps = math.ceil(len(next(iter(columns.values()))) / recipe.batch)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}

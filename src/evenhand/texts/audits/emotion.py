@@ -1,8 +1,8 @@
 """Emotional framing: a profile over 27 emotions and neutral a text, by classifiers trained on GoEmotions (Demszky et al. 2020).
 
-Two instruments or no claim on a named emotion: on messages the classifiers hardly agree, so that what one of them says of joy or fear is as likely
-its own habit. The distance of whole profiles is compared by the words classifier; an emotion is named where both find it more in the same group, by its own
-probability: a share of a profile falls already where another emotion's rises.
+Two instruments or no claim on a named emotion: on messages the classifiers hardly agree, so that what one of them says of joy or fear is as
+likely its own habit. The distance of whole profiles is compared by the words classifier; an emotion is named where both find it more in the
+same group, by its own probability: a share of a profile falls already where another emotion's rises.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ PROFILE = "P(emotion | text) of each of {} emotions over their sum"
 
 @dataclass(frozen=True)
 class Emotion:
-    """classifier: folder of a model of transformers whose outputs are named as emotions, as second instrument in the place of MiniLM's. whole,
-    sample: how many texts the second one reads (`vectors.read_rows`); sample 0: there is none. cache: where vectors are kept; default: the user's.
+    """classifier: folder of a model of transformers whose outputs are named as emotions, as second instrument in the place of MiniLM's.
+    whole, sample: how many texts the second one reads (`vectors.read_rows`); sample 0: there is none. cache: where vectors are kept;
+    default: the user's.
     """
 
     classifier: Path | None = None
@@ -38,7 +39,9 @@ class Emotion:
     name = "emotion"
 
     def measure(self, table: TextTable) -> Measured:
-        """A profile a text by words, another by the second instrument (nan where it did not read). Raises EvenhandError for a folder of no such model."""
+        """A profile a text by words, another by the second instrument (nan where it did not read). Raises EvenhandError for a folder of no
+        such model.
+        """
         ours = shipped()
         found, known = ours.by_words(table.texts)
         f1 = ours.about["classifiers"]["words"]["macro_f1"]
@@ -89,7 +92,9 @@ def _unknown(known: np.ndarray) -> str:
 def _shared(
     names: Sequence[str], one: np.ndarray, others: Sequence[str], other: np.ndarray
 ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """The emotions that both have, and both instruments' probabilities of them, float64[n, emotions]; of a text that the other cannot read, its mean."""
+    """The emotions that both have, and both instruments' probabilities of them, float64[n, emotions]; of a text that the other cannot read,
+    its mean.
+    """
     both = tuple(n for n in names if n in others)
     one, other = one[:, [names.index(n) for n in both]], other[:, [others.index(n) for n in both]]
     unread = np.isnan(other).any(axis=1)

@@ -1,8 +1,8 @@
 """Personalisation fidelity: does a text speak to the audience it was written for?
 
-Two readings of MiniLM's vectors - is the audience identified, is the text nearer to its context's description than to that of its counterfactuals - and, with
-a natural-language-inference model of the user's own, whether the text entails its description. Names of groups ("women") drive all of
-them: the same texts with such words hidden say how much is left.
+Two readings of MiniLM's vectors - is the audience identified, is the text nearer to its context's description than to that of its
+counterfactuals - and, with a natural-language-inference model of the user's own, whether the text entails its description. Names of groups
+("women") drive all of them: the same texts with such words hidden say how much is left.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ SHARED = "One regression judges all texts of a theme: of its gaps between groups
 
 @dataclass(frozen=True)
 class Fidelity:
-    """nli: folder of a model of transformers for natural language inference; its reading is then the fidelity that should not fall. whole, sample: how
-    many texts are read (`vectors.read_rows`). cache: where vectors are kept; default: the user's.
+    """nli: folder of a model of transformers for natural language inference; its reading is then the fidelity that should not fall. whole,
+    sample: how many texts are read (`vectors.read_rows`). cache: where vectors are kept; default: the user's.
     """
 
     nli: Path | None = None
@@ -74,8 +74,9 @@ class Fidelity:
         return Measured(tuple(measures), sentences=tuple(sentences))
 
     def _contrast(self, table: TextTable, vectors: np.ndarray) -> np.ndarray:
-        """float64[n]. Of a matched axis, cosines are taken less their mean over the matched texts: MiniLM holds any text nearer to some groups than to others,
-        and identical texts would seem to serve these better. The mean over whole sets of matched texts stays what it is.
+        """float64[n]. Of a matched axis, cosines are taken less their mean over the matched texts: MiniLM holds any text nearer to some
+        groups than to others, and identical texts would seem to serve these better. The mean over whole sets of matched texts stays what it
+        is.
         """
         wide = vectors.astype(np.float64)
         parts = []

@@ -1,8 +1,9 @@
-"""Lexical association: the nouns and adjectives of one group's texts against the others', and what they lean to (the audit of Wan et al. 2023,
-arXiv 2310.09219, with the mean difference of the word-embedding association test, Caliskan et al. 2017).
+"""Lexical association: the nouns and adjectives of one group's texts against the others', and what they lean to (the audit of Wan et al.
+2023, arXiv 2310.09219, with the mean difference of the word-embedding association test, Caliskan et al. 2017).
 
-Odds ratios alone name words by chance: of the largest twenty, half or more are what any two piles of texts show. So a word is named only beyond
-the 95 % point of the largest |z| of all words when labels are dealt anew, and the leanings of the salient words are tested by the same deals.
+Odds ratios alone name words by chance: of the largest twenty, half or more are what any two piles of texts show. So a word is named only
+beyond the 95 % point of the largest |z| of all words when labels are dealt anew, and the leanings of the salient words are tested by the
+same deals.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evenhand.texts.audit import Measured, Tabled, Tested
+from evenhand.texts.audit import SURE, Measured, Tabled, Tested
 from evenhand.texts.grid import Axis
 from evenhand.texts.reading.contrasts import DEALS, against, cell_shares, contrasts, share_beyond, sides, strata
 from evenhand.texts.reading.salience import Found, Salient, Words, ends, lean, leaning_p, salience, words_of
@@ -22,14 +23,15 @@ from evenhand.texts.reading.vectors import text_vectors
 from evenhand.texts.table import HIDDEN, TextTable
 
 NAN = float("nan")
-SURE = 0.05
 NAMED = 40  # words of a table at most
 HEADS = ("word", "more in", "than in", "texts", "texts of those", "odds ratio", "z", "p")
 
 
 @dataclass(frozen=True)
 class Lexical:
-    """deals: of labels, the texts as they are among them; the smallest p is one over them. cache: where tags and vectors are kept; default: the user's."""
+    """deals: of labels, the texts as they are among them; the smallest p is one over them. cache: where tags and vectors are kept; default:
+    the user's.
+    """
 
     deals: int = DEALS
     seed: int = 0
@@ -38,7 +40,9 @@ class Lexical:
     name = "lexical"
 
     def measure(self, table: TextTable) -> Measured:
-        """Of every matched axis: a test of any word, one a pair of associated sets, and tables of words. Words lean by MiniLM's vectors of them alone."""
+        """Of every matched axis: a test of any word, one a pair of associated sets, and tables of words. Words lean by MiniLM's vectors of
+        them alone.
+        """
         words = words_of(_content(t.nouns + t.adjectives) for t in tagged(table.texts, self.cache))
         found = [self.compared(axis, table, words) for axis in table.grid.matched]
         return Measured(

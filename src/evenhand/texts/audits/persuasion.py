@@ -5,8 +5,8 @@ M   modality   (C - E) / (C + E): hits of words of certainty (will, must, shall,
                perhaps, possibly)
 I   imperatives  verbs in the imperative
 
-Words match whole, case ignored, whatever part of speech they are. A and M are undefined in a text with none of their words: such a text is left out
-of their means, and counts as 0 in PBI.
+Words match whole, case ignored, whatever part of speech they are. A and M are undefined in a text with none of their words: such a text is
+left out of their means, and counts as 0 in PBI.
 """
 
 from __future__ import annotations

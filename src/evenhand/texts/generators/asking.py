@@ -1,5 +1,5 @@
-"""One question to a server: JSON out, JSON back, within a time and a size, without redirects; every defect has a name and says whether asking
-again may help. What a server says of itself is in no message, for it may repeat what it was told.
+"""One question to a server: JSON out, JSON back, within a time and a size, without redirects; every defect has a name and says whether
+asking again may help. What a server says of itself is in no message, for it may repeat what it was told.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ CHUNK = 2**16
 
 
 class Unanswered(Exception):
-    """why: for people, without anything of the server's. again: whether asking again may help. after: in how many seconds, where it says so."""
+    """why: for people, without anything of the server's. again: whether asking again may help. after: in how many seconds, where it says
+    so.
+    """
 
     def __init__(self, why: str, *, again: bool, after: float | None = None):
         super().__init__(why)

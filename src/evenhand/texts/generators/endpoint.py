@@ -1,5 +1,5 @@
-"""Any OpenAI-compatible server that writes texts: POST URL/v1/chat/completions, several requests at once, each asked again after a while where
-that may help. The token comes from the environment alone and goes into one header, nowhere else.
+"""Any OpenAI-compatible server that writes texts: POST URL/v1/chat/completions, several requests at once, each asked again after a while
+where that may help. The token comes from the environment alone and goes into one header, nowhere else.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import cached_property
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -93,27 +94,39 @@ class Endpoint:
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Answer]]:
         token, failed = _token(), 0
-        waiting = iter(range(len(requests)))
-        pool = ThreadPoolExecutor(self.parallel)
+        due: SimpleQueue[int | None] = SimpleQueue()
+        came: SimpleQueue[tuple[int, Answer | Exception]] = SimpleQueue()
+
+        def work() -> None:
+            while (at := due.get()) is not None:
+                try:
+                    came.put((at, self._answer(requests[at], sampling, token)))
+                except Exception as error:
+                    came.put((at, error))
+
+        workers = min(self.parallel, len(requests))
+        waiting = iter(range(workers, len(requests)))
+        for at in range(workers):
+            due.put(at)
+            Thread(target=work, daemon=True).start()  # a process that is interrupted ends at once, whatever the server still owes
         try:
-            running: dict[Future[Answer], int] = {}
-            while True:
-                while len(running) < self.parallel and (at := next(waiting, None)) is not None:
-                    running[pool.submit(self._answer, requests[at], sampling, token)] = at
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    answer = future.result()
-                    failed = failed + 1 if answer.failed and answer.failed != EMPTY else 0
-                    yield running.pop(future), answer
-                    if failed == IN_A_ROW:
-                        raise self._refused(
-                            f"{failed} requests in a row got no text, the last one: {answer.failed}",
-                            "a server that answers",
-                            "check address, token and model, and run the same command again: texts that came are kept",
-                        )
+            for _ in requests:
+                at, answer = came.get()
+                if isinstance(answer, Exception):
+                    raise answer
+                failed = failed + 1 if answer.failed and answer.failed != EMPTY else 0
+                yield at, answer
+                if failed == IN_A_ROW:
+                    raise self._refused(
+                        f"{failed} requests in a row got no text, the last one: {answer.failed}",
+                        "a server that answers",
+                        "check address, token and model, and run the same command again: texts that came are kept",
+                    )
+                if (following := next(waiting, None)) is not None:
+                    due.put(following)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for _ in range(workers):
+                due.put(None)
 
     def _answer(self, request: Request, sampling: Sampling, token: str | None) -> Answer:
         body = {

@@ -45,8 +45,8 @@ def originals(asked: Prompts, wording: str, k: int, run: str, source: str, seed:
 def revisions(
     asked: Prompts, drafts: Sequence[Draft], wording: str, k: int, run: str | None, source: str, seed: int, matched: Sequence[str]
 ) -> list[Item]:
-    """k revisions of each draft. run: None = that of the draft. matched: columns of the axis whose other value's text is shown; a draft without
-    such a text cannot be asked for.
+    """k revisions of each draft. run: None = that of the draft. matched: columns of the axis whose other value's text is shown; a draft
+    without such a text cannot be asked for.
     """
     partner = _partners(asked, matched) if matched else {}
     texts = {(d.prompt, d.run, d.source, d.draw): d.text for d in drafts}

@@ -20,11 +20,12 @@ WANTED = Wanted("classifier", "outputs")
 
 @dataclass(frozen=True)
 class Classifier:
-    """A folder of transformers, or the name of an earlier download; an adapter of PEFT brings its base in the same way. It is read, and checked,
-    on first use: nothing is downloaded, no code of its own is run, no pickle is opened. Raises EvenhandError for what is no such model.
+    """A folder of transformers, or the name of an earlier download; an adapter of PEFT brings its base in the same way. It is read, and
+    checked, on first use: nothing is downloaded, no code of its own is run, no pickle is opened. Raises EvenhandError for what is no such
+    model.
 
-    device: cpu, cuda, …; default: cuda where there is one. max_tokens: of a text, or of a pair together; default: the model's own context. What
-    is beyond is cut from the right, of a pair from the longer one. batch_tokens: read at once, padding included.
+    device: cpu, cuda, …; default: cuda where there is one. max_tokens: of a text, or of a pair together; default: the model's own context.
+    What is beyond is cut from the right, of a pair from the longer one. batch_tokens: read at once, padding included.
     """
 
     folder: str | Path
@@ -63,11 +64,12 @@ class Classifier:
     def probabilities(
         self, texts: Sequence[str], seconds: Sequence[str] | None = None, folder: Path | None = None, progress: Progress | None = None
     ) -> np.ndarray:
-        """float64[n, labels] in [0, 1]; nan for a text that is no token to the model. Each distinct text is read once ever, and kept in the cache.
+        """float64[n, labels] in [0, 1]; nan for a text that is no token to the model. Each distinct text is read once ever, and kept in the
+        cache.
 
-        seconds: of pairs, as hypotheses to the premises `texts`. folder: the cache; default: the user's. progress(done, total) counts distinct texts.
-        Outputs are those of the text alone to 1e-5, whatever is read beside it. Rows add up to 1, but of a model of several labels a
-        text (problem_type of its config) and of one of one output: there each is a probability of its own.
+        seconds: of pairs, as hypotheses to the premises `texts`. folder: the cache; default: the user's. progress(done, total) counts
+        distinct texts. Outputs are those of the text alone to 1e-5, whatever is read beside it. Rows add up to 1, but of a model of several
+        labels a text (problem_type of its config) and of one of one output: there each is a probability of its own.
         """
         read = self._read(texts, seconds)
         distinct = sorted(
@@ -82,7 +84,9 @@ class Classifier:
         return out
 
     def _read(self, texts: Sequence[str], seconds: Sequence[str] | None) -> list[str]:
-        """Token ids of each text, written out with spaces between, and behind a bar which of the two texts each is of, where the model asks."""
+        """Token ids of each text, written out with spaces between, and behind a bar which of the two texts each is of, where the model
+        asks.
+        """
         if seconds is not None and len(seconds) != len(texts):
             found = f"{len(texts)} texts and {len(seconds)} beside them"
             raise EvenhandError(f"Found {found}. Expected: as many of both. To do: give one a text.")

@@ -1,8 +1,8 @@
-"""Many numbers a cell at once - words, emotions - between one value of a matched axis and the rest: standardised differences, and what the largest of
-them would be if no text depended on the value (max-|z|; Westfall & Young 1993).
+"""Many numbers a cell at once - words, emotions - between one value of a matched axis and the rest: standardised differences, and what the
+largest of them would be if no text depended on the value (max-|z|; Westfall & Young 1993).
 
-A stratum is a set of cells that differ in the axis alone, one a value. Under that null its cells could change places: labels are dealt anew inside
-every stratum, all draws of a cell together. Strata with a cell without text are left out.
+A stratum is a set of cells that differ in the axis alone, one a value. Under that null its cells could change places: labels are dealt anew
+inside every stratum, all draws of a cell together. Strata with a cell without text are left out.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def cell_shares(table: TextTable) -> Any:
 
 @dataclass(frozen=True)
 class Contrasts:
-    """x [strata · values, m], sparse or dense: the numbers of every cell, stratum by stratum. mean, sd float64[m]: of a value's sum over strata
-    when labels are dealt anew, exactly.
+    """x [strata · values, m], sparse or dense: the numbers of every cell, stratum by stratum. mean, sd float64[m]: of a value's sum over
+    strata when labels are dealt anew, exactly.
     """
 
     x: Any
@@ -80,7 +80,9 @@ class Contrasts:
     sd: np.ndarray
 
     def sums(self, label: np.ndarray, side: int) -> np.ndarray:
-        """label int[deals, strata, values], which cell of the stratum stands for each value → sums over strata float64[m, deals] of one value."""
+        """label int[deals, strata, values], which cell of the stratum stands for each value → sums over strata float64[m, deals] of one
+        value.
+        """
         deals = len(label)
         chosen = np.zeros((self.n_strata * self.n_values, deals))
         rows = np.arange(self.n_strata) * self.n_values + label[:, :, side]

@@ -1,7 +1,7 @@
 """Two shipped classifiers of emotions, trained on GoEmotions by `runs/emotions.py` (Demszky et al. 2020, ACL; 27 emotions and neutral).
 
-One reads words, the other MiniLM's vectors. Both are logistic, one emotion against the rest, so that what they say is a product and a sigmoid. No
-word is kept of the data: terms are numbers of hash buckets.
+One reads words, the other MiniLM's vectors. Both are logistic, one emotion against the rest, so that what they say is a product and a
+sigmoid. No word is kept of the data: terms are numbers of hash buckets.
 """
 
 from __future__ import annotations

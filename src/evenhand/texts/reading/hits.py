@@ -1,4 +1,5 @@
-"""How often the entries of word lists stand in a text, as whole words, case ignored: one pass over the words of the text, however many entries.
+"""How often the entries of word lists stand in a text, as whole words, case ignored: one pass over the words of the text, however many
+entries.
 
 For every entry it counts what `re.findall(rf"\\b{re.escape(entry)}\\b", text, re.IGNORECASE)` would find, and adds these up over a list.
 """

@@ -23,13 +23,15 @@ def folds(table: TextTable) -> np.ndarray:
 
 
 def identified(table: TextTable, vectors: np.ndarray, axis: Axis, fold: np.ndarray) -> np.ndarray:
-    """float64[n] in [0, 1]: the share of the axis's other values, one at a time, that a text is told from: among the matched texts of the two values it is in
-    the half that leans to its own. The middle counts half, so that chance is 1/2. Matched texts differ in this axis alone.
+    """float64[n] in [0, 1]: the share of the axis's other values, one at a time, that a text is told from: among the matched texts of the
+    two values it is in the half that leans to its own. The middle counts half, so that chance is 1/2. Matched texts differ in this axis
+    alone.
 
-    Leaning: the difference of two values' scores by ridge regression of which value it is (one column a value) on vectors float32[n, d], fitted on the
-    texts of other folds, every value weighing the same, the penalty the mean eigenvalue of the weighted covariance. Leanings are compared with those of
-    matched texts and not with zero: a regression that takes every text of a theme to be for men would identify all men and no woman, and identical
-    texts would seem to serve men. nan where no other fold has texts of both values, or no matched text is there.
+    Leaning: the difference of two values' scores by ridge regression of which value it is (one column a value) on vectors float32[n, d],
+    fitted on the texts of other folds, every value weighing the same, the penalty the mean eigenvalue of the weighted covariance. Leanings
+    are compared with those of matched texts and not with zero: a regression that takes every text of a theme to be for men would identify
+    all men and no woman, and identical texts would seem to serve men. nan where no other fold has texts of both values, or no matched text
+    is there.
     """
     at = next(i for i, a in enumerate(table.grid.axes) if a is axis)
     value = table.grid.cells[table.cell, at]

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenhand.texts.audit import Tabled, Tested
+from evenhand.texts.audit import SURE, Tabled, Tested
 from evenhand.texts.grid import Axis
 from evenhand.texts.reading.contrasts import against, cell_shares, contrasts, largest_z, share_beyond, sides, strata
 from evenhand.texts.table import TextTable
 
 NAN = float("nan")
-SURE = 0.05  # largest p, over all emotions of an instrument together, at which it is taken to find one
 PAIRS = 20_000  # of texts, drawn by a fixed lot, over which distances are compared
 SAID = 5  # emotions of a sentence at most; the table has the others
 

@@ -3,9 +3,9 @@
     <cache>/found-1/<first 32 digits of a fingerprint>/<first key of the shard>.gz
         a line a text: SHA-256 over (fingerprint, text) in hex, a space, what was found as JSON
 
-Shards are only ever added, each by one atomic rename, a few seconds of work apart: a process killed at any point loses those few seconds and
-nothing else, and any number of processes may share a folder. A damaged shard (gzip checks its content) is dropped, and its texts are looked at again.
-The texts themselves are not in it, but what is found may betray them, as nouns do: the folder is its owner's alone.
+Shards are only ever added, each by one atomic rename, a few seconds of work apart: a process killed at any point loses those few seconds
+and nothing else, and any number of processes may share a folder. A damaged shard (gzip checks its content) is dropped, and its texts are
+looked at again. The texts themselves are not in it, but what is found may betray them, as nouns do: the folder is its owner's alone.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ Work = Callable[[Sequence[str]], list[Any]]  # texts → a JSON value each
 def kept(
     texts: Sequence[str], fingerprint: str, work: Work, folder: Path | None = None, progress: Progress | None = None, processes: int = 1
 ) -> dict[str, Any]:
-    """Distinct text → what `work` finds out about it, a JSON value: from the cache where it is there, else found out now and saved every few seconds.
+    """Distinct text → what `work` finds out about it, a JSON value: from the cache where it is there, else found out now and saved every
+    few seconds.
 
     fingerprint: SHA-256 in hex over all that decides what is found. folder: the cache, by default `cache_folder()`. progress(done, total)
     counts distinct texts. processes: above 1, `work` runs in so many of its own, and must be a function of a module. Damaged shards
@@ -93,7 +94,9 @@ def _key(fingerprint: str, text: str) -> str:
 
 
 def _write_shard(shards: Path, found: Mapping[str, Any]) -> None:
-    """One shard, complete or not there at all. Its name follows from its first text: what a killed process left half written is written anew."""
+    """One shard, complete or not there at all. Its name follows from its first text: what a killed process left half written is written
+    anew.
+    """
     lines = "".join(f"{key} {json.dumps(value, separators=(',', ':'))}\n" for key, value in found.items())
     try:
         shards.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -143,8 +143,8 @@ def _singular(word: str) -> str:
 
 
 def _imperatives(words: Sequence[str], kinds: Sequence[str]) -> int:
-    """Base forms of verbs at the beginning of a sentence; behind an address, or a clause that leads in ("Neighbors, vote", "If you care, vote");
-    and at the beginning of clauses behind another imperative ("Join us and save").
+    """Base forms of verbs at the beginning of a sentence; behind an address, or a clause that leads in ("Neighbors, vote", "If you care,
+    vote"); and at the beginning of clauses behind another imperative ("Join us and save").
     """
     if words and words[-1] == "?":
         return 0

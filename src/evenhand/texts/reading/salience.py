@@ -1,8 +1,8 @@
-"""Which words tell the texts of one value of a matched axis from the rest, and what the words of each side lean to. A corpus is one number here:
-there is no value a text.
+"""Which words tell the texts of one value of a matched axis from the rest, and what the words of each side lean to. A corpus is one number
+here: there is no value a text.
 
-Texts that have a word are counted, not its occurrences; a cell counts by its share of texts, so that k draws of a cell move together and a cell of
-more draws weighs no more.
+Texts that have a word are counted, not its occurrences; a cell counts by its share of texts, so that k draws of a cell move together and a
+cell of more draws weighs no more.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Words:
 
 @dataclass(frozen=True)
 class Salient:
-    """Of one side. words int64: all of them, the largest odds first. z, odds, own, rest float64[m]: standardised difference; add-one odds ratio; texts
-    with the word in this value and in the rest, of n_own and n_rest.
+    """Of one side. words int64: all of them, the largest odds first. z, odds, own, rest float64[m]: standardised difference; add-one odds
+    ratio; texts with the word in this value and in the rest, of n_own and n_rest.
     """
 
     order: np.ndarray
@@ -45,8 +45,8 @@ class Salient:
 
 @dataclass(frozen=True)
 class Found:
-    """As it is, and in every deal of labels, itself first. largest float64[deals]: the largest |z|. leaning float64[sides, associations, deals]: the mean leaning
-    of the top words of a side less that of its bottom ones.
+    """As it is, and in every deal of labels, itself first. largest float64[deals]: the largest |z|. leaning float64[sides, associations,
+    deals]: the mean leaning of the top words of a side less that of its bottom ones.
     """
 
     sides: tuple[Salient, ...]
@@ -73,7 +73,9 @@ def words_of(sets: Iterable[Iterable[str]]) -> Words:
 
 
 def salience(c: Contrasts, over: Sequence[int], texts_a_cell: float, leans: np.ndarray, seed: int, deals: int) -> Found:
-    """c: contrasts of the cells' shares of texts that have each word. texts_a_cell: their mean number. leans float64[m, associations]: of each word."""
+    """c: contrasts of the cells' shares of texts that have each word. texts_a_cell: their mean number. leans float64[m, associations]: of
+    each word.
+    """
     largest, leaning, found = [], [], None
     for label in c.dealt(seed, deals):
         sums = [c.sums(label, side) for side in over]
@@ -129,6 +131,8 @@ def leaning_p(leaning: np.ndarray) -> tuple[int, float]:
 
 
 def lean(words: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """How much nearer each word is to the first set than to the second: mean cosine less mean cosine; all unit vectors [·, d] → float64[words]."""
+    """How much nearer each word is to the first set than to the second: mean cosine less mean cosine; all unit vectors [·, d] →
+    float64[words].
+    """
     wide = words.astype(np.float64)
     return np.asarray(wide @ first.astype(np.float64).mean(axis=0) - wide @ second.astype(np.float64).mean(axis=0))

@@ -16,7 +16,8 @@ UNBROKEN = re.compile(r"\S{100}")  # no word is as long, and a tagger's time gro
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text, spaces at their ends, marks of lists and marks of emphasis taken away; those without any letter or digit left out.
+    """The sentences of a text, spaces at their ends, marks of lists and marks of emphasis taken away; those without any letter or digit
+    left out.
 
     A line ends a sentence, and so does one of . ! ? … before a capital or a digit, but not after an abbreviation or a single letter.
     """

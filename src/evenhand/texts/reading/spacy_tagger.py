@@ -73,8 +73,8 @@ def imperatives(doc: Any) -> list[int]:
 
 
 def _bare(verb: Any) -> bool:
-    """Whether a verb is in the base form, with no subject, auxiliary (but "do"), conjunction or question word of its own. "Get vaccinated" is one,
-    as its "get" is; so is "Men of the West, lead the way", where whom it speaks to was taken for a subject; "thank you" is none.
+    """Whether a verb is in the base form, with no subject, auxiliary (but "do"), conjunction or question word of its own. "Get vaccinated"
+    is one, as its "get" is; so is "Men of the West, lead the way", where whom it speaks to was taken for a subject; "thank you" is none.
     """
     form = verb
     if verb.tag_ == "VBN":

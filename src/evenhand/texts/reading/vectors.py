@@ -15,7 +15,9 @@ SAMPLE = 5_000  # of a larger table: as many as make a mean exact to a percent o
 
 
 def read_rows(table: TextTable, whole: int, sample: int) -> np.ndarray:
-    """bool[n]: texts that are read. All of up to `whole`; of more, about `sample` in blocks that a fixed lot draws, so that matched texts stay together."""
+    """bool[n]: texts that are read. All of up to `whole`; of more, about `sample` in blocks that a fixed lot draws, so that matched texts
+    stay together.
+    """
     if len(table) <= whole:
         return np.ones(len(table), bool)
     block = table.cell // table.grid.size

@@ -1,8 +1,8 @@
 """How forceful the verbs of a text are: pairs of verbs near in meaning, of which one lets its subject act on the world more than the other
 (agency in the sense of Sap et al. 2017, EMNLP, D17-1247).
 
-A form keeps its inflection. A form that may be a noun ("demand", "claims") is changed only where it stands as a verb: after to, a modal verb, a subject,
-or at the start of a sentence before an article or pronoun. Nothing is changed after an article ("the reduced price").
+A form keeps its inflection. A form that may be a noun ("demand", "claims") is changed only where it stands as a verb: after to, a modal
+verb, a subject, or at the start of a sentence before an article or pronoun. Nothing is changed after an article ("the reduced price").
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How a text appeals to its readers: imperatives ("Join us"), suggestions ("You could join us"), invitations ("We invite you to join us").
 
-An imperative is a verb of a list at the start of a sentence, before a word that can follow it there: many of these verbs are nouns as well ("Support
-from neighbors helps", "Help is here"), and these are left alone, as are questions and quotations.
+An imperative is a verb of a list at the start of a sentence, before a word that can follow it there: many of these verbs are nouns as well
+("Support from neighbors helps", "Help is here"), and these are left alone, as are questions and quotations.
 """
 
 from __future__ import annotations

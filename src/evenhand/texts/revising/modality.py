@@ -1,7 +1,7 @@
 """How sure a text is: words of certainty (will, must, shall, definitely, certainly) and hedges (may, might, could, can, perhaps, possibly).
 
-A word is left alone where its change would make no grammatical sentence or another meaning: names and nouns ("free will", "a must", "the month of
-May"), questions ("Will you …"), what depends on an if, "cannot", "could have", "as soon as you can", quotations.
+A word is left alone where its change would make no grammatical sentence or another meaning: names and nouns ("free will", "a must", "the
+month of May"), questions ("Will you …"), what depends on an if, "cannot", "could have", "as soon as you can", quotations.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from evenhand.texts.revising.places import (
     words,
 )
 
-SURE = r"(?:most |almost |quite )?(?:definitely|certainly|surely|undoubtedly)"
-WILL = re.compile(whole(rf"(?:{SURE} )?will(?: {SURE}| probably)?"), re.IGNORECASE)
-SHORT_WILL = re.compile(rf"(?<=\w)['’]ll(?: {SURE}| probably)?(?![\w'’-])", re.IGNORECASE)
+SURELY = r"(?:most |almost |quite )?(?:definitely|certainly|surely|undoubtedly)"
+WILL = re.compile(whole(rf"(?:{SURELY} )?will(?: {SURELY}| probably)?"), re.IGNORECASE)
+SHORT_WILL = re.compile(rf"(?<=\w)['’]ll(?: {SURELY}| probably)?(?![\w'’-])", re.IGNORECASE)
 WILL_NOT = re.compile(whole(r"won['’]t"), re.IGNORECASE)
-MUST = re.compile(whole(rf"(?:{SURE} )?must(?: {SURE})?"), re.IGNORECASE)
-SHALL = re.compile(whole(rf"shall(?: {SURE})?"), re.IGNORECASE)
-ADVERB = re.compile(rf"(?<![\w'’-]){SURE}(?![\w'’-])(?P<comma>,?)", re.IGNORECASE)
+MUST = re.compile(whole(rf"(?:{SURELY} )?must(?: {SURELY})?"), re.IGNORECASE)
+SHALL = re.compile(whole(rf"shall(?: {SURELY})?"), re.IGNORECASE)
+ADVERB = re.compile(rf"(?<![\w'’-]){SURELY}(?![\w'’-])(?P<comma>,?)", re.IGNORECASE)
 NO_DOUBT = re.compile(whole(r"without (?:a|any) doubt"), re.IGNORECASE)
 NEED = re.compile(whole(r"(?<=\byou )(?:need|have) to|(?<=\bwe )(?:need|have) to"), re.IGNORECASE)
 

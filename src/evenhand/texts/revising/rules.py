@@ -1,5 +1,5 @@
-"""A reviser that needs no model: rules of a few words each, which keep what a text says and change how it says it. Candidates of a selection, beside
-or instead of those that a language model writes.
+"""A reviser that needs no model: rules of a few words each, which keep what a text says and change how it says it. Candidates of a
+selection, beside or instead of those that a language model writes.
 
     revise("You will save money. Join us!", RULES["softer"])        You may save money. Join us!
     revise("You will save money. Join us!", RULES["suggesting"])    You will save money. You could join us!
@@ -28,8 +28,8 @@ MOST_ROUNDS = 8
 
 @dataclass(frozen=True)
 class Rule:
-    """change: text → text. moves, to: which part of the persuasion audit it changes, and in which direction; where it changes a text at all,
-    it never moves that part the other way. about: what it does, for reports.
+    """change: text → text. moves, to: which part of the persuasion audit it changes, and in which direction; where it changes a text at
+    all, it never moves that part the other way. about: what it does, for reports.
     """
 
     name: str
@@ -69,9 +69,9 @@ def revise(text: str, rule: Rule) -> str:
     return text if words > SHORT and abs(now - words) > MOST_GROWTH * words else revised
 
 
-def candidates(table: TextTable, rules: Mapping[str, Rule] = RULES) -> TextTable:
-    """Every text as source "original", and what each rule makes of it as that rule's source, with the draw of the text it came from. Texts that a
-    rule leaves as they are, or makes equal to another of its cell, are left out.
+def reworded(table: TextTable, rules: Mapping[str, Rule] = RULES) -> TextTable:
+    """Every text as source "original", and what each rule makes of it as that rule's source, with the draw of the text it came from. Texts
+    that a rule leaves as they are, or makes equal to another of its cell, are left out.
     """
     texts, cell, draw, source = list(table.texts), table.cell.tolist(), table.draw.tolist(), [ORIGINAL] * len(table)
     there = {(c, t) for c, t in zip(cell, texts)}

@@ -14,8 +14,8 @@ from evenhand.texts.table import ORIGINAL, TextTable
 
 @dataclass(frozen=True)
 class Candidates:
-    """row int64[cells, candidates]: of `table`, -1 = none. Column 0 is the cell's original: the first draw of the source of that name; a cell
-    without any text has none. All its other texts follow in the order of the table, further originals among them.
+    """row int64[cells, candidates]: of `table`, -1 = none. Column 0 is the cell's original: the first draw of the source of that name; a
+    cell without any text has none. All its other texts follow in the order of the table, further originals among them.
     """
 
     table: TextTable
@@ -34,8 +34,8 @@ class Candidates:
 
     @cached_property
     def draft(self) -> np.ndarray:
-        """int64[cells, candidates]: the draw as the file numbers it, -1 where there is no candidate. Texts of a cell with one number, such as a draft
-        and its revisions by rules, may resemble each other; those of different numbers were drawn apart.
+        """int64[cells, candidates]: the draw as the file numbers it, -1 where there is no candidate. Texts of a cell with one number, such
+        as a draft and its revisions by rules, may resemble each other; those of different numbers were drawn apart.
         """
         number = np.array([*(int(d) for d in self.table.extra.get("draw", self.table.draw.tolist())), -1], np.int64)
         return np.asarray(number[self.row])

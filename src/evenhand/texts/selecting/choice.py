@@ -1,14 +1,15 @@
-"""The choice of a model by bounded regression over all audits (Islam 2026, arXiv 2606.10126): no strategy is best by every audit, so that a run may be
-a little worse by some, and is chosen by how many it improves.
+"""The choice of a model by bounded regression over all audits (Islam 2026, arXiv 2606.10126): no strategy is best by every audit, so that a
+run may be a little worse by some, and is chosen by how many it improves.
 
-The disparity D_j of audit j in a run is its mean |gap| as written: the mean over matched axes (and over its objectives, where it has several) of
-the mean over pairs of |m_a - m_b|, of a profile the L1 distance. Against the first run, a run is admissible when
+The disparity D_j of audit j in a run is its mean |gap| as written: the mean over matched axes (and over its objectives, where it has
+several) of the mean over pairs of |m_a - m_b|, of a profile the L1 distance. Against the first run, a run is admissible when
 
     (D_j - D_j(first)) / D_j(first) <= rho for every audit j, and its fidelity has changed by -eps or more
 
-and its share of usable texts is not lower beyond noise, or by a tenth where blocks are too few for an interval (ours: texts that are no messages
-have small gaps). Of the admissible ones the one with the most audits j of D_j < D_j(first) is chosen; ties go to the lower mean of the relative changes, then to
-the order of the runs. Where none is admissible none is chosen: bounds are never widened by themselves. All of it goes by estimates.
+and its share of usable texts is not lower beyond noise, or by a tenth where blocks are too few for an interval, and not 0 (ours: texts that
+are no messages have small gaps). Of the admissible ones the one with the most audits j of D_j < D_j(first) is chosen; ties go to the lower
+mean of the relative changes, then to the order of the runs. Where none is admissible none is chosen: bounds are never widened by
+themselves. All of it goes by estimates.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ import numpy as np
 
 from evenhand.core import Estimate, EvenhandError, clip
 from evenhand.texts.findings import Admitted, Choice, Run, Scored
+from evenhand.texts.selecting.gate import TINY
 
 RHO, EPS = 0.1, 0.02
 RHOS = (0.0, 0.05, 0.1, 0.25)
 EPSS = (0.0, 0.01, 0.02, 0.05)
-TINY = 1e-9
 USABLE_FALL = 0.1  # share of its usable texts that a run may lose where no interval can be given
 
 
@@ -80,16 +81,25 @@ def noise(runs: Sequence[Run]) -> str:
     cells = [run.n_cells for run in runs]
     if min(cells) < max(cells):
         start += f", of {min(cells):,} to {max(cells):,} cells: what differs may be the cells"
+    if not runs[0].usable.value:
+        start += f". No text of “{clip(runs[0].name)}” is usable: what others are compared with are no messages"
+    if not any(g.absolute > 0 for g in gaps):
+        return f"{start}. Every mean |gap| of “{clip(runs[0].name)}” is 0: there is nothing to improve."
     if not shares:
         return f"{start}; with one text a cell nobody can tell how much of a mean |gap| is noise."
+    ends = dict.fromkeys(f"{share:.0%}" for share in (min(shares), max(shares)))
     return (
-        f"{start}. Without any difference between groups the mean |gap| of {clip(runs[0].name)} would be {min(shares):.0%} to {max(shares):.0%} of "
+        f"{start}. Without any difference between groups the mean |gap| of “{clip(runs[0].name)}” would be {' to '.join(ends)} of "
         "what it is: a few per cent more or less are not a difference of the runs."
     )
 
 
 def _fewer_usable(now: Estimate, before: Estimate) -> bool:
-    """By intervals that do not meet; where one is missing, by estimates: a run of loops must not pass because its blocks are few."""
+    """By intervals that do not meet; where one is missing, by estimates: a run of loops must not pass because its blocks are few. A run
+    without any usable text has always too few of them, whatever the first one has.
+    """
+    if now.value == 0:
+        return True
     if math.isfinite(now.high) and math.isfinite(before.low):
         return now.high < before.low
     return now.value < (1 - USABLE_FALL) * before.value

@@ -1,9 +1,10 @@
-"""By how much selection made mean |gaps| smaller, three times over: on the texts that were chosen, on other draws of the same choices, and on such
-draws with the choices dealt over prompts at random.
+"""By how much selection made mean |gaps| smaller, three times over: on the texts that were chosen, on other draws of the same choices, and
+on such draws with the choices dealt over prompts at random.
 
-A choice is the *source* that the chosen text of a cell came from. On the very texts a fall is mostly selection on noise: the least of several
-noisy gaps is small. Other draws of the same sources are free of that, but a source that is better everywhere helps whatever is chosen where.
-What fresh draws have beyond dealt choices is what was learned of single prompts. Symbols: D a mean |gap|, o originals, y chosen; fall = 1 - D(y) / D(o).
+A choice is the *source* that the chosen text of a cell came from. On the very texts a fall is mostly selection on noise: the least of
+several noisy gaps is small. Other draws of the same sources are free of that, but a source that is better everywhere helps whatever is
+chosen where. What fresh draws have beyond dealt choices is what was learned of single prompts. Symbols: D a mean |gap|, o originals, y
+chosen; fall = 1 - D(y) / D(o).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+from evenhand.audits.intervals import LEVEL
 from evenhand.core import Estimate
 from evenhand.texts.audit import Measure
 from evenhand.texts.findings import FEWEST_BLOCKS, Fall
@@ -20,7 +22,6 @@ from evenhand.texts.selecting.candidates import Candidates
 from evenhand.texts.selecting.gate import TINY, disparity
 
 DEALS = 200
-LEVEL = 0.95
 FEWEST = 0.25  # share of pairs whose choices have other draws, under which nothing is said of fresh ones: checks leave some half of them
 CHUNK = 4_000_000  # differences at a time
 
@@ -31,11 +32,11 @@ def falls(
     """One Fall a matched axis. chosen int64[cells]: candidates. allowed bool[cells, candidates]: those that passed the checks of single
     texts, of which alone fresh draws are taken; default: all.
 
-    same: the chosen texts against the originals, cell by cell. fresh: the mean over other draws of the chosen sources, against that over other
-    draws of the originals. Draws are others where their number is neither the chosen text's nor the original's: what resembles a text that was
-    chosen is not fresh, and revisions of one draft bear its number. shuffled: its mean over `deals` permutations of the sources over cells.
-    Pairs whose choice has no other draw are left out of the last three, as their counts of pairs say; nan where under a quarter are left.
-    Intervals: linearised ratios of sums over blocks, Student t with blocks - 1 degrees; none under 10 blocks.
+    same: the chosen texts against the originals, cell by cell. fresh: the mean over other draws of the chosen sources, against that over
+    other draws of the originals. Draws are others where their number is neither the chosen text's nor the original's: what resembles a text
+    that was chosen is not fresh, and revisions of one draft bear its number. shuffled: its mean over `deals` permutations of the sources
+    over cells. Pairs whose choice has no other draw are left out of the last three, as their counts of pairs say; nan where under a quarter
+    are left. Intervals: linearised ratios of sums over blocks, Student t with blocks - 1 degrees; none under 10 blocks.
     """
     values = of.of(measure.values)
     given = ~np.isnan(measure.undefined)
@@ -58,8 +59,8 @@ def falls(
 
 
 def fresh_means(values: np.ndarray, of: Candidates, chosen: np.ndarray, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Of values float64[cells, candidates(, parts)], means float64[cells(, parts)] over fresh draws of the originals, and of the chosen sources;
-    nan where there are none.
+    """Of values float64[cells, candidates(, parts)], means float64[cells(, parts)] over fresh draws of the originals, and of the chosen
+    sources; nan where there are none.
     """
     fresh, originals = _draws(of, chosen, of.there if allowed is None else allowed & of.there)
     cells = np.arange(len(chosen))
@@ -75,8 +76,8 @@ def _weighted(values: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Gaps:
-    """Of P pairs, float64[P], nan where a side has no such text. base: of the originals; chosen; again: of other draws of the originals; fresh:
-    of other draws of the choices; shuffled: of dealt choices, its mean over the deals that have both sides.
+    """Of P pairs, float64[P], nan where a side has no such text. base: of the originals; chosen; again: of other draws of the originals;
+    fresh: of other draws of the choices; shuffled: of dealt choices, its mean over the deals that have both sides.
     """
 
     base: np.ndarray
@@ -87,8 +88,8 @@ class _Gaps:
 
 
 def _draws(of: Candidates, chosen: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(weights float64[cells, sources, candidates] of fresh draws of each source, the same of originals [cells, candidates]). Rows sum to 1, or to 0
-    where there is none.
+    """(weights float64[cells, sources, candidates] of fresh draws of each source, the same of originals [cells, candidates]). Rows sum to
+    1, or to 0 where there is none.
     """
     other = allowed & (of.draft != of.draft[:, :1]) & (of.draft != of.draft[np.arange(len(chosen)), chosen][:, None])
     fresh = (of.source[:, None, :] == np.arange(len(of.sources))[:, None]) & other[:, None, :]

@@ -52,7 +52,9 @@ def blocks(grid: Grid) -> Units:
 
 
 def pairs(grid: Grid) -> Units:
-    """A unit is a matched pair (y_a, y_b), of the first matched axis of two values: the paper's plain reading. Raises EvenhandError for none."""
+    """A unit is a matched pair (y_a, y_b), of the first matched axis of two values: the paper's plain reading. Raises EvenhandError for
+    none.
+    """
     axis = next((a for a in grid.matched if len(a) == 2), None)
     if axis is None:
         raise EvenhandError(

@@ -1,10 +1,10 @@
-"""Selection of PGTA (Islam 2026, arXiv 2606.10126): for each unit of matched cells the assignment of candidates that passes the gate, is not
-dominated, and lies nearest to the ideal point.
+"""Selection of PGTA (Islam 2026, arXiv 2606.10126): for each unit of matched cells the assignment of candidates that passes the gate, is
+not dominated, and lies nearest to the ideal point.
 
-Objectives of an assignment, less is better in each: d_k, its mean disparity by every objective k of the gate; r_k, the running signed mean, which
-is the size of the signed gap by k over all units so far with this one; minus its fidelity; minus each reward. Our readings: all cells of a block
-are chosen at once, since choosing pairs of one axis helps that axis and not the other; r_k is there because making |gaps| smaller reduces a signed
-gap by accident only.
+Objectives of an assignment, less is better in each: d_k, its mean disparity by every objective k of the gate; r_k, the running signed mean,
+which is the size of the signed gap by k over all units so far with this one; minus its fidelity; minus each reward. Our readings: all cells
+of a block are chosen at once, since choosing pairs of one axis helps that axis and not the other; r_k is there because making |gaps|
+smaller reduces a signed gap by accident only.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ class Objective:
 @dataclass(frozen=True)
 class Chosen:
     """candidate int64[units, places]: 0 = the original. kept bool[units]: nothing was feasible. failed[unit]: the constraints that stand
-    against the assignment nearest to feasible, () where one is. alone bool[units, places, candidates, constraints]: what refuses a candidate
-    that is put alone into the originals. front int64[units]: assignments that none dominates. exact bool[units]: all were looked at.
+    against the assignment nearest to feasible, () where one is. alone bool[units, places, candidates, constraints]: what refuses a
+    candidate that is put alone into the originals. front int64[units]: assignments that none dominates. exact bool[units]: all were looked
+    at.
     """
 
     candidate: np.ndarray
@@ -83,10 +84,10 @@ def select_blocks(
 ) -> Chosen:
     """One candidate a cell, all cells of a unit at once; the originals where no assignment passes the gate.
 
-    fidelity, and each of rewards (more is better), float64[units, places, candidates]. allowed bool[units, places, candidates]: candidates that
-    are there and passed what is asked of single texts. Candidate 0, the original, may always be taken. A candidate without a value where
-    the original has one is not taken. gate: block_means, or every_pair. choose: nearest_to_ideal, or weighted_sum. Every assignment of a
-    unit is looked at up to `most`, else those that coordinate descent comes by from several starts, drawn by `seed`.
+    fidelity, and each of rewards (more is better), float64[units, places, candidates]. allowed bool[units, places, candidates]: candidates
+    that are there and passed what is asked of single texts. Candidate 0, the original, may always be taken. A candidate without a value
+    where the original has one is not taken. gate: block_means, or every_pair. choose: nearest_to_ideal, or weighted_sum. Every assignment
+    of a unit is looked at up to `most`, else those that coordinate descent comes by from several starts, drawn by `seed`.
     """
     units, places, _ = allowed.shape
     names = (FIDELITY, *(f"disparity of {o.name}" for o in objectives), NONE_LOWER)
@@ -236,8 +237,8 @@ def _judged(unit: _Unit, pool: np.ndarray, running: Sequence[np.ndarray], before
 def _descend(
     unit: _Unit, options: Sequence[np.ndarray], running: Sequence[np.ndarray], before: int, judge: Judge, random: np.random.Generator
 ) -> np.ndarray:
-    """int64[A, places]: all assignments that coordinate descent looked at, in lexicographic order. Every start weighs the objectives in its own way
-    (the first one alike), constraints before all: descents end in different parts of the front.
+    """int64[A, places]: all assignments that coordinate descent looked at, in lexicographic order. Every start weighs the objectives in its
+    own way (the first one alike), constraints before all: descents end in different parts of the front.
     """
     a = np.stack([random.choice(o, STARTS) for o in options], axis=1)
     a[0] = 0

@@ -15,8 +15,8 @@ from evenhand.texts.selecting.falls import fresh_means
 
 @dataclass(frozen=True)
 class Signed:
-    """Gaps by one axis of the two values that lie farthest apart in the originals, the second less the first; of a profile the L1 distance of the
-    two means. fresh_originals, fresh_chosen: on draws that the choice did not see, over the same pairs; nan = there are none.
+    """Gaps by one axis of the two values that lie farthest apart in the originals, the second less the first; of a profile the L1 distance
+    of the two means. fresh_originals, fresh_chosen: on draws that the choice did not see, over the same pairs; nan = there are none.
     """
 
     measure: str

@@ -23,8 +23,8 @@ def holm_of(p: np.ndarray) -> np.ndarray:
 
 
 def holm(gaps: Sequence[Gap], tested: Sequence[Tested] = ()) -> tuple[tuple[Gap, ...], tuple[Tested, ...]]:
-    """The gaps with p_holm and systematic_p_holm, and audits' own tests with theirs, corrected for all of these. Both distances of a profile
-    share one test of its means, which counts once.
+    """The gaps with p_holm and systematic_p_holm, and audits' own tests with theirs, corrected for all of these. Both distances of a
+    profile share one test of its means, which counts once.
     """
     p: dict[Hashable, float] = {}
     for gap in gaps:

@@ -22,8 +22,8 @@ ALPHA = 1 - LEVEL
 
 
 def requirements(runs: Sequence[Run], tolerance: float) -> tuple[tuple[Requirement, ...], Verdict]:
-    """For every run, objective measure and matched axis: |d| of the signed gap at or under the tolerance. A profile has no d. What is held to
-    it are the texts with words that name groups hidden, where there are such: to name its audience is what a text was asked for.
+    """For every run, objective measure and matched axis: |d| of the signed gap at or under the tolerance. A profile has no d. What is held
+    to it are the texts with words that name groups hidden, where there are such: to name its audience is what a text was asked for.
 
     Texts that were chosen by what is measured pass nothing: selection steers their means, and their blocks are no draws.
 
@@ -37,20 +37,26 @@ def requirements(runs: Sequence[Run], tolerance: float) -> tuple[tuple[Requireme
         )
     held = [(run, gap) for run in runs for gap in run.gaps if _is_held(run, gap)]
     bearing = sum(not _lacking(gap) for _, gap in held)
-    made = tuple(_of_draws(run, _requirement(run, gap, tolerance, ALPHA / max(bearing, 1))) for run, gap in held)
+    made = tuple(_requirement(run, gap, tolerance, ALPHA / max(bearing, 1)) for run, gap in held)
+    made = tuple(_of_chosen(one) if run.selected else one for (run, _), one in zip(held, made))
     verdicts = [r.verdict for r in made]
     verdict: Verdict = "FAIL" if "FAIL" in verdicts else "PASS" if verdicts and set(verdicts) == {"PASS"} else "INSUFFICIENT"
     return made, verdict
 
 
-def _of_draws(run: Run, made: Requirement) -> Requirement:
-    if not run.selected or made.verdict != "PASS":
+def _of_chosen(made: Requirement) -> Requirement:
+    """A requirement of texts that were chosen by what is measured: it has no interval, and does not pass."""
+    if made.estimate.low != made.estimate.low:  # nan
         return made
-    return replace(
-        made,
-        verdict="INSUFFICIENT",
-        reason="These texts were chosen by what is measured: they keep within it, and nothing follows for others.",
-    )
+    size = made.estimate.value
+    seen, limit = _apart(made.tolerance, size)
+    estimate = replace(made.estimate, low=float("nan"), high=float("nan"))
+    if made.verdict == "FAIL":
+        even = f"Even in these texts, which were chosen by what is measured, the estimate, {seen}, lies above {limit}."
+        return replace(made, estimate=estimate, reason=even)
+    side = "above" if size > made.tolerance else "at or under"
+    reason = f"These texts were chosen by what is measured: their estimate, {seen}, lies {side} {limit}, and nothing follows for others."
+    return replace(made, estimate=estimate, verdict="INSUFFICIENT", reason=reason)
 
 
 def _is_held(run: Run, gap: Gap) -> bool:
