@@ -7,10 +7,9 @@ from typing import Any
 
 from evenhand.core import DataError
 from evenhand.report import Report
-from evenhand.report.diff import Diff, report
+from evenhand.report.diff import KINDS, Diff, report
 from evenhand.report.written import EXPECTED, FILES, MOST_BYTES, parse, side
 
-KINDS = ("report", "comparison", "transfer", "check", "certificate")
 OF_TEXTS = "texts"  # reports that are not put side by side: runs in one report have paired intervals, two reports have none
 
 
