@@ -23,7 +23,16 @@ def write(root: Path, runs: int) -> None:
     """Audits of two groups, about 20 kB each, as an audit of a small table writes."""
     for i in range(runs):
         low = 0.6 + 0.0001 * i
-        e = {"value": low, "low": low - 0.02, "high": low + 0.02, "n_users": 400, "n_pairs": 12_000, "metric": "accuracy", "group": "", "level": 0.95}
+        e = {
+            "value": low,
+            "low": low - 0.02,
+            "high": low + 0.02,
+            "n_users": 400,
+            "n_pairs": 12_000,
+            "metric": "accuracy",
+            "group": "",
+            "level": 0.95,
+        }
         curve = [[0.01 * k, 0.5 + 0.001 * k] for k in range(100)]
         groups = [{"group": f"g{k}", "accuracy": e, "log_loss": e, "margin": e, "ece": e, "excluded": ""} for k in range(20)]
         model = {"model": "m", "overall": e, "gap": e, "groups": groups, "support": {"users": curve}}

@@ -37,7 +37,13 @@ class Browser:
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         read_commands, self.write = os.pipe()
         self.read, write_answers = os.pipe()
-        command = [str(PROGRAM), *FLAGS, "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", f"--user-data-dir={self.folder.name}", "about:blank"]
+        command = [
+            str(PROGRAM),
+            *FLAGS,
+            "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+            f"--user-data-dir={self.folder.name}",
+            "about:blank",
+        ]
         ends = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (read_commands, write_answers)]
 
         def hand_over() -> None:  # the browser reads commands from 3 and answers on 4; all other files close by themselves
