@@ -1,4 +1,4 @@
-"""A headless Chromium over a pipe, speaking just enough of the DevTools protocol to look at a page. No port, no driver, no network."""
+"""A headless Chromium over a pipe, speaking just enough of the DevTools protocol to look at a page. No port, no driver, no network but 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -37,7 +37,13 @@ class Browser:
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         read_commands, self.write = os.pipe()
         self.read, write_answers = os.pipe()
-        command = [str(PROGRAM), *FLAGS, "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={self.folder.name}", "about:blank"]
+        command = [
+            str(PROGRAM),
+            *FLAGS,
+            "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+            f"--user-data-dir={self.folder.name}",
+            "about:blank",
+        ]
         ends = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (read_commands, write_answers)]
 
         def hand_over() -> None:  # the browser reads commands from 3 and answers on 4; all other files close by themselves
@@ -77,12 +83,12 @@ class Browser:
             raise RuntimeError(f"{method}: {answer['error']}")
         return answer["result"]
 
-    def open(self, path: Path, width: int, dark: bool) -> None:
-        """Load a file and wait until it is there; `events` then holds what it caused."""
+    def open(self, path: Path | str, width: int, dark: bool) -> None:
+        """Load a file, or an address, and wait until it is there; `events` then holds what it caused."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
         self.events.clear()
-        self.call("Page.navigate", url=path.as_uri())
+        self.call("Page.navigate", url=path if isinstance(path, str) else path.as_uri())
         while not any(e.get("method") == "Page.loadEventFired" for e in self.events):
             self.events.append(self._receive(60))
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import evenhand
 from evenhand.cli import app
 from evenhand.core import DataError, EvenhandError
-from evenhand.workflows.examples import FILE, ShowExamples
+from evenhand.workflows.examples import FILE, USERS, ShowExamples
 
 SIZES = {"good": 12, "bad": 11, "tiny": 9}  # "tiny" is served worst, and too small to be shown
 
@@ -78,9 +78,27 @@ def test_the_page_is_its_owners_alone_and_names_nobody(folder: Path) -> None:
     assert not re.search(r"<script|https?://", page)
     assert "beside this page" not in page
     for file in (folder / "out").iterdir():
-        if file.name != FILE:
+        if file.name not in (FILE, USERS):
             assert "Yes bad" not in file.read_text()
             assert "Question" not in file.read_text()
+
+
+def test_users_of_each_group_stand_in_a_file_of_its_owner_alone(folder: Path) -> None:
+    """Users 12 to 22 choose against the model on every second prompt; whoever is in "good" never does; "tiny" is too small to be told."""
+    file = folder / "out" / USERS
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    found = json.loads(file.read_text())
+    assert found["format"] == "evenhand users 1"
+    assert [(g["group"], g["n_users"], len(g["users"])) for g in found["groups"]] == [("bad", 11, 11), ("good", 12, 12)]
+    bad, good = (g["users"] for g in found["groups"])
+    assert {(u["accuracy"], u["n_pairs"], u["misordered"], len(u["pairs"])) for u in bad} == {(0.5, 10, 5, 5)}
+    assert {(u["accuracy"], u["misordered"]) for u in good} == {(1.0, 0)}
+    of = {u["pairs"][0]["chosen"].split()[2]: u for u in bad}
+    assert [p["margin"] for p in of["22"]["pairs"]] == pytest.approx([-22.08, -22.06, -22.04, -22.02, -22.0])
+    assert len({u["user"] for u in (*bad, *good)}) == 23
+    assert all(re.fullmatch("[0-9a-f]{12}", u["user"]) for u in (*bad, *good))
+    assert "secret-" not in file.read_text()
+    assert "tiny" not in file.read_text()
 
 
 def test_an_old_page_goes_when_the_audit_is_run_without(tmp_path: Path) -> None:
@@ -89,6 +107,7 @@ def test_an_old_page_goes_when_the_audit_is_run_without(tmp_path: Path) -> None:
     assert (tmp_path / "out" / FILE).exists()
     run(tmp_path)
     assert not (tmp_path / "out" / FILE).exists()
+    assert not (tmp_path / "out" / USERS).exists()
     assert FILE not in json.loads((tmp_path / "out" / ".evenhand.json").read_text())["files"]
     (tmp_path / "out" / FILE).write_text("mine")
     assert run(tmp_path).exit_code in (1, 3)  # somebody's own file of this name is no hindrance

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from evenhand.workflows.sweep import sweep
     from evenhand.workflows.transfer import transfer
     from evenhand.workflows.verify import verify
+    from evenhand.workflows.view import view
 
 __all__ = [
     "Backbone",
@@ -82,6 +83,7 @@ __all__ = [
     "testing",
     "transfer",
     "verify",
+    "view",
     "with_events",
 ]
 
@@ -118,6 +120,7 @@ _HOMES = {
     "sweep": "workflows.sweep",
     "transfer": "workflows.transfer",
     "verify": "workflows.verify",
+    "view": "workflows.view",
     "with_events": "workflows.events",
 }
 

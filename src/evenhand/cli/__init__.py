@@ -22,6 +22,7 @@ from evenhand.cli.selection import choose, select
 from evenhand.cli.terminal import tell
 from evenhand.cli.texts import audit_text, grid
 from evenhand.cli.verbs import audit, check, demo, fit, score
+from evenhand.cli.view import view
 
 LATER = 5.0  # seconds that other ranks than the first keep an error: where all have the same, torchrun ends them once the first has told it
 
@@ -71,6 +72,7 @@ app.command(epilog="Example: `evenhand select candidates.jsonl --grid climate --
 app.command(epilog="Example: `evenhand choose audit/original audit/selected audit/trained`")(choose)
 app.command(epilog="Examples: `evenhand align climate --model smollm2 --train --out out` · `evenhand align --demo`")(align)
 app.command(epilog="Example: `evenhand diff before/audit after/audit`")(diff)
+app.command(epilog="Example: `evenhand view runs`")(view)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from evenhand.report.page import Answer, Column, Page, Panel, Table, plain_table
 from evenhand.report.publish import document, publish
 from evenhand.report.verdicts import is_share
 
+KINDS = ("report", "comparison", "transfer", "check", "certificate")  # of reports, by their format, that are put side by side
 DATA = ("data sha256", "candidates sha256", "sha256", "data: file_sha256")  # what the file is known by, in one kind or another
 # facts that say which of its pairs count
 PAIRS = ("splits", "scores", "rows read", "seed", "seeds", "deals", "columns", "data: read_sha256", "split: digest")

@@ -1,7 +1,10 @@
-"""The private page: misordered pairs of the worst-served group, as texts. It stands beside a report and never in one."""
+"""The private page: misordered pairs of the worst-served group, as texts, and beside it a file of every group's worst-served users, which
+`evenhand view` reads. Both stand beside a report and never in one.
+"""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from evenhand.core import SMALLEST_CELL, Estimate
@@ -9,7 +12,7 @@ from evenhand.report import Kind
 from evenhand.report.html import html as print_html
 from evenhand.report.numbers import count, decimals, evidence, group_name, is_known, percent
 from evenhand.report.page import Answer, Column, Name, Page, Panel, Table
-from evenhand.report.publish import LONGEST_TEXT, publish
+from evenhand.report.publish import LONGEST_TEXT, document, publish
 
 PRIVATE = "Private: this page holds raw texts of users. It is for whoever may read the data, and not to be passed on."
 RULES = f"Readable by its owner alone. A text is shown on one line, at most {LONGEST_TEXT} characters of it; users' ids are not shown."
@@ -27,8 +30,31 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Person:
+    """A user and some of his or her misordered pairs, the largest wrong margins first. user: a hash of the id. accuracy: over n_pairs."""
+
+    user: str
+    accuracy: float
+    n_pairs: int
+    misordered: int
+    support: float
+    pairs: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class People:
+    """A group of 10 users or more, and those of them whom the model serves worst."""
+
+    group: str
+    n_users: int
+    users: tuple[Person, ...]
+
+
+@dataclass(frozen=True)
 class Examples:
-    """The largest wrong margins first. group: the worst-served of those with 10 users, "" = there is none. misordered: pairs in all."""
+    """The largest wrong margins first. group: the worst-served of those with 10 users, "" = there is none. misordered: pairs in all.
+    people: of every group; not on the page.
+    """
 
     model: str
     group: str
@@ -36,6 +62,7 @@ class Examples:
     misordered: int
     pairs: tuple[Example, ...]
     command: str = ""
+    people: tuple[People, ...] = ()
 
 
 def page(examples: Examples) -> Page:
@@ -63,3 +90,9 @@ EXAMPLES = Kind("private examples", page, stem="examples")
 def html(examples: Examples) -> str:
     """The page, which stands alone: nothing of it is in another file."""
     return print_html(page(examples), EXAMPLES.name)
+
+
+def of_users(examples: Examples) -> str:
+    """The file of users: JSON, `format`, `model` and `groups`, each of them a `People`."""
+    found = {"format": "evenhand users 1", "model": publish(examples.model), "groups": document(publish(examples.people))}
+    return json.dumps(found, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
