@@ -104,6 +104,12 @@ def test_the_best_are_kept_whatever_the_order_of_the_rows(place: Path) -> None:
     wanted = {(u, p, r) for u, p, r, rank in zip(*(whole[c] for c in ("user", "prompt", "response", "rank"))) if rank <= 2}
     assert len(wanted) == 12
     assert {*zip(best["user"], best["prompt"], best["response"])} == wanted
+    again = evenhand.score(MODEL, [{**row, "reward": 7} for row in CANDIDATES])  # an older reward stays beside the new one
+    for ending in ("csv", "jsonl", "parquet"):
+        again.save(place / f"again.{ending}")
+        rows = evenhand.score(MODEL, place / f"again.{ending}", reward="r").to_dict()
+        assert {float(r) for r in rows["reward_before"]} == {7.0}
+        assert np.array_equal(np.array(rows["reward"], np.float32), again.rewards[:, 0])
     twice = evenhand.score(MODEL, [{**CANDIDATES[0], "n": i} for i in range(4)], best=3)  # equal rewards: the first ones
     assert (twice.rank.tolist(), twice.to_dict()["n"]) == ([1, 2, 3, 4], [0, 1, 2])
 
@@ -221,7 +227,7 @@ def test_a_scored_file_is_audited_and_followed_into_policies_in_one_command(plac
         ([{"prompt": "p", "colour": 3}], (), "columns prompt and response (or completion) of candidates"),
         ([{"annotator_id": "u", "prompt": "p", "response": "r"}], (), "--column user=annotator_id"),
         ([{"prompt": "p", "response": "r"}], ("--history", "choices.jsonl"), "there is no column 'user'"),
-        ([{"prompt": "p", "response": "r", "reward": 1}], (), "a column 'reward' already"),
+        ([{"prompt": "p", "response": "r", "reward": 1, "reward_before": 2}], (), "there are columns 'reward' and 'reward_before' already"),
         (
             [{"prompt": "p", "response": "r"}, {"prompt": "p", "response": ""}],
             (),

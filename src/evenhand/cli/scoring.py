@@ -38,7 +38,7 @@ def score(
 
     A candidate gets reward and rank among those of the same user and prompt; a pair reward_chosen, reward_rejected and margin. Run it again to go on.
     """
-    from evenhand.core import DataError
+    from evenhand.core import DataError, clip
     from evenhand.workflows import finished_parts
     from evenhand.workflows.score import NO_HISTORY, placed
     from evenhand.workflows.score import score as run
@@ -88,6 +88,8 @@ def score(
         told += f"\n{scored.skipped:,} bad rows were left out"
     if scored.cut:
         told += f"\n{scored.cut:,} {scored.kind} have a text that the model did not read whole"
+    if scored.moved:
+        told += "\n" + ", ".join(f"the data's own '{clip(name)}' is '{clip(other)}' now" for name, other in scored.moved.items())
     say(told)
     if history is not None and not scored.known:
         tell(f"warning: {NO_HISTORY}{' To do: --leave-own-out.' if scored.left_out else ''}")

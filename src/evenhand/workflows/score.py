@@ -25,7 +25,7 @@ from evenhand.workflows.hub_model import hub_model
 from evenhand.workflows.prepare import check_texts
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.rewarding import ByHub, BySaved, Given, Rewarding
-from evenhand.workflows.scored import Scored, added
+from evenhand.workflows.scored import Scored, added, before
 
 if TYPE_CHECKING:
     from evenhand.encode.hub_reward import HubRewardModel
@@ -73,7 +73,7 @@ def score(
         leave_own_out: Each pair is scored with its user's other pairs as history, so that a file can be its own history; a candidate, with those
             on other prompts.
         best: Candidates that are kept of each user and prompt, the best ones.
-        reward: Name of the column of rewards; of pairs, it ends in _chosen and _rejected.
+        reward: Name of the column of rewards; of pairs, it ends in _chosen and _rejected. A column of the data that has it is NAME_before then.
         history_columns: As --column, for the history; default: the same names.
         unfinished: Folder for what is finished of the work: a run that was stopped goes on there.
 
@@ -174,10 +174,10 @@ def _check(table: Scorable, best: int | None, reward: str) -> None:
     if best is not None and (table.sides != CANDIDATES or best < 1):
         found = f"best = {best}" if best < 1 else "best for pairs"
         raise EvenhandError(f"Found {found}. Expected: 1 or more of the candidates of each prompt. To do: correct it, or leave it out.")
-    if taken := [name for name in added(table.sides, reward) if name in table.names]:
+    if taken := [name for name in added(table.sides, reward) if {name, before(name)} <= {*table.names}]:
         raise DataError(
-            f"there is a column '{clip(taken[0])}' already, and would be lost", expected="no column of this name",
-            remedy="name the rewards: --reward NAME", file=table.name,
+            f"there are columns '{clip(taken[0])}' and '{clip(before(taken[0]))}' already", expected="one of them at most, which stays beside the new one",
+            remedy="give the rewards another name: --reward NAME", file=table.name,
         )  # fmt: skip
 
 

@@ -65,6 +65,11 @@ class Scored:
             return dict(zip(names, (rewards[:, 0], self.rank[rows])))
         return dict(zip(names, (rewards[:, 0], rewards[:, 1], rewards[:, 0] - rewards[:, 1])))
 
+    @property
+    def moved(self) -> dict[str, str]:
+        """Columns of the file that have the name of a new one → what they are called beside it."""
+        return {name: before(name) for name in added(self.table.sides, self.reward) if name in self.table.names}
+
     def to_dict(self) -> dict[str, list[Any]]:
         """The columns of the rows read and those of `columns`, row by row; of candidates the `best`."""
         out: dict[str, list[Any]] = {}
@@ -85,7 +90,8 @@ class Scored:
         would be lost.
         """
         types = {name: pa.from_numpy_dtype(values.dtype) for name, values in self.columns(slice(0, 0)).items()}
-        write_rows(Path(file), self.table, types, self._rows())
+        own = {name: before(name) for name in types}
+        write_rows(Path(file), self.table, own, types, self._rows())
 
     def _rows(self) -> Iterator[dict[str, Column]]:
         """Batch by batch; no empty ones."""
@@ -97,7 +103,10 @@ class Scored:
             rows, start = np.flatnonzero(kept)[chosen], stop
             if len(rows):
                 own = {
-                    n: [c[i] for i in rows.tolist()] if isinstance(c, list) else c.take(pa.array(rows)) for n, c in batch.columns.items()
+                    before(name) if name in found else name: [column[i] for i in rows.tolist()]
+                    if isinstance(column, list)
+                    else column.take(pa.array(rows))
+                    for name, column in batch.columns.items()
                 }
                 yield {**own, **{name: values[chosen] for name, values in found.items()}}
 
@@ -106,6 +115,11 @@ def added(sides: Sequence[str], reward: str) -> tuple[str, ...]:
     """The columns that scoring adds."""
     other = "" if reward == "reward" else f"{reward}_"
     return (reward, f"{other}rank") if tuple(sides) == CANDIDATES else (*(f"{reward}_{side}" for side in PAIRS), f"{other}margin")
+
+
+def before(name: str) -> str:
+    """What a column of the file is called where a new one takes its name."""
+    return f"{name}_before"
 
 
 def _listed(column: Column) -> list[Any]:

@@ -31,13 +31,15 @@ def check_ending(path: Path) -> None:
         raise DataError("the extension of --out is not known", expected=", ".join(ENDINGS), remedy="name such a file", file=path.name)
 
 
-def write_rows(path: Path, table: Scorable, more: Types, rows: Iterable[Rows]) -> None:
-    """more: columns beside the table's own, and their types. Raises DataError where anything but older scores would be lost."""
+def write_rows(path: Path, table: Scorable, renames: Mapping[str, str], more: Types, rows: Iterable[Rows]) -> None:
+    """renames: of the table's own columns. more: columns beside these, and their types. Raises DataError where anything but older scores would be lost."""
     check_ending(path)
     writers: dict[str, Callable[[], Callable[[IO[bytes]], None]]] = {
         ".jsonl": lambda: lambda stream: _lines(stream, rows),
-        ".csv": lambda: _cells([*_names(table), *more], rows),
-        ".parquet": lambda: _columns(pa.schema([*types(table).items(), *more.items()]), rows, path.name),
+        ".csv": lambda: _cells([*(renames.get(n, n) for n in _names(table)), *more], rows),
+        ".parquet": lambda: _columns(
+            pa.schema([*((renames.get(n, n), kind) for n, kind in types(table).items()), *more.items()]), rows, path.name
+        ),
     }
     write_as_it_comes(path, writers[path.suffix.lower()](), KIND)
 
