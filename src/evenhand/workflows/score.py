@@ -77,7 +77,7 @@ def score(
         history_columns: As --column, for the history; default: the same names.
         unfinished: Folder for what is finished of the work: a run that was stopped goes on there.
 
-    Parameters that `audit` or `load` has, too, mean the same here. Memory: a batch, the history, and 24 bytes a row.
+    Parameters that `audit` or `load` has, too, mean the same here. Memory: a batch, the history, and 30 bytes a row.
     """
     model, data = placed(model, data, reward_model)
     columns = dict(columns or {})
