@@ -414,10 +414,16 @@ def test_the_command_line_audits_and_scores(models: dict[str, Path], table: Path
     assert done.returncode == 0, done.stderr
     assert "288 pairs of 24 users scored, by a model that reads no user: scores.csv" in done.stdout
     with (tmp_path / "scores.csv").open() as stream:
-        rewards = [{k: float(v) for k, v in row.items() if k != "pair"} for row in csv.DictReader(stream)]
+        rewards = [{k: float(row[k]) for k in ("reward_chosen", "reward_rejected")} for row in csv.DictReader(stream)]
     rows = [json.loads(line) for line in table.read_text().splitlines()]
     wanted = alone(models["qwen"], [r["prompt"] for r in rows[:8]], [r["chosen"] for r in rows[:8]])
     np.testing.assert_allclose([r["reward_chosen"] for r in rewards[:8]], wanted, atol=1e-5)
+    asked, said = [{"role": "user", "content": rows[0]["prompt"]}], [{"role": "assistant", "content": rows[0]["chosen"]}]
+    (tmp_path / "messages.jsonl").write_text(json.dumps({"messages": [*asked, *said]}) + "\n")  # no user, and none is read
+    done = inside("score", "messages.jsonl", "--reward-model", models["qwen"], "--out", "messages.csv", cwd=tmp_path)
+    assert "1 candidates scored, by a model that reads no user" in done.stdout
+    with (tmp_path / "messages.csv").open() as stream:
+        assert float(next(csv.DictReader(stream))["reward"]) == pytest.approx(rewards[0]["reward_chosen"], abs=1e-5)
     (tmp_path / "scored.jsonl").write_text("".join(json.dumps({**a, **b}) + "\n" for a, b in zip(rows, rewards)))
     found = []
     for how in (("--reward-model", models["qwen"]), ("--scores", "reward_chosen,reward_rejected")):

@@ -173,8 +173,9 @@ def test_a_file_is_fitted_and_scored_without_loading_it_first(sample_table: Path
     whole, folder = (evenhand.score(model, sample_table, progress=silent) for model in (made.model, tmp_path / "out" / "model"))
     assert np.array_equal(whole.rewards, folder.rewards)
     frame = whole.to_frame()
-    assert list(frame.columns) == ["pair", "reward_chosen", "reward_rejected"]
-    assert frame.reward_chosen.tolist() == whole.to_dict()["reward_chosen"] == whole.rewards[:, 0].tolist()
+    assert {"user", "prompt", "chosen", "rejected"} < set(frame.columns)
+    assert list(frame.columns)[-3:] == ["reward_chosen", "reward_rejected", "margin"]
+    assert np.array_equal(frame.reward_chosen.to_numpy(np.float32), whole.rewards[:, 0])
 
 
 def test_a_frame_without_pandas_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,9 +20,10 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from evenhand import ranks
 from evenhand.core import DataError
@@ -72,6 +73,29 @@ def write(folder: Path, files: Mapping[str, bytes], kind: str, names: Sequence[s
         raise DataError(found, expected=expected, remedy="make room, or choose another place", file=str(place)) from error
 
 
+def write_as_it_comes(path: Path, fill: Callable[[IO[bytes]], None], kind: str) -> None:
+    """One file that is too large for memory: `fill` writes it, all of it or no file. Raises DataError as `write` does."""
+    if not ranks.first():
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with alone(path.parent):
+            check(path.parent, [path.name], kind)
+            try:
+                part(path).unlink(missing_ok=True)
+                with part(path).open("xb") as stream:
+                    fill(stream)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                _place(path.parent, {path.name: _digest_of(part(path))}, kind, [path.name])
+            finally:
+                for name in (path.name, LIST):
+                    part(path.with_name(name)).unlink(missing_ok=True)
+    except OSError as error:
+        found, expected = f"it cannot be written ({error.strerror or error})", "a place that can be written to"
+        raise DataError(found, expected=expected, remedy="make room, or choose another place", file=str(path)) from error
+
+
 def remove(folder: Path, name: str, kind: str) -> None:
     """Take away a file that an earlier run left; what is somebody else's, or was edited since, stays."""
     if (folder / name).exists():
@@ -82,12 +106,16 @@ def remove(folder: Path, name: str, kind: str) -> None:
 def _write(folder: Path, files: Mapping[str, bytes], kind: str, names: Sequence[str], private: bool) -> None:
     for name, content in files.items():
         stage(folder / name, content, private)
+    _place(folder, {name: _digest(content) for name, content in files.items()}, kind, names)
+
+
+def _place(folder: Path, new: Mapping[str, str], kind: str, names: Sequence[str]) -> None:
+    """Every staged file, name → SHA-256, to its place, and what an older set left under `names` away."""
     written = {name: entry for name, entry in _list(folder).items() if (folder / name).exists()}
-    left = [name for name in names if name in written and name not in files]
-    new = {name: _digest(content) for name, content in files.items()}
-    there = {name: [_digest((folder / name).read_bytes())] for name in new if name in written}
+    left = [name for name in names if name in written and name not in new]
+    there = {name: [_digest_of(folder / name)] for name in new if name in written}
     _save_list(folder, written | {name: (kind, [*there.get(name, []), digest]) for name, digest in new.items()})
-    for name in files:
+    for name in new:
         os.replace(part(folder / name), folder / name)
     for name in left:
         (folder / name).unlink()
@@ -176,7 +204,7 @@ def _foreign(path: Path, kind: str, written: Written) -> str:
     of, hashes = written[path.name]
     if of != kind:
         return f"is evenhand's, of another kind ({of})"
-    return "" if _digest(path.read_bytes()) in hashes else "was changed after evenhand wrote it"
+    return "" if _digest_of(path) in hashes else "was changed after evenhand wrote it"
 
 
 def _list(folder: Path) -> Written:
@@ -202,3 +230,8 @@ def _save_list(folder: Path, written: Written) -> None:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

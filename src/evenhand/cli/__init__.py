@@ -18,10 +18,11 @@ from evenhand.cli.comparisons import compare, sweep
 from evenhand.cli.diff import diff
 from evenhand.cli.generation import generate
 from evenhand.cli.policies import transfer
+from evenhand.cli.scoring import score
 from evenhand.cli.selection import choose, select
 from evenhand.cli.terminal import tell
 from evenhand.cli.texts import audit_text, grid
-from evenhand.cli.verbs import audit, check, demo, fit, score
+from evenhand.cli.verbs import audit, check, demo, fit
 from evenhand.cli.view import view
 
 LATER = 5.0  # seconds that other ranks than the first keep an error: where all have the same, torchrun ends them once the first has told it

@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 from evenhand.cli.inputs import check_place
-from evenhand.cli.options import CONSTRAINTS, OUTPUT, Cache, Data, LeaveOut, Note, OutsideHead, Pdf, SavedModel, Swap, Title, option
+from evenhand.cli.options import (
+    CONSTRAINTS,
+    OUTPUT,
+    Cache,
+    Data,
+    EncoderAt,
+    LeaveOut,
+    Note,
+    OutsideHead,
+    Pdf,
+    SavedModel,
+    Swap,
+    Title,
+    option,
+)
 from evenhand.cli.reading import Reading, verb
 from evenhand.cli.terminal import say, tell
 
@@ -42,6 +56,7 @@ def certify(
     data: Data,
     reading: Reading,
     head: OutsideHead,
+    encoder_at: EncoderAt,
     cache: Cache,
     gamma: Annotated[float, option(CONSTRAINTS)],
     notion: Annotated[Notion, option(CONSTRAINTS)] = Notion.dp,
@@ -80,6 +95,7 @@ def certify(
             decision=decision.value,
             bound=bound.value,
             head=head,
+            encoder_at=encoder_at,
             group_by=reading.group_by,
             mentions=mentions,
             leave_out=leave_out or (),
@@ -104,6 +120,7 @@ def verify(
     model: SavedModel,
     data: Data,
     head: OutsideHead,
+    encoder_at: EncoderAt,
     cache: Cache,
     mentions: TermsFile = None,
     swap: Swap = None,
@@ -116,7 +133,7 @@ def verify(
     from evenhand.workflows.verify import verify as run
 
     try:
-        report = run(certificate, model, data, head=head, mentions=mentions, swap=swap, cache=cache)
+        report = run(certificate, model, data, head=head, encoder_at=encoder_at, mentions=mentions, swap=swap, cache=cache)
     except Refused as error:
         tell(str(error))
         raise typer.Exit(1) from None

@@ -50,6 +50,7 @@ Assignments = Annotated[Path | None, option(GROUPS)]
 Method = Annotated[str, option(MODEL)]
 Head = Annotated[str | None, option(MODEL)]
 OutsideHead = Annotated[str | None, option(MODEL, "--head")]  # of a saved model
+EncoderAt = Annotated[Path | None, option(MODEL, "--encoder-at")]  # of a saved model
 Settings = Annotated[Texts, option(MODEL, "--set")]
 Tune = Annotated[int, option(MODEL, min=0)]
 Encoder = Annotated[str, option(MODEL)]

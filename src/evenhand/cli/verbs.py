@@ -1,10 +1,8 @@
-"""The verbs that audit, train and score one model."""
+"""The verbs that audit and train one model."""
 
 from __future__ import annotations
 
-import warnings
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,17 +10,16 @@ import typer
 
 from evenhand.cli.inputs import check_place, command, constraint_pairs, hyperparameters, listed, without_comma
 from evenhand.cli.options import (
-    DATA,
     MODEL,
     OUTPUT,
     Assignments,
     Cache,
     Constraints,
     Data,
+    EncoderAt,
     Head,
     Method,
     Metrics,
-    ModelUnlessHub,
     Name,
     Note,
     Out,
@@ -33,14 +30,13 @@ from evenhand.cli.options import (
     Settings,
     ShowExamples,
     Simulated,
-    Texts,
     Title,
     Tolerance,
     Tune,
     option,
 )  # fmt: skip
-from evenhand.cli.reading import Encoded, Events, Grouped, Hub, Reading, Rows, verb
-from evenhand.cli.terminal import finish, say, tell
+from evenhand.cli.reading import Encoded, Events, Grouped, Hub, Reading, verb
+from evenhand.cli.terminal import finish, say
 
 
 @verb
@@ -74,6 +70,7 @@ def audit(
     scores: Annotated[str | None, option(MODEL, help="Column of margins, or two: CHOSEN,REJECTED rewards.")] = None,
     hub: Hub,
     head: OutsideHead,
+    encoder_at: EncoderAt,
     events: Events,
     constraints: Constraints,
     tolerance: Tolerance,
@@ -109,6 +106,7 @@ def audit(
         model=model,
         reward_model=reward_model,
         head=head,
+        encoder_at=encoder_at,
         group_by=reading.grouping(),
         tolerance=tolerance,
         require=require or (),
@@ -191,47 +189,6 @@ def fit(
         say=say,
     )
     finish(result.report, beside(result.report.save(out), pdf))
-
-
-@verb
-def score(
-    *,
-    model: ModelUnlessHub,
-    data: Annotated[Path | None, typer.Argument(metavar="DATA", help="As for `audit`.")],
-    reading: Rows,
-    history: Annotated[Path | None, option(DATA)],
-    history_column: Annotated[Texts, option(DATA, help="As --column, for the history; default: the same names.")] = None,
-    hub: Hub,
-    head: OutsideHead,
-    cache: Cache,
-    out: Annotated[Path, option(OUTPUT, help="CSV: pair (from 0), reward_chosen, reward_rejected.")] = Path("scores.csv"),
-) -> None:
-    """Score the pairs of DATA with a saved model, each user read from his or her pairs in --history, or with one of the hub's format."""
-    from evenhand.core import DataError
-    from evenhand.workflows.score import KIND, NO_HISTORY, placed
-    from evenhand.workflows.score import score as run
-    from evenhand.writing import check
-
-    if out.is_dir():
-        raise DataError("--out is a folder", expected="a file", remedy="name a CSV file", file=out.name)
-    check(out.parent, [out.name], KIND)
-    reward_model = hub.model()
-    model, data = placed(model, data, reward_model)
-    loaded = reading.load(data)
-    known = None if history is None else replace(reading, columns=history_column or reading.columns).load(history)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", NO_HISTORY)  # said below as this command line says things
-        scored = run(model, loaded, known, reward_model=reward_model, head=head, cache=cache)
-    scored.save(out)
-    read = "by a model that reads no user" if reward_model else f"{scored.known:,} of them with a history"
-    told = f"{len(loaded):,} pairs of {scored.users:,} users scored, {read}: {out}"
-    if scored.left_out:
-        told += f"\n{scored.left_out:,} pairs of the history were not read, since they are scored themselves"
-    if scored.cut:
-        told += f"\n{scored.cut:,} pairs have a text that the model did not read whole"
-    say(told)
-    if known is not None and not scored.known:
-        tell(f"warning: {NO_HISTORY}")
 
 
 @verb

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.encode.encoder import TextEncoder
 from evenhand.encode.minilm import MiniLM
 from evenhand.encode.sentence import SentenceEncoder
+
+Found = TypeVar("Found", SentenceEncoder, BackboneEncoder)
 
 
 def record_of(encoder: TextEncoder | None) -> dict[str, Any]:
@@ -42,9 +44,18 @@ def adapter_of(encoder: TextEncoder | None) -> dict[str, np.ndarray]:
 
 
 def encoder_of(
-    record: Mapping[str, Any], given: TextEncoder | Backbone | None, file: Path, adapter: Mapping[str, np.ndarray] | None = None
+    record: Mapping[str, Any],
+    given: TextEncoder | Backbone | None,
+    file: Path,
+    adapter: Mapping[str, np.ndarray] | None = None,
+    at: str | Path | None = None,
 ) -> TextEncoder | None:
-    """The encoder that `record` names, or `given` in its place, under its adapter. Raises DataError unless its fingerprint is the recorded one."""
+    """The encoder that `record` names, or `given` in its place, under its adapter; at: the folder where the one it names lies now.
+
+    Raises DataError unless its fingerprint is the recorded one.
+    """
+    if at is not None:
+        record = _moved(record, at, file)
     if record["kind"] == "none":
         return None
     encoder = _found(record, file) if given is None else BackboneEncoder(given) if isinstance(given, Backbone) else given
@@ -85,21 +96,36 @@ def _told(pairs: int, persona: bool) -> str:
     return f"{'a persona made of ' if persona else ''}{pairs} choices of the user"
 
 
+def _moved(record: Mapping[str, Any], at: str | Path, file: Path) -> Mapping[str, Any]:
+    """The record with the folder where its encoder lies now."""
+    if record["kind"] not in ("backbone", "sentence-transformers"):
+        raise DataError(
+            f"Found a folder of an encoder, and the model's is {clip(record.get('name', 'none'))}", expected="a model whose encoder lies in a folder",
+            remedy="leave --encoder-at (encoder_at) out", file=str(file),
+        )  # fmt: skip
+    return {**record, "model": str(at)}
+
+
 def _found(record: Mapping[str, Any], file: Path) -> TextEncoder:
     if record["kind"] == "minilm":
         return MiniLM(chunked=record["chunked"])
     if record["kind"] == "sentence-transformers":
-        return SentenceEncoder(record["model"], chunked=record["chunked"])
+        return _at_hand(SentenceEncoder(record["model"], chunked=record["chunked"]), lambda found: found.fingerprint)
     if record["kind"] == "backbone":
         kept = {name: record[name] for name in ("rank", "pooling", "max_tokens", "dtype")}
         backbone = Backbone(record["model"], **kept, history_pairs=record.get("history_pairs", 0))
-        try:
-            _ = backbone.folder
-        except EvenhandError as error:
-            raise EvenhandError(
-                f"{error} The saved model stands on it: bring it back to where it was, or load the model in Python with "
-                "encoder=evenhand.Backbone(its folder, …)."
-            ) from error
-        return BackboneEncoder(backbone)
+        return _at_hand(BackboneEncoder(backbone), lambda found: found.backbone.folder)
     expected, remedy = "minilm or sentence-transformers, or the encoder itself", "pass encoder= when loading"
     raise DataError(f"Encoder {clip(record['name'])} cannot be found by name", expected=expected, remedy=remedy, file=str(file))
+
+
+def _at_hand(encoder: Found, look: Callable[[Found], object]) -> Found:
+    """The encoder, once it was looked for. Raises EvenhandError that says how to name the place where it lies now."""
+    try:
+        look(encoder)
+    except EvenhandError as error:
+        raise EvenhandError(
+            f"{error} The saved model stands on it: say where it lies now, --encoder-at FOLDER (in Python encoder_at=), or bring it back to "
+            "where it was."
+        ) from error
+    return encoder

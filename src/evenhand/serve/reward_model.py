@@ -64,13 +64,17 @@ class RewardModel:
         return history_pairs(self.encoder)
 
     @classmethod
-    def load(cls, folder: str | Path, encoder: TextEncoder | Backbone | None = None, head: type | str | None = None) -> RewardModel:
+    def load(
+        cls, folder: str | Path, encoder: TextEncoder | Backbone | None = None, head: type | str | None = None,
+        encoder_at: str | Path | None = None,
+    ) -> RewardModel:  # fmt: skip
         """The model that `save` wrote; `reads_prompts` says whether prompts count.
 
         Args:
             folder: of a saved model.
             encoder: given only if the one the model was trained on lies elsewhere now, a language model as its Backbone.
             head: a head from outside the package, as its class or as ./FILE.py:NAME; the folder alone never makes code run.
+            encoder_at: the folder where the language model or encoder that the model names lies now; what else it says of it stays.
 
         Raises DataError if anything in the folder changed, if the encoder at hand is not the one the model was trained on, and if its head
         is from outside the package and not given.
@@ -84,7 +88,7 @@ class RewardModel:
         if feature_map.dim != saved.dim:
             expected = f"{saved.dim} as the head takes"
             raise DataError(f"{feature_map.dim} features", expected=expected, remedy="save the model again", file=str(file))
-        found = encoder_of(saved.encoder, encoder, file, saved.adapter)
+        found = encoder_of(saved.encoder, encoder, file, saved.adapter, encoder_at)
         takes = 0 if feature_map.of_vector is None else len(feature_map.of_vector)
         gives = 0 if found is None else found.dim
         if takes != gives:

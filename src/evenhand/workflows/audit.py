@@ -49,6 +49,7 @@ def audit(
     model: RewardModel | str | Path | Ask | None = None,
     reward_model: HubRewardModel | str | Path | None = None,
     head: Any = None,
+    encoder_at: str | Path | None = None,
     group_by: GroupBy = None,
     tolerance: float = 0.05,
     require: Sequence[str] = (),
@@ -81,6 +82,7 @@ def audit(
         reward_model: Folder of a reward model of the hub's format (AutoModelForSequenceClassification), which reads no user; in Python also a
             HubRewardModel, which says on what device and in what numbers it runs.
         head: Head of a saved model that is from outside the package: ./FILE.py:NAME, or its class.
+        encoder_at: Folder where the language model or encoder that a saved model stands on lies now, if it was moved.
         group_by: Attribute column to group users by; several: intersection. Default: the users with the lowest support against the others.
         tolerance: Largest accepted accuracy gap between groups: 0.05 is 5 points.
         require: Further requirements, such as 'worst_group>=0.6' or 'accuracy(minority)>=0.6'.
@@ -132,7 +134,7 @@ def audit(
         if not isinstance(model, str | Path):
             expected = "a folder, a RewardModel, or a function of prompts, responses and users"
             raise EvenhandError(f"Found {type(model).__name__} as model. Expected: {expected}. To do: give one of these.")
-        return audit_model(data, RewardModel.load(model, head=head), settings, cache, Path(model).name, told)
+        return audit_model(data, RewardModel.load(model, head=head, encoder_at=encoder_at), settings, cache, Path(model).name, told)
 
 
 def scores_named(scores: Any) -> tuple[str, ...]:

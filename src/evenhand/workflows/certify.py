@@ -89,6 +89,7 @@ def certify(
     decision: str = "soft",
     bound: str = "betting",
     head: Any = None,
+    encoder_at: str | Path | None = None,
     group_by: str | Sequence[str] | None = None,
     mentions: str | Path | None = None,
     leave_out: Sequence[str] = (),
@@ -129,7 +130,7 @@ def certify(
         notion, gamma, delta, decision, bound, unseen_only, attributes, tuple(leave_out),
         None if terms is None else terms.fingerprint, read_as,
     )  # fmt: skip
-    loaded = RewardModel.load(model, head=head)
+    loaded = RewardModel.load(model, head=head, encoder_at=encoder_at)
     with shown(progress) as told:
         made = issue(loaded, identity(loaded, model, data, request), data, request, terms, cache, told)
     return replace(made, findings=replace(made.findings, title=title, note=note))  # of the page alone: the document is what was computed

@@ -1,72 +1,37 @@
-"""Score pairs with a saved model, or with a reward model of the hub's format."""
+"""Score candidates or pairs with a saved model, or with a reward model of the hub's format.
+
+A file is read twice, batch by batch: for rewards, each batch a part that stays when the process ends; and for the rows that are written.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import warnings
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 
-from evenhand.core import EvenhandError, History, Pairs, PreferenceData
-from evenhand.data.votes import number_rows
-from evenhand.encode.backbone_encoder import BackboneEncoder
+from evenhand.core import DataError, EvenhandError, PreferenceData, clip
+from evenhand.data.load import load
+from evenhand.data.scorable import CANDIDATES, PAIRS, Asked, Scorable, of_pairs, scorable
 from evenhand.serve.reward_model import RewardModel
-from evenhand.training.scoring import rewards
-from evenhand.workflows.frames import frame
-from evenhand.workflows.given import read
-from evenhand.workflows.hub_model import hub_model, pair_rewards
-from evenhand.workflows.prepare import check_texts, encode_responses
+from evenhand.workflows import finished_parts, ranked
+from evenhand.workflows.facts import data_digest
+from evenhand.workflows.finished_parts import Part
+from evenhand.workflows.histories import Histories, Readers
+from evenhand.workflows.hub_model import hub_model
+from evenhand.workflows.prepare import check_texts
 from evenhand.workflows.progress import Progress, shown
-from evenhand.workflows.told import tellings
-from evenhand.writing import write
+from evenhand.workflows.rewarding import ByHub, BySaved, Given, Rewarding
+from evenhand.workflows.scored import Scored, added, before
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-
     from evenhand.encode.hub_reward import HubRewardModel
 
-KIND = "scores"
 NO_HISTORY = "no user of the data has a history left, so everybody got the reward for everybody."
-
-
-@dataclass(frozen=True)
-class Scored:
-    """rewards float32[n, 2] of chosen and rejected, in the order of the pairs read. known: users of the data with a history.
-
-    left_out: pairs of the history that were not read, since the same user's same pair is scored. cut: pairs with a text that a reward model
-    of the hub's format did not read whole.
-    """
-
-    rewards: np.ndarray
-    users: int
-    known: int
-    left_out: int
-    cut: int = 0
-
-    def to_dict(self) -> dict[str, list[float]]:
-        """Columns: pair (from 0, in the order read), reward_chosen, reward_rejected."""
-        first, second = self.rewards.T.tolist()
-        return {"pair": list(range(len(first))), "reward_chosen": first, "reward_rejected": second}
-
-    def to_frame(self) -> DataFrame:
-        """The same as a pandas data frame. EvenhandError where pandas is not installed."""
-        return frame(self.to_dict())
-
-    def save(self, file: Path) -> None:
-        """CSV with the columns pair, reward_chosen, reward_rejected: all rows or no file. Raises DataError where anything but older scores would be
-        lost.
-        """
-        stream = io.StringIO()
-        writer = csv.writer(stream)
-        writer.writerow(("pair", "reward_chosen", "reward_rejected"))
-        writer.writerows((i, f"{a:.9g}", f"{b:.9g}") for i, (a, b) in enumerate(self.rewards.tolist()))
-        write(file.parent, {file.name: stream.getvalue().encode()}, KIND)
+OF_CANDIDATES = ("response", "completion", "messages")  # columns that no history has
 
 
 def score(
@@ -76,46 +41,107 @@ def score(
     *,
     reward_model: HubRewardModel | str | Path | None = None,
     head: Any = None,
+    encoder_at: str | Path | None = None,
+    leave_own_out: bool = False,
+    best: int | None = None,
+    reward: str = "reward",
+    source: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    history_columns: Mapping[str, str] | None = None,
+    on_bad: Literal["error", "skip"] = "error",
+    one_user: bool = False,
+    min_strength: float = 0.0,
+    unfinished: str | Path | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Scored:
-    """Score the pairs of `data`, each user read from his or her pairs in `history`, matched by user id.
+    """Score candidates or pairs, each user read from his or her pairs in `history`, matched by user id.
 
-        evenhand.score("out/model", "new.jsonl", history="choices.jsonl")
+        evenhand.score("out/model", "candidates.jsonl", history="choices.jsonl", best=4).save("best.jsonl")
+        evenhand.score("out/model", "choices.jsonl", history="choices.jsonl", leave_own_out=True).to_frame()
         evenhand.score("new.jsonl", reward_model="my-reward-model")  # no saved model: the data comes first
 
-    A user without any gets the reward for everybody. A pair that is scored is never read: it would give its own answer away. Where nobody has a
-    pair left to read, a warning says so.
+    A row of `data` is a candidate (user?, prompt, response or completion; or messages) or a pair (user?, prompt, chosen, rejected), each a text
+    or messages. Of other files that `load` takes, and of a named source, the pairs are scored that `load` draws.
+    A user without a history gets the reward for everybody. A pair that is scored is never read: it would give its own answer away. Where
+    nobody has a pair left to read, a warning says so.
 
     Args:
         model: Folder of a saved model, or a RewardModel.
+        data: a path, a table in memory, or loaded pairs.
         history: Earlier pairs of the users; without it everybody gets the generic reward.
+        leave_own_out: Each pair is scored with its user's other pairs as history, so that a file can be its own history; a candidate, with those
+            on other prompts.
+        best: Candidates that are kept of each user and prompt, the best ones.
+        reward: Name of the column of rewards; of pairs, it ends in _chosen and _rejected. A column of the data that has it is NAME_before then.
+        history_columns: As --column, for the history; default: the same names.
+        unfinished: Folder for what is finished of the work: a run that was stopped goes on there.
 
-    Parameters that `audit` has, too, mean the same here.
+    Parameters that `audit` or `load` has, too, mean the same here. Memory: a batch, the history, and 30 bytes a row.
     """
     model, data = placed(model, data, reward_model)
-    if reward_model is not None:
-        return _by_hub(hub_model(reward_model), data, history, cache, progress)
-    loaded = model if isinstance(model, RewardModel) else RewardModel.load(model, head=head)
-    data, history = read(data), None if history is None else read(history)
+    columns = dict(columns or {})
+    if leave_own_out and history is None:
+        raise EvenhandError(
+            "Found leave_own_out without a history. Expected: the pairs that users are read from. To do: name it (--history)."
+        )
+    if reward_model is not None and history is not None:
+        raise EvenhandError(
+            "Found a history for a reward model of the hub's format. Expected: none: such a model reads no user. To do: leave it out."
+        )
+    how: dict[str, Any] = {"source": source, "on_bad": on_bad, "one_user": one_user, "min_strength": min_strength}
+    table = _table(data, columns, how, history is not None)
+    _check(table, best, reward)
+    if history is not None and not isinstance(history, PreferenceData):
+        names = columns if history_columns is None else history_columns
+        names = {canonical: name for canonical, name in names.items() if canonical not in OF_CANDIDATES}
+        history = load(history, columns=names, **how)
+    skip = on_bad == "skip"
     with shown(progress) as told:
-        rows, offsets, left_out = _earlier(data, history)
-        before = None
-        if history is not None and loaded.history_pairs and isinstance(loaded.encoder, BackboneEncoder):
-            check_texts(history, loaded.with_prompt)
-            own = [rows[a:b][-loaded.history_pairs :] for a, b in pairwise(offsets)]
-            before = tellings(history, [own[u] for u in data.user], loaded.encoder.backbone, loaded.with_prompt)
-        responses = encode_responses(data, loaded.encoder, loaded.with_prompt, cache, told, before)
-        items = torch.from_numpy(loaded.feature_map.apply(responses.texts, responses.vectors))
-        known = _history(loaded, items, rows, offsets, history, cache, told)
-    user = torch.from_numpy(data.user.astype(np.int64))
-    chosen, rejected = torch.from_numpy(responses.chosen), torch.from_numpy(responses.rejected)
-    pairs = Pairs(known, user, chosen, rejected, torch.ones(len(user)), torch.full_like(user, -1))
-    found = int(((known.offsets[1:] > known.offsets[:-1])[user.unique()]).sum())
-    if history is not None and not found:
-        why = " All pairs of the history are scored themselves: score other pairs than the history." if left_out else ""
-        warnings.warn(f"{NO_HISTORY}{why}", stacklevel=2)
-    return Scored(rewards(loaded.scorer, pairs).numpy(), len(user.unique()), found, left_out)
+        histories = Histories(history, table.sides)
+        unread = 0
+        settings: dict[str, Any] = {}
+        if reward_model is not None:
+            hub = hub_model(reward_model)
+            judge: Rewarding = ByHub(hub, cache)
+            decides = (
+                {"sha256": hub.sha256, "label": hub.reward_label, "dtype": hub.dtype, "max_tokens": hub.max_tokens} if unfinished else {}
+            )
+        else:
+            loaded = model if isinstance(model, RewardModel) else RewardModel.load(model, head=head, encoder_at=encoder_at)
+            if loaded.with_prompt and not table.with_prompts:
+                raise DataError(
+                    "the data has no prompts", expected="a prompt in each row, which the model reads", remedy="name the prompt column"
+                )
+            if table.sides == PAIRS and history is not None and not leave_own_out:
+                unread = _leave_out(histories, table, skip)
+            judge = BySaved(loaded, Readers(loaded, histories, leave_own_out, cache, told), cache)
+            decides = {"sha256": loaded.fingerprint} if unfinished else {}
+        if unfinished:
+            read_as = {"columns": dict(table.renames), "one_user": one_user, "on_bad": on_bad, "leave_own_out": leave_own_out}
+            known = None if history is None else data_digest(history)
+            settings = {"model": decides, "data": table.fingerprint(), "history": known, **read_as, "evenhand": version("evenhand")}
+        with finished_parts.parts(None if unfinished is None else Path(unfinished), settings) as parts:
+            done = 0
+            made: list[Part] = []
+            total = table.rows()
+            for number, batch in enumerate(table.batches()):
+                part = parts.get(number)
+                if part is None:
+                    asked = table.asked(batch, skip)
+                    own = int((histories.own(asked) >= 0).sum()) if leave_own_out else 0
+                    part = _part(asked, judge(asked) if asked.kept.any() else _nothing(table), own, table.sides)
+                    parts.put(number, part)
+                made.append(part)
+                done += len(batch)
+                told("score", done, max(done, total))
+    scored = _together(made, table, best, reward, unread)
+    if not len(scored):
+        raise DataError("there is no row to score", expected="at least one", remedy="mend the rows, or check --column", file=table.name)
+    if history is not None and not scored.known:
+        why = " All pairs of the history are scored themselves: score other pairs than the history, or leave_own_out (--leave-own-out)."
+        warnings.warn(f"{NO_HISTORY}{why if unread or scored.left_out else ''}", stacklevel=2)
+    return scored
 
 
 def placed(model: Any, data: Any, reward_model: Any) -> tuple[Any, Any]:
@@ -134,59 +160,58 @@ def placed(model: Any, data: Any, reward_model: Any) -> tuple[Any, Any]:
     return model, data
 
 
-def _by_hub(model: HubRewardModel, data: Any, history: Any, cache: Path | None, progress: Progress | None) -> Scored:
-    if history is not None:
-        raise EvenhandError(
-            "Found a history for a reward model of the hub's format. Expected: none: such a model reads no user. To do: leave it out."
-        )
-    data = read(data)
-    with shown(progress) as told:
-        found = pair_rewards(model, data, cache, told)
-    return Scored(found.rewards, len(np.unique(data.user)), 0, 0, int(found.cut.sum()))
+def _table(data: Any, columns: Mapping[str, str], how: Mapping[str, Any], users_wanted: bool) -> Scorable:
+    table = None if isinstance(data, PreferenceData) else scorable(data, columns, how["source"], how["one_user"], users_wanted)
+    if table is not None:
+        return table
+    pairs = data if isinstance(data, PreferenceData) else load(data, columns=columns, **how)
+    check_texts(pairs, False)
+    return of_pairs(pairs)
 
 
-def _earlier(data: PreferenceData, history: PreferenceData | None) -> tuple[np.ndarray, np.ndarray, int]:
-    """The rows of `history` that every user of `data` is read from, user after user; where each one's begin, int64[users + 1]; and how many
-    were left out."""
-    users = len(data.users)
-    if history is None:
-        return np.zeros(0, np.int64), np.zeros(users + 1, np.int64), 0
-    number = {name: i for i, name in enumerate(data.users)}
-    user = np.array([number.get(name, -1) for name in history.users], np.int64)[history.user]
-    same = _scored_too(data, history, user)
-    wanted = (user >= 0) & (True if history.tie is None else ~history.tie)
-    rows = np.flatnonzero(wanted & ~same)
-    rows = rows[np.argsort(user[rows], kind="stable")]
-    return rows, np.concatenate([[0], np.cumsum(np.bincount(user[rows], minlength=users))]), int((wanted & same).sum())
+def _check(table: Scorable, best: int | None, reward: str) -> None:
+    """Raises EvenhandError for what cannot be written of these rows."""
+    if best is not None and (table.sides != CANDIDATES or best < 1):
+        found = f"best = {best}" if best < 1 else "best for pairs"
+        raise EvenhandError(f"Found {found}. Expected: 1 or more of the candidates of each prompt. To do: correct it, or leave it out.")
+    if taken := [name for name in added(table.sides, reward) if {name, before(name)} <= {*table.names}]:
+        raise DataError(
+            f"there are columns '{clip(taken[0])}' and '{clip(before(taken[0]))}' already", expected="one of them at most, which stays beside the new one",
+            remedy="give the rewards another name: --reward NAME", file=table.name,
+        )  # fmt: skip
 
 
-def _history(
-    loaded: RewardModel, items: torch.Tensor, rows: np.ndarray, offsets: np.ndarray, history: PreferenceData | None, cache: Path | None,
-    progress: Progress,
-) -> History:  # fmt: skip
-    """The history of every user over items = those of the data and then those of the history."""
-    nobody = torch.full((len(offsets) - 1,), -1)
-    if history is None or loaded.history_pairs:  # nothing of it is read, or nothing beside what stands in the texts
-        unread = torch.zeros(len(rows), dtype=torch.long)
-        return History(items, torch.from_numpy(offsets), unread, unread, nobody)
-    responses = encode_responses(history, loaded.encoder, loaded.with_prompt, cache, progress)
-    both = torch.cat([items, torch.from_numpy(loaded.feature_map.apply(responses.texts, responses.vectors))])
-    chosen, rejected = torch.from_numpy(responses.chosen[rows] + len(items)), torch.from_numpy(responses.rejected[rows] + len(items))
-    return History(both, torch.from_numpy(offsets), chosen, rejected, nobody)
+def _leave_out(histories: Histories, table: Scorable, skip: bool) -> int:
+    """Nobody is read from a pair that is scored itself; how many these are."""
+    out = np.zeros(len(histories.read), bool)
+    for batch in table.batches():
+        number = np.unique(histories.own(table.asked(batch, skip)))
+        out |= histories.marked(number[number >= 0])
+    histories.without(out)
+    return int(out.sum())
 
 
-def _scored_too(data: PreferenceData, history: PreferenceData, user: np.ndarray) -> np.ndarray:
-    """Which pairs of `history` the same user has in `data`, in either order, bool[m]. user int64[m]: the user's number in `data`."""
-    number = {text: i for i, text in enumerate(data.texts)}
-    of = np.array([number.get(text, -1) for text in history.texts], np.int64)
-    columns = []
-    for own, other in (
-        (data.user, user),
-        (data.prompt, of[history.prompt]),
-        (data.chosen, of[history.chosen]),
-        (data.rejected, of[history.rejected]),
-    ):
-        columns.append(np.concatenate([own.astype(np.int64), other]) + 1)
-    first, second = np.minimum(columns[2], columns[3]), np.maximum(columns[2], columns[3])
-    which, _ = number_rows(columns[0], columns[1], first, second)
-    return np.isin(which[len(data) :], which[: len(data)])
+def _part(asked: Asked, given: Given, own: int, sides: Sequence[str]) -> Part:
+    keys = np.append(ranked.keys(asked.users), np.uint64(0))  # the last for nobody's rows
+    prompt = np.append(ranked.keys(asked.texts), np.uint64(0))[asked.prompt] if tuple(sides) == CANDIDATES else np.zeros(0, np.uint64)
+    key = ranked.together(keys[asked.user], prompt) if len(prompt) else prompt
+    present = np.unique(asked.user[asked.user >= 0])
+    known = np.zeros(len(keys), bool)
+    known[asked.user[given.known]] = True
+    counts = np.array([asked.skipped, own, int(given.cut.sum())])
+    return Part(given.rewards, asked.kept, key, keys[present], known[present], counts)
+
+
+def _nothing(table: Scorable) -> Given:
+    return Given(np.zeros((0, len(table.sides)), np.float32), np.zeros(0, bool), np.zeros(0, bool))
+
+
+def _together(made: Sequence[Part], table: Scorable, best: int | None, reward: str, unread: int) -> Scored:
+    rewards = np.concatenate([p.rewards for p in made]) if made else np.zeros((0, len(table.sides)), np.float32)
+    every = np.concatenate([np.unique(p.users) for p in made]) if made else np.zeros(0, np.uint64)
+    known = np.concatenate([np.unique(p.users[p.known]) for p in made]) if made else every
+    skipped, own, cut = sum((p.counts for p in made), np.zeros(3, np.int64)).tolist()
+    key = np.concatenate([p.key for p in made]) if made else np.zeros(0, np.uint64)
+    return Scored(
+        rewards, len(np.unique(every)), len(np.unique(known)), unread + own, cut, skipped, best, reward, table, [p.kept for p in made], key
+    )

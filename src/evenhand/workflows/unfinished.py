@@ -55,7 +55,7 @@ def unfinished(out: Path, settings: Mapping[str, Any]) -> Iterator[Unfinished]:
             f"it cannot be written ({error.strerror or error})", expected="a place that can be written to", remedy="choose another --out", file=path.name
         ) from error  # fmt: skip
     with stream:
-        _lock(stream, path)
+        lock(stream, path)
         held = stream.read()
         found: dict[int, Answer] = {}
         if not head.startswith(held):  # else nothing is there, or not even the first line
@@ -102,18 +102,19 @@ def _compare(first: bytes, settings: Mapping[str, Any], path: Path) -> None:
     refuse_others(there, settings, path.name)
 
 
-def refuse_others(there: Any, settings: Mapping[str, Any], file: str) -> None:
-    """Raises DataError where texts that are there were written with other settings, naming the first that differs."""
+def refuse_others(there: Any, settings: Mapping[str, Any], file: str, what: str = "texts") -> None:
+    """Raises DataError where what is there was written with other settings, naming the first that differs."""
     if different := first_difference(there, json.loads(json.dumps(settings))):
         raise DataError(
-            f"it holds texts of other settings: {clip(different[0], 300)}",
+            f"it holds {what} of other settings: {clip(different[0], 300)}",
             expected=different[1].removesuffix(", as computed again"),
             remedy="give the same options to go on, move the file away, or choose another --out",
             file=file,
         )
 
 
-def _lock(stream: IO[bytes], path: Path) -> None:
+def lock(stream: IO[bytes], path: Path) -> None:
+    """Raises DataError where another process holds it; it is let go when the stream is closed, or this process ends."""
     if os.name == "nt":
         return
     import errno

@@ -25,6 +25,7 @@ def verify(
     data: Any,
     *,
     head: Any = None,
+    encoder_at: str | Path | None = None,
     mentions: str | Path | None = None,
     swap: str | Path | None = None,
     cache: Path | None = None,
@@ -54,7 +55,7 @@ def verify(
             has = "no file of terms was given" if terms is None else f"a file of terms with SHA-256 {terms.fingerprint[:16]}…"
             wanted = "none" if original.mentions is None else f"SHA-256 {original.mentions[:16]}… as in 'mentions' (--mentions FILE)"
             raise refused(has, wanted)
-        loaded = RewardModel.load(model, head=head)
+        loaded = RewardModel.load(model, head=head, encoder_at=encoder_at)
         known = identity(loaded, model, data, original)
         compare({key: found[key] for key in known if key in found}, known)
         with shown(progress) as told:

@@ -1,0 +1,139 @@
+"""What is finished of a long file's scoring: a part a batch, each whole or not there, so that whatever ends the process costs one batch.
+
+    OUT.unfinished/
+        settings.json                what decides a reward; a folder of other settings is refused by the name of what differs
+        part-000000.safetensors      rewards of the first batch, which of its rows they are, and who stood in it
+
+One process at a time works in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evenhand import ranks
+from evenhand.core import DataError
+from evenhand.workflows.unfinished import lock, refuse_others
+from evenhand.writing import part as partial
+from evenhand.writing import stage
+
+ABOUT = "finished parts of evenhand score: the same command goes on"
+SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class Part:
+    """rewards float32[n, k] of the n good rows of a batch; kept bool[rows of the batch]: which ones. key uint64[n] of user and prompt, of candidates.
+
+    users uint64[u]: keys of its distinct users; known bool[u]: read from a history. counts int64[3]: rows left out, rows without their own pair in
+    the history, rows with a text that was not read whole.
+    """
+
+    rewards: np.ndarray
+    kept: np.ndarray
+    key: np.ndarray
+    users: np.ndarray
+    known: np.ndarray
+    counts: np.ndarray
+
+
+class Parts:
+    """Of one folder; without one, nothing is kept."""
+
+    def __init__(self, folder: Path | None):
+        self.folder = folder
+
+    def get(self, number: int) -> Part | None:
+        """None: not there, or damaged."""
+        if self.folder is None:
+            return None
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        try:
+            arrays = load(_place(self.folder, number).read_bytes())
+            return Part(**{field.name: arrays[field.name] for field in fields(Part)})
+        except (OSError, SafetensorError, KeyError, ValueError):
+            return None
+
+    def put(self, number: int, made: Part) -> None:
+        if self.folder is None:
+            return
+        from safetensors.numpy import save
+
+        path = _place(self.folder, number)
+        stage(path, save({name: np.ascontiguousarray(values) for name, values in vars(made).items()}))
+        os.replace(partial(path), path)
+
+
+def beside(out: Path) -> Path:
+    return out.with_name(f"{out.name}.unfinished")
+
+
+@contextmanager
+def parts(folder: Path | None, settings: Mapping[str, Any]) -> Iterator[Parts]:
+    """Raises DataError where the folder is somebody else's, of other settings, in use, or cannot be written to."""
+    if folder is None or ranks.count() > 1:  # several ranks must find the same
+        yield Parts(None)
+        return
+    try:
+        if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / SETTINGS).is_file())):
+            raise _foreign(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = os.fdopen(os.open(folder / SETTINGS, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644), "r+b")
+    except OSError as error:
+        raise DataError(
+            f"it cannot be written ({error.strerror or error})", expected="a place that can be written to", remedy="choose another --out",
+            file=folder.name,
+        ) from error  # fmt: skip
+    with stream:
+        lock(stream, folder)
+        said = json.dumps({"about": ABOUT, "settings": settings}).encode()
+        held = stream.read()
+        if said.startswith(held):  # nothing is there, or not all of it
+            stream.seek(0)
+            stream.write(said)
+            stream.flush()
+            os.fsync(stream.fileno())
+        elif (there := _settings(held)) is None:
+            raise _foreign(folder)
+        else:
+            refuse_others(there, settings, folder.name, "parts")
+        yield Parts(folder)
+
+
+def clear(folder: Path) -> None:
+    """Takes the parts away, and the folder unless something else lies there."""
+    if (folder / SETTINGS).is_file() and _settings((folder / SETTINGS).read_bytes()) is not None and ranks.first():
+        for path in (*folder.glob("part-*.safetensors"), *folder.glob(".part-*.evenhand-part"), folder / SETTINGS):
+            path.unlink()
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _foreign(folder: Path) -> DataError:
+    return DataError(
+        "it is not evenhand's", expected="no such folder, or one of finished parts", remedy="move it away, or choose another --out",
+        file=folder.name,
+    )  # fmt: skip
+
+
+def _settings(held: bytes) -> Any:
+    """None where these are not ours."""
+    try:
+        said = json.loads(held)
+        return said["settings"] if said["about"] == ABOUT else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _place(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:06d}.safetensors"
