@@ -19,9 +19,10 @@ LIST = (list, tuple)
 ROLES = {"human": "user", "prompter": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant", "ai": "assistant"}
 NAMES = r"human|prompter|user|assistant|bot|ai|system"
 MARKER = re.compile(
-    rf"(?:\A\s*|\n[^\S\n]*)(?:({NAMES}):[ \t]*)|<\|im_start\|>\s*(\w+)\s*|<\|({NAMES})\|>\s*|<\|start_header_id\|>(\w+)<\|end_header_id\|>\s*", re.I
+    rf"(?:\A\s*|\n[^\S\n]*)(?:({NAMES}):[ \t]*)|<\|im_start\|>\s*(\w+)\s*|<\|({NAMES})\|>\s*|<\|start_header_id\|>(\w+)<\|end_header_id\|>\s*",
+    re.I,
 )
-CLOSING = tuple(f"<|{name}|>" for name in ("im_end", "eot_id", "end", "endoftext", "end_of_text")) + ("</s>",)
+CLOSING = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<|endoftext|>", "<|end_of_text|>", "</s>")
 
 NO_TEXT = Fault("a response holds no text (tool calls or images alone)", "a text in both responses", set_aside=True)
 SAME_TEXT = Fault("the responses differ in tool calls or images alone", "two different texts", set_aside=True)
