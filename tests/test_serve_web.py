@@ -87,7 +87,9 @@ def test_vllms_fields(client: TestClient, model) -> None:
 
 
 def test_openrlhfs_fields(client: TestClient, model) -> None:
-    said = client.post("/get_reward", json={"query": ["a green hat", "a dark boat"], "prompts": ["a ", "a "], "labels": [7, None]}).json()
+    said = client.post(
+        "/get_reward", json={"query": ["a green hat", "a dark boat"], "prompts": ["a ", "a "], "labels": ['{"user": 7}', None]}
+    ).json()
     seven, nobody = model.score(HISTORIES["7"], ["a "], ["green hat"])[0], model.score([], ["a "], ["dark boat"])[0]
     assert said["rewards"] == said["scores"] == pytest.approx([float(seven), float(nobody)], abs=1e-6)
     assert said["extra_logs"]["known_user"] == [1.0, 0.0]
@@ -120,7 +122,8 @@ REFUSED: list[tuple[str, Any, int, str]] = [
     ("/get_reward", {"query": ["ab"], "prompts": ["a"], "labels": [SECRET]}, 404, "is no key"),
     ("/get_reward", {"query": [SECRET], "prompts": ["a"]}, 422, "does not begin with"),
     ("/get_reward", {"query": ["ab"], "prompts": []}, 422, "Found 1 of query and 0 of prompts"),
-    ("/get_reward", {"query": ["ab"], "prompts": ["a"], "labels": [{SECRET: 1}]}, 422, "no key"),
+    ("/get_reward", {"query": ["ab"], "prompts": ["a"], "labels": [[SECRET]]}, 422, "no key"),
+    ("/get_reward", {"query": ["ab"], "prompts": ["a"], "labels": ["{" + SECRET]}, 422, "no key"),
     ("/v1/score", {"responses": ["a", "b"], "prompts": ["a"]}, 422, "Found 2 responses and 1 prompts"),
     ("/v1/score", {"responses": ["a"], "user": "ann", "history": []}, 422, "one of user"),
     ("/v1/score", {"responses": [[{SECRET: 1}]]}, 422, "messages with role and content"),

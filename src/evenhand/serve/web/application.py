@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -231,7 +232,13 @@ def _usage(found: Rewards) -> fields.Usage:
 
 
 def _key(label: Any, place: int) -> str | None:
-    """The user's key in a label: data sets hold ids as texts or as whole numbers."""
+    """The user's key in a label: a text or a whole number, or an object, as such or in JSON, with "user"."""
+    if isinstance(label, str) and label.startswith("{"):
+        try:
+            label = json.loads(label)
+        except (ValueError, RecursionError):
+            label = {"user": {}}
+    label = label.get("user") if isinstance(label, dict) else label
     if label is None or label == "":
         return None
     if isinstance(label, str) or (isinstance(label, int) and not isinstance(label, bool)):
