@@ -20,6 +20,7 @@ from evenhand.cli.generation import generate
 from evenhand.cli.policies import transfer
 from evenhand.cli.scoring import score
 from evenhand.cli.selection import choose, select
+from evenhand.cli.serving import serve
 from evenhand.cli.terminal import tell
 from evenhand.cli.texts import audit_text, grid
 from evenhand.cli.verbs import audit, check, demo, fit
@@ -58,6 +59,7 @@ app.command(
 )(audit)
 app.command(epilog="Example: `evenhand fit choices.jsonl --method pafo --out out --require 'gain(minority)>=0'`")(fit)
 app.command(epilog="Example: `evenhand score out/model pairs.jsonl --history choices.jsonl --out scored.csv`")(score)
+app.command(epilog="Example: `evenhand serve out/model --history choices.jsonl`")(serve)
 app.command(epilog="Example: `evenhand demo --out out/demo`")(demo)
 app.command(epilog="Example: `evenhand compare choices.jsonl --methods pafo,lore,p_rlhf --seeds 5`")(compare)
 app.command(epilog="Example: `evenhand sweep choices.jsonl --over alpha=0.1,0.25,0.5 --over balance=0,0.5,1 --seeds 5`")(sweep)

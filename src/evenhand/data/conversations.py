@@ -19,9 +19,10 @@ LIST = (list, tuple)
 ROLES = {"human": "user", "prompter": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant", "ai": "assistant"}
 NAMES = r"human|prompter|user|assistant|bot|ai|system"
 MARKER = re.compile(
-    rf"(?:\A|\n)\s*(?:({NAMES}):[ \t]*)|<\|im_start\|>\s*(\w+)\s*|<\|({NAMES})\|>\s*|<\|start_header_id\|>(\w+)<\|end_header_id\|>\s*", re.I
+    rf"(?:\A\s*|\n[^\S\n]*)(?:({NAMES}):[ \t]*)|<\|im_start\|>\s*(\w+)\s*|<\|({NAMES})\|>\s*|<\|start_header_id\|>(\w+)<\|end_header_id\|>\s*",
+    re.I,
 )
-CLOSING = re.compile(r"(?:<\|(?:im_end|eot_id|end|endoftext|end_of_text)\|>|</s>|\s)+\Z")
+CLOSING = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<|endoftext|>", "<|end_of_text|>", "</s>")
 
 NO_TEXT = Fault("a response holds no text (tool calls or images alone)", "a text in both responses", set_aside=True)
 SAME_TEXT = Fault("the responses differ in tool calls or images alone", "two different texts", set_aside=True)
@@ -64,10 +65,21 @@ def turns(value: Any) -> list[Turn] | None:
     return whole if len(whole) == len(parsed) else None
 
 
+def closed(text: str) -> str:
+    """Without the marks and white space at its end. No pattern: tried from every place of a long run of spaces, it takes the run's square."""
+    end, before = len(text), -1
+    while end != before:
+        before = end
+        while end and text[end - 1].isspace():
+            end -= 1
+        end -= next((len(mark) for mark in CLOSING if text.endswith(mark, 0, end)), 0)
+    return text[:end]
+
+
 def _marked(text: str) -> list[Turn]:
     marks = list(MARKER.finditer(text))
     ends = [m.start() for m in marks[1:]] + [len(text)]
-    sections = [(next(g for g in m.groups() if g).lower(), CLOSING.sub("", text[m.end() : end])) for m, end in zip(marks, ends)]
+    sections = [(next(g for g in m.groups() if g).lower(), closed(text[m.end() : end])) for m, end in zip(marks, ends)]
     said = [Turn(ROLES.get(role, role), words.strip()) for role, words in sections]
     return said[:-1] if len(said) > 1 and not said[-1].text else said  # "Assistant:" with nothing after it asks for an answer
 
@@ -115,7 +127,7 @@ def split(prompt: Any, chosen: Any, rejected: Any, explicit: bool) -> Pair:
     ours, theirs = turns(chosen), turns(rejected)
     opening = _asked(prompt) if explicit else []
     if isinstance(prompt, str) and MARKER.match(prompt):  # what follows a marker begins after its white space
-        chosen, rejected = (CLOSING.sub("", v).strip() if isinstance(v, str) else v for v in (chosen, rejected))
+        chosen, rejected = (closed(v).strip() if isinstance(v, str) else v for v in (chosen, rejected))
     if prompt and not opening and not isinstance(prompt, str):  # no conversation at all: the checks find it
         return Pair(prompt, as_text(chosen), as_text(rejected))
     left_out = sum(t.rest is not None for said in (opening, ours or (), theirs or ()) for t in said)
@@ -146,7 +158,7 @@ def answered(prompt: Any, response: Any) -> tuple[Any, Any]:
     ours = turns(response) if not isinstance(response, str) or (not opening and is_marked(response)) else None
     if ours is None:
         if isinstance(prompt, str) and MARKER.match(prompt) and isinstance(response, str):
-            response = CLOSING.sub("", response).strip()
+            response = closed(response).strip()
         return rendered(opening) if opening or not prompt else as_text(prompt), as_text(response)
     if not opening:
         return rendered(ours[:-1]), rendered(ours[-1:])

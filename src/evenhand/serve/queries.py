@@ -1,0 +1,21 @@
+"""What trainers send that decode prompt and response together, special tokens and all → the response alone."""
+
+from __future__ import annotations
+
+import re
+
+from evenhand.core import EvenhandError
+from evenhand.data.conversations import closed
+
+BEGIN = re.compile(r"(?:<s>|<\|begin_of_text\|>|<bos>|<\|startoftext\|>)+")  # which a tokenizer puts before every text
+
+
+def response_of(query: str, prompt: str, place: int) -> str:
+    """What follows `prompt` in `query`, without the marks with which a generation ends. Raises EvenhandError where the query does not begin so."""
+    for whole, part in ((query, prompt), (BEGIN.sub("", query, count=1), BEGIN.sub("", prompt, count=1))):
+        if whole.startswith(part):
+            return closed(whole[len(part) :])
+    raise EvenhandError(
+        f"query[{place}] does not begin with prompts[{place}]. Expected: prompt and response, as the trainer decodes them. "
+        "To do: send the prompt as it stands in the query."
+    )

@@ -1,0 +1,283 @@
+"""The doors of the server: what each is sent → one piece of work for the queue → what each answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import Body, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException as Unrouted
+
+from evenhand.core import EvenhandError
+from evenhand.serve.asked import Choice, Texts
+from evenhand.serve.guards import App, Guards
+from evenhand.serve.queries import response_of
+from evenhand.serve.reward_model import RewardModel
+from evenhand.serve.states import UserStates
+from evenhand.serve.web import fields
+from evenhand.serve.web.batches import Batches, Busy, Rewards, Work
+from evenhand.serve.web.measures import Measures
+from evenhand.serve.web.page import page
+from evenhand.serve.web.requests import DEFECT, Requests
+
+MOST_BYTES = 2**20  # of a body
+MODEL_HEADER = "X-Evenhand-Model"
+HEALTH = "/healthz"
+PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"}
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": fields.Problem, "description": why}
+    for status, why in {
+        400: "No JSON, or a header that is none.", 401: "No token, or a wrong one.", 403: "Host or Origin is another server's.",
+        404: "No such key among the histories.", 408: "The body did not arrive in time.", 413: "The body is longer than 1 MiB.",
+        422: "A field is wrong, or an item too long.", 429: "The queue is full; Retry-After says for how long.",
+        503: "The server is stopping.", 504: "No answer within the server's limit.",
+    }.items()
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Limits:
+    """most_tokens of an item. most_waiting requests in the queue. seconds until an answer. most_users whose states are kept, for at most `kept` seconds."""
+
+    most_tokens: int = 4096
+    most_waiting: int = 256
+    seconds: float = 60.0
+    most_users: int = 10_000
+    kept: float = 3600.0
+
+
+def application(
+    model: RewardModel,
+    name: str,
+    histories: Mapping[str, Sequence[Texts]],
+    *,
+    host: str,
+    token: str | None,
+    names: Collection[str] = (),
+    limits: Limits = Limits(),
+    log: Callable[[str], None],
+) -> App:
+    """The server of one model as an ASGI application, guards and all. Its thread runs from here to the end of the lifespan.
+
+    name: the model's, in replies. histories: earlier choices of users, by the key that requests name. host, token, names: see `Guards`.
+    log: called with one line a request.
+    """
+    measures = Measures()
+    states = UserStates(model, limits.most_users, limits.kept)
+    batches = Batches(states, most_tokens=limits.most_tokens, most_waiting=limits.most_waiting, told=measures.batch.observe)
+    measures.watch("waiting_requests", "Requests in the queue.", lambda: batches.waiting)
+    measures.watch("kept_users", "Users whose states are kept.", lambda: len(states))
+    app = _doors(_Service(model, name, histories, batches, measures, limits.seconds))
+    guarded = Guards(app, host=host, token=token, most_bytes=MOST_BYTES, names=names, open_paths=[HEALTH])
+    return Requests(guarded, doors=[*app.openapi()["paths"], "/", "/openapi.json"], measures=measures, log=log)
+
+
+@dataclass(frozen=True)
+class _Service:
+    model: RewardModel
+    name: str
+    histories: Mapping[str, Sequence[Texts]]
+    batches: Batches
+    measures: Measures
+    seconds: float
+
+    def history(self, key: str | None, what: str) -> Sequence[Choice]:
+        """Of the user with that key; of None an empty one, which is everybody."""
+        if key is None:
+            return ()
+        if key not in self.histories:
+            found = f"{what} is no key of the {len(self.histories):,} histories that this server was started with"
+            raise HTTPException(
+                404, f"{found}. Expected: one of them. To do: send the history itself, or leave the user out for everybody's reward."
+            )
+        return self.histories[key]
+
+    async def rewards(self, work: Work) -> Rewards:
+        try:
+            done = self.batches.ask(work)
+            found = await asyncio.wait_for(asyncio.wrap_future(done), self.seconds)
+        except Busy as busy:
+            told = "More requests wait than the queue holds. Expected: fewer at a time. To do: ask again later."
+            raise HTTPException(429, told, {"Retry-After": str(busy.seconds)}) from None
+        except TimeoutError:
+            told = f"No answer within {self.seconds:g} seconds. Expected: one. To do: send fewer or shorter texts, or ask again later."
+            raise HTTPException(504, told) from None
+        except EvenhandError as error:
+            raise HTTPException(422, str(error)) from None
+        self.measures.tokens.inc(int(found.tokens.sum()))
+        self.measures.cut.inc(int(found.cut.sum()))
+        return found
+
+
+def _doors(service: _Service) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(service.batches.close)
+
+    app = FastAPI(
+        title="evenhand: rewards",
+        description=f"Rewards of {service.name}, SHA-256 {service.model.fingerprint}, which is in every reply.",
+        version="1", docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False,
+    )  # fmt: skip
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(Unrouted)(_refused)
+    app.exception_handler(Exception)(_defect)  # which goes on to whoever runs the application
+
+    def bind(response: Response) -> None:
+        response.headers[MODEL_HEADER] = service.model.fingerprint
+
+    @app.post("/classify", responses=REFUSALS)
+    async def classify(request: Request, response: Response, asked: Annotated[fields.Classify, Body()]) -> fields.Classified:
+        """Rewards in vLLM's fields."""
+        if isinstance(asked, fields.ClassifyMessages):
+            said: list[Any] = [asked.messages]
+        else:
+            said = [asked.input] if isinstance(asked.input, str) else asked.input
+        work = Work([service.history(asked.user, "user")], [0] * len(said), [""] * len(said), said)
+        found = await service.rewards(work)
+        bind(response)
+        values = found.rewards if asked.use_activation is False else _logistic(found.rewards)
+        labels = [fields.Label(index=i, probs=[value]) for i, value in enumerate(values.tolist())]
+        id_ = f"classify-{request.scope['request_id']}"
+        name, fingerprint, now = service.name, service.model.fingerprint, int(time.time())
+        return fields.Classified(model=name, fingerprint=fingerprint, id=id_, created=now, data=labels, usage=_usage(found))
+
+    @app.post("/get_reward", responses=REFUSALS)
+    async def get_reward(response: Response, asked: fields.GetReward) -> fields.Rewarded:
+        """Rewards in OpenRLHF's fields: `rewards` and `scores` are the same."""
+        for name, given in (("prompts", asked.prompts), ("labels", asked.labels)):
+            if len(given) != len(asked.query) and (given or name == "prompts"):
+                told = (
+                    f"Found {len(asked.query)} of query and {len(given)} of {name}. Expected: equally many. To do: send one for each query."
+                )
+                raise HTTPException(422, told)
+        keys = [_key(label, place) for place, label in enumerate(asked.labels)] if service.histories else []
+        users = list(dict.fromkeys(keys)) or [None]
+        histories = [service.history(key, "a label") for key in users]
+        try:
+            responses = [response_of(*both, place) for place, both in enumerate(zip(asked.query, asked.prompts))]
+        except EvenhandError as error:
+            raise HTTPException(422, str(error)) from None
+        owner = [users.index(key) for key in keys] or [0] * len(responses)
+        found = await service.rewards(Work(histories, owner, asked.prompts, responses))
+        bind(response)
+        rewards = found.rewards.tolist()
+        known = [float(bool(histories[of])) for of in owner]
+        logs = {"known_user": known, "cut": found.cut.astype(float).tolist()}
+        name, fingerprint = service.name, service.model.fingerprint
+        return fields.Rewarded(model=name, fingerprint=fingerprint, rewards=rewards, scores=rewards, extra_logs=logs)
+
+    @app.post("/v1/score", responses=REFUSALS)
+    async def score(response: Response, asked: Annotated[fields.Score, Body()]) -> fields.Scored:
+        """Rewards of responses for one user or several, known by key or by a history that is sent along."""
+        if isinstance(asked, fields.ScoreMessages):
+            responses: list[Any] = asked.messages
+            prompts: list[Any] = [""] * len(responses)
+        else:
+            responses = asked.responses
+            prompts = [""] * len(responses) if asked.prompts is None else asked.prompts
+        keys = [asked.user] * len(responses) if asked.users is None else asked.users
+        for name, given in (("prompts", prompts), ("users", keys)):
+            if len(given) != len(responses):
+                told = (
+                    f"Found {len(responses)} responses and {len(given)} {name}. Expected: equally many. To do: send one for each response."
+                )
+                raise HTTPException(422, told)
+        sent = [(choice.prompt, choice.chosen, choice.rejected) for choice in asked.history or ()]
+        users = list(dict.fromkeys(keys))
+        histories = [service.history(key, "a user") if key is not None else sent for key in users]
+        found = await service.rewards(Work(histories, [users.index(key) for key in keys], prompts, responses, sent))
+        bind(response)
+        return fields.Scored(
+            model=service.name, fingerprint=service.model.fingerprint, rewards=found.rewards.tolist(), usage=_usage(found),
+            reads_prompts=service.model.reads_prompts, cut=np.flatnonzero(found.cut).tolist(),
+        )  # fmt: skip
+
+    @app.get(HEALTH, responses={503: REFUSALS[503]})
+    async def healthz() -> fields.Healthy:
+        """Whether the server scores. Asks for no token."""
+        if not service.batches.is_alive:
+            raise HTTPException(503, "The server is stopping. Expected: one that scores. To do: start it again.")
+        return fields.Healthy()
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """Counts and times, for Prometheus."""
+        return Response(service.measures.written(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    shown = page(app.openapi())
+
+    @app.get("/", include_in_schema=False)
+    async def home() -> HTMLResponse:
+        return HTMLResponse(shown, headers=PAGE_HEADERS)
+
+    return app
+
+
+def _logistic(rewards: np.ndarray) -> np.ndarray:
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * rewards.astype(np.float64))))
+
+
+def _usage(found: Rewards) -> fields.Usage:
+    return fields.Usage(prompt_tokens=int(found.tokens.sum()), total_tokens=int(found.tokens.sum()))
+
+
+def _key(label: Any, place: int) -> str | None:
+    """The user's key in a label: a text or a whole number, or an object, as such or in JSON, with "user"."""
+    if isinstance(label, str) and label.startswith("{"):
+        try:
+            label = json.loads(label)
+        except (ValueError, RecursionError):
+            label = {"user": {}}
+    label = label.get("user") if isinstance(label, dict) else label
+    if label is None or label == "":
+        return None
+    if isinstance(label, str) or (isinstance(label, int) and not isinstance(label, bool)):
+        return str(label)
+    raise HTTPException(422, f"labels[{place}] is no key. Expected: the key of a history, or null. To do: put the user's id there.")
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    """Where a field is wrong and why; never what was sent, of which a name of a field may be part."""
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if found[0]["type"] == "json_invalid":
+        return _problem(400, "The body is no JSON. Expected: a JSON object. To do: see /openapi.json.")
+    told = "; ".join(f"{_place(e)}: {'unknown field' if e['type'] == 'extra_forbidden' else e['msg']}" for e in found[:3])
+    return _problem(422, f"{told}. Expected: the fields of /openapi.json. To do: correct it.")
+
+
+def _place(error: Mapping[str, Any]) -> str:
+    parts = list(error["loc"][1:])
+    parts = parts[1:] if parts and parts[0] in fields.KINDS else parts
+    parts = parts[:-1] if error["type"] == "extra_forbidden" else parts  # its name is what somebody sent
+    return ".".join(str(part) for part in parts) or "body"
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Unrouted)
+    told = {
+        404: "No such path. Expected: one of /openapi.json. To do: see there.",
+        405: "This path is not asked so. Expected: see /openapi.json.",
+    }
+    said = told.get(error.status_code, error.detail) if error.detail in ("Not Found", "Method Not Allowed") else error.detail
+    if error.detail == "There was an error parsing the body":
+        said = "The body is no JSON that can be read. Expected: UTF-8, numbers of at most 4,300 digits, no deep nesting. To do: correct it."
+    return _problem(error.status_code, said, error.headers)
+
+
+async def _defect(request: Request, error: Exception) -> JSONResponse:
+    return _problem(500, DEFECT)
+
+
+def _problem(status: int, told: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": told}, status, headers)
