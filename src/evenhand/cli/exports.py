@@ -37,7 +37,9 @@ def export(
     check_place(out)
     known = None if history is None else reading.load(history)
     done = run(model, out, to=to.value, user=user, history=known, keep_adapter=keep_adapter, keep_ids=keep_ids, head=head)
-    users = "the reward for everybody" if done.users == ("everybody",) else f"{len(done.users):,} users" if len(done.users) > 1 else "one user"
+    users = (
+        "the reward for everybody" if done.users == ("everybody",) else f"{len(done.users):,} users" if len(done.users) > 1 else "one user"
+    )
     say(f"exported for {users}: {out}")
     if any(done.constant.values()):
         say("Rewards there are the model's less a constant of the user, which no difference between responses has; README.md says more.")

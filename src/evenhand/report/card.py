@@ -57,7 +57,11 @@ def card(model: Card) -> str:
         parts += [f"```{language}\n{code.strip()}\n```\n" for language, code in model.use]
     parts += ["## Intended use\n", _bullets(INTENDED), "Not for:\n", _bullets(OUT_OF_SCOPE)]
     parts.append("## Whom it serves\n")
-    parts += ["No report lay beside the model, so no figure can be given: `evenhand audit` makes one.\n"] if found is None else _served(model, found)
+    parts += (
+        ["No report lay beside the model, so no figure can be given: `evenhand audit` makes one.\n"]
+        if found is None
+        else _served(model, found)
+    )
     parts += ["## Training\n", _bullets(f"{name}: {value}" for name, value in model.training.items())]
     parts += ["## Limits\n", _bullets([*model.limits, *(found["limits"] if found else ())])]
     return "\n".join(parts)
@@ -108,7 +112,8 @@ def _results(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One result a group, and one of all users: a hub shows their values alone, so that the interval stands in the name."""
     judged, facts = found["model"], found["facts"]
     rows = [("all users", judged["overall"]), *((g["group"], g["accuracy"]) for g in judged["groups"])]
-    dataset = {"type": "user-choices", "name": facts["data"], "split": judged["split"], "revision": facts["data sha256"]}
+    dataset = {"type": "user-choices", "name": facts.get("data", "choices"), "split": judged["split"]}
+    dataset |= {"revision": facts["data sha256"]} if "data sha256" in facts else {}
     metrics = [
         {
             "type": "accuracy", "name": f"Accuracy, {name}", "value": round(e["value"], 4),
@@ -149,7 +154,7 @@ def _yaml(value: Any, indent: str = "") -> str:
         start = f"{indent}- " if key == "-" else f"{indent}{key}:"
         if isinstance(item, Mapping | list):
             inner = _yaml(item, indent + "  ")
-            lines.append(f"{start}{inner[len(indent) + 2:]}" if key == "-" else f"{start}\n{inner}")
+            lines.append(f"{start}{inner[len(indent) + 2 :]}" if key == "-" else f"{start}\n{inner}")
         else:
             lines.append(f"{start}{'' if key == '-' else ' '}{_scalar(item)}\n")
     return "".join(lines)

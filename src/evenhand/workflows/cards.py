@@ -71,7 +71,10 @@ def _name(model: RewardModel, report: Mapping[str, Any] | None) -> str:
 
 def _what(model: RewardModel) -> list[str]:
     head = type(model.head).__name__
-    return [f"A reward model r(user, prompt, response) of evenhand with the head {head}: {_user(model)}", what_is_read(model.with_prompt, model.history_pairs)]
+    return [
+        f"A reward model r(user, prompt, response) of evenhand with the head {head}: {_user(model)}",
+        what_is_read(model.with_prompt, model.history_pairs),
+    ]
 
 
 def _user(model: RewardModel) -> str:

@@ -23,7 +23,9 @@ from evenhand.workflows.given import read
 GENERIC = "everybody"
 FORMS = ("hf", "hf-code", "peft")
 LIBRARY = {"hf": "transformers", "hf-code": "transformers", "peft": "peft"}
-NAMES_ARE = "A user's name is the first 16 digits of the SHA-256 of his or her id in the data: no secret, since whoever guesses an id can hash it."
+NAMES_ARE = (
+    "A user's name is the first 16 digits of the SHA-256 of his or her id in the data: no secret, since whoever guesses an id can hash it."
+)
 STATES = "A user's state says what that user prefers: treat this folder as data about a person."
 
 
@@ -54,6 +56,8 @@ def export(
 
         evenhand.export("out/model", "exported", to="hf-code", user="all", history="choices.jsonl")
 
+    Parameters without a sentence here mean what they mean in `audit`.
+
     Args:
         model: A saved model, or its folder; the report beside the folder goes into the card.
         out: Folder to write; an older export there is replaced, anything else is an error.
@@ -62,7 +66,6 @@ def export(
         history: Earlier choices, from which users are read by their id: a table, as for `score`.
         keep_adapter: Leave the trained LoRA an adapter of its own instead of adding it to the weights.
         keep_ids: Name users by their ids; without it by the first 16 digits of the ids' SHA-256.
-        head: as in `score`.
 
     Raises EvenhandError, with the reason, where a form cannot give the model's rewards: stock classes read the last token through one linear
     layer; no form reads TF-IDF (train with tfidf=False).
@@ -80,7 +83,9 @@ def export(
     adapters: dict[str, dict[str, bytes]] = {}
     if to == "hf-code":
         if keep_adapter:
-            raise EvenhandError("Found keep_adapter beside hf-code. Expected: one of them, since its weights are whole. To do: leave it out.")
+            raise EvenhandError(
+                "Found keep_adapter beside hf-code. Expected: one of them, since its weights are whole. To do: leave it out."
+            )
         files, reading = coded(loaded, states, default)
     else:
         if to == "hf" and len(states) > 1:
@@ -126,12 +131,18 @@ def _states(model: RewardModel, user: str, history: Any, keep_ids: bool) -> dict
     chosen = range(len(data.users)) if user == "all" else [i for i, name in enumerate(data.users) if name == user]
     choices = {data.users[i]: _choices(data, i) for i in chosen}
     if not any(choices.values()):
-        raise EvenhandError("The user asked for has no choice in the history. Expected: an id as it stands there. To do: correct it, or add choices.")
+        raise EvenhandError(
+            "The user asked for has no choice in the history. Expected: an id as it stands there. To do: correct it, or add choices."
+        )
     named = {(name if keep_ids else hashed(name)): own for name, own in choices.items() if own}
     if GENERIC in named:
-        raise EvenhandError(f"A user's id is '{GENERIC}', the name of whoever has no history. Expected: another. To do: leave --keep-ids out.")
+        raise EvenhandError(
+            f"A user's id is '{GENERIC}', the name of whoever has no history. Expected: another. To do: leave --keep-ids out."
+        )
     if any(name in ("", ".", "..") or "/" in name or "\\" in name or not name.isprintable() for name in named):
-        raise EvenhandError("Some ids cannot be names of folders. Expected: no slash and no control character. To do: leave --keep-ids out.")
+        raise EvenhandError(
+            "Some ids cannot be names of folders. Expected: no slash and no control character. To do: leave --keep-ids out."
+        )
     states = dict(zip(named, model.users(list(named.values()))))
     return {GENERIC: model.user([]), **states} if user == "all" else states
 
@@ -177,14 +188,22 @@ def _use(to: str, name: str, default: str, reading: Reading, keep_adapter: bool)
         return [("python", f"{auto}\n{tokenizer}{load}{chat}rewards = model(**texts, user='{default}').logits[:, 0]")]
     peft = "from peft import PeftModel\n"
     if to == "peft":
-        return [("python", f"{peft}{auto}\n{tokenizer}{base}model = PeftModel.from_pretrained(model, '{name}/{USERS}/{default}').eval()\n{chat}{score}")]
+        return [
+            (
+                "python",
+                f"{peft}{auto}\n{tokenizer}{base}model = PeftModel.from_pretrained(model, '{name}/{USERS}/{default}').eval()\n{chat}{score}",
+            )
+        ]
     if keep_adapter:
         load = (
             f"base = AutoModelForSequenceClassification.from_pretrained(LANGUAGE_MODEL, num_labels=1, pad_token_id={reading.pad})\n"
             f"model = PeftModel.from_pretrained(base, '{name}').eval()\n"
         )
         return [("python", f"{peft}{auto}\n{tokenizer}{load}{chat}{score}")]
-    return [("python", f"{auto}\n{tokenizer}{base}{chat}{score}"), ("bash", f"vllm serve {name} --runner pooling  # then POST /classify with use_activation: false")]
+    return [
+        ("python", f"{auto}\n{tokenizer}{base}{chat}{score}"),
+        ("bash", f"vllm serve {name} --runner pooling  # then POST /classify with use_activation: false"),
+    ]
 
 
 def _limits(to: str, model: RewardModel, reading: Reading, constant: Mapping[str, float], states: Mapping[str, UserState]) -> list[str]:
@@ -198,13 +217,19 @@ def _limits(to: str, model: RewardModel, reading: Reading, constant: Mapping[str
     if to != "hf-code":
         one = next(iter(constant.values()))
         said.append(
-            (f"Rewards here are the model's own less {one:.6g}" if len(constant) == 1 else "Rewards here are the model's own less a constant of each user (evenhand.export returns it)")
+            (
+                f"Rewards here are the model's own less {one:.6g}"
+                if len(constant) == 1
+                else "Rewards here are the model's own less a constant of each user (evenhand.export returns it)"
+            )
             + ", since the class has no bias; the same for every text, so differences between responses are the model's."
         )
         if reading.pad is None:
             said.append("The tokenizer has no token to pad with: give one text at a time.")
         else:
-            said.append("The pad token is one that ends no text: with the end-of-text token in its place, the last token of a text would not be read.")
+            said.append(
+                "The pad token is one that ends no text: with the end-of-text token in its place, the last token of a text would not be read."
+            )
     if reading.dtype == "bfloat16":
         said.append("Weights are in bfloat16, as in training; what was learned is rounded into them.")
     if len(states) > 1:

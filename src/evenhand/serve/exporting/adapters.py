@@ -84,7 +84,7 @@ def adapter_files(lora: Tensors, score: torch.Tensor, base: str, rank: int) -> d
     )  # fmt: skip
     tensors = {**lora, f"{PEFT_PREFIX}score.weight": score[None].float().clone()}
     made = {"adapter_model.safetensors": safetensors.torch.save(tensors, metadata={"format": "pt"})}
-    return made | written(lambda place: config.save_pretrained(place))
+    return made | written(lambda place: config.save_pretrained(str(place)))
 
 
 def _lora(adapter: Adapter, prefix: str) -> Tensors:

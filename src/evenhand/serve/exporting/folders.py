@@ -47,7 +47,7 @@ def put(out: Path, files: Files, adapters: Mapping[str, Files] | None = None) ->
     left = sorted({folder.name for folder in users.iterdir()} - set(adapters)) if users.is_dir() else []
     if left:
         raise DataError(
-            f"it holds adapters of {len(left)} users who are not in this export", expected="none, or the same users'",
+            f"it holds adapters of {len(left)} users who are not in this export", expected="none, or those of the same users",
             remedy="choose another folder, or take them away", file=str(users),
         )  # fmt: skip
     check_place(out)

@@ -93,12 +93,11 @@ def kept(model: RewardModel, states: Sequence[UserState]) -> Kept:
 
 def _placed(kind: str, state: Tensor, into: Tensor, hidden: nn.Module) -> Kept:
     """A head that looks at where F phi lies, or F gelu(G phi)."""
-    width = 0
+    width, features = 0, len(into)
     arrays = {"state": state, "place.weight": into.T}
     if isinstance(hidden, nn.Sequential):
         layer = hidden[0]
         assert isinstance(layer, nn.Linear)
-        width = layer.out_features
+        width, features = layer.weight.shape
         arrays |= {"hidden.weight": layer.weight, "hidden.bias": layer.bias}
-    features = layer.in_features if width else len(into)
     return Kept(kind, {"users": len(state), "features": features, "width": width, "rank": into.shape[1]}, arrays)

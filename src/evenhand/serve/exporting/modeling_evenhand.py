@@ -117,7 +117,7 @@ HEADS = {"affine": Affine, "distance": Distance, "angle": Angle, "perceptron": P
 class EvenhandForSequenceClassification(PreTrainedModel):
     config_class = EvenhandConfig
     base_model_prefix = "backbone"
-    _keep_in_fp32_modules_strict = ("reward_features", "reward_head")
+    _keep_in_fp32_modules_strict = ["reward_features", "reward_head"]  # noqa: RUF012
 
     def __init__(self, config: EvenhandConfig):
         super().__init__(config)
@@ -179,7 +179,9 @@ class EvenhandForSequenceClassification(PreTrainedModel):
             return steps >= torch.where(last < 0, 0, last + len(after))[:, None]
         if self.config.masked:
             if assistant_masks is None:
-                raise ValueError("assistant_masks is missing: call tokenizer.apply_chat_template(..., return_dict=True, return_assistant_tokens_mask=True)")
+                raise ValueError(
+                    "assistant_masks is missing: call tokenizer.apply_chat_template(..., return_dict=True, return_assistant_tokens_mask=True)"
+                )
             return assistant_masks.to(ids.device).bool()
         return torch.ones_like(ids).bool()
 

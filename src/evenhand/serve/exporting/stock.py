@@ -25,7 +25,6 @@ from evenhand.serve.exporting.texts import PROBES, Exported, exported
 from evenhand.serve.reward_model import RewardModel, UserState
 
 CODED = "To do: export with --to hf-code, a folder with a small file of code, which transformers reads with trust_remote_code"
-NEAR = {"float32": 1e-4, "bfloat16": 0.1}  # of a reward, relative: what rounding explains on a probe
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,9 @@ def folded(model: RewardModel, states: Sequence[UserState]) -> Folded:
     if not isinstance(model.encoder, BackboneEncoder):
         raise _refusal("the model's vectors are means over a text's tokens")
     if model.encoder.backbone.pooling != "last":
-        raise _refusal("the model's vectors are means over the response's tokens, and stock classes read the last token alone", trained=True)
+        raise _refusal(
+            "the model's vectors are means over the response's tokens, and stock classes read the last token alone", trained=True
+        )
     if model.encoder.backbone.base.unit:
         raise _refusal("the model's vectors are brought to length 1, and stock classes read them as they are")
     found = affine(model, states)
@@ -65,7 +66,9 @@ def check_words(model: RewardModel) -> None:
 
 def _refusal(why: str, trained: bool = False) -> EvenhandError:
     again = ", or train with --pooling last" if trained else ""
-    return EvenhandError(f"A stock class of transformers would give other rewards: {why}. Expected: the last token's state. {CODED}{again}.")
+    return EvenhandError(
+        f"A stock class of transformers would give other rewards: {why}. Expected: the last token's state. {CODED}{again}."
+    )
 
 
 def stock(model: RewardModel, state: UserState, score: torch.Tensor, constant: float) -> tuple[dict[str, bytes], Exported]:
@@ -108,9 +111,8 @@ def check_rewards(model: RewardModel, state: UserState, read: Exported, rewards:
             if len(ids) > read.limit:
                 continue
             found = float(rewards(**read.batch(prompt, response))[0])
-            if not abs(found - reward) <= NEAR[read.dtype] * max(1.0, abs(float(reward))):
+            if not abs(found - reward) <= read.near * max(1.0, abs(float(reward))):
                 raise EvenhandError(
                     f"The exported folder would give a text the reward {found:.6g}, and the model gives {reward:.6g}. Expected: the same. This is a "
                     "defect of evenhand, or the language model is of a kind that was not foreseen. To do: please report it, and serve the model itself."
                 )
-

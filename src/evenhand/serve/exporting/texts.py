@@ -16,12 +16,14 @@ import torch
 from evenhand.core import EvenhandError
 from evenhand.encode.adapter import PEFT_PREFIX, SCALE, Adapter
 from evenhand.encode.backbone_encoder import BackboneEncoder
+from evenhand.encode.bert import faster_dtype
 from evenhand.encode.chat import Chat, spoken
 from evenhand.encode.encoder import TextEncoder
 from evenhand.encode.loading import loaded
 from evenhand.encode.minilm import MiniLM
 
 NO_LIMIT = 2**20  # tokens
+NEAR = {"torch.float32": 1e-4, "torch.bfloat16": 0.1}
 Messages = list[dict[str, str]]
 ALONE = "{%- if messages|length == 1 or (messages|length == 2 and not messages[0]['content']) %}"  # nothing is asked
 BEFORE = (
@@ -42,6 +44,7 @@ class Exported:
     """A language model as it is exported. pooling: "mean" or "last". over: what a mean runs over, "response" or "text". unit: its vectors have
     length 1. window: tokens that are read at once beside the two at a text's ends, 0 = no windows. limit: tokens of a text that training read.
 
+    near: how far, relative to a reward, those of the package and of the folder may lie apart: rounding of what each computes in.
     pad: the token that batches are filled with; no text ends with it. None: the tokenizer has none.
     response_after: token ids behind which a response begins; [] = not known from the tokens. masked: the response is to be told by a mask.
     """
@@ -57,6 +60,7 @@ class Exported:
     masked: bool
     with_prompt: bool
     dtype: str
+    near: float
     pad: int | None
 
     def ids(self, prompt: str, response: str) -> list[int]:
@@ -78,14 +82,15 @@ def exported(encoder: TextEncoder | None, with_prompt: bool, *, merged: bool = T
     """
     if isinstance(encoder, MiniLM):
         model, tokenizer = loaded(encoder.checked_folder(), encoder.name, "float32")
-        reads = {"pooling": "mean", "over": "text", "unit": True, "limit": encoder.max_tokens, "dtype": "float32"}
-        reads["window"] = encoder.max_tokens - 2 if encoder.chunked else 0
+        reads: dict[str, Any] = {"pooling": "mean", "over": "text", "unit": True, "limit": encoder.max_tokens, "dtype": "float32"}
+        reads |= {"window": encoder.max_tokens - 2 if encoder.chunked else 0, "near": NEAR[str(faster_dtype())]}
     elif isinstance(encoder, BackboneEncoder):
         b = encoder.backbone
         model, tokenizer = loaded(b.folder, b.name, b.dtype)
         if merged and encoder.adapter is not None:
             merge(model, encoder.adapter)
         reads = {"pooling": b.pooling, "over": "response", "unit": b.base.unit, "window": 0, "limit": b.limit, "dtype": b.dtype}
+        reads["near"] = NEAR[f"torch.{b.dtype}"]
     else:
         what = "no encoder (TF-IDF alone)" if encoder is None else f"the encoder {encoder.name}"
         raise EvenhandError(
@@ -102,7 +107,7 @@ def exported(encoder: TextEncoder | None, with_prompt: bool, *, merged: bool = T
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad)
     tokenizer.padding_side, tokenizer.truncation_side = "right", "left"
     tokenizer.model_max_length = reads["limit"] if not reads["window"] else tokenizer.model_max_length
-    made = Exported(model, tokenizer, **reads, response_after=after, masked=bool(asks), with_prompt=with_prompt, pad=pad)  # type: ignore[arg-type]
+    made = Exported(model, tokenizer, **reads, response_after=after, masked=bool(asks), with_prompt=with_prompt, pad=pad)
     _check(made, chat)
     return made
 
