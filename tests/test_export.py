@@ -22,6 +22,7 @@ from evenhand.core import DataError, EvenhandError, Head
 from evenhand.encode import bert
 from evenhand.encode.backbone import Backbone
 from evenhand.encode.backbone_encoder import BackboneEncoder
+from evenhand.encode.hub_reward import HubRewardModel
 from evenhand.encode.minilm import MiniLM
 from evenhand.encode.projection import FeatureMap, Recipe
 from evenhand.encode.prompted import item_text
@@ -188,6 +189,10 @@ def test_folders_give_the_models_rewards_in_another_process(place: Path, monkeyp
     long = " ".join(f"{word} {number}" for number in range(9) for word in SENTENCES)
     case(minilm_model(), "code-minilm", "hf-code", code=True)
     cases[-1] = replace(cases[-1], asked=(*ASKED, ("", long)), rewards=np.append(cases[-1].rewards, minilm_model().score([], [""], [long])))
+    for name in ("stock-llama", "stock-plain"):  # and as evenhand itself reads a reward model of anybody's
+        [one] = [c for c in cases if c.folder.name == name]
+        again = HubRewardModel(one.folder, device="cpu").score(prompts, responses, cache=place / "cache").values
+        np.testing.assert_allclose(again, one.rewards, rtol=1e-5, atol=1e-5)
     for one, found in zip(cases, read_elsewhere(place, cases)):
         scale = np.maximum(1.0, np.abs(one.rewards))
         assert np.ptp(one.rewards) > 0.05, one.folder.name

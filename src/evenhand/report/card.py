@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evenhand.report.markdown import text
+from evenhand.report import markdown
 
 Estimate = Mapping[str, Any]
 
@@ -125,6 +125,11 @@ def _results(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     if gap is not None and not _hidden(gap):
         metrics.append({"type": "accuracy_gap", "name": f"Accuracy gap, {gap['group']}", "value": round(gap["value"], 4), "args": {"low": round(gap["low"], 4), "high": round(gap["high"], 4), "level": gap["level"]}})  # fmt: skip
     return [{"task": {"type": "text-classification", "name": "Choice between two responses"}, "dataset": dataset, "metrics": metrics}]
+
+
+def text(value: str, longest: int = 160) -> str:
+    """One line that Markdown shows as it stands."""
+    return markdown.text(" ".join(value.split()), longest)
 
 
 def _hidden(estimate: Estimate) -> bool:

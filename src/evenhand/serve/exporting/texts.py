@@ -25,10 +25,14 @@ from evenhand.encode.minilm import MiniLM
 NO_LIMIT = 2**20  # tokens
 NEAR = {"torch.float32": 1e-4, "torch.bfloat16": 0.1}
 Messages = list[dict[str, str]]
-ALONE = "{%- if messages|length == 1 or (messages|length == 2 and not messages[0]['content']) %}"  # nothing is asked
+ALONE = (  # a response, and nothing asked
+    "{%- if messages[-1]['role'] == 'assistant' and (messages|length == 1 or (messages|length == 2 and not messages[0]['content'])) %}"
+)
 BEFORE = (
-    "{%- if messages|length == 2 %}{{ messages[0]['content'] + '\\n\\n' }}{%- else %}"
-    "{%- for message in messages[:-1] %}{{ message['role'] + ': ' + message['content'] + '\\n\\n' }}{%- endfor %}{%- endif %}"
+    "{%- set asked = messages[:-1] if messages[-1]['role'] == 'assistant' else messages %}"
+    "{%- if asked|length == 1 %}{{ asked[0]['content'] + '\\n\\n' }}{%- else %}"
+    "{%- for message in asked %}{{ message['role'] + ': ' + message['content'] + '\\n\\n' }}{%- endfor %}{%- endif %}"
+    "{%- if messages[-1]['role'] == 'assistant' %}"
 )
 PROBES: tuple[tuple[str, str], ...] = (
     ("Which of the two would you rather read?", "The short one, I think: it says what to do."),
@@ -150,7 +154,7 @@ def _template(chat: Chat, with_prompt: bool) -> str:
     alone = "{% generation %}" + lead + said + "{% endgeneration %}"
     if not with_prompt:
         return alone
-    behind = lead + BEFORE + "{% generation %}" + said + "{% endgeneration %}" if chat.template is None else chat.template
+    behind = lead + BEFORE + "{% generation %}" + said + "{% endgeneration %}{%- endif %}" if chat.template is None else chat.template
     return ALONE + alone + "{%- else %}" + behind + "{%- endif %}"
 
 
