@@ -35,7 +35,7 @@ READER = """
 import json, sys, torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 folder, dtype, asked, out = sys.argv[1:]
-tokenizer = AutoTokenizer.from_pretrained(folder)
+tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
 model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True, dtype=getattr(torch, dtype)).eval()
 rewards = []
 with torch.no_grad():

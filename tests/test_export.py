@@ -114,7 +114,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 out = []
 for case in json.load(open(sys.argv[1])):
     folder, how = case["folder"], case["how"]
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=how.get("code", False))
     more = {"dtype": getattr(torch, how["dtype"])} if "dtype" in how else {}
     if "base" in how:
         more |= {"num_labels": 1, "pad_token_id": tokenizer.pad_token_id}

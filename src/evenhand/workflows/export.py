@@ -185,6 +185,7 @@ def _use(to: str, name: str, default: str, reading: Reading, keep_adapter: bool)
     score = "rewards = model(**texts).logits[:, 0]"
     if to == "hf-code":
         load = base.replace("')", "', trust_remote_code=True)")
+        tokenizer = tokenizer.replace("')", "', trust_remote_code=True)")
         return [("python", f"{auto}\n{tokenizer}{load}{chat}rewards = model(**texts, user='{default}').logits[:, 0]")]
     peft = "from peft import PeftModel\n"
     if to == "peft":

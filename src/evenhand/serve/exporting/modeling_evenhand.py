@@ -4,7 +4,7 @@
     phi   = W v + b
     r     = f(phi, state of the user)
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
     model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)
     texts = tokenizer.apply_chat_template(conversations, return_dict=True, return_tensors="pt", padding=True, return_assistant_tokens_mask=True)
     rewards = model(**texts, user=["everybody"] * len(conversations)).logits[:, 0]  # or one user for all; none: config.default_user
@@ -124,7 +124,7 @@ class EvenhandForSequenceClassification(PreTrainedModel):
         assert config.backbone is not None
         assert config.sizes is not None
         inner = AutoConfig.for_model(**config.backbone)
-        self.backbone = AutoModel.from_config(inner)
+        self.backbone = AutoModel.from_config(inner, dtype=config.dtype or torch.float32)  # the one asked for, not the backbone's own
         self.reward_features = nn.Linear(inner.get_text_config().hidden_size, config.sizes["features"])
         self.reward_head = HEADS[config.head](**config.sizes)
         self.post_init()
