@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from evenhand.workflows.diff import diff
     from evenhand.workflows.events import with_events
     from evenhand.workflows.examples import ShowExamples
+    from evenhand.workflows.export import Export, export
     from evenhand.workflows.fit import Fit, fit
     from evenhand.workflows.generate import generate
     from evenhand.workflows.grid import grid
@@ -53,6 +54,7 @@ __all__ = [
     "DataError",
     "Encoding",
     "EvenhandError",
+    "Export",
     "Fit",
     "Grid",
     "Grouping",
@@ -73,6 +75,7 @@ __all__ = [
     "choose",
     "compare",
     "diff",
+    "export",
     "fit",
     "generate",
     "grid",
@@ -92,6 +95,7 @@ _HOMES = {
     "DataError": "core",
     "Encoding": "workflows.prepare",
     "EvenhandError": "core",
+    "Export": "workflows.export",
     "Fit": "workflows.fit",
     "Grid": "texts.grid",
     "Grouping": "workflows.grouping",
@@ -111,6 +115,7 @@ _HOMES = {
     "choose": "workflows.choose",
     "compare": "workflows.compare",
     "diff": "workflows.diff",
+    "export": "workflows.export",
     "fit": "workflows.fit",
     "generate": "workflows.generate",
     "grid": "workflows.grid",

@@ -16,6 +16,7 @@ from evenhand.cli.alignment import align
 from evenhand.cli.certificates import certify, verify
 from evenhand.cli.comparisons import compare, sweep
 from evenhand.cli.diff import diff
+from evenhand.cli.exports import export
 from evenhand.cli.generation import generate
 from evenhand.cli.policies import transfer
 from evenhand.cli.scoring import score
@@ -60,6 +61,9 @@ app.command(
 app.command(epilog="Example: `evenhand fit choices.jsonl --method pafo --out out --require 'gain(minority)>=0'`")(fit)
 app.command(epilog="Example: `evenhand score out/model pairs.jsonl --history choices.jsonl --out scored.csv`")(score)
 app.command(epilog="Example: `evenhand serve out/model --history choices.jsonl`")(serve)
+app.command(
+    epilog="Examples: `evenhand export out/model --to hf-code` · `evenhand export out/model --to peft --user all --history choices.jsonl`"
+)(export)
 app.command(epilog="Example: `evenhand demo --out out/demo`")(demo)
 app.command(epilog="Example: `evenhand compare choices.jsonl --methods pafo,lore,p_rlhf --seeds 5`")(compare)
 app.command(epilog="Example: `evenhand sweep choices.jsonl --over alpha=0.1,0.25,0.5 --over balance=0,0.5,1 --seeds 5`")(sweep)

@@ -155,12 +155,15 @@ def fit(
     """Train a reward model, judge it on held-out users and prompts, and write model and report."""
     from evenhand.report.audit import AUDIT
     from evenhand.serve.saved import check_replaceable
+    from evenhand.workflows import cards
     from evenhand.workflows import examples as private
     from evenhand.workflows.fit import fit as run
     from evenhand.workflows.pdf import beside
+    from evenhand.writing import check
 
     check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
     check_replaceable(out / "model")
+    check(out, [cards.FILE], cards.KIND)
     encoding = encoded.encoding()
     result = run(
         reading.load(data, **events.files()),
@@ -188,6 +191,7 @@ def fit(
         keep=lambda trained: trained.save(out / "model"),
         say=say,
     )
+    cards.save_card(out, result.model, result.report.document)
     finish(result.report, beside(result.report.save(out), pdf))
 
 

@@ -20,6 +20,7 @@ from evenhand.core import EvenhandError
 
 Place = tuple[nn.Module, str]  # a module and the name of its parameter
 PEFT_PREFIX = "base_model.model."  # of every name in a file of PEFT's
+SCALE = 2  # alpha / rank: a layer adds so much of B A to its weights
 NAME = "default"  # PEFT's name for the one adapter that its layers have places for
 
 
@@ -156,7 +157,7 @@ def _with_lora(model: nn.Module, rank: int) -> list[Any]:
             f"{type(model).__name__} has no linear layers that LoRA could adapt. Expected: a transformer of torch's linear layers. "
             "To do: choose another backbone, or rank 0, which trains all weights."
         )
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=linear)
+    config = LoraConfig(r=rank, lora_alpha=SCALE * rank, lora_dropout=0.0, target_modules=linear)
     inject_adapter_in_model(config, model, adapter_name=NAME, low_cpu_mem_usage=True)
     model.requires_grad_(False)
     layers: list[Any] = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]

@@ -125,6 +125,16 @@ class Chat:
             over = [i for i in over if len(parts[i][0]) + len(parts[i][1]) > self.max_tokens]
         return [Formatted(prefix, own, lost) for (prefix, own), lost in zip(parts, dropped)]
 
+    @property
+    def template(self) -> str | None:
+        """The chat template as it is applied, with today's date in it settled; None = the tokenizer has none."""
+        return self._frame.template
+
+    @property
+    def ends(self) -> tuple[list[int], list[int]]:
+        """The tokens before and behind a text that stands in no turn."""
+        return self._frame.lead, self._frame.trail
+
     # What the tokenizer does
 
     @cached_property

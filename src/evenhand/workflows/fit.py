@@ -35,6 +35,7 @@ from evenhand.training.tuned import Tuned
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.assignments import Assignment
 from evenhand.workflows.audit import no_test_pairs
+from evenhand.workflows.cards import save_card
 from evenhand.workflows.deals import DEALS, in_deals, number_of
 from evenhand.workflows.events import check_constraints
 from evenhand.workflows.events import examined as examined_constraints
@@ -60,10 +61,11 @@ class Fit:
     kept: str = ""  # where validation chose between models: which, among what, and why
 
     def save(self, folder: str | Path) -> Path:
-        """Write FOLDER/model and the report beside it; returns the path of the HTML report."""
+        """Write FOLDER/model, and beside it the report and a model card; returns the path of the HTML report."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save(folder / "model")
+        save_card(folder, self.model, self.report.document)
         return self.report.save(folder)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""The verb that writes a model for other libraries."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from evenhand.cli.options import DATA, MODEL, OUTPUT, OutsideHead, SavedModel, option
+from evenhand.cli.reading import Rows, verb
+from evenhand.cli.terminal import say
+
+
+class Form(StrEnum):
+    hf = "hf"
+    hf_code = "hf-code"
+    peft = "peft"
+
+
+@verb
+def export(
+    *,
+    model: SavedModel,
+    to: Annotated[Form, option(OUTPUT)] = Form.hf,
+    user: Annotated[str, option(MODEL)],
+    history: Annotated[Path | None, option(DATA)],
+    reading: Rows,
+    keep_adapter: Annotated[bool, option(MODEL, "--keep-adapter")],
+    keep_ids: Annotated[bool, option(OUTPUT, "--keep-ids")],
+    head: OutsideHead,
+    out: Annotated[Path, option(OUTPUT)] = Path("exported"),
+) -> None:
+    """Write MODEL as a folder that transformers, PEFT and vLLM read, with a model card."""
+    from evenhand.serve.exporting.folders import check_place
+    from evenhand.workflows.export import export as run
+
+    check_place(out)
+    known = None if history is None else reading.load(history)
+    done = run(model, out, to=to.value, user=user, history=known, keep_adapter=keep_adapter, keep_ids=keep_ids, head=head)
+    users = (
+        "the reward for everybody" if done.users == ("everybody",) else f"{len(done.users):,} users" if len(done.users) > 1 else "one user"
+    )
+    say(f"exported for {users}: {out}")
+    if any(done.constant.values()):
+        say("Rewards there are the model's less a constant of the user, which no difference between responses has; README.md says more.")

@@ -1,0 +1,1 @@
+"""A trained model as a folder that transformers, PEFT and vLLM read: one file a form, and what the forms share."""
