@@ -40,8 +40,9 @@ PROMPTS, ANSWERS = ["Name a thing."] * 4, ["green hat", "dark boat", "green hat"
 CHATML = "<|im_start|>user\nName a colour.<|im_end|>\n<|im_start|>assistant\n"
 
 
-def model_of(encoder: TextEncoder | None = None, with_prompt: bool = True, head: Any = Attention(rank=2)) -> RewardModel:
+def model_of(encoder: TextEncoder | None = None, with_prompt: bool = True, head: Any = None) -> RewardModel:
     """Untrained, but each coordinate counts."""
+    head = head or Attention(rank=2)
     feature_map = FeatureMap.fit(TEXTS, None if encoder is None else encoder.encode(TEXTS), dim=6)
     scorer = head.build(6, 0)
     with torch.no_grad():
@@ -127,7 +128,7 @@ def test_a_model_blind_to_prompts_is_asked_for_by_name(of: Callable[..., Any], t
 
 
 def test_what_is_missing_or_given_twice_is_named(model: RewardModel, tmp_path: Path) -> None:
-    with pytest.raises(EvenhandError, match="columns country beside prompts. Expected: 'user'"):
+    with pytest.raises(EvenhandError, match=r"columns country beside prompts\. Expected: 'user'"):
         reward_function(model, {"ann": ANN})(prompts=["p"], completions=["r"], country=["NL"])
     with pytest.raises(EvenhandError, match="history_column="):
         reward_function(model, history_column="own")(prompts=["p"], completions=["r"])
@@ -305,11 +306,10 @@ CONVERSATIONS: list[Any] = [
 
 @pytest.mark.parametrize(("prompt", "response", "texts", "chat"), CONVERSATIONS)
 def test_one_conversation_has_one_reward_through_every_door(prompt: Any, response: Any, texts: Any, chat: str, tmp_path: Path) -> None:
-    """For the embedded encoder, bfloat16 inside: a text's vector moves in the fourth digit with what is encoded beside it."""
     model = model_of(MiniLM(chunked=False))
     found = every_door(model, tmp_path, prompt, response, texts, chat)
-    assert one_number(found, 2e-3), found
-    assert not one_number({**found, "another answer": float(model.score(ANN, [texts[0]], ["Grey."])[0])}, 2e-3)
+    assert one_number(found, 1e-4), found
+    assert not one_number({**found, "another answer": float(model.score(ANN, [texts[0]], ["Grey."])[0])}, 1e-4)
 
 
 @pytest.mark.lm
@@ -317,7 +317,7 @@ def test_one_conversation_has_one_reward_through_every_door(prompt: Any, respons
 @pytest.mark.parametrize(("prompt", "response", "texts", "chat"), CONVERSATIONS)
 def test_so_it_has_on_a_language_model(prompt: Any, response: Any, texts: Any, chat: str, pairs: int, qwen3: str, tmp_path: Path) -> None:
     encoder = BackboneEncoder(Backbone(qwen3, max_tokens=200, history_pairs=pairs))
-    model = model_of(encoder, head=Linear() if pairs else Attention(rank=2))
+    model = model_of(encoder, head=Linear() if pairs else None)
     found = every_door(model, tmp_path, prompt, response, texts, chat)
     assert one_number(found, 1e-5), found
     assert abs(model.score([], [texts[0]], [texts[1]])[0] - found["state"]) > 1e-4, "the history counts"
