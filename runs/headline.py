@@ -190,3 +190,13 @@ def reads(found: dict) -> str:
 
 def benchmarks(found: dict) -> str:
     return f"What `make bench` printed last: {len(found)} benchmarks of speed, memory, coverage of intervals and false verdicts."
+
+
+def loop(found: dict) -> str:
+    gaps, fits = found["policies"]["gaps"], found["fits"]
+    held = ", ".join(f"{100 * f['violations']['soft']['value']:.1f}" for f in fits.values())
+    picked = ", ".join(f"{100 * g['best of 8']['value']:.0f}" for g in gaps.values())
+    return (
+        f"A whole loop, from simulated choices over {' / '.join(fits)} rewards to the best of 8 texts of SmolLM2 for every user: the rewards' gap on held-out pairs is {held} points, the gap of the policy's texts {picked}. "
+        "What a constraint closes on average over pairs of the choices reaches the policy's texts in part, and a sharp policy shows more of what is left."
+    )

@@ -50,6 +50,7 @@ def main() -> None:
         "faro_bbq": (faro_bbq, headline.faro_bbq),
         "reads": (reads, headline.reads),
         "texts": (texts_page.texts, texts_page.paragraph),
+        "loop": (loop, headline.loop),
         "benchmarks": (benchmarks, headline.benchmarks),
     }
     found = {name: json.loads((RESULTS / f"{name}.json").read_text()) for name in studies}
@@ -428,6 +429,75 @@ def in_order(model: str) -> tuple[int, int, str]:
 
 PIECES = {"tuned": "personalised BT", "pafo": "PAFO", "self": "self-distillation", "linear": "one reward for all (BT)"}
 DOMAINS = ("academy", "business", "entertainment", "literature")
+
+
+def loop(found: dict) -> str:
+    """Section on the way from choices over a reward to a policy's texts."""
+    gaps, closed = found["policies"]["gaps"], found["policies"]["closed"]
+    policies = list(gaps["unconstrained"])
+    grpo = found["grpo"]
+    out = [
+        "## From choices to a policy's texts: does a reward's fairness reach them?\n",
+        f"Command: `runs/loop.sh` ({sum(found['seconds'].values()):.0f} CPU s). {found['users']} simulated users, {100 * found['minority']:.0f} % of them of the rare taste, which mostly chooses the shorter of two answers where the others "
+        f"choose the longer one; {found['pairs']} choices each about prompts of the built-in sample, LoRe's head on MiniLM, prompt and response read together. Faro holds the rate of preferring the longer answer to a gap of gamma between the tastes, on training pairs; "
+        f"the model reads no group, only what a user chose. Then SmolLM2-135M writes {found['texts']} texts for {found['prompts']} prompts that no choice was about, `reward_function` gives every user's reward of each, and each user gets an exact policy over the "
+        "texts of a prompt. Event: the text is in the longer half of its prompt's; under the texts as drawn its rate is about 50 % in both groups. Whether answers of one length for all are fair is not the question: it stands for any event that an operator wants alike.\n",
+        "### The rewards, on held-out pairs of the choices\n",
+        *table(
+            ("reward", "accuracy, %", "majority", "minority", "gap, probabilities", "gap, decisions", "within gamma in training"),
+            [
+                [
+                    name,
+                    share(f["accuracy"]),
+                    *(share(f["groups"][g]) for g in ("majority", "minority")),
+                    *(share(f["violations"][d]) for d in ("soft", "hard")),
+                    {None: "not asked", True: "yes", False: "no"}[f["feasible"]],
+                ]
+                for name, f in found["fits"].items()
+            ],
+        ),
+        "",
+        "### Gap of the event's rate, majority less minority, in points\n",
+        "`pairs`: a longer and a shorter of SmolLM2's texts under the reward itself, by probability and by decision. Best of n spends the same KL under every reward; Gibbs does not, since rewards differ in scale (mean KL in nats in brackets). "
+        "95 % intervals take users and prompts as drawn: both variances are added, which is never too little.\n",
+        *table(
+            ("policy", *gaps),
+            [
+                [
+                    policy,
+                    *(points(hundred(g[policy])) + ("" if g[policy]["kl"] is None else f" ({g[policy]['kl']:.2f})") for g in gaps.values()),
+                ]
+                for policy in policies
+            ],
+        ),
+        "",
+        "### What of the unconstrained gap is closed, in points, paired by user and prompt\n",
+        *table(("policy", *closed), [[policy, *(points(hundred(c[policy])) for c in closed.values())] for policy in policies]),
+        "",
+        "### The texts that were picked, audited as texts\n",
+        f"`audit-text` on the best of 8 of {found['picks']} users of each taste and prompt, beside texts drawn at random: minority less majority, in standard deviations of single texts. Bold: beyond chance after Holm.\n",
+        *table(
+            ("texts", *(g["measure"] for g in found["audit"]["drawn at random"])),
+            [[run, *(effect(g) for g in rows)] for run, rows in found["audit"].items()],
+        ),
+        "",
+        "### A few steps of GRPO\n",
+        f"{grpo['steps']} steps of TRL's GRPOTrainer on SmolLM2-135M with LoRA under the reward of Faro 0.05, for two users of opposite taste: the rewards that the trainer was given are the model's own to {grpo['worst']:.0e}, the two users' rewards of one completion "
+        f"differ by {grpo['apart']:.3f} on average. It shows that the step runs; six steps teach nothing.\n",
+    ]
+    return "\n".join(out)
+
+
+def hundred(e: dict) -> dict:
+    return {key: 100 * e[key] for key in ("value", "low", "high")}
+
+
+def effect(gap: dict) -> str:
+    """The standardised gap of one measure between the tastes, the minority's less the majority's."""
+    sign = 1 if gap["contrast"][1] == "minority" else -1
+    low, high = sorted(sign * gap["d"][k] for k in ("low", "high"))
+    text = f"{sign * gap['d']['value']:+.2f} [{low:+.2f}, {high:+.2f}]"
+    return f"**{text}**" if gap["p_holm"] <= 0.05 else text
 
 
 def no_harm(found: dict) -> str:

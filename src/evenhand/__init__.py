@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from evenhand.encode.hub_reward import HubRewardModel
     from evenhand.report import Report
     from evenhand.serve.reward_model import RewardModel
+    from evenhand.serve.trl_reward import reward_function
     from evenhand.texts.grid import Grid
     from evenhand.workflows.align import align
     from evenhand.workflows.audit import audit
@@ -80,6 +81,7 @@ __all__ = [
     "generate",
     "grid",
     "load",
+    "reward_function",
     "score",
     "select",
     "sweep",
@@ -120,6 +122,7 @@ _HOMES = {
     "generate": "workflows.generate",
     "grid": "workflows.grid",
     "load": "data.load",
+    "reward_function": "serve.trl_reward",
     "score": "workflows.score",
     "select": "workflows.select",
     "sweep": "workflows.sweep",

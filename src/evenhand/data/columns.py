@@ -66,7 +66,7 @@ class Store:
 
         numbers_too: whole and other numbers stand for their digits (ids), true and false for these words. of_users: so does "7.0".
         """
-        as_text = _user_text if of_users else _id_text if numbers_too else _same
+        as_text = user_text if of_users else _id_text if numbers_too else _same
         if isinstance(column, list):
             ids = np.array(self._numbers(column, as_text), np.int32)
         else:
@@ -113,7 +113,7 @@ def _same(value: object) -> object:
     return value
 
 
-def _user_text(value: object) -> object:
+def user_text(value: object) -> object:
     """A user's id as text: "7.0" is "7", too, since every value of a CSV is a text."""
     text = _id_text(value)
     return text[:-2] if isinstance(text, str) and WHOLE.fullmatch(text) else text

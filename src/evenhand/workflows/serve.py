@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from evenhand.core import EvenhandError, PreferenceData
-from evenhand.serve.asked import Texts
+from evenhand.core import EvenhandError
 from evenhand.serve.guards import allowed_host, token_of_environment
+from evenhand.serve.histories import histories_of
 from evenhand.serve.reads import what_is_read
 from evenhand.serve.reward_model import RewardModel
 from evenhand.workflows.given import read
@@ -57,22 +57,10 @@ def serve(
     if most_tokens < 1 or most_waiting < 1 or not 0 < timeout < 1e6:
         raise EvenhandError("Found a limit of none. Expected: at least one token, one request and more than no time. To do: raise it.")
     loaded = model if isinstance(model, RewardModel) else RewardModel.load(model, head=head)
-    known = {} if history is None else _by_user(read(history))
+    known = {} if history is None else histories_of(read(history))
     name = "model" if isinstance(model, RewardModel) else Path(model).resolve().name
     loaded.score([], [""], ["ready"])  # encoders read their weights now, and a folder that lacks them is told of before anybody asks
     limits = Limits(most_tokens, most_waiting, timeout, most_users, kept)
     app = application(loaded, name, known, host=host, token=token, names=names, limits=limits, log=log)
     log(f"{what_is_read(loaded.with_prompt, loaded.history_pairs)} {len(known):,} users are known by key.")
     listen(app, host, port, told=lambda address: log(f"serving {name} ({loaded.fingerprint[:12]}…) on {address}"), seconds=timeout)
-
-
-def _by_user(data: PreferenceData) -> dict[str, list[Texts]]:
-    """Every user's choices, ties left out, as (prompt, chosen, rejected)."""
-    found: dict[str, list[Texts]] = {user: [] for user in data.users}
-    ties = [False] * len(data) if data.tie is None else data.tie.tolist()
-    for user, prompt, chosen, rejected, tie in zip(
-        data.user.tolist(), data.prompt.tolist(), data.chosen.tolist(), data.rejected.tolist(), ties
-    ):
-        if not tie:
-            found[data.users[user]].append(("" if prompt < 0 else data.texts[prompt], data.texts[chosen], data.texts[rejected]))
-    return found

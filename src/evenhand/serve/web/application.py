@@ -17,8 +17,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException as Unrouted
 
 from evenhand.core import EvenhandError
-from evenhand.serve.asked import Choice, Texts
+from evenhand.serve.asked import Choice
 from evenhand.serve.guards import App, Guards
+from evenhand.serve.histories import Histories, user_id
 from evenhand.serve.queries import response_of
 from evenhand.serve.reward_model import RewardModel
 from evenhand.serve.states import UserStates
@@ -57,7 +58,7 @@ class Limits:
 def application(
     model: RewardModel,
     name: str,
-    histories: Mapping[str, Sequence[Texts]],
+    histories: Histories,
     *,
     host: str,
     token: str | None,
@@ -84,7 +85,7 @@ def application(
 class _Service:
     model: RewardModel
     name: str
-    histories: Mapping[str, Sequence[Texts]]
+    histories: Histories
     batches: Batches
     measures: Measures
     seconds: float
@@ -153,7 +154,7 @@ def _doors(service: _Service) -> FastAPI:
 
     @app.post("/get_reward", responses=REFUSALS)
     async def get_reward(response: Response, asked: fields.GetReward) -> fields.Rewarded:
-        """Rewards in OpenRLHF's fields: `rewards` and `scores` are the same."""
+        """Rewards in OpenRLHF's fields: `rewards` and `scores` are the same. A label that names nobody known takes everybody's reward."""
         for name, given in (("prompts", asked.prompts), ("labels", asked.labels)):
             if len(given) != len(asked.query) and (given or name == "prompts"):
                 told = (
@@ -162,7 +163,7 @@ def _doors(service: _Service) -> FastAPI:
                 raise HTTPException(422, told)
         keys = [_key(label, place) for place, label in enumerate(asked.labels)] if service.histories else []
         users = list(dict.fromkeys(keys)) or [None]
-        histories = [service.history(key, "a label") for key in users]
+        histories = [service.histories.get(key or "", ()) for key in users]  # labels may hold other things: as inside the trainer, no error
         try:
             responses = [response_of(*both, place) for place, both in enumerate(zip(asked.query, asked.prompts))]
         except EvenhandError as error:
@@ -241,8 +242,8 @@ def _key(label: Any, place: int) -> str | None:
     label = label.get("user") if isinstance(label, dict) else label
     if label is None or label == "":
         return None
-    if isinstance(label, str) or (isinstance(label, int) and not isinstance(label, bool)):
-        return str(label)
+    if found := user_id(label) if isinstance(label, str | int | float) else None:
+        return found
     raise HTTPException(422, f"labels[{place}] is no key. Expected: the key of a history, or null. To do: put the user's id there.")
 
 
