@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from evenhand.cli.inputs import check_place, command
-from evenhand.cli.options import DATA, MODEL, OUTPUT, Device, Note, Pdf, Seed, Title, option
+from evenhand.cli.inputs import check_place, check_track, command
+from evenhand.cli.options import DATA, MODEL, OUTPUT, Device, Note, Pdf, Seed, Title, Track, option
 from evenhand.cli.reading import verb
 from evenhand.cli.terminal import finish, tell
 from evenhand.cli.texts import Audits
@@ -54,6 +54,7 @@ def align(
     show_text: Annotated[int, option(OUTPUT)],
     title: Title,
     note: Note,
+    track: Track,
     pdf: Pdf = False,
     out: Annotated[Path, option(OUTPUT, help="Folder for the files of all stages, and for the report.")] = Path("align"),
 ) -> None:
@@ -64,6 +65,7 @@ def align(
     from evenhand.workflows.pdf import beside
 
     check_place(out, TEXTS.files, TEXTS.name, pdf=pdf)
+    check_track(track, out)
     shown_texts.check(out, show_text)
     found = run(
         grid,
@@ -103,6 +105,7 @@ def align(
         title=title,
         note=note,
         command=command(),
+        track=track,
         say=tell,
     )
     path = beside(found.report.save(out), pdf)
