@@ -1,10 +1,11 @@
-# `make demo` shows the main job, `make test` checks everything (`make test-lm`: its part on language models alone), `make docs` builds the documentation.
+# `make demo` shows the main job, `make test` checks everything (`make test-lm`: its part on language models alone), `make docs` builds the documentation,
+# `make dist` what is released.
 # All create .venv on their first run.
 PYTHON ?= python3
 VENV := .venv
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-lm lint bench docs clean
+.PHONY: demo test test-lm lint bench docs dist clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +33,15 @@ bench: $(VENV)/.installed
 
 docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+dist: $(VENV)/.installed
+	rm -rf dist build/shipped
+	$(VENV)/bin/python -m build --no-isolation --outdir dist
+	@# what the wheel brings, in an environment that holds nothing else: the bill of materials is of that
+	$(PYTHON) -m venv build/shipped
+	build/shipped/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	build/shipped/bin/python -m pip uninstall --quiet --yes pip
+	$(VENV)/bin/cyclonedx-py environment build/shipped/bin/python --pyproject pyproject.toml --mc-type library --output-reproducible --output-file dist/evenhand.cdx.json
 
 clean:
 	rm -rf $(VENV) out build dist src/*.egg-info

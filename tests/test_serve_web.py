@@ -119,7 +119,6 @@ def test_users_of_a_request_are_told_apart(client: TestClient, model) -> None:
 REFUSED: list[tuple[str, Any, int, str]] = [
     ("/v1/score", {"responses": ["a"], "user": SECRET}, 404, "is no key"),
     ("/classify", {"input": "a", "user": SECRET}, 404, "is no key"),
-    ("/get_reward", {"query": ["ab"], "prompts": ["a"], "labels": [SECRET]}, 404, "is no key"),
     ("/get_reward", {"query": [SECRET], "prompts": ["a"]}, 422, "does not begin with"),
     ("/get_reward", {"query": ["ab"], "prompts": []}, 422, "Found 1 of query and 0 of prompts"),
     ("/get_reward", {"query": ["ab"], "prompts": ["a"], "labels": [[SECRET]]}, 422, "no key"),

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from evenhand.cli.inputs import command
-from evenhand.cli.options import DATA, MODEL, OUTPUT, Device, Note, Pdf, Seed, Title, option
+from evenhand.cli.inputs import check_track, command
+from evenhand.cli.options import DATA, MODEL, OUTPUT, Device, Note, Pdf, Seed, Title, Track, option
 from evenhand.cli.reading import verb
 from evenhand.cli.terminal import tell
 from evenhand.cli.texts import Audits, Instrument, check_report, finish_texts
@@ -58,6 +58,7 @@ def align(
     show_text: Annotated[int, option(OUTPUT)],
     title: Title,
     note: Note,
+    track: Track,
     pdf: Pdf = False,
     out: Annotated[Path, option(OUTPUT, help="Folder for the files of all stages, and for the report.")] = Path("align"),
 ) -> None:
@@ -65,6 +66,7 @@ def align(
     from evenhand.workflows.align import align as run
 
     check_report(out, show_text, pdf)
+    check_track(track, out)
     found = run(
         grid,
         out=out,
@@ -107,6 +109,7 @@ def align(
         title=title,
         note=note,
         command=command(),
+        track=track,
         say=tell,
     )
     finish_texts(found.report, out, pdf)

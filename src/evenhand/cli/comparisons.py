@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from evenhand.cli.inputs import assignments as named_values
-from evenhand.cli.inputs import check_place, command, hyperparameters, listed
+from evenhand.cli.inputs import check_place, check_track, command, hyperparameters, listed
 from evenhand.cli.options import (
     MODEL,
     Assignments,
@@ -24,6 +24,7 @@ from evenhand.cli.options import (
     Settings,
     Simulated,
     Title,
+    Track,
     Tune,
     Violation,
     option,
@@ -52,6 +53,7 @@ def compare(
     note: Note,
     simulated: Simulated,
     assignments: Assignments,
+    track: Track,
     pdf: Pdf = False,
     out: OutOfTrials,
 ) -> None:
@@ -61,6 +63,7 @@ def compare(
     from evenhand.workflows.pdf import beside
 
     check_place(out, COMPARISON.files, COMPARISON.name, reading.bad_rows_to, assignments, pdf=pdf)
+    check_track(track, out)
     encoding = encoded.encoding()
     report = run(
         reading.load(data, mentions=mentions, leave_out=leave_out),
@@ -80,6 +83,7 @@ def compare(
         seed=seed,
         jobs=jobs,
         command=command(),
+        track=track,
         say=say,
     )
     finish_comparison(report, beside(report.save(out), pdf))

@@ -66,6 +66,14 @@ def check_place(
             raise DataError("the place is a model's, whose folder holds nothing else", expected="another", remedy=remedy, file=file.name)
 
 
+def check_track(track: str | None, out: Path) -> None:
+    """A tracker's folder, asked for before the work: a model's own holds nothing else, and would refuse what was trained."""
+    from evenhand.core import DataError
+
+    if track is not None and Path(track.partition(":")[2]).resolve().is_relative_to((out / "model").resolve()):
+        raise DataError("the place is a model's, whose folder holds nothing else", expected="another", remedy="choose another --track")
+
+
 def assignments(given: list[str] | None, option: str, example: str) -> dict[str, str]:
     from evenhand.core import EvenhandError, clip
 

@@ -101,6 +101,7 @@ Swap = Annotated[Path | None, option(CONSTRAINTS, help="JSON file of pairs of te
 LeaveOut = Annotated[Texts, option(CONSTRAINTS, help="Events that are not compared.")]
 
 Metrics = Annotated[Texts, option(OUTPUT, "--metric")]
+Track = Annotated[str | None, option(OUTPUT, "--track")]
 Name = Annotated[str, option(OUTPUT)]
 Title = Annotated[str, option(OUTPUT)]
 Note = Annotated[str, option(OUTPUT)]

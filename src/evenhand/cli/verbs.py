@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from evenhand.cli.inputs import check_place, command, constraint_pairs, hyperparameters, listed, without_comma
+from evenhand.cli.inputs import check_place, check_track, command, constraint_pairs, hyperparameters, listed, without_comma
 from evenhand.cli.options import (
     MODEL,
     OUTPUT,
@@ -32,6 +32,7 @@ from evenhand.cli.options import (
     Simulated,
     Title,
     Tolerance,
+    Track,
     Tune,
     option,
 )  # fmt: skip
@@ -149,6 +150,7 @@ def fit(
     simulated: Simulated,
     assignments: Assignments,
     show_examples: ShowExamples = None,
+    track: Track,
     pdf: Pdf = False,
     out: Annotated[Path, option(OUTPUT, help="Folder for the model and the report.")] = Path("out"),
 ) -> None:
@@ -164,6 +166,7 @@ def fit(
     check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
     check_replaceable(out / "model")
     check(out, [cards.FILE], cards.KIND)
+    check_track(track, out)
     encoding = encoded.encoding()
     result = run(
         reading.load(data, **events.files()),
@@ -187,6 +190,7 @@ def fit(
         seed=seed,
         show_examples=private.asked(show_examples, out),
         command=command(),
+        track=track,
         checkpoint=out / "checkpoint" if encoded.backbone else None,
         keep=lambda trained: trained.save(out / "model"),
         say=say,

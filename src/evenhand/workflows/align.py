@@ -23,6 +23,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from evenhand.report import Report
 from evenhand.texts.alignment.recipe import Recipe
 from evenhand.texts.audit import TextAudit
 from evenhand.texts.findings import Choice, Fall, Selection, Trained
-from evenhand.texts.generators.places import files_sha256
+from evenhand.texts.generators.places import files_sha256, short
 from evenhand.texts.generators.wordings import AS_GIVEN, PLAIN, checked
 from evenhand.texts.grid import Grid, load_grid
 from evenhand.texts.held import held_out
@@ -44,12 +45,14 @@ from evenhand.texts.rows import jsonl, read_texts
 from evenhand.texts.sample_texts import sample
 from evenhand.texts.selecting.choice import choice
 from evenhand.texts.table import ORIGINAL, TextTable
+from evenhand.training.watched import watching
 from evenhand.workflows import selected
 from evenhand.workflows.audit_text import audit_text
 from evenhand.workflows.generate import generate
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.select import select
 from evenhand.workflows.text_audits import audits_named, instruments_said, with_instruments
+from evenhand.workflows.tracking import Tracker, figures_of_texts, tracking
 
 KIND = "alignment"
 FORMAT = "evenhand align 1"
@@ -119,6 +122,7 @@ def align(
     title: str = "",
     note: str = "",
     command: str = "",
+    track: str | Tracker | None = None,
     say: Callable[[str], None] = lambda note: None,
     progress: Progress | None = None,
 ) -> Aligned:
@@ -191,33 +195,41 @@ def align(
         **instruments_said(**instruments),
         **_contents(judging, reward),
     })  # fmt: skip
-    blocks = held_out(of, held, seed) if train else np.ones(of.blocks, bool)
-    _write_prompts(run, wording or _plain(of, model, endpoint) or AS_GIVEN, blocks)
-    writer = {"model": model, "endpoint": endpoint, "temperature": temperature, "seed": seed, "device": device, "progress": progress}
-    drafts = _drafts(run, given, writer, k)
-    made = _revisions(run, drafts, writer, revisions, reviser, counterpart) if revisions else []
-    every = run.once("candidates.jsonl", lambda: _candidates(run, drafts, made))
-    gate = {
-        "audits": judging, "eps": eps, "eps_fidelity": eps_fidelity, "reward": reward,
-        "seed": seed, "progress": progress, **instruments,
+    about = {
+        "verb": "align", "source": of.name, "command": command, "grid sha256": of.fingerprint, "k": k, "revisions": revisions, "draws": draws,
+        "held": held, "train": train, "dpo": dpo, "lr": lr, "dpo lr": dpo_lr, "beta": beta, "rank": rank, "epochs": epochs, "seed": seed,
+        "models": ", ".join(short(m) for m in (model, student) if m), "temperature": temperature, "eps": eps, "eps fidelity": eps_fidelity,
     }  # fmt: skip
-    whose, others = ("held", ~blocks) if train else ("", blocks)
-    folder, selection = _selected(run, every, others, "train" if train else "", gate, range(k))
-    hands = [_selected(run, every, blocks, f"{whose}{hand + 1}", gate, range(hand, k - k % draws, draws)) for hand in range(draws)]
-    texts = [*_hands(run, drafts, hands, blocks, draws)]
-    trained: list[Trained] = []
-    stranger = False
-    if train:
-        stranger = given is not None or bool(endpoint) or student not in (None, model or "smollm2")
-        pupil = student or (model if not stranger else None) or "smollm2"
-        for stage, name, rate in ((SFT, "sft", lr), (DPO, "dpo", dpo_lr))[: 2 if dpo else 1]:
-            recipe = Recipe(rate, rank=rank, epochs=epochs, device=device, seed=seed)
-            trained.append(_train(run, name, folder, pupil, recipe, beta, most_examples))
-            texts += _said(run, name, stage, pupil, draws, blocks, temperature, device)
-    report = _report(
-        run, texts, selection, trained, blocks, stranger, rho, fall, (wanted, draws), audits=audits, tolerance=tolerance, show_text=show_text, permutations=permutations,
-        title=title or f"Alignment of {of.name}", note=note, simulated=demo, command=command, **instruments,
-    )  # fmt: skip
+    with tracking(track, lambda: about, say) as tracked:
+        blocks = held_out(of, held, seed) if train else np.ones(of.blocks, bool)
+        _write_prompts(run, wording or _plain(of, model, endpoint) or AS_GIVEN, blocks)
+        writer = {"model": model, "endpoint": endpoint, "temperature": temperature, "seed": seed, "device": device, "progress": progress}
+        drafts = _drafts(run, given, writer, k)
+        made = _revisions(run, drafts, writer, revisions, reviser, counterpart) if revisions else []
+        every = run.once("candidates.jsonl", lambda: _candidates(run, drafts, made))
+        gate = {
+            "audits": judging, "eps": eps, "eps_fidelity": eps_fidelity, "reward": reward,
+            "seed": seed, "progress": progress, **instruments,
+        }  # fmt: skip
+        whose, others = ("held", ~blocks) if train else ("", blocks)
+        folder, selection = _selected(run, every, others, "train" if train else "", gate, range(k))
+        hands = [_selected(run, every, blocks, f"{whose}{hand + 1}", gate, range(hand, k - k % draws, draws)) for hand in range(draws)]
+        texts = [*_hands(run, drafts, hands, blocks, draws)]
+        trained: list[Trained] = []
+        stranger = False
+        if train:
+            stranger = given is not None or bool(endpoint) or student not in (None, model or "smollm2")
+            pupil = student or (model if not stranger else None) or "smollm2"
+            for stage, name, rate in ((SFT, "sft", lr), (DPO, "dpo", dpo_lr))[: 2 if dpo else 1]:
+                recipe = Recipe(rate, rank=rank, epochs=epochs, device=device, seed=seed)
+                with watching(partial(tracked.standing, stage, {})):
+                    trained.append(_train(run, name, folder, pupil, recipe, beta, most_examples))
+                texts += _said(run, name, stage, pupil, draws, blocks, temperature, device)
+        report = _report(
+            run, texts, selection, trained, blocks, stranger, rho, fall, (wanted, draws), audits=audits, tolerance=tolerance, show_text=show_text, permutations=permutations,
+            title=title or f"Alignment of {of.name}", note=note, simulated=demo, command=command, **instruments,
+        )  # fmt: skip
+        tracked.finish(report, figures_of_texts)
     return Aligned(report, run.folder)
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import evenhand.models
 from evenhand import ranks
-from evenhand.core import EvenhandError, Head, Method
+from evenhand.core import SMALLEST_CELL, EvenhandError, Head, Method
 from evenhand.encode.backbone import Backbone
 from evenhand.parts import split_head
 from evenhand.report import Report
@@ -19,8 +21,9 @@ from evenhand.workflows.comparing import Comparing, check_violation
 from evenhand.workflows.given import GroupBy, Metrics, all_metrics, grouping_of, read
 from evenhand.workflows.prepare import Encoding, check_heads, encoding_of
 from evenhand.workflows.progress import Progress, shown
+from evenhand.workflows.tracking import Tracker, figures_of_comparison, tracking
 from evenhand.workflows.trained import called, references, title
-from evenhand.workflows.trials import Bench, Entry, assign, check_jobs
+from evenhand.workflows.trials import Bench, Entry, Trial, assign, check_jobs
 
 EVERYTHING = (
     "pafo", "inverse_frequency", "group_dro", "maxmin", "mgda", "reward_fairness",
@@ -50,6 +53,7 @@ def compare(
     jobs: int = 0,
     command: str = "",
     progress: Progress | None = None,
+    track: str | Tracker | None = None,
     say: Callable[[str], None] = lambda note: None,
 ) -> Report:
     """Train every method and both references (plain and personalised Bradley-Terry) in `seeds` seeds, and say who serves whom best.
@@ -80,15 +84,34 @@ def compare(
     check_heads(encoded, {e.name: e.method for e in entries})
     bench = Bench(data, encoded, grouping, Path(out) / "trials", check_jobs(jobs), known)
     numbers = range(seed, seed + seeds)
-    with shown(progress) as told:
-        found = list(bench.run(entries, numbers, told, say))
-    if assignments is not None:
-        assign(Path(assignments), data, found)
-    comparing = Comparing(
-        entries, reference, numbers, title or f"{len(entries)} methods on {data.source}",
-        simulated=simulated, resamples=resamples, command=command, tolerance=violation, metrics=known, note=note,
-    )  # fmt: skip
-    return Report(comparing.results(data, found, bench.about() | {"tuned": budget}), COMPARISON)
+    about = {"verb": "compare", "source": data.source, "command": command, "seeds": seeds, "seed": seed, "tune": tune}
+    about |= {"entries": ", ".join(e.name for e in entries), **bench.about()}
+    with shown(progress) as told, tracking(track, lambda: about | {"data": bench.digest[:32]}, say) as tracked:
+        found = []
+        for trial in bench.run(entries, numbers, told, say):
+            found.append(trial)
+            if isinstance(trial, Trial):
+                tracked.step(trial.entry, trial.seed, _summary(trial))
+        if assignments is not None:
+            assign(Path(assignments), data, found)
+        comparing = Comparing(
+            entries, reference, numbers, title or f"{len(entries)} methods on {data.source}",
+            simulated=simulated, resamples=resamples, command=command, tolerance=violation, metrics=known, note=note,
+        )  # fmt: skip
+        report = Report(comparing.results(data, found, bench.about() | {"tuned": budget}), COMPARISON)
+        tracked.finish(report, figures_of_comparison)
+    return report
+
+
+def _summary(trial: Trial) -> dict[str, float]:
+    """What a tracker is told of one fit: accuracy over all users who have pairs, unless they are too few to be told of, and seconds."""
+    out = {"seconds": trial.seconds}
+    for cell, told in (("valid", "validation accuracy"), ("test", "test accuracy")):
+        by_user = trial.arrays[f"{cell}.accuracy"]
+        by_user = by_user[~np.isnan(by_user)]
+        if len(by_user) >= SMALLEST_CELL:
+            out[told] = float(by_user.mean())
+    return out
 
 
 def rows(methods: Sequence[Any], head: Any, budget: int, say: Callable[[str], None], told: int = 0) -> tuple[list[Entry], str, str]:

@@ -45,6 +45,7 @@ from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics,
 from evenhand.workflows.prepare import Encoding, Prepared, check_heads, encoding_of, held_out, judged, prepare, stability
 from evenhand.workflows.progress import Progress, Told, shown
 from evenhand.workflows.settings import AuditSettings
+from evenhand.workflows.tracking import Tracker, Tracking, figures_of_audit, tracking
 from evenhand.workflows.trained import Auto, Model, Trained, asked, called, train_models
 from evenhand.workflows.trials import describe, gamma_of, notion_of
 
@@ -110,6 +111,7 @@ def fit(
     command: str = "",
     progress: Progress | None = None,
     checkpoint: str | Path | None = None,
+    track: str | Tracker | None = None,
     keep: Callable[[RewardModel], object] | None = None,
     say: Callable[[str], None] = lambda note: None,
 ) -> Fit:
@@ -130,6 +132,7 @@ def fit(
         certify_share: Share of the prompts that nothing looks at, kept for `evenhand certify`; 0.25 is usual.
         deals: Deals of prompts and users to train and judge in: verdicts hold over deals. Default: 5 for votes, else 1.
         checkpoint: Folder in which a backbone's training is kept every ten minutes: the same fit goes on from there after a kill, bit by bit.
+        track: Where curves and figures go: mlflow:FOLDER, tensorboard:FOLDER or wandb:FOLDER (offline).
         keep: is given the model as soon as it is trained, before it is judged, so that whatever happens then does not lose it:
             keep=lambda model: model.save("out/model").
         say: is told, before training, what cannot be said of these data.
@@ -150,8 +153,18 @@ def fit(
     encoded = encoding_of(encoding, backbone, data)
     chosen = asked(method, dict(settings or {}), head, encoded.told)
     check_heads(encoded, dict(chosen.methods) if isinstance(chosen, Auto) else {called(method): chosen})
-    with ranks.together(), shown(progress) as told, surviving(checkpoint, data, chosen, encoded, (seed, tune, certify_share, deals), say):
-        return _fit(data, chosen, audit_settings, encoded, tune, certify_share, deals, told, keep, say, called(method))
+    numbers = (seed, tune, certify_share, deals)
+
+    def about() -> dict[str, str]:
+        return {"verb": "fit", "source": data.source, "command": command, **identity(data, chosen, encoded, numbers)}
+
+    with (
+        ranks.together(), shown(progress) as told, tracking(track, about, say) as tracked,
+        surviving(checkpoint, data, chosen, encoded, numbers, say),
+    ):  # fmt: skip
+        found = _fit(data, chosen, audit_settings, encoded, tune, certify_share, deals, told, tracked, keep, say, called(method))
+        tracked.finish(found.report, figures_of_audit)
+        return found
 
 
 def surviving(
@@ -185,7 +198,7 @@ def identity(data: PreferenceData, method: Any, encoding: Encoding, numbers: Seq
 
 def _fit(
     whole: PreferenceData, chosen: Method, audit_settings: AuditSettings, encoding: Encoding, tune: int, certify_share: float, deals: int | None,
-    progress: Told, keep: Callable[[RewardModel], object] | None, say: Callable[[str], None], method: str,
+    progress: Told, tracked: Tracking, keep: Callable[[RewardModel], object] | None, say: Callable[[str], None], method: str,
 ) -> Fit:  # fmt: skip
     """method: what the method is called."""
     ranks.same("data and settings", f"{whole.fingerprint} {method} {audit_settings.seed} {tune} {deals} {certify_share}")
@@ -200,7 +213,7 @@ def _fit(
     audit_settings = _with_own(audit_settings, chosen)
     check_constraints(ready, list(dict.fromkeys(n for n in (notion_of(chosen), *dict(audit_settings.constraints)) if n is not None)))
     count = number_of(deals, split.unit, constrained=bool(audit_settings.constraints), certify_share=certify_share)
-    trained = _named(train_models(ready, method, chosen, audit_settings.seed, tune, progress), audit_settings.name)
+    trained = _named(train_models(ready, method, chosen, audit_settings.seed, tune, progress, tracked), audit_settings.name)
     last = trained.models[-1]
     about = {"method": last.name, "title": last.title, "seed": audit_settings.seed, "data": data.fingerprint, "split": split_digest(split)}
     shared = {"shares": list(shares)} if certify_share else {}  # `audit` and `certify` deal the same split again

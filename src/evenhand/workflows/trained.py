@@ -28,6 +28,7 @@ from evenhand.training.watched import Standing, watching
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.prepare import Prepared
 from evenhand.workflows.progress import Told
+from evenhand.workflows.tracking import Tracking
 
 PLAIN, PERSONALISED = "one reward for all (Bradley-Terry, linear)", "personalised Bradley-Terry (LoRe's head)"
 TITLES = {
@@ -129,14 +130,17 @@ def references(schedule: Any, own: Any) -> list[BradleyTerry]:
     return [plain] if isinstance(own, Linear) else [plain, BradleyTerry(own if isinstance(own, Lore) else Lore(), schedule)]
 
 
-def train_models(ready: Prepared, name: str, method: Any, seed: int, settings: int, progress: Told) -> Trained:
+def train_models(
+    ready: Prepared, name: str, method: Any, seed: int, settings: int, progress: Told, tracked: Tracking | None = None
+) -> Trained:
     """Every model once, or the best of `settings` settings on validation; the one asked for, or chosen, comes last."""
+    tracked = tracked or Tracking()
     if isinstance(method, Auto):
-        return _choose(ready, method, seed, settings, progress)
+        return _choose(ready, method, seed, settings, progress, tracked)
     base = hyperparameters.base(method)
     todo = [(n, m) for n, m in zip(("plain", "lore"), references(base.schedule, base.head)) if m != method]
     todo.append((name, method))
-    models, traces = _train(ready, todo, seed, settings, progress)
+    models, traces = _train(ready, todo, seed, settings, progress, tracked)
     guard = models[-1].fitted.guard
     if guard is None or guard.kept:
         return Trained(tuple(models), traces)
@@ -145,7 +149,7 @@ def train_models(ready: Prepared, name: str, method: Any, seed: int, settings: i
 
 
 def _train(
-    ready: Prepared, todo: Sequence[tuple[str, Any]], seed: int, settings: int, progress: Told
+    ready: Prepared, todo: Sequence[tuple[str, Any]], seed: int, settings: int, progress: Told, tracked: Tracking
 ) -> tuple[list[Model], list[TrainingTrace]]:
     """Each method with its own features. Bradley-Terry that PAFO starts from is not trained twice: in a search, PAFO starts from the tuned one."""
     models: dict[str, Model] = {}
@@ -161,9 +165,11 @@ def _train(
         if started is not None:
             best, tried[known] = TunedFit(method, started, {}), [TunedFit(method, started, {})]
         else:
-            with watching(partial(_tell, progress, own)), fitting(known, method):
+            with watching(partial(_tell, progress, own, tracked, known)), fitting(known, method):
                 best, tried[known] = tune(method, train, valid, seed, settings)
         models[known] = Model(known, name, best.method, best.fitted, own)
+        for part, fitted in (*_parts(best.fitted), ("", best.fitted)):
+            tracked.epochs(f"{known}: {_part(ready, part)}" if part else known, fitted.trace)
     progress("train", len(todo), len(todo))
     ordered = [models[title(name, method, ready.told)] for name, method in todo]
     traces = []
@@ -175,10 +181,12 @@ def _train(
     return ordered, traces
 
 
-def _tell(progress: Told, ready: Prepared, at: Standing) -> None:
+def _tell(progress: Told, ready: Prepared, tracked: Tracking, name: str, at: Standing) -> None:
     """An epoch of a head, or a step on texts and how it goes."""
     if at.steps:
-        progress("step", at.done, at.most, how_it_goes(at, shown_groups(ready.groups)))
+        groups = shown_groups(ready.groups)
+        tracked.standing(name, groups, at)
+        progress("step", at.done, at.most, how_it_goes(at, groups))
     else:
         progress("epoch", at.done, at.most)
 
@@ -220,11 +228,11 @@ def _tuned_base(models: dict[str, Model], method: Any, train: Pairs, valid: Pair
     return tuned
 
 
-def _choose(ready: Prepared, auto: Auto, seed: int, settings: int, progress: Told) -> Trained:
+def _choose(ready: Prepared, auto: Auto, seed: int, settings: int, progress: Told, tracked: Tracking) -> Trained:
     """All candidates trained; of these the simplest within one standard error of the best on validation, paired by user."""
     grouped = len(set(ready.training()[0].groups()) & set(ready.training()[1].groups())) > 1
     todo = [(n, m) for n, m in auto.methods if grouped or not isinstance(m, Pafo)]
-    models, traces = _train(ready, todo, seed, settings, progress)
+    models, traces = _train(ready, todo, seed, settings, progress, tracked)
     valid = [m.ready.training()[1] for m in models]
     losses, group = [user_losses(m.fitted.scorer, v) for m, v in zip(models, valid)], group_of_users(valid[0])
     names = [f"{m.title}{', its pooled model' if _refused(m) else ''}" for m in models]

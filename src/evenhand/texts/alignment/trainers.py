@@ -22,6 +22,7 @@ from evenhand.core import EvenhandError
 from evenhand.texts.alignment.adapters import calm
 from evenhand.texts.alignment.recipe import Recipe
 from evenhand.training.checkpoint import Record, State, begun, digest
+from evenhand.training.watched import Watched
 
 MICRO = 4  # texts in one pass: bounds memory
 
@@ -195,6 +196,7 @@ class _Steps(TrainerCallback):
     def __init__(self, losses: _Losses, record: Record | None, progress: Callable[[int, int], None] | None, steps: int):
         self.losses, self.record, self.progress, self.steps = losses, record, progress, steps
         self.began = time.monotonic()
+        self.watched = Watched(len(losses.values), steps, True)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any) -> None:
         if not logs or "loss" not in logs:
@@ -208,6 +210,7 @@ class _Steps(TrainerCallback):
         self.losses.values.append(float(logs["loss"]))
         self.losses.seconds += now - self.began
         self.began = now
+        self.watched.at_step(len(self.losses.values), self.losses.values[-1], math.nan)
         if self.record is not None:
             self.record.step()
         if self.progress is not None:
