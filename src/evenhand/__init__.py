@@ -5,6 +5,7 @@
     evenhand.audit("choices.jsonl", scores=("reward_chosen", "reward_rejected")).save("audit")
     evenhand.score("out/model", "new.jsonl", history="choices.jsonl").to_frame()
     evenhand.RewardModel.load("out/model").score(history, prompts, responses)
+    reward = evenhand.reward_function("out/model", "choices.jsonl")  # for TRL's trainers
 
 Names are imported when first used: `import evenhand` alone loads neither torch nor numpy.
 """
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from evenhand.workflows.score import Scored, score
     from evenhand.workflows.select import select
     from evenhand.workflows.sweep import sweep
+    from evenhand.workflows.tracking import Tracker
     from evenhand.workflows.transfer import transfer
     from evenhand.workflows.verify import verify
     from evenhand.workflows.view import view
@@ -66,6 +68,7 @@ __all__ = [
     "RewardModel",
     "Scored",
     "ShowExamples",
+    "Tracker",
     "Tuning",
     "__version__",
     "align",
@@ -108,6 +111,7 @@ _HOMES = {
     "RewardModel": "serve.reward_model",
     "Scored": "workflows.score",
     "ShowExamples": "workflows.examples",
+    "Tracker": "workflows.tracking",
     "Tuning": "core",
     "align": "workflows.align",
     "audit": "workflows.audit",
