@@ -194,9 +194,12 @@ def benchmarks(found: dict) -> str:
 
 def loop(found: dict) -> str:
     gaps, fits = found["policies"]["gaps"], found["fits"]
-    held = ", ".join(f"{100 * f['violations']['soft']['value']:.1f}" for f in fits.values())
-    picked = ", ".join(f"{100 * g['best of 8']['value']:.0f}" for g in gaps.values())
+    first, *others = fits
+    hard = {name: 100 * f["violations"]["hard"]["value"] for name, f in fits.items()}
+    best = {name: 100 * g["best of 8"]["value"] for name, g in gaps.items()}
+    held = "; ".join(f"{name} {hard[name]:.0f} on pairs, {best[name]:.0f} in texts" for name in fits)
+    kept = [best[name] / best[first] for name in others]
     return (
-        f"A whole loop, from simulated choices over {' / '.join(fits)} rewards to the best of 8 texts of SmolLM2 for every user: the rewards' gap on held-out pairs is {held} points, the gap of the policy's texts {picked}. "
-        "What a constraint closes on average over pairs of the choices reaches the policy's texts in part, and a sharp policy shows more of what is left."
+        f"A whole loop, from simulated choices over rewards to the best of 8 texts of SmolLM2 for every user. Gap between the tastes in how often the longer answer wins, in points, by the reward's decisions on held-out pairs of the choices and in the texts that are picked: "
+        f"{held}. Under the constraints {100 * min(kept):.0f} to {100 * max(kept):.0f} % of the unconstrained policy's gap is left."
     )

@@ -483,7 +483,7 @@ def loop(found: dict) -> str:
         "",
         "### A few steps of GRPO\n",
         f"{grpo['steps']} steps of TRL's GRPOTrainer on SmolLM2-135M with LoRA under the reward of Faro 0.05, for two users of opposite taste: the rewards that the trainer was given are the model's own to {grpo['worst']:.0e}, the two users' rewards of one completion "
-        f"differ by {grpo['apart']:.3f} on average. It shows that the step runs; six steps teach nothing.\n",
+        f"differ by {grpo['apart']:.3f} on average. It shows that the step runs; so few steps teach nothing.\n",
     ]
     return "\n".join(out)
 
