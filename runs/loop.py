@@ -77,7 +77,8 @@ def main() -> None:
         "picks": PICKS,
         "seed": args.seed,
     }
-    seconds = {name: json.loads((work / f"{name}.json").read_text())["seconds"] for name in ("policies", "audit", "grpo")}
+    stages = [*(f"fit {n}" for n in ENTRIES), *(f"rewards {n}" for n in ENTRIES), "policies", "audit", "grpo"]
+    seconds = {name: json.loads((work / f"{name}.json").read_text())["seconds"] for name in stages}
     found = {**settings, "fits": fits, "policies": policies, "audit": audit, "grpo": grpo, "seconds": seconds}
     args.out.write_text(json.dumps(found) + "\n")
 

@@ -438,7 +438,7 @@ def loop(found: dict) -> str:
     grpo = found["grpo"]
     out = [
         "## From choices to a policy's texts: does a reward's fairness reach them?\n",
-        f"Command: `runs/loop.sh` ({sum(found['seconds'].values()):.0f} CPU s). {found['users']} simulated users, {100 * found['minority']:.0f} % of them of the rare taste, which mostly chooses the shorter of two answers where the others "
+        f"Command: `runs/loop.sh` ({sum(found['seconds'].values()):.0f} CPU s, and a minute for the texts). {found['users']} simulated users, {100 * found['minority']:.0f} % of them of the rare taste, which mostly chooses the shorter of two answers where the others "
         f"choose the longer one; {found['pairs']} choices each about prompts of the built-in sample, LoRe's head on MiniLM, prompt and response read together. Faro holds the rate of preferring the longer answer to a gap of gamma between the tastes, on training pairs; "
         f"the model reads no group, only what a user chose. Then SmolLM2-135M writes {found['texts']} texts for {found['prompts']} prompts that no choice was about, `reward_function` gives every user's reward of each, and each user gets an exact policy over the "
         "texts of a prompt. Event: the text is in the longer half of its prompt's; under the texts as drawn its rate is about 50 % in both groups. Whether answers of one length for all are fair is not the question: it stands for any event that an operator wants alike.\n",
@@ -459,6 +459,7 @@ def loop(found: dict) -> str:
         "",
         "### Gap of the event's rate, majority less minority, in points\n",
         "`pairs`: a longer and a shorter of SmolLM2's texts under the reward itself, by probability and by decision. Best of n spends the same KL under every reward; Gibbs does not, since rewards differ in scale (mean KL in nats in brackets). "
+        "A sharp policy follows decisions: probabilities within gamma say little of it. "
         "95 % intervals take users and prompts as drawn: both variances are added, which is never too little.\n",
         *table(
             ("policy", *gaps),
@@ -494,6 +495,8 @@ def hundred(e: dict) -> dict:
 
 def effect(gap: dict) -> str:
     """The standardised gap of one measure between the tastes, the minority's less the majority's."""
+    if gap["d"]["low"] is None:
+        return f"no interval (p after Holm {gap['p_holm']:.3f})"
     sign = 1 if gap["contrast"][1] == "minority" else -1
     low, high = sorted(sign * gap["d"][k] for k in ("low", "high"))
     text = f"{sign * gap['d']['value']:+.2f} [{low:+.2f}, {high:+.2f}]"
