@@ -154,7 +154,7 @@ def test_the_base_is_gone(place: Path) -> None:
     shutil.rmtree(place / "base")
     said = refused(place)
     assert "not on this machine" in said
-    assert "load the model in Python with encoder=" in said
+    assert "--encoder-at FOLDER (in Python encoder_at=)" in said
 
 
 def test_the_base_is_found_from_another_folder(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import multiprocessing
 from dataclasses import replace
@@ -186,11 +187,12 @@ def test_the_command_line_from_training_to_a_certificate(place: Path) -> None:
 
     done("score", "out/model", "choices.jsonl", "--history", "choices.jsonl", "--out", "scores.csv")
     done("score", "out/model", "choices.jsonl", "--out", "alone.csv")
-    rewards = np.loadtxt(place / "alone.csv", delimiter=",", skiprows=1)
+    with (place / "alone.csv").open(newline="") as rows:
+        rewards = [float(row["reward_chosen"]) for row in csv.DictReader(rows)]
     data = load(place / "choices.jsonl")
     first = range(4)
     prompts, chosen = ([data.texts[of[i]] for i in first] for of in (data.prompt, data.chosen))
-    np.testing.assert_allclose(rewards[:4, 1], model.score([], prompts, chosen), atol=1e-5)
+    np.testing.assert_allclose(rewards[:4], model.score([], prompts, chosen), atol=1e-5)
 
     done("audit", "choices.jsonl", "--model", "out/model", *groups, "--out", "audit", codes=(0, 1, 3))
     audited, fitted = (json.loads((place / folder / "report.json").read_text()) for folder in ("audit", "out"))

@@ -229,11 +229,12 @@ def test_every_verb_that_reads_data_reads_it_alike() -> None:
     from evenhand.cli import verbs
     from evenhand.cli.certificates import certify
     from evenhand.cli.comparisons import compare, sweep
+    from evenhand.cli.scoring import score
 
-    for verb in (verbs.check, verbs.audit, verbs.fit, verbs.score, compare, sweep, certify):
+    for verb in (verbs.check, verbs.audit, verbs.fit, score, compare, sweep, certify):
         options = set(inspect.signature(verb).parameters)
         assert {"data", "source", "columns", "on_bad", "one_user", "min_strength", "weigh_strength"} <= options
-        assert verb is verbs.score or {"group_by", "missing", "bad_rows_to"} <= options
+        assert verb is score or {"group_by", "missing", "bad_rows_to"} <= options
 
 
 def test_a_report_bears_the_names_it_is_given(tmp_path: Path) -> None:

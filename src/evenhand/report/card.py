@@ -92,7 +92,10 @@ def _served(model: Card, found: Mapping[str, Any]) -> list[str]:
     sentences += [f"{g['group']} bears no verdict: {g['excluded']}." for g in judged["groups"] if g["excluded"]]
     hidden = len(judged["groups"]) - len(groups)
     sentences += [f"{hidden} groups are too small to be shown."] if hidden else []
-    sentences += [f"{r['verdict']}: {r['name']}, tolerance {_points(r['tolerance'])} points. {r['reason']}" for r in found["requirements"]]
+    sentences += [
+        f"{r['verdict']}: {r['name']}{'' if r['tolerance'] is None else f', tolerance {_points(r["tolerance"])} points'}. {r['reason']}"
+        for r in found["requirements"]
+    ]
     sentences += [f"Beside {c['before']}: {c['verdict']}" for c in found["changes"][:1]]
     sentences += [f"{c['name']}: {c['sentence']}" for c in found["constraints"]]
     sentences += [found["flaw"]] if found.get("flaw") else []
