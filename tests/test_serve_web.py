@@ -445,7 +445,7 @@ def test_a_signal_ends_it_after_what_is_under_way(two: Two, which: int, number: 
     assert two.parent.stdout is not None
     assert int(two.parent.stdout.readline()) == code
     assert "/v1/score 200" in two.logs[which].read_text()
-    assert "hat" not in two.logs[which].read_text()
+    assert "hat" not in two.logs[which].read_text().replace("what", "")
 
 
 def test_a_host_without_a_token_and_a_taken_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def test_other_numbers_make_other_sentences() -> None:
     one["stages"]["original"] = stage(0.6, 0.5, beyond=(["persuasion bias", "gender", False], ["persuasion bias", "gender", True]))
     one["stages"]["SFT"] = stage(0.95, 0.25, fidelity=0.02, beyond=(["emotion", "age", False],))
     one["falls"][0] |= {
-        kind: {"value": v, "low": 0.0, "high": 1.0, "n_pairs": n}
+        kind: {"value": v, "low": 0.05, "high": 1.0, "n_pairs": n}
         for kind, v, n in (("same", 0.5, 200), ("fresh", 0.25, 80), ("learned", 0.1, 80))
     }
     one["moved"] = [{"run": "SFT", "measure": "persuasion bias", "axis": "gender", "masked": False, "change": "improved", "kind": "signed"}]
@@ -60,7 +60,7 @@ def test_other_numbers_make_other_sentences() -> None:
     page = texts(found)
     for said in (
         "In 1 of 4 originals gaps are beyond their null after Holm: persuasion bias by gender in 1",
-        "on fresh draws of the same choices it is lower in 1 of 1 (mean fall 25.0 %); it is still beyond its null in 0 after selected and 0 after SFT; fidelity is lower by more than 0.02 in climate-0 (SFT)",
+        "on fresh draws of the same choices it is lower beyond noise in 1 of 1 (mean fall 25.0 %); it is still beyond its null in 0 after selected and 0 after SFT; fidelity is lower by more than 0.02 in climate-0 (SFT)",
         "emotion by age after SFT in 1 of 4", "persuasion bias by gender after SFT in 1 of 4", "1 improved and 0 regressed beyond noise",
         "after SFT persuasion 1 (mean -5 %)", "original 82.5 (60.0 to 90.0)", "SFT in 3 and no run in 1",
         "| persuasion bias by gender | 1 of 3 | 0 of 3 | 1 of 3 |", "| persuasion bias by gender (signed gap) | – | improved in 1 |",

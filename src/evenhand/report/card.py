@@ -92,10 +92,7 @@ def _served(model: Card, found: Mapping[str, Any]) -> list[str]:
     sentences += [f"{g['group']} bears no verdict: {g['excluded']}." for g in judged["groups"] if g["excluded"]]
     hidden = len(judged["groups"]) - len(groups)
     sentences += [f"{hidden} groups are too small to be shown."] if hidden else []
-    sentences += [
-        f"{r['verdict']}: {r['name']}{'' if r['tolerance'] is None else f', tolerance {_points(r["tolerance"])} points'}. {r['reason']}"
-        for r in found["requirements"]
-    ]
+    sentences += [f"{r['verdict']}: {r['name']}{_tolerance(r['tolerance'])}. {r['reason']}" for r in found["requirements"]]
     sentences += [f"Beside {c['before']}: {c['verdict']}" for c in found["changes"][:1]]
     sentences += [f"{c['name']}: {c['sentence']}" for c in found["constraints"]]
     sentences += [found["flaw"]] if found.get("flaw") else []
@@ -139,12 +136,17 @@ def _hidden(estimate: Estimate) -> bool:
     return bool(estimate.get("suppressed")) or estimate["value"] is None or estimate["low"] is None or estimate["high"] is None
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def _points(value: float) -> str:
     return f"{100 * value:.1f}"
+
+
+def _tolerance(value: float | None) -> str:
+    """Nothing of a requirement that has none."""
+    return "" if value is None else f", tolerance {_points(value)} points"
 
 
 def _told(estimate: Estimate) -> str:
