@@ -201,7 +201,9 @@ def _header(scope: Scope, name: bytes) -> str:
 
 
 def _has_body(scope: Scope) -> bool:
-    return any(name.lower() == b"transfer-encoding" or (name.lower() == b"content-length" and value != b"0") for name, value in scope["headers"])
+    return any(
+        name.lower() == b"transfer-encoding" or (name.lower() == b"content-length" and value != b"0") for name, value in scope["headers"]
+    )
 
 
 def _given(scope: Scope) -> bytes:
