@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,18 @@ def test_vectors_are_those_of_each_text_alone(folders: dict[str, Path], model: s
     base.chunk_tokens = 10_000
     assert torch.allclose(base.vectors(texts, adapter), whole, atol=1e-5)
     assert torch.allclose(base.vectors(texts, None), expected, atol=1e-5)
+
+
+def test_threads_that_ask_at_once_get_the_vectors_of_their_own_adapter(folders: dict[str, Path]) -> None:
+    """As trainers ask for rewards: the model itself wears an adapter, and a second one at that time was an error, or in its vectors."""
+    backbone = Backbone(str(folders["llama"]))
+    texts = read(backbone, TEXTS)
+    adapters = [None, stirred(backbone.base, 1), stirred(backbone.base, 2)] * 2
+    alone = [backbone.base.vectors(texts, adapter) for adapter in adapters]
+    with ThreadPoolExecutor(len(adapters)) as pool:
+        found = list(pool.map(lambda adapter: [backbone.base.vectors(texts, adapter) for _ in range(4)], adapters))
+    for one, several in zip(alone, found, strict=True):
+        assert all(torch.equal(one, again) for again in several)
 
 
 @pytest.mark.parametrize(("model", "pooling"), ENDS)

@@ -1,5 +1,6 @@
 """Texts as a language model reads them: the template's own tokens, no text that closes its turn, and every lost token counted."""
 
+import time
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,7 @@ from tiny_models import tiny_bert, tiny_llama, tiny_qwen3
 
 from evenhand.core import EvenhandError
 from evenhand.data.conversations import Turn, rendered
-from evenhand.encode.chat import Chat, Choice, Cut, cuts, spoken
+from evenhand.encode.chat import Chat, Choice, Cut, _unclosed, cuts, spoken
 
 pytestmark = pytest.mark.lm
 
@@ -200,6 +201,11 @@ def test_a_response_is_closed_once(tokenizers):
     assert tokenizer.decode(whole(once[0])) == tokenizer.decode(whole(once[1])) == "<s>Hi.\n\nNo.</s>"
     assert tokenizer.decode(whole(once[2])) == "<s>No.</s>"
     assert tokenizer.decode(once[0].own) == "No.</s>"
+    assert _unclosed("a <e> \n</s><e>\t", ("</s>", "<e>")) == "a "
+    assert _unclosed("<e>a", ("<e>",)) == "<e>a"
+    start = time.process_time()
+    assert len(_unclosed("<e>" * 300_000 + "a", ("<e>",))) == 900_001
+    assert time.process_time() - start < 1  # a pattern that is tried from every name takes minutes, and nobody is answered meanwhile
 
 
 def test_an_encoder_reads_prompt_and_response_between_its_own_marks(tokenizers):

@@ -181,3 +181,12 @@ def test_websockets_are_closed_and_the_servers_own_start_is_passed_on():
 
     ask(LOCAL, app=app, kind="lifespan")
     assert seen == ["lifespan"]
+
+
+def test_nobody_waits_for_the_body_of_a_refused_request():
+    for sent in (("content-length", "5"), ("transfer-encoding", "chunked")):
+        for refused in (("host", "evil.example"), ("origin", "https://evil.example")):
+            head = [("host", "localhost"), refused] if refused[0] == "origin" else [refused]
+            code, _, headers = ask(LOCAL, *head, sent, method="POST", pieces=(None,))
+            assert (code, headers["connection"]) == (403, "close")
+    assert "connection" not in ask({**LOCAL, "token": TOKEN}, ("host", "localhost"))[2]  # a browser asks again with the token

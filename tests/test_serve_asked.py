@@ -123,6 +123,7 @@ def test_states_are_kept_with_a_bound_and_an_age(model: RewardModel, monkeypatch
     assert first[0] is first[2]
     assert states.of([one])[0] is first[0]
     assert asked[-1] == 0  # nothing to read
+    assert all(state.state.untyped_storage().nbytes() == 4 * len(state.state) for state in first)  # none keeps its neighbours' alive
     states.of([three])  # two was used least recently
     assert states.of([one])[0] is first[0]
     assert states.of([two])[0] is not first[1]

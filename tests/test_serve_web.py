@@ -27,6 +27,8 @@ from starlette.testclient import TestClient
 
 from evenhand.data.conversations import answered
 from evenhand.serve.queries import response_of
+from evenhand.serve.states import UserStates
+from evenhand.serve.web.batches import Batches, Work
 
 ANN = HISTORIES["ann"]
 CHATML = "<|im_start|>user\nName a colour.<|im_end|>\n<|im_start|>assistant\n"
@@ -102,6 +104,7 @@ def test_openrlhfs_fields(client: TestClient, model) -> None:
         ("<|begin_of_text|>Hi there<|eot_id|>\n", "Hi", " there"),
         ("Hi there", "<s>Hi", " there"),
         ("Hi<|im_end|>", "Hi", ""),
+        ("<s>Say <s> twice: yes", "Say <s> twice:", " yes"),
     ],
 )
 def test_what_follows_the_prompt_is_the_response(query: str, prompt: str, response: str) -> None:
@@ -234,6 +237,22 @@ def test_requests_that_wait_are_scored_together_and_fail_alone() -> None:
     alone = [read for read in gate.read if read == [TEXTS[0]]]
     assert all(len(set(read)) == len(read) for read in gate.read), "a text was encoded twice in a batch"
     assert len(alone) <= 22, gate.read
+
+
+def test_histories_that_are_sent_count_as_size_of_a_batch() -> None:
+    gate = Gate()
+    model, sizes = small(encoder=gate), []
+    gate.waits.clear()
+    gate.open.clear()
+    batches = Batches(UserStates(model), most_tokens=99, most_waiting=9, told=sizes.append)
+    long = [("", TEXTS[i % 7], f"boat {i}") for i in range(200)]
+    first = batches.ask(Work([()], [0], [""], ["hat"]))
+    gate.waits.wait(30)
+    asked = [batches.ask(Work([long], [0], [""], ["hat"], long)) for _ in range(4)]
+    gate.open.set()
+    assert len({float(one.result(30).rewards[0]) for one in (first, *asked)}) == 2
+    batches.close()
+    assert sizes == [1, 2, 2]
 
 
 async def _metrics(app: Any) -> bytes:

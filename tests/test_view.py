@@ -638,8 +638,10 @@ def test_it_starts_answers_and_ends_with_an_interrupt(folder: Path) -> None:
     address = program.stdout.readline().strip()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address)
     assert "audits/run-2" in ask(address.rstrip("/"), "/")[1]
-    with pytest.raises(EvenhandError, match="cannot be listened on"):
+    with pytest.raises(EvenhandError, match="Cannot listen on"):
         view(folder, port=int(address.split(":")[2].rstrip("/")))
+    with pytest.raises(EvenhandError, match="Cannot listen on"):
+        view(folder, port=65_536)
     program.send_signal(signal.SIGINT)
     out, err = program.communicate(timeout=60)
     assert (program.returncode, out, err) == (0, "ended\n", "")

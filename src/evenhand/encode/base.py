@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from threading import RLock
 from typing import Self
 
 import numpy as np
@@ -32,6 +33,8 @@ from evenhand.encode.encoder import Progress
 from evenhand.encode.kept import Kept, kept_bytes
 from evenhand.encode.loading import checkpoint_layers, loaded, positions, shard
 from evenhand.encode.prefixes import shared, shares, window_of
+
+READING = RLock()  # of the whole process: models share its cores, and nothing is copied along with a model
 
 
 class LessMemory(UserWarning):
@@ -96,7 +99,10 @@ class Base:
     def vectors(
         self, texts: Sequence[Tokens], adapter: nn.Module | None, progress: Progress | None = None, *, keep: bool = False
     ) -> Tensor:
-        """Vectors float32[n, dim] on the CPU, without gradient. keep: `backward` on the same texts comes next, before the adapter changes."""
+        """Vectors float32[n, dim] on the CPU, without gradient. keep: `backward` on the same texts comes next, before the adapter changes.
+
+        Several threads may ask, as trainers do: one reads at a time, since an adapter is worn by the model itself.
+        """
         out = torch.zeros(len(texts), self.dim)  # 0 is what a rank adds to the vectors of other ranks
         done = 0
 
@@ -112,8 +118,8 @@ class Base:
             if progress is not None:
                 progress(done, len(texts))
 
-        self._kept = Kept()  # what another step left
-        with torch.no_grad(), self.wearing(adapter):
+        with READING, torch.no_grad(), self.wearing(adapter):
+            self._kept = Kept()  # what another step left
             if keep and adapter is not None and self._keep_bytes:
                 self._kept = Kept(texts, _trainable(adapter), int(self._keep_bytes / self._place_bytes))
             self._each(texts, read)

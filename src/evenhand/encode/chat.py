@@ -90,7 +90,7 @@ class _Frame(NamedTuple):
     template: str | None
     takes_system: bool
     surplus: int  # characters at the end of the generation prompt that an answered conversation does not repeat
-    closing: re.Pattern[str]  # end tokens at the end of a response, written out
+    closing: tuple[str, ...]  # names of the tokens that end a response
     special: re.Pattern[str]
     lead: list[int]
     trail: list[int]
@@ -110,7 +110,7 @@ class Chat:
         Raises EvenhandError for messages that are none, a template that refuses the conversation, and a limit that leaves no room.
         """
         asked = _distinct(prompts, lambda p: tuple(self._turns(p)))
-        answers = _distinct(responses, lambda r: self._safe(self._frame.closing.sub("", r)))
+        answers = _distinct(responses, lambda r: self._safe(_unclosed(r, self._frame.closing)))
         known = [("", ())] * len(responses) if told is None else _distinct(told, self._told)
         drafts = [_Draft(head, blocks, said, r) for (head, blocks), said, r in zip(known, asked, answers, strict=True)]
         parts = self._tokenized(drafts)
@@ -150,7 +150,7 @@ class Chat:
         trail = trail if eos is None or trail[-1:] == [eos] else [*trail, eos]
         ends = {self.tokenizer.eos_token} - {None}
         if not self.tokenizer.chat_template:
-            return _Frame(None, False, 0, _at_end(ends), _any_of(names), lead, trail)
+            return _Frame(None, False, 0, tuple(sorted(ends)), _any_of(names), lead, trail)
         template = self.tokenizer.get_chat_template()
         template = DATE + template if "strftime_now" in template else template
         said = [{"role": "user", "content": "Quaesitum"}]
@@ -165,8 +165,9 @@ class Chat:
         surplus = len(open_) - self._cut(open_, [whole, thought], at_most=len(before))
         around = open_ + after
         names |= {str(t) for t in added if str(t) in around}  # some models mark the ends of turns as ordinary tokens
-        ends |= {n for n in names if n in after}
-        return _Frame(template, self._takes_system(template, said), surplus, _at_end(ends), _any_of(names - REASONING), lead, trail)
+        ends |= {n for n in names if n and n in after}
+        closing = tuple(sorted(ends))
+        return _Frame(template, self._takes_system(template, said), surplus, closing, _any_of(names - REASONING), lead, trail)
 
     def _cut(self, opened: str, answered: Sequence[str], at_most: int) -> int:
         """The last place of the generation prompt up to which answered conversations are the same, outside of any token of theirs."""
@@ -399,9 +400,16 @@ def _any_of(names: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
 
-def _at_end(names: Iterable[str]) -> re.Pattern[str]:
-    one = "|".join(map(re.escape, names)) or "(?!)"
-    return re.compile(rf"(?:(?:{one})\s*)+\Z")
+def _unclosed(text: str, names: Sequence[str]) -> str:
+    """Without the names at its end, and the white space behind each. No pattern: tried from every name of a long run, it takes the run's square."""
+    end = at = len(text)
+    while True:
+        while at and text[at - 1].isspace():
+            at -= 1
+        name = next((name for name in names if text.endswith(name, 0, at)), "")
+        if not name:
+            return text[:end]
+        end = at = at - len(name)
 
 
 def _answer(text: str) -> dict[str, str]:

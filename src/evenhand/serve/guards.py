@@ -44,7 +44,7 @@ class Refused(Exception):
 
     def __init__(self, status: int, why: str, *, close: bool = False, headers: Collection[tuple[bytes, bytes]] = ()):
         super().__init__(why)
-        self.status, self.why, self.headers = status, why, [*headers, *([(b"connection", b"close")] if close else [])]
+        self.status, self.why, self.close, self.headers = status, why, close, list(headers)
 
 
 class Guards:
@@ -97,7 +97,8 @@ class Guards:
             self._check(scope)
             body = await self._body(scope, receive)
         except Refused as refused:
-            return await _refuse(answer, refused)
+            # nobody waits for the body of a request that was refused by its head: it could come forever
+            return await _refuse(answer, refused, close=refused.close or _has_body(scope))
         if body is None:
             return None
         pieces = [body]
@@ -199,6 +200,12 @@ def _header(scope: Scope, name: bytes) -> str:
     return bytes(found[0]).decode("latin-1").strip() if found else ""
 
 
+def _has_body(scope: Scope) -> bool:
+    return any(
+        name.lower() == b"transfer-encoding" or (name.lower() == b"content-length" and value != b"0") for name, value in scope["headers"]
+    )
+
+
 def _given(scope: Scope) -> bytes:
     """The token of the request, b"" where there is none."""
     scheme, _, value = _header(scope, b"authorization").partition(" ")
@@ -217,8 +224,9 @@ def _digest(token: bytes) -> bytes:
     return hashlib.sha256(token).digest()
 
 
-async def _refuse(send: Send, refused: Refused) -> None:
+async def _refuse(send: Send, refused: Refused, close: bool) -> None:
     content = json.dumps({"error": refused.why}).encode() + b"\n"
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode()), *refused.headers]
+    headers += [(b"connection", b"close")] if close else []
     await send({"type": "http.response.start", "status": refused.status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

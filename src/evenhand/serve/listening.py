@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -45,13 +46,16 @@ def listen(app: App, host: str, port: int, *, told: Callable[[str], None], secon
 
 def _socket(host: str, port: int) -> socket.socket:
     try:
+        if not 0 <= port < 2**16:  # `getaddrinfo` takes it for another one
+            raise OverflowError
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         bound = socket.socket(family, kind)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-    except OSError as error:
+    except (OSError, OverflowError, UnicodeError) as error:
+        why = (error.strerror if isinstance(error, OSError) else "") or "there is no such place"
         raise EvenhandError(
-            f"Cannot listen on {clip(host)}, port {port}: {error.strerror}. Expected: an address of this machine and a free port. "
+            f"Cannot listen on {clip(host)}, port {port}: {why}. Expected: an address of this machine and a free port. "
             "To do: name another --port or --host."
         ) from error
     return bound
@@ -59,6 +63,8 @@ def _socket(host: str, port: int) -> socket.socket:
 
 def _files() -> int:
     """So many files may be open, raised as far as is useful."""
+    if os.name == "nt":  # there is no such limit
+        return MOST_CONNECTIONS + 100
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

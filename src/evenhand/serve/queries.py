@@ -7,12 +7,12 @@ import re
 from evenhand.core import EvenhandError
 from evenhand.data.conversations import closed
 
-BEGIN = re.compile(r"(?:<s>|<\|begin_of_text\|>|<bos>|<\|startoftext\|>)+")  # which a tokenizer puts before every text
+BEGIN = re.compile(r"\A(?:<s>|<\|begin_of_text\|>|<bos>|<\|startoftext\|>)+")  # which a tokenizer puts before every text
 
 
 def response_of(query: str, prompt: str, place: int) -> str:
     """What follows `prompt` in `query`, without the marks with which a generation ends. Raises EvenhandError where the query does not begin so."""
-    for whole, part in ((query, prompt), (BEGIN.sub("", query, count=1), BEGIN.sub("", prompt, count=1))):
+    for whole, part in ((query, prompt), (BEGIN.sub("", query), BEGIN.sub("", prompt))):
         if whole.startswith(part):
             return closed(whole[len(part) :])
     raise EvenhandError(

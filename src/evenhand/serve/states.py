@@ -7,20 +7,22 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from threading import Lock
 
 from evenhand.core import EvenhandError
 from evenhand.serve.asked import Choice, histories_read
 from evenhand.serve.reward_model import RewardModel, UserState
 
-MOST = 10_000  # users; a state is some dozen numbers, and of a language model the told texts beside
+MOST = 10_000  # users; a state is some dozen numbers
 LONGEST = 3600.0  # seconds
 
 
 class UserStates:
     """The least recently used goes first when there are more than `most`; one older than `longest` seconds is read anew. Several threads may ask.
 
-    Kept by a hash of the history's texts: nothing of a text stays here but what a language model is told of the user.
+    Kept by a hash of the history's texts: nothing of a text stays here. Of a model that reads the history in words nothing is kept, since there
+    is nothing to work out, and what it is told may be long.
     """
 
     def __init__(self, model: RewardModel, most: int = MOST, longest: float = LONGEST, clock: Callable[[], float] = time.monotonic):
@@ -36,6 +38,8 @@ class UserStates:
 
     def of(self, histories: Sequence[Sequence[Choice]]) -> list[UserState]:
         """One state a history. Those that are not kept are read together, equal ones once."""
+        if self.model.history_pairs:
+            return self.model.users(histories)
         choices = histories_read(histories)
         keys = [hashlib.sha256(json.dumps(own).encode()).digest() for own in choices]
         found: dict[bytes, UserState] = {}
@@ -47,7 +51,8 @@ class UserStates:
                     found[key] = state
                     self._kept.move_to_end(key)
         wanted = {key: own for key, own in zip(keys, choices) if key not in found}
-        found |= zip(wanted, self.model.users(list(wanted.values())))
+        new = self.model.users(list(wanted.values()))
+        found |= zip(wanted, [replace(state, state=state.state.clone()) for state in new])  # each for itself: a view would keep all of them
         with self._lock:
             for key in wanted:
                 self._kept[key] = (now, found[key])

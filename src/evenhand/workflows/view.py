@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 from evenhand.core import DataError, EvenhandError
 from evenhand.serve.guards import Guards, allowed_host, token_of_environment
 
-MOST_AT_ONCE = 64  # connections; more are answered with 503
+SECONDS = 2.0  # for pages under way when it ends
 
 
 def view(
@@ -34,19 +32,12 @@ def view(
     Raises EvenhandError where there is no such folder, no token for that host, or no such port, or the extra "serve" is not installed.
     """
     application = guarded(folder, host=host, token=token_of_environment(), show_text=show_text)
-    import uvicorn
+    from evenhand.serve.listening import listen
 
-    with _listening(host, port) as listening:
-        shown = f"[{host}]" if ":" in host else host
-        ready(f"http://{shown}:{listening.getsockname()[1]}/")
-        settings = uvicorn.Config(
-            application, log_level="warning", access_log=False, server_header=False, proxy_headers=False, lifespan="off", ws="none",
-            limit_concurrency=MOST_AT_ONCE, timeout_graceful_shutdown=3,
-        )  # fmt: skip
-        try:
-            uvicorn.Server(settings).run(sockets=[listening])
-        except KeyboardInterrupt:  # how it ends
-            return
+    try:
+        listen(application, host, port, told=lambda address: ready(f"{address}/"), seconds=SECONDS)
+    except KeyboardInterrupt:  # how it ends
+        return
 
 
 def guarded(folder: str | Path, *, host: str, token: str | None, show_text: bool = False) -> Guards:
@@ -59,15 +50,3 @@ def guarded(folder: str | Path, *, host: str, token: str | None, show_text: bool
     from evenhand.viewer.app import application
 
     return Guards(application(Path(folder), show_text=show_text), host=host, token=token, most_bytes=0)
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        is_six = ipaddress.ip_address(host).version == 6
-    except ValueError:
-        is_six = False
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if is_six else socket.AF_INET)
-    except (OSError, OverflowError) as error:
-        found = f"{host}, port {port}, cannot be listened on ({getattr(error, 'strerror', None) or error})"
-        raise EvenhandError(f"{found}. Expected: an address of this machine and a free port. To do: --port 0 takes a free one.") from error

@@ -18,7 +18,7 @@ from evenhand.encode.prompted import item_text
 from evenhand.serve.asked import Choice, Said, histories_read, items_read
 from evenhand.serve.states import UserStates
 
-MOST_ITEMS = 256  # of a batch, after which it takes no further request
+MOST_ITEMS = 256  # of a batch, after which it takes no further request: responses, and pairs of histories that came along
 LINGER = 0.004  # seconds that a batch waits for a second request
 
 
@@ -100,7 +100,7 @@ class Batches:
         """The next batch, and whether there will be another one."""
         batch: list[Work] = []
         until = math.inf
-        while sum(len(work.owner) for work in batch) < MOST_ITEMS:
+        while sum(len(work.owner) + len(work.given) for work in batch) < MOST_ITEMS:
             try:
                 work = self._queue.get(timeout=max(0.0, until - time.monotonic()) if batch else None)
             except Empty:
