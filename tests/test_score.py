@@ -248,15 +248,35 @@ def test_a_scored_file_is_audited_and_followed_into_policies_in_one_command(plac
             "no type in common",
         ),
         ([{"prompt": "p", "response": "r"}], ("--encoder-at", "."), "leave --encoder-at"),
+        ([{"prompt": "p", "response": "r"}], ("--reward", " "), "no name for the column of rewards"),
+        ([{"user": "u", "prompt": "p", "response": "r"}], ("--history", "theirs.jsonl"), "--history-column user=annotator_id"),
     ],
 )
 def test_what_cannot_be_scored_is_told(rows: list[dict[str, Any]], asked: tuple[str, ...], said: str, place: Path) -> None:
     (place / "mine.csv").write_text("mine")
+    lines(place / "theirs.jsonl", [{"annotator_id": "u", "prompt": "p", "chosen": "a", "rejected": "b"}])
     lines(place / "rows.jsonl", rows)
     done = inside("score", "model", "rows.jsonl", *asked, cwd=place)
     assert done.returncode == 2, done.stdout + done.stderr
     assert any(part in done.stderr for part in said.split("|")), done.stderr
     assert (place / "mine.csv").read_text() == "mine"
+
+
+def test_after_a_bad_row_is_mended_the_same_command_goes_through(place: Path) -> None:
+    lines(place / "bad.jsonl", [{"prompt": "p", "response": ""}])
+    assert inside("score", "model", "bad.jsonl", cwd=place).returncode == 2
+    lines(place / "bad.jsonl", [{"prompt": "p", "response": "r"}])
+    done = inside("score", "model", "bad.jsonl", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert not (place / "scores.csv.unfinished").exists()
+
+
+def test_a_model_in_the_wrong_place_is_told_where_it_belongs(place: Path) -> None:
+    (place / "fitted").mkdir()
+    (place / "fitted" / "model").symlink_to(place / "model")
+    lines(place / "rows.jsonl", [{"prompt": "p", "response": "r"}])
+    assert "To do: name fitted/model." in inside("score", "fitted", "rows.jsonl", cwd=place).stderr
+    assert "name the model first, then the data" in inside("score", "rows.jsonl", "model", cwd=place).stderr
 
 
 def test_bad_rows_are_left_out_and_counted(place: Path) -> None:

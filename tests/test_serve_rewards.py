@@ -130,6 +130,9 @@ def test_a_model_blind_to_prompts_is_asked_for_by_name(of: Callable[..., Any], t
 def test_what_is_missing_or_given_twice_is_named(model: RewardModel, tmp_path: Path) -> None:
     with pytest.raises(EvenhandError, match=r"columns country beside prompts\. Expected: 'user'"):
         reward_function(model, {"ann": ANN})(prompts=["p"], completions=["r"], country=["NL"])
+    for user in ("ann", ["ann"]):  # of two completions
+        with pytest.raises(EvenhandError, match="Expected: a list of 2"):
+            reward_function(model, {"ann": ANN})(prompts=["p"] * 2, completions=["r"] * 2, user=user)
     with pytest.raises(EvenhandError, match="history_column="):
         reward_function(model, history_column="own")(prompts=["p"], completions=["r"])
     with pytest.raises(EvenhandError, match="one of the two"):

@@ -157,6 +157,13 @@ def test_what_is_wrong_is_named_and_not_repeated(
     assert len(said.headers["x-request-id"]) == 32
 
 
+def test_a_body_that_is_not_said_to_be_json_is_told_of_the_header(client: TestClient) -> None:
+    said = client.post("/v1/score", content=b'{"responses": ["a"]}', headers={"content-type": "application/x-www-form-urlencoded"})
+    assert said.status_code == 422
+    assert "send it" in said.json()["error"]
+    assert "Content-Type: application/json" in said.json()["error"]
+
+
 def test_malformed_bodies_are_the_clients_fault(client: TestClient, logged: list[str]) -> None:
     seen: dict[int, int] = {}
     for path, raw in malformed(0, 200):
@@ -465,6 +472,7 @@ def test_a_signal_ends_it_after_what_is_under_way(two: Two, which: int, number: 
     assert int(two.parent.stdout.readline()) == code
     assert "/v1/score 200" in two.logs[which].read_text()
     assert "hat" not in two.logs[which].read_text().replace("what", "")
+    assert ("requests under way were finished" in two.logs[which].read_text()) == (code == 130)
 
 
 def test_a_host_without_a_token_and_a_taken_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -270,7 +270,9 @@ def _read(file: Path) -> bytes:
     except OSError as error:
         problem = f"Cannot be read ({error.strerror})"
         expected = f"a saved model: a folder with {ARRAYS} and {DESCRIPTION}"
-        raise DataError(problem, expected=expected, remedy=f"check the path; {AGAIN}", file=str(file)) from error
+        below = file.parent / "model"  # where `fit` puts it
+        remedy = f"name {below}" if (below / DESCRIPTION).is_file() else f"check the path; {AGAIN}"
+        raise DataError(problem, expected=expected, remedy=remedy, file=str(file)) from error
 
 
 def _read_arrays(file: Path, said: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -88,6 +88,9 @@ class RewardFunction:
                 f"To do: add it to the data set, or name another: {option}=."
             )
         values = columns[self._wanted]
+        if isinstance(values, str) or len(values) != n:
+            found = "one text" if isinstance(values, str) else f"{len(values):,} values"
+            raise EvenhandError(f"Found {found} in '{clip(self._wanted)}'. Expected: a list of {n:,}, one a completion. To do: repeat it.")
         return [value or None for value in values] if self._history_column else [self._rewarding.history(user) for user in values]
 
     def _count(self, known: int, n: int, log_metric: Callable[[str, float], None] | None) -> None:

@@ -98,15 +98,17 @@ def parts(folder: Path | None, settings: Mapping[str, Any]) -> Iterator[Parts]:
         lock(stream, folder)
         said = json.dumps({"about": ABOUT, "settings": settings}).encode()
         held = stream.read()
-        if said.startswith(held):  # nothing is there, or not all of it
+        if not said.startswith(held):  # something is there, and all of it
+            if (there := _settings(held)) is None:
+                raise _foreign(folder)
+            if any(folder.glob("part-*.safetensors")):
+                refuse_others(there, settings, folder.name, "parts")
+        if held != said:  # where no part was finished, as when the first row was bad and has been mended since, no settings are lost
             stream.seek(0)
+            stream.truncate()
             stream.write(said)
             stream.flush()
             os.fsync(stream.fileno())
-        elif (there := _settings(held)) is None:
-            raise _foreign(folder)
-        else:
-            refuse_others(there, settings, folder.name, "parts")
         yield Parts(folder)
 
 

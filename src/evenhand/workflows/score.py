@@ -95,7 +95,11 @@ def score(
     if history is not None and not isinstance(history, PreferenceData):
         names = columns if history_columns is None else history_columns
         names = {canonical: name for canonical, name in names.items() if canonical not in OF_CANDIDATES}
-        history = load(history, columns=names, **how)
+        try:
+            history = load(history, columns=names, **how)
+        except DataError as error:  # --column would be about the data too
+            error.args = (str(error).replace("--column ", "--history-column "),)
+            raise
     skip = on_bad == "skip"
     with shown(progress) as told:
         histories = Histories(history, table.sides)
@@ -157,6 +161,10 @@ def placed(model: Any, data: Any, reward_model: Any) -> tuple[Any, Any]:
             else "a saved model and a reward model"
         )
         raise EvenhandError(f"Found {found}. Expected: a saved model and data, or data and a reward model. To do: name both, and no more.")
+    if isinstance(model, str | Path) and Path(model).is_file():
+        raise DataError(
+            "it is a file", expected="the folder of a saved model", remedy="name the model first, then the data", file=Path(model).name
+        )
     return model, data
 
 
@@ -171,6 +179,8 @@ def _table(data: Any, columns: Mapping[str, str], how: Mapping[str, Any], users_
 
 def _check(table: Scorable, best: int | None, reward: str) -> None:
     """Raises EvenhandError for what cannot be written of these rows."""
+    if not reward.strip():
+        raise EvenhandError("Found no name for the column of rewards. Expected: a name. To do: --reward NAME, or leave it out.")
     if best is not None and (table.sides != CANDIDATES or best < 1):
         found = f"best = {best}" if best < 1 else "best for pairs"
         raise EvenhandError(f"Found {found}. Expected: 1 or more of the candidates of each prompt. To do: correct it, or leave it out.")

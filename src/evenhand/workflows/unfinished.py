@@ -108,7 +108,7 @@ def refuse_others(there: Any, settings: Mapping[str, Any], file: str, what: str 
         raise DataError(
             f"it holds {what} of other settings: {clip(different[0], 300)}",
             expected=different[1].removesuffix(", as computed again"),
-            remedy="give the same options to go on, move the file away, or choose another --out",
+            remedy="give the same options to go on, move it away, or choose another --out",
             file=file,
         )
 

@@ -253,6 +253,8 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     found = error.errors()
     if found[0]["type"] == "json_invalid":
         return _problem(400, "The body is no JSON. Expected: a JSON object. To do: see /openapi.json.")
+    if "json" not in request.headers.get("content-type", "").lower():  # as curl -d sends it; it was not read at all
+        return _problem(422, "The body is not said to be JSON. Expected: the header Content-Type: application/json. To do: send it.")
     told = "; ".join(f"{_place(e)}: {'unknown field' if e['type'] == 'extra_forbidden' else e['msg']}" for e in found[:3])
     return _problem(422, f"{told}. Expected: the fields of /openapi.json. To do: correct it.")
 
