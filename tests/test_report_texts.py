@@ -260,6 +260,14 @@ def test_strip_runs_and_figure_count_the_same_gaps_in_the_version_that_verdicts_
     assert "Gaps against “original”, with names hidden: “selected” 2 improved, 0 regressed, 12 undecided" in said.moves(found)
 
 
+def test_tests_of_an_audit_without_gaps_say_whose_they_are() -> None:
+    def lexical(found: TextFindings) -> str:
+        return next(p.finding for p in report(found).page.panels if p.name == "Lexical")
+
+    assert lexical(example.aligned()).startswith("In “selected”, as written: 1 of 1 test has a p")
+    assert lexical(example.one_run()).startswith("1 of 1 test has a p")
+
+
 def test_a_disparity_that_was_not_there_before_is_called_new() -> None:
     found = example.aligned()
     [agency] = said.new_gaps(found, found.runs[3])

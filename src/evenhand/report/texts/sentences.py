@@ -389,7 +389,8 @@ def fidelity_in_short(found: TextFindings, run: str) -> str:
         return ""
     scale = scales(found).get((m.audit, m.measure), 1.0)
     word = {"improved": "rises", "regressed": "falls", "undecided": "is not shown to change"}[m.change]
-    return f"Fidelity ({m.measure}) {word} in “{run}” against “{base(found).name}”: {with_interval(m.difference, scale)}."
+    name = "Fidelity" if m.measure == "fidelity" else f"Fidelity ({m.measure})"
+    return f"{name} {word} in “{run}” against “{base(found).name}”: {with_interval(m.difference, scale)}."
 
 
 def fidelity_change(moved: Sequence[Moved], run: str, of: Scales) -> str:
