@@ -144,6 +144,9 @@ def test_one_text_a_cell_is_not_testable_and_says_so() -> None:
     assert "Yes." in text  # means were tested
     assert "36 gaps differ from pair to pair is not testable: one text a cell" in text
     assert "Not testable." not in text
+    gap = replace(NOTHING, p_holm=NAN, systematic_p_holm=NAN)
+    why = [replace(gap, testable=f"not testable: {w}") for w in ("none is matched", "all are equal", "none is matched")]
+    assert said.untestable(why) == " 3 gaps are not testable at all: none is matched (2), all are equal (1)."
 
 
 def test_gap_of_few_blocks_speaks_of_these_prompts_alone() -> None:
@@ -390,6 +393,8 @@ def test_without_fresh_draws_nothing_is_known_of_new_texts() -> None:
     text = said.fall_sentence(replace(fall(0.2, 0.1, 0.01), fresh=none, learned=none))
     assert "nothing is known of new texts" in text
     assert "earned" not in text
+    text = said.fall_sentence(Fall("m", "age", none, none, none, none))  # originals that do not differ: there may be draws enough
+    assert "could be computed: no pair of originals is known to differ. Fresh draws are too few, or do not differ either" in text
 
 
 def test_no_model_selected_is_exit_3_and_never_relaxed() -> None:
