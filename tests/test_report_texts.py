@@ -144,6 +144,9 @@ def test_one_text_a_cell_is_not_testable_and_says_so() -> None:
     assert "Yes." in text  # means were tested
     assert "36 gaps differ from pair to pair is not testable: one text a cell" in text
     assert "Not testable." not in text
+    gap = replace(NOTHING, p_holm=NAN, systematic_p_holm=NAN)
+    why = [replace(gap, testable=f"not testable: {w}") for w in ("none is matched", "all are equal", "none is matched")]
+    assert said.untestable(why) == " 3 gaps are not testable at all: none is matched (2), all are equal (1)."
 
 
 def test_gap_of_few_blocks_speaks_of_these_prompts_alone() -> None:
@@ -258,6 +261,14 @@ def test_strip_runs_and_figure_count_the_same_gaps_in_the_version_that_verdicts_
     strip = page_table(found, "moved", "Gaps of each audit against “original”, with names hidden")
     assert strip[0]["persuasion"] == "✓ 2 improved, 6 undecided"
     assert "Gaps against “original”, with names hidden: “selected” 2 improved, 0 regressed, 12 undecided" in said.moves(found)
+
+
+def test_tests_of_an_audit_without_gaps_say_whose_they_are() -> None:
+    def lexical(found: TextFindings) -> str:
+        return next(p.finding for p in report(found).page.panels if p.name == "Lexical")
+
+    assert lexical(example.aligned()).startswith("In “selected”, as written: 1 of 1 test has a p")
+    assert lexical(example.one_run()).startswith("1 of 1 test has a p")
 
 
 def test_a_disparity_that_was_not_there_before_is_called_new() -> None:
@@ -382,6 +393,8 @@ def test_without_fresh_draws_nothing_is_known_of_new_texts() -> None:
     text = said.fall_sentence(replace(fall(0.2, 0.1, 0.01), fresh=none, learned=none))
     assert "nothing is known of new texts" in text
     assert "earned" not in text
+    text = said.fall_sentence(Fall("m", "age", none, none, none, none))  # originals that do not differ: there may be draws enough
+    assert "could be computed: no pair of originals is known to differ. Fresh draws are too few, or do not differ either" in text
 
 
 def test_no_model_selected_is_exit_3_and_never_relaxed() -> None:

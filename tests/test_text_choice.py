@@ -137,7 +137,7 @@ def test_a_disparity_of_nothing_cannot_be_kept_relatively() -> None:
 def test_noise_says_how_many_texts_and_how_much_of_the_gaps_is_noise() -> None:
     said = noise([BASE, run("one", 0.8, 2.1, 0.5, texts=1760)])
     assert "880 to 1,760 texts" in said
-    assert "would be 95% of what it is" in said
+    assert "would be 95\u00a0% of what it is" in said
 
 
 def test_what_a_choice_says_is_so_in_each_world() -> None:

@@ -461,6 +461,12 @@ def test_verdicts_hold_together_and_say_what_is_short() -> None:
     constant, _ = requirements([run_of(np.ones((20, 2, 2)), grid(20))], 0.3)
     assert constant[0].verdict == "INSUFFICIENT"
     assert "every text has the same value" in constant[0].reason
+    steps = rng.integers(0, 9, size=(20, 1, 2)) + np.array([0.0, 1.0])[None, :, None]  # each block's gap is 1: no noise, and no bound
+    for tolerance, verdict in ((0.05, "FAIL"), (9.0, "INSUFFICIENT")):
+        (same,), _ = requirements([run_of(steps, grid(20))], tolerance)
+        assert (same.verdict, np.isnan(same.estimate.high)) == (verdict, True)
+        assert "the gap is the same in every block" in same.reason
+        assert "nan" not in same.reason
     assert requirements([replace(runs[0], levels=())], 0.3) == ((), "INSUFFICIENT")
     with pytest.raises(EvenhandError, match="above 0"):
         requirements(runs, 0.0)

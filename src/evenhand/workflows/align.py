@@ -57,7 +57,8 @@ from evenhand.workflows.tracking import Tracker, figures_of_texts, tracking
 KIND = "alignment"
 FORMAT = "evenhand align 1"
 REVISION = "revision"  # the source of what a model made of drafts
-SELECTED, SFT, DPO = "selected", "SFT", "SFT + DPO"  # runs, after the originals
+SELECTED = "selected"  # the run after the originals
+STAGES = {"sft": "SFT", "dpo": "SFT + DPO"}  # file names → runs, after those
 STRANGER = (
     "The originals were not written by the model that was trained: what sets its texts apart from them is that it is another model, beside what it "
     "learned."
@@ -170,13 +171,8 @@ def align(
 
     Raises DataError for a grid that is wrong, and for a folder that holds what other settings wrote; EvenhandError for settings out of range.
     """
-    if demo and (grid is not None or originals is not None):
-        raise EvenhandError("Found a grid, or texts, and a demo, which has its own. Expected: one of them. To do: leave --demo out.")
     train = train or dpo
-    if train and endpoint and not student:
-        raise EvenhandError(
-            "Found --train and --endpoint. Expected: a model on this machine to train. To do: name it with --student; smollm2 is there."
-        )
+    _check_inputs(demo, grid, originals, train, endpoint, student)
     of, given = sample() if demo else _given(grid, originals)
     wanted = draws
     if given is not None:
@@ -211,22 +207,17 @@ def align(
             "audits": judging, "eps": eps, "eps_fidelity": eps_fidelity, "reward": reward,
             "seed": seed, "progress": progress, **instruments,
         }  # fmt: skip
-        whose, others = ("held", ~blocks) if train else ("", blocks)
-        folder, selection = _selected(run, every, others, "train" if train else "", gate, range(k))
-        hands = [_selected(run, every, blocks, f"{whose}{hand + 1}", gate, range(hand, k - k % draws, draws)) for hand in range(draws)]
-        texts = [*_hands(run, drafts, hands, blocks, draws)]
+        to_learn, selection = _selected(run, every, ~blocks if train else blocks, "train" if train else "", gate, range(k))
+        texts = _audited_texts(run, drafts, every, blocks, gate, k, draws)
         trained: list[Trained] = []
-        stranger = False
-        if train:
-            stranger = given is not None or bool(endpoint) or student not in (None, model or "smollm2")
-            pupil = student or (model if not stranger else None) or "smollm2"
-            for stage, name, rate in ((SFT, "sft", lr), (DPO, "dpo", dpo_lr))[: 2 if dpo else 1]:
-                recipe = Recipe(rate, rank=rank, epochs=epochs, device=device, seed=seed)
-                with watching(partial(tracked.standing, stage, {})):
-                    trained.append(_train(run, name, folder, pupil, recipe, beta, most_examples))
-                texts += _said(run, name, stage, pupil, draws, blocks, temperature, device)
+        pupil, stranger = _pupil(given, model, endpoint, student)
+        for name in (("sft", "dpo") if dpo else ("sft",)) if train else ():
+            recipe = Recipe(dpo_lr if name == "dpo" else lr, rank=rank, epochs=epochs, device=device, seed=seed)
+            with watching(partial(tracked.standing, STAGES[name], {})):
+                trained.append(_train(run, name, to_learn, pupil, recipe, beta, most_examples))
+            texts += _said(run, name, pupil, draws, blocks, temperature, device)
         report = _report(
-            run, texts, selection, trained, blocks, stranger, rho, fall, (wanted, draws), audits=audits, tolerance=tolerance, show_text=show_text, permutations=permutations,
+            run, texts, selection, trained, blocks, train and stranger, rho, fall, (wanted, draws), audits=audits, tolerance=tolerance, show_text=show_text, permutations=permutations,
             title=title or f"Alignment of {of.name}", note=note, simulated=demo, command=command, **instruments,
         )  # fmt: skip
         tracked.finish(report, figures_of_texts)
@@ -239,6 +230,18 @@ def _contents(judging: Sequence[str | TextAudit], reward: str | Path | None) -> 
     weights = files_sha256(Path(reward)) if reward is not None and Path(reward).is_dir() else ""
     named = {"audits of the gate sha256": ", ".join(code), "reward sha256": weights}
     return {name: digest for name, digest in named.items() if digest}
+
+
+def _check_inputs(
+    demo: bool, grid: str | Path | Grid | None, originals: Any, train: bool, endpoint: str | None, student: str | None
+) -> None:
+    """Raises EvenhandError for options that exclude each other."""
+    if demo and (grid is not None or originals is not None):
+        raise EvenhandError("Found a grid, or texts, and a demo, which has its own. Expected: one of them. To do: leave --demo out.")
+    if train and endpoint and not student:
+        raise EvenhandError(
+            "Found --train and --endpoint. Expected: a model on this machine to train. To do: name it with --student; smollm2 is there."
+        )
 
 
 def _check(k: int, draws: int, revisions: int, held: float, most_examples: int) -> None:
@@ -432,14 +435,20 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _hands(run: _Run, originals: Path, hands: Sequence[tuple[Path, Selection]], blocks: np.ndarray, draws: int) -> Iterator[Row]:
-    """Of the cells that are audited, the first draft of each hand, which the gate compared with, and what was selected from each hand."""
-    for row in _read(originals):
-        if blocks[run.cell(row) // run.grid.size] and row["draw"] < draws:
-            yield {**row, "run": ORIGINAL}
-    for hand, (folder, _) in enumerate(hands):
-        for row in _read(folder / "selected.jsonl"):
-            yield {**row, "run": SELECTED, "source": SELECTED, "draw": hand}
+def _audited_texts(run: _Run, originals: Path, every: Path, blocks: np.ndarray, gate: Mapping[str, Any], k: int, draws: int) -> list[Row]:
+    """Of the cells that are audited, the first draft of each hand, which the gate compared with, and what is selected from each hand."""
+    whose = "" if blocks.all() else "held"
+    hands = [_selected(run, every, blocks, f"{whose}{hand + 1}", gate, range(hand, k - k % draws, draws))[0] for hand in range(draws)]
+    texts = [{**row, "run": ORIGINAL} for row in _read(originals) if blocks[run.cell(row) // run.grid.size] and row["draw"] < draws]
+    for hand, folder in enumerate(hands):
+        texts += [{**row, "run": SELECTED, "source": SELECTED, "draw": hand} for row in _read(folder / "selected.jsonl")]
+    return texts
+
+
+def _pupil(given: TextTable | None, model: str | None, endpoint: str | None, student: str | None) -> tuple[str, bool]:
+    """The model to train, and whether the originals are of another than it."""
+    stranger = given is not None or bool(endpoint) or student not in (None, model or "smollm2")
+    return student or (model if not stranger else None) or "smollm2", stranger
 
 
 def _train(run: _Run, name: str, folder: Path, model: str, recipe: Recipe, beta: float, most: int) -> Trained:
@@ -462,13 +471,11 @@ def _train(run: _Run, name: str, folder: Path, model: str, recipe: Recipe, beta:
         return sft(examples, **given) if name == "sft" else dpo(examples, adapter=run.folder / "sft", beta=beta, **given)
 
 
-def _said(
-    run: _Run, name: str, stage: str, model: str, draws: int, blocks: np.ndarray, temperature: float, device: str | None
-) -> Iterator[Row]:
+def _said(run: _Run, name: str, model: str, draws: int, blocks: np.ndarray, temperature: float, device: str | None) -> Iterator[Row]:
     """What a trained model writes for the prompts that are audited."""
     found = generate(
         run.folder / _audited(blocks), out=run.folder / f"texts-{name}.jsonl", model=model, adapter=run.folder / name, k=draws, wording=AS_GIVEN,
-        run=stage, source=stage, temperature=temperature, seed=run.seed, device=device, progress=run.progress,
+        run=STAGES[name], source=STAGES[name], temperature=temperature, seed=run.seed, device=device, progress=run.progress,
     )  # fmt: skip
     yield from found.rows
 

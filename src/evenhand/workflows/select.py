@@ -268,7 +268,7 @@ def _selection(
     searched = int((~chosen.exact[there]).sum())
     what = "pairs" if settings["chosen at once"] == "matched pairs" else "blocks"
     sentences = [
-        f"In {kept:.0%} of {int(there.sum()):,} {what} no assignment of candidates passed the gate, and the originals were kept.",
+        f"In {100 * kept:.0f}\u00a0% of {int(there.sum()):,} {what} no assignment of candidates passed the gate, and the originals were kept.",
         "A candidate's refusals are of it alone, among the originals; several together may pass where each alone does not.",
     ]
     if searched:

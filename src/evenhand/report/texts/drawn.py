@@ -124,7 +124,10 @@ def frontier(found: TextFindings, most: int) -> Figure | None:
         said.fidelity_in_short(found, said.last(found).name) or f"Where {len(found.runs)} runs stand: what they differ by was not computed."
     )
     axis_names = "systematic gap, as written", level.measure
-    note = "Nearer to 0 is more even, up speaks more to its audience. Crosses: 95 % intervals, each alone; differences of runs are paired and stand in the table."
+    note = (
+        "At 0 pairs differ by as much as the noise of single draws, right of it by more, left of it by less; up speaks more to its audience. Crosses: 95 % "
+        "intervals, each alone, where there are any; differences of runs are paired and stand in the table."
+    )
     return Figure(sentence, partial(planes, f"frontier-{most}", panes[:most], axis_names), note)
 
 

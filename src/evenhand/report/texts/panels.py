@@ -237,11 +237,7 @@ def _audit(found: TextFindings, audit: str, i: int) -> Panel:
     notes = list(dict.fromkeys(f"{m}: {n.rstrip('.')}." for _, a in parts for m, n in a.notes.items() if n))
     more = list(dict.fromkeys(s for _, a in parts for s in a.sentences))
     has_gaps = [READ, SYSTEMATIC, *([HIDDEN] if any(g.masked for _, g in own) else [])] if own else []
-    lead = (
-        _lead(found, audit)
-        if own
-        else said.tests_sentence([t for r, a in parts if r.name == said.last(found).name and not a.masked for t in a.tests])
-    )
+    lead = _lead(found, audit) if own else _tests_lead(found, parts)
     tables.append(facts(f"How {audit} is computed", formulas, ("measure", "formula")))
     return Panel(
         f"audit-{i + 1}",
@@ -250,6 +246,13 @@ def _audit(found: TextFindings, audit: str, i: int) -> Panel:
         tables=tuple(t for t in tables if t.rows),
         notes=tuple((*more, *notes, *has_gaps)[:MOST_LIMITS]),
     )
+
+
+def _tests_lead(found: TextFindings, parts: Sequence[tuple[Run, AuditFinding]]) -> str:
+    """What tests of an audit without gaps find in the run to be used, as written."""
+    last = said.last(found).name
+    text = said.tests_sentence([t for r, a in parts if r.name == last and not a.masked for t in a.tests])
+    return text if len(found.runs) == 1 or not text else f"In “{last}”, as written: {text[:1].lower()}{text[1:]}"
 
 
 def _lead(found: TextFindings, audit: str) -> str:

@@ -316,7 +316,9 @@ def untestable(gaps: Sequence[Gap]) -> str:
     rest = why.total() - half
     said = [f"Whether {plural(half, 'gap')} {'differ' if half > 1 else 'differs'} from pair to pair is not testable"] * bool(half)
     said += [f"{plural(rest, 'gap')} {'are' if rest > 1 else 'is'} not testable at all"] * bool(rest)
-    return f" {'; '.join(said)}: {why.most_common(1)[0][0]}."
+    reasons = why.most_common()
+    because = reasons[0][0] if len(reasons) == 1 else listing([f"{reason} ({count(n)})" for reason, n in reasons], 3)
+    return f" {'; '.join(said)}: {because}."
 
 
 def _why(gap: Gap) -> str:
@@ -389,7 +391,8 @@ def fidelity_in_short(found: TextFindings, run: str) -> str:
         return ""
     scale = scales(found).get((m.audit, m.measure), 1.0)
     word = {"improved": "rises", "regressed": "falls", "undecided": "is not shown to change"}[m.change]
-    return f"Fidelity ({m.measure}) {word} in “{run}” against “{base(found).name}”: {with_interval(m.difference, scale)}."
+    name = "Fidelity" if m.measure == "fidelity" else f"Fidelity ({m.measure})"
+    return f"{name} {word} in “{run}” against “{base(found).name}”: {with_interval(m.difference, scale)}."
 
 
 def fidelity_change(moved: Sequence[Moved], run: str, of: Scales) -> str:
@@ -508,10 +511,10 @@ def fall_sentence(fall: Fall) -> str:
     start = (
         f"Mean |gap| of {fall.measure} by {fall.axis}: {', '.join(on)}"
         if on
-        else f"No fall of {fall.measure} by {fall.axis} could be computed"
+        else f"No fall of {fall.measure} by {fall.axis} could be computed: no pair of originals is known to differ"
     )
     if not has_value(fall.fresh):
-        return f"{start}. There are too few fresh draws, so nothing is known of new texts."
+        return f"{start}. Fresh draws are too few, or do not differ either, so nothing is known of new texts."
     if fall.fresh.n_pairs < fall.same.n_pairs:
         start += (
             f" (fresh and shuffled on {count(fall.fresh.n_pairs)} of {plural(fall.same.n_pairs, 'pair')}, whose choices have other draws)"

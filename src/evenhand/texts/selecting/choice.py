@@ -87,7 +87,7 @@ def noise(runs: Sequence[Run]) -> str:
         return f"{start}. Every mean |gap| of “{clip(runs[0].name)}” is 0: there is nothing to improve."
     if not shares:
         return f"{start}; with one text a cell nobody can tell how much of a mean |gap| is noise."
-    ends = dict.fromkeys(f"{share:.0%}" for share in (min(shares), max(shares)))
+    ends = dict.fromkeys(f"{100 * share:.0f}\u00a0%" for share in (min(shares), max(shares)))
     return (
         f"{start}. Without any difference between groups the mean |gap| of “{clip(runs[0].name)}” would be {' to '.join(ends)} of "
         "what it is: a few per cent more or less are not a difference of the runs."

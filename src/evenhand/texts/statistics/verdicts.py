@@ -69,6 +69,8 @@ def _lacking(gap: Gap) -> str:
     """Why there are no bounds, or ''."""
     if gap.n_pairs and gap.d.value == gap.d.value and gap.signed.n_users < FEWEST_BLOCKS:
         return f"{gap.signed.n_users} of the {FEWEST_BLOCKS} blocks that an interval needs"
+    if gap.d.low == gap.d.low and gap.mde != gap.mde:  # nan
+        return "the gap is the same in every block, so that nothing is known of how it varies"
     return "" if gap.d.low == gap.d.low else (gap.testable.removeprefix("not testable: ") or "no interval could be computed")
 
 
