@@ -37,8 +37,8 @@ def export(
     check_place(out)
     known = None if history is None else reading.load(history)
     done = run(model, out, to=to.value, user=user, history=known, keep_adapter=keep_adapter, keep_ids=keep_ids, head=head)
-    known = sum(name != "everybody" for name in done.users)
-    told = (["one user" if known == 1 else f"{known:,} users"] if known else []) + ["the reward for everybody"] * (known < len(done.users))
+    own = sum(name != "everybody" for name in done.users)
+    told = (["one user" if own == 1 else f"{own:,} users"] if own else []) + ["the reward for everybody"] * (own < len(done.users))
     say(f"exported for {' and '.join(told)}: {out}")
     if any(done.constant.values()):
         say("Rewards there are the model's less a constant of the user, which no difference between responses has; README.md says more.")

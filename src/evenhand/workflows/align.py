@@ -439,7 +439,9 @@ def _audited_texts(run: _Run, originals: Path, every: Path, blocks: np.ndarray, 
     """Of the cells that are audited, the first draft of each hand, which the gate compared with, and what is selected from each hand."""
     whose = "" if blocks.all() else "held"
     hands = [_selected(run, every, blocks, f"{whose}{hand + 1}", gate, range(hand, k - k % draws, draws))[0] for hand in range(draws)]
-    texts = [{**row, "run": ORIGINAL} for row in _read(originals) if blocks[run.cell(row) // run.grid.size] and row["draw"] < draws]
+    texts: list[Row] = [
+        {**row, "run": ORIGINAL} for row in _read(originals) if blocks[run.cell(row) // run.grid.size] and row["draw"] < draws
+    ]
     for hand, folder in enumerate(hands):
         texts += [{**row, "run": SELECTED, "source": SELECTED, "draw": hand} for row in _read(folder / "selected.jsonl")]
     return texts
