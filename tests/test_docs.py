@@ -152,3 +152,16 @@ def test_site_builds_and_asks_the_network_for_nothing(tmp_path: Path, monkeypatc
         assert 'class="mermaid"' not in html, f"{page}: the theme would fetch what draws it"
     for style in (tmp_path / "site").rglob("*.css"):
         assert not re.search(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//", style.read_text()), style
+
+
+def test_the_way_to_grpo_is_the_same_on_both_pages() -> None:
+    """tests/test_serve_trl.py runs that of docs/loop.md."""
+    ways = [
+        [re.sub(r"  # .*", "", line) for line in block.splitlines()]
+        for page in ("README.md", "docs/loop.md")
+        for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
+        if "GRPOTrainer(" in block
+    ]
+    assert len(ways) == 2
+    assert ways[0] == ways[1]
+    assert sum(bool(line) for line in ways[0]) + 1 <= 12  # with the line that fits
