@@ -20,6 +20,7 @@ from evenhand.cli.alignment import CHOICE, TRAINING, WRITING
 from evenhand.cli.documented import NONE, SHARED, parameter, parameters
 from evenhand.cli.generation import ENDPOINT, REVISION, SAMPLING
 from evenhand.cli.options import CONSTRAINTS, DATA, GROUPS, LANGUAGE_MODEL, MODEL, OUTPUT
+from evenhand.cli.serving import SERVER
 from evenhand.cli.texts import INSTRUMENTS
 from evenhand.workflows.progress import Lines, duration, shown, silent
 from evenhand.workflows.score_columns import score_columns
@@ -41,7 +42,22 @@ WORKFLOWS = (
     "transfer",
     "verify",
 )
-PANELS = {DATA, GROUPS, MODEL, LANGUAGE_MODEL, CONSTRAINTS, OUTPUT, INSTRUMENTS, ENDPOINT, SAMPLING, REVISION, WRITING, TRAINING, CHOICE}
+PANELS = {
+    DATA,
+    GROUPS,
+    MODEL,
+    LANGUAGE_MODEL,
+    CONSTRAINTS,
+    OUTPUT,
+    INSTRUMENTS,
+    ENDPOINT,
+    SAMPLING,
+    REVISION,
+    WRITING,
+    TRAINING,
+    CHOICE,
+    SERVER,
+}
 PLACES = [f"workflows/{verb}.py:{verb}" for verb in WORKFLOWS]
 
 

@@ -125,8 +125,8 @@ def frontier(found: TextFindings, most: int) -> Figure | None:
     )
     axis_names = "systematic gap, as written", level.measure
     note = (
-        "At 0 pairs differ by as much as the noise of single draws, right of it by more, left of it by less; up speaks more to its audience. Crosses: 95 % "
-        "intervals, each alone, where there are any; differences of runs are paired and stand in the table."
+        "At 0 pairs differ as much as single draws do, right of it more, left of it less; up speaks more to its audience. Crosses: 95 % intervals, "
+        "each alone; differences of runs are paired, in the table."
     )
     return Figure(sentence, partial(planes, f"frontier-{most}", panes[:most], axis_names), note)
 
