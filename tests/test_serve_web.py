@@ -95,6 +95,9 @@ def test_openrlhfs_fields(client: TestClient, model) -> None:
     seven, nobody = model.score(HISTORIES["7"], ["a "], ["green hat"])[0], model.score([], ["a "], ["dark boat"])[0]
     assert said["rewards"] == said["scores"] == pytest.approx([float(seven), float(nobody)], abs=1e-6)
     assert said["extra_logs"]["known_user"] == [1.0, 0.0]
+    said = client.post("/get_reward", json={"query": ["a dark boat"], "prompts": ["a "], "labels": ["a label of something else"]}).json()
+    assert said["rewards"] == pytest.approx([float(nobody)], abs=1e-6)  # as the function inside the trainer answers; no error, no user
+    assert said["extra_logs"]["known_user"] == [0.0]
 
 
 @pytest.mark.parametrize(
@@ -473,7 +476,7 @@ def test_a_signal_ends_it_after_what_is_under_way(two: Two, which: int, number: 
     assert two.parent.stdout is not None
     assert int(two.parent.stdout.readline()) == code
     assert "/v1/score 200" in two.logs[which].read_text()
-    assert "hat" not in two.logs[which].read_text().replace("what", "")
+    assert "hat" not in two.logs[which].read_text()
     assert ("requests under way were finished" in two.logs[which].read_text()) == (code == 130)
 
 

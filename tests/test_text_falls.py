@@ -43,7 +43,7 @@ def drafts(grid: Grid, sources: tuple[str, ...], draws: int) -> Candidates:
 
 def chosen_by_pairs(of: Candidates, values: np.ndarray) -> np.ndarray:
     grid = of.table.grid
-    units, placed = pairs(grid), of.of(values)
+    units, placed = pairs(grid), values if values.ndim == 2 else of.of(values)
     objective = Objective("m", units.of(placed), 0.1 * base_disparity(units.of(placed), units.sides))
     found = select_blocks([objective], units.of(placed * 0), units.of(of.there), units.sides)
     return units.back(found.candidate, grid)
@@ -115,6 +115,23 @@ def test_chance_alone_falls_on_the_same_texts_and_teaches_nothing() -> None:
     assert abs(np.mean([f.fresh.value for f in found])) < 0.05
     assert abs(np.mean([f.learned.value for f in found])) < 0.03
     assert np.mean([f.learned.low <= 0 <= f.learned.high for f in found]) >= 0.88  # .95 by right; 60 worlds
+
+
+@pytest.mark.parametrize("left", [0.27, 0.4, 1.0])
+def test_nothing_is_learned_where_checks_leave_few_texts(left: float) -> None:
+    """Pairs without another draw are left out, down to a quarter of them: what is said of the others must hold as it does of all."""
+    found: list[Fall] = []
+    for seed in range(60):
+        of, random = drafts(plain(60), (ORIGINAL, "other", "third"), 6), np.random.default_rng(seed)
+        values = random.normal(size=len(of.table))
+        allowed = of.there & (random.random(of.row.shape) < left)
+        allowed[:, 0] = of.there[:, 0]
+        (fall,) = falls(Measure("m", values, ""), of, chosen_by_pairs(of, np.where(allowed, of.of(values), np.nan)), allowed, deals=60)
+        found += [fall] if math.isfinite(fall.learned.low) else []
+    assert len(found) >= 30
+    assert min(f.same.value for f in found) > 0.7
+    assert abs(np.mean([f.fresh.value for f in found])) < 0.05
+    assert np.mean([f.learned.low > 0 for f in found]) <= 0.1  # .025 by right; 60 worlds
 
 
 def test_a_source_that_mends_one_side_is_learned() -> None:

@@ -143,7 +143,17 @@ class Readers:
                 self._items = torch.from_numpy(model.feature_map.apply(found.texts, found.vectors))
                 self._sides = np.stack([found.chosen[histories.read], found.rejected[histories.read]])
         self._counts = np.diff(self._begins)
-        self._states, self._told = self._read(places, np.concatenate([[0], self._begins]))
+        self._states, self._told = self._of_everybody(places)
+
+    def _of_everybody(self, places: np.ndarray) -> tuple[Tensor, list[Told]]:
+        """State 0 and those of all users. They are read by id: rounding follows from the place in a batch, and with it from the order of a file."""
+        names = () if self._histories.history is None else self._histories.history.users
+        by_id = np.array(sorted(range(len(names)), key=lambda user: names[user]), np.int64)
+        counts = self._counts[by_id]
+        own = np.repeat(self._begins[by_id] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        states, told = self._read(places[own], np.concatenate([[0, 0], np.cumsum(counts)]))
+        back = np.concatenate([[0], 1 + np.argsort(by_id)])
+        return states[torch.from_numpy(back)], [told[i] for i in back.tolist()]
 
     def of(self, asked: Asked) -> Reading:
         user = self._histories.users(asked)
