@@ -188,6 +188,15 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(place: Path, monkeyp
     assert not (place / f"again.{ending}.unfinished").exists()
 
 
+def test_what_somebody_else_put_among_the_parts_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "out.csv.unfinished"
+    with finished_parts.parts(folder, {"model": "m"}) as parts:
+        parts.put(0, finished_parts.Part(*(np.zeros(1) for _ in range(6))))
+    (folder / "part-mine.safetensors").write_bytes(b"mine")
+    finished_parts.clear(folder)
+    assert [path.name for path in folder.iterdir()] == ["part-mine.safetensors"]
+
+
 def test_a_scored_file_is_audited_and_followed_into_policies_in_one_command(place: Path) -> None:
     pairs = [
         {"user": f"u{u}", "prompt": f"prompt {i}", "chosen": TEXTS[(u + i) % 24], "rejected": TEXTS[(u + 3 * i + 1) % 24], "country": "ab"[u % 2]}

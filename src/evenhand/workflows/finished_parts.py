@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
@@ -27,6 +28,7 @@ from evenhand.writing import stage
 
 ABOUT = "finished parts of evenhand score: the same command goes on"
 SETTINGS = "settings.json"
+OURS = re.compile(r"part-\d{6}\.safetensors|\.part-\d{6}\.safetensors\.evenhand-part")
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def parts(folder: Path | None, settings: Mapping[str, Any]) -> Iterator[Parts]:
         if not said.startswith(held):  # something is there, and all of it
             if (there := _settings(held)) is None:
                 raise _foreign(folder)
-            if any(folder.glob("part-*.safetensors")):
+            if any(OURS.fullmatch(path.name) for path in folder.iterdir()):
                 refuse_others(there, settings, folder.name, "parts")
         if held != said:  # where no part was finished, as when the first row was bad and has been mended since, no settings are lost
             stream.seek(0)
@@ -115,7 +117,7 @@ def parts(folder: Path | None, settings: Mapping[str, Any]) -> Iterator[Parts]:
 def clear(folder: Path) -> None:
     """Takes the parts away, and the folder unless something else lies there."""
     if (folder / SETTINGS).is_file() and _settings((folder / SETTINGS).read_bytes()) is not None and ranks.first():
-        for path in (*folder.glob("part-*.safetensors"), *folder.glob(".part-*.evenhand-part"), folder / SETTINGS):
+        for path in (*(p for p in folder.iterdir() if OURS.fullmatch(p.name)), folder / SETTINGS):  # what anybody else put there stays
             path.unlink()
         with suppress(OSError):
             folder.rmdir()
