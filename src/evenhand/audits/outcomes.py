@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
@@ -71,6 +71,25 @@ class Outcomes:
     def strict(self) -> Outcomes:
         """Without the pairs on which the annotator had no preference: no answer to these is right."""
         return self if self.tie is None or not self.tie.any() else self.take(~self.tie)
+
+
+@dataclass(frozen=True)
+class OutcomeBatches:
+    """Outcomes batch by batch: one user's pairs are all in one batch, and numbers of users, texts and pairs are common to all.
+
+    users, texts, pairs: no number is as large (of `user`; of `prompt`, `chosen`, `rejected`; of `pair`). read: the batches, each time anew and
+    the same, in the order of users; all have the same arrays.
+    """
+
+    model: str
+    split: str
+    users: int
+    texts: int
+    pairs: int
+    read: Callable[[], Iterator[Outcomes]]
+
+    def __iter__(self) -> Iterator[Outcomes]:
+        return self.read()
 
 
 def outcomes_of(data: PreferenceData, margin: np.ndarray, *, model: str, split: str, texts_are_ids: bool = False) -> Outcomes:
