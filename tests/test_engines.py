@@ -360,3 +360,52 @@ def test_a_node_and_a_worker_that_go_cost_no_result(on_cluster: Engine, cluster:
 
 def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def test_rows_are_scored_by_workers_as_by_one_process(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from test_score import CANDIDATES, MODEL, choices, lines
+
+    import evenhand
+    from evenhand.data import scorable
+
+    monkeypatch.setattr(scorable, "AT_ONCE", 8)  # rows of a batch
+    rows, history = tmp_path / "rows.parquet", lines(tmp_path / "choices.jsonl", choices())
+    pq.write_table(pa.Table.from_pylist(CANDIDATES), rows)
+    here = evenhand.score(MODEL, rows, history=history, leave_own_out=True)
+    assert len(here.kept) > 2
+    kept = tmp_path / "unfinished"
+    there = evenhand.score(MODEL, rows, history=history, leave_own_out=True, engine=engine, unfinished=kept)
+    assert there.to_dict() == here.to_dict()
+    parts = sorted(kept.glob("part-*.safetensors"))
+    assert len(parts) == len(here.kept)
+    parts[1].unlink()
+    assert evenhand.score(MODEL, rows, history=history, leave_own_out=True, engine=engine, unfinished=kept).to_dict() == here.to_dict()
+
+
+def test_texts_are_encoded_by_workers_as_by_one_process(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+    from tiny_models import tiny_bert
+
+    from evenhand.encode import cache
+    from evenhand.encode.backbone import Backbone
+    from evenhand.encode.backbone_encoder import BackboneEncoder
+
+    monkeypatch.setattr(cache, "PIECE", 8)
+    encoder = BackboneEncoder(Backbone(str(tiny_bert(tmp_path / "bert")), rank=2))
+    texts = [f"text {i % 17} of some {'long ' * (i % 5)}length" for i in range(40)]
+    wanted = encoder.encode(texts)
+    found = cache.encode_cached(texts, encoder, tmp_path / "cache", engine=engine)
+    assert np.abs(found - wanted).max() < 1e-5
+    again = cache.encode_cached(texts, encoder, tmp_path / "cache")  # from the cache
+    assert np.array_equal(again, found)
+
+
+def test_words_are_tagged_by_workers_as_by_one_process(engine: Engine, tmp_path: Path) -> None:
+    from evenhand.texts.reading import rule_tagger
+    from evenhand.texts.reading.kept import kept
+
+    texts = [f"Ask number {i} for the plan. We may call it later." for i in range(150)]
+    found = kept(texts, "b" * 64, rule_tagger.records, tmp_path, engine=engine)
+    assert found == dict(zip(texts, rule_tagger.records(texts), strict=True))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from evenhand.cli.inputs import assignments
-from evenhand.cli.options import DATA, OUTPUT, Cache, EncoderAt, ModelUnlessHub, OutsideHead, Texts, option
+from evenhand.cli.options import DATA, MACHINES, OUTPUT, Address, Cache, EncoderAt, Engine, ModelUnlessHub, OutsideHead, Texts, option
 from evenhand.cli.reading import Hub, Rows, verb
 from evenhand.cli.terminal import say, tell
 
@@ -32,6 +32,9 @@ def score(
     cache: Cache,
     best: Annotated[int | None, option(OUTPUT, min=1)],
     reward: Annotated[str, option(OUTPUT)],
+    jobs: Annotated[int | None, option(MACHINES, min=0)],
+    engine: Engine,
+    address: Address,
     out: Annotated[Path, option(OUTPUT, help="The rows with their rewards: .csv, .jsonl or .parquet.")] = Path("scores.csv"),
 ) -> None:
     """Score candidates or pairs of DATA with a saved model, each user read from his or her pairs in --history, or with one of the hub's format.
@@ -71,6 +74,9 @@ def score(
             one_user=reading.one_user,
             min_strength=reading.min_strength,
             unfinished=finished_parts.beside(out),
+            jobs=jobs,
+            engine=engine.value,
+            address=address,
             cache=cache,
         )
     scored.save(out)

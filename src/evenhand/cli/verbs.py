@@ -12,11 +12,13 @@ from evenhand.cli.inputs import check_place, check_track, command, constraint_pa
 from evenhand.cli.options import (
     MODEL,
     OUTPUT,
+    Address,
     Assignments,
     Cache,
     Constraints,
     Data,
     EncoderAt,
+    Engine,
     Head,
     Method,
     Metrics,
@@ -151,6 +153,8 @@ def fit(
     assignments: Assignments,
     show_examples: ShowExamples = None,
     track: Track,
+    engine: Engine,
+    address: Address,
     pdf: Pdf = False,
     out: Annotated[Path, option(OUTPUT, help="Folder for the model and the report.")] = Path("out"),
 ) -> None:
@@ -192,6 +196,8 @@ def fit(
         command=command(),
         track=track,
         checkpoint=out / "checkpoint" if encoded.backbone else None,
+        engine=engine.value,
+        address=address,
         keep=lambda trained: trained.save(out / "model"),
         say=say,
     )

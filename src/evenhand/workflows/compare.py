@@ -91,7 +91,7 @@ def compare(
     check_heads(encoded, {e.name: e.method for e in entries})
     numbers = range(seed, seed + seeds)
     with asked(engine, address, processes(jobs), jobs) as trains, shown(progress) as told:
-        bench = Bench(data, encoded, grouping, Path(out) / "trials", trains, known)
+        bench = Bench(data, encoded, grouping, Path(out) / "trials", trains, known, None if engine == "here" else trains)
         about = {"verb": "compare", "source": data.source, "command": command, "seeds": seeds, "seed": seed, "tune": tune}
         about |= {"entries": ", ".join(e.name for e in entries), **bench.about()}
         with tracking(track, lambda: about | {"data": bench.digest[:32]}, say) as tracked:

@@ -28,6 +28,7 @@ from evenhand.encode.projection import FeatureMap, Recipe
 from evenhand.encode.prompted import apart, item_text
 from evenhand.encode.texts import encoded_texts
 from evenhand.encode.unknown import hardly_read
+from evenhand.engines import Engine
 from evenhand.models.linear import Linear
 from evenhand.parts import calling
 from evenhand.training.scoring import margins, rewards
@@ -75,10 +76,11 @@ def encode_responses(
     cache: Path | None,
     progress: Progress = silent,
     told: Sequence[Told] | None = None,
+    engine: Engine | None = None,
 ) -> Responses:
     """Every distinct response once, from the cache where it was seen before.
 
-    told: what a language model reads of the user before each pair; then a response is one for everything that it stands behind.
+    engine: whose workers encode; None: this process. told: what a language model reads of the user before each pair; then a response is one for everything that it stands behind.
     """
     check_texts(data, with_prompt)
     prompt = data.prompt if with_prompt else np.zeros_like(data.prompt)
@@ -89,7 +91,7 @@ def encode_responses(
         texts, rows = _behind(told, texts, rows, with_prompt)
     if encoder is None:
         return Responses(texts, rows[: len(data)], rows[len(data) :], None, np.zeros(len(texts), bool))
-    vectors = encode_cached(texts, encoder, cache, lambda done, total: progress("encode", done, total))
+    vectors = encode_cached(texts, encoder, cache, lambda done, total: progress("encode", done, total), engine)
     tokens, cut = encoder.tokenized(texts) if isinstance(encoder, BackboneEncoder) else (None, truncated(encoder, texts))
     return Responses(texts, rows[: len(data)], rows[len(data) :], vectors, cut, hardly_read(encoder, texts), tokens)
 
@@ -356,10 +358,11 @@ def prepare(
     whole: PreferenceData | None = None,
     seed: int = 0,
     progress: Progress = silent,
+    engine: Engine | None = None,
 ) -> Prepared:
     """Encode, fit the feature map unless one is given, and compute support and groups on what may enter a history alone.
 
-    whole: the file's own pairs, where `data` was drawn anew for this split; they decide by which rule support is measured.
+    whole: the file's own pairs, where `data` was drawn anew for this split; they decide by which rule support is measured. engine: see `encode_responses`.
     """
     encoding = encoding.on(data)
     with_prompt = bool(encoding.with_prompt)
@@ -367,7 +370,7 @@ def prepare(
     count, told = encoding.told, None
     if isinstance(encoding.encoder, BackboneEncoder) and count:
         told = tellings(data, earlier(data, split, count, seed), encoding.encoder.backbone, with_prompt)
-    responses = encode_responses(data, encoding.encoder, with_prompt, encoding.cache, progress, told)
+    responses = encode_responses(data, encoding.encoder, with_prompt, encoding.cache, progress, told, engine)
     if feature_map is None:
         feature_map = fit_features(split, responses, encoding.dim, encoding.tfidf, seed)
     features = feature_map.apply(responses.texts, responses.vectors)

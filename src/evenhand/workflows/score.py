@@ -6,7 +6,9 @@ A file is read twice, batch by batch: for rewards, each batch a part that stays 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,11 +17,15 @@ import numpy as np
 
 from evenhand.core import DataError, EvenhandError, PreferenceData, clip
 from evenhand.data.load import load
-from evenhand.data.scorable import CANDIDATES, PAIRS, Asked, Scorable, of_pairs, scorable
+from evenhand.data.rows import Batch
+from evenhand.data.scorable import AT_ONCE, CANDIDATES, PAIRS, Asked, Scorable, of_pairs, scorable
+from evenhand.engines import Engine, Hold, Lost
+from evenhand.engines.asked import asked as engine_asked
+from evenhand.engines.here import InProcess, processes
 from evenhand.serve.reward_model import RewardModel
 from evenhand.workflows import finished_parts, ranked
 from evenhand.workflows.facts import data_digest
-from evenhand.workflows.finished_parts import Part
+from evenhand.workflows.finished_parts import Part, Parts
 from evenhand.workflows.histories import Histories, Readers
 from evenhand.workflows.hub_model import hub_model
 from evenhand.workflows.prepare import check_texts
@@ -52,6 +58,9 @@ def score(
     one_user: bool = False,
     min_strength: float = 0.0,
     unfinished: str | Path | None = None,
+    jobs: int | None = None,
+    engine: str | Engine = "here",
+    address: str | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Scored:
@@ -76,8 +85,9 @@ def score(
         reward: Name of the column of rewards; of pairs, it ends in _chosen and _rejected. A column of the data that has it is NAME_before then.
         history_columns: As --column, for the history; default: the same names.
         unfinished: Folder for what is finished of the work: a run that was stopped goes on there.
+        jobs: Workers at once, each with the model in memory; 0 = one a core. Default: this process alone, on Ray one a core.
 
-    Parameters that `audit` or `load` has, too, mean the same here. Memory: a batch, the history, and 30 bytes a row.
+    Parameters that `audit`, `compare` or `load` has, too, mean the same here. Memory: a batch, the history, and 30 bytes a row.
     """
     model, data = placed(model, data, reward_model)
     columns = dict(columns or {})
@@ -125,20 +135,13 @@ def score(
             read_as = {"columns": dict(table.renames), "one_user": one_user, "on_bad": on_bad, "leave_own_out": leave_own_out}
             known = None if history is None else data_digest(history)
             settings = {"model": decides, "data": table.fingerprint(), "history": known, **read_as, "evenhand": version("evenhand")}
-        with finished_parts.parts(None if unfinished is None else Path(unfinished), settings) as parts:
-            done = 0
-            made: list[Part] = []
-            total = table.rows()
-            for number, batch in enumerate(table.batches()):
-                part = parts.get(number)
-                if part is None:
-                    asked = table.asked(batch, skip)
-                    own = int((histories.own(asked) >= 0).sum()) if leave_own_out else 0
-                    part = _part(asked, judge(asked) if asked.kept.any() else _nothing(table), own, table.sides)
-                    parts.put(number, part)
-                made.append(part)
-                done += len(batch)
-                told("score", done, max(done, total))
+        here = InProcess() if jobs is None else processes(jobs)
+        with (
+            finished_parts.parts(None if unfinished is None else Path(unfinished), settings) as parts,
+            engine_asked(engine, address, here, jobs or 0) as works,
+        ):
+            hold = partial(_hold, replace(table, files=(), place=None), judge, histories if leave_own_out else None, skip)
+            made = _made(table, parts, works, hold, told)
     scored = _together(made, table, best, reward, unread)
     if not len(scored):
         raise DataError("there is no row to score", expected="at least one", remedy="mend the rows, or check --column", file=table.name)
@@ -146,6 +149,48 @@ def score(
         why = " All pairs of the history are scored themselves: score other pairs than the history, or leave_own_out (--leave-own-out)."
         warnings.warn(f"{NO_HISTORY}{why if unread or scored.left_out else ''}", stacklevel=2)
     return scored
+
+
+def _hold(table: Scorable, judge: Rewarding, own: Histories | None, skip: bool) -> Callable[[Batch], Part]:
+    """What scores a batch. own: where each row is read without its own pair."""
+    return partial(_scored, table, judge, own, skip)
+
+
+def _scored(table: Scorable, judge: Rewarding, own: Histories | None, skip: bool, batch: Batch) -> Part:
+    asked = table.asked(batch, skip)
+    count = 0 if own is None else int((own.own(asked) >= 0).sum())
+    return _part(asked, judge(asked) if asked.kept.any() else _nothing(table), count, table.sides)
+
+
+def _made(table: Scorable, parts: Parts, engine: Engine, hold: Hold, told: Progress) -> list[Part]:
+    """Every batch's part, in their order: from the folder where it was finished, else by a worker."""
+    made: dict[int, Part] = {}
+    missing: list[int] = []  # the numbers of the batches that workers were given
+    done, total = 0, table.rows()
+
+    def to_do() -> Iterator[Batch]:
+        nonlocal done
+        for number, batch in enumerate(table.batches()):
+            if (part := parts.get(number)) is None:
+                missing.append(number)
+                yield batch
+            else:
+                made[number] = part
+                done += len(part.kept)
+                told("score", done, max(done, total))
+
+    for place, part in engine.run(hold, to_do()):
+        if isinstance(part, Lost):
+            raise EvenhandError(
+                f"A batch of rows was given up: {part.why}. Expected: workers with room for the model and {AT_ONCE:,} rows. To do: fewer --jobs, or "
+                "machines with more memory; the same command goes on with what is left."
+            )
+        number = missing[place]
+        parts.put(number, part)
+        made[number] = part
+        done += len(part.kept)
+        told("score", done, max(done, total))
+    return [made[number] for number in sorted(made)]
 
 
 def placed(model: Any, data: Any, reward_model: Any) -> tuple[Any, Any]:

@@ -91,7 +91,7 @@ def sweep(
     check_heads(encoded, {e.name: e.method for e in entries})
     numbers = range(seed, seed + seeds)
     with asked(engine, address, processes(jobs), jobs) as trains, shown(progress) as told:
-        bench = Bench(data, encoded, grouping, Path(out) / "trials", trains, known)
+        bench = Bench(data, encoded, grouping, Path(out) / "trials", trains, known, None if engine == "here" else trains)
         trials = list(bench.run(entries, numbers, told, say, at_once=STACK))
     named = title or f"{of_method(called(method), fixed, encoded.told)} over {', '.join(over)} on {data.source}"
     comparing = Comparing(

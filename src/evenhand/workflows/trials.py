@@ -92,6 +92,7 @@ class Bench:
     folder: Path
     engine: Engine  # who trains
     metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS)
+    encodes: Engine | None = None  # whose workers encode texts; None = this process
 
     def run(
         self, entries: Sequence[Entry], seeds: Sequence[int], progress: Progress, say: Callable[[str], None], *, at_once: int = 1
@@ -150,7 +151,7 @@ class Bench:
         data, split = deal(self.data, seed=seed)
         if not split.rows(TEST).any():
             raise no_test_pairs()
-        return prepare(data, split, self.encoding, self.grouping, seed=seed, progress=progress, whole=self.data)
+        return prepare(data, split, self.encoding, self.grouping, seed=seed, progress=progress, whole=self.data, engine=self.encodes)
 
     def _train(
         self, ready: Prepared, parts: Sequence[Sequence[Entry]], seed: int, ended: Callable[[int], None]
