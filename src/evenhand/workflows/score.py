@@ -5,8 +5,10 @@ A file is read twice, batch by batch: for rewards, each batch a part that stays 
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +17,7 @@ import numpy as np
 
 from evenhand.core import DataError, EvenhandError, PreferenceData, clip
 from evenhand.data.load import load
+from evenhand.data.lookalikes import ALIKE
 from evenhand.data.scorable import CANDIDATES, PAIRS, Asked, Scorable, of_pairs, scorable
 from evenhand.serve.reward_model import RewardModel
 from evenhand.workflows import finished_parts, ranked
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from evenhand.encode.hub_reward import HubRewardModel
 
 NO_HISTORY = "no user of the data has a history left, so everybody got the reward for everybody."
+ALIKE_USERS = f"users are not in the history, though their id {ALIKE}: they got the reward for everybody."
 OF_CANDIDATES = ("response", "completion", "messages")  # columns that no history has
 
 
@@ -118,28 +122,32 @@ def score(
                     "the data has no prompts", expected="a prompt in each row, which the model reads", remedy="name the prompt column"
                 )
             if table.sides == PAIRS and history is not None and not leave_own_out:
-                unread = _leave_out(histories, table, skip)
+                out = _leave_out(histories, table, skip)
+                unread, settings = int(out.sum()), {"pairs of the history that are scored": hashlib.sha256(out.tobytes()).hexdigest()}
             judge = BySaved(loaded, Readers(loaded, histories, leave_own_out, cache, told), cache)
             decides = {"sha256": loaded.fingerprint} if unfinished else {}
         if unfinished:
-            read_as = {"columns": dict(table.renames), "one_user": one_user, "on_bad": on_bad, "leave_own_out": leave_own_out}
             known = None if history is None else data_digest(history)
-            settings = {"model": decides, "data": table.fingerprint(), "history": known, **read_as, "evenhand": version("evenhand")}
+            settings = {"model": decides, "history": known, **settings, "leave_own_out": leave_own_out, "evenhand": version("evenhand")}
         with finished_parts.parts(None if unfinished is None else Path(unfinished), settings) as parts:
             done = 0
             made: list[Part] = []
+            alike: set[str] = set()
             total = table.rows()
             for number, batch in enumerate(table.batches()):
-                part = parts.get(number)
+                asked = table.asked(batch, skip)
+                alike.update(histories.alike(asked.users))
+                part = parts.get(number, asked.content)
                 if part is None:
-                    asked = table.asked(batch, skip)
                     own = int((histories.own(asked) >= 0).sum()) if leave_own_out else 0
                     part = _part(asked, judge(asked) if asked.kept.any() else _nothing(table), own, table.sides)
                     parts.put(number, part)
                 made.append(part)
                 done += len(batch)
                 told("score", done, max(done, total))
-    scored = _together(made, table, best, reward, unread)
+    scored = replace(_together(made, table, best, reward, unread), alike=len(alike))
+    if alike:
+        warnings.warn(f"{scored.alike:,} {ALIKE_USERS}", stacklevel=2)
     if not len(scored):
         raise DataError("there is no row to score", expected="at least one", remedy="mend the rows, or check --column", file=table.name)
     if history is not None and not scored.known:
@@ -191,14 +199,14 @@ def _check(table: Scorable, best: int | None, reward: str) -> None:
         )  # fmt: skip
 
 
-def _leave_out(histories: Histories, table: Scorable, skip: bool) -> int:
-    """Nobody is read from a pair that is scored itself; how many these are."""
+def _leave_out(histories: Histories, table: Scorable, skip: bool) -> np.ndarray:
+    """Nobody is read from a pair that is scored itself; which ones these are, bool[pairs of the history that may be read]."""
     out = np.zeros(len(histories.read), bool)
     for batch in table.batches():
         number = np.unique(histories.own(table.asked(batch, skip)))
         out |= histories.marked(number[number >= 0])
     histories.without(out)
-    return int(out.sum())
+    return out
 
 
 def _part(asked: Asked, given: Given, own: int, sides: Sequence[str]) -> Part:
@@ -209,7 +217,7 @@ def _part(asked: Asked, given: Given, own: int, sides: Sequence[str]) -> Part:
     known = np.zeros(len(keys), bool)
     known[asked.user[given.known]] = True
     counts = np.array([asked.skipped, own, int(given.cut.sum())])
-    return Part(given.rewards, asked.kept, key, keys[present], known[present], counts)
+    return Part(given.rewards, asked.kept, key, keys[present], known[present], counts, asked.content)
 
 
 def _nothing(table: Scorable) -> Given:
