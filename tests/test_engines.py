@@ -409,3 +409,16 @@ def test_words_are_tagged_by_workers_as_by_one_process(engine: Engine, tmp_path:
     texts = [f"Ask number {i} for the plan. We may call it later." for i in range(150)]
     found = kept(texts, "b" * 64, rule_tagger.records, tmp_path, engine=engine)
     assert found == dict(zip(texts, rule_tagger.records(texts), strict=True))
+
+
+def test_texts_are_written_by_workers_as_by_one_process(tmp_path: Path) -> None:
+    from tiny_models import tiny_llama
+
+    import evenhand
+
+    model, prompts = str(tiny_llama(tmp_path / "llama", chat=True)), [{"prompt": f"Say {word}."} for word in ("a", "bc", "def", "g", "hi")]
+    asked_for = {"model": model, "k": 2, "max_tokens": 6, "dtype": "float32", "batch": 3}
+    alone = evenhand.generate(prompts, out=tmp_path / "alone.jsonl", **asked_for)
+    dealt = evenhand.generate(prompts, out=tmp_path / "dealt.jsonl", engine=Processes(2), **asked_for)
+    assert dealt.rows == alone.rows
+    assert len(dealt.rows) == 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -43,7 +44,7 @@ def score(
     """
     from evenhand.core import DataError, clip
     from evenhand.workflows import finished_parts
-    from evenhand.workflows.score import NO_HISTORY, placed
+    from evenhand.workflows.score import ALIKE_USERS, NO_HISTORY, placed
     from evenhand.workflows.score import score as run
     from evenhand.workflows.scored_rows import KIND, check_ending
     from evenhand.writing import check
@@ -56,7 +57,8 @@ def score(
     model, data = placed(model, data, reward_model)
     columns = reading.how()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", NO_HISTORY)  # said below as this command line says things
+        for said in (NO_HISTORY, f".*{re.escape(ALIKE_USERS)}"):
+            warnings.filterwarnings("ignore", said)  # said below as this command line says things
         scored = run(
             model,
             data,
@@ -97,5 +99,7 @@ def score(
     if scored.moved:
         told += "\n" + ", ".join(f"the data's own '{clip(name)}' is '{clip(other)}' now" for name, other in scored.moved.items())
     say(told)
+    if scored.alike:
+        tell(f"warning: {scored.alike:,} {ALIKE_USERS} To do: evenhand check, and write ids one way.")
     if history is not None and not scored.known:
         tell(f"warning: {NO_HISTORY}{' To do: --leave-own-out.' if scored.left_out else ''}")
