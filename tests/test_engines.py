@@ -71,6 +71,20 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     return Processes(2) if request.param == "here" else request.getfixturevalue("on_cluster")
 
 
+def test_a_cluster_of_another_version_is_refused(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First of all, since a program is connected once."""
+    import ray
+
+    from evenhand.engines.on_ray import on_ray
+
+    if ray.is_initialized():
+        pytest.skip("this process is connected already")
+    monkeypatch.setattr("ray._private.utils.compute_version_info", lambda: ("1.0", "3.11.7"))
+    with pytest.raises(EvenhandError, match=r"of another version .*Ray: 1\.0.*Expected: the same Ray and Python"), on_ray(cluster.address):
+        pass
+    assert not ray.is_initialized()
+
+
 def results(found: Any) -> dict[int, Any]:
     """By number; a number that came twice is an error."""
     out: dict[int, Any] = {}
@@ -272,7 +286,7 @@ def test_workers_with_other_packages_are_refused(on_cluster: Engine, monkeypatch
     [
         ("ray", "127.0.0.1:1", "Nothing answers at '?127.0.0.1:1'?.*Expected: HOST:PORT.*To do: correct --address"),
         ("ray", "ray://10.0.0.1:10001", "Expected: HOST:PORT.*ray job submit"),
-        ("ray", "head", "Found --address '?head'?. Expected: HOST:PORT"),
+        ("ray", "head", "Found the address '?head'?. Expected: HOST:PORT"),
         ("here", "10.0.0.1:6379", "--address without --engine ray"),
         ("spark", None, "no engine '?spark'?. Expected: here or ray"),
     ],

@@ -122,7 +122,7 @@ class Bench:
                 kinds = [(e, (e.method.unreduced, bool(sources(e.method)))) for e in todo]
                 alike = [[e for e, k in kinds if k == kind] for kind in itertools.product((False, True), repeat=2)]
                 parts = [some[i : i + step] for some in alike for i in range(0, len(some), step)]
-                for part, why in self._train(ready, parts, seed, lambda more, before=done: progress("trials", before + more, total)):
+                for part, why in self._train(ready, parts, seed, partial(_told, progress, done, total)):
                     failed.update({e.name: why for e in part if why})
             for e in entries:
                 found = known[e.name] or self._read(e, seed)
@@ -303,6 +303,10 @@ def is_matched(events: Events) -> bool:
     return len(np.unique(twins)) < len(twins)
 
 
+def _told(progress: Progress, before: int, total: int, more: int) -> None:
+    progress("trials", before + more, total)
+
+
 def _trainer(
     outside: Files, ready: Mapping[bool, Prepared], parts: Sequence[Sequence[Entry]], seed: int, metrics: Mapping[str, Metric]
 ) -> Callable[[int], tuple[list[bytes], str]]:
@@ -316,6 +320,8 @@ def _trainer(
 
 def _work(ready: Prepared, part: Sequence[Entry], seed: int, metrics: Mapping[str, Metric]) -> tuple[list[bytes], str]:
     """Train and judge: the trial files of the entries, and where those of the last are missing, why."""
+    torch.manual_seed(seed)  # for parts from outside that draw from these: no trial depends on which others its process did before
+    np.random.seed(seed)
     files: list[bytes] = []
     try:
         train, valid = ready.training()
