@@ -12,6 +12,7 @@ import typer
 
 DATA, GROUPS, MODEL, CONSTRAINTS, OUTPUT = "Data", "Groups", "Model", "Constraints", "Output"  # panels of --help
 LANGUAGE_MODEL = "Language model"
+MANY = "Many files"
 
 
 def option(panel: str, *spelling: str, **more: Any) -> Any:
@@ -84,6 +85,14 @@ Seed = Annotated[int, option(MODEL, min=0)]
 Seeds = Annotated[int, option(MODEL, min=1)]
 Jobs = Annotated[int, option(MODEL, min=0)]
 Cache = Annotated[Path | None, option(MODEL)]
+
+Partial = Annotated[
+    Path | None,
+    option(MANY, help="Write what an audit needs of DATA into this folder, a private shard a file, and stop there. Run it again to go on."),
+]
+Merge = Annotated[bool, option(MANY, "--merge", help="DATA, and every further word, is a folder of --partial: one report of all of them.")]
+Repeated = Annotated[bool, option(MANY, "--repeated")]
+FilesAtOnce = Annotated[int, option(MANY, "--jobs", min=0, help="Files read at once, a process each; 0 = one a core.")]
 
 RewardModel = Annotated[
     Path | None,

@@ -185,7 +185,7 @@ def row_order(user: np.ndarray, rows: Mapping[str, np.ndarray]) -> np.ndarray:
     codes = [user, *(rows[c] for c in CODES if c in rows)]
     low = [int(c.min(initial=0)) for c in codes]
     bits = [int(c.max(initial=0) - least).bit_length() for c, least in zip(codes, low)]
-    rest = [rows[c] for c in ("tie", "weight", "split") if c in rows] + [v for c, v in rows.items() if c.startswith(NUMBER)]
+    rest = [rows[c] for c in ("tie", "weight", "split", *sorted(c for c in rows if c.startswith(NUMBER))) if c in rows]
     if sum(bits) > 64:
         return np.lexsort([*reversed(rest), *reversed(codes)])
     key = np.zeros(len(user), np.uint64)

@@ -9,27 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evenhand.audits.broken import broken
-from evenhand.audits.examine import examine_model
-from evenhand.audits.findings import ConstraintFindings, FairnessReport
 from evenhand.audits.outcomes import Outcomes, outcomes_of
-from evenhand.audits.verdicts import check_requirements
-from evenhand.core import DataError, EvenhandError, Exclusions, Groups, PreferenceData, clip
+from evenhand.core import DataError, EvenhandError, Exclusions, PreferenceData, clip
 from evenhand.data.splits import DEAL, MIN_PROMPTS, TEST, TRAIN, VALID, Split, deal
-from evenhand.data.support import Support
 from evenhand.parts import calling
 from evenhand.report import Report
-from evenhand.report.audit import report as report_of
 from evenhand.workflows.assignments import Assignment
 from evenhand.workflows.events import examined
 from evenhand.workflows.examples import ShowExamples
-from evenhand.workflows.facts import LIMITS, facts, joined, limits, model_hash, split_digest
+from evenhand.workflows.facts import LIMITS, limits, model_hash, split_digest
 from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
 from evenhand.workflows.grouping import support_of
 from evenhand.workflows.hub_model import NO_USER, facts_of, hub_model, pair_rewards
+from evenhand.workflows.model_report import report_on
 from evenhand.workflows.progress import Progress, shown, silent
 from evenhand.workflows.score_columns import no_scores
-from evenhand.workflows.score_facts import ONE_SIDE, score_facts
+from evenhand.workflows.score_facts import score_facts
 from evenhand.workflows.settings import AuditSettings
 
 if TYPE_CHECKING:
@@ -230,7 +225,7 @@ def audit_scores(data: PreferenceData, scores: Given, settings: AuditSettings) -
     events = settings.grouping.events(used, groups) if settings.constraints else None
     limited = examined(settings, None, outcomes, None if events is None else events.take(rows))
     limits = scores.limits if isinstance(scores, Judge) else LIMITS
-    return _report(used, outcomes, curve, groups, support, left, more, settings, limited, limits)
+    return report_on(used, outcomes, curve, groups, support, left, more, settings, limited, limits)
 
 
 def _halves(data: PreferenceData, seed: int) -> tuple[PreferenceData, np.ndarray, np.ndarray, str]:
@@ -376,7 +371,7 @@ def audit_model(
         else f"{int(split.history.sum()):,} pairs are read as history, {int(test.sum()):,} are scored.",
         "stability": stability(ready, loaded.scorer, test, seed).sentence,
     }
-    return _report(
+    return report_on(
         data,
         outcomes,
         outcomes,
@@ -399,57 +394,3 @@ def no_test_pairs() -> DataError:
     """The error of a split without test pairs."""
     remedy = "bring more prompts, or mark some rows 'test' in the split column"
     return DataError("there are no test pairs", expected="held-out pairs to judge by", remedy=remedy)
-
-
-def _report(
-    data: PreferenceData,
-    outcomes: Outcomes,
-    curve: Outcomes,
-    groups: Groups,
-    support: Support,
-    left: Exclusions,
-    more: dict[str, str],
-    settings: AuditSettings,
-    constraints: tuple[ConstraintFindings, ...],
-    limits: tuple[str, ...] = LIMITS,
-) -> Report:
-    """The report of one model without a model to compare it with; `curve` are the outcomes that support may be held against."""
-    exclusions = joined(data, left)
-
-    def measured(some: Outcomes) -> Any:
-        return examine_model(
-            some,
-            groups,
-            support.values,
-            support.rule,
-            resamples=settings.resamples,
-            seed=settings.seed,
-            exclusions=data.exclusions,
-            metrics=settings.metrics,
-        )
-
-    found = measured(outcomes)
-    if curve is not outcomes:
-        found = replace(found, support=measured(curve).support)
-    settings.show(data, outcomes, groups, support, found)
-    return report_of(
-        FairnessReport(
-            title=settings.title or f"Audit of {outcomes.model} on {data.source}",
-            note=settings.note,
-            simulated=settings.simulated,
-            requirements=check_requirements(outcomes, groups, settings.require, tolerance=settings.tolerance, seed=settings.seed),
-            model=found,
-            others=(),
-            changes=(),
-            cells=(),
-            training=(),
-            groups_rule=groups.rule,
-            exclusions=exclusions,
-            facts=facts(data, settings.seed, more),
-            formulas=settings.formulas,
-            limits=limits,
-            command=settings.command,
-            constraints=constraints,
-            flaw=broken(outcomes, groups) or more.get(ONE_SIDE, ""),
-        )
-    )

@@ -23,7 +23,7 @@ from typing import Any
 
 from evenhand.core import DataError, EvenhandError, PreferenceData, clip
 from evenhand.data.load import load
-from evenhand.data.reading import Input, fingerprint
+from evenhand.data.reading import Input, describe, fingerprint, split_of, tables
 from evenhand.data.resolve import Plan, SourceHints, resolve, resolve_file
 from evenhand.data.shards import ENDING, InputFile, Stored, code, durable, is_shard, opened, write
 from evenhand.engines import Engine, Lost
@@ -102,7 +102,7 @@ def make(data: Path, out: Path, reading: Reading, engine: Engine, told: Told) ->
     A file that cannot be used is named when all others are done: in a DataError, or with on_bad "skip" in what is given back, and in files.json.
     Raises DataError, too, where the folder is somebody else's or in use, the disk is full, or files cannot be audited in shards.
     """
-    plan = resolve(data, reading.hints)
+    plan = plan_of(data, reading)
     refuse(plan)
     root = data if data.is_dir() else data.parent
     wanted = [Wanted(f, _below(f.path, root), out / _folder(_below(f.path, root))) for f in plan.files]
@@ -122,6 +122,30 @@ def make(data: Path, out: Path, reading: Reading, engine: Engine, told: Told) ->
         left = {name: failed[name] for name in sorted(failed)}
         _save(out, {**known, **{w.name: left.get(w.name) for w in wanted}})
     return Made([w.place for w in wanted if w.name not in left], left)
+
+
+def plan_of(data: Path, reading: Reading) -> Plan:
+    """As `resolve`, but of a folder of Parquet or Arrow files one that is broken does not hide the others: it is broken when its turn comes."""
+    try:
+        return resolve(data, reading.hints)
+    except DataError:
+        found = tables(data) if data.is_dir() else {}
+        if len(found) < 2 or {*found.values()} not in ({"Parquet"}, {"Arrow"}):
+            raise
+        files = [_described(path, kind) for path, kind in found.items()]
+        for file in files:
+            try:
+                return replace(resolve_file(file, reading.hints), files=files, path=data)
+            except DataError:
+                continue
+        raise
+
+
+def _described(path: Path, kind: str) -> Input:
+    try:
+        return describe(path, split_of(path))
+    except DataError:
+        return Input(path, kind, split=split_of(path))
 
 
 def own_shard(reading: Reading) -> Callable[[Wanted], Broken | int]:
