@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 
 from evenhand.core import EvenhandError, PreferenceData
+from evenhand.data.ballots import Ballots
+from evenhand.data.batches import Judged, batches_of
 
 LARGEST = 1e50  # fourth powers of margins, as in degrees of freedom, must stay finite
 
@@ -92,30 +94,41 @@ class OutcomeBatches:
         return self.read()
 
 
-def outcomes_of(data: PreferenceData, margin: np.ndarray, *, model: str, split: str, texts_are_ids: bool = False) -> Outcomes:
-    """Outcomes of a model whose margins on `data` are `margin` float[n]; lengths, pair keys and ties come from the data.
+@dataclass(frozen=True)
+class Numbering:
+    """What the outcomes of all batches have in common."""
 
-    texts_are_ids: what stands for the texts names them only, so that its length is nobody's. Where a pair has no texts (-1) there are
-    neither lengths nor pair keys.
+    prompts: bool  # there are prompts
+    ballots: Ballots | None  # numbers of the pairs; None where a response is not known
+    lengths: np.ndarray | None  # int64[texts], characters; None where texts are not known, or only named
+
+
+def numbering(data: Judged, *, texts_are_ids: bool = False) -> Numbering:
+    """texts_are_ids: what stands for the texts names them only, so that its length is nobody's."""
+    batches = batches_of(data)
+    known = batches.survey.without_texts == 0
+    lengths = np.fromiter(map(len, batches.texts), np.int64, len(batches.texts)) if known and not texts_are_ids else None
+    return Numbering(bool(batches.survey.prompts.any()), batches.ballots if known else None, lengths)
+
+
+def outcomes_of(
+    data: PreferenceData, margin: np.ndarray, *, model: str, split: str, texts_are_ids: bool = False, numbers: Numbering | None = None
+) -> Outcomes:
+    """Outcomes of a model whose margins on `data` are `margin` float[n]; lengths, numbers of pairs and ties come from the data.
+
+    Where a pair has no texts (-1) there are neither lengths nor numbers. The same two answers to another question are another pair.
+    numbers: of data of which these pairs are a part (default: their own, see `numbering`).
     """
-    low, high = np.minimum(data.chosen, data.rejected), np.maximum(data.chosen, data.rejected)
-    prompt = None if len(data.prompt) == 0 or bool((data.prompt < 0).all()) else data.prompt
-    pair = low.astype(np.int64) * max(len(data.texts), 1) + high
-    if prompt is not None:  # the same two answers to another question are another item
-        pair = np.unique(np.stack([pair, prompt.astype(np.int64)]), axis=1, return_inverse=True)[1].astype(np.int64).ravel()
-    known = not (low < 0).any()
+    if numbers is None:
+        numbers = numbering(data, texts_are_ids=texts_are_ids)
+    ballots, lengths = numbers.ballots, numbers.lengths
     return Outcomes(
-        model=model, split=split, user=data.user, margin=np.asarray(margin, np.float64), prompt=prompt, weight=data.weight, tie=data.tie,
-        chosen=data.chosen if known else None, rejected=data.rejected if known else None,
-        pair=pair if known else None, side=data.chosen == low if known else None,
-        length_difference=_longer(data) if known and not texts_are_ids else None,
+        model=model, split=split, user=data.user, margin=np.asarray(margin, np.float64), prompt=data.prompt if numbers.prompts else None,
+        weight=data.weight, tie=data.tie,
+        chosen=data.chosen if ballots is not None else None, rejected=data.rejected if ballots is not None else None,
+        pair=None if ballots is None else ballots.of(data), side=None if ballots is None else data.chosen <= data.rejected,
+        length_difference=None if lengths is None else (lengths[data.chosen] - lengths[data.rejected]).astype(np.float64),
     )  # fmt: skip
-
-
-def _longer(data: PreferenceData) -> np.ndarray:
-    """Characters of chosen minus rejected, float64[n]."""
-    lengths = np.fromiter((len(t) for t in data.texts), np.int64, count=len(data.texts))
-    return (lengths[data.chosen] - lengths[data.rejected]).astype(np.float64)
 
 
 def _refuse_rows(bad: np.ndarray, what: str, remedy: str) -> None:

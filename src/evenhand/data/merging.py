@@ -1,7 +1,7 @@
 """Many shards → pairs in batches of whole users, the same however the data was cut into shards.
 
 Users and texts of all are put in order once; a batch holds the pairs of some users in the one order that such a multiset has
-(`shards.row_order`). Batches are coded as shards are, 12-24 bytes a pair, and lie in a folder while they are read; of few pairs, in memory.
+(`data.canonical`). Batches are coded as shards are, 12-24 bytes a pair, and lie in a folder while they are read; of few pairs, in memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from safetensors.numpy import load, save
 
 from evenhand.core import DataError, Exclusions, PreferenceData, clip
 from evenhand.data.batches import PAIRS_AT_ONCE, PairBatches, batch_ends
-from evenhand.data.shards import CODES, MORE, NUMBER, Columns, Shard, attribute, broken, exact, narrow, row_order
+from evenhand.data.shards import CODES, MORE, NUMBER, Columns, Shard, attribute, broken, exact, in_order, narrow
 
 STRINGS_AT_ONCE = 20_000_000  # of users or texts of several shards, in memory together
 DEFAULTS: Mapping[str, Any] = {"weight": np.float32(1), "tie": np.bool_(False), "split": np.int8(-1)}  # of a shard whose file lacked the column
@@ -66,8 +66,7 @@ class Merged:
                 together[name] = values
         user = together.pop("user") - begin
         rows = {name: narrow(v, len(self.texts)) if name in CODES else exact(v) if name.startswith(NUMBER) else v for name, v in together.items()}
-        order = row_order(user, rows)
-        return {"count": np.bincount(user, minlength=end - begin).astype(np.int32)} | {name: values[order] for name, values in rows.items()}
+        return {"count": np.bincount(user, minlength=end - begin).astype(np.int32)} | in_order(user, rows)
 
 
 def merge(shards: Sequence[Shard], *, repeated: bool = False, skip: bool = False, at_once: int = PAIRS_AT_ONCE) -> Merged:
@@ -218,13 +217,15 @@ def _check(shards: Sequence[Shard], repeated: bool) -> None:
 
 def _times(shards: Sequence[Shard], user_of: Sequence[np.ndarray], users: int) -> DataError:
     seen = np.zeros(users, bool)
+    first, both = shards[0], 0
     for shard, numbers in zip(shards, user_of, strict=True):
-        if seen[numbers].any():
+        if both := int(seen[numbers].sum()):
+            first = shard
             break
         seen[numbers] = True
     return DataError(
-        f"{int(seen[numbers].sum()):,} of its users are in another shard, too, and rows have times: which of a user's judgements is the last one, no shard knows alone",
-        expected="all rows of a user in one file", remedy="deal the rows to files by user, or leave the column of times out", file=shard.name,
+        f"{both:,} of its users are in another shard, too, and rows have times: which of a user's judgements is the last one, no shard knows alone",
+        expected="all rows of a user in one file", remedy="deal the rows to files by user, or leave the column of times out", file=first.name,
     )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from evenhand.core import DataError, Exclusions, PreferenceData, clip
+from evenhand.data.canonical import rows_in_order
 from evenhand.writing import sync
 
 ENDING, FORMAT = ".shard", "evenhand shard 1"
@@ -147,8 +148,7 @@ def code(data: PreferenceData, about: Mapping[str, Any], name: str = "") -> Code
     rows: Columns = {c: narrow(values, len(texts)) for c, values in zip(CODES, codes) if (values >= 0).any()}
     rows |= {c: values for c, values in (("weight", data.weight), ("tie", data.tie), ("split", data.split)) if values is not None}
     rows |= {NUMBER + n: exact(values) for n, values in data.numbers.items()}
-    order = row_order(user, rows)
-    held = {"count": np.bincount(user, minlength=len(users)).astype(np.int32)} | {c: values[order] for c, values in rows.items()}
+    held = {"count": np.bincount(user, minlength=len(users)).astype(np.int32)} | in_order(user, rows)
     people = {"user": users} | {attribute(n): pa.array(values, pa.large_string()).take(by_id) for n, values in data.attributes.items()}
     left = data.exclusions
     said = About(
@@ -180,27 +180,11 @@ def exact(values: np.ndarray) -> np.ndarray:
     return short if np.array_equal(short, values) else values.astype(np.float64, copy=False)
 
 
-def row_order(user: np.ndarray, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-    """int64[n]: rows by user, prompt, chosen, rejected, tie, weight, split and numbers, whatever order they had: a multiset has one order."""
-    codes = [user, *(rows[c] for c in CODES if c in rows)]
-    low = [int(c.min(initial=0)) for c in codes]
-    bits = [int(c.max(initial=0) - least).bit_length() for c, least in zip(codes, low)]
-    rest = [rows[c] for c in ("tie", "weight", "split", *sorted(c for c in rows if c.startswith(NUMBER))) if c in rows]
-    if sum(bits) > 64:
-        return np.lexsort([*reversed(rest), *reversed(codes)])
-    key = np.zeros(len(user), np.uint64)
-    for column, least, size in zip(codes, low, bits):
-        key <<= np.uint64(size)
-        key |= (column.astype(np.int64) - least).astype(np.uint64)
-    order = np.argsort(key)
-    key = key[order]
-    same = np.flatnonzero(key[1:] == key[:-1])
-    if len(same) and rest:  # of one user's equal choices the rest decides
-        again = np.zeros(len(key), bool)
-        again[same] = again[same + 1] = True
-        rows_again = order[again]
-        order[again] = rows_again[np.lexsort([*(c[rows_again] for c in reversed(rest)), key[again]])]
-    return order
+def in_order(user: np.ndarray, rows: Columns) -> Columns:
+    """Rows as `canonical` has them: by user, prompt, chosen, rejected, tie, weight, split and numbers."""
+    named = [*CODES, "tie", "weight", "split", *sorted(c for c in rows if c.startswith(NUMBER))]
+    order = rows_in_order([user, *(rows[c] for c in named if c in rows)])
+    return rows if order is None else {c: values[order] for c, values in rows.items()}
 
 
 def attribute(name: str) -> str:
