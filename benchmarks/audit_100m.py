@@ -133,7 +133,9 @@ def main() -> None:
         f"{given.files * PAIRS:,} pairs in {given.files} files, {USERS:,} users, {size:.1f} GB of Parquet: {seconds:.0f} s (target {SECONDS * share:.0f}), "
         f"{used.ru_utime + used.ru_stime:.0f} s of CPU, peak {watched.memory / 1e9:.2f} GB of all processes (target {GIGABYTES}), {watched.disk / 1e9:.1f} GB of disk"
     )
-    print(f"gap {100 * gap['value']:.2f} points [{100 * gap['low']:.2f}, {100 * gap['high']:.2f}], planted: {100 * (COMMON_RIGHT - RARE_RIGHT):.0f}")
+    print(
+        f"gap {100 * gap['value']:.2f} points [{100 * gap['low']:.2f}, {100 * gap['high']:.2f}], planted: {100 * (COMMON_RIGHT - RARE_RIGHT):.0f}"
+    )
 
 
 if __name__ == "__main__":

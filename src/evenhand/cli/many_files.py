@@ -68,7 +68,9 @@ def merged(folders: Sequence[Path], out: Path, judged: Mapping[str, Any], repeat
     from evenhand.workflows.audit_shards import audit_merge
 
     if wrong := [str(f) for f in folders if str(f).startswith("-")]:
-        raise EvenhandError(f"Found {clip(' '.join(wrong))}, which nothing takes. Expected: folders of shards, and options. To do: see --help.")
+        raise EvenhandError(
+            f"Found {clip(' '.join(wrong))}, which nothing takes. Expected: folders of shards, and options. To do: see --help."
+        )
     return audit_merge(folders, repeated=repeated, unfinished=beside(out), **judged)
 
 

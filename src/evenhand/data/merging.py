@@ -24,7 +24,11 @@ from evenhand.data.batches import PAIRS_AT_ONCE, PairBatches, batch_ends
 from evenhand.data.shards import CODES, MORE, NUMBER, Columns, Shard, attribute, broken, exact, in_order, narrow
 
 STRINGS_AT_ONCE = 20_000_000  # of users or texts of several shards, in memory together
-DEFAULTS: Mapping[str, Any] = {"weight": np.float32(1), "tie": np.bool_(False), "split": np.int8(-1)}  # of a shard whose file lacked the column
+DEFAULTS: Mapping[str, Any] = {
+    "weight": np.float32(1),
+    "tie": np.bool_(False),
+    "split": np.int8(-1),
+}  # of a shard whose file lacked the column
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,10 @@ class Merged:
             if name not in CODES or (values >= 0).any():  # else it is as if no shard had it
                 together[name] = values
         user = together.pop("user") - begin
-        rows = {name: narrow(v, len(self.texts)) if name in CODES else exact(v) if name.startswith(NUMBER) else v for name, v in together.items()}
+        rows = {
+            name: narrow(v, len(self.texts)) if name in CODES else exact(v) if name.startswith(NUMBER) else v
+            for name, v in together.items()
+        }
         return {"count": np.bincount(user, minlength=end - begin).astype(np.int32)} | in_order(user, rows)
 
 
@@ -127,7 +134,9 @@ def union(arrays: Iterable[pa.Array]) -> tuple[pa.Array, list[np.ndarray]]:
     return known.take(order), [place[c] for c in codes]
 
 
-def batches(merged: Merged, folder: Path | None = None, told: Callable[[str, int, int], None] = lambda what, done, total: None) -> PairBatches:
+def batches(
+    merged: Merged, folder: Path | None = None, told: Callable[[str, int, int], None] = lambda what, done, total: None
+) -> PairBatches:
     """Its pairs batch by batch. folder: an empty one, private, for files of a batch each; without one, or of one batch, they are in memory. Raises OSError."""
     held: list[Columns | Path] = []
     digest = hashlib.sha256()
@@ -150,9 +159,7 @@ def batches(merged: Merged, folder: Path | None = None, told: Callable[[str, int
             columns = load(batch.read_bytes()) if isinstance(batch, Path) else batch
             yield _data(columns, int(merged.ends[number - 1]) if number else 0, users, texts)
 
-    return PairBatches(
-        users, texts, merged.pairs, read, merged.attributes, merged.exclusions, merged.source, digest.hexdigest()
-    )
+    return PairBatches(users, texts, merged.pairs, read, merged.attributes, merged.exclusions, merged.source, digest.hexdigest())
 
 
 def _data(columns: Columns, begin: int, users: Sequence[str], texts: Sequence[str]) -> PreferenceData:

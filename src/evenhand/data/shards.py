@@ -17,6 +17,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
@@ -24,7 +25,7 @@ from typing import Annotated, Any, Literal, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -61,6 +62,12 @@ class Left(Strict):
     reasons: dict[str, Count]
     by_group: dict[str, dict[str, Count]]
 
+    @model_validator(mode="after")
+    def _adds_up(self) -> Left:
+        if self.rows_in != self.rows_used + sum(self.reasons.values()):
+            raise ValueError("rows do not add up")
+        return self
+
 
 class About(Strict):
     """How a file became a shard.
@@ -71,7 +78,7 @@ class About(Strict):
 
     about: Literal["One shard of evenhand audit --partial: users' ids, texts and choices. Private."] = ABOUT
     format: Literal["evenhand shard 1"] = FORMAT
-    evenhand: str = Field(default_factory=lambda: version("evenhand"))
+    evenhand: str = Field(default_factory=cache(lambda: version("evenhand")))
     file: InputFile
     read: dict[str, Any]
     source: str
@@ -97,7 +104,9 @@ class About(Strict):
         return Exclusions(self.left.rows_in, self.left.rows_used, self.left.reasons, self.left.by_group)
 
 
-Columns = dict[str, np.ndarray]  # count int32[users]; prompt, chosen, rejected, weight, tie, split, "number NAME" [pairs], those that are there
+Columns = dict[
+    str, np.ndarray
+]  # count int32[users]; prompt, chosen, rejected, weight, tie, split, "number NAME" [pairs], those that are there
 
 
 class Shard(Protocol):
@@ -324,7 +333,12 @@ def durable(file: Path) -> None:
 
 def is_shard(place: Path) -> bool:
     """Whether a shard lies here, or what is left of one."""
-    return place.suffix == ENDING and place.is_dir() and not place.is_symlink() and {p.name for p in place.iterdir()} <= {SETTINGS, USERS, TEXTS, PAIRS}
+    return (
+        place.suffix == ENDING
+        and place.is_dir()
+        and not place.is_symlink()
+        and {p.name for p in place.iterdir()} <= {SETTINGS, USERS, TEXTS, PAIRS}
+    )
 
 
 def opened(place: Path) -> Stored:

@@ -111,13 +111,17 @@ def audit_merge(
         return _audited(made, settings, repeated, None if unfinished is None else Path(unfinished), told)
 
 
-def audit_files(data: Path, reading: Reading, settings: AuditSettings, engine: Engine, unfinished: Path, told: Told, repeated: bool = False) -> Report:
+def audit_files(
+    data: Path, reading: Reading, settings: AuditSettings, engine: Engine, unfinished: Path, told: Told, repeated: bool = False
+) -> Report:
     """Both halves, with shards in `unfinished`, which stay until they are cleared (`shards.clear`)."""
     made = shards.make(data, unfinished, reading, engine, told)
     return _audited(made, settings, repeated, unfinished, told, {"read in": f"{len(made.shards):,} shards, one a file"})
 
 
-def _audited(made: Made, settings: AuditSettings, repeated: bool, unfinished: Path | None, told: Told, more: Mapping[str, str] | None = None) -> Report:
+def _audited(
+    made: Made, settings: AuditSettings, repeated: bool, unfinished: Path | None, told: Told, more: Mapping[str, str] | None = None
+) -> Report:
     if not made.shards:
         raise DataError("there is no shard", expected="at least one", remedy="name folders that --partial wrote")
     parts = [opened(place) for place in made.shards]
@@ -149,14 +153,22 @@ def _without(pairs: PairBatches, left_out: Mapping[str, str]) -> tuple[PairBatch
     read = pairs.exclusions
     lost = Exclusions(read.rows_in + len(left_out), read.rows_used, {**read.reasons, reason: len(left_out)}, read.by_group)
     first = next(iter(left_out.values()))
-    return replace(pairs, exclusions=lost), f"{len(left_out):,} whole files cannot be used and are not in this report: {names}. The first: {clip(first, 300)}"
+    return replace(
+        pairs, exclusions=lost
+    ), f"{len(left_out):,} whole files cannot be used and are not in this report: {names}. The first: {clip(first, 300)}"
 
 
 def _scores(asked: Any, numbers: Sequence[str]) -> list[str]:
     """The columns that hold what was asked for."""
-    found = [n for name in asked for n in ((name,) if name in numbers else (f"{name}_chosen", f"{name}_rejected"))] if isinstance(asked, list) else []
+    found = (
+        [n for name in asked for n in ((name,) if name in numbers else (f"{name}_chosen", f"{name}_rejected"))]
+        if isinstance(asked, list)
+        else []
+    )
     if not found or {*found} - {*numbers}:
-        raise EvenhandError("The shards hold no scores. Expected: scores of chosen and rejected. To do: make them with --partial and --scores.")
+        raise EvenhandError(
+            "The shards hold no scores. Expected: scores of chosen and rejected. To do: make them with --partial and --scores."
+        )
     return [str(name) for name in asked]
 
 

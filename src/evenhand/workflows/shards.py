@@ -186,7 +186,9 @@ def _there(wanted: Wanted, digest: str, reading: Reading) -> Stored | None:
     if not wanted.place.exists():
         return None
     if not is_shard(wanted.place):
-        raise DataError("it is not evenhand's", expected="no such folder", remedy="move it away, or choose another place", file=wanted.place.name)
+        raise DataError(
+            "it is not evenhand's", expected="no such folder", remedy="move it away, or choose another place", file=wanted.place.name
+        )
     try:
         found = opened(wanted.place)
     except DataError:
@@ -273,7 +275,12 @@ def working(out: Path) -> Iterator[dict[str, str | None]]:
         with held(out):
             known = _load(out)
             if known is None and any(not _temporary(p) for p in out.iterdir()):
-                raise DataError("it is not evenhand's", expected="no such folder, or one of shards", remedy="move it away, or choose another place", file=out.name)
+                raise DataError(
+                    "it is not evenhand's",
+                    expected="no such folder, or one of shards",
+                    remedy="move it away, or choose another place",
+                    file=out.name,
+                )
             for stale in [p for p in out.iterdir() if _temporary(p)]:
                 shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
             yield known or {}
