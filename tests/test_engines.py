@@ -1,0 +1,229 @@
+"""Engines: every piece once, whoever dies. Ray's are tested on a cluster of three nodes, here on this machine, and skipped without the extra."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray_work
+
+from evenhand.core import EvenhandError
+from evenhand.engines import Engine, Lost
+from evenhand.engines.here import InProcess, Processes, processes
+
+HERE = Path(__file__).parent
+STORE = 80 * 2**20
+# Ray reads these once, when it is imported: nodes on the loopback interface, and no reports
+ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Three nodes of one core; the first is the driver's own."""
+    os.environ |= ON_LOOPBACK
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    path = os.environ.get("PYTHONPATH", "")
+    folder = tempfile.TemporaryDirectory(prefix="rays-", ignore_cleanup_errors=True)  # a path of pytest is too long for a socket
+    # What a package of the tests (jsonschema's) builds at every import takes longer than all else that a process of Ray does until it is ready
+    (Path(folder.name) / "rfc3987_syntax.py").write_text("raise ImportError")
+    os.environ["PYTHONPATH"] = os.pathsep.join([folder.name, str(HERE), path])  # workers read `ray_work`
+    (Path(tempfile.gettempdir()) / "ray").mkdir(exist_ok=True)  # where a cluster for tests writes its address
+    found = Cluster(initialize_head=True, head_node_args=node() | {"temp_dir": folder.name, "no_monitor": True})
+    for _ in range(2):
+        found.add_node(**node())
+    yield found
+    found.shutdown()
+    folder.cleanup()
+    os.environ["PYTHONPATH"] = path
+
+
+def node() -> dict[str, Any]:
+    return {
+        "num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False, "include_log_monitor": False, "node_ip_address": "127.0.0.1",
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def on_cluster(cluster: Any) -> Iterator[Engine]:
+    from evenhand.engines.on_ray import on_ray
+
+    with on_ray(cluster.address) as engine:
+        yield engine
+
+
+@pytest.fixture(params=["here", "ray"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return Processes(2) if request.param == "here" else request.getfixturevalue("on_cluster")
+
+
+def results(found: Any) -> dict[int, Any]:
+    """By number; a number that came twice is an error."""
+    out: dict[int, Any] = {}
+    for number, result in found:
+        assert number not in out
+        out[number] = result
+    return out
+
+
+def values(found: Any) -> dict[int, int]:
+    return {number: result[0] for number, result in results(found).items()}
+
+
+SQUARES = {n: n * n for n in range(9)}
+
+
+def test_results_are_those_of_one_process_and_workers_hold_what_they_were_given(engine: Engine) -> None:
+    wanted = results(InProcess().run(partial(ray_work.squares, 7), range(9)))
+    found = results(engine.run(partial(ray_work.squares, 7), iter(range(9))))
+    assert {n: r[0] for n, r in found.items()} == {n: r[0] for n, r in wanted.items()} == {n: n * n + 7 for n in range(9)}
+    assert os.getpid() not in {process for _, process in found.values()}
+    assert len({process for _, process in found.values()}) <= engine.at_once
+    assert results(engine.run(partial(ray_work.squares, 0), [])) == {}
+    assert set(results(engine.run(ray_work.threads, range(3), at_once=1)).values()) == {"1"}
+
+
+def test_a_piece_that_kills_its_process_is_lost_and_all_others_come(engine: Engine) -> None:
+    found = results(engine.run(partial(ray_work.deadly, 3), range(9)))
+    lost = found.pop(3)
+    assert isinstance(lost, Lost)
+    assert "out of memory?" in lost.why
+    assert {n: r[0] for n, r in found.items()} == {n: s for n, s in SQUARES.items() if n != 3}
+
+
+def test_a_process_that_dies_once_costs_no_result(engine: Engine, tmp_path: Path) -> None:
+    assert values(engine.run(partial(ray_work.deadly_once, tmp_path), range(2))) == {0: 0, 1: 1}
+
+
+@pytest.mark.parametrize(
+    ("what", "kind", "said"),
+    [
+        ("data", EvenhandError, "it is odd. Expected: even"),
+        ("disk", OSError, "No space left"),
+        ("own", RuntimeError, r"KeyError: 'k' \(ray_work.py"),
+    ],
+)
+def test_what_the_work_raises_is_raised_here(engine: Engine, what: str, kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        list(engine.run(partial(ray_work.failing, what), range(9)))
+
+
+def test_what_fails_before_the_first_piece_is_told(engine: Engine) -> None:
+    with pytest.raises(EvenhandError, match="there is no model"):
+        list(engine.run(ray_work.failing_start, range(2)))
+
+
+def test_workers_that_never_start_do_not_keep_anybody_waiting() -> None:
+    with pytest.raises(EvenhandError, match="die before they begin: its process ended with signal 9"):
+        list(Processes(2).run(ray_work.dying_start, range(2)))
+
+
+def test_no_more_is_read_than_is_worked_on() -> None:
+    read: list[int] = []
+
+    def work() -> Iterator[int]:
+        for n in range(9):
+            read.append(n)
+            yield n
+
+    running = Processes(2).run(partial(ray_work.squares, 0), work())
+    next(running)
+    assert len(read) <= 3
+    running.close()  # type: ignore[attr-defined]
+
+
+def test_a_sign_of_life_comes_while_nothing_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("evenhand.engines.BEAT", 0.05)
+    beats: list[float] = []
+    list(Processes(1).run(partial(ray_work.slow_squares, tmp_path, 0.4), [1], beat=lambda: beats.append(time.monotonic())))
+    assert len(beats) >= 3
+
+
+def test_processes_that_start_anew_give_the_same(tmp_path: Path) -> None:
+    assert values(Processes(1).run(partial(ray_work.squares, 0), range(2), gpu=True)) == {0: 0, 1: 1}
+
+
+def test_as_many_processes_as_cores_unless_somebody_says() -> None:
+    assert (processes(0).at_once, processes(3).at_once) == (os.cpu_count(), 3)
+    with pytest.raises(EvenhandError, match="jobs is -1"):
+        processes(-1)
+
+
+PARENT = """
+import sys
+from functools import partial
+from pathlib import Path
+import ray_work
+from evenhand.engines.here import Processes
+list(Processes(3).run(partial(ray_work.slow_squares, Path(sys.argv[1]), 60), range(9)))
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_processes_end_with_their_parent_however_it_ends(end: signal.Signals, tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, tmp_path],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])},
+        stderr=subprocess.DEVNULL,
+    )
+    workers = begun(tmp_path, 3)
+    parent.send_signal(end)
+    parent.wait(60)
+    assert ended(workers)
+
+
+def begun(folder: Path, count: int) -> list[int]:
+    """Processes of `slow_squares` that are at work, once there are so many."""
+    deadline = time.monotonic() + 60
+    while len(found := at_work(folder)) < count and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(found) >= count
+    return found
+
+
+def at_work(folder: Path) -> list[int]:
+    return [int(f.name.partition("-")[2]) for f in folder.iterdir()]
+
+
+def ended(processes: list[int]) -> bool:
+    """Whether they all are, by now or soon."""
+    deadline = time.monotonic() + 60
+    while any(running(pid) for pid in processes) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not any(running(pid) for pid in processes)
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+# ---- Ray alone
+
+
+def test_a_node_and_a_worker_that_go_cost_no_result(on_cluster: Engine, cluster: Any, tmp_path: Path) -> None:
+    """In the middle of the work one of three nodes is taken away and a worker on another is killed: each piece comes, none twice."""
+    found, got = on_cluster.run(partial(ray_work.slow_squares, tmp_path, 0.2), range(30)), []
+    while len(nodes := {parent(pid): pid for pid in at_work(tmp_path)}) < 2:
+        got.append(next(found))
+    gone = next(n for n in cluster.worker_nodes if n.all_processes["raylet"][0].process.pid in nodes)
+    del nodes[gone.all_processes["raylet"][0].process.pid]
+    cluster.remove_node(gone, allow_graceful=False)
+    os.kill(nodes.popitem()[1], signal.SIGKILL)
+    assert values([*got, *found]) == {n: n * n for n in range(30)}
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
