@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +33,8 @@ from evenhand.core import DataError, Exclusions, PreferenceData, clip
 from evenhand.data.canonical import rows_in_order
 from evenhand.writing import sync
 
-ENDING, FORMAT = ".shard", "evenhand shard 1"
+ENDING = ".shard"
+FORMAT: Final = "evenhand shard 1"
 ABOUT = "One shard of evenhand audit --partial: users' ids, texts and choices. Private."
 SETTINGS, USERS, TEXTS, PAIRS = "settings.json", "users.arrow", "texts.arrow", "pairs.safetensors"
 MOST_BYTES = 20_000_000  # of settings: some kilobytes, and a count for each group and reason
@@ -76,7 +77,7 @@ class About(Strict):
     how this file calls things. kind, notes: what it was, for the report. times: a later judgement takes an earlier one's place.
     """
 
-    about: Literal["One shard of evenhand audit --partial: users' ids, texts and choices. Private."] = ABOUT
+    about: str = ABOUT
     format: Literal["evenhand shard 1"] = FORMAT
     evenhand: str = Field(default_factory=cache(lambda: version("evenhand")))
     file: InputFile

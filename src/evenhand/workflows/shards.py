@@ -110,13 +110,19 @@ def make(data: Path, out: Path, reading: Reading, engine: Engine, told: Told) ->
     with working(out) as known:
         _save(out, {**known, **{w.name: None for w in wanted if w.name not in known}})
         failed: dict[str, str] = {}
-        told("shards", 0, len(wanted))
-        for done, (number, found) in enumerate(engine.run(partial(own_shard, own), wanted)):
+        done = 0
+
+        def tell() -> None:
+            told("shards", done, len(wanted), f"{len(failed)} cannot be used" if failed else "")
+
+        tell()
+        for number, found in engine.run(partial(own_shard, own), wanted, beat=tell):
             if isinstance(found, Lost):
-                failed[wanted[number].name] = f"its process ended: {found.why}"
+                failed[wanted[number].name] = found.why
             elif isinstance(found, Broken):
                 failed[found.name] = found.why
-            told("shards", done + 1, len(wanted), f"{len(failed)} cannot be used" if failed else "")
+            done += 1
+            tell()
         if failed and (reading.on_bad != "skip" or len(failed) == len(wanted)):
             raise _failed(failed, len(wanted), reading.on_bad)
         left = {name: failed[name] for name in sorted(failed)}
