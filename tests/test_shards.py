@@ -170,15 +170,15 @@ def bits(pairs: Any) -> list[bytes]:
 def test_shardings_into_files_give_the_report_of_one_file(rows: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """50 shardings through files: the same fingerprint; the report of several of them: that of one file, in memory and in many batches."""
     rng = np.random.default_rng(1)
-    table = rows.drop_columns("split")
+    table = rows.drop_columns("split").slice(len(rows) - 500)
     for group_by in ((), ("taste",)):
         whole = said(in_one(table, tmp_path / "whole", group_by=group_by))
         prints, reports = set(), []
         for number in range(25):
-            data = written(tmp_path / f"data-{len(group_by)}-{number}", table, deal(rng, len(table)))
+            data = written(tmp_path / f"data-{len(group_by)}-{number}", table, deal(rng, len(table), 4))
             done = made(data, tmp_path / f"out-{len(group_by)}-{number}")
             prints.add(batches(merge([opened(place) for place in done.shards], repeated=True)).fingerprint)
-            if number < 3:
+            if number < 2:
                 reports.append(together(tmp_path / f"out-{len(group_by)}-{number}", group_by=group_by))
         assert len(prints) == 1
         first = said(reports[0], {"date", "shards"})

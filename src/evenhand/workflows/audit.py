@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evenhand.audits.outcomes import Outcomes, outcomes_of
-from evenhand.core import DataError, EvenhandError, Exclusions, Groups, PreferenceData, clip
-from evenhand.data.canonical import canonical, places, sorted_order
+from evenhand.core import DataError, EvenhandError, Exclusions, PreferenceData, clip
+from evenhand.data.batches import batches_of
+from evenhand.data.canonical import canonical
 from evenhand.data.splits import DEAL, TEST, TRAIN, VALID, Split, deal
-from evenhand.data.support import Support
 from evenhand.parts import calling
 from evenhand.report import Report
 from evenhand.workflows.assignments import Assignment
+from evenhand.workflows.batched import assign, audit_batches
 from evenhand.workflows.events import examined
 from evenhand.workflows.examples import ShowExamples
 from evenhand.workflows.facts import LIMITS, limits, model_hash, split_digest
@@ -195,11 +196,15 @@ def audit_scores(data: PreferenceData, scores: Given, settings: AuditSettings) -
     if isinstance(scores, np.ndarray):
         data, scores = _with_array(data, scores), scores_of(scores)
     users, data = data.users, canonical(data)
+    batches = batches_of(data)
+    in_one = settings.constraints or settings.show_examples or data.judgements is not None or batches.survey.matched
+    if not in_one and not isinstance(scores, Judge):
+        return audit_batches(batches, scores, settings, users=users)
     dealt, tested, known, where = halves_in_memory(data, settings.seed)
     support = support_of(dealt, known, whole=data)
     groups = settings.grouping.groups(data, support)
     settings.check(groups)
-    _assign(settings, users, groups, support)
+    assign(settings, users, groups, support)
     given = data.split is not None and (data.split >= 0).any()
     whole = bool(settings.grouping.attributes) and not given
     columns = REWARDS if isinstance(scores, Judge) else scores
@@ -228,17 +233,6 @@ def audit_scores(data: PreferenceData, scores: Given, settings: AuditSettings) -
     limited = examined(settings, None, outcomes, None if events is None else events.take(rows))
     limits = scores.limits if isinstance(scores, Judge) else LIMITS
     return report_on(used, outcomes, curve, groups, support, left, more, settings, limited, limits)
-
-
-def _assign(settings: AuditSettings, users: Sequence[str], groups: Groups, support: Support) -> None:
-    """The table of users, in the order that they were given in."""
-    if settings.assignments is None:
-        return
-    order, of_user, values = sorted_order(users), groups.of_user, support.values
-    if order is not None:
-        place = places(order)[:-1]
-        of_user, values = of_user[place], values[place]
-    settings.assign(users, Assignment(settings.seed, replace(groups, of_user=of_user), values))
 
 
 REWARDS = ("reward_chosen", "reward_rejected")  # columns of what a function or an array gives

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from evenhand.core import Exclusions
+from evenhand.core import Exclusions, Groups
 from evenhand.data.batches import PairBatches, Rows
+from evenhand.data.canonical import places, sorted_order
+from evenhand.data.support import Support
 from evenhand.report import Report
 from evenhand.workflows.assignments import Assignment
 from evenhand.workflows.grouping import support_of
@@ -18,8 +21,15 @@ from evenhand.workflows.score_facts import score_facts
 from evenhand.workflows.settings import AuditSettings
 
 
-def audit_batches(data: PairBatches, scores: Sequence[str], settings: AuditSettings, told: Mapping[str, str] | None = None) -> Report:
-    """What `audit.audit_scores` does with columns, in passes over the batches. told: further facts.
+def audit_batches(
+    data: PairBatches,
+    scores: Sequence[str],
+    settings: AuditSettings,
+    told: Mapping[str, str] | None = None,
+    users: Sequence[str] | None = None,
+) -> Report:
+    """The audit of score columns, as `audit.audit_scores` says, in passes over the batches. told: further facts. users: those of the data, in the
+    order in which a table of them is written.
 
     Raises DataError as there; settings have neither constraints nor examples to show, which need all pairs at once.
     """
@@ -27,7 +37,7 @@ def audit_batches(data: PairBatches, scores: Sequence[str], settings: AuditSetti
     support = support_of(data, halves.known)
     groups = settings.grouping.groups(data, support)
     settings.check(groups)
-    settings.assign(data.users, Assignment(settings.seed, groups, support.values))
+    assign(settings, data.users if users is None else users, groups, support)
     name = settings.name or " - ".join(scores)
     curve = outcomes = outcome_batches(data, scores, halves.tested, model=name, split=halves.where)
     judged = _count(data, halves.tested)
@@ -38,6 +48,17 @@ def audit_batches(data: PairBatches, scores: Sequence[str], settings: AuditSetti
     known = f"{_count(data, halves.known):,} pairs, none of which is in the support curve"
     more = {"scores": ", ".join(scores), "support from": known, **score_facts(data, scores), **(told or {})}
     return report_on(data, outcomes, curve, groups, support, left, more, settings, ())
+
+
+def assign(settings: AuditSettings, users: Sequence[str], groups: Groups, support: Support) -> None:
+    """The table of users, in the order that they were given in. groups, support: in the order of ids."""
+    if settings.assignments is None:
+        return
+    order, of_user, values = sorted_order(users), groups.of_user, support.values
+    if order is not None:
+        place = places(order)[:-1]
+        of_user, values = of_user[place], values[place]
+    settings.assign(users, Assignment(settings.seed, replace(groups, of_user=of_user), values))
 
 
 def _count(data: PairBatches, rows: Rows) -> int:
