@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
+from evenhand.audits.clusters import numbered
 from evenhand.core import EvenhandError, PreferenceData
 from evenhand.data.ballots import Ballots
-from evenhand.data.batches import Judged, batches_of
+from evenhand.data.batches import PAIRS_AT_ONCE, Judged, batch_ends, batches_of
 
 LARGEST = 1e50  # fourth powers of margins, as in degrees of freedom, must stay finite
 
@@ -65,9 +67,9 @@ class Outcomes:
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("model", "split", "labels")}
         return {k: v for k, v in (*named.items(), *self.labels.items()) if v is not None}
 
-    def take(self, rows: np.ndarray) -> Outcomes:
-        """The pairs at `rows` (boolean mask or indices). Users keep their numbers."""
-        picked = {k: v[rows] for k, v in self._arrays().items() if k not in self.labels}
+    def take(self, rows: np.ndarray | slice) -> Outcomes:
+        """The pairs at `rows` (boolean mask, indices or slice). Users keep their numbers."""
+        picked: dict[str, Any] = {k: v[rows] for k, v in self._arrays().items() if k not in self.labels}
         return replace(self, **picked, labels={k: v[rows] for k, v in self.labels.items()})
 
     def strict(self) -> Outcomes:
@@ -101,6 +103,44 @@ class Numbering:
     prompts: bool  # there are prompts
     ballots: Ballots | None  # numbers of the pairs; None where a response is not known
     lengths: np.ndarray | None  # int64[texts], characters; None where texts are not known, or only named
+
+
+def in_batches(outcomes: Outcomes | OutcomeBatches, ends: np.ndarray | None = None) -> OutcomeBatches:
+    """Pairs in memory as batches of whole users, in the order of users; pairs of one user keep theirs.
+
+    ends int64[batches]: where batches end, numbers of users, exclusive, as from `batch_ends` of other pairs of the same users. None: one
+    batch where they are few, else `batch_ends` of these pairs. Equal batches from elsewhere give the same statistics to the bit.
+    """
+    if isinstance(outcomes, OutcomeBatches):
+        return outcomes
+    if ends is None and len(outcomes) <= PAIRS_AT_ONCE:
+        return one_batch(outcomes)
+    one = one_batch(outcomes)
+    (outcomes,) = one
+    of_user = np.bincount(outcomes.user, minlength=0 if ends is None else int(ends[-1]))
+    stops = np.cumsum(of_user)[(batch_ends(of_user) if ends is None else ends) - 1]
+    order = None if (outcomes.user[1:] >= outcomes.user[:-1]).all() else np.argsort(outcomes.user, kind="stable")
+
+    def read() -> Iterator[Outcomes]:
+        for start, stop in zip([0, *stops[:-1]], stops, strict=True):
+            yield outcomes.take(slice(start, stop) if order is None else order[start:stop])
+
+    return replace(one, read=read)
+
+
+def one_batch(outcomes: Outcomes) -> OutcomeBatches:
+    """Pairs in memory as a single batch."""
+    if outcomes.pair is not None and len(outcomes) and int(outcomes.pair.max()) >= 4 * len(outcomes) + 1000:
+        outcomes = replace(outcomes, pair=numbered(outcomes.pair)[0])
+    named = [a for a in (outcomes.prompt, outcomes.chosen, outcomes.rejected) if a is not None]
+    keys = 0 if outcomes.pair is None else _beyond(outcomes.pair)
+    texts = max(map(_beyond, named), default=0)
+    return OutcomeBatches(outcomes.model, outcomes.split, _beyond(outcomes.user), texts, keys, lambda: iter((outcomes,)))
+
+
+def _beyond(numbers: np.ndarray) -> int:
+    """The least that no number reaches."""
+    return int(numbers.max()) + 1 if len(numbers) else 0
 
 
 def numbering(data: Judged, *, texts_are_ids: bool = False) -> Numbering:

@@ -107,10 +107,13 @@ def again(read: Callable[[], Iterable[T]]) -> Callable[[], Iterator[T]]:
 
 
 def batch_ends(pairs_of_user: np.ndarray, at_once: int = PAIRS_AT_ONCE) -> np.ndarray:
-    """Where batches end, int64[batches]: numbers of users, exclusive. pairs_of_user int64[users], in the order of the users."""
+    """Where batches end, int64[batches]: numbers of users, exclusive. pairs_of_user int64[users], in the order of the users.
+
+    A user with more pairs than a batch has ends his or her batch; no users are no batch.
+    """
     total = np.cumsum(pairs_of_user)
     ends: list[int] = []
-    while not ends or ends[-1] < len(total):
+    while (ends[-1] if ends else 0) < len(total):
         done = int(total[ends[-1] - 1]) if ends else 0
         ends.append(min(int(np.searchsorted(total, done + at_once)) + 1, len(total)))
     return np.array(ends, np.int64)
