@@ -19,7 +19,7 @@ from evenhand.data.ballots import MOST
 
 def canonical(data: PreferenceData) -> PreferenceData:
     """The data with users in the order of their ids, texts in the order of the texts (by code points), and rows by user and then by prompt, chosen,
-    rejected, tie, weight, split, numbers (by the sorted names) and event.
+    rejected, tie, weight, split, numbers (by the sorted names) and event; reasons of exclusions by their names.
 
     Rows that are equal in all of these are the same whichever comes first, but for the sets of matched pairs that they are in: these are
     numbered by their first row. Judgements come in the order of user, prompt, block, split and response; of an item that a user judged
@@ -35,6 +35,9 @@ def canonical(data: PreferenceData) -> PreferenceData:
     order = rows_in_order([column for column in columns if column is not None])
     if order is not None:
         data = replace(data.take(order), judgements=data.judgements)
+    left = data.exclusions
+    by_group = {group: dict(sorted(reasons.items())) for group, reasons in sorted(left.by_group.items())}
+    data = replace(data, exclusions=replace(left, reasons=dict(sorted(left.reasons.items())), by_group=by_group))
     if data.events is not None and data.events.twin is not None:
         data = replace(data, events=replace(data.events, twin=_by_first_row(data.events.twin)))
     return data
