@@ -10,13 +10,15 @@ import numpy as np
 @dataclass(frozen=True)
 class Clusters:
     """of int64[n] or int64[n, 2]: the cluster, or both clusters, of each pair, 0..many-1. None: every pair is its own. sign: of its
-    part in the sum. lone: so many of the last clusters are single pairs, which no other batch can add to.
+    part in the sum. lone: so many of the last clusters are single pairs, which no other batch can add to. first int64[many]: a pair of each
+    cluster, where that is known.
     """
 
     of: np.ndarray | None
     many: int
     sign: float
     lone: int = 0
+    first: np.ndarray | None = None
 
     def sums(self, values: np.ndarray) -> np.ndarray:
         """float64[many] from values [n]."""
@@ -30,6 +32,8 @@ class Clusters:
         """The user int64[many] of each cluster, where it is inside one. user int64[n]."""
         if self.of is None:
             return user
+        if self.first is not None:
+            return user[self.first]
         owner = np.zeros(self.many, np.int64)
         owner[self.of] = user if self.of.ndim == 1 else user[:, None]
         return owner

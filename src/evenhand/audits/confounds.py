@@ -164,7 +164,7 @@ def dropped_rows(groups: Groups, exclusions: Exclusions | None) -> dict[str, int
     prefixes = {key[: i + 1] for key in rows for i, c in enumerate(key) if c == "=" and f"attribute '{key[:i]}'" in groups.rule}
     if rows.keys() & set(groups.names):
         prefix = ""
-    elif len(prefixes) == 1 and groups.rule.count("attribute '") == 1:  # not an intersection, of which one batch alone is known
+    elif len(prefixes) == 1 and groups.rule.count("attribute '") == 1:  # not an intersection, of which one part alone is known
         (prefix,) = prefixes
     else:
         return {}

@@ -85,18 +85,43 @@ def examine_model(
     """Everything panels 1 to 6 show. support float64[users] (nan = unknown), numbered as Groups.of_user; exclusions fill the `dropped`
     column. metrics: all of METRICS, and perhaps more.
 
-    A group under min_users or min_pairs is shown, but bears no verdict and takes no batch in gap and null while two other groups are
+    A group under min_users or min_pairs is shown, but bears no verdict and takes no part in gap and null while two other groups are
     large enough.
     """
+    study = study_of_model(
+        outcomes, groups, support, support_rule, resamples=resamples, seed=seed, min_users=min_users, min_pairs=min_pairs,
+        exclusions=exclusions, metrics=metrics,
+    )  # fmt: skip
+    return over(batches_of(outcomes, groups), study)
+
+
+def examine_support(
+    outcomes: Outcomes | OutcomeBatches, support: np.ndarray, support_rule: str = "", *, resamples: int = 1000, seed: int = 0
+) -> SupportCurve | None:
+    """What `examine_model` finds on support, alone. support float64[users], nan = unknown."""
+    return over(batches_of(outcomes), study_of_support(outcomes, support, support_rule, resamples=resamples, seed=seed))
+
+
+def study_of_model(
+    outcomes: Outcomes | OutcomeBatches,
+    groups: Groups,
+    support: np.ndarray | None = None,
+    support_rule: str = "",
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    min_users: int = MIN_USERS,
+    min_pairs: int = MIN_PAIRS,
+    exclusions: Exclusions | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
+) -> Study[ModelFindings]:
+    """`examine_model` as a study, to be read side by side with others over `batches_of` the same outcomes."""
     if resamples < 1:
         raise EvenhandError(f"{resamples} resamples. Expected: at least 1; 1,000 for intervals to print. To do: ask for more.")
     if support is not None and len(support) != len(groups.of_user):
         raise EvenhandError(f"support has {len(support)} entries. Expected: one a user, {len(groups.of_user)}, as in Groups.of_user.")
-    read, confounders, counts = over(
-        batches_of(outcomes, groups),
-        side_by_side(
-            _read(outcomes, groups, metrics, support, support_rule, resamples, seed), confounds_of(), counts_of(groups, exclusions)
-        ),
+    read, confounders, counts = yield from side_by_side(
+        _read(outcomes, groups, metrics, support, support_rule, resamples, seed), confounds_of(), counts_of(groups, exclusions)
     )
     sample = read.sample
     rng = np.random.default_rng([seed, 10110])
@@ -152,17 +177,43 @@ def _read(
     sample, of_user, gaps = yield from side_by_side(surveyed(groups), averages(columns), _gaps())
     if not len(sample.number):
         raise nobody(outcomes)
-    found, levels, independent, low = yield from side_by_side(
+    found, levels, ceilings, (independent, curve) = yield from side_by_side(
         means_of(sample, columns, of_user),
         means_of(sample, _in_bins, gaps) if sample.shared is not None else nothing(),
-        independent_of(sample, _right),
-        low_support_of(sample, support) if support is not None else nothing(),
+        agreements(sample, groups.names),
+        _served(sample, of_user[list(metrics).index("accuracy")], support, rule, resamples, seed),
     )
-    accuracy = of_user[list(metrics).index("accuracy")]
-    ceilings, curve = yield from side_by_side(
-        agreements(sample, groups.names), _curve(sample, accuracy, independent, support, rule, resamples, seed)
-    )
-    return _Read(sample, of_user, found, gaps, levels, independent, ceilings, None if curve is None else replace(curve, low=low))
+    return _Read(sample, of_user, found, gaps, levels, independent, ceilings, curve)
+
+
+def study_of_support(
+    outcomes: Outcomes | OutcomeBatches, support: np.ndarray, rule: str = "", *, resamples: int = 1000, seed: int = 0
+) -> Study[SupportCurve | None]:
+    """`examine_support` as a study, to be read side by side with others over `batches_of` the same outcomes."""
+    sample, average = yield from side_by_side(surveyed(), averages(lambda batch: [_right(batch)]))
+    if not len(sample.number):
+        raise nobody(outcomes)
+    return (yield from _served(sample, average[0], support, rule, resamples, seed))[1]
+
+
+def _served(
+    sample: Sample, accuracy: np.ndarray, support: np.ndarray | None, rule: str, resamples: int, seed: int
+) -> Study[tuple[np.ndarray, SupportCurve | None]]:
+    """As how many independent pairs those of each user count, and the curve of accuracy over support."""
+
+    def curve() -> Study[tuple[np.ndarray, SupportCurve | None]]:
+        independent = yield from independent_of(sample, _right)
+        if support is None:
+            return independent, None
+        right = as_independent(sample.right(accuracy), sample.pairs, independent)
+        shrunken = fit_beta_binomial(right, independent).shrunken(right, independent)
+        known = support[sample.number]
+        found = yield from curve_of(sample, lambda batch: [_right(batch)], known, accuracy, shrunken, rule, resamples=resamples, seed=seed)
+        return independent, found
+
+    low = low_support_of(sample, support) if support is not None else nothing()
+    (independent, found), lowest = yield from side_by_side(curve(), low)
+    return independent, None if found is None else replace(found, low=lowest)
 
 
 def _right(batch: Batch) -> np.ndarray:
@@ -185,19 +236,6 @@ def _gaps() -> Study[np.ndarray]:
 
     found: PerUser = yield ask
     return found.all
-
-
-def _curve(
-    sample: Sample, accuracy: np.ndarray, independent: np.ndarray, support: np.ndarray | None, rule: str, resamples: int, seed: int
-) -> Study[SupportCurve | None]:
-    if support is None:
-        return None
-    right = as_independent(sample.right(accuracy), sample.pairs, independent)
-    shrunken = fit_beta_binomial(right, independent).shrunken(right, independent)
-    curve = curve_of(
-        sample, lambda batch: [_right(batch)], support[sample.number], accuracy, shrunken, rule, resamples=resamples, seed=seed
-    )
-    return (yield from curve)
 
 
 def _metric(found: Measured, groups: Groups, cells: list[int], seed: int) -> MetricFinding:

@@ -101,9 +101,9 @@ class Batches:
     outcomes: OutcomeBatches
 
     def __iter__(self) -> Iterator[Batch]:
-        return map(self._part, self.outcomes)  # which keeps no batch while it reads the next one
+        return map(self._arranged, self.outcomes)  # which keeps no batch while it reads the next one
 
-    def _part(self, outcomes: Outcomes) -> Batch:
+    def _arranged(self, outcomes: Outcomes) -> Batch:
         return Batch(outcomes, self.outcomes.texts, self.outcomes.pairs)
 
 
@@ -168,7 +168,8 @@ class Sample:
 
     def only(self, batch: Batch) -> Batch:
         """Of a batch the pairs of these users."""
-        return batch.take(np.isin(batch.number, self.number, assume_unique=True)[batch.user])
+        place = np.minimum(np.searchsorted(self.number, batch.number), len(self.number) - 1)
+        return batch.take((self.number[place] == batch.number)[batch.user])
 
     def counts(self) -> tuple[np.ndarray, np.ndarray]:
         """Users and pairs of each cell, int64[G + 1]."""
@@ -312,7 +313,7 @@ def _covariance(products: np.ndarray, value: np.ndarray, users: np.ndarray, many
 
 
 def _across(table: Table, value: np.ndarray, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The batch of clusters that reach over users, K x K, and the clusters of each cell."""
+    """The part of clusters that reach over users, K x K, and the clusters of each cell."""
     *sums, shares = (sparse.csr_array(s) for s in table.sums)
     there = np.bincount(shares.nonzero()[1], minlength=len(users))
     alone = table.lone.many

@@ -99,7 +99,7 @@ class Line:
 
 @dataclass(frozen=True)
 class SharedPart:
-    """Of a slope's variance the batch clustered by user, and what units that users share add to it."""
+    """Of a slope's variance the part clustered by user, and what units that users share add to it."""
 
     by_user: float = 0.0
     added: float = 0.0
@@ -191,7 +191,7 @@ def fit_logit(x: np.ndarray, y: np.ndarray) -> Line | None:
 
 
 def fit_rank(x: np.ndarray, y: np.ndarray) -> Line | None:
-    """Regression of accuracy on the rank of support, the linear batch of a rank correlation. None where either is constant."""
+    """Regression of accuracy on the rank of support, the linear part of a rank correlation. None where either is constant."""
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     centred = _Ranks(x).of(np.ones((1, len(x))))[0]
@@ -203,7 +203,7 @@ def fit_rank(x: np.ndarray, y: np.ndarray) -> Line | None:
 def slope(x: np.ndarray, y: np.ndarray, pairs: np.ndarray, fit: Line | None = None, shared: SharedPart | None = None) -> Estimate:
     """Change of logit accuracy per 0.1 of support, every user counting once; see `fit_logit`.
 
-    Sandwich standard error over users; t with users - 2 degrees. What users share adds its two-way batch (at most units - 1 degrees). nan with an
+    Sandwich standard error over users; t with users - 2 degrees. What users share adds its two-way part (at most units - 1 degrees). nan with an
     open interval where it cannot be told.
     """
     fit, shared = fit or fit_logit(x, y), shared or SharedPart()
@@ -223,7 +223,7 @@ def correlation(
     """Spearman's rank correlation of support and accuracy over users; percentile interval from the bootstrap by user, ranks taken anew
     in each resample.
 
-    What users share widens it on both sides by the same factor as the interval of its linear batch, see `fit_rank`.
+    What users share widens it on both sides by the same factor as the interval of its linear part, see `fit_rank`.
     """
     metric = "Spearman correlation of accuracy and support"
     if np.ptp(x) == 0 or np.ptp(y) == 0:

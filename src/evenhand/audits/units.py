@@ -97,7 +97,7 @@ class Prompts:
             lone = len(rows)
             of[rows] = many + np.arange(lone)
         visits = judged.visits
-        return Shared("prompts", (Clusters(of, many + lone, 1.0, lone),), (Clusters(visits.of, visits.many, 1.0),))
+        return Shared("prompts", (Clusters(of, many + lone, 1.0, lone),), (Clusters(visits.of, visits.many, 1.0, first=visits.first),))
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,8 @@ class Responses:
         across = Clusters(of, self.units, 1.0), Clusters(dyad, len(self.dyads.values), -1.0)
         items, votes = judged.items, judged.votes
         item = np.arange(2 * n) if items.of is None else items.of
-        within = Clusters(np.stack([item[:n], item[n:]], axis=1), items.many, 1.0), Clusters(votes.of, votes.many, -1.0)
+        both = Clusters(np.stack([item[:n], item[n:]], axis=1), items.many, 1.0, first=items.first % max(n, 1))
+        within = both, Clusters(votes.of, votes.many, -1.0, first=votes.first)
         return Shared("responses", across, within)
 
 

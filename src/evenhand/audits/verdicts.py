@@ -29,7 +29,7 @@ from evenhand.audits.intervals import (
 )
 from evenhand.audits.metrics import correct
 from evenhand.audits.outcomes import OutcomeBatches, Outcomes
-from evenhand.audits.passes import over
+from evenhand.audits.passes import Study, over
 from evenhand.audits.requirements import Expression, parse_requirement
 from evenhand.audits.sample import Means, arrange, batches_of, means, nobody
 from evenhand.audits.shortfall import Question, needed, parts_of
@@ -71,12 +71,30 @@ def check_requirements(
     power: their bound proves them. Scores that are broken (`broken.broken`) pass nothing. tolerance None: no requirement but the
     expressions.
     """
+    study = study_of_requirements(
+        outcomes, groups, expressions, tolerance=tolerance, before=before, seed=seed, min_users=min_users, min_pairs=min_pairs
+    )
+    return over(batches_of(outcomes, groups), study)[0]
+
+
+def study_of_requirements(
+    outcomes: Outcomes | OutcomeBatches,
+    groups: Groups,
+    expressions: Sequence[str] = (),
+    *,
+    tolerance: float | None = TOLERANCE,
+    before: Outcomes | None = None,
+    seed: int = 0,
+    min_users: int = MIN_USERS,
+    min_pairs: int = MIN_PAIRS,
+) -> Study[tuple[tuple[Requirement, ...], str]]:
+    """`check_requirements` as a study, to be read side by side with others over `batches_of` the same outcomes, and what is `broken`."""
     parsed = [parse_requirement(e, groups) for e in expressions]
     if tolerance is not None and not any(e.quantity == "gap" and not e.groups for e in parsed):
         parsed.insert(0, Expression("gap", (), "<=", tolerance))
     if before is None and any(e.quantity == "gain" for e in parsed):
         raise EvenhandError("Requirement 'gain': no model to compare with. Expected: a second model on the same pairs. To do: name one.")
-    pairs, tied, alone = over(batches_of(outcomes, groups), accuracies_of(groups))
+    pairs, tied, alone = yield from accuracies_of(groups)
     if alone is None:
         raise nobody(outcomes)
     accuracies = alone if before is None else _of_both(outcomes, before, groups)
@@ -85,7 +103,7 @@ def check_requirements(
     rows = np.concatenate(plans) if plans else np.zeros((0, accuracies.value.size))
     flaw = flaw_of(pairs, tied, alone, len(groups), min_users, min_pairs)
     if not len(rows):
-        return tuple(requirement(e, _nothing(accuracies, e), flaw) for e in parsed)
+        return tuple(requirement(e, _nothing(accuracies, e), flaw) for e in parsed), flaw
     together = contrast(accuracies, rows)
     sizes = [len(p) for p in plans]
     bears = [not any(thin[g] for g in _cells(e, accuracies, groups, thin)) for e in parsed]
@@ -101,7 +119,7 @@ def check_requirements(
             _bounded(e, rows[part], together.rows(part), alphas[is_judged], accuracies, groups, thin) if size else _nothing(accuracies, e)
         )
         out.append(requirement(e, bounded, flaw))
-    return tuple(out)
+    return tuple(out), flaw
 
 
 def _of_both(outcomes: Outcomes | OutcomeBatches, before: Outcomes, groups: Groups) -> Means:
