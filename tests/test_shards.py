@@ -24,10 +24,12 @@ from evenhand.cli import app
 from evenhand.core import DataError, EvenhandError, Exclusions, PreferenceData
 from evenhand.data import merging
 from evenhand.data import shards as stored
+from evenhand.data.batches import batch_ends, batches_of
 from evenhand.data.canonical import canonical
 from evenhand.data.merging import batches, merge
 from evenhand.data.shards import Coded, InputFile, code, opened
 from evenhand.engines.here import InProcess
+from evenhand.workflows import audit as audit  # the module
 from evenhand.workflows import audit_shards, shards
 from evenhand.workflows.shards import Reading
 
@@ -449,16 +451,41 @@ def test_a_large_folder_goes_by_shards_of_itself(rows: pa.Table, tmp_path: Path,
     """The report says so, equals that of one file, and nothing is left beside it. Cut off before the report, the shards stay."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(audit_shards, "LARGE", 500)
+    monkeypatch.setattr(merging, "batch_ends", lambda counts, at_once: batch_ends(counts, 200))
     table = rows.filter(pa.compute.not_equal(rows["chosen"], rows["rejected"])).drop_columns(["split", "taste"])
     written(tmp_path / "data", table, [*deal(np.random.default_rng(3), len(table), 4), np.arange(3)])
-    command = ["audit", "data", "--scores", ",".join(SCORES), "--title", "one", "--jobs", "1"]
-    monkeypatch.setattr(merging, "_put", lambda path, content: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    monkeypatch.setattr(merging, "PAIRS_AT_ONCE", 200)
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code in (0, 1, 3), done.output
+    command = ["audit", "data", "--scores", ",".join(SCORES), "--title", "one", "--jobs", "2"]
+    with monkeypatch.context() as full:
+        full.setattr(merging, "_put", no_room)
+        done = CliRunner().invoke(app, command)
+        assert "No space left" in str(done.exception)
+        assert "finished shards are kept" in str(done.exception)
+    kept = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "audit.unfinished").iterdir()}
+    assert len([name for name in kept if name.endswith(".shard")]) == len([*(tmp_path / "data").iterdir()])
+    assert not [name for name in kept if name.startswith(".")]
+    assert CliRunner().invoke(app, command).exit_code in (0, 1, 3)
     report = json.loads((tmp_path / "audit" / "report.json").read_text())
     assert "shards, one a file" in report["facts"]["read in"]
     assert not (tmp_path / "audit.unfinished").exists()
+    python = evenhand.audit("data", SCORES, title="one")
+    assert said(python) == {**report, "command": "", "facts": {n: v for n, v in report["facts"].items() if n not in OF_FILES}}
+
+
+def no_room(path: Path, content: bytes) -> Path:
+    raise OSError(28, "No space left on device")
+
+
+def test_many_batches_in_memory_and_on_disk(rows: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data that is cut into many batches gives the same bits in memory and from shards, and nearly those of one batch."""
+    table = rows.drop_columns("split")
+    whole = in_one(table, tmp_path / "whole")
+    monkeypatch.setattr(merging, "batch_ends", lambda counts, at_once: batch_ends(counts, 150))
+    monkeypatch.setattr(audit, "batches_of", lambda data: batches_of(data, 150))
+    made(written(tmp_path / "data", table, deal(np.random.default_rng(5), len(table))), tmp_path / "out")
+    many = said(in_one(table, tmp_path / "whole"))
+    assert said(together(tmp_path / "out")) == many
+    assert many["model"]["overall"]["value"] == pytest.approx(whole.findings.model.overall.value, abs=1e-12)
+    assert many["model"]["overall"]["low"] == pytest.approx(whole.findings.model.overall.low, abs=1e-9)
 
 
 def test_partial_and_merge_from_the_shell(rows: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from evenhand.core import DataError, EvenhandError, Exclusions, PreferenceData, 
 from evenhand.data.batches import batches_of
 from evenhand.data.canonical import canonical
 from evenhand.data.splits import DEAL, TEST, TRAIN, VALID, Split, deal
+from evenhand.engines.here import processes
 from evenhand.parts import calling
 from evenhand.report import Report
 from evenhand.workflows.assignments import Assignment
+from evenhand.workflows.audit_shards import audit_files, is_large
 from evenhand.workflows.batched import assign, audit_batches
 from evenhand.workflows.events import examined
 from evenhand.workflows.examples import ShowExamples
@@ -31,6 +34,7 @@ from evenhand.workflows.progress import Progress, shown, silent
 from evenhand.workflows.score_columns import margins_of, no_scores
 from evenhand.workflows.score_facts import score_facts
 from evenhand.workflows.settings import AuditSettings
+from evenhand.workflows.shards import Reading
 
 if TYPE_CHECKING:
     from evenhand.encode.hub_reward import HubRewardModel
@@ -73,7 +77,8 @@ def audit(
         evenhand.audit(data, model=lambda prompts, responses, users: my_model(prompts, responses))
 
     Args:
-        data: what `load` gives, or what it takes: a path or a table in memory.
+        data: what `load` gives, or what it takes: a path or a table in memory. Score columns of a folder of Parquet files with over 5 million rows are
+            read file by file (see `audit_partial`).
         scores: Column of margins, or two: CHOSEN,REJECTED rewards; or an array, one margin or two rewards a pair, in the order of the pairs.
         model: Folder of a saved model, a RewardModel, or a function of prompts, responses and users (lists of text) that gives their rewards.
         reward_model: Folder of a reward model of the hub's format (AutoModelForSequenceClassification), which reads no user; in Python also a
@@ -105,15 +110,20 @@ def audit(
         raise no_scores(Path(data))
     named = scores_named(scores)
     grouping = grouping_of(group_by)
-    data = read(data, attributes=grouping.attributes, numbers=named)
     given = [name for name, value in (("a model", model), ("scores", scores), ("a reward model", reward_model)) if value is not None]
-    if len(given) != 1:
-        found = "neither a model nor scores" if not given else f"both {given[0]} and {given[1]}"
-        raise EvenhandError(f"Found {found}. Expected: one of them. To do: {'leave one out.' if given else _candidates(data)}")
     settings = AuditSettings(
         grouping, tolerance, several(require), resamples, seed, simulated, command, constraints_of(constraints), assignments,
         all_metrics(metrics), name, title, note, show_examples,
     )  # fmt: skip
+    if named and len(given) == 1 and isinstance(data, str | Path) and not settings.constraints and show_examples is None:
+        files = Reading(named, grouping.attributes)
+        if is_large(Path(data), files):
+            with shown(progress) as told, TemporaryDirectory(prefix="evenhand-") as folder:
+                return audit_files(Path(data), files, settings, processes(0), Path(folder), told)
+    data = read(data, attributes=grouping.attributes, numbers=named)
+    if len(given) != 1:
+        found = "neither a model nor scores" if not given else f"both {given[0]} and {given[1]}"
+        raise EvenhandError(f"Found {found}. Expected: one of them. To do: {'leave one out.' if given else _candidates(data)}")
     if show_examples is not None:
         show_examples.check(data)
     if scores is not None:
