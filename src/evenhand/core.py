@@ -111,8 +111,8 @@ class Events(Generic[Array]):
         """twin, -1 throughout where nothing is matched."""
         return self.of_pair * 0 - 1 if self.twin is None else self.twin
 
-    def take(self, rows: Array) -> Events[Array]:
-        """Those of the pairs at `rows` (boolean mask or indices)."""
+    def take(self, rows: Array | slice) -> Events[Array]:
+        """Those of the pairs at `rows` (boolean mask, indices or a slice)."""
         twin, copy = (None if a is None else a[rows] for a in (self.twin, self.copy))
         return replace(self, of_pair=self.of_pair[rows], first=self.first[rows], twin=twin, copy=copy)
 
@@ -178,8 +178,8 @@ class PreferenceData:
         """Counts alone: ids and texts stay out of logs and notebooks."""
         return f"PreferenceData({len(self):,} pairs of {len(self.users):,} users, {len(self.texts):,} texts)"
 
-    def take(self, rows: np.ndarray) -> PreferenceData:
-        """The pairs at `rows` (boolean mask or indices), from now on as they are. Users and texts keep their numbers."""
+    def take(self, rows: np.ndarray | slice) -> PreferenceData:
+        """The pairs at `rows` (boolean mask, indices, or a slice: views), from now on as they are. Users and texts keep their numbers."""
 
         def pick(a: np.ndarray | None) -> np.ndarray | None:
             return None if a is None else a[rows]

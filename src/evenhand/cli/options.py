@@ -12,6 +12,7 @@ import typer
 
 DATA, GROUPS, MODEL, CONSTRAINTS, OUTPUT = "Data", "Groups", "Model", "Constraints", "Output"  # panels of --help
 LANGUAGE_MODEL, MACHINES = "Language model", "Machines"
+MANY = "Many files"
 
 
 def option(panel: str, *spelling: str, **more: Any) -> Any:
@@ -91,6 +92,14 @@ Jobs = Annotated[int, option(MACHINES, min=0)]
 Engine = Annotated[EngineName, option(MACHINES)]
 Address = Annotated[str | None, option(MACHINES)]
 Cache = Annotated[Path | None, option(MODEL)]
+
+Partial = Annotated[
+    Path | None,
+    option(MANY, help="Write what an audit needs of DATA into this folder, a private shard a file, and stop there. Run it again to go on."),
+]
+Merge = Annotated[bool, option(MANY, "--merge", help="DATA, and every further word, is a folder of --partial: one report of all of them.")]
+Repeated = Annotated[bool, option(MANY, "--repeated")]
+FilesAtOnce = Annotated[int, option(MANY, "--jobs", min=0, help="Files read at once, a process each; 0 = one a core.")]
 
 RewardModel = Annotated[
     Path | None,

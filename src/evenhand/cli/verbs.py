@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from evenhand.cli import many_files
 from evenhand.cli.inputs import check_place, check_track, command, constraint_pairs, hyperparameters, listed, without_comma
 from evenhand.cli.options import (
     MODEL,
@@ -19,14 +20,18 @@ from evenhand.cli.options import (
     Data,
     EncoderAt,
     Engine,
+    FilesAtOnce,
     Head,
+    Merge,
     Method,
     Metrics,
     Name,
     Note,
     Out,
     OutsideHead,
+    Partial,
     Pdf,
+    Repeated,
     Require,
     Seed,
     Settings,
@@ -86,23 +91,59 @@ def audit(
     assignments: Assignments,
     seed: Seed,
     cache: Cache,
+    partial: Partial = None,
+    merge: Merge = False,
+    repeated: Repeated = False,
+    jobs: FilesAtOnce = 0,
+    engine: Engine,
+    address: Address,
     show_examples: ShowExamples = None,
     pdf: Pdf = False,
     out: Out = Path("audit"),
 ) -> None:
-    """Audit a reward model: a saved one (--model), one of the hub's format (--reward-model), or any that left its scores in DATA (--scores)."""
+    """Audit a reward model: a saved one (--model), one of the hub's format (--reward-model), or any that left its scores in DATA (--scores).
+
+    Many files may be read one by one (--partial) and put together (--merge). A folder of Parquet files with over 5 million rows is read so by itself.
+    """
     from evenhand.report.audit import AUDIT
     from evenhand.workflows import examples as private
     from evenhand.workflows.audit import audit as run
     from evenhand.workflows.pdf import beside
     from evenhand.workflows.score_columns import no_scores
 
+    in_one = {
+        "--model": model, "--reward-model": hub.reward_model, "--constraint": constraints, "--mentions": events.mentions, "--swap": events.swap,
+        "--leave-out": events.leave_out, "--show-examples": show_examples, "--bad-rows": reading.bad_rows_to,
+    }  # fmt: skip  # what needs all pairs in one piece
+    judged: dict[str, Any] = {
+        "group_by": reading.grouping(), "tolerance": tolerance, "require": require or (), "metrics": metrics or (), "name": name,
+        "title": title, "note": note, "simulated": simulated, "assignments": assignments, "seed": seed, "command": command(),
+    }  # fmt: skip
+    if merge:
+        many_files.refuse("--merge", {**in_one, "--scores": scores, "--partial": partial, **many_files.said(reading)})
+        check_place(out, AUDIT.files, AUDIT.name, None, assignments, pdf=pdf)
+        report = many_files.merged([data, *map(Path, context.args)], out, judged, repeated)
+        finish(report, beside(report.save(out), pdf))
     without_comma("--scores", scores, context.args)
     reward_model = hub.model()
     if model is None and scores is None and reward_model is None:
         raise no_scores(data, **reading.how())
-    check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
     columns = None if scores is None else listed(scores, "--scores", "reward_chosen,reward_rejected")
+    files = None if columns is None else many_files.files(reading, columns)
+    if partial is not None:
+        many_files.refuse("--partial", {**in_one, "--require": require, "--metric": metrics, "--assignments": assignments, "--pdf": pdf})
+        assert files is not None
+        say(many_files.partial(data, partial, files, jobs, engine.value, address))
+        return
+    check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
+    if engine.value != "here":
+        many_files.refuse("--engine", {**in_one, "no --scores": files is None})
+    if files is not None and not any(in_one.values()):
+        large = many_files.audited(data, out, files, judged, repeated, jobs, engine.value, address)
+        if large is not None:
+            page = large.save(out)
+            many_files.clear(out)
+            finish(large, beside(page, pdf))
     report = run(
         reading.load(data, columns, **events.files()),
         columns,
@@ -110,20 +151,10 @@ def audit(
         reward_model=reward_model,
         head=head,
         encoder_at=encoder_at,
-        group_by=reading.grouping(),
-        tolerance=tolerance,
-        require=require or (),
         constraints=constraint_pairs(constraints),
-        metrics=metrics or (),
-        name=name,
-        title=title,
-        note=note,
-        simulated=simulated,
-        assignments=assignments,
-        seed=seed,
         show_examples=private.asked(show_examples, out),
-        command=command(),
         cache=cache,
+        **judged,
     )
     finish(report, beside(report.save(out), pdf))
 

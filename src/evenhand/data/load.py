@@ -66,9 +66,10 @@ def load(
     """
     if on_bad not in ("error", "skip"):
         raise EvenhandError(f"Unknown on_bad '{on_bad}'. Expected: error or skip. To do: choose one of the two")
-    table = None if isinstance(path, (str, PathLike)) else held(path)
-    path = Path("table in memory") if table is not None else _place(path, "path")
-    list_to = None if bad_rows_to is None else _place(bad_rows_to, "bad_rows_to")
+    file = path if isinstance(path, Input) else None  # of a folder, which says in what split it is
+    table = None if file is not None or isinstance(path, (str, PathLike)) else held(path)
+    path = Path("table in memory") if table is not None else place_of(path if file is None else file.path, "path")
+    list_to = None if bad_rows_to is None else place_of(bad_rows_to, "bad_rows_to")
     if list_to is not None:
         if list_to.resolve() == path.resolve():
             raise DataError(
@@ -76,7 +77,9 @@ def load(
             )
         check_place(list_to)
     hints = SourceHints(source, dict(columns or {}), need_texts, one_user)
-    plan = resolve(path, hints) if table is None else resolve_file(Input(path, "in memory", rows=table), hints)
+    if table is not None:
+        file = Input(path, "in memory", rows=table)
+    plan = resolve(path, hints) if file is None else replace(resolve_file(file, hints), path=path)
     of_each = {name: plan.source.scored(plan.names, name) for name in numbers} if plan.source.scored else {}
     cells = [column for name in numbers for column in of_each.get(name) or (name,)]
     check_columns(plan, attributes, cells, need_texts)
@@ -129,7 +132,7 @@ def _graded(data: PreferenceData, least: float, weigh: bool) -> PreferenceData:
     )
 
 
-def _place(path: object, argument: str) -> Path:
+def place_of(path: object, argument: str) -> Path:
     """A path that has a name, also where "." or ".." was given. EvenhandError when it is no path at all."""
     if not isinstance(path, (str, PathLike)) or not isinstance(fspath(path), str) or not fspath(path):
         listed = f"{'a list without dictionaries' if path else 'an empty list'}" if isinstance(path, list | tuple) else ""

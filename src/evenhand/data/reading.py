@@ -267,10 +267,10 @@ def shards(folder: Path) -> list[Input]:
     """The files of a data set saved by Hugging Face datasets (Arrow streams with their state.json, in one folder or one a split),
     or of a folder of Parquet files named by split. Raises DataError when there are none, or a listed one is missing."""
     states = sorted(folder.glob("state.json")) or sorted(folder.glob("*/state.json"))
-    tables = _tables(folder)
-    kinds = sorted({*tables.values(), *(["Arrow"] if states else [])})
+    found = tables(folder)
+    kinds = sorted({*found.values(), *(["Arrow"] if states else [])})
     if len(kinds) > 1 or kinds in (["JSONL"], ["CSV"], ["TSV"]):
-        names = [p.relative_to(folder).as_posix() for p in tables]
+        names = [p.relative_to(folder).as_posix() for p in found]
         shown = ", ".join(names[:SHOWN_FILES]) + (f" and {len(names) - SHOWN_FILES:,} more" if len(names) > SHOWN_FILES else "")
         raise DataError(
             f"the folder holds {len(names):,} tables ({', '.join(kinds)}): {shown}",
@@ -280,20 +280,25 @@ def shards(folder: Path) -> list[Input]:
         )
     if states:
         return [shard for state in states for shard in _saved(state, "" if state.parent == folder else state.parent.name)]
-    if not tables:
+    if not found:
         raise DataError("the folder holds no data this program knows", expected=KNOWN, remedy="name a file inside it", file=folder.name)
-    return [describe(p, p.name.split("-")[0].split(".")[0] if "-of-" in p.name else "") for p in tables]
+    return [describe(p, split_of(p)) for p in found]
 
 
-def _tables(folder: Path) -> dict[Path, str]:
+def split_of(path: Path) -> str:
+    """The name that stands in "train-00003-of-00010.parquet", "" = none."""
+    return path.name.split("-")[0].split(".")[0] if "-of-" in path.name else ""
+
+
+def tables(folder: Path) -> dict[Path, str]:
     """Every table in a folder and below, and its format by extension; hidden files and descriptions of a data set are none."""
-    tables = {}
+    found = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         stem = path.stem if path.suffix.lower() in COMPRESSED else path.name
         format_ = FORMATS.get(Path(stem).suffix.lower(), "")
         if format_ and not _hidden(path, folder) and path.name not in ABOUT_DATA:
-            tables[path] = format_
-    return tables
+            found[path] = format_
+    return found
 
 
 def _hidden(path: Path, folder: Path) -> bool:

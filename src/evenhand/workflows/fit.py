@@ -218,7 +218,7 @@ def _fit(
     ready = prepare(
         data, split, encoding, audit_settings.grouping, seed=audit_settings.seed, progress=progress, whole=whole, engine=encodes
     )
-    audit_settings.assign(data, Assignment(audit_settings.seed, ready.groups, ready.support.values))
+    audit_settings.assign(data.users, Assignment(audit_settings.seed, ready.groups, ready.support.values))
     ready.check_groups({method: chosen}, say)
     audit_settings.check(ready.groups)
     audit_settings = _with_own(audit_settings, chosen)
@@ -257,7 +257,7 @@ def _fit(
     if count > 1:
         seeds = range(audit_settings.seed, audit_settings.seed + count)
         found, names, groups = in_deals(method, ready, trained.models, seeds, another, progress)
-        audit_settings.assign(data, *groups)
+        audit_settings.assign(data.users, *groups)
         report = report_of(with_deals(report.findings, found, names, split.unit, audit_settings))
     elif split.unit == "responses" and deals == 1:
         told = undecided(report.findings.requirements, f"leave --deals 1 out, or ask for --deals {DEALS}")
