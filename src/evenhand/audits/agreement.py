@@ -64,6 +64,8 @@ def agreements(sample: Sample, names: Sequence[str], drawn: Drawn | None = None)
     D_o needs of each pair no more than how many judged it, m, and the sums s and q of their choices and of the squares of these (who chose
     either side once chose by half):  Σ_u e_u = 2 ((m - 1) s - s² + q) / (m - 1).
     """
+    if not names:
+        return []
     tables = yield lambda batch: _counted(sample, batch)
     if tables is None:
         return [None] * len(names)
