@@ -7,13 +7,14 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evenhand.core import DataError, EvenhandError, Exclusions, clip
+from evenhand.core import DataError, EvenhandError, Exclusions, PreferenceData, clip
 from evenhand.data.batches import PairBatches
 from evenhand.data.load import place_of
 from evenhand.data.merging import batches, merge
@@ -134,15 +135,29 @@ def _audited(
             remedy=f"make them with --partial and --group-by {clip(lacking[0])}", file=parts[0].name,
         )  # fmt: skip
     told("merge", 0, 1)
-    merged = merge(parts, repeated=repeated, skip=about.read.get("on_bad") == "skip")
     with _folder(unfinished) as folder:
-        pairs = batches(merged, folder, told)
+        pairs = batches(merge(parts, repeated=repeated, skip=about.read.get("on_bad") == "skip"), folder, told)
         facts = dict(more or {}) or {"shards": f"{len(parts):,}, put together"}
         if made.left_out:
             pairs, left = _without(pairs, made.left_out)
             facts |= {"files left out": left}
         scores = _scores(about.read.get("scores"), about.numbers)
-        return audit_batches(pairs, scores, settings, facts)
+        return audit_batches(_watched(pairs, told), scores, settings, facts)
+
+
+def _watched(pairs: PairBatches, told: Told) -> PairBatches:
+    """The same, and `told` how far each pass over them has come."""
+    passes = count(1)
+
+    def read() -> Iterator[PreferenceData]:
+        number, done = next(passes), 0
+        for batch in pairs:
+            told("pairs", done, len(pairs), f"pass {number}")
+            yield batch
+            done += len(batch)
+        told("pairs", done, len(pairs), f"pass {number}")
+
+    return replace(pairs, read=read)
 
 
 def _without(pairs: PairBatches, left_out: Mapping[str, str]) -> tuple[PairBatches, str]:
