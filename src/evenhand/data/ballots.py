@@ -41,7 +41,7 @@ class Ballots:
     @cached_property
     def _table(self) -> np.ndarray:
         """int32: the number of a key that falls into each slot. A search among millions of keys takes ten times as long."""
-        table = np.zeros(2 ** min(max((4 * len(self.keys)).bit_length(), 4), MOST_SLOTS), np.int32)
+        table = np.zeros(2 ** min(max((16 * len(self.keys)).bit_length(), 4), MOST_SLOTS), np.int32)
         table[_slots(self.keys, len(table))] = np.arange(len(self.keys), dtype=np.int32)
         return table
 

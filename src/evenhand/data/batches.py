@@ -83,7 +83,7 @@ def selected(batches: PairBatches, rows: Rows) -> PairBatches:
     """Those of the pairs that `rows` marks, in the same batches; without numbers, which support and groups do not read."""
 
     def read() -> Iterator[PreferenceData]:
-        return (replace(batch, numbers={}).take(rows(batch)) for batch in batches)
+        return (replace(batch, numbers={}).take(np.flatnonzero(rows(batch))) for batch in batches)
 
     pairs = sum(int(np.count_nonzero(rows(batch))) for batch in batches)
     return replace(batches, pairs=pairs, read=read)

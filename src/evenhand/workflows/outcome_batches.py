@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from evenhand.audits.outcomes import OutcomeBatches, Outcomes, numbering, outcomes_of
 from evenhand.data.batches import Judged, PairBatches, Rows, batches_of
 from evenhand.workflows.score_columns import margins_of
@@ -18,7 +20,7 @@ def outcome_batches(batches: PairBatches, scores: Sequence[str], rows: Rows | No
 
     def read() -> Iterator[Outcomes]:
         for batch in batches:
-            pairs = batch if rows is None else batch.take(rows(batch))
+            pairs = batch if rows is None else batch.take(np.flatnonzero(rows(batch)))
             yield outcomes_of(pairs, margins_of(pairs, scores), model=model, split=split, numbers=numbers)
 
     return OutcomeBatches(
