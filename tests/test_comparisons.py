@@ -16,6 +16,7 @@ from evenhand.audits.findings import to_json
 from evenhand.core import EvenhandError, PreferenceData
 from evenhand.data.simulate import simulated_users
 from evenhand.data.splits import TEST, split_pairs
+from evenhand.engines.here import Processes
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.collaborative import CollaborativeMethod
 from evenhand.models.linear import Linear
@@ -122,7 +123,7 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(data: PreferenceData
 
 
 def test_other_data_and_other_settings_are_other_trials(data: PreferenceData, tmp_path: Path) -> None:
-    bench = Bench(data, TFIDF, evenhand.Grouping(), tmp_path, 1)
+    bench = Bench(data, TFIDF, evenhand.Grouping(), tmp_path, Processes(1))
     entry = Entry("a", BradleyTerry())
     first = bench._file(entry, 0)
     flipped = replace(data, chosen=data.rejected, rejected=data.chosen)
@@ -139,7 +140,7 @@ def test_other_data_and_other_settings_are_other_trials(data: PreferenceData, tm
 
 
 def test_a_damaged_trial_is_computed_again(data: PreferenceData, tmp_path: Path) -> None:
-    bench = Bench(data, TFIDF, evenhand.Grouping(), tmp_path, 1)
+    bench = Bench(data, TFIDF, evenhand.Grouping(), tmp_path, Processes(1))
     entries = [Entry("a", quick())]
     run = lambda: list(bench.run(entries, [0], lambda *a: None, lambda note: None))  # noqa: E731
     (first,) = run()
@@ -176,7 +177,7 @@ def test_a_failed_fit_is_told_in_its_row_and_the_others_go_on(data: PreferenceDa
     from evenhand.workflows.comparing import Comparing
 
     entries = [Entry("good", quick()), Entry("killed", Dies()), Entry("raises", Raises()), Entry("also good", quick())]
-    bench = Bench(data, TFIDF, evenhand.Grouping(), tmp_path, 2)
+    bench = Bench(data, TFIDF, evenhand.Grouping(), tmp_path, Processes(2))
     found = list(bench.run(entries, [0], lambda *a: None, lambda note: None))
     assert [isinstance(t, Failure) for t in found] == [False, True, True, False]
     told = Comparing(entries, "good", [0], "x", resamples=50).results(data, found, {})
@@ -192,7 +193,7 @@ def test_a_reference_that_failed_leaves_the_others_comparable(data: PreferenceDa
     from evenhand.workflows.comparing import Comparing
 
     entries = [Entry("reference", Raises()), Entry("good", quick())]
-    bench = Bench(data, TFIDF, evenhand.Grouping(), tmp_path, 1)
+    bench = Bench(data, TFIDF, evenhand.Grouping(), tmp_path, Processes(1))
     told = Comparing(entries, "reference", [0], "x", resamples=50).results(
         data, list(bench.run(entries, [0], lambda *a: None, lambda n: None)), {}
     )
@@ -264,7 +265,7 @@ def test_a_method_reads_its_own_features_wherever_it_is_trained(tmp_path: Path) 
 
     expected = {"wide": accuracy(ready.unreduced, CollaborativeMethod()), "one": accuracy(ready, reduced)}
     entries = [Entry("one", reduced), Entry("wide", CollaborativeMethod()), Entry("two", reduced)]
-    bench = Bench(data, TFIDF, grouping, tmp_path / "trials", 2)
+    bench = Bench(data, TFIDF, grouping, tmp_path / "trials", Processes(2))
     found = {t.entry: t for t in bench.run(entries, [0], lambda *a: None, lambda note: None, at_once=32)}
     for name, entry in (("one", "one"), ("wide", "wide"), ("one", "two")):
         trial = found[entry]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ import ray_work
 
 from evenhand.core import EvenhandError
 from evenhand.engines import Engine, Lost
+from evenhand.engines.asked import asked
 from evenhand.engines.here import InProcess, Processes, processes
 
 HERE = Path(__file__).parent
@@ -65,6 +69,20 @@ def on_cluster(cluster: Any) -> Iterator[Engine]:
 @pytest.fixture(params=["here", "ray"])
 def engine(request: pytest.FixtureRequest) -> Engine:
     return Processes(2) if request.param == "here" else request.getfixturevalue("on_cluster")
+
+
+def test_a_cluster_of_another_version_is_refused(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First of all, since a program is connected once."""
+    import ray
+
+    from evenhand.engines.on_ray import on_ray
+
+    if ray.is_initialized():
+        pytest.skip("this process is connected already")
+    monkeypatch.setattr("ray._private.utils.compute_version_info", lambda: ("1.0", "3.11.7"))
+    with pytest.raises(EvenhandError, match=r"of another version .*Ray: 1\.0.*Expected: the same Ray and Python"), on_ray(cluster.address):
+        pass
+    assert not ray.is_initialized()
 
 
 def results(found: Any) -> dict[int, Any]:
@@ -164,6 +182,7 @@ import sys
 from functools import partial
 from pathlib import Path
 import ray_work
+from evenhand.engines.asked import asked
 from evenhand.engines.here import Processes
 list(Processes(3).run(partial(ray_work.slow_squares, Path(sys.argv[1]), 60), range(9)))
 """
@@ -211,6 +230,134 @@ def running(pid: int) -> bool:
 
 
 # ---- Ray alone
+
+OWN_METHOD = """
+from dataclasses import dataclass
+from evenhand.methods.bradley_terry import BradleyTerry
+
+@dataclass(frozen=True)
+class Own(BradleyTerry):
+    pass
+"""
+
+
+def test_trials_on_a_cluster_have_the_figures_of_this_machine(on_cluster: Engine, tmp_path: Path) -> None:
+    """To the bit, with both kinds of features, a stack, a method from a file that the workers do not have, and one that kills its process."""
+    import evenhand
+    from evenhand.data.simulate import simulated_users
+    from evenhand.methods.bradley_terry import BradleyTerry
+    from evenhand.methods.collaborative import CollaborativeMethod
+    from evenhand.models.linear import Linear
+    from evenhand.parts import part
+    from evenhand.training.schedule import Schedule
+    from evenhand.workflows.trials import Bench, Entry, Trial
+
+    data = simulated_users(seed=3, users=40, minority=0.2, pairs_per_user=20)
+    short = {"head": Linear(), "schedule": Schedule(max_epochs=2)}
+    (file := tmp_path / "own.py").write_text(OWN_METHOD)
+    own = part("methods", f"{file}:Own")(**short)
+    file.unlink()
+    plain = BradleyTerry(**short)
+    entries = [Entry("plain", plain), Entry("also plain", replace(plain, schedule=Schedule(max_epochs=3)))]
+    entries += [Entry("own", own), Entry("collaborative", CollaborativeMethod())]
+    found = []
+    for name, trains in (("here", Processes(2)), ("there", replace(on_cluster, at_once=2))):  # type: ignore[type-var]
+        bench = Bench(data, evenhand.Encoding(None, dim=8), evenhand.Grouping(("taste",)), tmp_path / name, trains)
+        found.append(list(bench.run(entries, [0], lambda *step: None, lambda note: None, at_once=2)))
+    assert {f.name for f in (tmp_path / "here").iterdir()} == {f.name for f in (tmp_path / "there").iterdir()}
+    for here, there in zip(*found, strict=True):
+        assert isinstance(here, Trial)
+        assert isinstance(there, Trial), there
+        assert replace(here, seconds=0, arrays={}) == replace(there, seconds=0, arrays={})
+        assert here.arrays.keys() == there.arrays.keys()
+        assert all(a.tobytes() == there.arrays[name].tobytes() for name, a in here.arrays.items())
+
+
+def test_workers_with_other_packages_are_refused(on_cluster: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from evenhand.engines import on_ray
+
+    monkeypatch.setattr(on_ray, "_versions", lambda: {"evenhand": "9.9", "numpy": "1", "torch": "2"})
+    with pytest.raises(EvenhandError, match=r"other packages: evenhand .* there and 9\.9 here.*Expected: the same everywhere"):
+        list(on_cluster.run(partial(ray_work.squares, 0), range(2)))
+
+
+@pytest.mark.parametrize(
+    ("engine", "address", "said"),
+    [
+        ("ray", "127.0.0.1:1", "Nothing answers at '?127.0.0.1:1'?.*Expected: HOST:PORT.*To do: correct --address"),
+        ("ray", "ray://10.0.0.1:10001", "Expected: HOST:PORT.*ray job submit"),
+        ("ray", "head", "Found the address '?head'?. Expected: HOST:PORT"),
+        ("here", "10.0.0.1:6379", "--address without --engine ray"),
+        ("spark", None, "no engine '?spark'?. Expected: here or ray"),
+    ],
+)
+def test_what_is_no_cluster_is_told_at_once(engine: str, address: str | None, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(EvenhandError, match=said), asked(engine, address, InProcess()):
+        pass
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(EvenhandError, match=r"pip install 'evenhand\[ray\]'"), asked("ray", None, InProcess()):
+        pass
+
+
+ALONE = """
+import sys
+from functools import partial
+from pathlib import Path
+import ray_work
+from evenhand.engines.on_ray import on_ray
+with on_ray(jobs=1) as engine:
+    print(Path(sys.argv[1]), flush=True)
+    list(engine.run(partial(ray_work.slow_squares, Path(sys.argv[1]), 60), range(2)))
+"""
+
+
+def test_a_ray_of_this_machine_is_on_loopback_and_leaves_nothing(tmp_path: Path) -> None:
+    """Started where no address is given; interrupted in the middle of its work."""
+    pytest.importorskip("ray")
+    (work := tmp_path / "work").mkdir()
+    (home := tmp_path / "home").mkdir()
+    (folder := Path(tempfile.mkdtemp(prefix="t-"))).joinpath("rfc3987_syntax.py").write_text("raise ImportError")
+    own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    path = os.pathsep.join([str(folder), str(HERE), *sys.path])
+    asking = subprocess.Popen(
+        [sys.executable, "-c", ALONE, work],
+        env=own | {"PYTHONPATH": path, "HOME": str(home), "TMPDIR": str(folder)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=home,
+    )  # fmt: skip
+    begun(work, 1)
+    started = descendants(asking.pid)
+    assert len(started) >= 3
+    assert {address for pid in started for address in listening(pid)} <= {"0100007F", "0000000000000000FFFF00000100007F"}
+    asking.send_signal(signal.SIGINT)
+    out, error = asking.communicate(timeout=60)
+    assert out.decode().split() == [str(work)]  # Ray prints nothing of its own
+    assert error.decode().rstrip().endswith("KeyboardInterrupt")
+    assert ended(started)
+    assert list(home.rglob("*")) == []
+    assert {f.name for f in folder.iterdir()} <= {"rfc3987_syntax.py", "__pycache__"}
+    shutil.rmtree(folder)
+
+
+def descendants(pid: int) -> list[int]:
+    parents = {int(f.name): parent(int(f.name)) for f in Path("/proc").iterdir() if f.name.isdigit() and running(int(f.name))}
+    found, new = list[int](), {pid}
+    while new:
+        new = {child for child, of in parents.items() if of in new}
+        found += new
+    return found
+
+
+def listening(pid: int) -> set[str]:
+    """Addresses of its TCP sockets that wait for others, as the system writes them."""
+    with suppress(OSError):
+        sockets = {os.readlink(f) for f in Path(f"/proc/{pid}/fd").iterdir()}
+        rows = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]]
+        return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
+    return set()
 
 
 def test_a_node_and_a_worker_that_go_cost_no_result(on_cluster: Engine, cluster: Any, tmp_path: Path) -> None:

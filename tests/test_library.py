@@ -19,7 +19,7 @@ from evenhand.cli import app
 from evenhand.cli.alignment import CHOICE, TRAINING, WRITING
 from evenhand.cli.documented import NONE, SHARED, parameter, parameters
 from evenhand.cli.generation import ENDPOINT, REVISION, SAMPLING
-from evenhand.cli.options import CONSTRAINTS, DATA, GROUPS, LANGUAGE_MODEL, MODEL, OUTPUT
+from evenhand.cli.options import CONSTRAINTS, DATA, GROUPS, LANGUAGE_MODEL, MACHINES, MODEL, OUTPUT
 from evenhand.cli.serving import SERVER
 from evenhand.cli.texts import INSTRUMENTS
 from evenhand.workflows.progress import Lines, duration, shown, silent
@@ -47,6 +47,7 @@ PANELS = {
     GROUPS,
     MODEL,
     LANGUAGE_MODEL,
+    MACHINES,
     CONSTRAINTS,
     OUTPUT,
     INSTRUMENTS,

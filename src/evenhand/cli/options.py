@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 DATA, GROUPS, MODEL, CONSTRAINTS, OUTPUT = "Data", "Groups", "Model", "Constraints", "Output"  # panels of --help
-LANGUAGE_MODEL = "Language model"
+LANGUAGE_MODEL, MACHINES = "Language model", "Machines"
 MANY = "Many files"
 
 
@@ -22,6 +22,11 @@ def option(panel: str, *spelling: str, **more: Any) -> Any:
 class OnBad(StrEnum):
     error = "error"
     skip = "skip"
+
+
+class EngineName(StrEnum):
+    here = "here"
+    ray = "ray"
 
 
 Texts = list[str] | None
@@ -83,7 +88,9 @@ Tfidf = Annotated[bool, option(MODEL)]
 Dim = Annotated[int | None, option(MODEL)]
 Seed = Annotated[int, option(MODEL, min=0)]
 Seeds = Annotated[int, option(MODEL, min=1)]
-Jobs = Annotated[int, option(MODEL, min=0)]
+Jobs = Annotated[int, option(MACHINES, min=0)]
+Engine = Annotated[EngineName, option(MACHINES)]
+Address = Annotated[str | None, option(MACHINES)]
 Cache = Annotated[Path | None, option(MODEL)]
 
 Partial = Annotated[

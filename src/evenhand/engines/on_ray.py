@@ -84,7 +84,7 @@ def on_ray(address: str | None = None, jobs: int = 0) -> Iterator[OnRay]:
         try:
             yield engine
         finally:
-            for worker in (*engine.idle[False], *engine.idle[True]):
+            for worker in (*engine.idle[False], *engine.idle[True]) if ray.is_initialized() else ():
                 ray.kill(worker)
 
 
@@ -148,7 +148,9 @@ def _reach(address: str) -> None:
     """Raises EvenhandError unless something answers there; Ray itself would ask for a quarter of an hour."""
     host, colon, port = address.rpartition(":")
     if "//" in address or not (colon and host and port.isdigit() and int(port) < 65536):
-        raise EvenhandError(f"Found --address {clip(address)}. Expected: {ADDRESS}. To do: correct it; from outside, use `ray job submit`.")
+        raise EvenhandError(
+            f"Found the address {clip(address)}. Expected: {ADDRESS}. To do: correct it; from outside, use `ray job submit`."
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACH).close()
     except OSError as error:
@@ -216,8 +218,8 @@ class _Pool:
 
 def _why(error: Exception) -> str:
     """Ray's own words are a page."""
-    died = "its machine" if "node" in str(error).partition("died")[0].lower() or "NodeDied" in type(error).__name__ else "its process"
-    return f"{died} on the Ray cluster died (out of memory?)"
+    node = "node has died" in str(error) or "node it was running on is dead" in str(error)
+    return "its machine left the Ray cluster" if node else "its process on the Ray cluster died (out of memory?)"
 
 
 def _versions() -> dict[str, str]:

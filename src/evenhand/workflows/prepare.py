@@ -154,6 +154,20 @@ class Prepared:
         features = feature_map.apply(self.responses.texts, self.responses.vectors)
         return replace(self, feature_map=feature_map, features=torch.from_numpy(features), texts=None)
 
+    def bare(self) -> Prepared:
+        """What training and judging read, and no more of it: numbers of users and texts in place of ids and texts, which then stay here when
+        another machine trains. Where a language model trains along, `texts` has the tokens that it reads.
+        """
+        data, responses, map_ = self.data, self.responses, self.feature_map
+        return replace(
+            self,
+            data=replace(
+                data, users=[""] * len(data.users), texts=[""] * len(data.texts), numbers={}, attributes={}, judgements=None, source=""
+            ),
+            responses=replace(responses, texts=[""] * len(responses.texts), vectors=None, tokens=None),
+            feature_map=replace(map_, of_vector=None, tfidf=None, of_tfidf=None, letters=None, of_letters=None),
+        )
+
     @property
     def seen(self) -> np.ndarray:
         """bool[users]: those with training pairs."""
