@@ -13,11 +13,13 @@ from evenhand.cli.inputs import check_place, check_track, command, constraint_pa
 from evenhand.cli.options import (
     MODEL,
     OUTPUT,
+    Address,
     Assignments,
     Cache,
     Constraints,
     Data,
     EncoderAt,
+    Engine,
     FilesAtOnce,
     Head,
     Merge,
@@ -93,6 +95,8 @@ def audit(
     merge: Merge = False,
     repeated: Repeated = False,
     jobs: FilesAtOnce = 0,
+    engine: Engine,
+    address: Address,
     show_examples: ShowExamples = None,
     pdf: Pdf = False,
     out: Out = Path("audit"),
@@ -115,8 +119,9 @@ def audit(
         "group_by": reading.grouping(), "tolerance": tolerance, "require": require or (), "metrics": metrics or (), "name": name,
         "title": title, "note": note, "simulated": simulated, "assignments": assignments, "seed": seed, "command": command(),
     }  # fmt: skip
+    machines = many_files.Machines(jobs, engine.value, address)
     if merge:
-        many_files.refuse("--merge", {**in_one, "--scores": scores, "--partial": partial, **many_files.said(reading)})
+        many_files.refuse("--merge", {**in_one, "--scores": scores, "--partial": partial, **many_files.said(reading), **machines.said()})
         check_place(out, AUDIT.files, AUDIT.name, None, assignments, pdf=pdf)
         report = many_files.merged([data, *map(Path, context.args)], out, judged, repeated)
         finish(report, beside(report.save(out), pdf))
@@ -129,15 +134,16 @@ def audit(
     if partial is not None:
         many_files.refuse("--partial", {**in_one, "--require": require, "--metric": metrics, "--assignments": assignments, "--pdf": pdf})
         assert files is not None
-        say(many_files.partial(data, partial, files, jobs))
+        say(many_files.partial(data, partial, files, machines))
         return
     check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
     if files is not None and not any(in_one.values()):
-        large = many_files.audited(data, out, files, judged, repeated, jobs)
+        large = many_files.audited(data, out, files, judged, repeated, machines)
         if large is not None:
             page = large.save(out)
             many_files.clear(out)
             finish(large, beside(page, pdf))
+    many_files.refuse("an audit in one piece", machines.said())
     report = run(
         reading.load(data, columns, **events.files()),
         columns,

@@ -20,6 +20,7 @@ from evenhand.data.load import place_of
 from evenhand.data.merging import batches, merge
 from evenhand.data.shards import opened
 from evenhand.engines import Engine
+from evenhand.engines.asked import asked
 from evenhand.engines.here import processes
 from evenhand.report import Report
 from evenhand.workflows import shards
@@ -47,7 +48,8 @@ def audit_partial(
     min_strength: float = 0.0,
     weigh_strength: bool = False,
     jobs: int = 0,
-    engine: Engine | None = None,
+    engine: str | Engine = "here",
+    address: str | None = None,
     progress: Progress | None = None,
 ) -> Made:
     """The first half of an audit of many files: what an audit needs of them, one private shard a file, in a folder.
@@ -64,15 +66,16 @@ def audit_partial(
         scores: Column of margins, or two: CHOSEN,REJECTED rewards.
         group_by: Attribute columns that users may be grouped by later.
         jobs: Files at once, a process each; 0 = one a core.
-        engine: who does the work, instead of processes of this machine.
+        engine: here (processes of this machine) or ray (those of a Ray cluster; extra ray), whose machines see data and shards under the same paths.
+        address: HOST:PORT of the Ray cluster, or auto; default: RAY_ADDRESS, else a Ray of this machine for as long as it takes.
 
     Parameters that `audit` or `load` has, too, mean the same here.
     """
     reading = Reading(
         tuple(several(scores)), tuple(several(group_by)), source, dict(columns or {}), on_bad, tuple(missing), one_user, min_strength, weigh_strength
     )  # fmt: skip
-    with shown(progress) as told:
-        return shards.make(place_of(data, "data"), Path(out), reading, engine or processes(jobs), told)
+    with asked(engine, address, processes(jobs), jobs) as who, shown(progress) as told:
+        return shards.make(place_of(data, "data"), Path(out), reading, who, told)
 
 
 def audit_merge(
