@@ -120,12 +120,11 @@ def audit_files(
 ) -> Report:
     """Both halves, with shards in `unfinished`, which stay until they are cleared (`shards.clear`)."""
     made = shards.make(data, unfinished, reading, engine, told)
-    return _audited(made, settings, repeated, unfinished, told, {"read in": f"{len(made.shards):,} shards, one a file"})
+    return _audited(made, settings, repeated, unfinished, told, data.name)
 
 
-def _audited(
-    made: Made, settings: AuditSettings, repeated: bool, unfinished: Path | None, told: Told, more: Mapping[str, str] | None = None
-) -> Report:
+def _audited(made: Made, settings: AuditSettings, repeated: bool, unfinished: Path | None, told: Told, name: str = "") -> Report:
+    """name: of the folder that all shards are of, and nobody asked for."""
     if not made.shards:
         raise DataError("there is no shard", expected="at least one", remedy="name folders that --partial wrote")
     parts = [opened(place) for place in made.shards]
@@ -140,7 +139,9 @@ def _audited(
     told("merge", 0, 1)
     with _folder(unfinished) as folder:
         pairs = batches(merge(parts, repeated=repeated, skip=about.read.get("on_bad") == "skip"), folder, told)
-        facts = dict(more or {}) or {"shards": f"{len(parts):,}, put together"}
+        facts = {"read in": f"{len(parts):,} shards, one a file"} if name else {"shards": f"{len(parts):,}, put together"}
+        if name:
+            pairs = replace(pairs, source=name + pairs.source.removeprefix("shards"))
         if made.left_out:
             pairs, left = _without(pairs, made.left_out)
             facts |= {"files left out": left}
@@ -170,10 +171,7 @@ def _without(pairs: PairBatches, left_out: Mapping[str, str]) -> tuple[PairBatch
     reason = f"whole files that cannot be used ({names}), counted as one row each"
     read = pairs.exclusions
     lost = Exclusions(read.rows_in + len(left_out), read.rows_used, {**read.reasons, reason: len(left_out)}, read.by_group)
-    first = next(iter(left_out.values()))
-    return replace(
-        pairs, exclusions=lost
-    ), f"{len(left_out):,} whole files cannot be used and are not in this report: {names}. The first: {clip(first, 300)}"
+    return replace(pairs, exclusions=lost), f"{len(left_out):,} of the files cannot be used and are not in this report: {names}"
 
 
 def _scores(asked: Any, numbers: Sequence[str]) -> list[str]:
