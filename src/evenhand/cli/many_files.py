@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from evenhand.cli.options import OnBad
 from evenhand.cli.reading import Grouped
 
 if TYPE_CHECKING:
+    from evenhand.engines import Engine
     from evenhand.report import Report
     from evenhand.workflows.shards import Reading
 
@@ -25,7 +27,9 @@ def refuse(option: str, given: Mapping[str, object]) -> None:
     if said := [name for name, value in given.items() if value]:
         from evenhand.core import EvenhandError
 
-        if said[0] in (*READ.values(), "--scores", "--partial"):
+        if said[0] in ("--engine", "--address"):
+            remedy = "leave it out: shards are made on many machines (--partial), and put together on one"
+        elif said[0] in (*READ.values(), "--scores", "--partial"):
             remedy = "leave it out: the shards say how they were read"
         elif said[0] in ("--require", "--metric", "--assignments", "--pdf"):
             remedy = "give it with --merge, which writes the report"
@@ -50,16 +54,35 @@ def files(reading: Grouped, scores: Sequence[str]) -> Reading:
     )  # fmt: skip
 
 
-def partial(data: Path, out: Path, reading: Reading, jobs: int, engine: str, address: str | None) -> str:
+@dataclass(frozen=True)
+class Machines:
+    """Who makes the shards."""
+
+    jobs: int
+    engine: str
+    address: str | None
+
+    def said(self) -> dict[str, object]:
+        """Option → what was said, "" where nothing was."""
+        return {"--engine": "" if self.engine == "here" else self.engine, "--address": self.address}
+
+    @contextmanager
+    def work(self) -> Iterator[Engine]:
+        from evenhand.engines.asked import asked
+        from evenhand.engines.here import processes
+
+        with asked(self.engine, self.address, processes(self.jobs), self.jobs) as engine:
+            yield engine
+
+
+def partial(data: Path, out: Path, reading: Reading, machines: Machines) -> str:
     """Shards of the files, and what to say of them."""
     from evenhand.core import clip
-    from evenhand.engines.asked import asked
-    from evenhand.engines.here import processes
     from evenhand.workflows import shards
     from evenhand.workflows.progress import shown
 
-    with asked(engine, address, processes(jobs), jobs) as works, shown(None) as told:
-        made = shards.make(data, out, reading, works, told)
+    with machines.work() as engine, shown(None) as told:
+        made = shards.make(data, out, reading, engine, told)
     left = "".join(f"\n{clip(name, 100)} is left out: {clip(why, 300)}" for name, why in made.left_out.items())
     return f"{len(made.shards):,} {'shard' if len(made.shards) == 1 else 'shards'}, one a file: {out}{left}"
 
@@ -75,23 +98,19 @@ def merged(folders: Sequence[Path], out: Path, judged: Mapping[str, Any], repeat
     return audit_merge(folders, repeated=repeated, unfinished=beside(out), **judged)
 
 
-def audited(
-    data: Path, out: Path, reading: Reading, judged: Mapping[str, Any], repeated: bool, jobs: int, engine: str, address: str | None
-) -> Report | None:
-    """None where DATA is not so large and no engine is asked for, or where it cannot be read file by file. Shards lie beside `out` until the report is written."""
-    from evenhand.engines.asked import asked
-    from evenhand.engines.here import processes
+def audited(data: Path, out: Path, reading: Reading, judged: Mapping[str, Any], repeated: bool, machines: Machines) -> Report | None:
+    """None where DATA is not so large and no engine was named, or where it cannot be read file by file. Shards lie beside `out` until the report is written."""
     from evenhand.workflows.audit_shards import audit_files, is_large
     from evenhand.workflows.given import all_metrics
     from evenhand.workflows.progress import shown
     from evenhand.workflows.settings import AuditSettings
 
-    if engine == "here" and not is_large(data, reading):
+    if machines.engine == "here" and not is_large(data, reading):
         return None
-    said = {**judged, "grouping": judged["group_by"], "metrics": all_metrics(judged["metrics"])}
-    settings = AuditSettings(**{name: value for name, value in said.items() if name != "group_by"})
-    with asked(engine, address, processes(jobs), jobs) as works, shown(None) as told:
-        return audit_files(data, reading, settings, works, beside(out), told, repeated)
+    asked = {**judged, "grouping": judged["group_by"], "metrics": all_metrics(judged["metrics"])}
+    settings = AuditSettings(**{name: value for name, value in asked.items() if name != "group_by"})
+    with machines.work() as engine, shown(None) as told:
+        return audit_files(data, reading, settings, engine, beside(out), told, repeated)
 
 
 def clear(out: Path) -> None:

@@ -99,7 +99,7 @@ Partial = Annotated[
 ]
 Merge = Annotated[bool, option(MANY, "--merge", help="DATA, and every further word, is a folder of --partial: one report of all of them.")]
 Repeated = Annotated[bool, option(MANY, "--repeated")]
-FilesAtOnce = Annotated[int, option(MANY, "--jobs", min=0, help="Files read at once, a process each; 0 = one a core.")]
+FilesAtOnce = Annotated[int, option(MACHINES, "--jobs", min=0, help="Files read at once, a process each; 0 = one a core.")]
 
 RewardModel = Annotated[
     Path | None,

@@ -119,8 +119,9 @@ def audit(
         "group_by": reading.grouping(), "tolerance": tolerance, "require": require or (), "metrics": metrics or (), "name": name,
         "title": title, "note": note, "simulated": simulated, "assignments": assignments, "seed": seed, "command": command(),
     }  # fmt: skip
+    machines = many_files.Machines(jobs, engine.value, address)
     if merge:
-        many_files.refuse("--merge", {**in_one, "--scores": scores, "--partial": partial, **many_files.said(reading)})
+        many_files.refuse("--merge", {**in_one, "--scores": scores, "--partial": partial, **many_files.said(reading), **machines.said()})
         check_place(out, AUDIT.files, AUDIT.name, None, assignments, pdf=pdf)
         report = many_files.merged([data, *map(Path, context.args)], out, judged, repeated)
         finish(report, beside(report.save(out), pdf))
@@ -133,17 +134,16 @@ def audit(
     if partial is not None:
         many_files.refuse("--partial", {**in_one, "--require": require, "--metric": metrics, "--assignments": assignments, "--pdf": pdf})
         assert files is not None
-        say(many_files.partial(data, partial, files, jobs, engine.value, address))
+        say(many_files.partial(data, partial, files, machines))
         return
     check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
-    if engine.value != "here":
-        many_files.refuse("--engine", {**in_one, "no --scores": files is None})
     if files is not None and not any(in_one.values()):
-        large = many_files.audited(data, out, files, judged, repeated, jobs, engine.value, address)
+        large = many_files.audited(data, out, files, judged, repeated, machines)
         if large is not None:
             page = large.save(out)
             many_files.clear(out)
             finish(large, beside(page, pdf))
+    many_files.refuse("an audit in one piece", machines.said())
     report = run(
         reading.load(data, columns, **events.files()),
         columns,

@@ -152,12 +152,12 @@ def batches(
         else:
             held.append(_put(folder / f"batch-{number:06d}.safetensors", packed))
         told("merge", number + 1, len(merged.ends))
-    users, texts = merged.users.to_pylist(), merged.texts.to_pylist()
+    users, texts, begins = merged.users.to_pylist(), merged.texts.to_pylist(), [0, *merged.ends.tolist()]
 
     def read() -> Iterator[PreferenceData]:
         for number, batch in enumerate(held):
             columns = load(batch.read_bytes()) if isinstance(batch, Path) else batch
-            yield _data(columns, int(merged.ends[number - 1]) if number else 0, users, texts)
+            yield _data(columns, begins[number], users, texts)
 
     return PairBatches(users, texts, merged.pairs, read, merged.attributes, merged.exclusions, merged.source, digest.hexdigest())
 

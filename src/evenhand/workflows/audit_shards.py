@@ -7,18 +7,20 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evenhand.core import DataError, EvenhandError, Exclusions, clip
+from evenhand.core import DataError, EvenhandError, Exclusions, PreferenceData, clip
 from evenhand.data.batches import PairBatches
 from evenhand.data.load import place_of
 from evenhand.data.merging import batches, merge
 from evenhand.data.shards import opened
 from evenhand.engines import Engine
+from evenhand.engines.asked import asked
 from evenhand.engines.here import processes
 from evenhand.report import Report
 from evenhand.workflows import shards
@@ -46,7 +48,8 @@ def audit_partial(
     min_strength: float = 0.0,
     weigh_strength: bool = False,
     jobs: int = 0,
-    engine: Engine | None = None,
+    engine: str | Engine = "here",
+    address: str | None = None,
     progress: Progress | None = None,
 ) -> Made:
     """The first half of an audit of many files: what an audit needs of them, one private shard a file, in a folder.
@@ -63,15 +66,16 @@ def audit_partial(
         scores: Column of margins, or two: CHOSEN,REJECTED rewards.
         group_by: Attribute columns that users may be grouped by later.
         jobs: Files at once, a process each; 0 = one a core.
-        engine: who does the work, instead of processes of this machine.
+        engine: here (processes of this machine) or ray (those of a Ray cluster; extra ray), whose machines see data and shards under the same paths.
+        address: HOST:PORT of the Ray cluster, or auto; default: RAY_ADDRESS, else a Ray of this machine for as long as it takes.
 
     Parameters that `audit` or `load` has, too, mean the same here.
     """
     reading = Reading(
         tuple(several(scores)), tuple(several(group_by)), source, dict(columns or {}), on_bad, tuple(missing), one_user, min_strength, weigh_strength
     )  # fmt: skip
-    with shown(progress) as told:
-        return shards.make(place_of(data, "data"), Path(out), reading, engine or processes(jobs), told)
+    with asked(engine, address, processes(jobs), jobs) as who, shown(progress) as told:
+        return shards.make(place_of(data, "data"), Path(out), reading, who, told)
 
 
 def audit_merge(
@@ -116,12 +120,11 @@ def audit_files(
 ) -> Report:
     """Both halves, with shards in `unfinished`, which stay until they are cleared (`shards.clear`)."""
     made = shards.make(data, unfinished, reading, engine, told)
-    return _audited(made, settings, repeated, unfinished, told, {"read in": f"{len(made.shards):,} shards, one a file"})
+    return _audited(made, settings, repeated, unfinished, told, data.name)
 
 
-def _audited(
-    made: Made, settings: AuditSettings, repeated: bool, unfinished: Path | None, told: Told, more: Mapping[str, str] | None = None
-) -> Report:
+def _audited(made: Made, settings: AuditSettings, repeated: bool, unfinished: Path | None, told: Told, name: str = "") -> Report:
+    """name: of the folder that all shards are of, and nobody asked for."""
     if not made.shards:
         raise DataError("there is no shard", expected="at least one", remedy="name folders that --partial wrote")
     parts = [opened(place) for place in made.shards]
@@ -134,15 +137,31 @@ def _audited(
             remedy=f"make them with --partial and --group-by {clip(lacking[0])}", file=parts[0].name,
         )  # fmt: skip
     told("merge", 0, 1)
-    merged = merge(parts, repeated=repeated, skip=about.read.get("on_bad") == "skip")
     with _folder(unfinished) as folder:
-        pairs = batches(merged, folder, told)
-        facts = dict(more or {}) or {"shards": f"{len(parts):,}, put together"}
+        pairs = batches(merge(parts, repeated=repeated, skip=about.read.get("on_bad") == "skip"), folder, told)
+        facts = {"read in": f"{len(parts):,} shards, one a file"} if name else {"shards": f"{len(parts):,}, put together"}
+        if name:
+            pairs = replace(pairs, source=name + pairs.source.removeprefix("shards"))
         if made.left_out:
             pairs, left = _without(pairs, made.left_out)
             facts |= {"files left out": left}
         scores = _scores(about.read.get("scores"), about.numbers)
-        return audit_batches(pairs, scores, settings, facts)
+        return audit_batches(_watched(pairs, told), scores, settings, facts)
+
+
+def _watched(pairs: PairBatches, told: Told) -> PairBatches:
+    """The same, and `told` how far each pass over them has come."""
+    passes = count(1)
+
+    def read() -> Iterator[PreferenceData]:
+        number, done = next(passes), 0
+        for batch in pairs:
+            told("pairs", done, len(pairs), f"pass {number}")
+            yield batch
+            done += len(batch)
+        told("pairs", done, len(pairs), f"pass {number}")
+
+    return replace(pairs, read=read)
 
 
 def _without(pairs: PairBatches, left_out: Mapping[str, str]) -> tuple[PairBatches, str]:
@@ -152,10 +171,7 @@ def _without(pairs: PairBatches, left_out: Mapping[str, str]) -> tuple[PairBatch
     reason = f"whole files that cannot be used ({names}), counted as one row each"
     read = pairs.exclusions
     lost = Exclusions(read.rows_in + len(left_out), read.rows_used, {**read.reasons, reason: len(left_out)}, read.by_group)
-    first = next(iter(left_out.values()))
-    return replace(
-        pairs, exclusions=lost
-    ), f"{len(left_out):,} whole files cannot be used and are not in this report: {names}. The first: {clip(first, 300)}"
+    return replace(pairs, exclusions=lost), f"{len(left_out):,} of the files cannot be used and are not in this report: {names}"
 
 
 def _scores(asked: Any, numbers: Sequence[str]) -> list[str]:

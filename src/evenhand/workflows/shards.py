@@ -102,6 +102,7 @@ def make(data: Path, out: Path, reading: Reading, engine: Engine, told: Told) ->
     A file that cannot be used is named when all others are done: in a DataError, or with on_bad "skip" in what is given back, and in files.json.
     Raises DataError, too, where the folder is somebody else's or in use, the disk is full, or files cannot be audited in shards.
     """
+    data, out = data.absolute(), out.absolute()  # a worker may stand in another folder
     plan = plan_of(data, reading)
     refuse(plan)
     root = data if data.is_dir() else data.parent
