@@ -26,9 +26,11 @@ from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.collaborative import CollaborativeMethod
 from evenhand.report.audit.sentences import training_sentence
 from evenhand.testing import LinearTexts
-from evenhand.training.checkpoint import KIND, _random, _set_random, checkpointing, packed, unpacked
-from evenhand.training.loop import Fitted, train_model
+from evenhand.training.checkpoint import KIND, checkpointing
+from evenhand.training.loop import train_model
 from evenhand.training.scoring import bt, margins, mean_over_users
+from evenhand.training.state_bytes import packed, random_state, set_random_state, unpacked
+from evenhand.training.traces import Fitted
 from evenhand.training.watched import Standing, watching
 from evenhand.workflows.fit import identity
 from evenhand.workflows.prepare import Encoding
@@ -333,9 +335,9 @@ def test_the_global_generators_come_back_as_they_were() -> None:
         return [float(torch.rand(1)), random.random(), float(np.random.rand()), float(np.random.standard_normal())]
 
     np.random.standard_normal()  # of two that are drawn together one is kept for later
-    state = unpacked(packed({}, _random()))[1]
+    state = unpacked(packed({}, random_state()))[1]
     first = draws()
-    _set_random(state)
+    set_random_state(state)
     assert draws() == first
 
 
