@@ -6,6 +6,7 @@
 A method trains several models one after the other, so every training on texts has its number inside the `with`: those that were finished are
 read instead of trained, the one that was in progress goes on, and all comes out as it would have undisturbed, bit by bit on one machine.
 Trainings on frozen features take seconds and are repeated, as is the head's phase of a training that never came to its first checkpoint.
+No number depends on how many processes (ranks.py) train, so any other number of them may go on; all must find the same files.
 
 A file is one checkpoint: `000017.safetensors`, every tensor, and everything else as JSON in its header. The folder's list of files
 (`evenhand.writing`) knows its SHA-256: of a damaged or half-written one the training takes the file before it, and says so. Nothing is
@@ -29,7 +30,7 @@ from evenhand import ranks, writing
 from evenhand.core import DataError, EvenhandError, clip
 from evenhand.training.state_bytes import State, header, packed, random_state, set_random_state, unpacked
 
-FORMAT = "1"  # of the files; another one is refused
+FORMAT = "2"  # of the files; another one is refused
 KIND = "checkpoint"
 MINUTES = 10.0
 NAME = re.compile(r"(\d{6})\.safetensors")
@@ -71,7 +72,7 @@ def checkpointing(
     for name, value in (("steps", steps), ("minutes", minutes)):
         if value is not None and not value > 0:
             raise EvenhandError(f"checkpoint: {name} is {value}. Expected: a number above 0. To do: correct it, or leave it out.")
-    keeper = _Keeper(Path(folder), steps, minutes, {"format": FORMAT, "world size": str(ranks.count()), **(identity or {})}, say)
+    keeper = _Keeper(Path(folder), steps, minutes, {"format": FORMAT, **(identity or {})}, say)
     before = _keeper.set(keeper)
     try:
         yield
@@ -123,6 +124,7 @@ class Record:
             "finished": finished,
             "start": dict(self.start),
             "identity": self.keeper.identity,
+            "ranks": ranks.count(),
         }
         self.keeper.write(self.number, said, {name: part.state() for name, part in parts.items()} | {"random": random_state()}, finished)
         self.unsaved, self.saved = 0, time.monotonic()
@@ -155,6 +157,7 @@ class _Keeper:
                 self._require("identity", found.said["identity"], self.identity)
                 self.files.setdefault(found.said["training"], []).append(found)
         newest = {number: files[-1].said for number, files in self.files.items()}
+        ranks.same("checkpoints", json.dumps(newest, sort_keys=True))  # or each would go on from a place of its own
         if damaged:
             are = "s are" if damaged > 1 else " is"
             say(f"{folder}: {damaged} checkpoint{are} damaged or not evenhand's, and left alone; the last good one is used.")
@@ -162,7 +165,9 @@ class _Keeper:
             done = sum(said["finished"] for said in newest.values())
             parts = [f"{done} finished training{'' if done == 1 else 's'}"]
             parts += [f"one that stands after step {said['steps']}" for said in newest.values() if not said["finished"]]
-            say(f"{folder}: going on from {', '.join(parts)}.")
+            others = sorted({said["ranks"] for said in newest.values()} - {ranks.count()})
+            left = f", as {' and '.join(map(str, others))} process{'es' if others != [1] else ''} left them" if others else ""
+            say(f"{folder}: going on from {', '.join(parts)}{left}.")
 
     def begun(self, lasting: Mapping[str, Memory], passing: Mapping[str, Memory], start: Mapping[str, str]) -> Record:
         self.trainings += 1

@@ -81,8 +81,9 @@ def random_state() -> State:
 def set_random_state(state: State) -> None:
     """The global generators as `random_state` found them."""
     torch.set_rng_state(state["torch"])
-    if state["devices"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([state["devices"][str(n)] for n in range(len(state["devices"]))])
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for n in range(min(there, len(state["devices"]))):  # another machine may have fewer of them
+        torch.cuda.set_rng_state(state["devices"][str(n)], n)
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     numpy = state["numpy"]
