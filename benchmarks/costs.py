@@ -50,12 +50,15 @@ class Constant:
 CORE = {
     "audit": Constant(3.8e-6, "CPU s a pair, from Parquet to report", "benchmarks/audit_10m.py"),
     "encode": Constant(6_600, "tokens a CPU s, MiniLM, bfloat16", "benchmarks/encode.py"),
-    "fit": Constant(1e-5, "CPU s a pair and epoch, Bradley-Terry, LoRe", "benchmarks/costs.py --measure"),
-    "pafo": Constant(2.6, "Bradley-Terry fits, two teachers", "benchmarks/fit_time.py"),
-    "fit bytes": Constant(300, "bytes a pair at most, while it fits", "benchmarks/costs.py --measure"),
-    "score": Constant(70_000, "rows a CPU s, without encoding", "benchmarks/score.py"),
-    "draw": Constant(1e-7, "CPU s a pair and step: which texts a step reads, in every process", "benchmarks/costs.py --measure"),
-    "place": Constant(40, "bytes a token, layer and coordinate that a pass keeps for the one backward", "benchmarks/costs.py --measure"),
+    "fit": Constant(1.0e-6, "CPU s a pair and epoch, Bradley-Terry, LoRe", "benchmarks/costs.py --measure"),
+    "pafo": Constant(2.6, "Bradley-Terry fits that PAFO costs, two teachers", "benchmarks/fit_time.py"),
+    "fit bytes": Constant(300, "bytes a pair at most, while it fits: an estimate, not measured yet", "benchmarks/costs.py --measure"),
+    "score": Constant(70_000, "rows a CPU s, without encoding: an estimate, above the 50,000 that are required", "benchmarks/score.py"),
+    "draw": Constant(1.3e-8, "CPU s a pair and step: which texts a step reads, in every process", "benchmarks/costs.py --measure"),
+    "token": Constant(40, "bytes a token of a text, while it trains: worked out", "benchmarks/costs.py --measure"),
+    "place": Constant(
+        58, "bytes a token, layer and coordinate that a pass forward keeps for the one backward", "benchmarks/costs.py --measure"
+    ),
 }
 
 
@@ -145,6 +148,16 @@ def tuned(model: Size, scene: Scene) -> Iterator[tuple[str, float]]:
     yield "which texts a step reads (CPU, every process)", steps * scene.judged * CORE["draw"].value
 
 
+BANKS = 7  # copies of all features: before training; pooled model, teachers and student as fitted; the one that trains, and its best epoch
+
+
+def node(scene: Scene) -> Iterator[tuple[str, float]]:
+    """Bytes of CPU memory on a node with a process for each GPU, of a PAFO fit on a language model."""
+    yield "pairs and histories", scene.gpus * scene.judged * CORE["fit bytes"].value
+    yield f"features of all texts, {BANKS} copies", scene.gpus * scene.texts * DIM * 4 * BANKS
+    yield "tokens of all texts", scene.gpus * scene.read * CORE["token"].value
+
+
 def memory(model: Size, scene: Scene, chunk: int) -> Iterator[tuple[str, float]]:
     """Bytes on each GPU with LoRA in bfloat16."""
     n, lora = weights(model)
@@ -155,7 +168,7 @@ def memory(model: Size, scene: Scene, chunk: int) -> Iterator[tuple[str, float]]
     yield "LoRA: weights, moments, gradients, their float64 sums, the best epoch", 44 * lora
     kept = CORE["place"].value * model.layers * model.hidden * chunk
     yield f"a chunk of {chunk:,} tokens, all layers kept", kept
-    yield "the same with --checkpointing", 2 * model.layers * model.hidden * chunk + kept / model.layers
+    yield "the same, Backbone(checkpointing=True)", 2 * model.layers * model.hidden * chunk + kept / model.layers
 
 
 # --- measuring
@@ -228,6 +241,21 @@ def measured_draw() -> float:
     return (time.process_time() - start) / drawn / len(train)
 
 
+def measured_token() -> float:
+    """Bytes a token as the tokenizer gives it: a whole number of Python's, and its place in a list."""
+    import tracemalloc
+
+    from evenhand.encode.backbone import Backbone
+    from evenhand.encode.backbone_encoder import BackboneEncoder
+
+    encoder = BackboneEncoder(Backbone("minilm"))
+    text = "Which of the two answers would you rather read, the short one or the long one, and whom does it serve? " * 8
+    encoder.tokenized([text])
+    tracemalloc.start()
+    tokens = encoder.tokenized([f"{text} {n}" for n in range(200)])[0]
+    return tracemalloc.get_traced_memory()[0] / sum(len(own) for _, own in tokens)
+
+
 def measured_place() -> float:
     """Bytes a token, layer and coordinate of a Qwen3 with LoRA under bfloat16."""
     import tempfile
@@ -250,6 +278,7 @@ MEASURED: dict[str, Callable[[], float]] = {
     "fit": measured_fit,
     "fit bytes": measured_bytes,
     "draw": measured_draw,
+    "token": measured_token,
     "place": measured_place,
 }
 
@@ -301,9 +330,12 @@ def show(scene: Scene, model: Size) -> None:
     every = [[*tuned(model, s)] for s in scenes]
     names = [n if "steps:" not in n else f"steps of {scene.batch} texts, every text once" for n, _ in every[0]]
     table(["time", *heads], [[name, *(seconds(cell[1]) for cell in row)] for name, row in zip(names, zip(*every))])
+    every = [[*node(s)] for s in scenes]
+    print(f"CPU memory of the node, a process for each of {scene.gpus} GPUs\n")
+    table(["memory", *heads], [[row[0][0], *(size(value) for _, value in row)] for row in zip(*every)])
     each = MEMORY["H100"]
     print(f"Memory of each GPU ({each / 1e9:.0f} GB), bfloat16, LoRA of rank {RANK}, {scene.gpus} GPUs\n")
-    cells = {name: [*memory(m, scene, 8192)] for name, m in MODELS.items()}
+    cells = {name: [*memory(m, scene, 2048)] for name, m in MODELS.items()}
     table(["", *cells], [[row[0][0], *(size(value) for _, value in row)] for row in zip(*cells.values())])
 
 

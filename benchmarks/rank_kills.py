@@ -3,6 +3,7 @@ again, and model and report must be those of a run that nobody disturbed, byte b
 
     python benchmarks/rank_kills.py --kills 50
     python benchmarks/rank_kills.py --kills 0 --torchrun 6     # processes of `torchrun` itself, which take long to start
+    python benchmarks/rank_kills.py --kills 0 --trainings 50   # PAFO's training alone, between two sums over ranks; 1, 2 or 4 ranks go on
 
 A round is up to three kills on one folder, the last on what the others left, and then one whole run. A kill comes at a call of training code, at
 a file-system step under the folder of the report (the first rank alone writes), or at any moment. Printed: what each run went on from, and how
@@ -28,6 +29,7 @@ import uuid
 from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -199,6 +201,7 @@ def main(arguments: list[str] | None = None) -> dict[str, int]:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--kills", type=int, default=50)
     asked.add_argument("--torchrun", type=int, default=0, help="kills of processes that torchrun starts")
+    asked.add_argument("--trainings", type=int, default=0, help="kills of a training without its report")
     asked.add_argument("--ranks", type=int, default=2)
     asked.add_argument("--seed", type=int, default=0)
     told = asked.parse_args(arguments)
@@ -209,6 +212,8 @@ def main(arguments: list[str] | None = None) -> dict[str, int]:
                 root = Path(folder) / start.__name__
                 root.mkdir()
                 killed(Command(told.ranks, root, start), wanted, random.Random(told.seed), counted)
+        if told.trainings:
+            trainings(Path(folder), told.ranks, told.trainings, random.Random(told.seed), counted)
     print(", ".join(f"{n} {what}" for what, n in counted.items()))
     return counted
 
@@ -241,7 +246,10 @@ def killed(command: Command, wanted: int, rng: random.Random, counted: dict[str,
         counted["rounds"] += 1
         counted["different"] += not same or bool(stray)
         origins[kind_of(last.began)] += 1
-        print(f"killed: {'; '.join(hits)}: then from {last.began}: {'the same bytes' if same else 'DIFFERENT'} {stray or ''}", flush=True)
+        print(
+            f"killed: {'; '.join(hits) or 'too late'}: then from {last.began}: {'the same bytes' if same else 'DIFFERENT'} {stray or ''}",
+            flush=True,
+        )
         shutil.rmtree(place)
     counted["kills"] += kills
     print(f"went on from: {', '.join(f'{what} {n} times' for what, n in origins.most_common())}")
@@ -249,6 +257,56 @@ def killed(command: Command, wanted: int, rng: random.Random, counted: dict[str,
         f"after a kill the last process was gone within {max(gone):.1f} s, half of the times {sorted(gone)[len(gone) // 2]:.1f} s",
         flush=True,
     )
+
+
+def trainings(folder: Path, ranks: int, wanted: int, rng: random.Random, counted: dict[str, int]) -> None:
+    """So many kills of a training on a tiny Llama, with a checkpoint after every step; in rounds of up to three, as above."""
+    import numpy as np
+    import peft  # noqa: F401 - once, and not in every rank
+    import rank_worlds
+    import torch
+    from tiny_models import tiny_llama
+    from transformers import LlamaModel  # noqa: F401
+
+    def run(count: int, name: str, killed: int = -1, end: int = 0) -> dict[str, Any] | None:
+        """What the first rank ends with, None where one was killed."""
+        job = partial(rank_worlds.surviving, kept="kept", killed=killed, end=end)
+        if killed >= 0:
+            job = partial(rank_worlds.failing, job=job)
+        rank_worlds.run(rank_worlds.world(count, job, folder, name))
+        left = [folder / f"{name}-{count}-{number}.npz" for number in range(count)]
+        found = dict(np.load(left[0])) if all(file.exists() for file in left) else None
+        for file in left:
+            file.unlink(missing_ok=True)
+        return found
+
+    torch.set_num_threads(1)
+    tiny_llama(folder / "llama")
+    rank_worlds.run(rank_worlds.world(ranks, rank_worlds.sums_of_pafo, folder, "sums"))
+    sums = int(np.load(folder / f"sums-{ranks}-0.npz")["sums"])
+    whole = run(1, "whole")
+    assert whole is not None
+    origins, kills = Counter[str](), 0
+    while kills < wanted:
+        hits = []
+        for _ in range(min(rng.randint(1, 3), wanted - kills)):
+            rank, end = rng.randrange(ranks), rng.randint(1, sums)
+            if run(ranks, "killed", rank, end) is not None:  # it had so little left to do that it came to its end
+                break
+            hits.append(f"rank {rank} sum {end} of {sums}")
+        kills += len(hits)
+        count = rng.choice((1, 2, 4))
+        found = run(count, "resumed")
+        told = re.search("going on from (.*?)(, as .*)?\\.$", str(found and found["said"]))
+        began = told[1] if told else "the beginning"
+        same = found is not None and all(np.array_equal(found[name], value) for name, value in whole.items() if name != "said")
+        counted["rounds"] += 1
+        counted["different"] += not same
+        origins[kind_of(began)] += 1
+        ended = "the same bits" if same else "DIFFERENT"
+        print(f"training killed: {'; '.join(hits) or 'too late'}: {count} went on from {began}: {ended}", flush=True)
+    counted["kills"] += kills
+    print(f"trainings went on from: {', '.join(f'{what} {n} times' for what, n in origins.most_common())}", flush=True)
 
 
 def kind_of(began: str) -> str:

@@ -130,6 +130,15 @@ def surviving(folder: Path, kept: str, killed: int = -1, end: int = 0) -> Found:
     return found | {"said": " ".join(said)}
 
 
+def sums_of_pafo(folder: Path) -> Found:
+    """How often PAFO adds up over ranks."""
+    train, valid, _ = on_backbone(folder / "llama")
+    steps: list[str] = []
+    with counted(steps):
+        METHODS["pafo"].fit(train, valid, 0)
+    return {"sums": len(steps)}
+
+
 KILLS = ((1, 0.3, 2), (0, 0.6, 4), (1, 0.95, 1))  # of two ranks: which one is killed, how far into the fit, and how many go on
 
 
