@@ -21,9 +21,9 @@ from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo, target_margins
 from evenhand.models.lore import Lore
 from evenhand.models.low_rank import LowRank
-from evenhand.training.loop import Fitted
 from evenhand.training.scoring import margins
 from evenhand.training.stack import train_all
+from evenhand.training.traces import Fitted
 
 REPEATS, EPOCHS = 3, 8
 HEADS = {"low_rank": LowRank(), "lore": Lore()}

@@ -42,7 +42,8 @@ WORKFLOWS = (
     "transfer",
     "verify",
 )
-PANELS = {"Many files", 
+PANELS = {
+    "Many files",
     DATA,
     GROUPS,
     MODEL,
@@ -101,7 +102,19 @@ def test_no_sentence_is_written_twice() -> None:
 def test_every_option_has_help_a_panel_and_the_workflows_name(verb: str) -> None:
     own = verb.replace("-", "_")
     known = {name for place in (f"workflows/{own}.py:{own}", *SHARED) for name in parameters(place)}
-    alone = {"out", "mentions", "swap", "leave_out", "history_column", "chunked", "context", "certificate", "pdf", "partial", "merge"}  # of the command line
+    alone = {
+        "out",
+        "mentions",
+        "swap",
+        "leave_out",
+        "history_column",
+        "chunked",
+        "context",
+        "certificate",
+        "pdf",
+        "partial",
+        "merge",
+    }  # of the command line
     for name, p in inspect.signature(verbs()[verb]).parameters.items():
         if name == "context":
             continue

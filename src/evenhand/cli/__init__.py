@@ -122,6 +122,9 @@ def _answer() -> None:
         except SystemExit as leaving:
             if leaving.code == 130:
                 raise
+            if leaving.code in (1, 3) and ranks.restarted():  # a verdict is no failure, for which all would be done once more
+                tell(f"exit code 0 and not {leaving.code}: with --max-restarts torchrun would start again")
+                leaving.code = 0
             if ranks.count() == 1:
                 raise
             ranks.wait()  # whoever leaves with a verdict makes torchrun end the others, of which one may be writing

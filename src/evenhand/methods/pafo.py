@@ -27,9 +27,10 @@ from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.training.choosing import guard
 from evenhand.training.epochs import mean_rise
 from evenhand.training.groups import group_weights
-from evenhand.training.loop import Fitted, PairLoss, pair_bt, train_model
+from evenhand.training.loop import PairLoss, pair_bt, train_model
 from evenhand.training.scoring import bt, cross_margins
 from evenhand.training.stack import Stages, Training, run_stages
+from evenhand.training.traces import Fitted
 
 Distil = Callable[[Tensor, Tensor], Tensor]  # (m [n], m* [n]) → one loss a pair [n], >= 0
 

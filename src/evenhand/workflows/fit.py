@@ -33,7 +33,7 @@ from evenhand.report.audit import report as report_of
 from evenhand.serve.reads import what_is_read
 from evenhand.serve.reward_model import RewardModel
 from evenhand.training.checkpoint import checkpointing
-from evenhand.training.loop import Constrained, Fitted
+from evenhand.training.traces import Constrained, Fitted
 from evenhand.training.tuned import Tuned
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.assignments import Assignment
