@@ -28,7 +28,10 @@ def called(*arguments: str) -> str:
     """Code that runs a verb and keeps what it prints to itself."""
     code = f"import sys, contextlib, io\nsys.argv = ['evenhand', *{list(arguments)}]\nimport evenhand.cli\n"
     streams = "contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())"
-    return code + f"with {streams}:\n  try: evenhand.cli.main()\n  except SystemExit as leaving: code = leaving.code\nassert code in (0, 1, 3), code"
+    return (
+        code
+        + f"with {streams}:\n  try: evenhand.cli.main()\n  except SystemExit as leaving: code = leaving.code\nassert code in (0, 1, 3), code"
+    )
 
 
 def test_help_needs_no_heavy_library() -> None:
@@ -43,7 +46,13 @@ def test_package_import_is_light_and_audits_do_without_torch() -> None:
 def test_an_audit_of_score_columns_from_the_shell_loads_no_heavy_library(tmp_path: Path) -> None:
     """With page, figures and support curve: what it needs of scikit-learn and its 300 modules is one function that SciPy has, too."""
     rows = [
-        {"user": f"u{i % 24}", "prompt": f"p{i // 24 % 10}", "chosen": "one text", "rejected": "another text", "score": (i * 7919 % 101) - 40}
+        {
+            "user": f"u{i % 24}",
+            "prompt": f"p{i // 24 % 10}",
+            "chosen": "one text",
+            "rejected": "another text",
+            "score": (i * 7919 % 101) - 40,
+        }
         for i in range(480)
     ]
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
