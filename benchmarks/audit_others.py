@@ -1,6 +1,6 @@
 """An audit of score columns against what gives the same group accuracies: a pipeline of pandas and fairlearn, and a query of DuckDB.
 
-    python benchmarks/audit_others.py [--users 4000] [--pairs 50] [--boots 100] [--rounds 3]
+    python benchmarks/audit_others.py [--users 1000] [--pairs 50] [--boots 20] [--rounds 3]
 
 One Parquet file: users of three countries, as many pairs each, so that a mean over pairs and a mean over users are the same number and all
 three can be compared to the last digit. Each is a process of its own, the three take turns, round after round; counted are CPU seconds of the
@@ -94,7 +94,7 @@ def run(command: list[str], folder: Path) -> tuple[float, str]:
 
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in (("users", 4_000), ("pairs", 50), ("boots", 100), ("rounds", 3)):
+    for name, value in (("users", 1_000), ("pairs", 50), ("boots", 20), ("rounds", 3)):
         arguments.add_argument(f"--{name}", type=int, default=value)
     options = arguments.parse_args()
     python = sys.executable
