@@ -67,11 +67,11 @@ class LoreScorer(nn.Module):
         return Mixed(self)
 
 
-@dataclass(frozen=True)
 class Mixed:
     """LoRe on items that are their K rewards."""
 
-    scorer: LoreScorer
+    def __init__(self, scorer: LoreScorer):
+        self.scorer = scorer
 
     def users(self, history: History) -> Tensor:
         z, owner = history.padded(history.differences())

@@ -73,11 +73,11 @@ class LowRankScorer(nn.Module):
         return Coordinates(self)
 
 
-@dataclass(frozen=True)
 class Coordinates:
     """The same on items that are their reward for everybody and their low-rank coordinates."""
 
-    scorer: LowRankScorer
+    def __init__(self, scorer: LowRankScorer):
+        self.scorer = scorer
 
     def users(self, history: History) -> Tensor:
         z, owner = history.padded(history.differences()[:, 1:])
