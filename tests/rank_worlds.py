@@ -297,7 +297,7 @@ def arguments(folder: Path, out: Path) -> list[str]:
 
 def _cli(said: Path, asked: list[str]) -> None:
     started = mock.patch.object(sys, "argv", ["evenhand", *asked]), mock.patch("evenhand.cli.LATER", 0.2)
-    with said.open("w") as log, redirect_stdout(log), redirect_stderr(log), started[0], started[1]:
+    with said.open("w", buffering=1) as log, redirect_stdout(log), redirect_stderr(log), started[0], started[1]:
         try:
             cli()
         except SystemExit as leaving:

@@ -147,7 +147,7 @@ def _isotonic(x: np.ndarray, y: np.ndarray, pairs: np.ndarray) -> tuple[tuple[fl
     At no more than 200 supports, ends of flat pieces only. The users of the lowest and of the highest bin are one support each: an
     isotonic fit is free to run after the last few users at its ends.
     """
-    from sklearn.isotonic import isotonic_regression
+    from scipy.optimize import isotonic_regression
 
     tail = 1 / np.clip(len(x) // USERS_PER_BIN, 1, BINS)
     lower, upper = np.quantile(x, [tail, 1 - tail])
@@ -159,7 +159,7 @@ def _isotonic(x: np.ndarray, y: np.ndarray, pairs: np.ndarray) -> tuple[tuple[fl
     weight, sum_x, sum_y = (np.bincount(of, pairs * v, minlength=len(levels)) for v in (np.ones(len(x)), x, y))
     there = weight > 0
     weight, at, mean = weight[there], sum_x[there] / weight[there], sum_y[there] / weight[there]
-    fits = [isotonic_regression(mean, sample_weight=weight, increasing=up) for up in (True, False)]
+    fits = [isotonic_regression(mean, weights=weight, increasing=up).x for up in (True, False)]
     line = min(fits, key=lambda f: float(weight @ (f - mean) ** 2))
     turns = np.ones(len(line), bool)
     turns[1:-1] = (line[1:-1] != line[:-2]) | (line[1:-1] != line[2:])
