@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from evenhand.audits import spread
+from evenhand.audits.batch import batches_of
 from evenhand.audits.broken import broken
 from evenhand.audits.examine import examine_model, examine_support, study_of_model, study_of_support
 from evenhand.audits.findings import to_json
 from evenhand.audits.metrics import METRICS, Metric
 from evenhand.audits.outcomes import OutcomeBatches, Outcomes, in_batches
 from evenhand.audits.passes import over, side_by_side
-from evenhand.audits.sample import batches_of
 from evenhand.audits.verdicts import check_requirements, study_of_requirements
 from evenhand.core import EvenhandError, Groups
 from evenhand.data.batches import batch_ends

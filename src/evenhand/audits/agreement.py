@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from evenhand.audits.batch import Batch
 from evenhand.audits.clusters import Clusters, Shared, factor, numbered
 from evenhand.audits.intervals import nobody_deviates
 from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.passes import Study, over
-from evenhand.audits.sample import Batch, Sample
+from evenhand.audits.sample import Sample
 from evenhand.audits.spread import Spread, at, spread, table
 from evenhand.core import Estimate
 

@@ -62,7 +62,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Prompts:
-    """users int64[texts]: how many users judged pairs on each prompt; lone: pairs without a prompt, each one of its own; pairs: in all."""
+    """users int32[texts]: how many users judged pairs on each prompt; lone: pairs without a prompt, each one of its own; pairs: in all."""
 
     users: np.ndarray
     lone: int
@@ -112,7 +112,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class Responses:
-    """users int64[texts]: how many users judged pairs with each response; dyads: which two make a pair (`Judged.dyads`); pairs: in all."""
+    """users int32[texts]: how many users judged pairs with each response; dyads: which two make a pair (`Judged.dyads`); pairs: in all."""
 
     users: np.ndarray
     dyads: Keys
