@@ -188,8 +188,8 @@ def _what(to: str, states: Mapping[str, UserState], default: str, keep_ids: bool
     return [form, *([STATES] if named else []), *([NAMES_ARE] if named and not keep_ids else [])]
 
 
-def _use(to: str, name: str, default: str, reading: Reading, base: str | None) -> list[tuple[str, str]]:
-    """base: the language model of a folder that is an adapter on it."""
+def _use(to: str, name: str, default: str, reading: Reading, stands_on: str | None) -> list[tuple[str, str]]:
+    """stands_on: the language model of a folder that is an adapter on it."""
     chat = (
         "conversations = [[{'role': 'user', 'content': 'a prompt'}, {'role': 'assistant', 'content': 'a response'}]]\n"
         "texts = tokenizer.apply_chat_template(conversations, return_dict=True, return_tensors='pt', padding=True"
@@ -212,9 +212,9 @@ def _use(to: str, name: str, default: str, reading: Reading, base: str | None) -
                 f"{peft}{auto}\n{tokenizer}{base}model = PeftModel.from_pretrained(model, '{name}/{USERS}/{default}').eval()\n{chat}{score}",
             )
         ]
-    if base is not None:
+    if stands_on is not None:
         load = (
-            f"base = AutoModelForSequenceClassification.from_pretrained({base!r}, num_labels=1, pad_token_id={reading.pad})  # or its folder\n"
+            f"base = AutoModelForSequenceClassification.from_pretrained({stands_on!r}, num_labels=1, pad_token_id={reading.pad})  # or its folder\n"
             f"model = PeftModel.from_pretrained(base, '{name}').eval()\n"
         )
         return [("python", f"{peft}{auto}\n{tokenizer}{load}{chat}{score}")]
