@@ -81,7 +81,7 @@ def of_sources(rng: random.Random, count: int, place: Path) -> Counter[str]:
     """Rows of every source that has samples, with values that are none."""
     shapes = {
         **lines.SHAPES,
-        **{name: lambda r, s=s: dict(s[r.randrange(len(s))]) for name, source in every().items() if (s := source.sample)},
+        **{name: lambda r, s=s: dict(s[r.randrange(len(s))]) for name, source in every().items() if (s := source.sample) and not source.needs},
     }
     name = rng.choice(sorted(shapes))
     rows = []
@@ -98,6 +98,11 @@ def of_sources(rng: random.Random, count: int, place: Path) -> Counter[str]:
     return read_back(path, rng, place, None, source=rng.choice([name, None]))
 
 
+def refused(error: EvenhandError) -> Counter[str]:
+    """A file that is not taken at all, and the beginning of why."""
+    return Counter({REFUSED: 1, f"{REFUSED}: {str(error).partition('Expected')[0][:70]}": 1})
+
+
 def read_back(path: Path, rng: random.Random, place: Path, rows: int | None, **more: Any) -> Counter[str]:
     """What `load` makes of a file; rows: how many it has, None = that is not known without reading it."""
     wanted: Record = rng.choice([
@@ -108,8 +113,8 @@ def read_back(path: Path, rng: random.Random, place: Path, rows: int | None, **m
     listed = place / "bad.csv"
     try:
         data = load(path, on_bad="skip", bad_rows_to=listed, **wanted)
-    except EvenhandError:
-        return Counter({REFUSED: 1})
+    except EvenhandError as error:
+        return refused(error)
     counted = data.exclusions
     assert counted.rows_in == counted.rows_used + sum(counted.reasons.values()), counted
     if counted.unit == "rows":
@@ -147,7 +152,7 @@ def of_types(rng: random.Random, count: int, place: Path) -> Counter[str]:
     ]  # fmt: skip
     usual = {"user", "prompt", "chosen", "rejected"}
     columns = {
-        n: (rng.choice(makers) if n not in usual or rng.random() < 0.25 else makers[0])(n)
+        n: (rng.choice(makers) if n not in usual or rng.random() < 0.08 else makers[0])(n)
         for n in lines.NAMES
         if n in usual or rng.random() < 0.6
     }
@@ -219,8 +224,8 @@ def scored(rng: random.Random, count: int, place: Path) -> Counter[str]:
         assert np.isfinite(found.rewards).all()
         out = place / f"scores.{rng.choice(['jsonl', 'csv', 'parquet'])}"
         found.save(out)
-    except EvenhandError:
-        return Counter({REFUSED: 1})
+    except EvenhandError as error:
+        return refused(error)
     written = {"jsonl": lambda: out.read_bytes().count(b"\n"), "csv": lambda: _rows(out), "parquet": lambda: pq.read_metadata(out).num_rows}
     kept = len(found) if found.best is None else int((found.rank <= found.best).sum())
     assert written[out.suffix[1:]]() == kept, out.suffix
@@ -239,7 +244,7 @@ def audited(rng: random.Random, count: int, place: Path) -> Counter[str]:
     of, some = grid(), texts(4)
     rows = []
     for i in range(count):
-        row: Record = {**some[i % len(some)], "draw": i // len(of), "run": rng.choice(["a", "b"]), "source": "original"}
+        row: Record = {**some[i % len(some)], "draw": i % 4 + 4 * (i // len(some)), "run": rng.choice(["a", "b"]), "source": "original"}
         if rng.random() < 0.004:
             row[rng.choice(list(row))] = rng.choice([w for w in WEIRD if not isinstance(w, bytes)])
         if rng.random() < 0.05:
@@ -249,8 +254,8 @@ def audited(rng: random.Random, count: int, place: Path) -> Counter[str]:
     path.write_text("\n".join(map(json.dumps, rows)))
     try:
         read = read_texts(path, of)
-    except EvenhandError:
-        return Counter({REFUSED: 1})
+    except EvenhandError as error:
+        return refused(error)
     counted = read.exclusions
     assert counted.rows_in == counted.rows_used + sum(counted.reasons.values()) == count
     assert counted.rows_used == sum(len(t) for t in read.runs.values())
@@ -295,7 +300,7 @@ class Door:
 
 
 DOORS = {
-    "jsonl": Door(of_lines("jsonl"), 0.25, 2000), "csv": Door(of_lines("csv"), 0.2, 2000), "sources": Door(of_sources, 0.2, 1000), "types": Door(of_types, 0.08, 1000),
+    "jsonl": Door(of_lines("jsonl"), 0.25, 2000), "csv": Door(of_lines("csv"), 0.2, 2000), "sources": Door(of_sources, 0.2, 250), "types": Door(of_types, 0.08, 250),
     "bytes": Door(of_bytes, 0.02, 400), "score": Door(scored, 0.1, 1000), "audit-text": Door(audited, 0.1, 320), "serve": Door(requested, 0.05, 500),
 }  # fmt: skip
 MODEL = served.small()
@@ -358,7 +363,7 @@ def main() -> int:
         found_here = of_door.setdefault(name, Counter())
         found_here.update(found)
         found_here["records"] += count
-        counts.update(found)
+        counts.update({what: n for what, n in found.items() if ":" not in what})
         counts["records"] += count
         counts["batches"] += 1
         if wrong:

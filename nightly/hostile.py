@@ -353,7 +353,7 @@ def files(judge: Judge, texts: list[str], plain: bool) -> None:
                     *asked,
                 ],
             ),
-            ("check", ["--encoder", "none", "--group-by", "group"]),
+            ("check", ["--group-by", "group"]),
             ("audit", ["--scores", title, *asked]),
             ("fit", ["--method", title]),
         ):

@@ -74,6 +74,7 @@ def touched(event, arguments):
 import evenhand.cli
 if stage == "save" or not number: sys.addaudithook(touched)
 if stage != "save": sys.setprofile(called)
+atexit.register(sys.setprofile, None)
 if not number: atexit.register(lambda: os.getpid() == own and json.dump(steps, open(counts, "w")))
 sys.argv = ["evenhand", *sys.argv[6:]]
 evenhand.cli.main()
@@ -309,7 +310,7 @@ GROUPED = ["--group-by", "taste"]
 OUT = ["--out", "out"]
 OF_TEXTS = ["--audit", "./certain.py:Certain"]
 COMMANDS: dict[str, tuple[list[str], tuple[str, ...]]] = {  # verb → its command and the user's files that it needs
-    "check": (["check", "choices.jsonl", *GROUPED, "--encoder", "none", *OUT], ("choices.jsonl",)),
+    "check": (["check", "choices.jsonl", *GROUPED, *OUT], ("choices.jsonl",)),
     "audit": (["audit", "choices.jsonl", "--scores", "score", *GROUPED, *OUT], ("choices.jsonl",)),
     "fit": (["fit", "choices.jsonl", "--method", "pafo", *GROUPED, "--encoder", "none", "--set", "max_epochs=3", *OUT], ("choices.jsonl",)),
     "encode": (["fit", "choices.jsonl", "--method", "bradley_terry", "--encoder", "minilm", "--set", "max_epochs=2", *OUT], ("choices.jsonl",)),
@@ -322,8 +323,8 @@ COMMANDS: dict[str, tuple[list[str], tuple[str, ...]]] = {  # verb → its comma
         ("choices.jsonl",),
     ),
     "score": (["score", "model", "choices.jsonl", "--history", "choices.jsonl", "--leave-own-out", "--out", "out/scores.jsonl"], ("model", "choices.jsonl")),
-    "export": (["export", "model", *OUT], ("model",)),
-    "certify": (["certify", "model", "choices.jsonl", "--gamma", "0.3", *GROUPED, *OUT], ("model", "choices.jsonl")),
+    "export": (["export", "model", "--to", "hf-code", *OUT], ("model",)),
+    "certify": (["certify", "model", "choices.jsonl", "--gamma", "0.3", "--notion", "eo", *GROUPED, *OUT], ("model", "choices.jsonl")),
     "generate": (
         ["generate", "pumps.toml", "--model", "llama", "--k", "8", "--max-tokens", "24", "--batch", "16", "--device", "cpu", "--out", "out/texts.jsonl"],
         ("pumps.toml", "llama"),
@@ -363,8 +364,10 @@ def prepared(names: list[str], place: Path, encoder: str, users: int) -> list[Ve
 def fitted(data: Path, folder: Path) -> None:
     import evenhand
 
-    encoding = evenhand.Encoding(None, dim=16)
-    evenhand.fit(data, "bradley_terry", settings={"max_epochs": 2}, encoding=encoding, certify_share=0.25).model.save(folder)
+    from evenhand.encode.minilm import MiniLM
+
+    encoding = evenhand.Encoding(MiniLM(), tfidf=False, dim=16, cache=folder.with_name("prepared"))  # which every form of export can hold
+    evenhand.fit(data, "bradley_terry", settings={"max_epochs": 2}, encoding=encoding, certify_share=0.25, deals=1).model.save(folder)
 
 
 def llama(folder: Path) -> None:

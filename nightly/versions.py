@@ -62,16 +62,17 @@ def installed(python: Path) -> dict[str, str]:
     return dict(line.split("==", 1) for line in said.splitlines() if "==" in line)
 
 
-def side(name: str, tests: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
-    """What was found on one side, and the versions of direct dependencies there."""
+def side(name: str, tests: tuple[str, ...], held: list[str]) -> tuple[list[str], dict[str, str]]:
+    """What was found on one side, and the versions of direct dependencies there. held: versions that are given, such as torch==2.13.0."""
     place = OUT / name
     shutil.rmtree(place, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", place], check=True)
     python = place / "bin" / "python"
     command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{ROOT}[{','.join(EXTRAS)}]", *TOOLS]
-    if name == "floor":
-        (place / "floors.txt").write_text("\n".join(floors()) + "\n")
-        command += ["--constraint", place / "floors.txt"]
+    given = [h.split("==")[0] for h in held]
+    pinned = [*held, *(f for f in floors() if name == "floor" and f.split("==")[0] not in given)]
+    (place / "pinned.txt").write_text("".join(f"{p}\n" for p in pinned))
+    command += ["--constraint", place / "pinned.txt"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         return [f"{name}: cannot be installed: {(done.stdout + done.stderr)[-1500:]}"], {}
@@ -93,11 +94,12 @@ def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--tests", choices=sorted(TESTS), default="all")
     asked.add_argument("--side", choices=("floor", "ceiling"), action="append", help="default: both")
+    asked.add_argument("--hold", action="append", default=[], help="a version that both sides have, such as torch==2.13.0")
     told = asked.parse_args()
     OUT.mkdir(exist_ok=True)
     findings, versions = [], {}
     for name in told.side or ("floor", "ceiling"):
-        found, versions[name] = side(name, TESTS[told.tests])
+        found, versions[name] = side(name, TESTS[told.tests], told.hold)
         findings += found
     counts = {"sides": len(versions), "test files": len(TESTS[told.tests]), "packages": len(requirements())}
     return ended("versions", counts, findings, versions=versions)

@@ -14,6 +14,7 @@ from evenhand.data.attributes import UserAttributes
 from evenhand.data.columns import EMPTY, MISSING, Store, text_faults
 from evenhand.data.ledger import Ledger, Marks
 from evenhand.data.rows import NUMBER_LIMIT, Batch, Column, Fault, plain
+from evenhand.data.source import TEXTS
 
 SAME = Fault("'chosen' equals 'rejected'", "two different responses", column="rejected")
 WEIGHT = Fault("'weight' is not a positive number", "a finite number above 0", column="weight")
@@ -169,7 +170,7 @@ class Collector:
         if name in self.wanted.numbers and values is not None and len(numbers) and np.isnan(numbers).all() and columns.is_prose(values):
             raise DataError(
                 "the column holds texts, not numbers", expected="a column with a score in every row", remedy="name the column of the scores",
-                file=batch.file, line=int(batch.line[0]), column=name, value=_shown(batch, name, 0),
+                file=batch.file, line=int(batch.line[0]), column=name,
             )  # fmt: skip
         marks.mark(~(np.abs(numbers) <= NUMBER_LIMIT), number_fault(name))  # nan fails, too
         if values is not None and (commas := columns.decimal_commas(values)):
@@ -238,14 +239,12 @@ def _weights(column: Column, marks: Marks) -> np.ndarray:
     return weights
 
 
-def _shown(batch: Batch, column: str, row: int) -> str:
-    return str(_cell(batch, column, row) or "")
-
-
 def _cell(batch: Batch, column: str, row: int) -> object:
-    """A value fit for a message; of nested values only the type, since they may be deep."""
+    """A value fit for a message: of nested values only the type, since they may be deep; of texts and ids only the length, since they are people's."""
     values = batch.columns.get(column)
     if values is None:
         return None
     value = plain(values[row : row + 1])[0]
+    if value and isinstance(value, str) and column in ("user", *TEXTS):
+        return f"<{len(value):,} characters>"
     return value if value is None or isinstance(value, (str, int, float)) else f"<{type(value).__name__}>"
