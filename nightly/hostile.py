@@ -154,7 +154,10 @@ class Judge:
 
 
 def _address(event: dict[str, Any]) -> str:
-    return str(event.get("params", {}).get("request", {}).get("url", ""))
+    """Of what was asked for, or of what the network said of it, as of an error page."""
+    said = event.get("params", {})
+    entry = said.get("entry", {})
+    return str(said.get("request", {}).get("url", "") or (entry.get("url", "") if entry.get("source") == "network" else ""))
 
 
 def printed(report: Any) -> str:
@@ -181,7 +184,7 @@ def looked_at(judge: Judge, kind: str, report: Any, texts: list[str], plain: boo
     if report.kind.judges:
         judge.count("JUnit read")
         suite = etree.fromstring(report.junit().encode(), etree.XMLParser(resolve_entities=False, no_network=True))
-        odd = {e.tag for e in suite.iter()} - {"testsuites", "testsuite", "testcase", "failure", "error"}
+        odd = {e.tag for e in suite.iter()} - {"testsuites", "testsuite", "testcase", "failure", "error", "system-out"}
         if odd:
             judge.wrong(f"{kind} (JUnit)", f"elements {odd}", texts)
 
@@ -213,7 +216,7 @@ def every_kind(judge: Judge, texts: list[str], plain: bool) -> None:
 
 def model_card(judge: Judge, texts: list[str], plain: bool) -> None:
     """Its metadata by a reader of YAML, the rest as Markdown; once with texts in the report that it tells of, once with texts of its own."""
-    found = json.loads(of_audit(infected((texts * 3)[:28])).json())
+    found = json.loads(of_audit(infected([*texts, *(f"other {i:02d}" for i in range(28))][:28])).json())
     for i, text in enumerate(texts):
         told = {f"fact {j}": t for j, t in enumerate(texts)}
         made = card(Card(text, [text], [("python", "import evenhand")], told, texts, "evenhand", found, measured=True))

@@ -47,7 +47,7 @@ STAGES = {
     "serve": ("/evenhand/serve/",),
 }
 SAVE = "save"  # file-system steps under the folder that the verb is run in
-TIMES = ("seconds", "pairs_per_second", "texts_per_second", "tokens_per_second")
+TIMES = ("seconds", "pairs_per_second", "texts_per_second", "tokens_per_second", "measured")  # measured: by the last process alone
 HEADINGS = ("seconds", "pairs a second", "texts a second", "tokens a second")
 WHOLE = (0, 1, 3)  # exit codes of a run that came to its end
 
