@@ -1,7 +1,7 @@
 """All nightly jobs in turn: `make nightly`. Each prints one line at its end and leaves nightly/out/NAME.json; the status is 1 where any found something.
 
-    python nightly/all.py              # the whole of each: some hours on two cores
-    python nightly/all.py --short      # the same jobs, small: about half an hour
+python nightly/all.py              # the whole of each: some hours on two cores
+python nightly/all.py --short      # the same jobs, small: about half an hour
 """
 
 from __future__ import annotations

@@ -81,7 +81,11 @@ def of_sources(rng: random.Random, count: int, place: Path) -> Counter[str]:
     """Rows of every source that has samples, with values that are none."""
     shapes = {
         **lines.SHAPES,
-        **{name: lambda r, s=s: dict(s[r.randrange(len(s))]) for name, source in every().items() if (s := source.sample) and not source.needs},
+        **{
+            name: lambda r, s=s: dict(s[r.randrange(len(s))])
+            for name, source in every().items()
+            if (s := source.sample) and not source.needs
+        },
     }
     name = rng.choice(sorted(shapes))
     rows = []

@@ -319,7 +319,7 @@ COMMANDS: dict[str, tuple[list[str], tuple[str, ...]]] = {  # verb → its comma
         ("choices.jsonl",),
     ),
     "sweep": (
-        ["sweep", "choices.jsonl", "--encoder", "ENCODER", "--over", "alpha=0.1,0.5", "--set", "max_epochs=2", "--seeds", "2", "--jobs", "2", *OUT],
+        ["sweep", "choices.jsonl", "--encoder", "ENCODER", "--over", "alpha=0.1,0.5", *GROUPED, "--set", "max_epochs=2", "--seeds", "2", "--jobs", "2", *OUT],
         ("choices.jsonl",),
     ),
     "score": (["score", "model", "choices.jsonl", "--history", "choices.jsonl", "--leave-own-out", "--out", "out/scores.jsonl"], ("model", "choices.jsonl")),
@@ -363,7 +363,6 @@ def prepared(names: list[str], place: Path, encoder: str, users: int) -> list[Ve
 
 def fitted(data: Path, folder: Path) -> None:
     import evenhand
-
     from evenhand.encode.minilm import MiniLM
 
     encoding = evenhand.Encoding(MiniLM(), tfidf=False, dim=16, cache=folder.with_name("prepared"))  # which every form of export can hold

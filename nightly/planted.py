@@ -272,7 +272,20 @@ def messages(w: World) -> None:
         "--out",
         "texts-audited",
     )
-    w.run("select", w.given / "candidates.jsonl", *grid, "--audit", "persuasion", "--audit", "fidelity", "--similarity", 0, "--unchecked", "--out", "selected")
+    w.run(
+        "select",
+        w.given / "candidates.jsonl",
+        *grid,
+        "--audit",
+        "persuasion",
+        "--audit",
+        "fidelity",
+        "--similarity",
+        0,
+        "--unchecked",
+        "--out",
+        "selected",
+    )
     token = w.tokens["EVENHAND_TOKEN"]
     loud = json.dumps({"error": f"bad key {token}", "echo": w.tokens["OPENAI_API_KEY"]}).encode()
     answers: dict[str, Callable[[int, Any], Any]] = {
@@ -427,7 +440,9 @@ def searched(w: World) -> tuple[int, list[str], list[str]]:
         of_owner = path.name.endswith(FOR_OWNER)
         if of_owner and stat.S_IMODE(path.stat().st_mode) & 0o077:
             found.append(f"{name}: others than its owner may read it")
-        words = path.parts[-3] == "found-1" and not stat.S_IMODE(path.parent.stat().st_mode) & 0o077  # docs/texts.md: nouns, for their owner
+        words = (
+            path.parts[-3] == "found-1" and not stat.S_IMODE(path.parent.stat().st_mode) & 0o077
+        )  # docs/texts.md: nouns, for their owner
         if hits and (words or any(path.name.endswith(p) for p in PRIVATE)):
             private.append(name)
         elif hits:

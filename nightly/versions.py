@@ -3,8 +3,8 @@
     python nightly/versions.py --tests all
     python nightly/versions.py --tests few --side floor
 
-Floor: every direct dependency at the version that its range begins with, all others as they come. Ceiling: everything as new as it is to be had, without
-constraints.txt. What cannot be installed is told; a test that fails is a finding: raise the floor, with the reason, or mend the code.
+Floor: every direct dependency at the lowest version in its range that goes with the others, all further ones as they come. Ceiling: everything as new as it
+is to be had, without constraints.txt. A test that fails is a finding: raise the floor, with the reason, or mend the code. Needs uv, which resolves both.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 from outcome import HERE, OUT, ended
+from uv import find_uv_bin
 
 ROOT = HERE.parent
+RESOLUTIONS = {"floor": "lowest-direct", "ceiling": "highest"}
 EXTRAS = ("excel", "sql", "frames", "serve", "lm")
 TOOLS = (
     "pytest",
@@ -45,45 +46,53 @@ TESTS = {
 
 
 def requirements() -> dict[str, str]:
-    """Direct dependencies of the package and of its extras, as they are written: name → range."""
+    """Direct dependencies of the package and of the extras that are installed, as they are written: name → range."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    written = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    written = [*project["dependencies"], *(r for extra in EXTRAS for r in project["optional-dependencies"][extra])]
     found = (re.match(r"([\w.-]+)(?:\[[\w,]+\])?\s*(.*)", r) for r in written)
     return {m[1]: m[2] for m in found if m and m[1] != "evenhand"}
-
-
-def floors() -> list[str]:
-    """Each direct dependency at the beginning of its range."""
-    return [f"{name}=={m[1]}" for name, allowed in requirements().items() if (m := re.match(r"[>=]=([\w.]+)", allowed))]
-
-
-def installed(python: Path) -> dict[str, str]:
-    said = subprocess.run([python, "-m", "pip", "list", "--format", "freeze"], capture_output=True, text=True, check=True).stdout
-    return dict(line.split("==", 1) for line in said.splitlines() if "==" in line)
 
 
 def side(name: str, tests: tuple[str, ...], held: list[str]) -> tuple[list[str], dict[str, str]]:
     """What was found on one side, and the versions of direct dependencies there. held: versions that are given, such as torch==2.13.0."""
     place = OUT / name
     shutil.rmtree(place, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "venv", place], check=True)
-    python = place / "bin" / "python"
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{ROOT}[{','.join(EXTRAS)}]", *TOOLS]
-    given = [h.split("==")[0] for h in held]
-    pinned = [*held, *(f for f in floors() if name == "floor" and f.split("==")[0] not in given)]
-    (place / "pinned.txt").write_text("".join(f"{p}\n" for p in pinned))
-    command += ["--constraint", place / "pinned.txt"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        return [f"{name}: cannot be installed: {(done.stdout + done.stderr)[-1500:]}"], {}
-    known = {re.sub(r"[-_.]+", "-", n).lower(): v for n, v in installed(python).items()}
+    uv = shutil.which("uv") or find_uv_bin()
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {
+        "OMP_NUM_THREADS": "1",
+        "UV_LINK_MODE": "copy",
+        "VIRTUAL_ENV": str(place),
+    }
+    (OUT / "held.txt").write_text("".join(f"{h}\n" for h in held))
+    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
+    lowest = [
+        uv,
+        "pip",
+        "compile",
+        ROOT / "pyproject.toml",
+        *extras,
+        "--quiet",
+        "--resolution",
+        RESOLUTIONS[name],
+        "--constraint",
+        OUT / "held.txt",
+    ]
+    for command in (
+        [uv, "venv", "--quiet", "--python", sys.executable, place],
+        [*lowest, "--python", place / "bin" / "python", "--output-file", place / "versions.txt"],
+        [uv, "pip", "install", "--quiet", "--requirement", place / "versions.txt", *TOOLS],
+        [uv, "pip", "install", "--quiet", "--no-deps", ROOT],
+    ):
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        if done.returncode:
+            return [f"{name}: cannot be installed: {(done.stdout + done.stderr)[-1500:]}"], {}
+    lines = (line.split("==") for line in (place / "versions.txt").read_text().splitlines() if re.match(r"[\w.-]+==", line))
+    known = {package: version for package, version in lines}
     versions = {n: known[key] for n in requirements() if (key := re.sub(r"[-_.]+", "-", n).lower()) in known}
     shutil.copytree(ROOT / "tests", place / "tests", ignore=shutil.ignore_patterns("__pycache__"))
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
-    files = [f"tests/{t}.py" for t in tests]
-    pytest = [python, "-m", "pytest", "-q", "-n", "0", "--maxfail=40", "--tb=line", "-p", "no:cacheprovider", *files]
     (place / "pytest.ini").write_text("[pytest]\nmarkers = lm\n")
-    done = subprocess.run(pytest, cwd=place, env=env, capture_output=True, text=True)
+    pytest = [place / "bin" / "python", "-m", "pytest", "-q", "-n", "0", "--maxfail=40", "--tb=line", "-p", "no:cacheprovider"]
+    done = subprocess.run([*pytest, *(f"tests/{t}.py" for t in tests)], cwd=place, env=env, capture_output=True, text=True)
     said = done.stdout + done.stderr
     print(f"{name}: {said.strip().splitlines()[-1] if said.strip() else 'no output'}", flush=True)
     failed = [f"{name}: {line[:400]}" for line in said.splitlines() if re.match(r"(FAILED|ERROR) ", line)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import served
 import evenhand
 from evenhand.core import DataError, EvenhandError
 from evenhand.data.load import load
+from evenhand.texts.generators.endpoint import Endpoint
 
 ROWS: list[dict[str, Any]] = [
     {"user": f"u{i % 12}", "prompt": f"p{i % 7}", "chosen": f"c{i}", "rejected": "r", "score": i % 3 - 1.0} for i in range(60)
@@ -104,3 +106,17 @@ def test_other_errors_repeat_none_either(tmp_path: Path) -> None:
         with pytest.raises(EvenhandError) as error:
             load(place, **asked)
         assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize("read", [load, lambda place: evenhand.transfer(place), lambda place: evenhand.audit_text(place, grid="climate")])
+def test_an_address_is_refused_and_not_repeated(read: Callable[[str], object]) -> None:
+    with pytest.raises(DataError, match="https:// address: nothing is ever downloaded") as error:
+        read("https://host/choices.jsonl?key=secret-4711")
+    assert "4711" not in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["http://u:4711@h", "http://h?key=4711", "http://h#4711", "ftp://4711@h"])
+def test_an_endpoint_is_refused_without_its_key(url: str) -> None:
+    with pytest.raises(EvenhandError, match="Found --endpoint") as error:
+        Endpoint(url, "m")
+    assert "4711" not in str(error.value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -196,7 +196,8 @@ class Collector:
         fault = marks.faults[marks.code[row]] if len(batch) else None
         if fault is not None and (unread is None or batch.line[row] < unread.line):
             name = (self.wanted.names or {}).get(fault.column, "")
-            raise fault.error(batch.file, int(batch.line[row]), _cell(batch, fault.column, row), name)
+            value = _cell(batch, fault.column, row, {"user", *TEXTS, *self.attributes.names})
+            raise fault.error(batch.file, int(batch.line[row]), value, name)
         if unread is not None:
             raise unread.fault.error(batch.file, unread.line, unread.value, (self.wanted.names or {}).get(unread.fault.column, ""))
 
@@ -239,12 +240,12 @@ def _weights(column: Column, marks: Marks) -> np.ndarray:
     return weights
 
 
-def _cell(batch: Batch, column: str, row: int) -> object:
-    """A value fit for a message: of nested values only the type, since they may be deep; of texts and ids only the length, since they are people's."""
+def _cell(batch: Batch, column: str, row: int, personal: Collection[str]) -> object:
+    """A value fit for a message: of nested values only the type, since they may be deep; of texts in `personal` columns only the length."""
     values = batch.columns.get(column)
     if values is None:
         return None
     value = plain(values[row : row + 1])[0]
-    if value and isinstance(value, str) and column in ("user", *TEXTS):
+    if value and isinstance(value, str) and column in personal:
         return f"<{len(value):,} characters>"
     return value if value is None or isinstance(value, (str, int, float)) else f"<{type(value).__name__}>"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -98,7 +99,15 @@ def _utf8(path: Path) -> bool:
     return True
 
 
+def refuse_address(place: str) -> None:
+    """Raises DataError for what lies elsewhere. The address is not repeated: it may hold a key."""
+    if (scheme := re.match(r"(\w{2,}):/", place)) is not None:
+        expected, remedy = "a file or folder on this machine", "download it yourself, then name the file or folder"
+        raise DataError(f"a {scheme[1]}:// address: nothing is ever downloaded", expected=expected, remedy=remedy)
+
+
 def _missing(path: Path) -> DataError:
+    refuse_address(str(path))
     special = "a folder stands where a file should" if path.is_dir() else "this is a device or pipe, no regular file"
     found = special if path.exists() else "no such file"
     near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [], 1)
