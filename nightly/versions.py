@@ -87,9 +87,11 @@ def side(name: str, tests: tuple[str, ...], held: list[str]) -> tuple[list[str],
         if done.returncode:
             return [f"{name}: cannot be installed: {(done.stdout + done.stderr)[-1500:]}"], {}
     lines = (line.split("==") for line in (place / "versions.txt").read_text().splitlines() if re.match(r"[\w.-]+==", line))
-    known = {package: version for package, version in lines}
+    known = dict(lines)
     versions = {n: known[key] for n in requirements() if (key := re.sub(r"[-_.]+", "-", n).lower()) in known}
     shutil.copytree(ROOT / "tests", place / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for beside in ("docs", "runs", "benchmarks", "README.md"):  # which tests look at
+        (place / beside).symlink_to(ROOT / beside)
     (place / "pytest.ini").write_text("[pytest]\nmarkers = lm\n")
     pytest = [place / "bin" / "python", "-m", "pytest", "-q", "-n", "0", "--maxfail=40", "--tb=line", "-p", "no:cacheprovider"]
     done = subprocess.run([*pytest, *(f"tests/{t}.py" for t in tests)], cwd=place, env=env, capture_output=True, text=True)

@@ -16,7 +16,10 @@ import served
 import evenhand
 from evenhand.core import DataError, EvenhandError
 from evenhand.data.load import load
+from evenhand.texts.alignment.adapters import RECORD
 from evenhand.texts.generators.endpoint import Endpoint
+from evenhand.texts.generators.places import files_sha256
+from evenhand.writing import write
 
 ROWS: list[dict[str, Any]] = [
     {"user": f"u{i % 12}", "prompt": f"p{i % 7}", "chosen": f"c{i}", "rejected": "r", "score": i % 3 - 1.0} for i in range(60)
@@ -120,3 +123,12 @@ def test_an_endpoint_is_refused_without_its_key(url: str) -> None:
     with pytest.raises(EvenhandError, match="Found --endpoint") as error:
         Endpoint(url, "m")
     assert "4711" not in str(error.value)
+
+
+def test_what_an_adapter_is_does_not_depend_on_how_long_its_training_took(tmp_path: Path) -> None:
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")
+    known = files_sha256(tmp_path)
+    write(tmp_path, {RECORD: b'{"seconds": "1"}'}, "trained adapter")
+    assert files_sha256(tmp_path) == known
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"other weights")
+    assert files_sha256(tmp_path) != known
