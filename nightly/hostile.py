@@ -279,7 +279,10 @@ def serve(judge: Judge, texts: list[str], plain: bool) -> None:
         application = served.served(MODEL, lines.append)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://127.0.0.1") as client:
             sent = [(method, path, None if body is None else json.dumps(body)) for method, path, body in requests]
-            return [await client.request(method, path, content=body, headers={"content-type": "application/json"}) for method, path, body in sent]
+            return [
+                await client.request(method, path, content=body, headers={"content-type": "application/json"})
+                for method, path, body in sent
+            ]
 
     requests: list[tuple[str, str, Any]] = []
     for text in texts:
@@ -292,7 +295,7 @@ def serve(judge: Judge, texts: list[str], plain: bool) -> None:
         ]  # fmt: skip
     for (method, path, _), reply in zip(requests, asyncio.run(ask("tiny", requests))):
         judge.count("replies of the server")
-        if path.strip("/") == "" and reply.status_code == 200:  # the first page, which is looked at below
+        if method == "GET" and reply.status_code == 200:  # a path that leads to the first page, which is looked at below
             continue
         if "json" not in reply.headers["content-type"]:
             judge.wrong("serve", f"{method} {path}: a reply of type {reply.headers['content-type']}", texts)
