@@ -162,8 +162,9 @@ def main() -> int:
         by_file[file] = dict(Counter(fates.values())) | {"of": len(mutants)}
         counts.update(fates.values())
         counts["mutants"] += len(some)
-        left += [m for m in some if fates[m.name] in (SURVIVED, UNREACHED)]
-        print(f"{file}: {by_file[file]}", flush=True)
+        here = [m for m in some if fates[m.name] in (SURVIVED, UNREACHED)]
+        left += here
+        print(f"{file}: {by_file[file]}", *(f"  {m.function}: {m.change}" for m in here), sep="\n", flush=True)
     known = judged()
     rows = [f"{m.file}, {m.function}: {m.change}" for m in left if (m.file, m.function, m.change) not in known]
     lines = [f"| `{m.file}` | `{m.function}` | {m.change} | |" for m in left]
