@@ -229,7 +229,7 @@ def is_prose(column: Column) -> bool:
 
 def times(column: Column) -> np.ndarray:
     """float64[n]: when, in any unit that grows; -inf where it is not known. Numbers, dates (ISO 8601) and Arrow's times."""
-    if not isinstance(column, list) and pa.types.is_temporal(column.type):
+    if not isinstance(column, list) and (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
         seconds = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
         return np.where(column.is_null(), -math.inf, seconds.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64))
     seconds = numbers(column)

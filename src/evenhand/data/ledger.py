@@ -67,7 +67,7 @@ class Ledger:
             lines = np.concatenate([ls for _, ls in parts])
             which = np.repeat(np.arange(len(parts)), [len(ls) for _, ls in parts])
             writer.writerows((neutral(file), int(lines[i]), parts[which[i]][0]) for i in np.argsort(lines, kind="stable"))
-        write(path.parent, {path.name: stream.getvalue().encode()}, KIND)
+        write(path.parent, {path.name: stream.getvalue().encode(errors="backslashreplace")}, KIND)
 
 
 def check_place(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike, fspath
@@ -16,7 +15,7 @@ from evenhand.data import assemble
 from evenhand.data.collect import Collector, Wanted
 from evenhand.data.columns import SPLIT_NAMES
 from evenhand.data.ledger import check_place
-from evenhand.data.reading import Input, fingerprint, fingerprint_of, read
+from evenhand.data.reading import Input, fingerprint, fingerprint_of, read, refuse_address
 from evenhand.data.reading_tables import held
 from evenhand.data.resolve import Plan, SourceHints, check_columns, resolve, resolve_file, unread_labels
 from evenhand.data.rows import Batch
@@ -141,11 +140,7 @@ def place_of(path: object, argument: str) -> Path:
         raise EvenhandError(
             f"Found {found} for '{argument}'. Expected: the path of a file or folder, as text or Path{table}. To do: name one"
         )
-    if (scheme := re.match(r"(\w{2,}):/", fspath(path))) is not None:
-        raise DataError(
-            f"a {scheme[1]}:// address: nothing is ever downloaded", expected="a file or folder on this machine",
-            remedy="download it yourself, then name the file or folder", value=fspath(path),
-        )  # fmt: skip
+    refuse_address(fspath(path))
     place = Path(path)
     return place if place.name not in ("", "..") else place.resolve()
 

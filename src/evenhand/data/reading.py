@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evenhand.core import DataError, EvenhandError
+from evenhand.core import DataError, EvenhandError, clip
 from evenhand.data.reading_tables import LOOKED_AT, database, document, held, is_document, of_records, sheet
 from evenhand.data.reading_text import Keep, delimited, jsonl, jsonl_head
 from evenhand.data.rows import BATCH_ROWS, Batch, plain
@@ -65,6 +66,8 @@ def describe(path: Path, split: str = "") -> Input:
         path = Path(name)
     if not path.is_file():
         raise _missing(path)
+    if not _utf8(path):  # Arrow opens none of another name
+        raise DataError("the name of the file is no text", expected="a name in UTF-8", remedy="rename it", file=path.name)
     ending = path.suffix.lower()
     stem = path.stem if ending in COMPRESSED else path.name
     format_ = FORMATS.get(Path(stem).suffix.lower(), "")
@@ -88,7 +91,23 @@ def describe(path: Path, split: str = "") -> Input:
     return Input(path, format_, compression, split)
 
 
+def _utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def refuse_address(place: str) -> None:
+    """Raises DataError for what lies elsewhere. The address is not repeated: it may hold a key."""
+    if (scheme := re.match(r"(\w{2,}):/", place)) is not None:
+        expected, remedy = "a file or folder on this machine", "download it yourself, then name the file or folder"
+        raise DataError(f"a {scheme[1]}:// address: nothing is ever downloaded", expected=expected, remedy=remedy)
+
+
 def _missing(path: Path) -> DataError:
+    refuse_address(str(path))
     special = "a folder stands where a file should" if path.is_dir() else "this is a device or pipe, no regular file"
     found = special if path.exists() else "no such file"
     near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [], 1)
@@ -134,7 +153,7 @@ def read(file: Input, keep: Keep, rows: int = BATCH_ROWS) -> Iterator[Batch]:
     """The rows of one file, up to `rows` of a table at a time; `keep` picks columns by their name in the file."""
     if file.rows is not None:
         yield from (
-            _numbered(file.rows.to_batches(), file.name, [n for n in file.rows.schema.names if keep(n)], rows)
+            _numbered(file.rows.to_batches(), file.name, _names(file.rows.schema, file.name, keep), rows)
             if isinstance(file.rows, pa.Table)
             else of_records(file.rows, file.name, keep)
         )
@@ -149,7 +168,7 @@ def read(file: Input, keep: Keep, rows: int = BATCH_ROWS) -> Iterator[Batch]:
     try:
         with _opened(file) as stream:
             yield from readers[file.format](stream, file.name, keep, rows)
-    except (OSError, pa.ArrowException, EOFError) as error:
+    except (OSError, pa.ArrowException, EOFError, UnicodeDecodeError) as error:
         raise _unreadable(file, error) from error
 
 
@@ -171,7 +190,7 @@ def _parquet(stream: Any, file: str, keep: Keep, rows: int) -> Iterator[Batch]:
 def _parquet_rows(stream: Any, file: str, keep: Keep, rows: int) -> Iterator[Batch]:
     schema = pq.read_schema(stream)
     stream.seek(0)
-    names = [n for n in schema.names if keep(n)]
+    names = _names(schema, file, keep)
     texts = [n for n in names if pa.types.is_string(schema.field(n).type) or pa.types.is_large_string(schema.field(n).type)]
     # Texts stay dictionary codes: repeated ones are decoded once. Buffered and not pre-buffered, no row group is in memory whole.
     table = pq.ParquetFile(stream, read_dictionary=texts, pre_buffer=False, buffer_size=2**20)
@@ -183,8 +202,7 @@ def _arrow(stream: Any, file: str, keep: Keep, rows: int) -> Iterator[Batch]:
     head = stream.read(8)
     source = stream if head.startswith(b"ARROW1") else _Prefixed(head, stream)
     with pa.ipc.open_stream(source) as batches:
-        names = [n for n in batches.schema.names if keep(n)]
-        yield from _numbered(batches, file, names, rows)
+        yield from _numbered(batches, file, _names(batches.schema, file, keep), rows)
 
 
 class _Prefixed:
@@ -201,6 +219,26 @@ class _Prefixed:
 
     def close(self) -> None:
         self.closed = True
+
+
+def _names(schema: pa.Schema, file: str, keep: Keep) -> list[str]:
+    """The columns to read. Raises UnicodeDecodeError where a name, also one inside a nested type, is no text, as it may be in a damaged file;
+    DataError where two columns that are to be read have one name.
+    """
+    for field in schema:
+        _look(field)
+    names = [name for name in schema.names if keep(name)]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        remedy = "rename one of them, or leave it out"
+        raise DataError("two columns have this name", expected="each name once", remedy=remedy, file=file, column=clip(twice))
+    return names
+
+
+def _look(field: pa.Field) -> None:
+    """Reads a field's name, and those inside its type."""
+    str(field.name)
+    for i in range(field.type.num_fields):
+        _look(field.type.field(i))
 
 
 def _numbered(batches: Any, file: str, names: Sequence[str], rows: int) -> Iterator[Batch]:

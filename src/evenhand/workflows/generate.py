@@ -237,7 +237,10 @@ def _save(
         "server_model": writer.reported if isinstance(writer, Endpoint) else None,
         "versions": {"evenhand": version("evenhand")},
     }
-    files = {path.name: texts, path.with_suffix(".json").name: (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()}
+    files = {
+        path.name: texts,
+        path.with_suffix(".json").name: (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace"),
+    }
     write(path.parent, files, KIND)
 
 

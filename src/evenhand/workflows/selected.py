@@ -88,7 +88,7 @@ class Selected:
         """The five files, into a folder. Raises DataError for a file that would be lost."""
         contents = {
             "selected.jsonl": jsonl(self.rows()), "sft.jsonl": jsonl(self.sft()), "dpo.jsonl": jsonl(self.dpo()), "refused.jsonl": jsonl(self.log()),
-            "selection.json": (json.dumps(self.document(), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(),
+            "selection.json": (json.dumps(self.document(), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(errors="backslashreplace"),
         }  # fmt: skip
         writing.write(Path(out), contents, KIND, FILES)
 
