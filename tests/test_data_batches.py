@@ -201,8 +201,9 @@ def test_pairs_are_numbered_over_all_batches(monkeypatch: pytest.MonkeyPatch) ->
     data = canonical(random_table(2))
     low, high = np.minimum(data.chosen, data.rejected), np.maximum(data.chosen, data.rejected)
     expected, count = number_rows(data.prompt + 1, low, high)
-    for most in (2**62, 210):  # texts that are too many for one number
+    for most, bits in ((2**62, 26), (210, 26), (2**62, 3)):  # texts that are too many for one number; keys that share slots
         monkeypatch.setattr(ballots_module, "MOST", most)
+        monkeypatch.setattr(ballots_module, "MOST_SLOTS", bits)
         for at_once in CUTS:
             batches = batches_of(data, at_once)
             numbers = find_ballots(batches, len(data.texts))
@@ -246,6 +247,30 @@ def test_support_over_batches_equals_brute_force(seed: int, pooled: bool) -> Non
         clusters = np.arange(13) % 4 - 1
         np.testing.assert_array_equal(cluster_support(batches, clusters).values, cluster_support(data, clusters).values)
         assert by_attribute(batches, "region").names == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(("seed", "rows"), [(0, 500), (1, 500), (2, 250), (3, 200)])
+def test_coverage_is_counted_by_hand(seed: int, rows: int) -> None:
+    """Pairs of a long tail, so that many have about as many judges as a rule asks for."""
+    rng = np.random.default_rng(seed)
+    first = (30 * rng.random(rows) ** 2).astype(int)
+    other = (first + 1 + rng.integers(1, 4, rows)) % 35 + 1
+    data = canonical(table(np.stack([rng.integers(40, size=rows), 0 * first, first + 1, other], axis=1)))
+
+    def covered(ballots: dict, fewest: int, others: int) -> str:
+        counts = Counter(u for by in ballots.values() if len(by) > others for u in by)
+        return f"{sum(counts[u] >= fewest for u in set(data.user.tolist())) / len(set(data.user.tolist())):.0%}"
+
+    pairs, items = votes_by_hand(data), labels_by_hand(data)
+    for at_once in CUTS:
+        rule = choose_support(batches_of(data, at_once)).rule
+        assert f"{covered(pairs, 9, 4)} of users share at least 9 pairs with 4 others" in rule
+        if rows < 500:
+            assert f"and {covered(items, 9, 4)} as many items" in rule
+            best = max(covered(pairs, 1, 3), covered(items, 1, 3), key=lambda share: int(share[:-1]))
+            assert f"so {best} of users can have a value" in rule
+        else:
+            assert f"but {covered(items, 9, 4)} share as many such items" in rule
 
 
 def few_ratings(rng: np.random.Generator) -> np.ndarray:
