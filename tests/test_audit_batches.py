@@ -9,13 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from evenhand.audits import spread
+from evenhand.audits.batch import batches_of
 from evenhand.audits.broken import broken
 from evenhand.audits.examine import examine_model, examine_support, study_of_model, study_of_support
 from evenhand.audits.findings import to_json
 from evenhand.audits.metrics import METRICS, Metric
 from evenhand.audits.outcomes import OutcomeBatches, Outcomes, in_batches
 from evenhand.audits.passes import over, side_by_side
-from evenhand.audits.sample import batches_of
 from evenhand.audits.verdicts import check_requirements, study_of_requirements
 from evenhand.core import EvenhandError, Groups
 from evenhand.data.batches import batch_ends
@@ -127,6 +128,14 @@ def test_wherever_batches_end_the_numbers_are_the_same(name):
     anywhere = np.unique([*rng.integers(1, users, 6), users])
     for ends in (anywhere, np.array([1, 5, users // 2, users])) if users < 1000 else (anywhere,):
         assert list(differences(expected, read(in_batches(o, ends), groups, support))) == []
+
+
+@pytest.mark.parametrize("name", ["prompts", "few prompts: responses", "three groups, users in none, visits of many pairs"])
+def test_tables_too_large_to_be_dense_hold_the_same_sums(name, monkeypatch):
+    o, groups, support = WORLDS[name]()
+    expected = read(o, groups, support)
+    monkeypatch.setattr(spread, "DENSE", 0)
+    assert list(differences(expected, read(in_batches(o, np.array([30, 90])), groups, support))) == []
 
 
 def generated(o: Outcomes, users: int, at_once: int, held: list[weakref.ref]) -> OutcomeBatches:

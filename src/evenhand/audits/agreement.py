@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from evenhand.audits.batch import Batch
 from evenhand.audits.clusters import Clusters, Shared, factor, numbered
 from evenhand.audits.intervals import nobody_deviates
 from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.passes import Study, over
-from evenhand.audits.sample import Batch, Sample
+from evenhand.audits.sample import Sample
 from evenhand.audits.spread import Spread, at, spread, table
 from evenhand.core import Estimate
 
@@ -64,6 +65,8 @@ def agreements(sample: Sample, names: Sequence[str], drawn: Drawn | None = None)
     D_o needs of each pair no more than how many judged it, m, and the sums s and q of their choices and of the squares of these (who chose
     either side once chose by half):  Σ_u e_u = 2 ((m - 1) s - s² + q) / (m - 1).
     """
+    if not names:
+        return []
     tables = yield lambda batch: _counted(sample, batch)
     if tables is None:
         return [None] * len(names)

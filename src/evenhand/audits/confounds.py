@@ -9,12 +9,12 @@ from functools import partial
 
 import numpy as np
 
+from evenhand.audits.batch import Batch, Columns
 from evenhand.audits.findings import Confound, GroupCounts
 from evenhand.audits.intervals import contrast, estimate
 from evenhand.audits.metrics import TIE, correct
-from evenhand.audits.outcomes import OutcomeBatches, Outcomes
-from evenhand.audits.passes import Study, over, side_by_side
-from evenhand.audits.sample import Batch, Columns, averages, batches_of, means_of, surveyed
+from evenhand.audits.passes import Study, side_by_side
+from evenhand.audits.sample import averages, means_of, surveyed
 from evenhand.core import Estimate, Exclusions, Groups
 
 LENGTH_EDGES = (50.0, 200.0)  # characters: bins of |chosen minus rejected|, shorter and longer apart
@@ -26,13 +26,8 @@ OTHERS = "others"
 NO_GROUP = "in no group"
 
 
-def confounds(outcomes: Outcomes | OutcomeBatches) -> tuple[Confound, ...]:
-    """One record for the length difference, where it is known, and one for each label. Pairs without a strict preference are left out."""
-    return over(batches_of(outcomes), confounds_of())
-
-
 def confounds_of() -> Study[tuple[Confound, ...]]:
-    """The same of pairs in batches."""
+    """One record for the length difference, where it is known, and one for each label. Pairs without a strict preference are left out."""
     length, labels = yield from side_by_side(_length(), _labels())
     return (*length, *labels)
 
@@ -120,16 +115,11 @@ def _over(columns: Columns, metric: str, group: str = "") -> Study[Estimate | No
     return estimate(contrast(overall, np.ones((1, 1))), 0, metric, group, 0.0, 1.0)
 
 
-def group_counts(outcomes: Outcomes | OutcomeBatches, groups: Groups, exclusions: Exclusions | None = None) -> tuple[GroupCounts, ...]:
+def counts_of(groups: Groups, exclusions: Exclusions | None = None) -> Study[tuple[GroupCounts, ...]]:
     """What became of each group's pairs; users in no group stand in a row of their own, so that all pairs are accounted for.
 
     What nobody measured is None: cuts where nothing was encoded, dropped rows where `exclusions` does not know their group.
     """
-    return over(batches_of(outcomes, groups), counts_of(groups, exclusions))
-
-
-def counts_of(groups: Groups, exclusions: Exclusions | None = None) -> Study[tuple[GroupCounts, ...]]:
-    """The same of pairs in batches."""
     size = len(groups) + 1
 
     def ask(batch: Batch) -> tuple[np.ndarray | None, ...]:

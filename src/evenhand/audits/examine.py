@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evenhand.audits.agreement import agreements
+from evenhand.audits.batch import Batch, batches_of
 from evenhand.audits.bootstrap import RESAMPLED_USERS, basic_interval, holding, resampled_means, resampled_sums
 from evenhand.audits.confounds import confounds_of, counts_of
 from evenhand.audits.findings import GroupFinding, MetricFinding, ModelFindings, NullFinding, SupportCurve
@@ -29,7 +30,7 @@ from evenhand.audits.metrics import ECE_BINS, METRICS, Metric, calibration_gaps,
 from evenhand.audits.nulls import against_null
 from evenhand.audits.outcomes import OutcomeBatches, Outcomes
 from evenhand.audits.passes import PerUser, Study, nothing, over, per_user, side_by_side
-from evenhand.audits.sample import Batch, Means, Sample, averages, batches_of, means, means_of, nobody, surveyed
+from evenhand.audits.sample import Means, Sample, averages, means, means_of, nobody, surveyed
 from evenhand.audits.support_curve import curve_of
 from evenhand.audits.twoway import shared_noise
 from evenhand.audits.users import as_independent, fit_beta_binomial, independent_of, spread_of_users

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+from evenhand.audits.batch import Batch, batches_of
 from evenhand.audits.clusters import Clusters, Shared, factor
 from evenhand.audits.findings import LowSupport
 from evenhand.audits.outcomes import OutcomeBatches, Outcomes
 from evenhand.audits.passes import Study, over, side_by_side
-from evenhand.audits.sample import Batch, Sample, batches_of, surveyed
+from evenhand.audits.sample import Sample, surveyed
 from evenhand.audits.spread import Spread, spread
 from evenhand.audits.units import Judged, find_units
 from evenhand.core import Estimate

@@ -135,7 +135,8 @@ def table(row: np.ndarray, cell: np.ndarray, values: np.ndarray | None, shape: t
 
 def at(sums: Sums, row: np.ndarray, column: np.ndarray) -> np.ndarray:
     """Entries [n] of a table."""
-    return sums[row, column] if isinstance(sums, np.ndarray) else np.asarray(sums[row, column].toarray()).ravel()
+    found = sums[row, column]  # of a sparse table an array, or a sparse one: that depends on the version of scipy
+    return np.asarray(found.toarray() if sparse.issparse(found) else found).ravel()
 
 
 def column(sums: Sums, number: int) -> np.ndarray:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, stdtrit
 
+from evenhand.audits.batch import Batch, Columns
 from evenhand.audits.bootstrap import CHUNK, RESAMPLED_USERS, holding, user_weights
 from evenhand.audits.findings import SupportBin, SupportCurve
 from evenhand.audits.intervals import contrast, estimate
 from evenhand.audits.passes import Study, over, side_by_side
-from evenhand.audits.sample import Batch, Columns, Means, Sample, means_of
+from evenhand.audits.sample import Means, Sample, means_of
 from evenhand.audits.spread import Spread, spread
 from evenhand.core import Estimate
 

@@ -62,7 +62,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Prompts:
-    """users int64[texts]: how many users judged pairs on each prompt; lone: pairs without a prompt, each one of its own; pairs: in all."""
+    """users int32[texts]: how many users judged pairs on each prompt; lone: pairs without a prompt, each one of its own; pairs: in all."""
 
     users: np.ndarray
     lone: int
@@ -112,7 +112,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class Responses:
-    """users int64[texts]: how many users judged pairs with each response; dyads: which two make a pair (`Judged.dyads`); pairs: in all."""
+    """users int32[texts]: how many users judged pairs with each response; dyads: which two make a pair (`Judged.dyads`); pairs: in all."""
 
     users: np.ndarray
     dyads: Keys
@@ -175,7 +175,7 @@ def prompts_of(judged: Judged) -> tuple[np.ndarray, int, int] | None:
         return None
     seen = judged.prompt if judged.visits.of is None else judged.prompt[judged.visits.first]
     lone = int(np.count_nonzero(seen < 0))
-    return np.bincount(seen[seen >= 0] if lone else seen, minlength=judged.texts), lone, len(judged.prompt)
+    return np.bincount(seen[seen >= 0] if lone else seen, minlength=judged.texts).astype(np.int32), lone, len(judged.prompt)
 
 
 def responses_of(judged: Judged) -> tuple[np.ndarray, Keys, int] | None:
@@ -184,4 +184,4 @@ def responses_of(judged: Judged) -> tuple[np.ndarray, Keys, int] | None:
         return None
     seen = np.concatenate(judged.responses)
     seen = seen if judged.items.of is None else seen[judged.items.first]
-    return np.bincount(seen, minlength=judged.texts), Keys(np.unique(judged.dyads)), len(judged.user)
+    return np.bincount(seen, minlength=judged.texts).astype(np.int32), Keys(np.unique(judged.dyads)), len(judged.user)

@@ -15,10 +15,11 @@ import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import chdtrc, chdtri, gammaln, xlog1py, xlogy
 
+from evenhand.audits.batch import Batch
 from evenhand.audits.findings import UserMetric, UserSpread
 from evenhand.audits.metrics import USER_METRICS
 from evenhand.audits.passes import Study, over, per_user
-from evenhand.audits.sample import Batch, Sample
+from evenhand.audits.sample import Sample
 from evenhand.core import Estimate
 
 GRID = np.linspace(0.0, 1.0, 101)

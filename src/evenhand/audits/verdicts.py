@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+from evenhand.audits.batch import batches_of
 from evenhand.audits.broken import accuracies_of, flaw_of, in_short
 from evenhand.audits.changes import same_pairs
 from evenhand.audits.examine import MIN_PAIRS, MIN_USERS, compared, exclusion
@@ -31,7 +32,7 @@ from evenhand.audits.metrics import correct
 from evenhand.audits.outcomes import OutcomeBatches, Outcomes
 from evenhand.audits.passes import Study, over
 from evenhand.audits.requirements import Expression, parse_requirement
-from evenhand.audits.sample import Means, arrange, batches_of, means, nobody
+from evenhand.audits.sample import Means, arrange, means, nobody
 from evenhand.audits.shortfall import Question, needed, parts_of
 from evenhand.core import SMALLEST_CELL, Estimate, EvenhandError, Groups, Verdict
 
