@@ -38,9 +38,8 @@ class OnRay:
     """A connected Ray: see `on_ray`."""
 
     at_once: int
-    idle: dict[bool, list[Any]] = field(
-        default_factory=lambda: {False: [], True: []}
-    )  # workers that a run has left, without and with a GPU
+    # workers that runs have left, without and with a GPU
+    idle: dict[bool, list[Any]] = field(default_factory=lambda: {False: [], True: []})
 
     def run(
         self, hold: Hold, work: Iterable[Any], *, at_once: int | None = None, gpu: bool = False, beat: Callable[[], None] = nothing
@@ -91,10 +90,8 @@ def on_ray(address: str | None = None, jobs: int = 0) -> Iterator[OnRay]:
 def _imported() -> ModuleType:
     try:
         import ray
-        import ray._private.worker
     except ImportError as error:
         raise EvenhandError("Ray is not installed. Expected: the extra ray. To do: pip install 'evenhand[ray]'.") from error
-    ray._private.worker._worker_logs_enabled = False  # else every death of a worker is told on stdout, whatever log_to_driver says
     return ray
 
 
@@ -110,6 +107,7 @@ def _start(ray: ModuleType, jobs: int, left: ExitStack) -> None:
     """Ray on this machine, until `left` is left."""
     folder = left.enter_context(tempfile.TemporaryDirectory(prefix="evenhand-ray-", ignore_cleanup_errors=True))
     _set({"RAY_AUTH_TOKEN": secrets.token_hex(32)}, left)
+    _silence(ray, left)
     left.callback(ray.shutdown)
     with _calm():
         ray.init(
@@ -121,6 +119,7 @@ def _connect(ray: ModuleType, address: str, left: ExitStack) -> None:
     """To a cluster that others started, until `left` is left."""
     if address != "auto":
         _reach(address)
+    _silence(ray, left)
     left.callback(ray.shutdown)
     _set(ONCE, left)
     try:
@@ -128,7 +127,8 @@ def _connect(ray: ModuleType, address: str, left: ExitStack) -> None:
             ray.init(address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError) as error:
         raise EvenhandError(
-            f"No Ray cluster answers at {clip(address)} ({clip(str(error), 200)}). Expected: {ADDRESS}. To do: correct --address, or start Ray there."
+            f"No Ray cluster answers at {clip(address)} ({clip(str(error), 200)}). Expected: {ADDRESS}. "
+            "To do: correct --address, start Ray there, or run the command on a machine of the cluster."
         ) from error
     except RuntimeError as error:
         if "ersion mismatch" not in str(error):
@@ -137,9 +137,9 @@ def _connect(ray: ModuleType, address: str, left: ExitStack) -> None:
             f"The Ray cluster at {clip(address)} is of another version ({' '.join(str(error).split())}). Expected: the same Ray and Python on all "
             "machines. To do: install what the cluster has, or start it with what is here."
         ) from error
-    except ray.exceptions.AuthenticationError as error:
+    except ray.exceptions.RayError as error:
         raise EvenhandError(
-            f"The Ray cluster at {clip(address)} wants its token. Expected: RAY_AUTH_MODE=token, with the token in RAY_AUTH_TOKEN or "
+            f"The Ray cluster at {clip(address)} lets nobody in ({clip(str(error), 200)}). Expected: RAY_AUTH_MODE=token, with the token in RAY_AUTH_TOKEN or "
             "~/.ray/auth_token. To do: set them as on the cluster's machines."
         ) from error
 
@@ -157,6 +157,13 @@ def _reach(address: str) -> None:
         raise EvenhandError(
             f"Nothing answers at {clip(address)} ({clip(str(error))}). Expected: {ADDRESS}. To do: correct --address, or start Ray there."
         ) from error
+
+
+def _silence(ray: ModuleType, left: ExitStack) -> None:
+    """Until `left` is left; else every death of a worker is told on stdout, whatever log_to_driver says."""
+    place = ray._private.worker
+    left.callback(setattr, place, "_worker_logs_enabled", place._worker_logs_enabled)
+    place._worker_logs_enabled = False
 
 
 @contextmanager
