@@ -409,6 +409,10 @@ def test_a_broken_file_is_named_and_the_others_are_kept(rows: pa.Table, tmp_path
     assert len([*out.glob("*.shard")]) == 3
     with pytest.raises(DataError, match="shards of 3 of 6 files are missing"):
         shards.found_in([out])
+    kept = {p.name: p.stat().st_mtime_ns for p in out.glob("*.shard")}
+    assert [*made(data, out).left_out] == ["part-00.parquet", "part-02.parquet", "part-04.parquet"]
+    assert {p.name: p.stat().st_mtime_ns for p in out.glob("*.shard")} == kept
+    assert len(shards.found_in([out]).shards) == 3
 
 
 def test_files_left_out_stand_in_the_report(rows: pa.Table, tmp_path: Path) -> None:
@@ -437,6 +441,8 @@ def test_a_folder_of_others_is_left_alone(rows: pa.Table, two: Path, tmp_path: P
     made(data, out)
     with pytest.raises(DataError, match="of other settings: attributes"):
         made(data, out, replace(READ, attributes=()))
+    with pytest.raises(DataError, match="of other settings: on_bad"):
+        made(data, out, replace(READ, on_bad="error"))
     pq.write_table(rows.slice(0, 150), data / "part-00.parquet")
     with pytest.raises(DataError, match="the file has changed"):
         made(data, out)

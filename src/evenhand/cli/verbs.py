@@ -130,15 +130,13 @@ def audit(
     if model is None and scores is None and reward_model is None:
         raise no_scores(data, **reading.how())
     columns = None if scores is None else listed(scores, "--scores", "reward_chosen,reward_rejected")
-    files = None if columns is None else many_files.files(reading, columns)
     if partial is not None:
         many_files.refuse("--partial", {**in_one, "--require": require, "--metric": metrics, "--assignments": assignments, "--pdf": pdf})
-        assert files is not None
-        say(many_files.partial(data, partial, files, machines))
+        say(many_files.partial(data, partial, many_files.files(reading, columns or ()), machines))
         return
     check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
-    if files is not None and not any(in_one.values()):
-        large = many_files.audited(data, out, files, judged, repeated, machines)
+    if columns is not None and not any(in_one.values()) and data.is_dir():
+        large = many_files.audited(data, out, many_files.files(reading, columns), judged, repeated, machines)
         if large is not None:
             page = large.save(out)
             many_files.clear(out)

@@ -73,8 +73,8 @@ class Left(Strict):
 class About(Strict):
     """How a file became a shard.
 
-    read: what decides which pairs there are and what they mean (scores, attributes, on_bad, …): all shards of one audit have the same. source, columns:
-    how this file calls things. kind, notes: what it was, for the report. times: a later judgement takes an earlier one's place.
+    read: what decides which pairs there are and what they mean (scores, attributes, …): all shards of one audit have the same. on_bad: what became of bad
+    rows, if there were any. source, columns: how this file calls things. kind, notes: what it was, for the report. times: a later judgement takes an earlier one's place.
     """
 
     about: str = ABOUT
@@ -82,6 +82,7 @@ class About(Strict):
     evenhand: str = Field(default_factory=cache(lambda: version("evenhand")))
     file: InputFile
     read: dict[str, Any]
+    on_bad: Literal["error", "skip"] = "error"
     source: str
     columns: dict[str, str]
     kind: str

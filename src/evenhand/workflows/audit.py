@@ -15,11 +15,9 @@ from evenhand.core import DataError, EvenhandError, Exclusions, PreferenceData, 
 from evenhand.data.batches import batches_of
 from evenhand.data.canonical import canonical
 from evenhand.data.splits import DEAL, TEST, TRAIN, VALID, Split, deal
-from evenhand.engines.here import processes
 from evenhand.parts import calling
 from evenhand.report import Report
 from evenhand.workflows.assignments import Assignment
-from evenhand.workflows.audit_shards import audit_files, is_large
 from evenhand.workflows.batched import assign, audit_batches
 from evenhand.workflows.events import examined
 from evenhand.workflows.examples import ShowExamples
@@ -34,7 +32,6 @@ from evenhand.workflows.progress import Progress, shown, silent
 from evenhand.workflows.score_columns import margins_of, no_scores
 from evenhand.workflows.score_facts import score_facts
 from evenhand.workflows.settings import AuditSettings
-from evenhand.workflows.shards import Reading
 
 if TYPE_CHECKING:
     from evenhand.encode.hub_reward import HubRewardModel
@@ -115,7 +112,12 @@ def audit(
         grouping, tolerance, several(require), resamples, seed, simulated, command, constraints_of(constraints), assignments,
         all_metrics(metrics), name, title, note, show_examples,
     )  # fmt: skip
-    if named and len(given) == 1 and isinstance(data, str | Path) and not settings.constraints and show_examples is None:
+    in_one = model is not None or reward_model is not None or settings.constraints or show_examples is not None
+    if named and not in_one and isinstance(data, str | Path) and Path(data).is_dir():
+        from evenhand.engines.here import processes  # what one file does without
+        from evenhand.workflows.audit_shards import audit_files, is_large
+        from evenhand.workflows.shards import Reading
+
         files = Reading(named, grouping.attributes)
         if is_large(Path(data), files):
             with shown(progress) as told, TemporaryDirectory(prefix="evenhand-") as folder:

@@ -138,7 +138,7 @@ def _audited(made: Made, settings: AuditSettings, repeated: bool, unfinished: Pa
         )  # fmt: skip
     told("merge", 0, 1)
     with _folder(unfinished) as folder:
-        pairs = batches(merge(parts, repeated=repeated, skip=about.read.get("on_bad") == "skip"), folder, told)
+        pairs = batches(merge(parts, repeated=repeated, skip=any(p.about.on_bad == "skip" for p in parts)), folder, told)
         facts = {"read in": f"{len(parts):,} shards, one a file"} if name else {"shards": f"{len(parts):,}, put together"}
         if name:
             pairs = replace(pairs, source=name + pairs.source.removeprefix("shards"))

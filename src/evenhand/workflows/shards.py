@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from evenhand.core import DataError, EvenhandError, PreferenceData, clip
 from evenhand.data.load import load
@@ -45,7 +45,7 @@ class Reading:
     attributes: Sequence[str] = ()
     source: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    on_bad: str = "error"
+    on_bad: Literal["error", "skip"] = "error"
     missing: Sequence[str] = ()
     one_user: bool = False
     min_strength: float = 0.0
@@ -59,13 +59,13 @@ class Reading:
     def decides(self) -> dict[str, Any]:
         """What all shards of one audit have in common."""
         return {
-            "scores": list(self.scores), "attributes": list(self.attributes), "on_bad": self.on_bad, "missing": sorted(self.missing),
+            "scores": list(self.scores), "attributes": list(self.attributes), "missing": sorted(self.missing),
             "one_user": self.one_user, "min_strength": float(self.min_strength), "weigh_strength": self.weigh_strength,
         }  # fmt: skip
 
     def load(self, file: Input) -> PreferenceData:
         return load(
-            file, source=self.source, columns=self.columns, on_bad="skip" if self.on_bad == "skip" else "error", attributes=self.attributes,
+            file, source=self.source, columns=self.columns, on_bad=self.on_bad, attributes=self.attributes,
             numbers=self.scores, need_texts=False, one_user=self.one_user, missing=self.missing, min_strength=self.min_strength,
             weigh_strength=self.weigh_strength,
         )  # fmt: skip
@@ -172,7 +172,7 @@ def own_shard(reading: Reading) -> Callable[[Wanted], Broken | int]:
             plan = resolve_file(wanted.file, reading.hints)
             kind, notes = _kind(data.source, wanted.file)
             coded = code(data, {
-                "file": InputFile(name=wanted.name, sha256=data.fingerprint), "read": reading.decides, "source": plan.source.name,
+                "file": InputFile(name=wanted.name, sha256=data.fingerprint), "read": reading.decides, "on_bad": reading.on_bad, "source": plan.source.name,
                 "columns": dict(reading.columns), "kind": kind, "notes": notes, "times": "time" in plan.names,
             }, wanted.name)  # fmt: skip
         except EvenhandError as error:
@@ -201,7 +201,10 @@ def _there(wanted: Wanted, digest: str, reading: Reading) -> Stored | None:
     except DataError:
         return None  # made again
     said = {**found.about.read, "columns": found.about.columns}
-    for key, value in {**reading.decides, "columns": dict(reading.columns)}.items():
+    asked = {**reading.decides, "columns": dict(reading.columns)}
+    if found.about.left.reasons and (found.about.on_bad, reading.on_bad) == ("skip", "error"):  # there were bad rows
+        said, asked = {**said, "on_bad": found.about.on_bad}, {**asked, "on_bad": reading.on_bad}
+    for key, value in asked.items():
         if said.get(key) != value:
             raise DataError(
                 f"its shard is there, of other settings: {key} = {clip(said.get(key))}", expected=clip(value),
