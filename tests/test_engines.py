@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -414,6 +414,43 @@ def test_texts_are_encoded_by_workers_as_by_one_process(engine: Engine, tmp_path
     assert np.abs(found - wanted).max() < 1e-5
     again = cache.encode_cached(texts, encoder, tmp_path / "cache")  # from the cache
     assert np.array_equal(again, found)
+
+
+@dataclass(frozen=True)
+class Asked(InProcess):
+    """Notes whether the work was said to need a GPU."""
+
+    said: list[bool] = field(default_factory=list)
+
+    def run(self, hold: Any, work: Any, *, at_once: int | None = None, gpu: bool = False, beat: Any = None) -> Any:
+        self.said.append(gpu)
+        return super().run(hold, work)
+
+
+def test_workers_that_compute_on_a_gpu_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from test_score import CANDIDATES, MODEL, lines
+    from tiny_models import tiny_bert
+
+    import evenhand
+    from evenhand.encode import backbone_encoder, cache
+    from evenhand.encode.backbone import Backbone
+    from evenhand.encode.backbone_encoder import BackboneEncoder, on_gpu
+    from evenhand.encode.minilm import MiniLM
+    from evenhand.workflows import rewarding
+
+    encoder = BackboneEncoder(Backbone(str(tiny_bert(tmp_path / "bert")), device="cpu"))
+    engine = Asked()
+    for gpu in (False, True):
+        for module in (backbone_encoder, rewarding):
+            monkeypatch.setattr(module, "on_gpu", lambda found, gpu=gpu: gpu)
+        cache.encode_cached(["some text"], encoder, tmp_path / str(gpu), engine=engine)
+        evenhand.score(MODEL, lines(tmp_path / "rows.jsonl", CANDIDATES), engine=engine)
+    assert engine.said == [False, False, True, True]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    anywhere = BackboneEncoder(Backbone(str(tmp_path / "bert")))
+    assert [on_gpu(found) for found in (anywhere, encoder, MiniLM(), None)] == [True, False, False, False]
 
 
 def test_words_are_tagged_by_workers_as_by_one_process(engine: Engine, tmp_path: Path) -> None:

@@ -82,7 +82,9 @@ def numbered(key: np.ndarray) -> tuple[np.ndarray, int]:
 
 @dataclass(frozen=True)
 class Distinct:
-    """Equal keys together. of int64[n]: number of each row's key, None where all differ; first int64[many]: the first row of each key."""
+    """Equal keys together. of int64[n]: number of each row's key, None where all differ: then rows are the numbers; first int64[many]: the
+    first row of each key.
+    """
 
     of: np.ndarray | None
     first: np.ndarray
@@ -104,7 +106,7 @@ def distinct(key: np.ndarray) -> Distinct:
     new = np.concatenate([[True], ordered[1:] != ordered[:-1]])
     first = np.flatnonzero(new)
     if len(first) == len(key):
-        return Distinct(None, np.arange(len(key)) if order is None else order)
+        return Distinct(None, np.arange(len(key)))
     number = np.cumsum(new) - 1
     if order is None:
         return Distinct(number, first)

@@ -116,12 +116,15 @@ def _encode_by(
     progress: Progress | None,
 ) -> None:
     """The same by an engine's workers, a piece and a shard at a time."""
+    from evenhand.encode.backbone_encoder import on_gpu
+
     pieces = [missing[at : at + PIECE] for at in range(0, len(missing), PIECE)]
     done = len(wording) - len(missing)
-    for number, found in engine.run(partial(_encoding, encoder), ([wording[row] for row in piece] for piece in pieces)):
+    asked = ([wording[row] for row in piece] for piece in pieces)
+    for number, found in engine.run(partial(_encoding, encoder), asked, gpu=on_gpu(encoder)):
         if isinstance(found, Lost):
             raise EvenhandError(
-                f"{PIECE} texts could not be encoded: {found.why}. Expected: workers with room for the encoder. To do: fewer --jobs, or machines with "
+                f"{len(pieces[number])} texts could not be encoded: {found.why}. Expected: workers with room for the encoder. To do: fewer --jobs, or machines with "
                 "more memory; the same command goes on with what is left."
             )
         rows = pieces[number]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from evenhand.audits.broken import broken
-from evenhand.audits.examine import examine_model
-from evenhand.audits.findings import ConstraintFindings, FairnessReport, ModelFindings
+from evenhand.audits.batch import batches_of
+from evenhand.audits.examine import examine_support, study_of_model
+from evenhand.audits.findings import ConstraintFindings, FairnessReport
 from evenhand.audits.outcomes import OutcomeBatches, Outcomes
-from evenhand.audits.verdicts import check_requirements
+from evenhand.audits.passes import over, side_by_side
+from evenhand.audits.verdicts import study_of_requirements
 from evenhand.core import Exclusions, Groups, PreferenceData
 from evenhand.data.batches import PairBatches
 from evenhand.data.support import Support
@@ -33,22 +34,13 @@ def report_on(
 ) -> Report:
     """The report of one model without a model to compare it with; `curve` are the outcomes that support may be held against."""
     exclusions = joined(data, left)
-
-    def measured(some: Outcomes | OutcomeBatches) -> ModelFindings:
-        return examine_model(
-            some,
-            groups,
-            support.values,
-            support.rule,
-            resamples=settings.resamples,
-            seed=settings.seed,
-            exclusions=data.exclusions,
-            metrics=settings.metrics,
-        )
-
-    found = measured(outcomes)
+    drawn = {"resamples": settings.resamples, "seed": settings.seed}
+    known = support.values if curve is outcomes else None
+    model = study_of_model(outcomes, groups, known, support.rule, exclusions=data.exclusions, metrics=settings.metrics, **drawn)
+    asked = study_of_requirements(outcomes, groups, settings.require, tolerance=settings.tolerance, seed=settings.seed)
+    found, (requirements, flaw) = over(batches_of(outcomes, groups), side_by_side(model, asked))
     if curve is not outcomes:
-        found = replace(found, support=measured(curve).support)
+        found = replace(found, support=examine_support(curve, support.values, support.rule, **drawn))
     if isinstance(data, PreferenceData) and isinstance(outcomes, Outcomes):
         settings.show(data, outcomes, groups, support, found)
     return report_of(
@@ -56,7 +48,7 @@ def report_on(
             title=settings.title or f"Audit of {outcomes.model} on {data.source}",
             note=settings.note,
             simulated=settings.simulated,
-            requirements=check_requirements(outcomes, groups, settings.require, tolerance=settings.tolerance, seed=settings.seed),
+            requirements=requirements,
             model=found,
             others=(),
             changes=(),
@@ -69,6 +61,6 @@ def report_on(
             limits=limits,
             command=settings.command,
             constraints=constraints,
-            flaw=broken(outcomes, groups) or more.get(ONE_SIDE, ""),
+            flaw=flaw or more.get(ONE_SIDE, ""),
         )
     )

@@ -145,7 +145,7 @@ def score(
         ):
             read = _read(table, skip, histories, alike)
             hold = partial(_hold, judge, histories if leave_own_out else None, table.sides)
-            made = _made(read, table.rows(), parts, works, hold, told)
+            made = _made(read, table.rows(), parts, works, hold, judge.on_gpu, told)
     scored = replace(_together(made, table, best, reward, unread), alike=len(alike))
     if alike:
         warnings.warn(f"{scored.alike:,} {ALIKE_USERS}", stacklevel=2)
@@ -175,7 +175,7 @@ def _hold(judge: Rewarding, own: Histories | None, sides: Sequence[str]) -> Call
     return do
 
 
-def _made(read: Iterator[Asked], total: int, parts: Parts, engine: Engine, hold: Hold, told: Progress) -> list[Part]:
+def _made(read: Iterator[Asked], total: int, parts: Parts, engine: Engine, hold: Hold, gpu: bool, told: Progress) -> list[Part]:
     """Every batch's part, in their order: from the folder where it was finished, else by a worker."""
     made: dict[int, Part] = {}
     given: list[int] = []  # numbers of the batches that workers were given
@@ -195,7 +195,7 @@ def _made(read: Iterator[Asked], total: int, parts: Parts, engine: Engine, hold:
             else:
                 finish(number, part)
 
-    for place, part in engine.run(hold, missing()):
+    for place, part in engine.run(hold, missing(), gpu=gpu):
         if isinstance(part, Lost):
             raise EvenhandError(
                 f"A batch of rows was given up: {part.why}. Expected: workers with room for the model and {AT_ONCE:,} rows. To do: fewer --jobs, or "

@@ -30,7 +30,7 @@ from evenhand.audits.metrics import METRICS, Metric, log_loss
 from evenhand.audits.rates import DECISIONS, matched_gaps, rates
 from evenhand.core import NOTIONS, EvenhandError, Events, Exclusions, Groups, Method, Notion, PreferenceData, Scorer, clip
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal
-from evenhand.encode.backbone_encoder import BackboneEncoder, history_pairs, language_model
+from evenhand.encode.backbone_encoder import BackboneEncoder, history_pairs, language_model, on_gpu
 from evenhand.engines import Engine, Lost
 from evenhand.methods.pafo import Pafo
 from evenhand.parts import Files, files_of, sources
@@ -165,7 +165,7 @@ class Bench:
         def beat() -> None:
             ended(count)
 
-        for number, found in self.engine.run(hold, range(len(parts)), gpu=self._on_gpu, beat=beat):
+        for number, found in self.engine.run(hold, range(len(parts)), gpu=on_gpu(self.encoding.encoder), beat=beat):
             part = parts[number]
             files, why = ([], found.why) if isinstance(found, Lost) else found
             for entry, content in zip(part, files, strict=False):
@@ -173,11 +173,6 @@ class Bench:
             count += len(part)
             ended(count)
             yield part, why
-
-    @property
-    def _on_gpu(self) -> bool:
-        encoder = self.encoding.encoder
-        return isinstance(encoder, BackboneEncoder) and encoder.backbone.base.device.type != "cpu"
 
     def _file(self, entry: Entry, seed: int) -> Path:
         """Named by all that its figures depend on."""

@@ -30,11 +30,11 @@ class Dealt:
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Answer]]:
         size = self.model.rows
-        pieces = (requests[at : at + size] for at in range(0, len(requests), size))
+        pieces = [requests[at : at + size] for at in range(0, len(requests), size)]
         for number, answers in self.engine.run(partial(_writes, self.model, sampling), pieces, gpu=self.gpu):
             if isinstance(answers, Lost):
                 raise EvenhandError(
-                    f"{size} texts were given up: {answers.why}. Expected: workers with room for the model. To do: fewer --jobs, or machines with more "
+                    f"{len(pieces[number])} texts were given up: {answers.why}. Expected: workers with room for the model. To do: fewer --jobs, or machines with more "
                     "memory; the same command goes on with what is left."
                 )
             yield from ((number * size + i, answer) for i, answer in answers)
