@@ -132,7 +132,8 @@ def audit(
     columns = None if scores is None else listed(scores, "--scores", "reward_chosen,reward_rejected")
     files = None if columns is None else many_files.files(reading, columns)
     if partial is not None:
-        many_files.refuse("--partial", {**in_one, "--require": require, "--metric": metrics, "--assignments": assignments, "--pdf": pdf})
+        of_report = require, metrics, name, title, note, simulated, assignments, pdf, repeated
+        many_files.refuse("--partial", in_one | dict(zip(many_files.OF_REPORT, of_report, strict=True)))
         assert files is not None
         say(many_files.partial(data, partial, files, machines))
         return

@@ -200,8 +200,8 @@ def _there(wanted: Wanted, digest: str, reading: Reading) -> Stored | None:
         found = opened(wanted.place)
     except DataError:
         return None  # made again
-    said = {**found.about.read, "columns": found.about.columns}
-    for key, value in {**reading.decides, "columns": dict(reading.columns)}.items():
+    said = {**found.about.read, "columns": found.about.columns, "source": found.about.source}
+    for key, value in {**reading.decides, "columns": dict(reading.columns), "source": reading.source}.items():
         if said.get(key) != value:
             raise DataError(
                 f"its shard is there, of other settings: {key} = {clip(said.get(key))}", expected=clip(value),
