@@ -418,6 +418,8 @@ def test_files_left_out_stand_in_the_report(rows: pa.Table, tmp_path: Path) -> N
     done = made(data, tmp_path / "out")
     assert len(done.shards) == 5
     assert [*done.left_out] == ["part-02.parquet"]
+    made(data, tmp_path / "again")
+    assert [*shards.found_in([tmp_path / "out", tmp_path / "again"]).left_out] == ["part-02.parquet", "again/part-02.parquet"]
     report = together(tmp_path / "out")
     document = said(report)
     assert "part-02.parquet" in document["facts"]["files left out"]

@@ -237,7 +237,11 @@ def found_in(folders: Sequence[Path]) -> Made:
                 remedy="give the command with --partial again, and it goes on", file=folder.name,
             )  # fmt: skip
         shards += [folder / _folder(name) for name, why in known.items() if why is None]
-        left |= {name: why for name, why in known.items() if why is not None}
+        for name, why in known.items():
+            if why is not None:
+                while name in left:  # of another folder
+                    name = f"{folder.name}/{name}"
+                left[name] = why
     return Made(shards, left)
 
 
