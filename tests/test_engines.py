@@ -429,22 +429,21 @@ class Asked(InProcess):
 
 def test_workers_that_compute_on_a_gpu_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
-    from test_score import CANDIDATES, MODEL, lines
+    from test_score import CANDIDATES, MODEL, choices, lines
     from tiny_models import tiny_bert
 
     import evenhand
-    from evenhand.encode import backbone_encoder, cache
     from evenhand.encode.backbone import Backbone
     from evenhand.encode.backbone_encoder import BackboneEncoder, on_gpu
     from evenhand.encode.minilm import MiniLM
-    from evenhand.workflows import rewarding
+    from evenhand.workflows import prepare, rewarding
 
     encoder = BackboneEncoder(Backbone(str(tiny_bert(tmp_path / "bert")), device="cpu"))
-    engine = Asked()
+    engine, pairs = Asked(), evenhand.load(lines(tmp_path / "choices.jsonl", choices()))
     for gpu in (False, True):
-        for module in (backbone_encoder, rewarding):
+        for module in (prepare, rewarding):
             monkeypatch.setattr(module, "on_gpu", lambda found, gpu=gpu: gpu)
-        cache.encode_cached(["some text"], encoder, tmp_path / str(gpu), engine=engine)
+        prepare.encode_responses(pairs, encoder, False, tmp_path / str(gpu), engine=engine)
         evenhand.score(MODEL, lines(tmp_path / "rows.jsonl", CANDIDATES), engine=engine)
     assert engine.said == [False, False, True, True]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -320,7 +320,8 @@ def test_what_shards_cannot_tell_is_refused(rows: pa.Table, tmp_path: Path) -> N
     made(written(tmp_path / "timed", timed, [np.arange(300), np.arange(300, len(rows))]), tmp_path / "timed-out")
     with pytest.raises(DataError, match="rows have times"):
         together(tmp_path / "timed-out")
-    for option in (["--constraint", "dp=0.1"], ["--show-examples", "5"], ["--model", "m"], ["--bad-rows", "b.csv"]):
+    of_report = ["--title", "t"], ["--note", "n"], ["--simulated"], ["--repeated"], ["--pdf"]
+    for option in (["--constraint", "dp=0.1"], ["--show-examples", "5"], ["--model", "m"], ["--bad-rows", "b.csv"], *of_report):
         done = CliRunner().invoke(app, ["audit", str(tmp_path / "event.parquet"), "--scores", ",".join(SCORES), "--partial", "p", *option])
         assert isinstance(done.exception, EvenhandError)
         assert f"Found {option[0]} with --partial" in str(done.exception)
@@ -421,6 +422,8 @@ def test_files_left_out_stand_in_the_report(rows: pa.Table, tmp_path: Path) -> N
     done = made(data, tmp_path / "out")
     assert len(done.shards) == 5
     assert [*done.left_out] == ["part-02.parquet"]
+    made(data, tmp_path / "again")
+    assert [*shards.found_in([tmp_path / "out", tmp_path / "again"]).left_out] == ["part-02.parquet", "again/part-02.parquet"]
     report = together(tmp_path / "out")
     document = said(report)
     assert "part-02.parquet" in document["facts"]["files left out"]
@@ -439,10 +442,9 @@ def test_a_folder_of_others_is_left_alone(rows: pa.Table, two: Path, tmp_path: P
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
     out = tmp_path / "out"
     made(data, out)
-    with pytest.raises(DataError, match="of other settings: attributes"):
-        made(data, out, replace(READ, attributes=()))
-    with pytest.raises(DataError, match="of other settings: on_bad"):
-        made(data, out, replace(READ, on_bad="error"))
+    for other in ({"attributes": ()}, {"source": "trl"}, {"on_bad": "error"}):
+        with pytest.raises(DataError, match=f"of other settings: {next(iter(other))}"):
+            made(data, out, replace(READ, **other))
     pq.write_table(rows.slice(0, 150), data / "part-00.parquet")
     with pytest.raises(DataError, match="the file has changed"):
         made(data, out)

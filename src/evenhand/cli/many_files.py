@@ -22,6 +22,9 @@ READ = {
 }  # fmt: skip
 
 
+OF_REPORT = ("--require", "--metric", "--name", "--title", "--note", "--simulated", "--assignments", "--pdf", "--repeated")
+
+
 def refuse(option: str, given: Mapping[str, object]) -> None:
     """Raises EvenhandError for an option that shards cannot follow, or that belongs to the other half. given: option → value."""
     if said := [name for name, value in given.items() if value]:
@@ -31,7 +34,7 @@ def refuse(option: str, given: Mapping[str, object]) -> None:
             remedy = "leave it out: shards are made on many machines (--partial), and put together on one"
         elif said[0] in (*READ.values(), "--scores", "--partial"):
             remedy = "leave it out: the shards say how they were read"
-        elif said[0] in ("--require", "--metric", "--assignments", "--pdf"):
+        elif said[0] in OF_REPORT:
             remedy = "give it with --merge, which writes the report"
         else:
             remedy = "leave it out, or audit DATA in one piece, in memory: it needs all pairs at once"

@@ -131,7 +131,8 @@ def audit(
         raise no_scores(data, **reading.how())
     columns = None if scores is None else listed(scores, "--scores", "reward_chosen,reward_rejected")
     if partial is not None:
-        many_files.refuse("--partial", {**in_one, "--require": require, "--metric": metrics, "--assignments": assignments, "--pdf": pdf})
+        of_report = require, metrics, name, title, note, simulated, assignments, pdf, repeated
+        many_files.refuse("--partial", in_one | dict(zip(many_files.OF_REPORT, of_report, strict=True)))
         say(many_files.partial(data, partial, many_files.files(reading, columns or ()), machines))
         return
     check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)

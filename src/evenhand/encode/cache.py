@@ -53,11 +53,12 @@ def encode_cached(
     folder: Path | None = None,
     progress: Progress | None = None,
     engine: Engine | None = None,
+    gpu: bool = False,
 ) -> np.ndarray:
     """Vectors float32[n, encoder.dim] of `texts`: from the cache where it has them, else encoded and saved every few seconds.
 
     folder: the cache, by default `cache_folder()`. progress(done, total) counts distinct texts. engine: whose workers encode what is missing, each
-    with the encoder in memory; None: this process. Damaged shards raise a warning, no error. Raises EvenhandError when the cache cannot be written.
+    with the encoder in memory; None: this process. gpu: the encoder computes on a GPU, of which each worker needs one. Damaged shards raise a warning, no error. Raises EvenhandError when the cache cannot be written.
     """
     distinct: dict[bytes, int] = {}  # key → row; equal texts share one
     rows = np.empty(len(texts), dtype=np.int64)
@@ -76,7 +77,7 @@ def encode_cached(
     if engine is None or ranks.count() > 1:
         _encode_missing(missing, wording, list(distinct), vectors, encoder, shards, progress)
     else:
-        _encode_by(engine, missing, wording, list(distinct), vectors, encoder, shards, progress)
+        _encode_by(engine, gpu, missing, wording, list(distinct), vectors, encoder, shards, progress)
     return vectors if len(wording) == len(texts) else vectors[rows]
 
 
@@ -107,6 +108,7 @@ def _encode_missing(
 
 def _encode_by(
     engine: Engine,
+    gpu: bool,
     missing: np.ndarray,
     wording: Sequence[str],
     keys: Sequence[bytes],
@@ -116,12 +118,10 @@ def _encode_by(
     progress: Progress | None,
 ) -> None:
     """The same by an engine's workers, a piece and a shard at a time."""
-    from evenhand.encode.backbone_encoder import on_gpu
-
     pieces = [missing[at : at + PIECE] for at in range(0, len(missing), PIECE)]
     done = len(wording) - len(missing)
     asked = ([wording[row] for row in piece] for piece in pieces)
-    for number, found in engine.run(partial(_encoding, encoder), asked, gpu=on_gpu(encoder)):
+    for number, found in engine.run(partial(_encoding, encoder), asked, gpu=gpu):
         if isinstance(found, Lost):
             raise EvenhandError(
                 f"{len(pieces[number])} texts could not be encoded: {found.why}. Expected: workers with room for the encoder. To do: fewer --jobs, or machines with "

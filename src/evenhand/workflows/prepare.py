@@ -18,7 +18,7 @@ from evenhand.data.matched import tied_texts
 from evenhand.data.splits import TEST, TRAIN, VALID, Split
 from evenhand.data.support import Support
 from evenhand.encode.backbone import Backbone
-from evenhand.encode.backbone_encoder import BackboneEncoder, history_pairs
+from evenhand.encode.backbone_encoder import BackboneEncoder, history_pairs, on_gpu
 from evenhand.encode.cache import encode_cached
 from evenhand.encode.chat import Told
 from evenhand.encode.chunks import Tokens
@@ -91,7 +91,7 @@ def encode_responses(
         texts, rows = _behind(told, texts, rows, with_prompt)
     if encoder is None:
         return Responses(texts, rows[: len(data)], rows[len(data) :], None, np.zeros(len(texts), bool))
-    vectors = encode_cached(texts, encoder, cache, lambda done, total: progress("encode", done, total), engine)
+    vectors = encode_cached(texts, encoder, cache, lambda done, total: progress("encode", done, total), engine, on_gpu(encoder))
     tokens, cut = encoder.tokenized(texts) if isinstance(encoder, BackboneEncoder) else (None, truncated(encoder, texts))
     return Responses(texts, rows[: len(data)], rows[len(data) :], vectors, cut, hardly_read(encoder, texts), tokens)
 

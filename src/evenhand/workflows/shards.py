@@ -200,8 +200,8 @@ def _there(wanted: Wanted, digest: str, reading: Reading) -> Stored | None:
         found = opened(wanted.place)
     except DataError:
         return None  # made again
-    said = {**found.about.read, "columns": found.about.columns}
-    asked = {**reading.decides, "columns": dict(reading.columns)}
+    said = {**found.about.read, "columns": found.about.columns, "source": found.about.source}
+    asked = {**reading.decides, "columns": dict(reading.columns), "source": reading.source}
     if found.about.left.reasons and (found.about.on_bad, reading.on_bad) == ("skip", "error"):  # there were bad rows
         said, asked = {**said, "on_bad": found.about.on_bad}, {**asked, "on_bad": reading.on_bad}
     for key, value in asked.items():
@@ -240,7 +240,11 @@ def found_in(folders: Sequence[Path]) -> Made:
                 remedy="give the command with --partial again, and it goes on", file=folder.name,
             )  # fmt: skip
         shards += [folder / _folder(name) for name, why in known.items() if why is None]
-        left |= {name: why for name, why in known.items() if why is not None}
+        for name, why in known.items():
+            if why is not None:
+                while name in left:  # of another folder
+                    name = f"{folder.name}/{name}"
+                left[name] = why
     return Made(shards, left)
 
 
