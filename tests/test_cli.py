@@ -234,8 +234,9 @@ def test_every_verb_that_reads_data_reads_it_alike() -> None:
 
     for verb in (verbs.check, verbs.audit, verbs.fit, score, compare, sweep, certify):
         options = set(inspect.signature(verb).parameters)
-        assert {"data", "source", "columns", "on_bad", "one_user", "min_strength", "weigh_strength"} <= options
-        assert verb is score or {"group_by", "missing", "bad_rows_to"} <= options
+        assert {"data", "source", "columns", "on_bad", "one_user", "min_strength"} <= options
+        # no weight of a pair changes a reward, and none is a history's
+        assert verb is score or {"group_by", "missing", "bad_rows_to", "weigh_strength"} <= options
 
 
 def test_a_report_bears_the_names_it_is_given(tmp_path: Path) -> None:

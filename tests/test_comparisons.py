@@ -48,15 +48,16 @@ def few() -> PreferenceData:
 def compared(few: PreferenceData, tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
     out = tmp_path_factory.mktemp("compared")
     pafo = Pafo(BradleyTerry(schedule=Schedule(lr=1e-2, max_epochs=20)))  # the references train until validation stops them
-    return evenhand.compare(few, [pafo, "p_rlhf"], seeds=2, tune=2, out=out, **FAST), out
+    return evenhand.compare(few, [pafo, "p_rlhf", "inverse_frequency"], seeds=2, tune=2, out=out, **FAST), out
 
 
 def test_every_entry_is_judged_on_the_same_pairs(compared: tuple[Report, Path]) -> None:
     found = compared[0].findings
-    assert [e.name for e in found.entries] == [PLAIN, PERSONALISED, "PAFO (LoRe's head)", "P-RLHF"]
+    weighted = "inverse-frequency weights (LoRe's head)"
+    assert [e.name for e in found.entries] == [PLAIN, PERSONALISED, "PAFO (LoRe's head)", "P-RLHF", weighted]
     assert len({(e.held_out[-1].n_users, e.held_out[-1].n_pairs) for e in found.entries}) == 1
     assert all(e.tried == 2 and e.seeds == 2 and not e.failed for e in found.entries)
-    assert len(found.pairwise) == 6
+    assert len(found.pairwise) == 10
     plain, personalised = found.entries[:2]
     assert personalised.held_out[-1].value > plain.held_out[-1].value
     assert found.front is not None

@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext as does_not_raise
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -526,3 +527,48 @@ def test_partial_and_merge_from_the_shell(rows: pa.Table, tmp_path: Path, monkey
     assert report["facts"]["shards"] == "4, put together"
     assert report["exclusions"]["rows_in"] == len(table)
     assert not (tmp_path / "both.unfinished").exists()
+
+
+@pytest.mark.parametrize(
+    ("half", "option", "remedy"),
+    [("--partial", ["--tolerance", "0.1"], "with --merge"), ("--partial", ["--repeated"], "with --merge"), ("--partial", ["--cache", "c"], "in one piece"),
+     ("--merge", ["--jobs", "2"], "put together by one"), ("--merge", ["--on-bad", "skip"], "say how they were read"), ("--merge", ["--head", "h"], "in one piece"),
+     ("--merge", ["--partial", "s"], "shards first")],
+)  # fmt: skip
+def test_an_option_that_a_half_does_not_follow_is_told(half: str, option: list[str], remedy: str, tmp_path: Path) -> None:
+    words = ["--partial", "s", "--scores", "a,b"] if half == "--partial" else ["--merge"]
+    done = CliRunner().invoke(app, ["audit", str(tmp_path), *words, *option])
+    assert isinstance(done.exception, EvenhandError)
+    assert f"Found {option[0]} with {half}" in str(done.exception)
+    assert remedy in str(done.exception)
+
+
+def test_a_file_that_was_broken_and_is_taken_away_is_not_missed(rows: pa.Table, tmp_path: Path) -> None:
+    """What the error advises goes: mend the file, remove it, or leave it out."""
+    data = written(tmp_path / "in", rows.drop_columns("split").slice(0, 90), np.array_split(np.arange(90), 3))
+    strict = replace(READ, on_bad="error")
+    (data / "part-03.parquet").write_bytes(b"PAR1 cut")
+    (data / "part-04.parquet").symlink_to("nowhere")
+    for reading in (strict, READ):  # a file with bad rows, a cut one and one that is nowhere; then without these two
+        with pytest.raises(DataError, match=r"part-03.*part-04") if reading is strict else does_not_raise():
+            found = made(data, tmp_path / "out", reading)
+    assert [*found.left_out] == ["part-03.parquet", "part-04.parquet"]
+    for place in (data / "part-03.parquet", data / "part-04.parquet"):
+        place.unlink()
+    assert not made(data, tmp_path / "out").left_out
+    (data / "part-02.parquet").rename(tmp_path / "part-02.parquet")
+    assert made(data, tmp_path / "out").others == ["part-02.parquet"]  # its shard is there, and counts
+    assert together(tmp_path / "out").document["exclusions"]["rows_in"] == 90
+    assert "files left out" not in together(tmp_path / "out").document["facts"]
+    with pytest.raises(DataError, match="would lie in DATA"):
+        made(data, data / "shards")
+
+
+def test_a_file_without_the_texts_that_others_have(rows: pa.Table, tmp_path: Path) -> None:
+    """In one file each of its rows would be bad; in shards all users would lose their group without a word."""
+    table = rows.drop_columns("split").slice(0, 90)
+    data = written(tmp_path / "in", table, [np.arange(45)])
+    pq.write_table(table.slice(45).rename_columns(["user", "prompt", "better", *table.column_names[3:]]), data / "part-01.parquet")
+    made(data, tmp_path / "out")
+    with pytest.raises(DataError, match=r"part-01.*it has no 'chosen'"):
+        together(tmp_path / "out")

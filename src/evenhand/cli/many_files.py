@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from evenhand.cli.options import OnBad
 from evenhand.cli.reading import Grouped
@@ -16,12 +18,39 @@ if TYPE_CHECKING:
     from evenhand.report import Report
     from evenhand.workflows.shards import Reading
 
-READ = {
-    "source": "--source", "columns": "--column", "on_bad": "--on-bad", "one_user": "--one-user", "min_strength": "--min-strength",
-    "weigh_strength": "--weigh-strength", "missing": "--missing",
-}  # fmt: skip
+READ = (
+    "source",
+    "columns",
+    "on_bad",
+    "one_user",
+    "min_strength",
+    "weigh_strength",
+    "missing",
+)  # how rows are read: options by their parameter
+JUDGED = (
+    "minority",
+    "threshold",
+    "tolerance",
+    "require",
+    "metrics",
+    "name",
+    "title",
+    "note",
+    "simulated",
+    "assignments",
+    "seed",
+    "pdf",
+    "out",
+)
+WORK = ("jobs", "engine", "address")
+TAKES = {
+    "--partial": {"data", "partial", "scores", "group_by", *READ, *WORK},
+    "--merge": {"data", "merge", "repeated", "group_by", *JUDGED},
+}
+IN_ONE = "leave it out, or audit DATA in one piece, in memory: it needs all pairs at once"
 
 
+<<<<<<< HEAD
 OF_REPORT = ("--require", "--metric", "--name", "--title", "--note", "--simulated", "--assignments", "--pdf", "--repeated")
 
 
@@ -36,15 +65,39 @@ def refuse(option: str, given: Mapping[str, object]) -> None:
             remedy = "leave it out: the shards say how they were read"
         elif said[0] in OF_REPORT:
             remedy = "give it with --merge, which writes the report"
+=======
+def refuse(half: str, context: typer.Context) -> None:
+    """Raises EvenhandError for an option that was given and that this half of an audit does not follow: nothing that is said goes unheard."""
+    from evenhand.core import EvenhandError
+
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        if name in TAKES[half] or source is None or source.name != "COMMANDLINE":
+            continue
+        if half == "--partial":
+            other = name in TAKES["--merge"]
+            remedy = "give it with --merge, which writes the report" if other else IN_ONE
+        elif name == "partial":
+            remedy = "shards first (--partial), then one report of them (--merge)"
+        elif name in WORK:
+            remedy = "leave it out: shards are made by many processes or machines (--partial), and put together by one"
+>>>>>>> hostile15
         else:
-            remedy = "leave it out, or audit DATA in one piece, in memory: it needs all pairs at once"
-        raise EvenhandError(f"Found {said[0]} with {option}. Expected: score columns, judged shard by shard. To do: {remedy}.")
+            remedy = "leave it out: the shards say how they were read" if name in TAKES["--partial"] else IN_ONE
+        raise EvenhandError(f"Found {parameter.opts[0]} with {half}. Expected: options that {half} follows. To do: {remedy}.")
 
 
-def said(reading: Grouped) -> dict[str, object]:
-    """Option → what was said of how files are read, "" where nothing was."""
-    given, left = asdict(reading), asdict(Grouped())
-    return {option: given[name] if given[name] != left[name] else "" for name, option in READ.items()}
+def in_one_piece(machines: Machines) -> None:
+    """Raises EvenhandError where machines were named for an audit that is not of many files."""
+    from evenhand.core import EvenhandError
+
+    if machines.engine != "here" or machines.address is not None:
+        said = "--address" if machines.engine == "here" else "--engine"
+        raise EvenhandError(
+            f"Found {said} with an audit in one piece. Expected: score columns, judged shard by shard. "
+            "To do: leave it out: it needs all pairs at once."
+        )
 
 
 def files(reading: Grouped, scores: Sequence[str]) -> Reading:
@@ -65,10 +118,6 @@ class Machines:
     engine: str
     address: str | None
 
-    def said(self) -> dict[str, object]:
-        """Option → what was said, "" where nothing was."""
-        return {"--engine": "" if self.engine == "here" else self.engine, "--address": self.address}
-
     @contextmanager
     def work(self) -> Iterator[Engine]:
         from evenhand.engines.asked import asked
@@ -87,7 +136,8 @@ def partial(data: Path, out: Path, reading: Reading, machines: Machines) -> str:
     with machines.work() as engine, shown(None) as told:
         made = shards.make(data, out, reading, engine, told)
     left = "".join(f"\n{clip(name, 100)} is left out: {clip(why, 300)}" for name, why in made.left_out.items())
-    return f"{len(made.shards):,} {'shard' if len(made.shards) == 1 else 'shards'}, one a file: {out}{left}"
+    others = f"\nThere, too, of files that are not in DATA: {shards.names(made.others)}" if made.others else ""
+    return f"{len(made.shards):,} {'shard' if len(made.shards) == 1 else 'shards'}, one a file: {out}{left}{others}"
 
 
 def merged(folders: Sequence[Path], out: Path, judged: Mapping[str, Any], repeated: bool) -> Report:

@@ -100,6 +100,10 @@ Partial = Annotated[
 Merge = Annotated[bool, option(MANY, "--merge", help="DATA, and every further word, is a folder of --partial: one report of all of them.")]
 Repeated = Annotated[bool, option(MANY, "--repeated")]
 FilesAtOnce = Annotated[int, option(MACHINES, "--jobs", min=0, help="Files read at once, a process each; 0 = one a core.")]
+MakerOfShards = Annotated[
+    EngineName,
+    option(MACHINES, "--engine", help="Who reads the files: here (processes of this machine) or ray (those of a Ray cluster; extra ray)."),
+]
 
 RewardModel = Annotated[
     Path | None,

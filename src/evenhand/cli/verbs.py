@@ -22,6 +22,7 @@ from evenhand.cli.options import (
     Engine,
     FilesAtOnce,
     Head,
+    MakerOfShards,
     Merge,
     Method,
     Metrics,
@@ -95,7 +96,7 @@ def audit(
     merge: Merge = False,
     repeated: Repeated = False,
     jobs: FilesAtOnce = 0,
-    engine: Engine,
+    engine: MakerOfShards,
     address: Address,
     show_examples: ShowExamples = None,
     pdf: Pdf = False,
@@ -111,17 +112,14 @@ def audit(
     from evenhand.workflows.pdf import beside
     from evenhand.workflows.score_columns import no_scores
 
-    in_one = {
-        "--model": model, "--reward-model": hub.reward_model, "--constraint": constraints, "--mentions": events.mentions, "--swap": events.swap,
-        "--leave-out": events.leave_out, "--show-examples": show_examples, "--bad-rows": reading.bad_rows_to,
-    }  # fmt: skip  # what needs all pairs in one piece
+    in_one = (model, hub.reward_model, constraints, events.mentions, events.swap, events.leave_out, show_examples, reading.bad_rows_to)
     judged: dict[str, Any] = {
         "group_by": reading.grouping(), "tolerance": tolerance, "require": require or (), "metrics": metrics or (), "name": name,
         "title": title, "note": note, "simulated": simulated, "assignments": assignments, "seed": seed, "command": command(),
     }  # fmt: skip
     machines = many_files.Machines(jobs, engine.value, address)
     if merge:
-        many_files.refuse("--merge", {**in_one, "--scores": scores, "--partial": partial, **many_files.said(reading), **machines.said()})
+        many_files.refuse("--merge", context)
         check_place(out, AUDIT.files, AUDIT.name, None, assignments, pdf=pdf)
         report = many_files.merged([data, *map(Path, context.args)], out, judged, repeated)
         finish(report, beside(report.save(out), pdf))
@@ -131,6 +129,7 @@ def audit(
         raise no_scores(data, **reading.how())
     columns = None if scores is None else listed(scores, "--scores", "reward_chosen,reward_rejected")
     if partial is not None:
+<<<<<<< HEAD
         of_report = require, metrics, name, title, note, simulated, assignments, pdf, repeated
         many_files.refuse("--partial", in_one | dict(zip(many_files.OF_REPORT, of_report, strict=True)))
         say(many_files.partial(data, partial, many_files.files(reading, columns or ()), machines))
@@ -138,11 +137,20 @@ def audit(
     check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
     if columns is not None and not any(in_one.values()) and data.is_dir():
         large = many_files.audited(data, out, many_files.files(reading, columns), judged, repeated, machines)
+=======
+        many_files.refuse("--partial", context)
+        assert files is not None
+        say(many_files.partial(data, partial, files, machines))
+        return
+    check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
+    if files is not None and not any(in_one):
+        large = many_files.audited(data, out, files, judged, repeated, machines)
+>>>>>>> hostile15
         if large is not None:
             page = large.save(out)
             many_files.clear(out)
             finish(large, beside(page, pdf))
-    many_files.refuse("an audit in one piece", machines.said())
+    many_files.in_one_piece(machines)
     report = run(
         reading.load(data, columns, **events.files()),
         columns,

@@ -101,9 +101,24 @@ def merge(shards: Sequence[Shard], *, repeated: bool = False, skip: bool = False
         users_at = np.append(0, np.searchsorted(numbers, ends))
         pairs_at = np.append(0, np.cumsum(count, dtype=np.int64))[users_at]
         parts.append(Part(shard, numbers, np.append(words, np.int32(-1)).astype(np.int32), users_at, pairs_at, gone))
-    there = {name for s in shards for name in s.columns(0, 0)}
+    there = _columns(shards)
     more = [*(name for name in MORE if name in there), *(NUMBER + n for n in shards[0].about.numbers)]
     return Merged(users, texts, attributes, _left(shards, lost), _source(shards), int(of_user.sum()), ends, parts, more)
+
+
+def _columns(shards: Sequence[Shard]) -> set[str]:
+    """What a shard has, for all. Raises DataError where one has texts that another lacks: in one file each such row would be bad."""
+    held = [(s, set(s.columns(0, 0))) for s in shards]
+    there = {name for _, names in held for name in names}
+    for name in CODES:
+        full = next((s for s, names in held if name in names), None)
+        lacking = [s for s, names in held if name not in names and s.about.pairs]
+        if full is not None and lacking:
+            raise DataError(
+                f"it has no '{name}'" + (f", as {len(lacking) - 1:,} other shards" if len(lacking) > 1 else ""), expected=f"one, as in '{clip(full.name)}'",
+                remedy="name its column (--column) when the shard is made, or leave it out", file=lacking[0].name,
+            )  # fmt: skip
+    return there
 
 
 def union(arrays: Iterable[pa.Array]) -> tuple[pa.Array, list[np.ndarray]]:
@@ -270,7 +285,7 @@ def _attributes(
             if not skip:
                 raise DataError(
                     f"attribute '{clip(n)}' contradicts an earlier shard in {int(other.sum()):,} of its users", expected="one value for each user",
-                    remedy="mend the files, or leave such rows out with --on-bad skip", file=shard.name, column=n,
+                    remedy="mend the files, or give the commands with --partial again, with --on-bad skip", file=shard.name, column=n,
                 )  # fmt: skip
             gone = other if gone is None else gone | other
             lost.append((shard, n, other, of_all, read))

@@ -329,9 +329,12 @@ def split_of(path: Path) -> str:
 
 
 def tables(folder: Path) -> dict[Path, str]:
-    """Every table in a folder and below, and its format by extension; hidden files and descriptions of a data set are none."""
+    """Every table in a folder and below, and its format by extension; hidden files and descriptions of a data set are none.
+
+    A link to nowhere is one: whoever reads it says so, where it would else be missing without a word.
+    """
     found = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() or (p.is_symlink() and not p.exists())):
         stem = path.stem if path.suffix.lower() in COMPRESSED else path.name
         format_ = FORMATS.get(Path(stem).suffix.lower(), "")
         if format_ and not _hidden(path, folder) and path.name not in ABOUT_DATA:

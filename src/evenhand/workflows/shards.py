@@ -1,7 +1,7 @@
 """The files of a data set → shards, one a file, each on a process of its own: what is finished stays, whatever ends the work.
 
     OUT/
-        files.json              every file that a shard was asked of; those that were left out, and why
+        files.json              every file that a shard was asked of, and in which folder; those that were left out, and why
         NAME-1a2b3c4d.shard/    see `data.shards`
 
 One process at a time works in a folder.
@@ -16,7 +16,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +25,7 @@ from evenhand.core import DataError, EvenhandError, PreferenceData, clip
 from evenhand.data.load import load
 from evenhand.data.reading import Input, describe, fingerprint, split_of, tables
 from evenhand.data.resolve import Plan, SourceHints, resolve, resolve_file
-from evenhand.data.shards import ENDING, InputFile, Stored, code, durable, is_shard, opened, write
+from evenhand.data.shards import ENDING, InputFile, Stored, code, durable, is_shard, opened, restated, write
 from evenhand.engines import Engine, Lost
 from evenhand.workflows.progress import Told
 from evenhand.workflows.unfinished import lock
@@ -89,11 +89,20 @@ class Broken:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A file that a shard was asked of. folder: where `name` lay. left_out: why it has no shard; None where it has one, or is to have it."""
+
+    folder: str
+    left_out: str | None = None
+
+
+@dataclass(frozen=True)
 class Made:
-    """What became of the files: shards, and which were left out, name → why."""
+    """What became of the files: shards, and which were left out, name → why. others: files with a shard in the folder that the data does not hold."""
 
     shards: Sequence[Path]
     left_out: Mapping[str, str]
+    others: Sequence[str] = ()
 
 
 def make(data: Path, out: Path, reading: Reading, engine: Engine, told: Told) -> Made:
@@ -103,13 +112,19 @@ def make(data: Path, out: Path, reading: Reading, engine: Engine, told: Told) ->
     Raises DataError, too, where the folder is somebody else's or in use, the disk is full, or files cannot be audited in shards.
     """
     data, out = data.absolute(), out.absolute()  # a worker may stand in another folder
+    if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+        raise DataError(
+            "it would lie in DATA, whose files it would be taken for when the work goes on", expected="a place outside",
+            remedy="choose another place for --partial or --out", file=out.name,
+        )  # fmt: skip
     plan = plan_of(data, reading)
     refuse(plan)
     root = data if data.is_dir() else data.parent
     wanted = [Wanted(f, _below(f.path, root), out / _folder(_below(f.path, root))) for f in plan.files]
     own = replace(reading, source=reading.source or plan.source.name)  # all files are of the source that the first one is
     with working(out) as known:
-        _save(out, {**known, **{w.name: None for w in wanted if w.name not in known}})
+        known = {name: file for name, file in known.items() if not _gone(out, root, name, file)}
+        _save(out, {**known, **{w.name: Asked(str(root)) for w in wanted if w.name not in known}})
         failed: dict[str, str] = {}
         done = 0
 
@@ -127,8 +142,14 @@ def make(data: Path, out: Path, reading: Reading, engine: Engine, told: Told) ->
         if failed and (reading.on_bad != "skip" or len(failed) == len(wanted)):
             raise _failed(failed, len(wanted), reading.on_bad)
         left = {name: failed[name] for name in sorted(failed)}
-        _save(out, {**known, **{w.name: left.get(w.name) for w in wanted}})
-    return Made([w.place for w in wanted if w.name not in left], left)
+        _save(out, {**known, **{w.name: Asked(str(root), left.get(w.name)) for w in wanted}})
+    others = sorted({name for name in known if (out / _folder(name)).is_dir()} - {w.name for w in wanted})
+    return Made([w.place for w in wanted if w.name not in left], left, others)
+
+
+def _gone(out: Path, root: Path, name: str, file: Asked) -> bool:
+    """Whether a file that has no shard will never have one: somebody took it out of the folder."""
+    return file.folder == str(root) and not (root / name).exists() and not (out / _folder(name)).is_dir()
 
 
 def plan_of(data: Path, reading: Reading) -> Plan:
@@ -200,22 +221,30 @@ def _there(wanted: Wanted, digest: str, reading: Reading) -> Stored | None:
         found = opened(wanted.place)
     except DataError:
         return None  # made again
+<<<<<<< HEAD
     said = {**found.about.read, "columns": found.about.columns, "source": found.about.source}
     asked = {**reading.decides, "columns": dict(reading.columns), "source": reading.source}
     if found.about.left.reasons and (found.about.on_bad, reading.on_bad) == ("skip", "error"):  # there were bad rows
         said, asked = {**said, "on_bad": found.about.on_bad}, {**asked, "on_bad": reading.on_bad}
     for key, value in asked.items():
         if said.get(key) != value:
+=======
+    said = {**found.about.read, "columns": found.about.columns}
+    folder = clip(wanted.place.parent.name)
+    lenient = said.get("on_bad") == "error" and reading.on_bad == "skip"  # where no row was bad, none is left out
+    for key, value in {**reading.decides, "columns": dict(reading.columns)}.items():
+        if said.get(key) != value and not (key == "on_bad" and lenient):
+>>>>>>> hostile15
             raise DataError(
-                f"its shard is there, of other settings: {key} = {clip(said.get(key))}", expected=clip(value),
-                remedy="give the same options to go on, or choose another place", file=wanted.name,
+                f"its shard is in {folder}, of other settings: {key} = {clip(said.get(key))}", expected=clip(value),
+                remedy=f"give the same options to go on, take the folder {folder} away, or choose another place", file=wanted.name,
             )  # fmt: skip
     if found.about.file.sha256 != digest:
         raise DataError(
-            "its shard is there, but the file has changed since", expected="the file as it was",
-            remedy=f"take the folder {wanted.place.name} away to have it made again, or choose another place", file=wanted.name,
+            f"its shard is in {folder}, but the file has changed since", expected="the file as it was",
+            remedy=f"take the folder {folder}/{wanted.place.name} away to have it made again, or choose another place", file=wanted.name,
         )  # fmt: skip
-    return found
+    return found if not lenient else restated(found, {**found.about.read, "on_bad": "skip"})
 
 
 def found_in(folders: Sequence[Path]) -> Made:
@@ -233,18 +262,23 @@ def found_in(folders: Sequence[Path]) -> Made:
             raise DataError(
                 "it holds no shards", expected=f"a folder that --partial wrote, with {FILES}", remedy="name another", file=folder.name
             )
-        missing = [name for name, why in known.items() if why is None and not (folder / _folder(name)).is_dir()]
+        missing = [name for name, file in known.items() if file.left_out is None and not (folder / _folder(name)).is_dir()]
         if missing:
             raise DataError(
-                f"shards of {len(missing):,} of {len(known):,} files are missing: {_names(missing)}", expected="a shard of each file",
-                remedy="give the command with --partial again, and it goes on", file=folder.name,
+                f"shards of {len(missing):,} of {len(known):,} files are missing: {names(missing)}", expected="a shard of each file",
+                remedy="give the command with --partial again, and it goes on; a file that is no longer in DATA is then forgotten", file=folder.name,
             )  # fmt: skip
+<<<<<<< HEAD
         shards += [folder / _folder(name) for name, why in known.items() if why is None]
         for name, why in known.items():
             if why is not None:
                 while name in left:  # of another folder
                     name = f"{folder.name}/{name}"
                 left[name] = why
+=======
+        shards += [folder / _folder(name) for name, file in known.items() if file.left_out is None]
+        left |= {name: file.left_out for name, file in known.items() if file.left_out is not None}
+>>>>>>> hostile15
     return Made(shards, left)
 
 
@@ -280,7 +314,7 @@ def unwritable(place: Path, error: OSError) -> DataError:
 
 
 @contextmanager
-def working(out: Path) -> Iterator[dict[str, str | None]]:
+def working(out: Path) -> Iterator[dict[str, Asked]]:
     """The folder for this process alone, and its files.json. Raises DataError where it is somebody else's, in use or cannot be written to."""
     try:
         if out.exists() and not out.is_dir():
@@ -329,21 +363,25 @@ def clear(out: Path) -> None:
         out.rmdir()
 
 
-def _load(out: Path) -> dict[str, str | None] | None:
+def _load(out: Path) -> dict[str, Asked] | None:
     """None where there is none. Raises DataError where it is damaged: then nobody knows what is missing."""
     try:
         said = json.loads((out / FILES).read_bytes())
         assert said["about"] == ABOUT
-        return {str(name): None if why is None else str(why) for name, why in said["files"].items()}
+        return {
+            str(name): Asked(str(f["folder"]), None if f["left_out"] is None else str(f["left_out"])) for name, f in said["files"].items()
+        }
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError) as error:
         raise DataError(f"{FILES} is damaged", expected="the list that evenhand keeps of its shards", remedy="move the folder away, or choose another place", file=out.name) from error  # fmt: skip
 
 
-def _save(out: Path, files: Mapping[str, str | None]) -> None:
+def _save(out: Path, files: Mapping[str, Asked]) -> None:
     staged = part(out / FILES)
-    staged.write_text(json.dumps({"about": ABOUT, "files": dict(sorted(files.items()))}, indent=1) + "\n", "utf-8")
+    staged.write_text(
+        json.dumps({"about": ABOUT, "files": {name: asdict(file) for name, file in sorted(files.items())}}, indent=1) + "\n", "utf-8"
+    )
     durable(staged)
     os.replace(staged, out / FILES)
     sync(out)
@@ -374,7 +412,7 @@ def _failed(failed: Mapping[str, str], of: int, on_bad: str) -> EvenhandError:
     first, why = min(failed.items())
     if len(failed) == of:  # whatever it is, it is no single file's
         return EvenhandError(why)
-    more = f"; nor can {_names(sorted(failed)[1:])}" if len(failed) > 1 else ""
+    more = f"; nor can {names(sorted(failed)[1:])}" if len(failed) > 1 else ""
     kept = f" The other {of - len(failed):,} of {of:,} files are finished and kept: give the same command again, and it goes on."
     leave = " Or leave such files out with --on-bad skip, and the report says so" if on_bad != "skip" else ""
     return DataError(
@@ -383,5 +421,5 @@ def _failed(failed: Mapping[str, str], of: int, on_bad: str) -> EvenhandError:
     )  # fmt: skip
 
 
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(clip(n, 100) for n in names[:NAMED]) + (f" and {len(names) - NAMED:,} more" if len(names) > NAMED else "")
+def names(given: Sequence[str]) -> str:
+    return ", ".join(clip(n, 100) for n in given[:NAMED]) + (f" and {len(given) - NAMED:,} more" if len(given) > NAMED else "")
