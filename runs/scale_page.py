@@ -23,6 +23,12 @@ def scale(found: dict[str, Any]) -> str:
     again = [s for s in by_step.get("score", []) if s["parts_found"]]
     gap, of_support = found["gap"]["audit"], found["gap"]["audit-support"]
     resumed = "; ".join(f"of {s['file']} {s['parts_found']} batches were there already and were not scored again" for s in again)
+    wall, driver = (sum(s[key] for s in by_step["score"]) for key in ("seconds", "driver_cpu"))
+    bound = (
+        f" Of the {wall:,.0f} seconds of scoring {driver:,.0f} are the driver's own, which reads, checks and writes the rows: there more workers do not help, and several commands, each with files of its own, do."
+        if driver > wall / 2
+        else ""
+    )
     return "\n".join(
         [
             "## A cluster of three nodes",
@@ -32,7 +38,7 @@ def scale(found: dict[str, Any]) -> str:
             "",
             *table(["step", "what", "seconds", "CPU s of the driver"], rows),
             "",
-            f"After the driver was killed and the same command was given again, what was finished was not done again{': ' + resumed if resumed else ''}. A step that stands there twice was looked at twice; the second look found all of it.",
+            f"After the driver was killed and the same command was given again, what was finished was not done again{': ' + resumed if resumed else ''}. A step that stands there twice was looked at twice; the second look found all of it.{bound}",
             "",
             *table(
                 ["taste", "accuracy [95 %]", "users", "pairs"],

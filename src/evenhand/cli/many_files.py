@@ -50,22 +50,6 @@ TAKES = {
 IN_ONE = "leave it out, or audit DATA in one piece, in memory: it needs all pairs at once"
 
 
-<<<<<<< HEAD
-OF_REPORT = ("--require", "--metric", "--name", "--title", "--note", "--simulated", "--assignments", "--pdf", "--repeated")
-
-
-def refuse(option: str, given: Mapping[str, object]) -> None:
-    """Raises EvenhandError for an option that shards cannot follow, or that belongs to the other half. given: option → value."""
-    if said := [name for name, value in given.items() if value]:
-        from evenhand.core import EvenhandError
-
-        if said[0] in ("--engine", "--address"):
-            remedy = "leave it out: shards are made on many machines (--partial), and put together on one"
-        elif said[0] in (*READ.values(), "--scores", "--partial"):
-            remedy = "leave it out: the shards say how they were read"
-        elif said[0] in OF_REPORT:
-            remedy = "give it with --merge, which writes the report"
-=======
 def refuse(half: str, context: typer.Context) -> None:
     """Raises EvenhandError for an option that was given and that this half of an audit does not follow: nothing that is said goes unheard."""
     from evenhand.core import EvenhandError
@@ -82,7 +66,6 @@ def refuse(half: str, context: typer.Context) -> None:
             remedy = "shards first (--partial), then one report of them (--merge)"
         elif name in WORK:
             remedy = "leave it out: shards are made by many processes or machines (--partial), and put together by one"
->>>>>>> hostile15
         else:
             remedy = "leave it out: the shards say how they were read" if name in TAKES["--partial"] else IN_ONE
         raise EvenhandError(f"Found {parameter.opts[0]} with {half}. Expected: options that {half} follows. To do: {remedy}.")

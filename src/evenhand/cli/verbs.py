@@ -129,23 +129,12 @@ def audit(
         raise no_scores(data, **reading.how())
     columns = None if scores is None else listed(scores, "--scores", "reward_chosen,reward_rejected")
     if partial is not None:
-<<<<<<< HEAD
-        of_report = require, metrics, name, title, note, simulated, assignments, pdf, repeated
-        many_files.refuse("--partial", in_one | dict(zip(many_files.OF_REPORT, of_report, strict=True)))
+        many_files.refuse("--partial", context)
         say(many_files.partial(data, partial, many_files.files(reading, columns or ()), machines))
         return
     check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
-    if columns is not None and not any(in_one.values()) and data.is_dir():
+    if columns is not None and not any(in_one) and data.is_dir():
         large = many_files.audited(data, out, many_files.files(reading, columns), judged, repeated, machines)
-=======
-        many_files.refuse("--partial", context)
-        assert files is not None
-        say(many_files.partial(data, partial, files, machines))
-        return
-    check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
-    if files is not None and not any(in_one):
-        large = many_files.audited(data, out, files, judged, repeated, machines)
->>>>>>> hostile15
         if large is not None:
             page = large.save(out)
             many_files.clear(out)

@@ -323,19 +323,6 @@ def write(coded: Coded, place: Path) -> Stored:
     return Stored(place, about)
 
 
-def restated(shard: Stored, read: Mapping[str, Any]) -> Stored:
-    """The same pairs, as what they are with other words about how they were read. Raises OSError."""
-    about = shard.about.model_copy(update={"read": dict(read)})
-    stated = shard.folder.with_name(f".{shard.folder.name}.{os.getpid()}.json.evenhand-part")
-    try:
-        stated.write_text(about.model_dump_json(indent=1) + "\n", "utf-8")
-        durable(stated)
-        os.replace(stated, shard.folder / SETTINGS)
-    finally:
-        stated.unlink(missing_ok=True)
-    return Stored(shard.folder, about)
-
-
 def durable(file: Path) -> None:
     """The file's bytes on the disk, for its owner alone."""
     os.chmod(file, 0o600)

@@ -113,7 +113,7 @@ def audit_text(
         simulated: Say in the report that the texts were made up.
         cache: Folder for what was read of each text; default: the user's cache folder.
         jobs: Workers that tag words at once; 0 = one a core. Default: this process alone, on Ray one a core.
-        engine: here (processes of this machine) or ray (those of a Ray cluster; extra ray).
+        engine: Who tags words: this machine (here) or the workers of a Ray cluster (ray; extra ray).
 
     `address` means what it means in `compare`.
     Raises DataError with line and column for what is wrong in the table or the grid; EvenhandError for settings out of range.

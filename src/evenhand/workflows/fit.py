@@ -138,8 +138,7 @@ def fit(
         deals: Deals of prompts and users to train and judge in: verdicts hold over deals. Default: 5 for votes, else 1.
         checkpoint: Folder in which a backbone's training is kept every ten minutes: the same fit goes on from there after a kill, bit by bit.
         track: Where curves and figures go: mlflow:FOLDER, tensorboard:FOLDER or wandb:FOLDER (offline).
-        engine: Where texts are encoded: here (in this process) or ray (by a Ray cluster; extra ray). Training stays here.
-        address: HOST:PORT of the Ray cluster, or auto; default: RAY_ADDRESS, else a Ray of this machine for as long as it takes.
+        engine: Where texts are encoded: here (in this process) or ray (by a Ray cluster; extra ray). Training stays here; address as in `compare`.
         keep: is given the model as soon as it is trained, before it is judged, so that whatever happens then does not lose it:
             keep=lambda model: model.save("out/model").
         say: is told, before training, what cannot be said of these data.

@@ -116,7 +116,7 @@ def generate(
         parallel: Requests to an endpoint at once.
         timeout: Seconds that an endpoint may take for one text.
         jobs: Workers that write at once, each with the model in memory; 0 = one a core. Default: this process alone, on Ray one a core.
-        engine: here (processes of this machine) or ray (those of a Ray cluster; extra ray).
+        engine: Who writes: this machine (here) or the workers of a Ray cluster (ray; extra ray).
 
     `address` means what it means in `compare`.
     Raises EvenhandError and DataError for what cannot be read, loaded or reached, and where no text comes. A text that does not come after

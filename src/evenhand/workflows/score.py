@@ -88,7 +88,7 @@ def score(
         history_columns: As --column, for the history; default: the same names.
         unfinished: Folder for what is finished of the work: a run that was stopped goes on there.
         jobs: Workers at once, each with the model in memory; 0 = one a core. Default: this process alone, on Ray one a core.
-        engine: here (processes of this machine) or ray (those of a Ray cluster; extra ray).
+        engine: Who scores: this machine (here) or the workers of a Ray cluster (ray; extra ray).
 
     Parameters that `audit`, `compare` or `load` has, too, mean the same here. Memory: a batch, the history, and 30 bytes a row.
     """

@@ -25,7 +25,7 @@ from evenhand.core import DataError, EvenhandError, PreferenceData, clip
 from evenhand.data.load import load
 from evenhand.data.reading import Input, describe, fingerprint, split_of, tables
 from evenhand.data.resolve import Plan, SourceHints, resolve, resolve_file
-from evenhand.data.shards import ENDING, InputFile, Stored, code, durable, is_shard, opened, restated, write
+from evenhand.data.shards import ENDING, InputFile, Stored, code, durable, is_shard, opened, write
 from evenhand.engines import Engine, Lost
 from evenhand.workflows.progress import Told
 from evenhand.workflows.unfinished import lock
@@ -221,20 +221,13 @@ def _there(wanted: Wanted, digest: str, reading: Reading) -> Stored | None:
         found = opened(wanted.place)
     except DataError:
         return None  # made again
-<<<<<<< HEAD
     said = {**found.about.read, "columns": found.about.columns, "source": found.about.source}
     asked = {**reading.decides, "columns": dict(reading.columns), "source": reading.source}
     if found.about.left.reasons and (found.about.on_bad, reading.on_bad) == ("skip", "error"):  # there were bad rows
         said, asked = {**said, "on_bad": found.about.on_bad}, {**asked, "on_bad": reading.on_bad}
+    folder = clip(wanted.place.parent.name)
     for key, value in asked.items():
         if said.get(key) != value:
-=======
-    said = {**found.about.read, "columns": found.about.columns}
-    folder = clip(wanted.place.parent.name)
-    lenient = said.get("on_bad") == "error" and reading.on_bad == "skip"  # where no row was bad, none is left out
-    for key, value in {**reading.decides, "columns": dict(reading.columns)}.items():
-        if said.get(key) != value and not (key == "on_bad" and lenient):
->>>>>>> hostile15
             raise DataError(
                 f"its shard is in {folder}, of other settings: {key} = {clip(said.get(key))}", expected=clip(value),
                 remedy=f"give the same options to go on, take the folder {folder} away, or choose another place", file=wanted.name,
@@ -244,7 +237,7 @@ def _there(wanted: Wanted, digest: str, reading: Reading) -> Stored | None:
             f"its shard is in {folder}, but the file has changed since", expected="the file as it was",
             remedy=f"take the folder {folder}/{wanted.place.name} away to have it made again, or choose another place", file=wanted.name,
         )  # fmt: skip
-    return found if not lenient else restated(found, {**found.about.read, "on_bad": "skip"})
+    return found
 
 
 def found_in(folders: Sequence[Path]) -> Made:
@@ -268,17 +261,12 @@ def found_in(folders: Sequence[Path]) -> Made:
                 f"shards of {len(missing):,} of {len(known):,} files are missing: {names(missing)}", expected="a shard of each file",
                 remedy="give the command with --partial again, and it goes on; a file that is no longer in DATA is then forgotten", file=folder.name,
             )  # fmt: skip
-<<<<<<< HEAD
-        shards += [folder / _folder(name) for name, why in known.items() if why is None]
-        for name, why in known.items():
-            if why is not None:
+        shards += [folder / _folder(name) for name, file in known.items() if file.left_out is None]
+        for name, file in known.items():
+            if file.left_out is not None:
                 while name in left:  # of another folder
                     name = f"{folder.name}/{name}"
-                left[name] = why
-=======
-        shards += [folder / _folder(name) for name, file in known.items() if file.left_out is None]
-        left |= {name: file.left_out for name, file in known.items() if file.left_out is not None}
->>>>>>> hostile15
+                left[name] = file.left_out
     return Made(shards, left)
 
 

@@ -63,7 +63,7 @@ def sweep(
         over: Hyperparameters and their values, such as alpha=0.1,0.5; of several every combination.
         method: A file of methods/ or a user model of models/; or one from outside: ./FILE.py:NAME.
         settings: Hyperparameters that stay, such as rank=6.
-        engine: here (processes of this machine) or ray (those of a Ray cluster; extra ray).
+        engine: Who trains: this machine (here) or the workers of a Ray cluster (ray; extra ray).
     """
     ranks.alone("sweep")
     grouping = grouping_of(group_by)
