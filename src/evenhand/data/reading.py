@@ -92,7 +92,7 @@ def _missing(path: Path) -> DataError:
     special = "a folder stands where a file should" if path.is_dir() else "this is a device or pipe, no regular file"
     found = special if path.exists() else "no such file"
     near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [], 1)
-    remedy = f"perhaps '{near[0]}' is meant" if near and not path.exists() else "check the path"
+    remedy = f"perhaps '{near[0]}' is meant" if near and near[0] != path.name and not path.exists() else "check the path"
     return DataError(found, expected="a file that exists", remedy=remedy, file=path.name)
 
 
@@ -275,7 +275,7 @@ def shards(folder: Path) -> list[Input]:
         raise DataError(
             f"the folder holds {len(names):,} tables ({', '.join(kinds)}): {shown}",
             expected="one data set in Parquet or Arrow files, or the folder of a known source",
-            remedy="name one of the files",
+            remedy="name one of the files; score columns of several are audited with --partial and --merge",
             file=folder.name,
         )
     if states:
