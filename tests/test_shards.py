@@ -555,6 +555,9 @@ def test_a_file_that_was_broken_and_is_taken_away_is_not_missed(rows: pa.Table, 
     assert "files left out" not in together(tmp_path / "out").document["facts"]
     with pytest.raises(DataError, match="would lie in DATA"):
         made(data, data / "shards")
+    (data / "tuesday").symlink_to(tmp_path)
+    with pytest.raises(DataError, match="tuesday is a link to a folder"):
+        made(data, tmp_path / "out")
 
 
 def test_a_folder_of_other_tables(rows: pa.Table, tmp_path: Path) -> None:

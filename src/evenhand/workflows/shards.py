@@ -234,7 +234,8 @@ def _there(wanted: Wanted, digest: str, reading: Reading) -> Stored | None:
     if found.about.file.sha256 != digest:
         raise DataError(
             f"its shard is in {folder}, but the file has changed since", expected="the file as it was",
-            remedy=f"take the folder {folder}/{wanted.place.name} away to have it made again, or choose another place", file=wanted.name,
+            remedy=f"take the folder {folder}/{wanted.place.name} away to have it made again, or choose another place (as for a file of this name from elsewhere)",
+            file=wanted.name,
         )  # fmt: skip
     return found if not lenient else restated(found, {**found.about.read, "on_bad": "skip"})
 
