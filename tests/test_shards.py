@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
@@ -562,6 +563,25 @@ def test_a_file_that_was_broken_and_is_taken_away_is_not_missed(rows: pa.Table, 
     assert "files left out" not in together(tmp_path / "out").document["facts"]
     with pytest.raises(DataError, match="would lie in DATA"):
         made(data, data / "shards")
+    (data / "tuesday").symlink_to(tmp_path)
+    with pytest.raises(DataError, match="tuesday is a link to a folder"):
+        made(data, tmp_path / "out")
+
+
+def test_a_folder_of_other_tables(rows: pa.Table, tmp_path: Path) -> None:
+    """Logs in JSONL and CSV: one report in whichever form they come."""
+    table = rows.drop_columns("split").slice(0, 90)
+    (tmp_path / "lines").mkdir()
+    (tmp_path / "cells").mkdir()
+    for number in (0, 1):
+        part = table.slice(45 * number, 45)
+        (tmp_path / "lines" / f"{number}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part.to_pylist()))
+        csv.write_csv(part, tmp_path / "cells" / f"{number}.csv")
+    found = []
+    for name in ("lines", "cells"):
+        assert len(made(tmp_path / name, tmp_path / f"s-{name}").shards) == 2
+        found.append(said(together(tmp_path / f"s-{name}")))
+    assert found[0] == found[1]
 
 
 def test_a_file_without_the_texts_that_others_have(rows: pa.Table, tmp_path: Path) -> None:

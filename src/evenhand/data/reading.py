@@ -111,7 +111,7 @@ def _missing(path: Path) -> DataError:
     special = "a folder stands where a file should" if path.is_dir() else "this is a device or pipe, no regular file"
     found = special if path.exists() else "no such file"
     near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [], 1)
-    remedy = f"perhaps '{near[0]}' is meant" if near and not path.exists() else "check the path"
+    remedy = f"perhaps '{near[0]}' is meant" if near and near[0] != path.name and not path.exists() else "check the path"
     return DataError(found, expected="a file that exists", remedy=remedy, file=path.name)
 
 
@@ -313,7 +313,7 @@ def shards(folder: Path) -> list[Input]:
         raise DataError(
             f"the folder holds {len(names):,} tables ({', '.join(kinds)}): {shown}",
             expected="one data set in Parquet or Arrow files, or the folder of a known source",
-            remedy="name one of the files",
+            remedy="name one of the files; score columns of several are audited with --partial and --merge",
             file=folder.name,
         )
     if states:
@@ -331,10 +331,18 @@ def split_of(path: Path) -> str:
 def tables(folder: Path) -> dict[Path, str]:
     """Every table in a folder and below, and its format by extension; hidden files and descriptions of a data set are none.
 
-    A link to nowhere is one: whoever reads it says so, where it would else be missing without a word.
+    A link to nowhere is one: whoever reads it says so, where it would else be missing without a word. Raises DataError where a folder is a link, which
+    is not followed, for the same reason.
     """
     found = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() or (p.is_symlink() and not p.exists())):
+    there = sorted(folder.rglob("*"))
+    for path in there:
+        if path.is_dir() and path.is_symlink() and not _hidden(path, folder):
+            raise DataError(
+                f"{path.relative_to(folder).as_posix()} is a link to a folder, which is not followed", expected="folders and files",
+                remedy="name the folder that it leads to, or put the files in its place", file=folder.name,
+            )  # fmt: skip
+    for path in (p for p in there if p.is_file() or (p.is_symlink() and not p.exists())):
         stem = path.stem if path.suffix.lower() in COMPRESSED else path.name
         format_ = FORMATS.get(Path(stem).suffix.lower(), "")
         if format_ and not _hidden(path, folder) and path.name not in ABOUT_DATA:

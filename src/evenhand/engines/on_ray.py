@@ -109,10 +109,23 @@ def _start(ray: ModuleType, jobs: int, left: ExitStack) -> None:
     _set({"RAY_AUTH_TOKEN": secrets.token_hex(32)}, left)
     _silence(ray, left)
     left.callback(ray.shutdown)
-    with _calm():
-        ray.init(
-            "local", num_cpus=jobs or os.cpu_count(), include_dashboard=False, log_to_driver=False, logging_level="ERROR", _temp_dir=folder
-        )
+    try:
+        with _calm():
+            ray.init(
+                "local",
+                num_cpus=jobs or os.cpu_count(),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                _temp_dir=folder,
+            )
+    except Exception as error:
+        if type(error) is not Exception:  # what Ray raises when half a minute was not enough
+            raise
+        raise EvenhandError(
+            f"Ray does not start on this machine ({clip(str(error), 200)}). Expected: it within half a minute. "
+            "To do: give the same command again when the machine has less to do, or leave --engine ray out."
+        ) from error
 
 
 def _connect(ray: ModuleType, address: str, left: ExitStack) -> None:

@@ -34,6 +34,7 @@ from evenhand.writing import part, sync
 FILES, ABOUT = "files.json", "files of evenhand audit that are or become shards: the same command goes on"
 EVENTS = ("event", "target", "twin")
 NOTE = re.compile(r"([\d,]+) (.+)")
+ALIKE = ({"Parquet"}, {"Arrow"}, {"JSONL"}, {"CSV"})
 NAMED = 20  # files that an error or a report names
 
 
@@ -153,12 +154,12 @@ def _gone(out: Path, root: Path, name: str, file: Asked) -> bool:
 
 
 def plan_of(data: Path, reading: Reading) -> Plan:
-    """As `resolve`, but of a folder of Parquet or Arrow files one that is broken does not hide the others: it is broken when its turn comes."""
+    """As `resolve`, but a folder may hold tables of any one kind of `ALIKE`, since each is read alone, and one that is broken does not hide the others."""
     try:
         return resolve(data, reading.hints)
     except DataError:
         found = tables(data) if data.is_dir() else {}
-        if len(found) < 2 or {*found.values()} not in ({"Parquet"}, {"Arrow"}):
+        if len(found) < 2 or {*found.values()} not in ALIKE:
             raise
         files = [_described(path, kind) for path, kind in found.items()]
         for file in files:
@@ -235,7 +236,8 @@ def _there(wanted: Wanted, digest: str, reading: Reading) -> Stored | None:
     if found.about.file.sha256 != digest:
         raise DataError(
             f"its shard is in {folder}, but the file has changed since", expected="the file as it was",
-            remedy=f"take the folder {folder}/{wanted.place.name} away to have it made again, or choose another place", file=wanted.name,
+            remedy=f"take the folder {folder}/{wanted.place.name} away to have it made again, or choose another place (as for a file of this name from elsewhere)",
+            file=wanted.name,
         )  # fmt: skip
     return found
 
