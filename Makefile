@@ -1,11 +1,11 @@
 # `make demo` shows the main job, `make test` checks everything (`make test-lm`: its part on language models alone), `make docs` builds the documentation,
-# `make dist` what is released.
+# `make dist` what is released, `make nightly` looks for faults for some hours.
 # All create .venv on their first run.
 PYTHON ?= python3
 VENV := .venv
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-lm lint bench docs dist clean
+.PHONY: demo test test-lm lint bench nightly docs dist clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,10 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/python benchmarks/all.py
+
+nightly: $(VENV)/.installed
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[nightly]'
+	$(VENV)/bin/python nightly/all.py $(NIGHTLY)
 
 docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict

@@ -41,10 +41,11 @@ from evenhand.methods.penalty import Penalty
 from evenhand.methods.vpl import VplMethod
 from evenhand.models.lore import Lore
 from evenhand.testing import LinearTexts, two_tastes, with_events
-from evenhand.training.checkpoint import checkpointing, digest
-from evenhand.training.loop import Fitted
+from evenhand.training.checkpoint import checkpointing
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import margins
+from evenhand.training.state_bytes import digest
+from evenhand.training.traces import Fitted
 from evenhand.training.tuned import Tuned
 
 TRAIN, SAVE = "train", "save"

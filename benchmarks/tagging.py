@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evenhand.engines.here import Processes
 from evenhand.texts.audits.formality import Formality
 from evenhand.texts.audits.persuasion import Persuasion
 from evenhand.texts.grid import load_grid
@@ -63,7 +64,7 @@ def main() -> None:
     count, processes = [*map(int, given), *(100_000, 1)[len(given) :]]
     if "--rule" in sys.argv:
         spacy_tagger.installed = lambda: False
-    table = messages(count)
+    table, engine = messages(count), None if processes == 1 else Processes(processes)
     print(
         f"{count:,} messages of {np.mean([len(t.split()) for t in table.texts[:1000]]):.0f} words; {tagger_name()}; processes: {processes}"
     )
@@ -71,8 +72,8 @@ def main() -> None:
         cache = Path(folder)
         hidden = table.hidden()
         for name, work in {
-            "tags, as written": lambda: tagged(table.texts, cache, processes=processes),
-            "tags, group words hidden": lambda: tagged(hidden.texts, cache, processes=processes),
+            "tags, as written": lambda: tagged(table.texts, cache, engine=engine),
+            "tags, group words hidden": lambda: tagged(hidden.texts, cache, engine=engine),
             "persuasion, tags at hand": lambda: Persuasion(cache=cache).measure(table),
             "formality, tags at hand": lambda: Formality(cache=cache).measure(table),
         }.items():

@@ -3,9 +3,10 @@ the climate grid: 55 blocks (11 themes in 5 regions) x 4 ages x 2 genders.
 
     python benchmarks/texts.py calibration      worlds without a difference of means (or without any): how often is p at or under .05?
     python benchmarks/texts.py power            gaps of .2 and .3 standard deviations, and gaps that differ by block
+    python benchmarks/texts.py news             two runs of one law: how often is a gap called new, though nothing changed?
     python benchmarks/texts.py speed            25 measures and profiles on 1,760 texts, and on 100,000
 
-Results of the first two are kept in runs/results/texts_calibration.json.
+Results of the first three are kept in runs/results/texts_calibration.json.
 """
 
 from __future__ import annotations
@@ -302,6 +303,57 @@ def _powered(truth: str, k: int, of: list[Gap]) -> dict[str, object]:
     return row
 
 
+MEASURES = 5
+STILL: dict[str, Draw] = {
+    "no difference": null,
+    "gaps that are found half of the time": lambda k, rng: shifted(null(k, rng), 0.16),
+    "large gaps": lambda k, rng: shifted(null(k, rng), 0.4),
+    "gaps by block, 0 on average": lambda k, rng: (
+        null(k, rng) + rng.normal(0, 0.12, (BLOCKS, AGES, 1, 1)) + rng.normal(0, 0.12, (BLOCKS, 1, GENDERS, 1))
+    ),
+}
+
+
+def shifted(values: np.ndarray, d: float) -> np.ndarray:
+    """A gap of d standard deviations between the genders, and of the oldest to the others."""
+    size = d * values.std()
+    values[:, :, 1] += size
+    values[:, 3] += size
+    return values
+
+
+def news(worlds: int, only: str = "", k: int = 4) -> dict[str, object]:
+    """Two runs of one law, five measures on two axes. passed: any test is passed in the second run that is not in the first; new: any gap is
+    called so, which asks for growth beyond noise, too, or for two findings on opposite sides.
+    """
+    from evenhand.core import Estimate
+    from evenhand.report.texts.sentences import new_gaps, unshown_gaps
+    from evenhand.texts.findings import Run, TextFindings
+    from evenhand.texts.statistics.moves import moved
+
+    nothing = Estimate(math.nan, math.nan, math.nan, 0, 0)
+    rows: list[dict[str, object]] = []
+    print(f"\nTwo runs of one law, {worlds} worlds a row: any of 10 gaps, in per cent\n{'world':<40}{'passed once':>20}{'called new':>20}")
+    for name, draw in STILL.items():
+        if not re.search(only, name):
+            continue
+        passed, called = [], []
+        for seed in range(worlds):
+            rng = np.random.default_rng([seed, 5])
+            made = []
+            for run in ("before", "after"):
+                of = [("audit", *measured(draw(k, rng), name=f"m{m}")) for m in range(MEASURES)]
+                every = [g for a, m, t in of for g in gaps(a, m, t, seed=seed % SETS, permutations=PERMUTATIONS)]
+                made.append((Run(run, 0, len(GRID), k, nothing, {}, holm(every)[0], (), ()), of))
+            (before, first), (after, second) = made
+            found = TextFindings("", GRID.name, (), len(GRID), BLOCKS, {}, (before, after), moved("after", first, second, seed=seed))
+            called.append(bool(new_gaps(found, after)))
+            passed.append(called[-1] or bool(unshown_gaps(found, after)))
+        rows.append({"world": name, "k": k, "passed": rate(passed), "new": rate(called)})
+        print(f"{name:<40}{shown(rows[-1]['passed']):>20}{shown(rows[-1]['new']):>20}", flush=True)
+    return {"rows": rows}
+
+
 def speed() -> None:
     rng = np.random.default_rng(0)
     for k in (4, 227):
@@ -328,6 +380,9 @@ def keep(made: dict[str, dict[str, object]]) -> None:
             "rows": sorted((r for r in rows.values() if r["world"] in place), key=lambda r: (place.index(r["world"]), r["k"])),
             "family": new["family"] or old["family"],
         }
+    if "news" in made:
+        old = {r["world"]: r for r in kept.get("news", {"rows": []})["rows"]}  # type: ignore[union-attr]
+        made["news"] = {"rows": [*({**old, **{r["world"]: r for r in made["news"]["rows"]}}).values()]}  # type: ignore[union-attr]
     if made:
         OUT.parent.mkdir(parents=True, exist_ok=True)
         OUT.write_text(json.dumps(kept | made, indent=1) + "\n")
@@ -335,7 +390,7 @@ def keep(made: dict[str, dict[str, object]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("calibration", "power", "speed", "all"), default="all")
+    parser.add_argument("what", nargs="?", choices=("calibration", "power", "news", "speed", "all"), default="all")
     parser.add_argument("--worlds", type=int, default=400)
     parser.add_argument("--only", default="", help="worlds whose name this regular expression finds; the others keep what they had")
     asked = parser.parse_args()
@@ -345,6 +400,8 @@ def main() -> None:
         made["calibration"] = calibration(asked.worlds, asked.only)
     if asked.what in ("power", "all"):
         made["power"] = power(asked.worlds)
+    if asked.what in ("news", "all"):
+        made["news"] = news(asked.worlds, asked.only)
     if asked.what in ("speed", "all"):
         speed()
     keep(made)

@@ -9,8 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
 START, END = "<!-- tree -->", "<!-- /tree -->"
-FOLDERS = ("src/evenhand", "benchmarks", "runs", "docs")
-SKIPPED = {"__pycache__", "runs/results", "runs/out"}
+FOLDERS = ("src/evenhand", "benchmarks", "nightly", "runs", "docs")
+SKIPPED = {"__pycache__", "runs/results", "runs/out", "nightly/out"}
 
 
 def tree() -> str:

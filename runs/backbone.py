@@ -31,9 +31,9 @@ from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo, target_margins
 from evenhand.models.linear import Linear
 from evenhand.training.choosing import guard
-from evenhand.training.loop import Fitted, Trace
 from evenhand.training.scoring import cross_margins, margins
 from evenhand.training.stack import train_all
+from evenhand.training.traces import Fitted, Trace
 from evenhand.training.tuned import Bank, Tuned
 from evenhand.writing import put
 

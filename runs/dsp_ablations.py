@@ -13,9 +13,10 @@ from evenhand.core import History, Pairs
 from evenhand.methods.pafo import Pafo, mse
 from evenhand.training.epochs import mean_rise
 from evenhand.training.groups import group_weights
-from evenhand.training.loop import Fitted, train_model
+from evenhand.training.loop import train_model
 from evenhand.training.scoring import bt, cross_margins, margins, rewards
 from evenhand.training.stack import train_all
+from evenhand.training.traces import Fitted
 
 FOLDS = 4  # as cross_margins
 

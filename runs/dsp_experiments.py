@@ -39,8 +39,8 @@ from evenhand.core import Estimate, History, Pairs, PreferenceData
 from evenhand.data.support import Support, choose_support
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
-from evenhand.training.loop import Fitted
 from evenhand.training.scoring import margins
+from evenhand.training.traces import Fitted
 from evenhand.workflows.hyperparameters import hyperparameters, method
 
 # The models: title → (method, hyperparameters set, head; None = the method's own). PAFO first: the pooled model it trains may be one of the others.

@@ -35,9 +35,9 @@ from evenhand.methods.reweighing import Reweighing
 from evenhand.models.linear import Linear
 from evenhand.training import offsets
 from evenhand.training.constraints import Meter, soft
-from evenhand.training.loop import Fitted
 from evenhand.training.scoring import bt, margins, mean_over_users
 from evenhand.training.stack import fit_all
+from evenhand.training.traces import Fitted
 from evenhand.workflows.prepare import Encoding, Prepared, prepare
 
 DIM = 64

@@ -42,9 +42,9 @@ from evenhand.models.linear import Linear
 from evenhand.models.lore import Lore
 from evenhand.training import offsets
 from evenhand.training.constraints import Meter, groups_of, soft
-from evenhand.training.loop import Fitted
 from evenhand.training.scoring import bt, margins, mean_over_users
 from evenhand.training.stack import fit_all
+from evenhand.training.traces import Fitted
 from evenhand.workflows.prepare import Encoding, Prepared, prepare
 
 HERE = Path(__file__).parent

@@ -324,13 +324,14 @@ def trained(work: Path, asked: list[str], seed: int) -> dict[str, Any]:
     states = model.users([own[user] for user in users])
     worst, apart = 0.0, []
     for step in seen:
-        texts = step["prompts"], step["completions"]
-        asker = [users.index(user) for user in step["user"]]
+        rows = [i for i, reward_ in enumerate(step["rewards"]) if reward_ is not None]  # the others hold no text
+        texts = [[step[name][i] for i in rows] for name in ("prompts", "completions")]
+        asker = [users.index(step["user"][i]) for i in rows]
         mine, other = (model.score_as(states, of, *texts) for of in (asker, [1 - user for user in asker]))
-        worst = max(worst, float(np.abs(mine - np.array(step["rewards"], float)).max()))
+        worst = max(worst, float(np.abs(mine - np.array([step["rewards"][i] for i in rows], float)).max(initial=0.0)))
         apart += np.abs(mine - other).tolist()
     logged = [entry["rewards/kept/mean"] for entry in trainer.state.log_history if "rewards/kept/mean" in entry]
-    given = [float(np.mean(step["rewards"])) for step in seen]
+    given = [float(np.mean([r for r in step["rewards"] if r is not None])) for step in seen]
     return {
         "steps": len(logged),
         "logged": logged,

@@ -13,6 +13,7 @@ from pathlib import Path
 import figures
 import headline
 import numpy as np
+import scale_page
 import texts_page
 from scipy.stats import t
 from tables import per_cent, points_of, share, spread, table
@@ -51,6 +52,7 @@ def main() -> None:
         "reads": (reads, headline.reads),
         "texts": (texts_page.texts, texts_page.paragraph),
         "loop": (loop, headline.loop),
+        "scale": (scale_page.scale, scale_page.paragraph),
         "benchmarks": (benchmarks, headline.benchmarks),
     }
     found = {name: json.loads((RESULTS / f"{name}.json").read_text()) for name in studies}

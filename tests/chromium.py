@@ -95,6 +95,21 @@ class Browser:
     def evaluate(self, script: str) -> Any:
         return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
 
+    def told(self) -> list[dict[str, Any]]:
+        """What a screen reader is told of the page, in its order: role, name and properties of every node that is not ignored."""
+        found = self.call("Accessibility.getFullAXTree")["nodes"]
+        by_id = {node["nodeId"]: node for node in found}
+        order: list[dict[str, Any]] = []
+        waiting = [(node["nodeId"], 0) for node in found if "parentId" not in node]
+        while waiting:
+            id_, depth = waiting.pop(0)
+            node = by_id[id_]
+            if not node.get("ignored"):
+                more = {p["name"]: p["value"].get("value") for p in node.get("properties", ())}
+                order.append({"role": node["role"]["value"], "name": node.get("name", {}).get("value", ""), "depth": depth, **more})
+            waiting = [(child, depth + 1) for child in node.get("childIds", ()) if child in by_id] + waiting
+        return order
+
     def screenshot(self) -> bytes:
         return base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"])
 

@@ -6,6 +6,7 @@ A rank writes what it ended with to FOLDER/JOB-RANKS-RANK.npz. torchrun is left 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import time
@@ -13,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,7 +24,7 @@ import torch
 from tiny_models import tiny_llama
 from torch.distributed.tensor import DTensor
 
-from evenhand import ranks
+from evenhand import ranks, writing
 from evenhand.cli import main as cli
 from evenhand.core import EvenhandError, Pairs, Tuning
 from evenhand.data.simulate import write_sample
@@ -31,18 +33,27 @@ from evenhand.encode.cache import encode_cached
 from evenhand.encode.chunks import Chunk, Tokens
 from evenhand.encode.texts import EncodedTexts
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.methods.faro import Faro, dp
+from evenhand.methods.faro import Faro, dp, eo
 from evenhand.methods.group_dro import GroupDRO
+from evenhand.methods.maxmin import MaxMin
 from evenhand.methods.pafo import Pafo
 from evenhand.models.lore import Lore
 from evenhand.testing import QUICK, small_world, weights
+from evenhand.training.checkpoint import checkpointing
 from evenhand.training.scoring import margins
+from evenhand.training.traces import Fitted
 from evenhand.training.tuned import Tuned
 from evenhand.writing import write
 
 TUNING = Tuning(steps=4, eval_every=4, batch_texts=24, lr=5e-3)
 BASE = BradleyTerry(Lore(4), replace(QUICK, max_epochs=1))
-METHODS = {"bt": BASE, "pafo": Pafo(BASE, alpha=0.25), "faro": Faro(BASE, dp, 0.02), "group_dro": GroupDRO(BASE)}
+METHODS = {
+    "pafo": Pafo(BASE, alpha=0.25),  # Bradley-Terry is its pooled model
+    "faro dp": Faro(BASE, dp, 0.02, swap=True),
+    "faro eo, distilled": Faro(BASE, eo, 0.02, step=0.1, distilled=True),  # PAFO's student under constraints, from two teachers
+    "group_dro": GroupDRO(BASE, eta=0.1),
+    "maxmin": MaxMin(BASE, memory=0.9),
+}
 Found = dict[str, Any]
 
 
@@ -54,7 +65,8 @@ def tokens(count: int) -> list[Tokens]:
 def on_backbone(folder: Path, **settings: Any) -> tuple[Pairs, Pairs, Backbone]:
     """A world whose features are a tiny Llama's, with what users choose by beside them."""
     train, valid, _ = small_world()
-    backbone = Backbone(str(folder), rank=2, chunk_tokens=100, device="cpu", tuning=TUNING, **settings)
+    given: Found = {"rank": 2, "chunk_tokens": 100, "device": "cpu", "tuning": TUNING} | settings
+    backbone = Backbone(str(folder), **given)
     constant = np.zeros((len(train.items), 32), dtype=np.float32)
     constant[:, : train.items.shape[1]] = train.items / 2
     texts = EncodedTexts(backbone, tokens(len(train.items)), None, constant)
@@ -64,16 +76,84 @@ def on_backbone(folder: Path, **settings: Any) -> tuple[Pairs, Pairs, Backbone]:
 
 
 def fitted(method: Any, train: Pairs, valid: Pairs) -> Found:
-    fit = method.fit(train, valid, 0)
+    return told(method.fit(train, valid, 0), valid)
+
+
+def told(fit: Fitted, valid: Pairs) -> Found:
+    """What a fit gives: of all that was trained on the way, too (teachers), what groups were found to be given, and how constraints went."""
     assert isinstance(fit.scorer, Tuned)
     head = torch.cat([p.detach().flatten() for p in fit.scorer.head.parameters()])
     out = {"train": fit.trace.train_loss, "valid": fit.trace.valid_loss, "tuned_from": fit.trace.tuned_from, "best": fit.trace.best_epoch}
-    return out | {"head": head.numpy(), "weights": weights(fit).numpy(), "margins": margins(fit.scorer, valid).numpy()}
+    out |= {"head": head.numpy(), "weights": weights(fit).numpy(), "margins": margins(fit.scorer, valid).numpy()}
+    if fit.target is not None:
+        out["target"] = fit.target.numpy()
+    if fit.guard is not None:
+        out["guard"] = [fit.guard.kept, *(value for c in fit.guard.changes for value in (c.mean, c.error, c.shrunk))]
+    if (game := fit.constrained) is not None:
+        out |= {"violations": [game.train, game.valid], "multipliers": game.multipliers}
+    return out | {f"{name}: {part}": value for name, one in fit.parts.items() for part, value in told(one, valid).items()}
 
 
 def methods(folder: Path) -> Found:
     train, valid, _ = on_backbone(folder / "llama")
-    return {f"{name} {part}": value for name, m in METHODS.items() for part, value in fitted(m, train, valid).items()}
+    out: Found = {}
+    for name, method in METHODS.items():
+        steps: list[str] = []
+        with counted(steps):
+            out |= {f"{name}| {part}": value for part, value in fitted(method, train, valid).items()}
+        out[f"{name}| sums"] = len(steps)
+    return out
+
+
+def counted(steps: list[str], end: int = 0) -> Any:
+    """Inside, this rank's sums over ranks are counted, and it ends by SIGKILL before number `end`, 0 = never."""
+    real = ranks.add
+
+    def add(tensor: torch.Tensor) -> torch.Tensor:
+        steps.append("sum")
+        if len(steps) == end:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(tensor)
+
+    return mock.patch.object(ranks, "add", add)
+
+
+def surviving(folder: Path, kept: str, killed: int = -1, end: int = 0) -> Found:
+    """PAFO with a checkpoint after every step; rank `killed` does not survive its sum number `end`. What is said, and the files that lie there."""
+    train, valid, _ = on_backbone(folder / "llama")
+    said: list[str] = []
+    with (
+        counted([], end if ranks.number() == killed else 0),
+        checkpointing(folder / kept, steps=1, minutes=None, identity={"method": "pafo"}, say=said.append),
+    ):
+        found = fitted(METHODS["pafo"], train, valid)
+    return found | {"said": " ".join(said)}
+
+
+def sums_of_pafo(folder: Path) -> Found:
+    """How often PAFO adds up over ranks."""
+    train, valid, _ = on_backbone(folder / "llama")
+    steps: list[str] = []
+    with counted(steps):
+        METHODS["pafo"].fit(train, valid, 0)
+    return {"sums": len(steps)}
+
+
+KILLS = ((1, 0.3, 2), (0, 0.6, 4), (1, 0.95, 1))  # of two ranks: which one is killed, how far into the fit, and how many go on
+
+
+def apart(folder: Path) -> Found:
+    """Each rank has a folder of its own, and that of rank 1 holds no checkpoint."""
+    return surviving(folder, "kept-0" if ranks.first() else "kept-nowhere")
+
+
+def failing(folder: Path, job: Callable[[Path], Found]) -> Found:
+    """What a job says that does not come to its end."""
+    try:
+        job(folder)
+    except EvenhandError as error:
+        return {"said": str(error)}
+    return {"said": ""}
 
 
 def sharded(folder: Path) -> Found:
@@ -84,13 +164,13 @@ def sharded(folder: Path) -> Found:
             _ = Backbone(str(folder / "llama"), sharded=True).base
         except EvenhandError as error:
             out["refused"] = str(error)
-    for checkpointing in (False, True):
-        train, valid, backbone = on_backbone(folder / "llama", sharded=ranks.count() > 1, checkpointing=checkpointing)
+    for again in (False, True):
+        train, valid, backbone = on_backbone(folder / "llama", sharded=ranks.count() > 1, checkpointing=again)
         parameters = [p for name, p in backbone.base.model.named_parameters() if "lora" not in name]
         if ranks.count() > 1:
             assert all(isinstance(p, DTensor) for p in parameters)
         out["whole"] = sum(p.numel() for p in parameters)
-        if not checkpointing:
+        if not again:
             out |= fitted(BASE, train, valid)
         adapter = backbone.base.new_adapter(0)
         if ranks.count() > 1:
@@ -98,7 +178,7 @@ def sharded(folder: Path) -> Found:
             assert not backbone.base._kept.free()  # layers that come together keep nothing
         backbone.base.backward(tokens(9)[:3], adapter, torch.ones(3, 32))  # fewer chunks than ranks in some
         backbone.base.backward(tokens(1), adapter, torch.ones(1, 32))
-        out[f"gradient {checkpointing}"] = torch.cat([p.grad.flatten() for p in adapter.parameters()]).numpy()
+        out[f"gradient {again}"] = torch.cat([p.grad.flatten() for p in adapter.parameters()]).numpy()
         parameters = [p for name, p in backbone.base.model.named_parameters() if "lora" not in name]
         out["held"] = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in parameters)
     return out
@@ -153,10 +233,51 @@ def told_apart(folder: Path) -> Found:
     return {"said": ""}
 
 
+def restarted(folder: Path) -> None:
+    """What torchrun --max-restarts does, by its agent: rank 1 is killed once, and all ranks are started again."""
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", run_id="again", max_restarts=1,
+        start_method="fork",
+    )  # fmt: skip
+    with (folder / "restarted").open("w") as log:
+        os.dup2(log.fileno(), 2)  # torch's log of the failure, which is wanted
+        sums = elastic_launch(config, ends_once)()
+    np.savez(folder / "restarted-1-0.npz", sums=[sums[n] for n in (0, 1)])
+
+
+def ends_once() -> int:
+    with ranks.together():
+        if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and ranks.number() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return int(ranks.add(torch.tensor([1 + ranks.number()])))
+
+
 def command_line(folder: Path) -> None:
     """A whole fit, as the shell has it. The main function joins the ranks itself."""
     count = os.environ["WORLD_SIZE"]
     _cli(folder / f"said-{count}-{os.environ['RANK']}", arguments(folder, folder / f"fit-{count}"))
+
+
+WRITES = 30  # files that are written before the last one is left half done
+
+
+def killed_command_line(folder: Path) -> None:
+    """The same with a checkpoint after every step; the first rank is killed while it writes one."""
+    real, written = writing.stage, 0
+
+    def stage(path: Path, content: bytes, private: bool = False) -> None:
+        nonlocal written
+        written += 1
+        if written == WRITES:
+            writing.part(path).write_bytes(content[: len(content) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(path, content, private)
+
+    often = mock.patch.dict(checkpointing.__wrapped__.__kwdefaults__, minutes=1e-9)  # type: ignore[attr-defined]
+    with often, mock.patch.object(writing, "stage", stage):
+        _cli(folder / f"killed-{os.environ['RANK']}", arguments(folder, folder / "fit-2"))
 
 
 def one_fails(folder: Path) -> None:
@@ -169,35 +290,36 @@ def one_fails(folder: Path) -> None:
 
 
 def arguments(folder: Path, out: Path) -> list[str]:
-    return f"""fit {folder}/choices.jsonl --method bradley_terry --head linear --backbone {folder}/llama --lora-rank 2 --steps 3
-        --batch-texts 24 --chunk-tokens 400 --max-tokens 40 --without-prompt --simulated --cache {out}-vectors --out {out}""".split()
+    return f"""fit {folder}/choices.jsonl --method pafo --head low_rank --set max_epochs=2 --group-by taste --constraint eo=0.05 --backbone {folder}/llama
+        --lora-rank 2 --steps 3 --batch-texts 24 --chunk-tokens 200 --max-tokens 40 --without-prompt --simulated --cache {out}-vectors
+        --out {out}""".split()
 
 
 def _cli(said: Path, asked: list[str]) -> None:
     started = mock.patch.object(sys, "argv", ["evenhand", *asked]), mock.patch("evenhand.cli.LATER", 0.2)
-    with said.open("w") as log, redirect_stdout(log), redirect_stderr(log), started[0], started[1]:
+    with said.open("w", buffering=1) as log, redirect_stdout(log), redirect_stderr(log), started[0], started[1]:
         try:
             cli()
         except SystemExit as leaving:
             print("exit code", leaving.code)
 
 
-def rank(number: int, count: int, port: int, job: Callable[[Path], Found | None], folder: Path) -> None:
+def rank(number: int, count: int, port: int, job: Callable[[Path], Found | None], folder: Path, name: str) -> None:
     place = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in place.items()}, MASTER_ADDR="127.0.0.1")
-    if job in (command_line, one_fails):
+    if job in (command_line, killed_command_line, one_fails, restarted):
         job(folder)
         return
     assert (ranks.count(), ranks.number()) == (1, 0)  # each for itself, until they join
     with ranks.together(), ranks.together():
         assert (ranks.count(), ranks.number()) == (count, number)
-        np.savez(folder / f"{job.__name__}-{count}-{number}.npz", **(job(folder) or {}))
+        np.savez(folder / f"{name}-{count}-{number}.npz", **(job(folder) or {}))
     assert ranks.count() == 1
     ranks.leave()
 
 
-def world(count: int, job: Callable[[Path], Found | None], folder: Path) -> Iterator[int]:
-    """Process ids of its ranks."""
+def world(count: int, job: Callable[[Path], Found | None], folder: Path, name: str = "") -> Iterator[int]:
+    """Process ids of its ranks. name: of what they leave, by default the job's."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -205,7 +327,7 @@ def world(count: int, job: Callable[[Path], Found | None], folder: Path) -> Iter
         if (process := os.fork()) == 0:
             code = 1
             try:
-                rank(number, count, port, job, folder)
+                rank(number, count, port, job, folder, name or job.__name__)
                 code = 0
             except BaseException:
                 traceback.print_exc()
@@ -217,15 +339,26 @@ def world(count: int, job: Callable[[Path], Found | None], folder: Path) -> Iter
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     tiny_llama(folder / "llama")
-    import peft  # noqa: F401 - once, and not in every rank
-    from torch.distributed.fsdp import fully_shard  # noqa: F401
-    from transformers import LlamaModel  # noqa: F401
+    from torch.distributed.fsdp import fully_shard  # noqa: F401 - once, and not in every rank
 
-    write_sample(folder / "choices.jsonl", users=40, minority=0.25, pairs_per_user=16)
+    write_sample(folder / "choices.jsonl", users=40, minority=0.5, pairs_per_user=16)
+    rank(0, 1, 0, command_line, folder, "")  # here, so that all that a fit imports is there when ranks are forked
     worlds = [(1, methods), (2, methods), (4, methods), (1, sharded), (2, sharded), (1, short_of_memory), (2, short_of_memory)]
-    for count, job in [*worlds, (2, files), (4, told_apart), (1, command_line), (2, one_fails)]:
-        for process in list(world(count, job, folder)):
-            os.waitpid(process, 0)
+    worlds += [(2, files), (4, told_apart), (2, killed_command_line), (2, one_fails), (1, restarted)]
+    for count, job in worlds:
+        run(world(count, job, folder))
+    sums = int(np.load(folder / "methods-2-0.npz")["pafo| sums"])
+    for n, (killed, share, then) in enumerate(KILLS):
+        killing = partial(surviving, kept=f"kept-{n}", killed=killed, end=int(share * sums))
+        run(world(2, partial(failing, job=killing), folder, f"killed-{n}"))
+        if n == 0:
+            run(world(2, partial(failing, job=apart), folder, "apart"))
+        run(world(then, partial(surviving, kept=f"kept-{n}"), folder, f"resumed-{n}"))
+
+
+def run(processes: Iterator[int]) -> float:
+    """Until all of them have ended; CPU seconds."""
+    return sum(sum(os.wait4(process, 0)[2][:2]) for process in list(processes))
 
 
 if __name__ == "__main__":

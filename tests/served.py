@@ -70,11 +70,11 @@ def served(model: RewardModel, log: Callable[[str], None] = lambda line: None, *
 # Bodies that are wrong
 
 GOOD: dict[str, list[dict[str, Any]]] = {
-    "/classify": [{"model": "m", "input": [SECRET, "b"], "user": "ann", "use_activation": False}, {"messages": [{"role": "user", "content": SECRET}]}],
+    "/classify": [{"model": "m", "input": [SECRET, "b"], "user": "ann", "use_activation": False}, {"messages": [{"role": "assistant", "content": SECRET}]}],
     "/get_reward": [{"query": [f"p {SECRET}"], "prompts": ["p "], "labels": ["ann"]}],
     "/v1/score": [
         {"responses": [SECRET, [{"role": "assistant", "content": "b"}]], "prompts": ["p", "q"], "users": ["ann", None]},
-        {"messages": [[{"role": "user", "content": SECRET}]], "history": [{"prompt": "", "chosen": SECRET, "rejected": "c"}]},
+        {"messages": [[{"role": "assistant", "content": SECRET}]], "history": [{"prompt": "", "chosen": SECRET, "rejected": "c"}]},
     ],
 }  # fmt: skip
 WRONG: list[Any] = [None, True, -1, 0.5, 10**30, "", [], {}, [[]], [None], {"a": SECRET}, [{"role": 1, "content": SECRET}], [{"content": SECRET}],

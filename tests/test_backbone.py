@@ -146,6 +146,20 @@ def test_gradients_add_up_and_chunks_do_not_matter(folders: dict[str, Path]) -> 
         assert torch.allclose(tensor.grad, 2 * wanted, atol=1e-4)
 
 
+@pytest.mark.parametrize("of_vector", [None, np.eye(32, 5, dtype=np.float32)])
+def test_many_texts_are_read_part_by_part(folders: dict[str, Path], of_vector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more vectors lie in memory than of a part, and progress counts on."""
+    backbone = Backbone(str(folders["llama"]), rank=2)
+    texts = EncodedTexts(backbone, read(backbone, TEXTS), of_vector, np.arange(len(TEXTS), dtype=np.float32)[:, None])
+    adapter, rows = stirred(backbone.base, 0), torch.arange(len(TEXTS)).flip(0)
+    whole = texts.encode(adapter, rows)
+    monkeypatch.setattr("evenhand.encode.texts.AT_ONCE", 5)
+    told: list[tuple[int, int]] = []
+    assert torch.allclose(texts.encode(adapter, rows, lambda *counts: told.append(counts)), whole, atol=1e-5)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert (told[-1], {total for _, total in told}) == ((len(TEXTS), len(TEXTS)), {len(TEXTS)})
+
+
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_two_adapters_in_turn_give_the_gradients_of_each_alone(folders: dict[str, Path], checkpointing: bool) -> None:
     backbone = Backbone(str(folders["qwen3"]), rank=4, checkpointing=checkpointing)

@@ -31,9 +31,9 @@ from evenhand.models.low_rank import LowRank
 from evenhand.serve.reward_model import RewardModel
 from evenhand.serve.saved import heads
 from evenhand.testing import METHOD_CHECKS, QUICK, head_of, prepared, weights
-from evenhand.training.loop import Fitted
 from evenhand.training.scoring import margins
 from evenhand.training.stack import fit_all
+from evenhand.training.traces import Fitted
 from evenhand.training.tuned import Tuned
 from evenhand.workflows.fit import settled
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from evenhand.data.simulate import write_sample
 from evenhand.encode.backbone import Backbone
 from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.encode.minilm import MiniLM
+from evenhand.engines.here import Processes
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.serve.reward_model import RewardModel
 from evenhand.testing import QUICK
@@ -95,9 +95,9 @@ def test_trials_on_a_gpu_start_anew_and_load_the_model_themselves(place: Path, b
         encoding_of(None, backbone, data),
     )
     found = []
-    for how in ("fork", "spawn"):
-        monkeypatch.setattr(Bench, "_processes", property(lambda bench, how=how: multiprocessing.get_context(how)))
-        [trial] = Bench(data, encoding, grouping, place / how, 1).run([entry], [0], silent, lambda note: None)
+    for how, on_gpu in (("fork", False), ("spawn", True)):
+        monkeypatch.setattr(Bench, "_on_gpu", on_gpu)
+        [trial] = Bench(data, encoding, grouping, place / how, Processes(1)).run([entry], [0], silent, lambda note: None)
         assert isinstance(trial, Trial), trial
         found.append(trial.arrays)
     assert all(np.array_equal(found[0][name], found[1][name], equal_nan=True) for name in found[0])
@@ -125,14 +125,14 @@ def test_a_fit_on_another_backbone_is_another_trial(place: Path, backbone: Backb
         encoding_of(None, replace(backbone, tuning=Tuning(steps=3)), data),
         Encoding(BackboneEncoder(backbone), with_prompt=True),  # as it is
     ]
-    files = [Bench(data, encoding, Grouping(), place / "x", 1, {})._file(entry, 0) for encoding in encodings]
+    files = [Bench(data, encoding, Grouping(), place / "x", Processes(1), {})._file(entry, 0) for encoding in encodings]
     assert len(set(files)) == len(encodings)
 
 
 def test_a_comparison_says_which_language_model_trains(place: Path, backbone: Backbone) -> None:
     data = load(place / "few.jsonl")
     encodings = (encoding_of(None, replace(backbone, rank=0), data), Encoding(BackboneEncoder(backbone)), Encoding(MiniLM()))
-    tuned, frozen, other = (Bench(data, encoding, Grouping(), place / "x", 1, {}).about() for encoding in encodings)
+    tuned, frozen, other = (Bench(data, encoding, Grouping(), place / "x", Processes(1), {}).about() for encoding in encodings)
     assert "llama, trained along: all weights, up to 2 steps" in tuned["language model"]
     assert "llama, frozen; a text is the mean" in frozen["language model"]
     assert "language model" not in other

@@ -157,7 +157,7 @@ def test_auto_takes_no_hyperparameters() -> None:
 
 
 def test_auto_says_what_it_chose() -> None:
-    data = simulated_users(seed=3, users=40, minority=0.3, pairs_per_user=24)
+    data = simulated_users(seed=3, users=24, minority=0.3, pairs_per_user=24)
     found = evenhand.fit(data, encoding=evenhand.Encoding(None, dim=16), resamples=50)
     last = found.report.findings.model.model
     assert found.kept.startswith("Chosen by validation among 4 models, one setting each: " + last)

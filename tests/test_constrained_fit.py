@@ -21,7 +21,7 @@ from evenhand.cli import app
 from evenhand.core import EvenhandError, PreferenceData
 from evenhand.data.events import from_groups
 from evenhand.data.groups import by_attribute
-from evenhand.training.loop import Constrained, Fitted, Trace
+from evenhand.training.traces import Constrained, Fitted, Trace
 from evenhand.training.tune import TunedFit, choose
 from evenhand.workflows.events import with_events
 

@@ -16,6 +16,7 @@ import pytest
 
 from evenhand.core import DataError, PreferenceData
 from evenhand.data import pairing
+from evenhand.data.conversations import UNANSWERED
 from evenhand.data.load import load
 from evenhand.data.rows import batch_of
 from evenhand.data.side_tables import age_group
@@ -101,8 +102,21 @@ def test_trl_chat_with_an_explicit_prompt(tmp_path: Path) -> None:
 
 def test_trl_answers_of_several_turns_and_parts(tmp_path: Path) -> None:
     parts = [{"role": "assistant", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]
-    rows = [{"user": "u", "prompt": "p", "chosen": parts, "rejected": chat("x", "y", "z")}]
-    assert triples(load(jsonl(tmp_path / "a.jsonl", rows))) == [("u", "ab", "user: x\n\nassistant: y\n\nuser: z")]
+    rows = [{"user": "u", "prompt": "p", "chosen": parts, "rejected": chat("x", "y", "z", "w")}]
+    said = "user: x\n\nassistant: y\n\nuser: z\n\nassistant: w"
+    assert triples(load(jsonl(tmp_path / "a.jsonl", rows))) == [("u", "ab", said)]
+
+
+def test_a_conversation_that_ends_with_the_users_turn_is_set_aside(tmp_path: Path) -> None:
+    """It has no response; the others are read."""
+    good = {"user": "u", "chosen": chat("x", "y"), "rejected": chat("x", "z")}
+    system = [*chat("x", "y"), {"role": "System", "content": "Be brief."}]
+    asks = "\n\nHuman: hi\n\nAssistant: a\n\nHuman: and?"
+    rows = [good, good | {"chosen": chat("x", "y", "w")}, good | {"rejected": system}]
+    rows.append({"user": "u", "chosen": asks, "rejected": "\n\nHuman: hi\n\nAssistant: b"})
+    data = load(jsonl(tmp_path / "a.jsonl", rows))
+    assert triples(data) == [("u", "y", "z")]
+    assert data.exclusions.reasons == {UNANSWERED.reason: 3}
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ from evenhand.report.audit import report as report_of
 from evenhand.report.card import Card, card
 from evenhand.serve.exporting import texts
 from evenhand.serve.exporting.heads import affine
+from evenhand.serve.exporting.stock import Folded, folded
 from evenhand.serve.exporting.texts import conversation
 from evenhand.serve.reward_model import RewardModel
 from evenhand.serve.saved import heads
@@ -285,10 +286,35 @@ def test_an_export_takes_the_place_of_an_older_one_and_holds_no_id_and_no_text(p
         content = file.read_bytes()
         for private in (b"ann@example", b"Never mind", b"The long one, which says more", str(place).encode()):
             assert private not in content, file.name
+    for base, named in ((None, "llama"), ("mine/llama-base", "mine/llama-base")):
+        export(last, place / "kept-adapter", keep_adapter=True, base=base)
+        for file in (f for f in (place / "kept-adapter").rglob("*") if f.is_file()):
+            assert str(place).encode() not in file.read_bytes(), "where the language model lies here"
+        assert json.loads((place / "kept-adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == named
+        assert f"from_pretrained('{named}'" in (place / "kept-adapter" / "README.md").read_text()
+    with pytest.raises(EvenhandError, match="a base for a folder that is no adapter"):
+        export(last, place / "kept-adapter", base="mine/llama-base")
     with pytest.raises(DataError, match="adapters of 3 users who are not in this export"):
         export(last, out, to="peft", user="bo", history=place / "choices.jsonl", keep_ids=True)
     export(last, place / "named", to="hf-code", user="bo", history=place / "choices.jsonl", keep_ids=True)
     assert json.loads((place / "named" / "config.json").read_text())["user_names"] == ["bo"]
+
+
+def test_every_user_of_an_export_is_tried_before_it_is_written(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last one of five has another head than the model says: nothing is written."""
+    rows = [{"user": f"u{i}", "prompt": p, "chosen": c, "rejected": r} for i in range(5) for p, c, r in HISTORY]
+    last = model_of(place / "llama")
+
+    def wrong(*given: Any) -> Folded:
+        found = folded(*given)
+        score = found.score.clone()
+        score[-1] *= 1.01
+        return Folded(score, found.constant)
+
+    monkeypatch.setattr("evenhand.workflows.export.folded", wrong)
+    with pytest.raises(EvenhandError, match="of 1 of 6 users"):
+        export(last, place / "tried", to="peft", user="all", history=rows)
+    assert not (place / "tried").exists()
 
 
 def test_a_card_says_what_the_report_found_and_no_more(place: Path) -> None:

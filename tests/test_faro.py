@@ -30,10 +30,11 @@ from evenhand.serve.saved import heads
 from evenhand.training import offsets
 from evenhand.training.constraints import Layout, Meter, cf, check, dealt, dp, eo, groups_of, hard, soft
 from evenhand.training.episodes import draw_sides, episodes, incidence, stratified
-from evenhand.training.loop import Fitted, train_model
+from evenhand.training.loop import train_model
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, margins, mean_over_users
 from evenhand.training.stack import fit_all
+from evenhand.training.traces import Fitted
 
 QUICK = Schedule(lr=1e-2, weight_decay=0.05, dropout=0.1, max_epochs=4)
 BASE = BradleyTerry(LowRank(3), QUICK)

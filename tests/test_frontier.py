@@ -25,6 +25,7 @@ from evenhand.audits.rates import violation as of_rates
 from evenhand.audits.results import Violated
 from evenhand.core import Estimate, EvenhandError, Events, Exclusions, PreferenceData
 from evenhand.data.events import BY_HASH
+from evenhand.engines.here import Processes
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.faro import Faro
 from evenhand.methods.penalty import Penalty
@@ -403,7 +404,7 @@ def test_gamma_one_is_bradley_terry_exactly(swept: tuple[Report, Path]) -> None:
 
 def test_trials_hold_each_users_rates(data: PreferenceData, swept: tuple[Report, Path]) -> None:
     report, out = swept
-    bench = Bench(data, FAST["encoding"], FAST["group_by"], out / "trials", 1)
+    bench = Bench(data, FAST["encoding"], FAST["group_by"], out / "trials", Processes(1))
     assert bench._read(Entry("x", BradleyTerry()), 0) is None  # its head is another
     found = [bench._read(Entry("x", hyperparameters.method("bradley_terry", {}, "linear")), s) for s in (0, 1)]
     sizes = []
@@ -439,7 +440,7 @@ def test_a_replica_is_what_it_would_be_alone(data: PreferenceData, swept: tuple[
 
 
 def test_other_events_are_other_trials(data: PreferenceData, tmp_path: Path) -> None:
-    bench = Bench(data, FAST["encoding"], FAST["group_by"], tmp_path, 1)
+    bench = Bench(data, FAST["encoding"], FAST["group_by"], tmp_path, Processes(1))
     entry, events = Entry("a", Faro()), data.events
     assert events is not None
     others = [
@@ -506,7 +507,7 @@ def test_rates_by_hand() -> None:
 
 
 def test_too_many_comparisons_that_nobody_asked_for_are_left_out(data: PreferenceData, swept: tuple[Report, Path]) -> None:
-    bench = Bench(data, FAST["encoding"], FAST["group_by"], swept[1] / "trials", 1)
+    bench = Bench(data, FAST["encoding"], FAST["group_by"], swept[1] / "trials", Processes(1))
     entries = [Entry(PLAIN, hyperparameters.method("bradley_terry", {}, "linear"))]
     (trial,) = bench.run(entries, [0], lambda *a: None, lambda note: None)
     assert isinstance(trial, Trial)
@@ -524,7 +525,7 @@ def test_too_many_comparisons_that_nobody_asked_for_are_left_out(data: Preferenc
 
 
 def test_rates_by_the_toss_of_a_coin_are_left_out_unless_asked_for(data: PreferenceData, swept: tuple[Report, Path]) -> None:
-    bench = Bench(data, FAST["encoding"], FAST["group_by"], swept[1] / "trials", 1)
+    bench = Bench(data, FAST["encoding"], FAST["group_by"], swept[1] / "trials", Processes(1))
     entries = [Entry(PLAIN, hyperparameters.method("bradley_terry", {}, "linear"))]
     (trial,) = bench.run(entries, [0], lambda *a: None, lambda note: None)
     assert isinstance(trial, Trial)

@@ -15,6 +15,7 @@ import evenhand
 from evenhand.core import DataError, PreferenceData
 from evenhand.data.pairing import Judgements
 from evenhand.data.sources.ratings import SOURCE as RATINGS
+from evenhand.engines.here import Processes
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.linear import Linear
 from evenhand.workflows.trials import Bench, Entry, Trial
@@ -98,7 +99,7 @@ def rules(data: PreferenceData, tmp_path: Path) -> Iterator[tuple[str, str]]:
     yield "check", evenhand.check(data).findings.diagnosis.findings[-1].sentence
     fitted = evenhand.fit(data, "bradley_terry", head="linear", settings=QUICK, encoding=WORDS, resamples=20)
     fitted.save(tmp_path)
-    bench = Bench(data, WORDS, evenhand.Grouping(), tmp_path / "trials", 2)
+    bench = Bench(data, WORDS, evenhand.Grouping(), tmp_path / "trials", Processes(2))
     for trial in bench.run([Entry("one", BradleyTerry(head=Linear()))], [3], lambda *a: None, lambda note: None):
         assert isinstance(trial, Trial)
         yield f"compare, seed {trial.seed}", trial.rule

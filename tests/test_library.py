@@ -19,7 +19,7 @@ from evenhand.cli import app
 from evenhand.cli.alignment import CHOICE, TRAINING, WRITING
 from evenhand.cli.documented import NONE, SHARED, parameter, parameters
 from evenhand.cli.generation import ENDPOINT, REVISION, SAMPLING
-from evenhand.cli.options import CONSTRAINTS, DATA, GROUPS, LANGUAGE_MODEL, MODEL, OUTPUT
+from evenhand.cli.options import CONSTRAINTS, DATA, GROUPS, LANGUAGE_MODEL, MACHINES, MODEL, OUTPUT
 from evenhand.cli.serving import SERVER
 from evenhand.cli.texts import INSTRUMENTS
 from evenhand.workflows.progress import Lines, duration, shown, silent
@@ -43,10 +43,12 @@ WORKFLOWS = (
     "verify",
 )
 PANELS = {
+    "Many files",
     DATA,
     GROUPS,
     MODEL,
     LANGUAGE_MODEL,
+    MACHINES,
     CONSTRAINTS,
     OUTPUT,
     INSTRUMENTS,
@@ -100,7 +102,19 @@ def test_no_sentence_is_written_twice() -> None:
 def test_every_option_has_help_a_panel_and_the_workflows_name(verb: str) -> None:
     own = verb.replace("-", "_")
     known = {name for place in (f"workflows/{own}.py:{own}", *SHARED) for name in parameters(place)}
-    alone = {"out", "mentions", "swap", "leave_out", "history_column", "chunked", "context", "certificate", "pdf"}  # of the command line
+    alone = {
+        "out",
+        "mentions",
+        "swap",
+        "leave_out",
+        "history_column",
+        "chunked",
+        "context",
+        "certificate",
+        "pdf",
+        "partial",
+        "merge",
+    }  # of the command line
     for name, p in inspect.signature(verbs()[verb]).parameters.items():
         if name == "context":
             continue

@@ -26,10 +26,11 @@ from evenhand.models.p_rlhf_cluster import PRlhfCluster
 from evenhand.serve.saved import heads
 from evenhand.testing import METHOD_CHECKS, QUICK, prepared, small_world, weights
 from evenhand.training.groups import group_weights
-from evenhand.training.loop import Fitted, pair_bt, train_model
+from evenhand.training.loop import pair_bt, train_model
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, cross_margins, margins
 from evenhand.training.stack import Training, fit_all, run_stages, train_all, train_stack
+from evenhand.training.traces import Fitted
 from evenhand.workflows.trials import gamma_of, notion_of
 
 LONG = replace(QUICK, max_epochs=60)

@@ -24,9 +24,10 @@ from evenhand.methods.reward_fairness import RewardFairness, jain
 from evenhand.models.linear import Linear
 from evenhand.models.low_rank import LowRank
 from evenhand.training.groups import group_losses
-from evenhand.training.loop import Fitted, train_model, weighted_mean
+from evenhand.training.loop import train_model, weighted_mean
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, margins, mean_over_users
+from evenhand.training.traces import Fitted
 
 QUICK = Schedule(lr=1e-2, weight_decay=0.05, dropout=0.1, max_epochs=4)
 BASE = BradleyTerry(LowRank(3), QUICK)

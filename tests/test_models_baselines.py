@@ -151,11 +151,44 @@ def test_mixture_is_the_minimum_of_its_convex_loss() -> None:
         w = torch.softmax(torch.tensor(logits, dtype=torch.float64), 0)
         return float(bt(z.double() @ w).sum() + tau * (w * (w * 4).log()).sum())
 
+    def mixture(steps: int) -> torch.Tensor:
+        return mixture_of(*history.padded(z), 1, tau, steps)
+
     oracle = torch.softmax(torch.tensor(minimize(loss, [0.0] * 4, tol=1e-10).x), 0).float()
-    torch.testing.assert_close(mixture_of(z, history, tau, 500)[0], oracle, atol=2e-3, rtol=0)
-    torch.testing.assert_close(mixture_of(z, history, tau, 20)[0], oracle, atol=0.1, rtol=0)
-    losses = [loss(mixture_of(z, history, tau, steps)[0].log().tolist()) for steps in range(8)]
+    torch.testing.assert_close(mixture(500)[0], oracle, atol=2e-3, rtol=0)
+    torch.testing.assert_close(mixture(20)[0], oracle, atol=0.1, rtol=0)
+    losses = [loss(mixture(steps)[0].log().tolist()) for steps in range(8)]
     assert losses == sorted(losses, reverse=True)
+
+
+@pytest.mark.parametrize("counts", [[3, 3, 3], [5, 0, 1, 40, 2], [0, 0]])
+def test_the_gradient_of_a_mixture_is_that_of_its_steps(counts: list[int]) -> None:
+    """Written out by hand, alone and for replicas at once, on even and uneven histories: as automatic differentiation has it."""
+    g = torch.Generator().manual_seed(0)
+    user = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    none, n = torch.zeros_like(user), len(counts)
+    history = history_of(torch.zeros(1, 1), user, none, none, n)
+    z, tau, down = (torch.randn(*shape, generator=g, dtype=torch.float64) for shape in ((2, len(user), 4), (2,), (n, 4)))
+
+    def step_by_step(z: torch.Tensor, tau: torch.Tensor) -> torch.Tensor:
+        curvature = z.new_zeros(n).index_add(0, user, ((z.amax(1) - z.amin(1)) / 2).square() / 4)
+        step, log_ratio = (1 / (tau + curvature)).detach()[:, None], z.new_zeros(n, 4)
+        for _ in range(6):
+            wrong = torch.sigmoid(-(z * torch.softmax(log_ratio, 1)[user]).sum(1))
+            log_ratio = log_ratio + step * (z.new_zeros(n, 4).index_add(0, user, wrong[:, None] * z) - tau * log_ratio)
+        return torch.softmax(log_ratio, 1)
+
+    def written_out(z: torch.Tensor, tau: torch.Tensor) -> torch.Tensor:
+        return mixture_of(*history.padded(z), n, tau, 6)
+
+    z, tau = z.requires_grad_(), tau.exp().requires_grad_()
+    alone = [torch.stack([f(*replica) for replica in zip(z, tau)]) for f in (step_by_step, written_out)]
+    for found in (alone[1], torch.vmap(written_out)(z, tau)):
+        torch.testing.assert_close(found, alone[0])
+        expected, gradient = (
+            torch.autograd.grad((w * down).sum(), (z, tau), retain_graph=True, materialize_grads=True) for w in (alone[0], found)
+        )
+        torch.testing.assert_close(gradient, expected)
 
 
 @pytest.mark.parametrize("head", [Lore(5), Pal(5), PalAngle(5)], ids=lambda h: type(h).__name__)

@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
-from nbformat.v4 import new_code_cell
 
 import evenhand
 
@@ -31,6 +28,10 @@ def kernel() -> Iterator[Any]:
 
 def run(name: str, folder: Path, kernel: Any) -> list[str]:
     """Everything that the cells showed or printed, as text."""
+    import nbformat  # builds a grammar of addresses, which takes seconds: only in the process that runs notebooks
+    from nbclient import NotebookClient
+    from nbformat.v4 import new_code_cell
+
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in notebook.cells)
     places = {"EVENHAND_CACHE": str(folder / "cache")}

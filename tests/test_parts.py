@@ -258,11 +258,12 @@ def test_settings_have_their_own_types() -> None:
 def test_a_process_that_is_given_pickles_runs_the_files_first(mine: Path) -> None:
     method = hyperparameters.method(f"{mine}:Halved", {})
     files = files_of([method])
-    assert files == Files((str(mine),))
+    assert files == Files({str(mine): mine.read_bytes()})
+    mine.unlink()  # it may be another machine
     code = "import pickle, sys; files, method = pickle.loads(sys.stdin.buffer.read()); print(type(method).__name__, method.share)"
     done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps((files, method)), capture_output=True, check=False)
     assert done.stdout.decode().split() == ["Halved", "0.5"], done.stderr.decode()
-    assert files_of([Pafo()]) == Files(())
+    assert files_of([Pafo()]) == Files({})
 
 
 def test_the_code_of_an_own_part_is_what_tells_it_apart(mine: Path) -> None:

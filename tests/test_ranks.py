@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rank_worlds import METHODS, arguments
+from rank_worlds import KILLS, METHODS, arguments
 from safetensors.numpy import load_file
 
 from evenhand import compare, ranks, sweep
+from evenhand.cli import main
 from evenhand.core import EvenhandError
 from evenhand.encode.backbone import Backbone, device
 
@@ -47,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 env={**os.environ, **WAYS},
                 capture_output=True,
                 text=True,
-                timeout=300,
+                timeout=900,
             )
             assert done.returncode == 0, done.stderr
             assert "Traceback" not in done.stderr, done.stderr
@@ -65,13 +66,27 @@ def found(folder: Path, job: str, count: int) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("method", METHODS)
 def test_one_rank_or_several_train_the_same_model(folder: Path, method: str, count: int) -> None:
     (alone,) = found(folder, "methods", 1)
-    parts = [name for name in alone if name.startswith(f"{method} ")]
-    assert len(alone[f"{method} valid"]) > alone[f"{method} tuned_from"]  # the adapter has trained
+    parts = [name for name in alone if name.startswith(f"{method}| ") and name != f"{method}| sums"]
+    assert len(alone[f"{method}| valid"]) > alone[f"{method}| tuned_from"]  # the adapter has trained
     first, *others = found(folder, "methods", count)
     for part in parts:
         assert np.allclose(first[part], alone[part], rtol=0, atol=1e-6), part
         for other in others:
             assert np.array_equal(other[part], first[part]), part  # bit for bit, heads and adapters too
+
+
+def test_what_is_compared_is_all_that_a_method_trains_and_finds(folder: Path) -> None:
+    """Two teachers that differ, their student, groups' losses and multipliers that have moved: or the test above would show little."""
+    (alone,) = found(folder, "methods", 1)
+    for method in ("pafo", "faro eo, distilled"):
+        teachers = [alone[f"{method}| {'pooled: ' * (method != 'pafo')}teacher {g}: weights"] for g in (0, 1)]
+        assert np.abs(teachers[0] - teachers[1]).max() > 0.005
+    assert len(alone["pafo| guard"]) == 1 + 3 * 3  # kept or not; of all users and both groups the change, its error, what is told of it
+    for method, constraints in (("faro dp", 2), ("faro eo, distilled", 4)):
+        multipliers = alone[f"{method}| multipliers"]
+        assert multipliers.shape[1] == constraints
+        assert np.ptp(multipliers, 0).max() > 0.001
+        assert alone[f"{method}| violations"].max() > 0.02
 
 
 def test_a_sharded_base_gives_the_same_and_each_rank_holds_its_part(folder: Path) -> None:
@@ -122,8 +137,41 @@ def test_a_rank_that_fails_says_why_and_the_others_do_not_wait(folder: Path) -> 
     assert not (folder / "unfinished" / "report.json").exists()
 
 
-def test_torchrun_fits_as_one_process_does(folder: Path) -> None:
-    """The command line of the docs, on two processes: the same report and the same model, written and printed once."""
+@pytest.mark.parametrize("point", range(len(KILLS)))
+def test_a_killed_rank_costs_nothing_and_any_number_goes_on(folder: Path, point: int) -> None:
+    """SIGKILL of one of two ranks; two, four and one of them go on, and give what nobody disturbed gives."""
+    killed, _, count = KILLS[point]
+    assert not (folder / f"killed-{point}-2-{killed}.npz").exists()
+    left = dict(np.load(folder / f"killed-{point}-2-{1 - killed}.npz"))
+    assert "Another of 2 processes has ended" in str(left["said"])
+    assert "run the same command again" in str(left["said"])
+    undisturbed = next(found(folder, "methods", count))
+    for number, rank in enumerate(found(folder, f"resumed-{point}", count)):
+        said = str(rank.pop("said"))
+        assert "one that stands after step" in said or "finished training" in said
+        assert ("as 2 processes left them" in said) == (count != 2)
+        for part, value in rank.items():
+            assert np.array_equal(value, undisturbed[f"pafo| {part}"]), (number, part)
+    assert not (folder / f"kept-{point}").exists()
+
+
+def test_ranks_that_torchrun_starts_again_find_each_other(folder: Path) -> None:
+    """Its store still has the addresses of those that were killed."""
+    (launched,) = found(folder, "restarted", 1)
+    assert launched["sums"].tolist() == [3, 3]
+
+
+def test_ranks_that_find_other_checkpoints_do_not_go_on(folder: Path) -> None:
+    for rank in found(folder, "apart", 2):
+        assert "have not the same checkpoints" in str(rank["said"])
+        assert "a folder to write to that all machines share" in str(rank["said"])
+
+
+def test_torchrun_goes_on_as_one_process_does(folder: Path) -> None:
+    """The command line of the docs, on one process, and on two of torchrun that go on from where others were killed in the middle of a file:
+    the same report and the same model, written and printed once."""
+    assert (folder / "killed-0").read_text() == "2 processes work together\n"
+    assert list((folder / "fit-2" / "checkpoint").glob("*.evenhand-part"))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "evenhand"]
     done = subprocess.run(
         [*torchrun, *arguments(folder, folder / "fit-2")], env={**os.environ, **WAYS}, capture_output=True, text=True, timeout=300
@@ -133,18 +181,20 @@ def test_torchrun_fits_as_one_process_does(folder: Path) -> None:
     assert alone.splitlines()[-1] == f"exit code {code}", done.stderr
     assert code in (0, 1, 3)
     assert done.stderr.count("2 processes work together") == 1
+    assert done.stdout.count("going on from") == 1
     assert done.stdout.count("report: ") == 1
-    reports = [json.loads((folder / out / "report.json").read_text()) for out in ("fit-1", "fit-2")]
+    places = [folder / "fit-1", folder / "fit-2"]
+    reports = [json.loads((place / "report.json").read_text()) for place in places]
     for report in reports:
         del report["command"], report["facts"]["date"]
         for trace in report["training"]:
             del trace["seconds"], trace["pairs_per_second"]
-    (one, two) = (dict(leaves(report)) for report in reports)
+    one, two = (dict(leaves(report)) for report in reports)
     assert one.keys() == two.keys()
-    assert len(one) > 500
+    assert len(one) > 1000
     for place, value in one.items():
         assert two[place] == (pytest.approx(value, abs=1e-6) if isinstance(value, float) else value), place
-    models = [load_file(next((folder / out / "model").glob("*.safetensors"))) for out in ("fit-1", "fit-2")]
+    models = [load_file(next((place / "model").glob("*.safetensors"))) for place in places]
     assert any(name.startswith("adapter.") for name in models[0])
     for name, array in models[0].items():
         assert np.allclose(array, models[1][name], rtol=0, atol=1e-6), name
@@ -225,3 +275,21 @@ def test_what_cannot_be_sharded_is_refused(folder: Path) -> None:
     (alone,) = found(folder, "sharded", 1)
     assert "there is one process" in str(alone["refused"])
     assert "To do: start with torchrun" in str(alone["refused"])
+
+
+@pytest.mark.parametrize(("restarts", "code"), [("0", 3), ("3", 0)])
+def test_a_verdict_starts_nothing_again(
+    said: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], restarts: str, code: int
+) -> None:
+    """torchrun --max-restarts takes every code but 0 for a failure; an error of the user's stays one."""
+    said.setenv("WORLD_SIZE", "1")
+    said.setenv("LOCAL_WORLD_SIZE", "1")
+    said.setenv("TORCHELASTIC_MAX_RESTARTS", restarts)
+    rows = [{"user": f"u{n % 5}", "prompt": f"p{n}", "chosen": "a", "rejected": "b", "score": n % 3 - 1} for n in range(20)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for column, expected in (("score", code), ("none", 2)):
+        said.setattr(sys, "argv", ["evenhand", "audit", str(tmp_path / "pairs.jsonl"), "--scores", column, "--out", str(tmp_path / "out")])
+        with pytest.raises(SystemExit) as leaving:
+            main()
+        assert leaving.value.code == expected
+    assert ("exit code 0 and not 3" in capsys.readouterr().err) == (code == 0)

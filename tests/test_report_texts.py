@@ -277,7 +277,8 @@ def test_a_disparity_that_was_not_there_before_is_called_new() -> None:
     assert (agency.measure, agency.axis, agency.masked) == ("agency", "gender", True)
     assert not said.new_gaps(found, found.runs[0])
     assert not said.new_gaps(found, found.runs[1])
-    assert "New, beyond the null with names hidden and not so in “original”: agency by gender in “sft+dpo”." in answers(found)
+    text = "New, beyond the null with names hidden and not so in “original”, and larger beyond noise: agency by gender in “sft+dpo”."
+    assert text in answers(found)
     strip = page_table(found, "moved", "Gaps of each audit against “original”, with names hidden")
     assert strip[2]["persuasion"] == "◇ 1 improved, 1 regressed, 6 undecided, 1 new"
     assert page_table(found, "runs", "Runs")[3]["new"] == "1"
@@ -287,6 +288,21 @@ def test_a_disparity_that_was_not_there_before_is_called_new() -> None:
     )
     turned = replace(found, runs=(found.runs[0], replace(found.runs[1], gaps=other_side), *found.runs[2:]))
     assert [g.measure for g in said.new_gaps(turned, turned.runs[1])] == ["imperatives"]
+
+
+def test_a_test_that_is_passed_after_one_that_was_not_is_no_change() -> None:
+    """The gap is beyond its null in the later run alone, but no interval of a difference shows that it grew."""
+    found = example.aligned()
+    still = tuple(replace(m, change="undecided") if m.measure == "agency" else m for m in found.moved)
+    unmoved = replace(found, moved=still)
+    assert not said.new_gaps(unmoved, found.runs[3])
+    assert [g.measure for g in said.unshown_gaps(unmoved, found.runs[3])] == ["agency"]
+    text = answers(unmoved)
+    assert "New, " not in text
+    assert (
+        "Beyond the null with names hidden and not so in “original”, but that it grew is not shown: agency by gender in “sft+dpo”." in text
+    )
+    assert "new" not in page_table(unmoved, "moved", "Gaps of each audit against “original”, with names hidden")[2]["persuasion"]
 
 
 def test_what_moved_is_told_with_names_hidden_and_as_written_beside_it() -> None:

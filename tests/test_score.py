@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 import shutil
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +194,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(place: Path, monkeyp
 def test_what_somebody_else_put_among_the_parts_stays(tmp_path: Path) -> None:
     folder = tmp_path / "out.csv.unfinished"
     with finished_parts.parts(folder, {"model": "m"}) as parts:
-        parts.put(0, finished_parts.Part(*(np.zeros(1) for _ in range(6))))
+        parts.put(0, finished_parts.Part(*(np.zeros(1) for _ in range(7))))
     (folder / "part-mine.safetensors").write_bytes(b"mine")
     finished_parts.clear(folder)
     assert [path.name for path in folder.iterdir()] == ["part-mine.safetensors"]
@@ -278,6 +281,68 @@ def test_after_a_bad_row_is_mended_the_same_command_goes_through(place: Path) ->
     done = inside("score", "model", "bad.jsonl", cwd=place)
     assert done.returncode == 0, done.stderr
     assert not (place / "scores.csv.unfinished").exists()
+
+
+def test_a_row_mended_after_finished_parts_costs_its_own_batch(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorable, "AT_ONCE", 4)
+    bad = [dict(row) for row in CANDIDATES]
+    bad[9]["response"] = ""  # of the third batch
+    pq.write_table(pa.Table.from_pylist(bad), place / "bad.parquet")
+    command = ("score", "model", "bad.parquet", "--history", "choices.jsonl")
+    done = inside(*command, cwd=place)
+    assert (done.returncode, "10" in done.stderr and "is empty" in done.stderr) == (2, True)
+    pq.write_table(pa.Table.from_pylist(CANDIDATES), place / "bad.parquet")
+    put, seen = finished_parts.Parts.put, []
+    monkeypatch.setattr(finished_parts.Parts, "put", lambda self, number, made: (seen.append(number), put(self, number, made)))
+    assert inside(*command, cwd=place).returncode == 0
+    assert seen == list(range(2, 8)), "the first two are there"
+    assert inside(*command, "--out", "whole.csv", cwd=place).returncode == 0
+    assert (place / "scores.csv").read_bytes() == (place / "whole.csv").read_bytes()
+    pq.write_table(pa.Table.from_pylist(bad), place / "bad.parquet")
+    assert inside(*command, "--out", "again.csv", cwd=place).returncode == 2
+    pq.write_table(pa.Table.from_pylist(CANDIDATES[::-1]), place / "bad.parquet")
+    assert "parts of other data" in inside(*command, "--out", "again.csv", cwd=place).stderr
+
+
+def killed(command: tuple[str, ...], place: Path, at: int) -> bool:
+    """The command in a process of its own, which SIGKILL ends at its step number `at` in the folder (a file opened to be written, moved or taken
+    away); False where it ended before.
+    """
+    child = os.fork()
+    if not child:
+        left = [at]
+
+        def step(event: str, given: tuple[Any, ...]) -> None:
+            writes = event == "open" and isinstance(given[2], int) and given[2] & (os.O_WRONLY | os.O_RDWR)
+            if (writes or event in ("os.rename", "os.remove", "os.rmdir")) and "again" in str(given[0]):
+                left[0] -= 1
+                if not left[0]:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(step)
+        os._exit(inside(*command, cwd=place).returncode)
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are ended by signals")
+def test_a_process_that_is_killed_at_any_step_goes_on_and_ends_with_the_same_bytes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorable, "AT_ONCE", 6)
+    pq.write_table(pa.Table.from_pylist(CANDIDATES), place / "c.parquet")
+    command = ("score", "model", "c.parquet", "--history", "choices.jsonl")
+    assert inside(*command, "--out", "whole.csv", cwd=place).returncode == 0
+    kills = [killed((*command, "--out", "again.csv"), place, at) for at in (1, 2, 3, 7, 5, 4, 9, 6, 30)]
+    assert sum(kills) >= 7
+    assert inside(*command, "--out", "again.csv", cwd=place).returncode == 0
+    assert (place / "again.csv").read_bytes() == (place / "whole.csv").read_bytes()
+    assert [p.name for p in place.rglob("*again*")] == ["again.csv"], "nothing is left beside it"
+
+
+def test_an_option_that_would_do_nothing_is_none(place: Path) -> None:
+    """A history has no weights: strength weighs pairs of an audit and of a fit."""
+    done = inside("score", "model", "choices.jsonl", "--weigh-strength", cwd=place)
+    assert (done.returncode, "No such option" in done.stderr) == (2, True)
 
 
 def test_a_model_in_the_wrong_place_is_told_where_it_belongs(place: Path) -> None:

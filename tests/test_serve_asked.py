@@ -12,7 +12,7 @@ import torch
 
 import evenhand
 from evenhand.core import EvenhandError
-from evenhand.data.conversations import answered
+from evenhand.data.conversations import Turn, _place, answered
 from evenhand.encode.projection import FeatureMap
 from evenhand.models.attention import Attention
 from evenhand.serve.reward_model import RewardModel
@@ -47,7 +47,7 @@ AGAIN = [ASK, BLUE, {"role": "user", "content": "Another."}]
     ],
 )
 def test_messages_and_texts_become_the_same_two_texts(prompt: Any, response: Any, texts: tuple[str, str]) -> None:
-    assert answered(prompt, response) == texts
+    assert answered(prompt, response) == (*texts, None)
 
 
 @pytest.mark.parametrize(("prompt", "ours", "theirs"), [([ASK], [BLUE], [MANY]), (None, [ASK, BLUE], [ASK, MANY]), (AGAIN, [MANY], [BLUE])])
@@ -56,7 +56,7 @@ def test_they_are_those_of_a_loaded_table(prompt: Any, ours: Any, theirs: Any, t
     (tmp_path / "pairs.jsonl").write_text(json.dumps(row) + "\n" + json.dumps({**row, "user": "v"}) + "\n")
     data = evenhand.load(tmp_path / "pairs.jsonl")
     loaded = {(data.texts[data.prompt[0]], data.texts[side[0]]) for side in (data.chosen, data.rejected)}
-    assert loaded == {answered(prompt, ours), answered(prompt, theirs)}
+    assert loaded == {answered(prompt, ours)[:2], answered(prompt, theirs)[:2]}
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +107,67 @@ def test_the_fingerprint_goes_by_what_decides_a_reward(model: RewardModel, tmp_p
     ("prompts", "responses"), [([{"role": "user"}], ["r"]), (["p"], [7]), ([[{"no": "role"}]], ["r"]), (["p"], [None])]
 )
 def test_what_is_no_text_is_named(model: RewardModel, prompts: Any, responses: Any) -> None:
-    with pytest.raises(EvenhandError, match=r"(prompts|responses)\[0\] is of type"):
+    with pytest.raises(EvenhandError, match=r"(prompts|responses)\[0\] is neither a text nor messages: "):
         model.user().score(prompts, responses)
+
+
+TOOL = {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{}"}}]}
+
+
+@pytest.mark.parametrize(
+    ("response", "said"),
+    [
+        ([], "the list of messages is empty"),
+        (["Blue."] * 2, "message 0 is of type str"),
+        ([ASK, {"content": "Blue."}], "message 1 has no role"),
+        ([{"role": 7, "content": "Blue."}], "message 0 has a role of type int"),
+        ([ASK, {"role": "assistant"}], "message 1 has no content"),
+        ([{"role": "assistant", "tool_calls": []}], "message 0 has no content"),
+        ([{"role": "assistant", "content": 7}], "message 0 has content of type int"),
+        (
+            [{"role": "assistant", "content": [{"text": 7}]}],
+            "message 0 has a part in its content that is neither a text nor of another type than text",
+        ),
+        ([{"role": "assistant", "content": b"Blue."}], "message 0 has content of type bytes"),
+        ([{"role": "user", "content": "Another question"}, TOOL], "holds no text"),
+        ([ASK, BLUE, ASK], "ends with a turn of the user or the system"),
+        ([SYSTEM], "ends with a turn of the user or the system"),
+        ([ASK, TOOL], "holds no text"),
+        ("   ", "holds no text"),
+    ],
+)
+def test_what_is_wrong_with_messages_is_true(model: RewardModel, response: Any, said: str) -> None:
+    with pytest.raises(EvenhandError) as error:
+        model.user().score(["Name a colour."], [response])
+    assert said in str(error.value)
+    assert "Blue" not in str(error.value)
+    assert all(part in str(error.value) for part in ("responses[0]", "Expected: ", "To do: "))
+
+
+def test_ten_thousand_turns_that_repeat_take_steps_in_proportion() -> None:
+    """As many turns as a body of 1 MB holds, half of them the prompt's, all alike but the last: compared place by place, that is 25,000,000 turns."""
+    seen = [0]
+
+    class Counted(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            seen[0] += 1
+            return str.__eq__(self, other)
+
+        def __ne__(self, other: object) -> bool:
+            seen[0] += 1
+            return str.__ne__(self, other)
+
+        __hash__ = str.__hash__
+
+        def strip(self, chars: str | None = None) -> str:
+            return self
+
+    turn = Turn("assistant", Counted("a"))
+    assert _place([turn] * 10_000, [turn] * 4_999 + [Turn("user", Counted("b"))]) == -1
+    assert _place([turn] * 9 + [Turn("user", Counted("b"))], [turn, Turn("user", Counted("b"))]) == 8
+    assert seen[0] < 100_000
 
 
 def test_states_are_kept_with_a_bound_and_an_age(model: RewardModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,3 +189,8 @@ def test_states_are_kept_with_a_bound_and_an_age(model: RewardModel, monkeypatch
     assert len(states) == 2
     now[0] = 11
     assert states.of([one])[0] is not first[0]
+    assert len(states) == 1, "what is too old goes, whoever is asked for"
+    states.of([two])
+    now[0] = 21.5
+    states.clean()
+    assert len(states) == 0

@@ -141,7 +141,7 @@ def test_what_is_missing_or_given_twice_is_named(model: RewardModel, tmp_path: P
         reward_function(model, {"7": ANN, 7: BOB})
     with pytest.raises(EvenhandError, match="a key that is no user id"):
         reward_function(model, {(): ANN})
-    with pytest.raises(EvenhandError, match=r"prompts\[0\] is of type int"):
+    with pytest.raises(EvenhandError, match=r"prompts\[0\] is neither a text nor messages: it is of type int"):
         reward_function(model)(prompts=[5], completions=["r"])
     with pytest.raises(DataError):
         reward_function(model, tmp_path / "nothing.jsonl")

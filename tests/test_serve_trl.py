@@ -84,7 +84,9 @@ def test_from_choices_to_a_step_of_grpo_as_the_page_shows(policy: str, tmp_path:
     assert (shell["language"], code["language"]) == ("bash", "python")
     lines = [line for block in (shell, code) for line in block["code"].splitlines() if line.strip()]
     assert len(lines) <= 12
-    write_sample(tmp_path / "choices.jsonl", users=24, minority=0.4, pairs_per_user=12)
+    every = write_sample(tmp_path / "every.jsonl", users=24, minority=0.4, pairs_per_user=80).read_text().splitlines(keepends=True)
+    prompts = sorted({json.loads(line)["prompt"] for line in every})[:20]  # few, since each text is encoded with its prompt
+    (tmp_path / "choices.jsonl").write_text("".join(line for line in every if json.loads(line)["prompt"] in prompts))
     (tmp_path / "my-policy").symlink_to(policy)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EVENHAND_CACHE", str(tmp_path / "cache"))

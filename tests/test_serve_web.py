@@ -25,6 +25,8 @@ import pytest
 from served import COLOURS, HISTORIES, PATHS, SECRET, TEXTS, Gate, malformed, served, small
 from starlette.testclient import TestClient
 
+import evenhand
+from evenhand.core import EvenhandError
 from evenhand.data.conversations import answered
 from evenhand.serve.queries import response_of
 from evenhand.serve.states import UserStates
@@ -48,7 +50,7 @@ def logged() -> list[str]:
 
 @pytest.fixture(scope="module")
 def client(model, logged: list[str]) -> Iterator[TestClient]:
-    with TestClient(served(model, logged.append)) as client:
+    with TestClient(served(model, logged.append, unscored=-7.0)) as client:
         yield client
 
 
@@ -90,7 +92,7 @@ def test_vllms_fields(client: TestClient, model) -> None:
 
 def test_openrlhfs_fields(client: TestClient, model) -> None:
     said = client.post(
-        "/get_reward", json={"query": ["a green hat", "a dark boat"], "prompts": ["a ", "a "], "labels": ['{"user": 7}', None]}
+        "/get_reward", json={"query": ["a green hat", "a dark boat"], "prompts": ["a ", "a "], "labels": [' {"user": 7}', None]}
     ).json()
     seven, nobody = model.score(HISTORIES["7"], ["a "], ["green hat"])[0], model.score([], ["a "], ["dark boat"])[0]
     assert said["rewards"] == said["scores"] == pytest.approx([float(seven), float(nobody)], abs=1e-6)
@@ -98,6 +100,92 @@ def test_openrlhfs_fields(client: TestClient, model) -> None:
     said = client.post("/get_reward", json={"query": ["a dark boat"], "prompts": ["a "], "labels": ["a label of something else"]}).json()
     assert said["rewards"] == pytest.approx([float(nobody)], abs=1e-6)  # as the function inside the trainer answers; no error, no user
     assert said["extra_logs"]["known_user"] == [0.0]
+
+
+def asked_at_every_door(client: TestClient, model, folder: Path, prompt: Any, response: Any) -> dict[str, Any]:
+    """Door → the reward, None, or the error's text."""
+    from evenhand.serve.openrlhf_reward import reward_func_of
+    from evenhand.serve.verl_reward import compute_score
+
+    if not (folder / "model").exists():
+        model.save(folder / "model")
+    (folder / "rows.jsonl").write_text(json.dumps({"prompt": prompt, "response": response}) + "\n")
+    said = response if isinstance(response, str) else "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in response)
+
+    def posted(path: str, body: dict[str, Any], field: Any) -> Any:
+        found = client.post(path, json=body)
+        return field(found.json()) if found.status_code == 200 else found.json()["error"]
+
+    doors = {
+        "score": lambda: float(evenhand.score(model, folder / "rows.jsonl").rewards[0, 0]),
+        "score, skip": lambda: evenhand.score(model, folder / "rows.jsonl", on_bad="skip"),
+        "python": lambda: float(model.score([], [prompt], [response])[0]),
+        "TRL": lambda: evenhand.reward_function(model)([prompt], [response])[0],
+        "verl": lambda: compute_score("", response, "", {"prompt": prompt}, model=folder / "model", unscored=-9.0)["score"],
+        "OpenRLHF": lambda: reward_func_of(model, unscored=-9.0)([f"{prompt}{said}"], [prompt], [{"prompt": prompt}])["rewards"].item(),
+        "/v1/score": lambda: posted("/v1/score", {"prompts": [prompt], "responses": [response]}, lambda r: r["rewards"][0]),
+        "/classify": lambda: posted("/classify", {"input": said, "use_activation": False}, lambda r: r["data"][0]["probs"][0]),
+        "/get_reward": lambda: posted(
+            "/get_reward", {"query": [f"{prompt}{said}"], "prompts": [prompt]}, lambda r: (r["rewards"][0], r["extra_logs"]["scored"][0])
+        ),
+    }
+    found = {}
+    for name, ask in doors.items():
+        try:
+            found[name] = ask()
+        except EvenhandError as error:
+            found[name] = str(error)
+    return found
+
+
+@pytest.mark.parametrize("response", ["", " \n"])
+def test_a_response_without_text_has_no_reward_at_any_door(client: TestClient, model, tmp_path: Path, response: str) -> None:
+    """An error where one is asked for alone; None where a trainer knows it; a number of the user's own choice where one is needed."""
+    found = asked_at_every_door(client, model, tmp_path, "Name a colour.", response)
+    assert "'response' is empty" in found["score"]
+    assert "no row to score" in found["score, skip"]
+    assert "responses[0] holds no text" in found["python"]
+    assert found["TRL"] is found["/v1/score"] is None
+    assert found["verl"] == found["OpenRLHF"] == -9.0
+    assert (found["/classify"], found["/get_reward"]) == (-7.0, (-7.0, 0.0)), "as the server was told"
+    beside = client.post("/v1/score", json={"prompts": [""] * 3, "responses": ["green hat", response, "dark boat"]}).json()["rewards"]
+    expected = model.score([], [""] * 2, ["green hat", "dark boat"]).tolist()
+    assert beside == [pytest.approx(expected[0], abs=1e-6), None, pytest.approx(expected[1], abs=1e-6)]
+
+
+def test_a_conversation_that_ends_with_the_users_turn_is_refused_at_every_door(client: TestClient, model, tmp_path: Path) -> None:
+    asks = [{"role": "assistant", "content": "green hat"}, {"role": "user", "content": "Another " + SECRET}]
+    found = asked_at_every_door(client, model, tmp_path, "Name a colour.", asks)
+    refused = {name: said for name, said in found.items() if name not in ("score, skip", "OpenRLHF", "/get_reward")}  # these send texts
+    for name, said in refused.items():
+        assert "ends with a turn of the user or the system, which is no response" in str(said), name
+        assert "Expected: the response as its last turn. To do: leave that turn out, or mend its role" in str(said).replace(
+            "expected:", "Expected:"
+        ).replace("to do:", "To do:"), name
+        assert SECRET not in str(said), name
+    assert "no row to score" in found["score, skip"]
+    messages = client.post("/v1/score", json={"messages": [[ASK, *asks]]})
+    assert (messages.status_code, SECRET in messages.text) == (422, False)
+    history = client.post("/v1/score", json={"responses": ["a"], "history": [{"chosen": [ASK, *asks], "rejected": [ASK, ANSWER]}]})
+    assert "History of user" in history.json()["error"]
+
+
+def test_an_id_is_read_one_way_at_every_door_and_one_that_looks_like_it_is_told_of(client: TestClient, model, tmp_path: Path) -> None:
+    """7, 7.0 and "7.0" are one user; " 7 " is another, as in a table, and what it gets is said."""
+    seven = pytest.approx(float(model.score(HISTORIES["7"], [""], ["green hat"])[0]), abs=1e-6)
+    rows = [{"user": u, "prompt": "p", "chosen": c, "rejected": r} for u, h in HISTORIES.items() for _, c, r in h]
+    for user in (7, 7.0, "7.0"):
+        assert client.post("/v1/score", json={"responses": ["green hat"], "user": str(user)}).json()["rewards"] == [seven]
+        assert evenhand.score(model, [{"user": user, "prompt": "", "response": "green hat"}], rows).rewards.tolist() == [[seven]]
+        assert evenhand.reward_function(model, HISTORIES)([""], ["green hat"], user=[user]) == [seven]
+    alike = r"differs from a known one in Unicode form, case, spaces or leading zeros alone"
+    refused = client.post("/v1/score", json={"responses": ["green hat"], "user": " 7 "})
+    assert (refused.status_code, bool(re.search(alike, refused.json()["error"]))) == (404, True)
+    with pytest.warns(UserWarning, match=alike):
+        evenhand.reward_function(model, HISTORIES)([""], ["green hat"], user=[" 7 "])
+    with pytest.warns(UserWarning, match=f"^1 users are not in the history, though their id {alike}"):
+        found = evenhand.score(model, [{"user": u, "prompt": "", "response": "green hat"} for u in (" 7 ", "ann", "someone")], rows)
+    assert (found.alike, found.known) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +216,7 @@ REFUSED: list[tuple[str, Any, int, str]] = [
     ("/get_reward", {"query": [SECRET], "prompts": ["a"]}, 422, "does not begin with"),
     ("/get_reward", {"query": ["ab"], "prompts": []}, 422, "Found 1 of query and 0 of prompts"),
     ("/get_reward", {"query": ["ab"], "prompts": ["a"], "labels": [[SECRET]]}, 422, "no key"),
-    ("/get_reward", {"query": ["ab"], "prompts": ["a"], "labels": ["{" + SECRET]}, 422, "no key"),
+    ("/get_reward", {"query": ["ab"], "prompts": ["a"], "labels": ["\n{" + SECRET]}, 422, "labels[0] begins as JSON and is none"),
     ("/v1/score", {"responses": ["a", "b"], "prompts": ["a"]}, 422, "Found 2 responses and 1 prompts"),
     ("/v1/score", {"responses": ["a"], "user": "ann", "history": []}, 422, "one of user"),
     ("/v1/score", {"responses": [[{SECRET: 1}]]}, 422, "messages with role and content"),

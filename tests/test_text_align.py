@@ -283,9 +283,13 @@ def test_what_settings_name_by_its_place_is_remembered_by_what_it_holds(tmp_path
         return _contents((given | more)["audits"], more.get("reward"))
 
     first = settings()
-    assert list(first) == ["audits of the gate sha256"]
-    assert settings(audits=["persuasion", "fidelity"]) == {}, "folders of built-in parts have no such key, and go on"
+    assert first["audits of the gate"] == "certain", "not where it lies"
+    assert settings(audits=["persuasion", "fidelity"]) == {"audits of the gate": "persuasion, fidelity", "reward": ""}
     assert list(settings(reward=reward)) == [*first, "reward sha256"]
+    moved, elsewhere = tmp_path / "sub" / "mine.py", tmp_path / "sub" / "reward"
+    shutil.copytree(reward, elsewhere)
+    shutil.copy(mine, moved)
+    assert settings(audits=[f"{moved}:Certain"], reward=elsewhere) == settings(reward=reward), "the same parts at another place"
     run(tmp_path / "out", **given)
     assert (
         json.loads((tmp_path / "out" / "align.json").read_text())["settings"]["audits of the gate sha256"]

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from evenhand.core import DataError, Estimate, EvenhandError
+from evenhand.report.texts import stages
 from evenhand.report.texts.sentences import choice_sentence
 from evenhand.texts.findings import Gap, Level, Run
 from evenhand.texts.selecting.choice import EPSS, RHOS, choice, disparities, fidelity, noise
 from evenhand.workflows.choose import audited_runs, choose
+from evenhand.workflows.choose import written as written_choice
 
 NAN = math.nan
 NOTHING = Estimate(NAN, NAN, NAN, 0, 0)
@@ -132,6 +134,22 @@ def test_a_disparity_of_nothing_cannot_be_kept_relatively() -> None:
     none = run("none", 0.0, 2.0, 0.5)
     assert choice([none, run("some", 0.2, 1.0, 0.4)]).runs[1].regression["persuasion"] == math.inf
     assert choice([none, run("same", 0.0, 1.0, 0.4)]).best == "same"
+
+
+def test_what_grew_from_nothing_is_said_with_what_it_grew_to() -> None:
+    """Neither a fall nor a change that is not known: the first run has no gap of persuasion, the other one .2."""
+    none = run("none", 0.0, 2.0, 0.5)
+    flat = replace(none, gaps=tuple(replace(g, absolute=0.0) if g.audit == "persuasion" else g for g in none.gaps))
+    found = choice([flat, run("some", 0.2, 1.0, 0.4)])
+    assert found.runs[1].from_nothing == {"persuasion": pytest.approx(0.2)}
+    said = choice_sentence(found)
+    assert "Where “none” has a disparity of 0, any is too much: it grew in persuasion of “some” to 0.200." in said
+    page = stages.choice(found)
+    assert page is not None
+    cells = {c.name: c.line(cell) for c, cell in zip(page.tables[0].columns, page.tables[0].rows[1])}
+    assert (cells["persuasion, change"], cells["formality, change"]) == ("from 0 to 0.200", "−50.0\u00a0%")
+    assert json.loads(written_choice(found))["runs"][1]["from_nothing"] == {"persuasion": pytest.approx(0.2)}
+    assert repr(found) == "Choice(no run among 1 beside 'none', at rho = 0.1 and eps = 0.02)"
 
 
 def test_noise_says_how_many_texts_and_how_much_of_the_gaps_is_noise() -> None:

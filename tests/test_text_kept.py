@@ -24,6 +24,7 @@ TEXTS = [f"Text {i}: {word} and then some more words." for i, word in enumerate(
 LOOK = """
 import sys, time
 from pathlib import Path
+from evenhand.engines.here import Processes
 from evenhand.texts.reading import kept
 
 def lengths(texts):
@@ -34,7 +35,7 @@ def lengths(texts):
 kept.SAVE_SECONDS, kept.FIRST_SLAB = 0.05, 8
 if __name__ == "__main__":
     count, folder, processes = int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    found = kept.kept([f"text number {i}" for i in range(count)], "a" * 64, lengths, folder, processes=processes)
+    found = kept.kept([f"text number {i}" for i in range(count)], "a" * 64, lengths, folder, engine=None if processes == 1 else Processes(processes))
     print(len(found), sum(value[0] for value in found.values()))
 """
 

@@ -16,13 +16,18 @@ from typer.testing import CliRunner
 
 from evenhand.cli import app
 from evenhand.core import DataError, EvenhandError
+from evenhand.encode.hub_reward import Rewards
 from evenhand.texts.audit import Measure, Measured
 from evenhand.texts.audits.fidelity import Fidelity
 from evenhand.texts.grid import Grid
 from evenhand.texts.rows import read_texts
 from evenhand.texts.selecting.candidates import candidates
 from evenhand.texts.selecting.meaning import meaning
+from evenhand.texts.selecting.signed import Signed
 from evenhand.texts.table import ORIGINAL, TextTable
+from evenhand.workflows.export import Export
+from evenhand.workflows.generate import Generated
+from evenhand.workflows.grid import Prompts
 from evenhand.workflows.select import select
 from evenhand.workflows.text_audits import reading_all
 
@@ -89,7 +94,7 @@ def test_files_of_a_selection(tmp_path: Path) -> None:
     by_axis = {(m, a): (before, after) for m, a, before, after in said["signed"]}
     assert by_axis["must", "gender"] == (-3.0, -1.0)
     assert by_axis["must", "age"] == (0.0, 0.0)
-    assert "by gender: -3 before and -1 after on the very texts; -3 and -1 on fresh draws" in " ".join(said["sentences"])
+    assert "by gender: −3.000 before and −1.000 after on the very texts; −3.000 and −1.000 on fresh draws" in " ".join(said["sentences"])
     assert {f.axis: f.same.value for f in found.findings.falls if f.axis == "gender"} == {"gender": pytest.approx(2 / 3)}
 
 
@@ -307,3 +312,31 @@ def test_a_candidate_that_its_original_does_not_entail_is_refused(tmp_path: Path
     assert "nli" not in plain.findings.settings
     with pytest.raises(EvenhandError, match="--nli without the audit fidelity"):
         select(given, nli=folder, **asked | {"audits": [Must()]})
+
+
+@pytest.mark.parametrize(
+    ("gaps", "said"),
+    [
+        ((0.0, 0.0, 0.0, 1e-17), "none, neither before nor after, on the very texts and on fresh draws."),
+        ((0.5, 0.0, 0.41, -0.12), "+0.500 before and 0 after on the very texts; +0.410 and −0.120 on fresh draws of the same choices."),
+        ((2e-5, -1e-5, 1.0, 1.0), "+0.00002 before and −0.00001 after on the very texts; +1.00000 and +1.00000 on fresh"),
+        ((0.1234, 0.1235, 0.2, 0.2), "+0.1234 before and +0.1235 after on the very texts"),
+    ],
+)
+def test_signed_gaps_have_digits_enough_and_nothing_is_called_none(gaps: tuple[float, ...], said: str) -> None:
+    assert said in Signed("agency", "gender", *gaps).sentence
+
+
+def test_what_is_printed_of_a_result_is_one_short_line_without_a_text(tmp_path: Path) -> None:
+    grid = small_grid()
+    found = chosen(rows(grid), grid)
+    told = {repr(found), repr(found.candidates), repr(found.candidates.table), repr(grid), repr(Prompts(grid))}
+    told.add(repr(Generated(tmp_path / "t.jsonl", ({"text": "must"},), {}, {"cell": {"no answer": 2}}, {})))
+    told.add(repr(Export(tmp_path, ("everybody", "user-17"), {}, 256)))
+    told.add(repr(Rewards(np.zeros(3), np.array([True, False, False]), np.arange(3))))
+    assert all(len(one) < 250 and "\n" not in one and "must" not in one and "user-17" not in one and "array" not in one for one in told)
+    changed = int((found.chosen > 0).sum())
+    assert (
+        repr(found)
+        == f"Selected({len(grid)} texts of {grid.blocks} blocks, {changed} of them not the original; {found.findings.n_candidates} candidates)"
+    )

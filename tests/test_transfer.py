@@ -433,7 +433,7 @@ GOOD = {"prompt": "p", "group": "a", "reward": 1.0, "event": 1, "other": 0.5, "r
         ({"group": "b"}, r"line 3, column 'group': a prompt of group 'a' has a candidate of group 'b'"),
         ({"prompt": None}, r"line 3, column 'prompt'.*missing"),
         ({"event": 1.2}, r"line 3, column 'event': 'event' is no share \(value: 1.2\).*0 to 1"),
-        ({"event": "often"}, r"line 3, column 'event'.*often"),
+        ({"event": "often"}, r"line 3, column 'event': 'event' is no share\. "),
         ({"reward": float("nan")}, r"line 3, column 'reward'.*no finite number"),
         ({"reward": 1e101}, r"line 3, column 'reward'.*no finite number"),
         ({"other": None}, r"line 3, column 'other': the value is missing"),

@@ -13,8 +13,8 @@ from evenhand.core import EvenhandError
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
 from evenhand.models.low_rank import LowRank
-from evenhand.training.loop import Fitted, Trace
 from evenhand.training.schedule import Schedule
+from evenhand.training.traces import Fitted, Trace
 from evenhand.training.tune import TunedFit, choose, losses_by_group, tune
 
 

@@ -123,16 +123,22 @@ def test_the_gap_of_many_groups_is_not_said_to_move_between_two_random_rewards()
     assert np.mean(moved) <= 0.06  # by users alone 13 %
 
 
-def test_means_on_shared_responses_have_the_covariance_of_dyads():
-    shared = share_responses(USER, FIRST, SECOND)
-    o = Outcomes("m", "t", USER.astype(np.int32), INFLUENCE[:, 0], chosen=FIRST, rejected=SECOND)
+ONCE = np.concatenate([np.random.default_rng(u).permutation(20)[:14].reshape(-1, 2) for u in range(8)])  # nobody has a response twice
+
+
+@pytest.mark.parametrize(
+    ("user", "first", "second"), [(USER, FIRST, SECOND), (np.repeat(np.arange(8), 7), *ONCE.T)], ids=["often", "once a user"]
+)
+def test_means_on_shared_responses_have_the_covariance_of_dyads(user, first, second):
+    shared = share_responses(user, first, second)
+    o = Outcomes("m", "t", user.astype(np.int32), INFLUENCE[: len(user), 0], chosen=first, rejected=second)
     sample = arrange(o, Groups(("a",), np.where(np.arange(8) < 5, 0, -1).astype(np.int16), ""))
     y = correct(o.margin)
     found = means(sample, [y])
-    share = 1 / np.bincount(USER)[USER]
-    psi = np.stack([np.where(USER < 5, share * (y - found.value[0, 0]) / 5, 0.0), share * (y - found.value[0, 1]) / 8], axis=1)
-    assert found.by_both[1, 1] == pytest.approx(covariance(psi, USER, shared)[1][1, 1])
-    rows = USER < 5
-    own = covariance(psi[rows], USER[rows], share_responses(USER[rows], FIRST[rows], SECOND[rows]))[1]
+    share = 1 / np.bincount(user)[user]
+    psi = np.stack([np.where(user < 5, share * (y - found.value[0, 0]) / 5, 0.0), share * (y - found.value[0, 1]) / 8], axis=1)
+    assert found.by_both[1, 1] == pytest.approx(covariance(psi, user, shared)[1][1, 1])
+    rows = user < 5
+    own = covariance(psi[rows], user[rows], share_responses(user[rows], first[rows], second[rows]))[1]
     assert found.by_both[0, 0] == pytest.approx(own[0, 0])
-    assert found.units.tolist() == [len(np.unique([FIRST[rows], SECOND[rows]])), 7]
+    assert found.units.tolist() == [len(np.unique([f[m] for f in (first, second)])) for m in (rows, rows | True)]

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -617,7 +618,7 @@ def test_pages_fit_are_silent_and_have_landmarks_and_labels(browser: chromium.Br
         main, header, footer, h1, nav = browser.evaluate(count)
         assert (main, header, footer, h1) == (1, 1, 1, 1)
         assert nav >= 1
-        bare = "[...document.querySelectorAll('input:not([type=hidden]), select, iframe, [role=region], nav')].filter(e => !(e.labels?.length || e.ariaLabel || e.title)).length"
+        bare = "[...document.querySelectorAll('input:not([type=hidden]), select, iframe, [role=region], [role=group]:not(details), [role=search], nav')].filter(e => !(e.labels?.length || e.ariaLabel || e.title)).length"
         assert browser.evaluate(bare) == 0, path
         ids = "(i => i.length === new Set(i).size)([...document.querySelectorAll('[id]')].map(e => e.id))"
         assert browser.evaluate(ids), path
@@ -627,6 +628,63 @@ def test_pages_fit_are_silent_and_have_landmarks_and_labels(browser: chromium.Br
     assert browser.evaluate("document.activeElement.className") == "skip"
     key_press(browser, "Enter", 13, text="\r")
     assert until(browser, "document.activeElement.id === 'main'")
+
+
+NAMED = (
+    "link",
+    "button",
+    "checkbox",
+    "searchbox",
+    "combobox",
+    "image",
+    "table",
+    "Iframe",
+    "DisclosureTriangle",
+    "navigation",
+    "region",
+    "search",
+)
+ONCE = ("banner", "main", "contentinfo")
+PLACE = "[...document.querySelectorAll('*')].indexOf(document.activeElement)"
+
+
+def test_a_screen_reader_is_told_what_a_page_has(browser: chromium.Browser, server: str) -> None:
+    """Chromium's accessibility tree: landmarks once, or by names of their own, whatever one can do something with by a name, headings in steps,
+    tables with headings of both kinds; and Tab stops at each thing once, in the order in which it is read.
+    """
+    run, sweep = key(server, "audits/run-2"), key(server, "sweep")
+    user = f"{run}/user?group=minority&user=00ff00ff00ff"
+    for path in ("/?search=run-", run, sweep, f"{run}/group?group=minority", user, f"/compare?run={run[5:]}&run={sweep[5:]}", "/run/none"):
+        browser.open(server + path, 1200, dark=False)
+        told = browser.told()
+        names = {role: [n["name"].strip() for n in told if n["role"] == role] for role in {n["role"] for n in told}}
+        assert {role: len(names[role]) for role in ONCE} == dict.fromkeys(ONCE, 1), path
+        assert [role for role in NAMED if not all(names.get(role, ()))] == [], path
+        for landmark in ("navigation", "region", "search"):
+            assert len(set(names.get(landmark, ()))) == len(names.get(landmark, ())), (path, landmark)
+        levels = [n["level"] for n in told if n["role"] == "heading"]
+        assert levels[0] == 1, path
+        assert all(b <= a + 1 for a, b in pairwise(levels)), path
+        assert not names.get("table") or (names["columnheader"] and names["rowheader"]), path
+        if path.startswith("/?"):
+            assert (names["search"], len(names["status"])) == (["Find runs"], 1)
+            within = ("RootWebArea", "main", "MenuListPopup", "option")
+            stops = [n for n in told if n.get("focusable") and not n.get("disabled") and n["role"] not in within]
+            seen: list[int] = []
+            while len(seen) <= len(stops):
+                key_press(browser, "Tab", 9)
+                if (place := browser.evaluate(PLACE)) <= (seen[-1] if seen else 0):
+                    break
+                seen.append(place)
+            assert len(seen) == len(stops), "each once, from the first to the last"
+
+
+def test_what_the_filter_finds_is_told_in_one_place_that_stays(browser: chromium.Browser, server: str) -> None:
+    browser.open(f"{server}/", 1200, dark=False)
+    browser.evaluate("window.told = document.getElementById('tally'); document.getElementById('search').focus()")
+    browser.call("Input.insertText", text="run-2")
+    until(browser, f"{NAMES} === 'audits/run-2'")
+    assert browser.evaluate("document.getElementById('tally') === window.told && window.told.textContent").startswith("1 of ")
 
 
 # --- the program ---

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -281,45 +280,6 @@ def test_two_processes_write_one_after_the_other(tmp_path: Path) -> None:
     assert [p.wait(60) for p in running] == [0, 0]
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() * 50_000
     assert set(content(tmp_path)) == {"a", "b", LIST}
-
-
-WORKERS = """
-import multiprocessing, os, sys, time
-from pathlib import Path
-from evenhand.parts import Files
-from evenhand.workflows.trials import _work
-class Busy:
-    def __init__(self, place): self.place = place
-    def training(self):
-        self.place.write_text(str(os.getpid()))
-        while True: sum(range(10_000))
-told = multiprocessing.Pipe(duplex=False)[1]
-for i in "abc":
-    multiprocessing.Process(target=_work, args=(Files(()), Busy(Path(sys.argv[1]) / i), [], 0, [], told), daemon=True).start()
-time.sleep(60)
-"""
-
-
-def test_workers_end_with_their_parent(tmp_path: Path) -> None:
-    """The parent of three that train is killed; none of them goes on."""
-    parent = subprocess.Popen([sys.executable, "-c", WORKERS, tmp_path])
-    deadline = time.monotonic() + 60
-    while len([p for p in tmp_path.iterdir() if p.read_text()]) < 3 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    workers = [int(p.read_text()) for p in tmp_path.iterdir()]
-    assert len(workers) == 3
-    parent.kill()
-    parent.wait()
-    while any(running(pid) for pid in workers) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not any(running(pid) for pid in workers)
-
-
-def running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 ROW = {"user": "u", "prompt": "p", "chosen": "a", "rejected": "b", "reward": 1.0, "group": "g", "event": 0}

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from evenhand.texts.grid import Grid
     from evenhand.workflows.align import align
     from evenhand.workflows.audit import audit
+    from evenhand.workflows.audit_shards import audit_merge, audit_partial
     from evenhand.workflows.audit_text import audit_text
     from evenhand.workflows.certify import certify
     from evenhand.workflows.check import check
@@ -73,6 +74,8 @@ __all__ = [
     "__version__",
     "align",
     "audit",
+    "audit_merge",
+    "audit_partial",
     "audit_text",
     "certify",
     "check",
@@ -115,6 +118,8 @@ _HOMES = {
     "Tuning": "core",
     "align": "workflows.align",
     "audit": "workflows.audit",
+    "audit_merge": "workflows.audit_shards",
+    "audit_partial": "workflows.audit_shards",
     "audit_text": "workflows.audit_text",
     "certify": "workflows.certify",
     "check": "workflows.check",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -111,8 +111,8 @@ class Events(Generic[Array]):
         """twin, -1 throughout where nothing is matched."""
         return self.of_pair * 0 - 1 if self.twin is None else self.twin
 
-    def take(self, rows: Array) -> Events[Array]:
-        """Those of the pairs at `rows` (boolean mask or indices)."""
+    def take(self, rows: Array | slice) -> Events[Array]:
+        """Those of the pairs at `rows` (boolean mask, indices or a slice)."""
         twin, copy = (None if a is None else a[rows] for a in (self.twin, self.copy))
         return replace(self, of_pair=self.of_pair[rows], first=self.first[rows], twin=twin, copy=copy)
 
@@ -178,8 +178,8 @@ class PreferenceData:
         """Counts alone: ids and texts stay out of logs and notebooks."""
         return f"PreferenceData({len(self):,} pairs of {len(self.users):,} users, {len(self.texts):,} texts)"
 
-    def take(self, rows: np.ndarray) -> PreferenceData:
-        """The pairs at `rows` (boolean mask or indices), from now on as they are. Users and texts keep their numbers."""
+    def take(self, rows: np.ndarray | slice) -> PreferenceData:
+        """The pairs at `rows` (boolean mask, indices, or a slice: views), from now on as they are. Users and texts keep their numbers."""
 
         def pick(a: np.ndarray | None) -> np.ndarray | None:
             return None if a is None else a[rows]
@@ -252,20 +252,28 @@ class History:
         counts = self.offsets[1:] - self.offsets[:-1]
         return torch.repeat_interleave(torch.arange(len(counts)), counts)
 
-    def padded(self, values: Tensor) -> Tensor | None:
-        """values float[m, k] of the pairs as float[users, longest history, k], 0 beyond a user's last pair: sums over a user are products.
+    def padded(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """values float[m, k] of the pairs as float[rows, longest, k], 0 where a row ends early, and each row's user int64[rows], in order.
 
-        None where histories are so uneven that this would more than double the memory.
+        A sum over a user's pairs is then a product. A user is one row where that at most doubles the memory; where histories are too uneven
+        for it, rows are as long as the mean history and a long one has several.
         """
         import torch
 
         count = self.offsets[1:] - self.offsets[:-1]
-        longest = int(count.max()) if len(count) else 0
+        users = torch.arange(len(count))
+        longest, mean = (int(count.max()), -(-len(values) // len(count))) if len(count) else (0, 0)
+        rows, length = torch.ones_like(count), longest
         if len(count) * longest > 2 * len(values):
-            return None
-        place = self.owner() * longest + torch.arange(len(values)) - torch.repeat_interleave(self.offsets[:-1], count)
-        rows = values.new_zeros(len(count) * longest, values.shape[1]).index_copy(0, place, values)
-        return rows.view(len(count), longest, values.shape[1])
+            rows, length = -(-count // mean), mean
+        before = torch.cumsum(rows, 0) - rows
+        shift = before * length - self.offsets[:-1]
+        place = torch.repeat_interleave(shift, count) + torch.arange(len(values))
+        owner = torch.repeat_interleave(users, rows)
+        out = values
+        if len(values) < len(owner) * length:
+            out = values.new_zeros(len(owner) * length, values.shape[1]).index_copy(0, place, values)
+        return out.view(len(owner), length, values.shape[1]), owner
 
     def differences(self) -> Tensor:
         """Features of chosen minus features of rejected, float[m, d]."""
@@ -406,6 +414,17 @@ class Scorer(Protocol):
 
     def score(self, state: Tensor, items: Tensor) -> Tensor:
         """Rewards float[n] of items [n, d], each under its row of state [n, s]."""
+
+
+@runtime_checkable
+class Projecting(Protocol):
+    """A scorer that reads of an item a few numbers alone: where a text is in many pairs, these are worked out once for it."""
+
+    def project(self, items: Tensor) -> Tensor:
+        """What it reads, float[n, k] of items [n, d], row by row."""
+
+    def on_projected(self) -> Scorer:
+        """The same scorer for items that `project` has been through."""
 
 
 class TrainableScorer(Scorer, Protocol):

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib.util
 import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from importlib.metadata import entry_points
@@ -28,6 +27,7 @@ from evenhand.core import EvenhandError, clip
 
 IN_FILE = re.compile(r"(?P<file>.*\.py):(?P<name>[^:]+)")
 IN_HOUSE = re.compile(r"_[0-9a-f]{12}$")  # how `load_file` names modules
+RAN: dict[str, tuple[Path, bytes]] = {}  # module → the file that `load_file` ran for it, as it was then
 WITH_HEAD = re.compile(r"(?P<method>(?:[^:]*\.py:)?[^:]+)(?::(?P<head>.+))?")
 
 
@@ -76,18 +76,21 @@ def load_file(file: Path) -> ModuleType:
         source = file.read_bytes()
     except OSError as error:
         raise EvenhandError(f"{file.name} cannot be read ({error.strerror}). Expected: a Python file. To do: check its path.") from error
+    return _run(file, source)
+
+
+def _run(file: Path, source: bytes) -> ModuleType:
     digest = hashlib.sha256(str(file.resolve()).encode() + source).hexdigest()[:12]
     name = f"{file.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, file.resolve())
-    if spec is None or spec.loader is None:
-        raise EvenhandError(f"{file.name} cannot be run. Expected: a Python file. To do: check its path.")
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(name)
+    module.__file__ = str(file.resolve())
+    RAN[name] = file.resolve(), source
     sys.modules[name] = module  # dataclasses, and processes that unpickle, look a class up there
     sys.path.insert(0, str(file.resolve().parent))
     try:
-        spec.loader.exec_module(module)
+        exec(compile(source, module.__file__, "exec", dont_inherit=True), vars(module))  # noqa: S102 - the user named the file for that
     except Exception as error:
         del sys.modules[name]
         line = next((f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(file.resolve())), None)
@@ -102,25 +105,26 @@ def load_file(file: Path) -> ModuleType:
 
 @dataclass(frozen=True)
 class Files:
-    """The files that parts came from. Unpickled, it runs them first, so that a process finds the classes of what it is given after it."""
+    """The files that parts came from, path → content. Unpickled, it runs them first, so that a process finds the classes of what it is given
+    after it: also on a machine that does not have the files.
+    """
 
-    paths: tuple[str, ...]
+    content: Mapping[str, bytes]
 
-    def __reduce__(self) -> tuple[Callable[[Sequence[str]], Files], tuple[Sequence[str]]]:
-        return _ran, (self.paths,)
+    def __reduce__(self) -> tuple[Callable[[Mapping[str, bytes]], Files], tuple[Mapping[str, bytes]]]:
+        return _ran, (self.content,)
 
 
-def _ran(paths: Sequence[str]) -> Files:
-    for path in paths:
-        load_file(Path(path))
-    return Files(tuple(paths))
+def _ran(content: Mapping[str, bytes]) -> Files:
+    for path, source in content.items():
+        _run(Path(path), source)
+    return Files(content)
 
 
 def files_of(parts: Sequence[Any]) -> Files:
     """Of all that `parts` are built from, the files that `load_file` ran."""
     modules = {home(n) for p in parts for n in _nodes(p)}
-    named = {str(sys.modules[m].__file__) for m in modules if m in sys.modules and IN_HOUSE.search(m)}
-    return Files(tuple(sorted(named)))
+    return Files({str(path): source for path, source in (RAN[m] for m in sorted(modules) if m in RAN)})
 
 
 def home(node: Any) -> str:

@@ -35,6 +35,11 @@ def started() -> int:
     return _said()[1]
 
 
+def restarted() -> bool:
+    """Whether torchrun starts all processes again when one of them ends with anything but 0 (--max-restarts)."""
+    return os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") not in ("", "0") and all(name in os.environ for name in NAMES)
+
+
 def count() -> int:
     """Ranks at work together; 1 outside of `together`."""
     return _COUNT.get()
@@ -133,7 +138,8 @@ def same(what: str, said: str) -> None:
     if lowest(value) != -lowest(-value):
         raise EvenhandError(
             f"The processes that torchrun started have not the same {what}. Expected: one program on the same data, with the same settings, "
-            "seeds and versions, on machines of one kind. To do: give all of them the same files and options."
+            "seeds and versions, on machines of one kind. To do: give all of them the same files and options, and a folder to write to that all "
+            "machines share."
         )
 
 
@@ -166,14 +172,22 @@ def _join(asked: int) -> None:
     import torch
     import torch.distributed as dist
 
-    _, _, local, world_here = _said()
+    rank, _, local, world_here = _said()
     if not dist.is_initialized():
         backend = "gloo"
         if torch.cuda.is_available() and dist.is_nccl_available() and world_here <= torch.cuda.device_count():
             torch.cuda.set_device(local)
             backend = "cpu:gloo,cuda:nccl"
+        again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         try:
-            dist.init_process_group(backend, timeout=LONGEST)
+            if again != "0" and world_here == asked and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+                # torchrun keeps its store when it starts ranks again, with addresses in it of those that have ended
+                store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), asked, False, LONGEST)
+                dist.init_process_group(
+                    backend, store=dist.PrefixStore(f"start {again}", store), rank=rank, world_size=asked, timeout=LONGEST
+                )
+            else:
+                dist.init_process_group(backend, timeout=LONGEST)
         except (RuntimeError, ValueError, OSError) as error:
             raise EvenhandError(
                 f"The processes that torchrun started do not find each other: {clip(' '.join(str(error).split()), 200)}. Expected: {asked} "
@@ -193,7 +207,8 @@ def _others() -> Iterator[None]:
     except RuntimeError as error:
         raise EvenhandError(
             f"Another of {count()} processes has ended, or has not answered for {LONGEST.seconds // 60} minutes. Expected: all of them, to the "
-            "end. To do: see what that one said, mend it, and start them again."
+            "end. To do: see what that one said (nothing, where the system ended it, as it does when memory runs out), mend it, and run the same "
+            "command again: it goes on from what is kept."
         ) from error
 
 

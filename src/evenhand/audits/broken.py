@@ -4,37 +4,63 @@ from __future__ import annotations
 
 import numpy as np
 
+from evenhand.audits.batch import Batch, batches_of
 from evenhand.audits.examine import MIN_PAIRS, MIN_USERS, exclusion
 from evenhand.audits.intervals import contrast, in_points
 from evenhand.audits.metrics import TIE, correct
-from evenhand.audits.outcomes import Outcomes
-from evenhand.audits.sample import arrange, means
+from evenhand.audits.outcomes import OutcomeBatches, Outcomes
+from evenhand.audits.passes import Study, over, side_by_side
+from evenhand.audits.sample import Means, averages, means_of, surveyed
 from evenhand.core import SMALLEST_CELL, Groups
 
 NEARLY_ALL = 0.95  # of the pairs tied: the rest is too little to say anything of the scores
 
 
-def broken(outcomes: Outcomes, groups: Groups | None = None, *, min_users: int = MIN_USERS, min_pairs: int = MIN_PAIRS) -> str:
+def broken(
+    outcomes: Outcomes | OutcomeBatches, groups: Groups | None = None, *, min_users: int = MIN_USERS, min_pairs: int = MIN_PAIRS
+) -> str:
     """What is wrong with the scores, in a first sentence, and what may be the cause in a second; "" where nothing is.
 
     Either |margin| < 1e-6 in at least 95 % of the pairs with a preference; or all groups that are large enough for a verdict (all users,
     where there is none) lie under 50 %, each with its whole 95 % interval: since all of them must, no correction for their number is due.
     """
-    strict = outcomes.strict()
-    if not len(strict):
+    batches = batches_of(outcomes, groups)
+    pairs, tied, accuracies = over(batches, accuracies_of(groups))
+    return flaw_of(pairs, tied, accuracies, len(groups or ()), min_users, min_pairs)
+
+
+def accuracies_of(groups: Groups | None) -> Study[tuple[int, int, Means | None]]:
+    """Pairs with a preference, how many of them are tied, and accuracies by group; None without any."""
+
+    def right(batch: Batch) -> list[np.ndarray]:
+        return [correct(batch.strict.margin)]
+
+    sample, average, (pairs, tied) = yield from side_by_side(surveyed(groups), averages(right), _ties())
+    if not pairs:
+        return 0, 0, None
+    return pairs, tied, (yield from means_of(sample, right, average))
+
+
+def _ties() -> Study[tuple[int, int]]:
+    pairs, tied = yield lambda batch: (len(batch.user), int(np.count_nonzero(np.abs(batch.strict.margin) < TIE)))
+    return pairs, tied
+
+
+def flaw_of(pairs: int, tied: int, accuracies: Means | None, groups: int, min_users: int, min_pairs: int) -> str:
+    """The same from `accuracies_of`, whose last cell is all users."""
+    if accuracies is None:
         return ""
-    if flaw := all_tied(strict.margin):
+    if flaw := tied_flaw(pairs, tied):
         return flaw
-    known = groups or Groups((), np.full(int(strict.user.max()) + 1, -1, np.int16), "")
-    accuracies = means(arrange(strict, known), [correct(strict.margin)])
-    cells = [g for g in range(len(known)) if not exclusion(int(accuracies.users[g]), int(accuracies.pairs[g]), min_users, min_pairs)]
-    cells = cells or [len(known)]
+    known = range(groups)
+    cells = [g for g in known if not exclusion(int(accuracies.users[g]), int(accuracies.pairs[g]), min_users, min_pairs)]
+    cells = cells or [groups]
     c = contrast(accuracies, np.eye(accuracies.value.size)[cells])
     high = c.bounds(high=1.0)[1]
     if not (high < 0.5).all():
         return ""
-    who = "All users together lie" if cells == [len(known)] else "Every group lies"
-    if len(cells) == 1 and cells != [len(known)]:
+    who = "All users together lie" if cells == [groups] else "Every group lies"
+    if len(cells) == 1 and cells != [groups]:
         who = "The one group that is large enough lies"
     best = f"accuracy is {in_points(float(c.value.max()))} % at best, with a 95 % interval up to {in_points(float(high.max()))} %"
     proof = f" ({best})" if accuracies.users[cells].min() >= SMALLEST_CELL else ""
@@ -43,12 +69,16 @@ def broken(outcomes: Outcomes, groups: Groups | None = None, *, min_users: int =
 
 def all_tied(margin: np.ndarray) -> str:
     """The same for margins float[n], n > 0, that tell no pair apart, or nearly none."""
-    tied = np.abs(margin) < TIE
-    if tied.all():
+    return tied_flaw(len(margin), int(np.count_nonzero(np.abs(margin) < TIE)))
+
+
+def tied_flaw(pairs: int, tied: int) -> str:
+    """The same where so many of pairs are tied."""
+    if tied == pairs:
         return "Every margin is 0. These scores tell no pair apart, and equal service means nothing: are these the right scores, or did a model learn nothing?"
-    if tied.mean() < NEARLY_ALL:
+    if tied / pairs < NEARLY_ALL:
         return ""
-    share = f"{in_points(float(tied.mean()))} % of all margins are 0 ({int(tied.sum()):,} of {len(tied):,})"
+    share = f"{in_points(tied / pairs)} % of all margins are 0 ({tied:,} of {pairs:,})"
     return f"{share}. These scores tell nearly no pair apart, and equal service means little: are these the right scores, or did a model learn nothing?"
 
 

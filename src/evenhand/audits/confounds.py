@@ -2,97 +2,139 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 
+from evenhand.audits.batch import Batch, Columns
 from evenhand.audits.findings import Confound, GroupCounts
 from evenhand.audits.intervals import contrast, estimate
 from evenhand.audits.metrics import TIE, correct
-from evenhand.audits.outcomes import Outcomes
-from evenhand.audits.sample import arrange, means
+from evenhand.audits.passes import Study, side_by_side
+from evenhand.audits.sample import averages, means_of, surveyed
 from evenhand.core import Estimate, Exclusions, Groups
 
 LENGTH_EDGES = (50.0, 200.0)  # characters: bins of |chosen minus rejected|, shorter and longer apart
+LENGTHS = (
+    "200 or more shorter", "50 to 199 shorter", "up to 49 shorter", "equal length", "up to 49 longer", "50 to 199 longer", "200 or more longer",
+)  # fmt: skip
 MOST_LABELS = 12  # the commonest values of a label get a bin each, the others one together
 OTHERS = "others"
 NO_GROUP = "in no group"
 
 
-def confounds(outcomes: Outcomes) -> tuple[Confound, ...]:
-    """One record for the length difference, where it is known, and one for each label. Pairs without a strict preference are to be left
-    out before.
+def confounds_of() -> Study[tuple[Confound, ...]]:
+    """One record for the length difference, where it is known, and one for each label. Pairs without a strict preference are left out."""
+    length, labels = yield from side_by_side(_length(), _labels())
+    return (*length, *labels)
+
+
+def _length() -> Study[tuple[Confound, ...]]:
+    everybody = _over(lambda batch: [correct(_longer(batch))], "accuracy of 'prefer the longer'")
+    alone, bins = yield from side_by_side(everybody, _accuracies(LENGTHS, lambda batch: _length_bin(_longer(batch))), split=_measured)
+    return (Confound("length difference", bins, alone),) if bins else ()
+
+
+def _measured(batch: Batch) -> list[Batch]:
+    """Of a batch what has a length difference: all or nothing."""
+    return 2 * [batch if batch.strict.length_difference is not None else batch.take(np.zeros(len(batch.user), bool))]
+
+
+def _longer(batch: Batch) -> np.ndarray:
+    difference = batch.strict.length_difference
+    return np.zeros(0) if difference is None else difference
+
+
+def _labels() -> Study[tuple[Confound, ...]]:
+    found: Labels = yield lambda batch: Labels({name: Counter(_values(v)) for name, v in batch.strict.labels.items()})
+    bins = {name: _label_bins(counts) for name, counts in found.counts.items()}
+    records = yield from side_by_side(*(_accuracies(names, partial(_label_bin, name, of)) for name, (of, names) in bins.items()))
+    return tuple(Confound(name, accuracies) for name, accuracies in zip(bins, records, strict=True))
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Nuisance → how often each of its values occurs."""
+
+    counts: dict[str, Counter[str]]
+
+    def __add__(self, other: Labels) -> Labels:
+        return Labels({name: counts + other.counts[name] for name, counts in self.counts.items()})
+
+
+def _length_bin(difference: np.ndarray) -> np.ndarray:
+    """Number of a bin of LENGTHS, by how many characters longer the chosen response is; equal lengths apart, since 'prefer the longer' has
+    no answer there.
     """
-    right = correct(outcomes.margin)
-    records = []
-    if outcomes.length_difference is not None:
-        of, names = _length_bins(outcomes.length_difference)
-        alone = _over(outcomes, correct(outcomes.length_difference), np.ones(len(outcomes), bool), "accuracy of 'prefer the longer'")
-        records.append(Confound("length difference", _accuracies(outcomes, right, of, names), alone))
-    for name, values in outcomes.labels.items():
-        of, names = _label_bins(values)
-        records.append(Confound(name, _accuracies(outcomes, right, of, names)))
-    return tuple(records)
-
-
-def _length_bins(difference: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Bins by how many characters longer the chosen response is; equal lengths apart, since 'prefer the longer' has no answer there."""
     size = np.searchsorted(LENGTH_EDGES, np.abs(difference), side="right") + 1
-    of = 3 + np.sign(difference).astype(np.int64) * size
-    names = [
-        "200 or more shorter",
-        "50 to 199 shorter",
-        "up to 49 shorter",
-        "equal length",
-        "up to 49 longer",
-        "50 to 199 longer",
-        "200 or more longer",
-    ]
-    return of, names
+    return 3 + np.sign(difference).astype(np.int64) * size
 
 
-def _label_bins(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    names, of, counts = np.unique(values.astype(str), return_inverse=True, return_counts=True)
+def _values(label: np.ndarray) -> list[str]:
+    names: list[str] = label.astype(str).tolist()
+    return names
+
+
+def _label_bins(counts: Counter[str]) -> tuple[dict[str, int], list[str]]:
+    """Value → number of its bin, and the bins' names."""
+    names = sorted(counts)
     if len(names) <= MOST_LABELS:
-        return of, [str(n) for n in names]
-    kept = np.sort(np.argsort(-counts, kind="stable")[:MOST_LABELS])
-    place = np.full(len(names), MOST_LABELS)
-    place[kept] = np.arange(MOST_LABELS)
-    return place[of], [*(str(names[k]) for k in kept), OTHERS]
+        return {name: b for b, name in enumerate(names)}, names
+    kept = sorted(sorted(names, key=lambda name: -counts[name])[:MOST_LABELS])
+    return dict.fromkeys(names, MOST_LABELS) | {name: b for b, name in enumerate(kept)}, [*kept, OTHERS]
 
 
-def _accuracies(outcomes: Outcomes, right: np.ndarray, of: np.ndarray, names: list[str]) -> tuple[tuple[str, Estimate], ...]:
-    return tuple((name, _over(outcomes, right, of == b, "accuracy", name)) for b, name in enumerate(names) if (of == b).any())
+def _label_bin(name: str, of: dict[str, int], batch: Batch) -> np.ndarray:
+    return np.array([of[v] for v in _values(batch.strict.labels[name])], np.int64)
 
 
-def _over(outcomes: Outcomes, value: np.ndarray, rows: np.ndarray, metric: str, group: str = "") -> Estimate:
-    """Mean over users of their means of value on `rows`, t interval clustered by user, and by prompt or response where users share them."""
-    nobody = Groups((), np.full(int(outcomes.user.max()) + 1, -1, np.int16), "")
-    overall = means(arrange(outcomes.take(rows), nobody), [value[rows]])
+def _accuracies(names: Sequence[str], bin_of: Callable[[Batch], np.ndarray]) -> Study[tuple[tuple[str, Estimate], ...]]:
+    """Accuracy in each bin of pairs that holds any, as if there were no others."""
+
+    def split(batch: Batch) -> list[Batch]:
+        of = bin_of(batch)
+        return [batch.take(of == b) for b in range(len(names))]
+
+    found = yield from side_by_side(*(_over(_right, "accuracy", name) for name in names), split=split)
+    return tuple((name, accuracy) for name, accuracy in zip(names, found, strict=True) if accuracy is not None)
+
+
+def _right(batch: Batch) -> list[np.ndarray]:
+    return [correct(batch.strict.margin)]
+
+
+def _over(columns: Columns, metric: str, group: str = "") -> Study[Estimate | None]:
+    """Mean over users of their means of one column, t interval clustered by user, and by prompt or response where users share them."""
+    sample, average = yield from side_by_side(surveyed(), averages(columns))
+    if not len(sample.number):
+        return None
+    overall = yield from means_of(sample, columns, average)
     return estimate(contrast(overall, np.ones((1, 1))), 0, metric, group, 0.0, 1.0)
 
 
-def group_counts(outcomes: Outcomes, groups: Groups, exclusions: Exclusions | None = None) -> tuple[GroupCounts, ...]:
+def counts_of(groups: Groups, exclusions: Exclusions | None = None) -> Study[tuple[GroupCounts, ...]]:
     """What became of each group's pairs; users in no group stand in a row of their own, so that all pairs are accounted for.
 
     What nobody measured is None: cuts where nothing was encoded, dropped rows where `exclusions` does not know their group.
     """
-    of = groups.of_user[outcomes.user].astype(np.int64)
-    of = np.where(of < 0, len(groups), of)
     size = len(groups) + 1
-    strict = np.ones(len(of), bool) if outcomes.tie is None else ~outcomes.tie
+
+    def ask(batch: Batch) -> tuple[np.ndarray | None, ...]:
+        o = batch.given
+        of = groups.of_user[o.user].astype(np.int64)
+        of = np.where(of < 0, len(groups), of)
+        undecided = np.zeros(len(of), bool) if o.tie is None else o.tie
+        flags = undecided, ~undecided & (np.abs(o.margin) < TIE), o.truncated, o.identical, o.hardly_read
+        return np.bincount(of, minlength=size), *(None if f is None else np.bincount(of[f], minlength=size) for f in flags)
+
+    pairs, undecided, tied, *measured = yield ask
+    truncated, identical, hardly = ([None] * size if m is None else m.tolist() for m in measured)
     dropped = dropped_rows(groups, exclusions)
-
-    def count(rows: np.ndarray) -> list[int]:
-        counts: list[int] = np.bincount(of[rows], minlength=size).tolist()
-        return counts
-
-    def if_measured(rows: np.ndarray | None) -> list[int] | list[None]:
-        return [None] * size if rows is None else count(rows)
-
-    truncated, identical = if_measured(outcomes.truncated), if_measured(outcomes.identical)
-    hardly = if_measured(outcomes.hardly_read)
-    pairs, tied, undecided = count(np.ones(len(of), bool)), count(strict & (np.abs(outcomes.margin) < TIE)), count(~strict)
     rows = [
-        GroupCounts(name, pairs[g], truncated[g], identical[g], dropped.get(name), tied[g], undecided[g], hardly[g])
+        GroupCounts(name, int(pairs[g]), truncated[g], identical[g], dropped.get(name), int(tied[g]), int(undecided[g]), hardly[g])
         for g, name in enumerate([*groups.names, NO_GROUP])
     ]
     return tuple(r for r in rows if r.group in groups.names or r.pairs)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evenhand.audits.agreement import agreement
+from evenhand.audits.agreement import agreements
+from evenhand.audits.batch import Batch, batches_of
 from evenhand.audits.bootstrap import RESAMPLED_USERS, basic_interval, holding, resampled_means, resampled_sums
-from evenhand.audits.confounds import confounds, group_counts
+from evenhand.audits.confounds import confounds_of, counts_of
 from evenhand.audits.findings import GroupFinding, MetricFinding, ModelFindings, NullFinding, SupportCurve
 from evenhand.audits.intervals import (
     BOOTSTRAP_ABOVE,
@@ -24,14 +25,15 @@ from evenhand.audits.intervals import (
     range_rows,
     simultaneous_alpha,
 )
-from evenhand.audits.low_support import low_support
+from evenhand.audits.low_support import low_support_of
 from evenhand.audits.metrics import ECE_BINS, METRICS, Metric, calibration_gaps, correct
 from evenhand.audits.nulls import against_null
-from evenhand.audits.outcomes import Outcomes
-from evenhand.audits.sample import Means, Sample, arrange, means
-from evenhand.audits.support_curve import support_curve
+from evenhand.audits.outcomes import OutcomeBatches, Outcomes
+from evenhand.audits.passes import PerUser, Study, nothing, over, per_user, side_by_side
+from evenhand.audits.sample import Means, Sample, averages, means, means_of, nobody, surveyed
+from evenhand.audits.support_curve import curve_of
 from evenhand.audits.twoway import shared_noise
-from evenhand.audits.users import as_independent, fit_beta_binomial, independent_pairs, spread_of_users
+from evenhand.audits.users import as_independent, fit_beta_binomial, independent_of, spread_of_users
 from evenhand.core import SMALLEST_CELL, Estimate, EvenhandError, Exclusions, Groups
 
 MIN_USERS = 30
@@ -69,7 +71,7 @@ class Measured:
 
 
 def examine_model(
-    outcomes: Outcomes,
+    outcomes: Outcomes | OutcomeBatches,
     groups: Groups,
     support: np.ndarray | None = None,
     support_rule: str = "",
@@ -87,45 +89,154 @@ def examine_model(
     A group under min_users or min_pairs is shown, but bears no verdict and takes no part in gap and null while two other groups are
     large enough.
     """
+    study = study_of_model(
+        outcomes, groups, support, support_rule, resamples=resamples, seed=seed, min_users=min_users, min_pairs=min_pairs,
+        exclusions=exclusions, metrics=metrics,
+    )  # fmt: skip
+    return over(batches_of(outcomes, groups), study)
+
+
+def examine_support(
+    outcomes: Outcomes | OutcomeBatches, support: np.ndarray, support_rule: str = "", *, resamples: int = 1000, seed: int = 0
+) -> SupportCurve | None:
+    """What `examine_model` finds on support, alone. support float64[users], nan = unknown."""
+    return over(batches_of(outcomes), study_of_support(outcomes, support, support_rule, resamples=resamples, seed=seed))
+
+
+def study_of_model(
+    outcomes: Outcomes | OutcomeBatches,
+    groups: Groups,
+    support: np.ndarray | None = None,
+    support_rule: str = "",
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    min_users: int = MIN_USERS,
+    min_pairs: int = MIN_PAIRS,
+    exclusions: Exclusions | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
+) -> Study[ModelFindings]:
+    """`examine_model` as a study, to be read side by side with others over `batches_of` the same outcomes."""
     if resamples < 1:
         raise EvenhandError(f"{resamples} resamples. Expected: at least 1; 1,000 for intervals to print. To do: ask for more.")
     if support is not None and len(support) != len(groups.of_user):
         raise EvenhandError(f"support has {len(support)} entries. Expected: one a user, {len(groups.of_user)}, as in Groups.of_user.")
-    strict = outcomes.strict()
-    sample = arrange(strict, groups)
+    read, confounders, counts = yield from side_by_side(
+        _read(outcomes, groups, metrics, support, support_rule, resamples, seed), confounds_of(), counts_of(groups, exclusions)
+    )
+    sample = read.sample
     rng = np.random.default_rng([seed, 10110])
-    measured = measure(sample, strict.margin, resamples, rng, metrics)
+    measured = _measured(sample, metrics, read.means, read.of_user, resamples, rng)
     accuracy = measured["accuracy"]
     excluded = [
         exclusion(int(u), int(p), min_users, min_pairs) for u, p in zip(accuracy.means.users[:-1], accuracy.means.pairs[:-1], strict=True)
     ]
     cells = compared(accuracy.means.users, excluded)
-    right, of_pair = sample.right(accuracy.of_user), correct(strict.margin)
-    independent = independent_pairs(sample, of_pair)
     return ModelFindings(
         model=outcomes.model,
         split=outcomes.split,
         overall=accuracy.estimate(len(groups), "all"),
-        groups=_group_findings(strict, groups, sample, measured, excluded, resamples, rng),
+        groups=_group_findings(read, groups, measured, excluded, resamples, rng),
         gap=group_gap(accuracy.means, groups, cells, seed, accuracy.draws),
-        support=_support(
-            strict,
-            sample,
-            accuracy,
-            of_pair,
-            as_independent(right, sample.pairs, independent),
-            independent,
-            support,
-            support_rule,
-            resamples,
-            seed,
-        ),
+        support=read.curve,
         null=_null(sample, accuracy, cells, resamples, seed),
-        spread=spread_of_users(right, sample.pairs, seed, independent),
-        confounds=confounds(strict),
-        counts=group_counts(outcomes, groups, exclusions),
+        spread=spread_of_users(sample.right(accuracy.of_user), sample.pairs, seed, read.independent),
+        confounds=confounders,
+        counts=counts,
         metrics=tuple(_metric(m, groups, cells, seed) for m in measured.values()),
     )
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the pairs are read for: all that is said of them follows from it. means of the metrics, of_user float64[metrics, U]; of the five
+    calibration bins gaps float64[bins, U], and levels, their means, where users share prompts or responses.
+    """
+
+    sample: Sample
+    of_user: np.ndarray
+    means: Means
+    gaps: np.ndarray
+    levels: Means | None
+    independent: np.ndarray
+    ceilings: Sequence[Estimate | None]
+    curve: SupportCurve | None
+
+
+def _read(
+    outcomes: Outcomes | OutcomeBatches,
+    groups: Groups,
+    metrics: Mapping[str, Metric],
+    support: np.ndarray | None,
+    rule: str,
+    resamples: int,
+    seed: int,
+) -> Study[_Read]:
+    def columns(batch: Batch) -> list[np.ndarray]:
+        return [metric.values(name, batch.strict.margin) for name, metric in metrics.items()]
+
+    sample, of_user, gaps = yield from side_by_side(surveyed(groups), averages(columns), _gaps())
+    if not len(sample.number):
+        raise nobody(outcomes)
+    found, levels, ceilings, (independent, curve) = yield from side_by_side(
+        means_of(sample, columns, of_user),
+        means_of(sample, _in_bins, gaps) if sample.shared is not None else nothing(),
+        agreements(sample, groups.names),
+        _served(sample, of_user[list(metrics).index("accuracy")], support, rule, resamples, seed),
+    )
+    return _Read(sample, of_user, found, gaps, levels, independent, ceilings, curve)
+
+
+def study_of_support(
+    outcomes: Outcomes | OutcomeBatches, support: np.ndarray, rule: str = "", *, resamples: int = 1000, seed: int = 0
+) -> Study[SupportCurve | None]:
+    """`examine_support` as a study, to be read side by side with others over `batches_of` the same outcomes."""
+    sample, average = yield from side_by_side(surveyed(), averages(lambda batch: [_right(batch)]))
+    if not len(sample.number):
+        raise nobody(outcomes)
+    return (yield from _served(sample, average[0], support, rule, resamples, seed))[1]
+
+
+def _served(
+    sample: Sample, accuracy: np.ndarray, support: np.ndarray | None, rule: str, resamples: int, seed: int
+) -> Study[tuple[np.ndarray, SupportCurve | None]]:
+    """As how many independent pairs those of each user count, and the curve of accuracy over support."""
+
+    def curve() -> Study[tuple[np.ndarray, SupportCurve | None]]:
+        independent = yield from independent_of(sample, _right)
+        if support is None:
+            return independent, None
+        right = as_independent(sample.right(accuracy), sample.pairs, independent)
+        shrunken = fit_beta_binomial(right, independent).shrunken(right, independent)
+        known = support[sample.number]
+        found = yield from curve_of(sample, lambda batch: [_right(batch)], known, accuracy, shrunken, rule, resamples=resamples, seed=seed)
+        return independent, found
+
+    low = low_support_of(sample, support) if support is not None else nothing()
+    (independent, found), lowest = yield from side_by_side(curve(), low)
+    return independent, None if found is None else replace(found, low=lowest)
+
+
+def _right(batch: Batch) -> np.ndarray:
+    return correct(batch.strict.margin)
+
+
+def _in_bins(batch: Batch) -> list[np.ndarray]:
+    bins, off = calibration_gaps(batch.strict.margin)
+    return [np.where(bins == b, off, 0.0) for b in range(ECE_BINS)]
+
+
+def _gaps() -> Study[np.ndarray]:
+    """Averages of `_in_bins`, float64[bins, U]."""
+
+    def ask(batch: Batch) -> PerUser:
+        bins, off = calibration_gaps(batch.strict.margin)
+        place = bins.astype(np.int64) * len(batch.number) + batch.user
+        sums = np.bincount(place, batch.share * off, minlength=ECE_BINS * len(batch.number))
+        return per_user(sums.reshape(ECE_BINS, -1) / batch.whole)
+
+    found: PerUser = yield ask
+    return found.all
 
 
 def _metric(found: Measured, groups: Groups, cells: list[int], seed: int) -> MetricFinding:
@@ -138,15 +249,18 @@ def _metric(found: Measured, groups: Groups, cells: list[int], seed: int) -> Met
 def measure(
     sample: Sample, margin: np.ndarray, resamples: int, rng: np.random.Generator, metrics: Mapping[str, Metric] = METRICS
 ) -> dict[str, Measured]:
-    """Every metric over all cells; the resamples of users are common to them."""
-    found, of_user = {}, []
-    for name, metric in metrics.items():
-        value = metric.values(name, margin)
-        found[name] = means(sample, [value])
-        of_user.append(sample.user_means(value))
-    draws = _resampled_cells(sample, np.stack(of_user, axis=1), resamples, rng)
+    """Every metric over all cells, of pairs that are one batch; the resamples of users are common to them."""
+    values = [metric.values(name, margin) for name, metric in metrics.items()]
+    return _measured(sample, metrics, means(sample, values), np.stack([sample.user_means(v) for v in values]), resamples, rng)
+
+
+def _measured(
+    sample: Sample, metrics: Mapping[str, Metric], found: Means, of_user: np.ndarray, resamples: int, rng: np.random.Generator
+) -> dict[str, Measured]:
+    """The same from the means of all metrics and of each user [metrics, U]."""
+    draws = _resampled_cells(sample, of_user.T, resamples, rng)
     return {
-        name: Measured(metric, name, found[name], of_user[c], {cell: d[:, c] for cell, d in draws.items() if np.ptp(d[:, c]) > 0})
+        name: Measured(metric, name, found.column(c), of_user[c], {cell: d[:, c] for cell, d in draws.items() if np.ptp(d[:, c]) > 0})
         for c, (name, metric) in enumerate(metrics.items())
     }
 
@@ -226,31 +340,21 @@ def ordered(groups: Groups, users: np.ndarray, cells: Sequence[int]) -> tuple[in
 
 
 def _group_findings(
-    strict: Outcomes,
-    groups: Groups,
-    sample: Sample,
-    measured: dict[str, Measured],
-    excluded: list[str],
-    resamples: int,
-    rng: np.random.Generator,
+    read: _Read, groups: Groups, measured: dict[str, Measured], excluded: list[str], resamples: int, rng: np.random.Generator
 ) -> tuple[GroupFinding, ...]:
-    accuracy = measured["accuracy"]
-    bins, off = calibration_gaps(strict.margin)
-    by_bin = [np.where(bins == b, off, 0.0) for b in range(ECE_BINS)]
-    gaps = np.stack([sample.user_means(v) for v in by_bin], axis=1)
-    levels = None if sample.shared is None else means(sample, by_bin)
+    accuracy, gaps = measured["accuracy"], np.ascontiguousarray(read.gaps.T)
     p_values = _against_others(accuracy, excluded)
     notable = discoveries(p_values)
     out = []
     for g, name in enumerate(groups.names):
         single, _ = accuracy.single(g)
         users, pairs = int(accuracy.means.users[g]), int(accuracy.means.pairs[g])
-        rows = sample.cell == g
+        rows = read.sample.cell == g
         out.append(
             GroupFinding(
                 group=name, n_users=users, n_pairs=pairs, accuracy=accuracy.estimate(g, name), margin=measured["margin"].estimate(g, name),
-                log_loss=measured["log_loss"].estimate(g, name), ece=calibration_error(gaps[rows], pairs, name, max(resamples, 200), rng, levels, g),
-                mde=float(MDE_FACTOR * single.se[0]) if users else np.nan, ceiling=_ceiling(strict, sample, groups, g), excluded=excluded[g],
+                log_loss=measured["log_loss"].estimate(g, name), ece=calibration_error(gaps[rows], pairs, name, max(resamples, 200), rng, read.levels, g),
+                mde=float(MDE_FACTOR * single.se[0]) if users else np.nan, ceiling=read.ceilings[g], excluded=excluded[g],
                 p_value=float(p_values[g]), notable=bool(notable[g]),
             )
         )  # fmt: skip
@@ -291,38 +395,6 @@ def calibration_error(
     draws = np.abs(levels).sum(axis=1)
     low, high = basic_interval(np.array(value), draws)
     return Estimate(value, float(low), min(1.0, float(high)), len(by_user), pairs, "expected calibration error", group)
-
-
-def _ceiling(strict: Outcomes, sample: Sample, groups: Groups, g: int) -> Estimate | None:
-    if strict.pair is None or strict.side is None:
-        return None
-    rows = groups.of_user[strict.user] == g
-    if not rows.any():
-        return None
-    shared = None if sample.shared is None else sample.shared.take(rows)
-    return agreement(strict.user[rows], strict.pair[rows], strict.side[rows], groups.names[g], shared)
-
-
-def _support(
-    strict: Outcomes,
-    sample: Sample,
-    accuracy: Measured,
-    of_pair: np.ndarray,
-    right: np.ndarray,
-    independent: np.ndarray,
-    support: np.ndarray | None,
-    rule: str,
-    resamples: int,
-    seed: int,
-) -> SupportCurve | None:
-    if support is None:
-        return None
-    shrunken = fit_beta_binomial(right, independent).shrunken(right, independent)
-    curve = support_curve(
-        support[sample.number], accuracy.of_user, shrunken, sample.pairs, rule,
-        sample=sample, right=of_pair, resamples=resamples, seed=seed,
-    )  # fmt: skip
-    return None if curve is None else replace(curve, low=low_support(strict, support))
 
 
 def _null(sample: Sample, accuracy: Measured, cells: list[int], resamples: int, seed: int) -> tuple[NullFinding, ...]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
+from evenhand.audits.clusters import numbered
 from evenhand.core import EvenhandError, PreferenceData
+from evenhand.data.ballots import Ballots
+from evenhand.data.batches import PAIRS_AT_ONCE, Judged, batch_ends, batches_of
 
 LARGEST = 1e50  # fourth powers of margins, as in degrees of freedom, must stay finite
 
@@ -63,9 +67,9 @@ class Outcomes:
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("model", "split", "labels")}
         return {k: v for k, v in (*named.items(), *self.labels.items()) if v is not None}
 
-    def take(self, rows: np.ndarray) -> Outcomes:
-        """The pairs at `rows` (boolean mask or indices). Users keep their numbers."""
-        picked = {k: v[rows] for k, v in self._arrays().items() if k not in self.labels}
+    def take(self, rows: np.ndarray | slice) -> Outcomes:
+        """The pairs at `rows` (boolean mask, indices or slice). Users keep their numbers."""
+        picked: dict[str, Any] = {k: v[rows] for k, v in self._arrays().items() if k not in self.labels}
         return replace(self, **picked, labels={k: v[rows] for k, v in self.labels.items()})
 
     def strict(self) -> Outcomes:
@@ -92,30 +96,79 @@ class OutcomeBatches:
         return self.read()
 
 
-def outcomes_of(data: PreferenceData, margin: np.ndarray, *, model: str, split: str, texts_are_ids: bool = False) -> Outcomes:
-    """Outcomes of a model whose margins on `data` are `margin` float[n]; lengths, pair keys and ties come from the data.
+@dataclass(frozen=True)
+class Numbering:
+    """What the outcomes of all batches have in common."""
 
-    texts_are_ids: what stands for the texts names them only, so that its length is nobody's. Where a pair has no texts (-1) there are
-    neither lengths nor pair keys.
+    prompts: bool  # there are prompts
+    ballots: Ballots | None  # numbers of the pairs; None where a response is not known
+    lengths: np.ndarray | None  # int64[texts], characters; None where texts are not known, or only named
+
+
+def in_batches(outcomes: Outcomes | OutcomeBatches, ends: np.ndarray | None = None) -> OutcomeBatches:
+    """Pairs in memory as batches of whole users, in the order of users; pairs of one user keep theirs.
+
+    ends int64[batches]: where batches end, numbers of users, exclusive, as from `batch_ends` of other pairs of the same users. None: one
+    batch where they are few, else `batch_ends` of these pairs. Equal batches from elsewhere give the same statistics to the bit.
     """
-    low, high = np.minimum(data.chosen, data.rejected), np.maximum(data.chosen, data.rejected)
-    prompt = None if len(data.prompt) == 0 or bool((data.prompt < 0).all()) else data.prompt
-    pair = low.astype(np.int64) * max(len(data.texts), 1) + high
-    if prompt is not None:  # the same two answers to another question are another item
-        pair = np.unique(np.stack([pair, prompt.astype(np.int64)]), axis=1, return_inverse=True)[1].astype(np.int64).ravel()
-    known = not (low < 0).any()
+    if isinstance(outcomes, OutcomeBatches):
+        return outcomes
+    if ends is None and len(outcomes) <= PAIRS_AT_ONCE:
+        return one_batch(outcomes)
+    one = one_batch(outcomes)
+    (outcomes,) = one
+    of_user = np.bincount(outcomes.user, minlength=0 if ends is None else int(ends[-1]))
+    stops = np.cumsum(of_user)[(batch_ends(of_user) if ends is None else ends) - 1]
+    order = None if (outcomes.user[1:] >= outcomes.user[:-1]).all() else np.argsort(outcomes.user, kind="stable")
+
+    def read() -> Iterator[Outcomes]:
+        for start, stop in zip([0, *stops[:-1]], stops, strict=True):
+            yield outcomes.take(slice(start, stop) if order is None else order[start:stop])
+
+    return replace(one, read=read)
+
+
+def one_batch(outcomes: Outcomes) -> OutcomeBatches:
+    """Pairs in memory as a single batch."""
+    if outcomes.pair is not None and len(outcomes) and int(outcomes.pair.max()) >= 4 * len(outcomes) + 1000:
+        outcomes = replace(outcomes, pair=numbered(outcomes.pair)[0])
+    named = [a for a in (outcomes.prompt, outcomes.chosen, outcomes.rejected) if a is not None]
+    keys = 0 if outcomes.pair is None else _beyond(outcomes.pair)
+    texts = max(map(_beyond, named), default=0)
+    return OutcomeBatches(outcomes.model, outcomes.split, _beyond(outcomes.user), texts, keys, lambda: iter((outcomes,)))
+
+
+def _beyond(numbers: np.ndarray) -> int:
+    """The least that no number reaches."""
+    return int(numbers.max()) + 1 if len(numbers) else 0
+
+
+def numbering(data: Judged, *, texts_are_ids: bool = False) -> Numbering:
+    """texts_are_ids: what stands for the texts names them only, so that its length is nobody's."""
+    batches = batches_of(data)
+    known = batches.survey.without_texts == 0
+    lengths = np.fromiter(map(len, batches.texts), np.int64, len(batches.texts)) if known and not texts_are_ids else None
+    return Numbering(bool(batches.survey.prompts.any()), batches.ballots if known else None, lengths)
+
+
+def outcomes_of(
+    data: PreferenceData, margin: np.ndarray, *, model: str, split: str, texts_are_ids: bool = False, numbers: Numbering | None = None
+) -> Outcomes:
+    """Outcomes of a model whose margins on `data` are `margin` float[n]; lengths, numbers of pairs and ties come from the data.
+
+    Where a pair has no texts (-1) there are neither lengths nor numbers. The same two answers to another question are another pair.
+    numbers: of data of which these pairs are a part (default: their own, see `numbering`).
+    """
+    if numbers is None:
+        numbers = numbering(data, texts_are_ids=texts_are_ids)
+    ballots, lengths = numbers.ballots, numbers.lengths
     return Outcomes(
-        model=model, split=split, user=data.user, margin=np.asarray(margin, np.float64), prompt=prompt, weight=data.weight, tie=data.tie,
-        chosen=data.chosen if known else None, rejected=data.rejected if known else None,
-        pair=pair if known else None, side=data.chosen == low if known else None,
-        length_difference=_longer(data) if known and not texts_are_ids else None,
+        model=model, split=split, user=data.user, margin=np.asarray(margin, np.float64), prompt=data.prompt if numbers.prompts else None,
+        weight=data.weight, tie=data.tie,
+        chosen=data.chosen if ballots is not None else None, rejected=data.rejected if ballots is not None else None,
+        pair=None if ballots is None else ballots.of(data), side=None if ballots is None else data.chosen <= data.rejected,
+        length_difference=None if lengths is None else (lengths[data.chosen] - lengths[data.rejected]).astype(np.float64),
     )  # fmt: skip
-
-
-def _longer(data: PreferenceData) -> np.ndarray:
-    """Characters of chosen minus rejected, float64[n]."""
-    lengths = np.fromiter((len(t) for t in data.texts), np.int64, count=len(data.texts))
-    return (lengths[data.chosen] - lengths[data.rejected]).astype(np.float64)
 
 
 def _refuse_rows(bad: np.ndarray, what: str, remedy: str) -> None:

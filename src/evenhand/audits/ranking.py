@@ -23,11 +23,12 @@ from scipy.special import stdtrit
 from scipy.stats import rankdata
 
 from evenhand.audits.bootstrap import RESAMPLED_USERS, holding
+from evenhand.audits.clusters import numbered
 from evenhand.audits.findings import MetricFinding
 from evenhand.audits.intervals import LEVEL, simultaneous_alpha
 from evenhand.audits.metrics import USER_METRICS, Metric
 from evenhand.audits.results import Front, Pairwise, Unfairness
-from evenhand.audits.twoway import covariance, numbered, share_units
+from evenhand.audits.twoway import covariance, share_units
 from evenhand.core import SMALLEST_CELL, Estimate
 
 DRAWS_AT_ONCE = 300  # contrasts whose joint law is simulated; more are bounded by Sidak (see intervals.MOST_CONTRASTS)

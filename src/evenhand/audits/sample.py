@@ -6,41 +6,47 @@ The unit is the user: every user counts once, whatever his or her number of pair
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import sparse
 
-from evenhand.audits.outcomes import Outcomes
-from evenhand.audits.twoway import Clusters, Shared, factor, share_units, within_users
+from evenhand.audits.batch import Batch, Batches, Columns, refuse_ungrouped
+from evenhand.audits.clusters import factor
+from evenhand.audits.outcomes import OutcomeBatches, Outcomes, one_batch
+from evenhand.audits.passes import Study, over, per_user, side_by_side
+from evenhand.audits.spread import Spread, Table, moments, spread
+from evenhand.audits.units import Units, find_units
 from evenhand.core import EvenhandError, Groups
-
-DENSE = 30_000_000  # entries of a units x groups table that is summed densely (240 MB), twice as fast as sparsely
 
 
 @dataclass(frozen=True)
 class Sample:
-    """n pairs of U users in G groups. Cell G, the last, is all users together, also those in no group.
+    """U users in G groups. Cell G, the last, is all users together, also those in no group.
 
-    number int64[U]: the users' own numbers. cell int64[U]: group, -1 = none. pairs int64[U]. user int64[n] in 0..U-1. share float64[n]:
-    a pair's weight within its user, sums to 1 a user. shared: the prompts or responses that several users judged, None if there are none. within: which pairs of one
-    user go together, through a prompt or a response.
+    number int64[U]: the users' own numbers, rising. cell int64[U]: group, -1 = none. pairs int64[U]. shared: the prompts or responses that several
+    users judged, None if there are none. within: the prompts or responses by which pairs of one user go together, None where all stand
+    alone. batches: their pairs, batch by batch.
     """
 
     number: np.ndarray
     cell: np.ndarray
     cells: int
     pairs: np.ndarray
-    user: np.ndarray
-    share: np.ndarray
-    shared: Shared | None
-    within: tuple[Clusters, ...] = ()
+    shared: Units | None = None
+    within: Units | None = None
+    batches: Iterable[Batch] = field(default=(), repr=False)
+
+    def at(self, batch: Batch) -> slice:
+        """Where the users of a batch stand; all of them must be here."""
+        start = int(np.searchsorted(self.number, batch.number[0])) if len(batch.number) else 0
+        return slice(start, start + len(batch.number))
 
     def user_means(self, value: np.ndarray) -> np.ndarray:
-        """float64[U] from value [n]. Shares add up to 1 but for rounding; divided by their sum, a mean of values up to 1 is at most 1."""
-        users = len(self.number)
-        return np.bincount(self.user, self.share * value, minlength=users) / np.bincount(self.user, self.share, minlength=users)
+        """float64[U] from value [n] of pairs that are one batch."""
+        (batch,) = self.batches
+        return batch.user_means(value)
 
     def right(self, accuracy: np.ndarray) -> np.ndarray:
         """Right answers of each user, float64[U], from `user_means` of `correct`: whole numbers and halves (ties), since that is what they
@@ -48,15 +54,14 @@ class Sample:
         """
         return np.round(2 * accuracy * self.pairs) / 2
 
-    def of_users(self, keep: np.ndarray, value: np.ndarray) -> tuple[Sample, np.ndarray]:
-        """The pairs of some users, bool[U], and value [n] of these pairs."""
-        if keep.all():
-            return self, value
-        rows = keep[self.user]
-        user = (np.cumsum(keep) - 1)[self.user[rows]]
-        shared = None if self.shared is None else self.shared.take(rows)
-        within = () if shared is None else shared.within
-        return Sample(self.number[keep], self.cell[keep], self.cells, self.pairs[keep], user, self.share[rows], shared, within), value[rows]
+    def of_users(self, keep: np.ndarray, cell: np.ndarray, cells: int) -> Sample:
+        """Some users, bool[U], in other cells int64[kept]."""
+        return replace(self, number=self.number[keep], cell=cell, cells=cells, pairs=self.pairs[keep], batches=())
+
+    def only(self, batch: Batch) -> Batch:
+        """Of a batch the pairs of these users."""
+        place = np.minimum(np.searchsorted(self.number, batch.number), len(self.number) - 1)
+        return batch.take((self.number[place] == batch.number)[batch.user])
 
     def counts(self) -> tuple[np.ndarray, np.ndarray]:
         """Users and pairs of each cell, int64[G + 1]."""
@@ -67,27 +72,37 @@ class Sample:
 
 
 def arrange(outcomes: Outcomes, groups: Groups) -> Sample:
-    """The users who have pairs, numbered densely. Errors: no pair; a user without an entry in `groups`."""
-    if len(outcomes) == 0:
-        raise EvenhandError(
-            f"'{outcomes.model}', '{outcomes.split}': no pair to audit. Expected: at least one pair with a strict preference."
-        )
-    if int(outcomes.user.max()) >= len(groups.of_user):
-        raise EvenhandError(
-            f"User number {int(outcomes.user.max())} has no group entry. Expected: one entry of Groups.of_user for each of the users"
-            f" (found {len(groups.of_user)}; -1 = in no group)."
-        )
-    counts = np.bincount(outcomes.user)
-    number = np.flatnonzero(counts)
-    dense = np.cumsum(counts > 0) - 1
-    user = dense[outcomes.user]
-    weight = np.ones(len(user)) if outcomes.weight is None else outcomes.weight.astype(np.float64)
-    share = weight / np.bincount(user, weight)[user]
-    responses = None if outcomes.chosen is None or outcomes.rejected is None else (outcomes.chosen, outcomes.rejected)
-    cell = groups.of_user[number].astype(np.int64)
-    shared = share_units(user, outcomes.prompt, responses)
-    within = within_users(user, outcomes.prompt, responses, shared)
-    return Sample(number, cell, len(groups), counts[number], user, share, shared, within)
+    """The users who have pairs, of pairs in memory that are taken as one batch. Errors: no pair; a user without an entry in `groups`."""
+    one = one_batch(outcomes)
+    refuse_ungrouped(one, groups)
+    batches = list(Batches(one))
+    sample = over(batches, surveyed(groups))
+    if not len(sample.number):
+        raise nobody(outcomes)
+    return replace(sample, batches=batches)
+
+
+def nobody(outcomes: Outcomes | OutcomeBatches) -> EvenhandError:
+    """The error where no user has a pair with a strict preference."""
+    return EvenhandError(f"'{outcomes.model}', '{outcomes.split}': no pair to audit. Expected: at least one pair with a strict preference.")
+
+
+def surveyed(groups: Groups | None = None) -> Study[Sample]:
+    """Who judged, in which of the groups, and what they share. None: in no group."""
+    (number, pairs), (shared, within) = yield from side_by_side(_who(), find_units(lambda batch: batch.judged))
+    cell = np.full(len(number), -1) if groups is None else groups.of_user[number].astype(np.int64)
+    return Sample(number, cell, 0 if groups is None else len(groups), pairs, shared, within)
+
+
+def _who() -> Study[tuple[np.ndarray, np.ndarray]]:
+    number, pairs = yield lambda batch: (per_user(batch.number), per_user(batch.pairs))
+    return number.all, pairs.all
+
+
+def averages(columns: Columns) -> Study[np.ndarray]:
+    """Each user's mean of each column, float64[C, U]."""
+    found = yield lambda batch: per_user(np.stack([batch.user_means(v) for v in columns(batch)]))
+    return np.asarray(found.all)
 
 
 @dataclass(frozen=True)
@@ -107,117 +122,101 @@ class Means:
     units: np.ndarray
     unit: str = "prompt"
 
+    def column(self, number: int) -> Means:
+        """One column alone."""
+        cells = len(self.users)
+        own = slice(number * cells, (number + 1) * cells)
+        both = None if self.by_both is None else self.by_both[own, own]
+        return replace(self, value=self.value[[number]], by_user=self.by_user[own, own], by_both=both)
+
 
 def means(sample: Sample, columns: Sequence[np.ndarray]) -> Means:
-    """Means over users of value arrays [n] and their clustered covariance.
+    """Means over users of value arrays [n], of pairs that are one batch, and their clustered covariance."""
+    return over(sample.batches, means_of(sample, lambda batch: columns, np.stack([sample.user_means(v) for v in columns])))
+
+
+def means_of(sample: Sample, columns: Columns, average: np.ndarray) -> Study[Means]:
+    """Means over users of columns and their clustered covariance. average: from `averages`.
 
     by_user = Σ_u psi_u psi_u' · U/(U-1);  by_both = by_user + the same by shared unit - the same by (user and unit).
     """
-    cells = sample.cells + 1
     users, pairs = sample.counts()
-    seen = sample.cell >= 0
-    average = np.stack([sample.user_means(v) for v in columns])  # [C, U]
-    value = np.full((len(columns), cells), np.nan)
-    filled = users[:-1] > 0
+    value = _values(sample, average, users)
+    centre = _centres(value)
+    own = moments([*(average - centre[:, sample.cell + 1]), np.ones(len(sample.cell))], sample.cell, sample.cells)
+    by_user = _covariance(own.products, value, users, users)
+    shared = sample.shared
+    if shared is None:
+        return Means(value, by_user, None, users, pairs, np.zeros(len(users), np.int64))
+
+    def ask(batch: Batch) -> Spread:
+        cell = sample.cell[sample.at(batch)]
+        place = cell[batch.user] + 1
+        off = [batch.share * (v - c[place]) for v, c in zip(columns(batch), centre, strict=True)]
+        return spread(shared.clusters(batch.judged), batch.user, cell, sample.cells, [*off, batch.share])
+
+    found: Spread = yield ask
+    by_both = by_user.copy()
+    for clusters in found.within:
+        many = np.append(clusters.many[1:], clusters.many.sum())
+        by_both -= clusters.sign * _covariance(clusters.products, value, users, many)
+    units = []
+    for table in found.across:
+        batch, counts = _across(table, value, users)
+        by_both += table.sign * batch
+        units.append(counts)
+    return Means(value, by_user, by_both, users, pairs, units[0], shared.unit)
+
+
+def _values(sample: Sample, average: np.ndarray, users: np.ndarray) -> np.ndarray:
+    value = np.full((len(average), len(users)), np.nan)
+    seen, filled = sample.cell >= 0, users[:-1] > 0
     for c, a in enumerate(average):
         sums = np.bincount(sample.cell[seen], a[seen], minlength=sample.cells)
         value[c, :-1][filled] = sums[filled] / users[:-1][filled]
         value[c, -1] = a.mean()
-    by_user = _gram(average, value, users, sample.cell, 1.0 / _at(users, sample.cell), 1.0 / users[-1], users)
-    if sample.shared is None:
-        return Means(value, by_user, None, users, pairs, np.zeros(cells, np.int64))
-    by_both = by_user.copy()
-    for clusters in sample.shared.within:
-        by_both -= clusters.sign * _gram_within(sample, clusters, columns, value, users)
-    units = []
-    for clusters in sample.shared.across:
-        part, counts = _gram_across(sample, clusters, columns, value, users)
-        by_both += clusters.sign * part
-        units.append(counts)
-    return Means(value, by_user, by_both, users, pairs, units[0], sample.shared.name.removesuffix("s"))
+    return value
 
 
-def _at(counts: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """The count of each member's own cell (1 for members of none, so that dividing is safe)."""
-    return np.where(cell >= 0, counts[cell], 1)
+def _centres(value: np.ndarray) -> np.ndarray:
+    """What pairs of users in no cell, and of those in each, are held against, float64[C, G + 1]: the mean of all, and that of their cell."""
+    return np.concatenate([value[:, -1:], np.nan_to_num(value[:, :-1])], axis=1)
 
 
-def _gram(
-    y: np.ndarray,
-    value: np.ndarray,
-    users: np.ndarray,
-    cell: np.ndarray,
-    share: np.ndarray,
-    share_all: np.ndarray | float,
-    clusters: np.ndarray,
-) -> np.ndarray:
-    """Σ psi psi' over clusters that lie within one cell each (users, visits). y [C, m] values, share [m] what a member weighs in its
-    cell's mean.
+def _covariance(products: np.ndarray, value: np.ndarray, users: np.ndarray, many: np.ndarray) -> np.ndarray:
+    """Σ psi psi' of clusters that lie within one cell each, K x K, from the moments [cells + 1, C + 1, C + 1] of their sums of share (y - centre)
+    and of shares: about the mean of all, the sum of a cluster is the one about its cell's mean plus that mean's distance times its share.
+
+    many int64[G + 1]: clusters of each cell.
     """
-    columns, groups = len(y), len(users) - 1
-    centre = np.append(
-        np.nan_to_num(value[:, :-1]), np.zeros((columns, 1)), axis=1
-    )  # the last entry serves cell -1, whose share is dropped
-    place = cell + 1
-    own, joint = (y - centre[:, cell]) * share, (y - value[:, -1:]) * share_all  # psi in the member's own cell, and in the cell of all
-    small = np.tile(factor(clusters), columns)
-    out = np.zeros((columns, groups + 1, columns, groups + 1))
-    inside = np.arange(groups)
-    for c in range(columns):
-        for d in range(columns):
-            out[c, :-1, d, -1] = np.bincount(place, own[c] * joint[d], minlength=groups + 1)[1:]
-            out[d, -1, c, :-1] = out[c, :-1, d, -1]
-            if c <= d:
-                out[c, inside, d, inside] = np.bincount(place, own[c] * own[d], minlength=groups + 1)[1:]
-                out[d, inside, c, inside] = out[c, inside, d, inside]
-                out[c, -1, d, -1] = out[d, -1, c, -1] = joint[c] @ joint[d]
-    k = columns * (groups + 1)
-    return out.reshape(k, k) * np.outer(small, small)
+    columns, cells = value.shape
+    size, groups = np.maximum(users, 1)[:-1, None, None], np.arange(cells - 1)
+    apart = (_centres(value) - value[:, -1:]).T  # [G + 1, C]
+    own, level, shares = products[:, :-1, :-1], products[:, :-1, -1], products[:, -1:, -1:]
+    joint = own + level[:, :, None] * apart[:, None, :]  # rows about the mean of the cell, columns about that of all
+    both = joint + apart[:, :, None] * (level[:, None, :] + apart[:, None, :] * shares)
+    out = np.zeros((columns, cells, columns, cells))
+    out[:, groups, :, groups] = own[1:] / size**2
+    out[:, groups, :, -1] = joint[1:] / (size * users[-1])
+    out[:, -1, :, groups] = joint[1:].transpose(0, 2, 1) / (size * users[-1])
+    out[:, -1, :, -1] = both.sum(axis=0) / users[-1] ** 2
+    small = np.tile(factor(many), columns)
+    return out.reshape(columns * cells, columns * cells) * np.outer(small, small)
 
 
-def _gram_within(sample: Sample, clusters: Clusters, columns: Sequence[np.ndarray], value: np.ndarray, users: np.ndarray) -> np.ndarray:
-    """The part of clusters inside one user, such as his or her pairs on one prompt, K x K."""
-    if clusters.of is None:
-        y, share, owner = np.stack(list(columns)), sample.share, sample.user
-    else:
-        share = clusters.sums(sample.share)
-        y = np.stack([clusters.sums(sample.share * v) / share for v in columns])
-        owner = np.zeros(len(share), np.int64)
-        owner[clusters.of] = sample.user if clusters.of.ndim == 1 else sample.user[:, None]
-    cell = sample.cell[owner]
-    many = np.append(np.bincount(cell[cell >= 0], minlength=sample.cells), len(owner))
-    return _gram(y, value, users, cell, share / _at(users, cell), share / users[-1], many)
-
-
-def _gram_across(
-    sample: Sample, clusters: Clusters, columns: Sequence[np.ndarray], value: np.ndarray, users: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The part of clusters that reach over users, K x K, and the clusters of each cell. A prompt lies in many cells: what they share is
-    covariance.
-    """
-    assert clusters.of is not None
-    cell = sample.cell[sample.user]
-    shape = (clusters.many, sample.cells + 1)
-    blocks: list[sparse.csr_array] = []
-    many = np.zeros(sample.cells + 1, np.int64)
-    centres = np.append(np.nan_to_num(value[:, :-1]), np.zeros((len(value), 1)), axis=1)
-    for v, centre, all_centre in zip(columns, centres, value[:, -1], strict=True):
-        own = sample.share * (v - centre[cell]) / _at(users, cell)
-        inside = _sums(clusters.of, cell + 1, own, shape)[:, 1:]
-        joint = clusters.sums(sample.share * (v - all_centre) / users[-1])
-        if not blocks:
-            there = _sums(clusters.of, cell + 1, np.ones(len(cell)), shape)[:, 1:].nonzero()[1]
-            many = np.append(np.bincount(there, minlength=sample.cells), shape[0])
-        small = factor(many)
-        blocks.append(sparse.hstack([sparse.csr_array(inside * small[:-1]), sparse.csr_array(joint[:, None] * small[-1])], format="csr"))
+def _across(table: Table, value: np.ndarray, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The part of clusters that reach over users, K x K, and the clusters of each cell."""
+    *sums, shares = (sparse.csr_array(s) for s in table.sums)
+    there = np.bincount(shares.nonzero()[1], minlength=len(users))
+    alone = table.lone.many
+    many = np.append(there[1:] + alone[1:], np.count_nonzero(np.diff(shares.indptr)) + alone.sum())
+    small = factor(many)
+    apart = _centres(value) - value[:, -1:]
+    blocks = []
+    for own, distance in zip(sums, apart, strict=True):
+        joint = (own.sum(axis=1) + shares @ distance) * small[-1] / users[-1]
+        blocks.append(
+            sparse.hstack([own[:, 1:] * (small[:-1] / np.maximum(users[:-1], 1)), sparse.csr_array(joint[:, None])], format="csr")
+        )
     stacked = sparse.hstack(blocks, format="csr")
-    return (stacked.T @ stacked).toarray(), many
-
-
-def _sums(row: np.ndarray, column: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
-    """Sums of values by (row, column), of each of the rows [n] or [n, 2] of a value."""
-    if row.ndim == 2:
-        return _sums(row[:, 0], column, values, shape) + _sums(row[:, 1], column, values, shape)
-    if shape[0] * shape[1] > DENSE:
-        return sparse.csr_array((values, (row, column)), shape=shape)
-    return sparse.csr_array(np.bincount(row * shape[1] + column, values, minlength=shape[0] * shape[1]).reshape(shape))
+    return (stacked.T @ stacked).toarray() + _covariance(table.lone.products, value, users, many), many

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, stdtrit
 
+from evenhand.audits.batch import Batch, Columns
 from evenhand.audits.bootstrap import CHUNK, RESAMPLED_USERS, holding, user_weights
 from evenhand.audits.findings import SupportBin, SupportCurve
 from evenhand.audits.intervals import contrast, estimate
-from evenhand.audits.sample import Sample, means
-from evenhand.audits.twoway import covariance
+from evenhand.audits.passes import Study, over, side_by_side
+from evenhand.audits.sample import Means, Sample, means_of
+from evenhand.audits.spread import Spread, spread
 from evenhand.core import Estimate
 
 BINS = 10
@@ -38,51 +41,105 @@ def support_curve(
     sample: the pairs behind the accuracies, and right float64[n] of each; prompts or responses that users share then widen every
     interval. None: users share nothing.
     """
+    if sample is None or right is None:
+        sample = Sample(np.arange(len(support)), np.full(len(support), -1), 0, pairs)
+
+    def column(batch: Batch) -> list[np.ndarray]:
+        assert right is not None
+        assert sample is not None
+        (whole,) = sample.batches
+        return [right if batch is whole else right[np.isfinite(support)[whole.user]]]
+
+    return over(sample.batches, curve_of(sample, column, support, accuracy, shrunken, rule, resamples=resamples, seed=seed))
+
+
+def curve_of(
+    sample: Sample,
+    right: Columns,
+    support: np.ndarray,
+    accuracy: np.ndarray,
+    shrunken: np.ndarray,
+    rule: str,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Study[SupportCurve | None]:
+    """The same of pairs in batches; support, accuracy and shrunken of the sample's users, right: the one column of a batch."""
     known = np.isfinite(support)
     if known.sum() < 3:
         return None
-    x, y, z, n = support[known], accuracy[known], shrunken[known], pairs[known]
-    if sample is None or right is None:
-        sample, right = of_means(y, n), y
-    else:
-        sample, right = sample.of_users(known, right)
+    x, y, z, n = support[known], accuracy[known], shrunken[known], sample.pairs[known]
     rng = np.random.default_rng([seed, 50410])
     chosen = rng.permutation(len(x))[:POINTS]
     points = tuple(sorted(zip(x[chosen].tolist(), z[chosen].tolist(), strict=True)))
+    edges, of = _edges(x)
+    kept = sample.of_users(known, of, int(of.max()) + 1)
+    fit, rank = fit_logit(x, y), fit_rank(x, y)
+    split = None if known.all() else lambda batch: 2 * [kept.only(batch)]
+    levels, (by_slope, by_rank) = yield from side_by_side(
+        means_of(kept, right, y[None]), _shared_parts(kept, right, (fit, rank)), split=split
+    )
     return SupportCurve(
         rule,
-        _bins(x, sample, right),
+        _bins(x, edges, of, levels),
         _isotonic(x, y, n),
-        slope(x, y, n, sample, right),
-        correlation(x, y, n, resamples, rng, sample, right),
+        slope(x, y, n, fit, by_slope),
+        correlation(x, y, n, resamples, rng, by_rank),
         points,
     )
 
 
-def of_means(accuracy: np.ndarray, pairs: np.ndarray) -> Sample:
-    """Users of whom nothing but their accuracy is known."""
-    users = len(accuracy)
-    return Sample(np.arange(users), np.full(users, -1), 0, pairs, np.arange(users), np.ones(users), None)
+@dataclass(frozen=True)
+class Line:
+    """A fit of accuracy on support. fitted float64[users]; weight float64[users]: what a user's residual adds to the slope."""
+
+    slope: float
+    fitted: np.ndarray
+    weight: np.ndarray
 
 
-def _bins(x: np.ndarray, sample: Sample, right: np.ndarray) -> tuple[SupportBin, ...]:
-    """Bins of equally many users, each with its t interval."""
+@dataclass(frozen=True)
+class SharedPart:
+    """Of a slope's variance the part clustered by user, and what units that users share add to it."""
+
+    by_user: float = 0.0
+    added: float = 0.0
+    units: int = 0
+
+
+def _shared_parts(sample: Sample, right: Columns, fits: Sequence[Line | None]) -> Study[list[SharedPart]]:
+    shared = sample.shared
+    if shared is None:
+        return [SharedPart() for _ in fits]
+
+    def ask(batch: Batch) -> Spread:
+        users, (y,) = sample.at(batch), right(batch)
+        off = [
+            np.zeros(len(y)) if f is None else batch.share * (y - f.fitted[users][batch.user]) * f.weight[users][batch.user] for f in fits
+        ]
+        return spread(shared.clusters(batch.judged), batch.user, np.full(len(batch.number), -1), 0, [*off, batch.share])
+
+    found: Spread = yield ask
+    by_user, both = (np.diag(v) for v in found.covariance())
+    units = int(found.across[0].of_cell(-1).many)
+    return [SharedPart(float(alone), max(0.0, float(v - alone)), units) for alone, v in zip(by_user[:-1], both[:-1], strict=True)]
+
+
+def _edges(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Edges of bins of equally many users, and each user's bin."""
     count = int(np.clip(len(x) // USERS_PER_BIN, 1, BINS))
     edges = np.unique(np.quantile(x, np.linspace(0, 1, count + 1)))
-    of = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, max(len(edges) - 2, 0))
-    size = int(of.max()) + 1
-    levels = contrast(means(replace(sample, cell=of, cells=size), [right]), np.eye(size + 1)[np.unique(of)])
+    return edges, np.clip(np.searchsorted(edges, x, side="right") - 1, 0, max(len(edges) - 2, 0))
+
+
+def _bins(x: np.ndarray, edges: np.ndarray, of: np.ndarray, levels: Means) -> tuple[SupportBin, ...]:
+    """Each bin that holds users with its t interval."""
+    found = contrast(levels, np.eye(len(levels.users))[np.unique(of)])
     bins = []
     for row, b in enumerate(np.unique(of)):
-        accuracy = estimate(levels, row, "accuracy", f"support bin {b + 1}", 0.0, 1.0)
+        accuracy = estimate(found, row, "accuracy", f"support bin {b + 1}", 0.0, 1.0)
         bins.append(SupportBin(float(edges[b]), float(edges[min(b + 1, len(edges) - 1)]), float(x[of == b].mean()), accuracy))
     return tuple(bins)
-
-
-def _shared_part(sample: Sample, influence: np.ndarray) -> tuple[float, float]:
-    """Variance of a statistic clustered by user, and what shared units add to it (0 if nothing). influence float64[n], its sum the error."""
-    by_user, both = covariance(influence[:, None], sample.user, sample.shared)
-    return float(by_user[0, 0]), max(0.0, float(both[0, 0] - by_user[0, 0]))
 
 
 def _isotonic(x: np.ndarray, y: np.ndarray, pairs: np.ndarray) -> tuple[tuple[float, float], ...]:
@@ -91,7 +148,7 @@ def _isotonic(x: np.ndarray, y: np.ndarray, pairs: np.ndarray) -> tuple[tuple[fl
     At no more than 200 supports, ends of flat pieces only. The users of the lowest and of the highest bin are one support each: an
     isotonic fit is free to run after the last few users at its ends.
     """
-    from sklearn.isotonic import isotonic_regression
+    from scipy.optimize import isotonic_regression
 
     tail = 1 / np.clip(len(x) // USERS_PER_BIN, 1, BINS)
     lower, upper = np.quantile(x, [tail, 1 - tail])
@@ -103,62 +160,71 @@ def _isotonic(x: np.ndarray, y: np.ndarray, pairs: np.ndarray) -> tuple[tuple[fl
     weight, sum_x, sum_y = (np.bincount(of, pairs * v, minlength=len(levels)) for v in (np.ones(len(x)), x, y))
     there = weight > 0
     weight, at, mean = weight[there], sum_x[there] / weight[there], sum_y[there] / weight[there]
-    fits = [isotonic_regression(mean, sample_weight=weight, increasing=up) for up in (True, False)]
+    fits = [isotonic_regression(mean, weights=weight, increasing=up).x for up in (True, False)]
     line = min(fits, key=lambda f: float(weight @ (f - mean) ** 2))
     turns = np.ones(len(line), bool)
     turns[1:-1] = (line[1:-1] != line[:-2]) | (line[1:-1] != line[2:])
     return tuple(zip(at[turns].tolist(), line[turns].tolist(), strict=True))
 
 
-def slope(x: np.ndarray, y: np.ndarray, pairs: np.ndarray, sample: Sample | None = None, right: np.ndarray | None = None) -> Estimate:
-    """Change of logit accuracy per 0.1 of support, every user counting once.
-
-    Fractional logit of per-user accuracy on support (Papke & Wooldridge 1996); sandwich standard error over users with each residual
-    divided by 1 - leverage (HC3: Long & Ervin 2000); t with users - 2 degrees. What users share adds its two-way part (at most units - 1
-    degrees). nan with an open interval where it cannot be told (support constant, accuracy 0 or 1 throughout).
+def fit_logit(x: np.ndarray, y: np.ndarray) -> Line | None:
+    """Fractional logit of per-user accuracy on support per 0.1 (Papke & Wooldridge 1996), weights with each residual divided by
+    1 - leverage (HC3: Long & Ervin 2000). None where it cannot be told (support constant, accuracy 0 or 1 throughout).
     """
-    nothing = Estimate(np.nan, -np.inf, np.inf, len(x), int(pairs.sum()), metric="slope of logit accuracy per 0.1 of support")
     if np.ptp(x) == 0 or not 0 < y.mean() < 1:
-        return nothing
-    centre = x.mean()
-    design = np.stack([np.ones(len(x)), (x - centre) * 10], axis=1)
+        return None
+    design = np.stack([np.ones(len(x)), (x - x.mean()) * 10], axis=1)
     beta = np.array([np.log(y.mean() / (1 - y.mean())), 0.0])
     for _ in range(50):
         p = expit(design @ beta)
         information = (design * (p * (1 - p))[:, None]).T @ design
         if np.linalg.cond(information) > 1e12:
-            return nothing
+            return None
         step = np.linalg.solve(information, design.T @ (y - p))
         beta = beta + step
         if np.abs(step).max() < 1e-10:
             break
     else:
-        return nothing
+        return None
     bread = np.linalg.inv(information)
     leverage = np.einsum("ni,ij,nj->n", design, bread, design, optimize=True) * p * (1 - p)
-    weight = (design @ bread)[:, 1] / np.maximum(1 - leverage, 1e-6)  # what a user's residual adds to the slope
-    variance, degrees = float(weight**2 @ (y - p) ** 2), len(x) - 2
-    if sample is not None and right is not None and sample.shared is not None:
-        added = _shared_part(sample, sample.share * (right - p[sample.user]) * weight[sample.user])[1]
-        variance, degrees = variance + added, min(degrees, max(sample.shared.units - 1, 1)) if added else degrees
+    return Line(float(beta[1]), p, (design @ bread)[:, 1] / np.maximum(1 - leverage, 1e-6))
+
+
+def fit_rank(x: np.ndarray, y: np.ndarray) -> Line | None:
+    """Regression of accuracy on the rank of support, the linear part of a rank correlation. None where either is constant."""
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return None
+    centred = _Ranks(x).of(np.ones((1, len(x))))[0]
+    centred -= centred.mean()
+    rise = float(centred @ y / (centred @ centred))
+    return Line(rise, y.mean() + centred * rise, centred)
+
+
+def slope(x: np.ndarray, y: np.ndarray, pairs: np.ndarray, fit: Line | None = None, shared: SharedPart | None = None) -> Estimate:
+    """Change of logit accuracy per 0.1 of support, every user counting once; see `fit_logit`.
+
+    Sandwich standard error over users; t with users - 2 degrees. What users share adds its two-way part (at most units - 1 degrees). nan with an
+    open interval where it cannot be told.
+    """
+    fit, shared = fit or fit_logit(x, y), shared or SharedPart()
+    metric = "slope of logit accuracy per 0.1 of support"
+    if fit is None:
+        return Estimate(np.nan, -np.inf, np.inf, len(x), int(pairs.sum()), metric=metric)
+    variance, degrees = float(fit.weight**2 @ (y - fit.fitted) ** 2) + shared.added, len(x) - 2
+    if shared.added:
+        degrees = min(degrees, max(shared.units - 1, 1))
     half = stdtrit(degrees, 0.975) * np.sqrt(variance)
-    return Estimate(float(beta[1]), float(beta[1] - half), float(beta[1] + half), len(x), int(pairs.sum()), metric=nothing.metric)
+    return Estimate(fit.slope, float(fit.slope - half), float(fit.slope + half), len(x), int(pairs.sum()), metric=metric)
 
 
 def correlation(
-    x: np.ndarray,
-    y: np.ndarray,
-    pairs: np.ndarray,
-    resamples: int,
-    rng: np.random.Generator,
-    sample: Sample | None = None,
-    right: np.ndarray | None = None,
+    x: np.ndarray, y: np.ndarray, pairs: np.ndarray, resamples: int, rng: np.random.Generator, shared: SharedPart | None = None
 ) -> Estimate:
     """Spearman's rank correlation of support and accuracy over users; percentile interval from the bootstrap by user, ranks taken anew
     in each resample.
 
-    What users share widens it on both sides by the same factor as the interval of its linear part, the regression of accuracy on the
-    rank of support.
+    What users share widens it on both sides by the same factor as the interval of its linear part, see `fit_rank`.
     """
     metric = "Spearman correlation of accuracy and support"
     if np.ptp(x) == 0 or np.ptp(y) == 0:
@@ -167,9 +233,8 @@ def correlation(
     step = max(1, CHUNK // len(x))
     sort_x, sort_y = _Ranks(x), _Ranks(y)
     once = np.ones((1, len(x)))
-    rank = sort_x.of(once)
-    value = float(_weighted_correlation(once, rank, sort_y.of(once))[0])
-    wider = 1.0 if sample is None or right is None else _widening(rank[0], y, sample, right)
+    value = float(_weighted_correlation(once, sort_x.of(once), sort_y.of(once))[0])
+    wider = _widening(shared or SharedPart(), len(x))
 
     def found(low: float, high: float) -> Estimate:
         ends = max(-1.0, value - wider * (value - low)), min(1.0, value + wider * (high - value))
@@ -188,17 +253,13 @@ def correlation(
     return found(*(holding(value, kept) if len(kept) else (-1.0, 1.0)))
 
 
-def _widening(rank: np.ndarray, y: np.ndarray, sample: Sample, right: np.ndarray) -> float:
-    """Two-way over user-clustered half width of the slope of accuracy y on rank [users]; 1 where shared units add nothing."""
-    if sample.shared is None:
+def _widening(shared: SharedPart, users: int) -> float:
+    """Two-way over user-clustered half width; 1 where shared units add nothing."""
+    if not shared.added:
         return 1.0
-    centred = rank - rank.mean()
-    line = y.mean() + centred * (centred @ y) / (centred @ centred)
-    alone, added = _shared_part(sample, sample.share * (right - line[sample.user]) * centred[sample.user])
-    if not added:
-        return 1.0
-    degrees = max(min(len(y), sample.shared.units) - 1, 1)
-    return float(np.sqrt((alone + added) / alone) * stdtrit(degrees, 0.975) / 1.96) if alone > 1e-24 else np.inf
+    degrees = max(min(users, shared.units) - 1, 1)
+    alone = shared.by_user
+    return float(np.sqrt((alone + shared.added) / alone) * stdtrit(degrees, 0.975) / 1.96) if alone > 1e-24 else np.inf
 
 
 class _Ranks:

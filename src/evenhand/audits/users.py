@@ -7,14 +7,18 @@ mean mu and standard deviation tau, the true spread; shrunken accuracy = posteri
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import chdtrc, chdtri, gammaln, xlog1py, xlogy
 
+from evenhand.audits.batch import Batch
 from evenhand.audits.findings import UserMetric, UserSpread
 from evenhand.audits.metrics import USER_METRICS
+from evenhand.audits.passes import Study, over, per_user
 from evenhand.audits.sample import Sample
 from evenhand.core import Estimate
 
@@ -103,28 +107,44 @@ def independent_pairs(sample: Sample, right: np.ndarray) -> np.ndarray:
     such partners a pair of u has on average, the variance of u's mean is 1 + rho c_u times that of independent pairs (Kish 1965, design
     effect).
     """
-    if not sample.within:
+    return over(sample.batches, independent_of(sample, lambda batch: right))
+
+
+def independent_of(sample: Sample, right: Callable[[Batch], np.ndarray]) -> Study[np.ndarray]:
+    """The same of pairs in batches. Sums of right answers, whole numbers and halves, are exact: deviations from their mean are expanded."""
+    units = sample.within
+    if units is None:
         return sample.pairs
-    n = len(right)
-    off, ones = right - right.mean(), np.ones(n)
-    squares = float(off @ off)
-    if squares == 0:
+
+    def ask(batch: Batch) -> tuple[Any, ...]:
+        y, ones = right(batch), np.ones(len(batch.user))
+        alike, partners = np.zeros(3), np.zeros(len(batch.number))
+        for clusters in units.clusters(batch.judged).within:
+            answers, counts = clusters.sums(y), clusters.sums(ones)
+            alike += clusters.sign * _products(answers, counts)
+            partners += clusters.sign * np.bincount(clusters.owners(batch.user), counts**2, minlength=len(partners))
+        of_user = np.bincount(batch.user, y, minlength=len(batch.number))
+        return _products(y, ones), alike, _products(of_user, batch.pairs.astype(np.float64)), per_user(partners)
+
+    pairs, alike, of_users, partners = yield ask
+    n = pairs[2]
+    mean = pairs[1] / n
+    about = np.array([1.0, -2 * mean, mean**2])  # Σ (y - mean n)² of sums y over n pairs
+    squares = float(about @ pairs)
+    if squares <= 1e-12 * n:
         return sample.pairs
-    alike, partners = -squares, -sample.pairs.astype(np.float64)
-    for clusters in sample.within:
-        owner = np.zeros(clusters.many, np.int64)
-        if clusters.of is None:
-            owner = sample.user
-        else:
-            owner[clusters.of] = sample.user if clusters.of.ndim == 1 else sample.user[:, None]
-        alike += clusters.sign * float((clusters.sums(off) ** 2).sum())
-        partners += clusters.sign * np.bincount(owner, clusters.sums(ones) ** 2, minlength=len(sample.pairs))
+    together = float(about @ alike) - squares
+    partners = partners.all - sample.pairs
     couples = float(partners.sum())
     others = float((sample.pairs.astype(np.float64) ** 2).sum()) - n - couples
-    apart = float((np.bincount(sample.user, off) ** 2).sum()) - squares - alike
-    rho = (alike / couples - (apart / others if others > 0 else 0.0)) * n / squares if couples > 0 else 0.0
+    apart = float(about @ of_users) - squares - together
+    rho = (together / couples - (apart / others if others > 0 else 0.0)) * n / squares if couples > 0 else 0.0
     effect = 1 + min(max(rho, 0.0), 1.0) * partners / sample.pairs
     return np.maximum(np.floor(sample.pairs / effect), 1).astype(np.int64)
+
+
+def _products(answers: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    return np.array([answers @ answers, answers @ counts, counts @ counts])
 
 
 def as_independent(right: np.ndarray, pairs: np.ndarray, independent: np.ndarray) -> np.ndarray:

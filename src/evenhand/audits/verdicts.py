@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from evenhand.audits.broken import broken, in_short
+from evenhand.audits.batch import batches_of
+from evenhand.audits.broken import accuracies_of, flaw_of, in_short
 from evenhand.audits.changes import same_pairs
 from evenhand.audits.examine import MIN_PAIRS, MIN_USERS, compared, exclusion
 from evenhand.audits.findings import Requirement
@@ -28,9 +29,10 @@ from evenhand.audits.intervals import (
     simultaneous_alpha,
 )
 from evenhand.audits.metrics import correct
-from evenhand.audits.outcomes import Outcomes
+from evenhand.audits.outcomes import OutcomeBatches, Outcomes
+from evenhand.audits.passes import Study, over
 from evenhand.audits.requirements import Expression, parse_requirement
-from evenhand.audits.sample import Means, arrange, means
+from evenhand.audits.sample import Means, arrange, means, nobody
 from evenhand.audits.shortfall import Question, needed, parts_of
 from evenhand.core import SMALLEST_CELL, Estimate, EvenhandError, Groups, Verdict
 
@@ -52,7 +54,7 @@ class Bounded:
 
 
 def check_requirements(
-    outcomes: Outcomes,
+    outcomes: Outcomes | OutcomeBatches,
     groups: Groups,
     expressions: Sequence[str] = (),
     *,
@@ -70,22 +72,39 @@ def check_requirements(
     power: their bound proves them. Scores that are broken (`broken.broken`) pass nothing. tolerance None: no requirement but the
     expressions.
     """
+    study = study_of_requirements(
+        outcomes, groups, expressions, tolerance=tolerance, before=before, seed=seed, min_users=min_users, min_pairs=min_pairs
+    )
+    return over(batches_of(outcomes, groups), study)[0]
+
+
+def study_of_requirements(
+    outcomes: Outcomes | OutcomeBatches,
+    groups: Groups,
+    expressions: Sequence[str] = (),
+    *,
+    tolerance: float | None = TOLERANCE,
+    before: Outcomes | None = None,
+    seed: int = 0,
+    min_users: int = MIN_USERS,
+    min_pairs: int = MIN_PAIRS,
+) -> Study[tuple[tuple[Requirement, ...], str]]:
+    """`check_requirements` as a study, to be read side by side with others over `batches_of` the same outcomes, and what is `broken`."""
     parsed = [parse_requirement(e, groups) for e in expressions]
     if tolerance is not None and not any(e.quantity == "gap" and not e.groups for e in parsed):
         parsed.insert(0, Expression("gap", (), "<=", tolerance))
     if before is None and any(e.quantity == "gain" for e in parsed):
         raise EvenhandError("Requirement 'gain': no model to compare with. Expected: a second model on the same pairs. To do: name one.")
-    if before is not None:
-        same_pairs(before, outcomes)
-    strict = outcomes.strict()
-    columns = [correct(strict.margin)] + ([correct(before.strict().margin)] if before is not None else [])
-    accuracies = means(arrange(strict, groups), columns)
+    pairs, tied, alone = yield from accuracies_of(groups)
+    if alone is None:
+        raise nobody(outcomes)
+    accuracies = alone if before is None else _of_both(outcomes, before, groups)
     thin = [exclusion(int(u), int(p), min_users, min_pairs) for u, p in zip(accuracies.users, accuracies.pairs, strict=True)]
     plans = [_rows(e, accuracies, groups, thin) for e in parsed]
     rows = np.concatenate(plans) if plans else np.zeros((0, accuracies.value.size))
-    flaw = broken(outcomes, groups, min_users=min_users, min_pairs=min_pairs)
+    flaw = flaw_of(pairs, tied, alone, len(groups), min_users, min_pairs)
     if not len(rows):
-        return tuple(requirement(e, _nothing(accuracies, e), flaw) for e in parsed)
+        return tuple(requirement(e, _nothing(accuracies, e), flaw) for e in parsed), flaw
     together = contrast(accuracies, rows)
     sizes = [len(p) for p in plans]
     bears = [not any(thin[g] for g in _cells(e, accuracies, groups, thin)) for e in parsed]
@@ -101,7 +120,15 @@ def check_requirements(
             _bounded(e, rows[part], together.rows(part), alphas[is_judged], accuracies, groups, thin) if size else _nothing(accuracies, e)
         )
         out.append(requirement(e, bounded, flaw))
-    return tuple(out)
+    return tuple(out), flaw
+
+
+def _of_both(outcomes: Outcomes | OutcomeBatches, before: Outcomes, groups: Groups) -> Means:
+    """Accuracies of a model and of the one that it is compared with, as two columns."""
+    if not isinstance(outcomes, Outcomes):
+        raise EvenhandError("Two models are compared on pairs in memory. Expected: Outcomes of both. To do: audit each by itself.")
+    same_pairs(before, outcomes)
+    return means(arrange(outcomes, groups), [correct(o.strict().margin) for o in (outcomes, before)])
 
 
 def _cells(e: Expression, accuracies: Means, groups: Groups, thin: list[str]) -> list[int]:

@@ -94,9 +94,7 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as leaving:  # the command-line library turns an interrupt inside a verb into the latter
         if isinstance(leaving, SystemExit) and leaving.code != 130:
             raise
-        kept = (
-            "what was finished is kept (encoded and written texts, rewards, trials, a trained model); run the same command again to go on."
-        )
+        kept = "what was finished is kept (encoded and written texts, rewards, shards, trials, a trained model); run the same command again to go on."
         fail(130, f"interrupted: {'requests under way were finished.' if sys.argv[1:2] == ['serve'] else kept}")
     except OSError as error:
         where = f" '{Path(error.filename).name}'" if error.filename else ""
@@ -124,6 +122,9 @@ def _answer() -> None:
         except SystemExit as leaving:
             if leaving.code == 130:
                 raise
+            if leaving.code in (1, 3) and ranks.restarted():  # a verdict is no failure, for which all would be done once more
+                tell(f"exit code 0 and not {leaving.code}: with --max-restarts torchrun would start again")
+                leaving.code = 0
             if ranks.count() == 1:
                 raise
             ranks.wait()  # whoever leaves with a verdict makes torchrun end the others, of which one may be writing

@@ -18,7 +18,8 @@ import evenhand
 
 SHARED = ("workflows/audit.py:audit", "workflows/fit.py:fit", "workflows/compare.py:compare", "workflows/prepare.py:Encoding",
           "workflows/grouping.py:Grouping", "data/load.py:load", "encode/backbone.py:Backbone", "core.py:Tuning",
-          "encode/hub_reward.py:HubRewardModel", "workflows/audit_text.py:audit_text", "workflows/generate.py:generate")  # fmt: skip  # whose parameters mean the same in every verb
+          "encode/hub_reward.py:HubRewardModel", "workflows/audit_text.py:audit_text", "workflows/generate.py:generate",
+          "workflows/audit_shards.py:audit_merge")  # fmt: skip  # whose parameters mean the same in every verb
 TRAINING = ("fit", "compare", "sweep")  # verbs whose head is one to train
 ENTRY = re.compile(r" {4}(\w+): (.*)")
 NONE = object()  # no default

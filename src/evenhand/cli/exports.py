@@ -26,6 +26,7 @@ def export(
     history: Annotated[Path | None, option(DATA)],
     reading: Rows,
     keep_adapter: Annotated[bool, option(MODEL, "--keep-adapter")],
+    base: Annotated[str | None, option(MODEL)],
     keep_ids: Annotated[bool, option(OUTPUT, "--keep-ids")],
     head: OutsideHead,
     out: Annotated[Path, option(OUTPUT)] = Path("exported"),
@@ -36,7 +37,7 @@ def export(
 
     check_place(out)
     known = None if history is None else reading.load(history)
-    done = run(model, out, to=to.value, user=user, history=known, keep_adapter=keep_adapter, keep_ids=keep_ids, head=head)
+    done = run(model, out, to=to.value, user=user, history=known, keep_adapter=keep_adapter, base=base, keep_ids=keep_ids, head=head)
     own = sum(name != "everybody" for name in done.users)
     told = (["one user" if own == 1 else f"{own:,} users"] if own else []) + ["the reward for everybody"] * (own < len(done.users))
     say(f"exported for {' and '.join(told)}: {out}")

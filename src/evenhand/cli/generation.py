@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from evenhand.cli.options import LANGUAGE_MODEL, OUTPUT, Device, option
+from evenhand.cli.options import LANGUAGE_MODEL, MACHINES, OUTPUT, Address, Device, Engine, option
 from evenhand.cli.reading import verb
 from evenhand.cli.terminal import say, tell
 
@@ -33,6 +33,9 @@ def generate(
     endpoint: Annotated[str | None, option(ENDPOINT)],
     parallel: Annotated[int, option(ENDPOINT, min=1)],
     timeout: Annotated[float, option(ENDPOINT)],
+    jobs: Annotated[int | None, option(MACHINES, min=0)],
+    engine: Engine,
+    address: Address,
     k: Annotated[int | None, option(SAMPLING, "--k", min=1)],
     temperature: Annotated[float, option(SAMPLING)],
     top_p: Annotated[float, option(SAMPLING, "--top-p")],
@@ -68,6 +71,9 @@ def generate(
         reviser=reviser,
         counterpart=counterpart,
         axis=axis,
+        jobs=jobs,
+        engine=engine.value,
+        address=address,
         run=run,
         source=source,
         device=device,

@@ -31,7 +31,7 @@ def without_comma(option: str, value: str | None, more: Sequence[str]) -> None:
     if not more:
         return
     words = [word for word in more if not word.startswith("-")]
-    if value is not None and words and len(words) == len(more):
+    if value is not None and "," not in value and words and len(words) == len(more):
         raise EvenhandError(
             f"Found {option} {clip(value)} and, apart from it, {clip(' '.join(words))}. Expected: one word after {option}. "
             f"To do: put a comma between two columns: {option} {clip(value)},{clip(words[0])}."

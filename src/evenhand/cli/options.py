@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 DATA, GROUPS, MODEL, CONSTRAINTS, OUTPUT = "Data", "Groups", "Model", "Constraints", "Output"  # panels of --help
-LANGUAGE_MODEL = "Language model"
+LANGUAGE_MODEL, MACHINES = "Language model", "Machines"
+MANY = "Many files"
 
 
 def option(panel: str, *spelling: str, **more: Any) -> Any:
@@ -21,6 +22,11 @@ def option(panel: str, *spelling: str, **more: Any) -> Any:
 class OnBad(StrEnum):
     error = "error"
     skip = "skip"
+
+
+class EngineName(StrEnum):
+    here = "here"
+    ray = "ray"
 
 
 Texts = list[str] | None
@@ -82,8 +88,22 @@ Tfidf = Annotated[bool, option(MODEL)]
 Dim = Annotated[int | None, option(MODEL)]
 Seed = Annotated[int, option(MODEL, min=0)]
 Seeds = Annotated[int, option(MODEL, min=1)]
-Jobs = Annotated[int, option(MODEL, min=0)]
+Jobs = Annotated[int, option(MACHINES, min=0)]
+Engine = Annotated[EngineName, option(MACHINES)]
+Address = Annotated[str | None, option(MACHINES)]
 Cache = Annotated[Path | None, option(MODEL)]
+
+Partial = Annotated[
+    Path | None,
+    option(MANY, help="Write what an audit needs of DATA into this folder, a private shard a file, and stop there. Run it again to go on."),
+]
+Merge = Annotated[bool, option(MANY, "--merge", help="DATA, and every further word, is a folder of --partial: one report of all of them.")]
+Repeated = Annotated[bool, option(MANY, "--repeated")]
+FilesAtOnce = Annotated[int, option(MACHINES, "--jobs", min=0, help="Files read at once, a process each; 0 = one a core.")]
+MakerOfShards = Annotated[
+    EngineName,
+    option(MACHINES, "--engine", help="Who reads the files: here (processes of this machine) or ray (those of a Ray cluster; extra ray)."),
+]
 
 RewardModel = Annotated[
     Path | None,

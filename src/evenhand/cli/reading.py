@@ -72,11 +72,10 @@ class Rows:
     on_bad: Bad = OnBad.error
     one_user: OneUser = False
     min_strength: MinStrength = 0.0
-    weigh_strength: WeighStrength = False
 
     def how(self) -> dict[str, Any]:
         """What `load` is given, in words that a document can keep; beyond source, columns and on_bad only what was asked for."""
-        asked = {"one_user": self.one_user, "min_strength": self.min_strength, "weigh_strength": self.weigh_strength}
+        asked = {"one_user": self.one_user, "min_strength": self.min_strength}
         columns = assignments(self.columns, "--column", "user=annotator_id")
         return {"source": self.source, "columns": columns, "on_bad": self.on_bad.value, **{k: v for k, v in asked.items() if v}}
 
@@ -88,15 +87,17 @@ class Rows:
 
 @dataclass(frozen=True)
 class Reading(Rows):
-    """How a file is read whose users have attributes."""
+    """How a file is read whose users have attributes, and whose pairs have weights."""
 
+    weigh_strength: WeighStrength = False
     bad_rows_to: BadRows = None
     group_by: GroupBy = None
     missing: Missing = None
 
     def how(self) -> dict[str, Any]:
         missing = listed(self.missing, "--missing", "nan,N/A") if self.missing else []
-        return super().how() | ({"missing": missing} if missing else {})
+        asked = {"weigh_strength": self.weigh_strength, "missing": missing}
+        return super().how() | {k: v for k, v in asked.items() if v}
 
     def load(
         self,

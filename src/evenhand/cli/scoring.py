@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from evenhand.cli.inputs import assignments
-from evenhand.cli.options import DATA, OUTPUT, Cache, EncoderAt, ModelUnlessHub, OutsideHead, Texts, option
+from evenhand.cli.options import DATA, MACHINES, OUTPUT, Address, Cache, EncoderAt, Engine, ModelUnlessHub, OutsideHead, Texts, option
 from evenhand.cli.reading import Hub, Rows, verb
 from evenhand.cli.terminal import say, tell
 
@@ -32,6 +33,9 @@ def score(
     cache: Cache,
     best: Annotated[int | None, option(OUTPUT, min=1)],
     reward: Annotated[str, option(OUTPUT)],
+    jobs: Annotated[int | None, option(MACHINES, min=0)],
+    engine: Engine,
+    address: Address,
     out: Annotated[Path, option(OUTPUT, help="The rows with their rewards: .csv, .jsonl or .parquet.")] = Path("scores.csv"),
 ) -> None:
     """Score candidates or pairs of DATA with a saved model, each user read from his or her pairs in --history, or with one of the hub's format.
@@ -40,7 +44,7 @@ def score(
     """
     from evenhand.core import DataError, clip
     from evenhand.workflows import finished_parts
-    from evenhand.workflows.score import NO_HISTORY, placed
+    from evenhand.workflows.score import ALIKE_USERS, NO_HISTORY, placed
     from evenhand.workflows.score import score as run
     from evenhand.workflows.scored_rows import KIND, check_ending
     from evenhand.writing import check
@@ -53,7 +57,8 @@ def score(
     model, data = placed(model, data, reward_model)
     columns = reading.how()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", NO_HISTORY)  # said below as this command line says things
+        for said in (NO_HISTORY, f".*{re.escape(ALIKE_USERS)}"):
+            warnings.filterwarnings("ignore", said)  # said below as this command line says things
         scored = run(
             model,
             data,
@@ -71,6 +76,9 @@ def score(
             one_user=reading.one_user,
             min_strength=reading.min_strength,
             unfinished=finished_parts.beside(out),
+            jobs=jobs,
+            engine=engine.value,
+            address=address,
             cache=cache,
         )
     scored.save(out)
@@ -91,5 +99,7 @@ def score(
     if scored.moved:
         told += "\n" + ", ".join(f"the data's own '{clip(name)}' is '{clip(other)}' now" for name, other in scored.moved.items())
     say(told)
+    if scored.alike:
+        tell(f"warning: {scored.alike:,} {ALIKE_USERS} To do: evenhand check, and write ids one way.")
     if history is not None and not scored.known:
         tell(f"warning: {NO_HISTORY}{' To do: --leave-own-out.' if scored.left_out else ''}")

@@ -27,6 +27,7 @@ def serve(
     timeout: Annotated[float, option(SERVER)],
     most_users: Annotated[int, option(SERVER, "--max-users", min=1)],
     kept: Annotated[float, option(SERVER, "--keep-users")],
+    unscored: Annotated[float, option(SERVER)],
 ) -> None:
     """Serve a saved model over HTTP, in the fields of vLLM's and OpenRLHF's reward servers and in its own."""
     from evenhand.workflows.serve import serve as run
@@ -43,5 +44,6 @@ def serve(
         timeout=timeout,
         most_users=most_users,
         kept=kept,
+        unscored=unscored,
         log=tell,
     )

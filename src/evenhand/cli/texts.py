@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evenhand.cli.inputs import check_place, command
-from evenhand.cli.options import DATA, GROUPS, MODEL, OUTPUT, Cache, Note, Pdf, Seed, Simulated, Title, option
+from evenhand.cli.options import DATA, GROUPS, MACHINES, MODEL, OUTPUT, Address, Cache, Engine, Note, Pdf, Seed, Simulated, Title, option
 from evenhand.cli.reading import verb
 from evenhand.cli.terminal import finish, say
 
@@ -50,6 +50,9 @@ def audit_text(
     permutations: Annotated[int, option(MODEL)],
     seed: Seed,
     cache: Cache,
+    jobs: Annotated[int | None, option(MACHINES, min=0)],
+    engine: Engine,
+    address: Address,
     show_text: Annotated[int, option(OUTPUT)],
     title: Title,
     note: Note,
@@ -77,6 +80,9 @@ def audit_text(
         usable_only=usable_only,
         show_text=show_text,
         permutations=permutations,
+        jobs=jobs,
+        engine=engine.value,
+        address=address,
         seed=seed,
         title=title,
         note=note,

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from evenhand.cli import many_files
 from evenhand.cli.inputs import check_place, check_track, command, constraint_pairs, hyperparameters, listed, without_comma
 from evenhand.cli.options import (
     MODEL,
     OUTPUT,
+    Address,
     Assignments,
     Cache,
     Constraints,
     Data,
     EncoderAt,
+    Engine,
+    FilesAtOnce,
     Head,
+    MakerOfShards,
+    Merge,
     Method,
     Metrics,
     Name,
     Note,
     Out,
     OutsideHead,
+    Partial,
     Pdf,
+    Repeated,
     Require,
     Seed,
     Settings,
@@ -84,23 +92,54 @@ def audit(
     assignments: Assignments,
     seed: Seed,
     cache: Cache,
+    partial: Partial = None,
+    merge: Merge = False,
+    repeated: Repeated = False,
+    jobs: FilesAtOnce = 0,
+    engine: MakerOfShards,
+    address: Address,
     show_examples: ShowExamples = None,
     pdf: Pdf = False,
     out: Out = Path("audit"),
 ) -> None:
-    """Audit a reward model: a saved one (--model), one of the hub's format (--reward-model), or any that left its scores in DATA (--scores)."""
+    """Audit a reward model: a saved one (--model), one of the hub's format (--reward-model), or any that left its scores in DATA (--scores).
+
+    Many files may be read one by one (--partial) and put together (--merge). A folder of Parquet files with over 5 million rows is read so by itself.
+    """
     from evenhand.report.audit import AUDIT
     from evenhand.workflows import examples as private
     from evenhand.workflows.audit import audit as run
     from evenhand.workflows.pdf import beside
     from evenhand.workflows.score_columns import no_scores
 
+    in_one = (model, hub.reward_model, constraints, events.mentions, events.swap, events.leave_out, show_examples, reading.bad_rows_to)
+    judged: dict[str, Any] = {
+        "group_by": reading.grouping(), "tolerance": tolerance, "require": require or (), "metrics": metrics or (), "name": name,
+        "title": title, "note": note, "simulated": simulated, "assignments": assignments, "seed": seed, "command": command(),
+    }  # fmt: skip
+    machines = many_files.Machines(jobs, engine.value, address)
+    if merge:
+        many_files.refuse("--merge", context)
+        check_place(out, AUDIT.files, AUDIT.name, None, assignments, pdf=pdf)
+        report = many_files.merged([data, *map(Path, context.args)], out, judged, repeated)
+        finish(report, beside(report.save(out), pdf))
     without_comma("--scores", scores, context.args)
     reward_model = hub.model()
     if model is None and scores is None and reward_model is None:
         raise no_scores(data, **reading.how())
-    check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
     columns = None if scores is None else listed(scores, "--scores", "reward_chosen,reward_rejected")
+    if partial is not None:
+        many_files.refuse("--partial", context)
+        say(many_files.partial(data, partial, many_files.files(reading, columns or ()), machines))
+        return
+    check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
+    if columns is not None and not any(in_one) and data.is_dir():
+        large = many_files.audited(data, out, many_files.files(reading, columns), judged, repeated, machines)
+        if large is not None:
+            page = large.save(out)
+            many_files.clear(out)
+            finish(large, beside(page, pdf))
+    many_files.in_one_piece(machines)
     report = run(
         reading.load(data, columns, **events.files()),
         columns,
@@ -108,20 +147,10 @@ def audit(
         reward_model=reward_model,
         head=head,
         encoder_at=encoder_at,
-        group_by=reading.grouping(),
-        tolerance=tolerance,
-        require=require or (),
         constraints=constraint_pairs(constraints),
-        metrics=metrics or (),
-        name=name,
-        title=title,
-        note=note,
-        simulated=simulated,
-        assignments=assignments,
-        seed=seed,
         show_examples=private.asked(show_examples, out),
-        command=command(),
         cache=cache,
+        **judged,
     )
     finish(report, beside(report.save(out), pdf))
 
@@ -151,6 +180,8 @@ def fit(
     assignments: Assignments,
     show_examples: ShowExamples = None,
     track: Track,
+    engine: Engine,
+    address: Address,
     pdf: Pdf = False,
     out: Annotated[Path, option(OUTPUT, help="Folder for the model and the report.")] = Path("out"),
 ) -> None:
@@ -192,6 +223,8 @@ def fit(
         command=command(),
         track=track,
         checkpoint=out / "checkpoint" if encoded.backbone else None,
+        engine=engine.value,
+        address=address,
         keep=lambda trained: trained.save(out / "model"),
         say=say,
     )

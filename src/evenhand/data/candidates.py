@@ -134,7 +134,7 @@ def _numbers(batch: Batch, name: str, is_share: bool) -> np.ndarray:
         given = plain(column)[row]
         found = "the value is missing" if given is None or given == "" else f"'{name}' is {'no share' if is_share else 'no finite number'}"
         expected = "a number from 0 to 1, true or false" if is_share else "a finite number in every row"
-        value = "" if given is None else str(given)
+        value = "" if given is None or isinstance(given, str) else str(given)  # a text is somebody's, where the wrong column was named
         raise DataError(found, expected=expected, remedy=MEND, file=batch.file, line=int(batch.line[row]), column=name, value=value)
     return values
 

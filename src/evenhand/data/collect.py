@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from evenhand.data.attributes import UserAttributes
 from evenhand.data.columns import EMPTY, MISSING, Store, text_faults
 from evenhand.data.ledger import Ledger, Marks
 from evenhand.data.rows import NUMBER_LIMIT, Batch, Column, Fault, plain
+from evenhand.data.source import TEXTS
 
 SAME = Fault("'chosen' equals 'rejected'", "two different responses", column="rejected")
 WEIGHT = Fault("'weight' is not a positive number", "a finite number above 0", column="weight")
@@ -169,7 +170,7 @@ class Collector:
         if name in self.wanted.numbers and values is not None and len(numbers) and np.isnan(numbers).all() and columns.is_prose(values):
             raise DataError(
                 "the column holds texts, not numbers", expected="a column with a score in every row", remedy="name the column of the scores",
-                file=batch.file, line=int(batch.line[0]), column=name, value=_shown(batch, name, 0),
+                file=batch.file, line=int(batch.line[0]), column=name,
             )  # fmt: skip
         marks.mark(~(np.abs(numbers) <= NUMBER_LIMIT), number_fault(name))  # nan fails, too
         if values is not None and (commas := columns.decimal_commas(values)):
@@ -195,7 +196,8 @@ class Collector:
         fault = marks.faults[marks.code[row]] if len(batch) else None
         if fault is not None and (unread is None or batch.line[row] < unread.line):
             name = (self.wanted.names or {}).get(fault.column, "")
-            raise fault.error(batch.file, int(batch.line[row]), _cell(batch, fault.column, row), name)
+            value = _cell(batch, fault.column, row, {"user", *TEXTS, *self.attributes.names})
+            raise fault.error(batch.file, int(batch.line[row]), value, name)
         if unread is not None:
             raise unread.fault.error(batch.file, unread.line, unread.value, (self.wanted.names or {}).get(unread.fault.column, ""))
 
@@ -238,14 +240,12 @@ def _weights(column: Column, marks: Marks) -> np.ndarray:
     return weights
 
 
-def _shown(batch: Batch, column: str, row: int) -> str:
-    return str(_cell(batch, column, row) or "")
-
-
-def _cell(batch: Batch, column: str, row: int) -> object:
-    """A value fit for a message; of nested values only the type, since they may be deep."""
+def _cell(batch: Batch, column: str, row: int, personal: Collection[str]) -> object:
+    """A value fit for a message: of nested values only the type, since they may be deep; of texts in `personal` columns only the length."""
     values = batch.columns.get(column)
     if values is None:
         return None
     value = plain(values[row : row + 1])[0]
+    if value and isinstance(value, str) and column in personal:
+        return f"<{len(value):,} characters>"
     return value if value is None or isinstance(value, (str, int, float)) else f"<{type(value).__name__}>"

@@ -33,10 +33,11 @@ TRUE, FALSE = {"true", "1", "1.0", "yes"}, {"false", "0", "0.0", "no", ""}
 
 def text_faults(column: str, kind: str) -> dict[int, Fault]:
     """What each negative id means for a column. kind: "a text" or "an id", for the message."""
+    messages = ", or messages with role and content in every row (--source trl)" if kind == "a text" else ""
     return {
         MISSING: Fault(f"'{column}' is missing", f"{kind} in every row", column=column),
         EMPTY: Fault(f"'{column}' is empty", f"{kind} that is not empty", column=column),
-        NOT_TEXT: Fault(f"'{column}' is not {kind}", f"{kind} in every row (chat messages: --source trl)", column=column),
+        NOT_TEXT: Fault(f"'{column}' is not {kind}", f"{kind} in every row{messages}", column=column),
         NUL: Fault(f"'{column}' holds a NUL character", "text without NUL characters", column=column),
         NOT_UNICODE: Fault(f"'{column}' is not valid Unicode", "UTF-8 text without lone surrogates", column=column),
         NOT_UTF8: Fault(
@@ -228,7 +229,7 @@ def is_prose(column: Column) -> bool:
 
 def times(column: Column) -> np.ndarray:
     """float64[n]: when, in any unit that grows; -inf where it is not known. Numbers, dates (ISO 8601) and Arrow's times."""
-    if not isinstance(column, list) and pa.types.is_temporal(column.type):
+    if not isinstance(column, list) and (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
         seconds = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
         return np.where(column.is_null(), -math.inf, seconds.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64))
     seconds = numbers(column)

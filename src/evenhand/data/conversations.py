@@ -2,15 +2,16 @@
 
 A conversation is a list of messages (role and content, or from and value), such a list in a cell (`written`), or a text with turn markers
 ("\\n\\nHuman: … \\n\\nAssistant: …", "<|user|> …", ChatML). The prompt ends at the last turn that both share, never inside a turn; the last
-turn of either is always part of the response. Turns and parts without text (tool calls, images) are left out and counted.
+turn of either is always part of the response. Turns and parts without text (tool calls, images) are left out and counted. A
+conversation that ends with a turn of the user has no response: it is never scored or trained on.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from evenhand.data.rows import Fault
 from evenhand.data.written import decoded, is_written
@@ -25,6 +26,13 @@ MARKER = re.compile(
 CLOSING = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<|endoftext|>", "<|end_of_text|>", "</s>")
 
 NO_TEXT = Fault("a response holds no text (tool calls or images alone)", "a text in both responses", set_aside=True)
+UNANSWERED = Fault(
+    "a conversation ends with a turn of the user or the system, which is no response", "the response as its last turn",
+    "leave that turn out, or mend its role",
+)  # fmt: skip
+UNANSWERED_PAIR = replace(UNANSWERED, set_aside=True)
+SILENT = Fault("the response holds no text (tool calls or images alone)", "a response with text", "leave it out, or bring its text")
+ASKING = ("user", "system", "developer")  # roles whose turn is no response
 SAME_TEXT = Fault("the responses differ in tool calls or images alone", "two different texts", set_aside=True)
 
 
@@ -141,15 +149,25 @@ def split(prompt: Any, chosen: Any, rejected: Any, explicit: bool) -> Pair:
     before = before if _holds(before, opening) else [*opening, *before]
     rest = ours[shared:], theirs[shared:]
     fault = None
-    if not all(any(t.text and t.text.strip() for t in part) for part in rest) and left_out:
+    if _asks(ours[-1]) or _asks(theirs[-1]):
+        fault = UNANSWERED_PAIR
+    elif not all(map(_speaks, rest)) and left_out:
         fault = NO_TEXT
     elif rest[0] != rest[1] and rendered(rest[0]) == rendered(rest[1]):
         fault = SAME_TEXT
     return Pair(rendered(before), rendered(rest[0]), rendered(rest[1]), fault, left_out)
 
 
-def answered(prompt: Any, response: Any) -> tuple[Any, Any]:
-    """(prompt, response) as the texts that `split` makes of them in a pair; what is no text comes back as it is: the checks find it.
+class Answered(NamedTuple):
+    """A prompt and its response as texts; what is no text is what was given. fault: UNANSWERED, or SILENT, which has no text."""
+
+    prompt: Any
+    response: Any
+    fault: Fault | None = None
+
+
+def answered(prompt: Any, response: Any) -> Answered:
+    """Prompt and response as the texts that `split` makes of them in a pair; what is no text comes back as it is: the checks find it.
 
     Each may be a text or messages. A response that repeats the prompt's turns is what follows them. Without a prompt, a conversation's last turn is
     the response, and what stands before it the prompt.
@@ -159,12 +177,53 @@ def answered(prompt: Any, response: Any) -> tuple[Any, Any]:
     if ours is None:
         if isinstance(prompt, str) and MARKER.match(prompt) and isinstance(response, str):
             response = closed(response).strip()
-        return rendered(opening) if opening or not prompt else as_text(prompt), as_text(response)
-    if not opening:
-        return rendered(ours[:-1]), rendered(ours[-1:])
-    whole, part = ([(t.text or "").strip() for t in said] for said in (ours, opening))
-    end = next((i + len(part) for i in range(len(whole) - len(part)) if whole[i : i + len(part)] == part), 0)
-    return rendered(ours[:end] or opening), rendered(ours[end:])
+        return Answered(rendered(opening) if opening or not prompt else as_text(prompt), as_text(response))
+    before, said = ours[:-1], ours[-1:]
+    if opening:
+        place = _place(ours[:-1], opening)
+        end = 0 if place < 0 else place + len(opening)
+        before, said = ours[:end] or opening, ours[end:]
+    if _asks(ours[-1]):
+        return Answered(rendered(before), rendered(said), UNANSWERED)
+    if not _speaks(said) and any(turn.rest is not None for turn in said):
+        return Answered(rendered(before), "", SILENT)
+    return Answered(rendered(before), rendered(said))
+
+
+def _asks(turn: Turn) -> bool:
+    return turn.role.lower() in ASKING
+
+
+def _speaks(said: Sequence[Turn]) -> bool:
+    """Whether a response holds text of its own: a user's turn before a tool call is none."""
+    last = next((turn for turn in reversed(said) if turn.text and turn.text.strip()), None)
+    return last is not None and not _asks(last)
+
+
+def broken(value: Any) -> str:
+    """Why a value is neither a text nor messages: "it is of type int", "message 2 has no role"."""
+    if isinstance(value, LIST) and not value:
+        return "the list of messages is empty"
+    if not isinstance(value, LIST):
+        return f"it is of type {type(value).__name__}"
+    return next((f"message {i} {why}" for i, message in enumerate(value) if (why := _broken(message))), "")
+
+
+def _broken(message: Any) -> str:
+    if not isinstance(message, Mapping):
+        return f"is of type {type(message).__name__}"
+    role, content = message.get("role", message.get("from")), message.get("content", message.get("value"))
+    if role is None:
+        return "has no role"
+    if not isinstance(role, str):
+        return f"has a role of type {type(role).__name__}"
+    if _turn(message) is not None:
+        return ""
+    if content is None:
+        return "has no content"
+    if not isinstance(content, LIST):
+        return f"has content of type {type(content).__name__}"
+    return "has a part in its content that is neither a text nor of another type than text"
 
 
 def _asked(prompt: Any) -> list[Turn]:
@@ -176,8 +235,31 @@ def _asked(prompt: Any) -> list[Turn]:
 
 def _holds(said: Sequence[Turn], opening: Sequence[Turn]) -> bool:
     """The conversation repeats the prompt."""
-    whole, part = ([(t.text or "").strip() for t in turns_] for turns_ in (said, opening))
-    return any(whole[i : i + len(part)] == part for i in range(len(whole) - len(part) + 1))
+    return _place(said, opening) >= 0
+
+
+def _place(said: Sequence[Turn], opening: Sequence[Turn]) -> int:
+    """Where the turns of `opening` stand in `said`, for the first time; -1 = nowhere. Linear in turns, however they repeat (Knuth, Morris
+    and Pratt): a body holds ten thousands of them.
+    """
+    whole, part = ([(turn.text or "").strip() for turn in turns_] for turns_ in (said, opening))
+    if not part:
+        return 0
+    again = [0] * len(part)  # of each start of `part`: how much of its end is a start of it, too
+    length = 0
+    for i in range(1, len(part)):
+        while length and part[i] != part[length]:
+            length = again[length - 1]
+        length += part[i] == part[length]
+        again[i] = length
+    length = 0
+    for i, text in enumerate(whole):
+        while length and text != part[length]:
+            length = again[length - 1]
+        length += text == part[length]
+        if length == len(part):
+            return i + 1 - length
+    return -1
 
 
 def _plain(chosen: Any, rejected: Any) -> Pair:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from evenhand.core import DataError, Groups, PreferenceData
+from evenhand.core import DataError, Groups
+from evenhand.data.batches import Judged
 from evenhand.data.support import Support, attribute_labels
 
 MAJORITY, MINORITY = 0, 1  # numbers of the two groups that support makes
@@ -74,7 +75,7 @@ def _two_groups(support: Support, threshold: float, rule: str) -> Groups:
     return Groups(("majority", "minority"), of_user, f"{rule}{left} {support.rule}")
 
 
-def by_attribute(data: PreferenceData, name: str) -> Groups:
+def by_attribute(data: Judged, name: str) -> Groups:
     """One group a value of the user attribute `name`, in sorted order; users without one are in no group (-1). DataError if unknown."""
     label, values = attribute_labels(data, name)
     _check_count(len(values), f"distinct values of '{name}'")

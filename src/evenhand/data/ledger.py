@@ -53,7 +53,8 @@ class Ledger:
 
     def exclusions(self, by_group: Mapping[str, Mapping[str, int]]) -> Exclusions:
         used = self.rows_in - sum(self.reasons.values())
-        return Exclusions(self.rows_in, used, dict(self.reasons.most_common()), by_group)
+        ordered = dict(sorted(self.reasons.items(), key=lambda r: (-r[1], r[0])))  # no order of rows decides
+        return Exclusions(self.rows_in, used, ordered, by_group)
 
     def write(self, path: Path) -> None:
         """file, row, reason of every excluded row as CSV, in order; the file appears whole or not at all."""
@@ -66,7 +67,7 @@ class Ledger:
             lines = np.concatenate([ls for _, ls in parts])
             which = np.repeat(np.arange(len(parts)), [len(ls) for _, ls in parts])
             writer.writerows((neutral(file), int(lines[i]), parts[which[i]][0]) for i in np.argsort(lines, kind="stable"))
-        write(path.parent, {path.name: stream.getvalue().encode()}, KIND)
+        write(path.parent, {path.name: stream.getvalue().encode(errors="backslashreplace")}, KIND)
 
 
 def check_place(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike, fspath
@@ -16,7 +15,7 @@ from evenhand.data import assemble
 from evenhand.data.collect import Collector, Wanted
 from evenhand.data.columns import SPLIT_NAMES
 from evenhand.data.ledger import check_place
-from evenhand.data.reading import Input, fingerprint, fingerprint_of, read
+from evenhand.data.reading import Input, fingerprint, fingerprint_of, read, refuse_address
 from evenhand.data.reading_tables import held
 from evenhand.data.resolve import Plan, SourceHints, check_columns, resolve, resolve_file, unread_labels
 from evenhand.data.rows import Batch
@@ -66,9 +65,10 @@ def load(
     """
     if on_bad not in ("error", "skip"):
         raise EvenhandError(f"Unknown on_bad '{on_bad}'. Expected: error or skip. To do: choose one of the two")
-    table = None if isinstance(path, (str, PathLike)) else held(path)
-    path = Path("table in memory") if table is not None else _place(path, "path")
-    list_to = None if bad_rows_to is None else _place(bad_rows_to, "bad_rows_to")
+    file = path if isinstance(path, Input) else None  # of a folder, which says in what split it is
+    table = None if file is not None or isinstance(path, (str, PathLike)) else held(path)
+    path = Path("table in memory") if table is not None else place_of(path if file is None else file.path, "path")
+    list_to = None if bad_rows_to is None else place_of(bad_rows_to, "bad_rows_to")
     if list_to is not None:
         if list_to.resolve() == path.resolve():
             raise DataError(
@@ -76,7 +76,9 @@ def load(
             )
         check_place(list_to)
     hints = SourceHints(source, dict(columns or {}), need_texts, one_user)
-    plan = resolve(path, hints) if table is None else resolve_file(Input(path, "in memory", rows=table), hints)
+    if table is not None:
+        file = Input(path, "in memory", rows=table)
+    plan = resolve(path, hints) if file is None else replace(resolve_file(file, hints), path=path)
     of_each = {name: plan.source.scored(plan.names, name) for name in numbers} if plan.source.scored else {}
     cells = [column for name in numbers for column in of_each.get(name) or (name,)]
     check_columns(plan, attributes, cells, need_texts)
@@ -129,7 +131,7 @@ def _graded(data: PreferenceData, least: float, weigh: bool) -> PreferenceData:
     )
 
 
-def _place(path: object, argument: str) -> Path:
+def place_of(path: object, argument: str) -> Path:
     """A path that has a name, also where "." or ".." was given. EvenhandError when it is no path at all."""
     if not isinstance(path, (str, PathLike)) or not isinstance(fspath(path), str) or not fspath(path):
         listed = f"{'a list without dictionaries' if path else 'an empty list'}" if isinstance(path, list | tuple) else ""
@@ -138,11 +140,7 @@ def _place(path: object, argument: str) -> Path:
         raise EvenhandError(
             f"Found {found} for '{argument}'. Expected: the path of a file or folder, as text or Path{table}. To do: name one"
         )
-    if (scheme := re.match(r"(\w{2,}):/", fspath(path))) is not None:
-        raise DataError(
-            f"a {scheme[1]}:// address: nothing is ever downloaded", expected="a file or folder on this machine",
-            remedy="download it yourself, then name the file or folder", value=fspath(path),
-        )  # fmt: skip
+    refuse_address(fspath(path))
     place = Path(path)
     return place if place.name not in ("", "..") else place.resolve()
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 NOTHING = ("nan", "n/a", "na", "none", "null", "nil", "-", "?", "unknown", "missing")  # words that people write where there is no value
 INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 
+ALIKE = "differs from a known one in Unicode form, case, spaces or leading zeros alone"
+
 Fold = Callable[[str], str]
 
 
@@ -30,16 +32,18 @@ FOLDS: tuple[tuple[str, Fold], ...] = (  # what alone may differ, each looked at
 )  # fmt: skip
 
 
+def folded(value: str) -> str:
+    """What ids that look alike have in common."""
+    for _, fold in FOLDS:
+        value = fold(value)
+    return value
+
+
 def alike(ids: Sequence[str]) -> dict[str, int]:
     """How many ids equal another one but for their Unicode form, case, spaces or leading zeros: kind → ids, "several of these" last."""
     doubled = {kind: _doubled(ids, fold) for kind, fold in FOLDS}
 
-    def all_of_them(value: str) -> str:
-        for _, fold in FOLDS:
-            value = fold(value)
-        return value
-
-    whole = _doubled(ids, all_of_them)
+    whole = _doubled(ids, folded)
     several = whole - set().union(*doubled.values())
     counts = {kind: len(members) for kind, members in doubled.items() if members}
     return counts | ({"several of these": len(several)} if several else {})

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evenhand.core import DataError, EvenhandError
+from evenhand.core import DataError, EvenhandError, clip
 from evenhand.data.reading_tables import LOOKED_AT, database, document, held, is_document, of_records, sheet
 from evenhand.data.reading_text import Keep, delimited, jsonl, jsonl_head
 from evenhand.data.rows import BATCH_ROWS, Batch, plain
@@ -65,6 +66,8 @@ def describe(path: Path, split: str = "") -> Input:
         path = Path(name)
     if not path.is_file():
         raise _missing(path)
+    if not _utf8(path):  # Arrow opens none of another name
+        raise DataError("the name of the file is no text", expected="a name in UTF-8", remedy="rename it", file=path.name)
     ending = path.suffix.lower()
     stem = path.stem if ending in COMPRESSED else path.name
     format_ = FORMATS.get(Path(stem).suffix.lower(), "")
@@ -88,11 +91,27 @@ def describe(path: Path, split: str = "") -> Input:
     return Input(path, format_, compression, split)
 
 
+def _utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def refuse_address(place: str) -> None:
+    """Raises DataError for what lies elsewhere. The address is not repeated: it may hold a key."""
+    if (scheme := re.match(r"(\w{2,}):/", place)) is not None:
+        expected, remedy = "a file or folder on this machine", "download it yourself, then name the file or folder"
+        raise DataError(f"a {scheme[1]}:// address: nothing is ever downloaded", expected=expected, remedy=remedy)
+
+
 def _missing(path: Path) -> DataError:
+    refuse_address(str(path))
     special = "a folder stands where a file should" if path.is_dir() else "this is a device or pipe, no regular file"
     found = special if path.exists() else "no such file"
     near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [], 1)
-    remedy = f"perhaps '{near[0]}' is meant" if near and not path.exists() else "check the path"
+    remedy = f"perhaps '{near[0]}' is meant" if near and near[0] != path.name and not path.exists() else "check the path"
     return DataError(found, expected="a file that exists", remedy=remedy, file=path.name)
 
 
@@ -134,7 +153,7 @@ def read(file: Input, keep: Keep, rows: int = BATCH_ROWS) -> Iterator[Batch]:
     """The rows of one file, up to `rows` of a table at a time; `keep` picks columns by their name in the file."""
     if file.rows is not None:
         yield from (
-            _numbered(file.rows.to_batches(), file.name, [n for n in file.rows.schema.names if keep(n)], rows)
+            _numbered(file.rows.to_batches(), file.name, _names(file.rows.schema, file.name, keep), rows)
             if isinstance(file.rows, pa.Table)
             else of_records(file.rows, file.name, keep)
         )
@@ -149,7 +168,7 @@ def read(file: Input, keep: Keep, rows: int = BATCH_ROWS) -> Iterator[Batch]:
     try:
         with _opened(file) as stream:
             yield from readers[file.format](stream, file.name, keep, rows)
-    except (OSError, pa.ArrowException, EOFError) as error:
+    except (OSError, pa.ArrowException, EOFError, UnicodeDecodeError) as error:
         raise _unreadable(file, error) from error
 
 
@@ -171,7 +190,7 @@ def _parquet(stream: Any, file: str, keep: Keep, rows: int) -> Iterator[Batch]:
 def _parquet_rows(stream: Any, file: str, keep: Keep, rows: int) -> Iterator[Batch]:
     schema = pq.read_schema(stream)
     stream.seek(0)
-    names = [n for n in schema.names if keep(n)]
+    names = _names(schema, file, keep)
     texts = [n for n in names if pa.types.is_string(schema.field(n).type) or pa.types.is_large_string(schema.field(n).type)]
     # Texts stay dictionary codes: repeated ones are decoded once. Buffered and not pre-buffered, no row group is in memory whole.
     table = pq.ParquetFile(stream, read_dictionary=texts, pre_buffer=False, buffer_size=2**20)
@@ -183,8 +202,7 @@ def _arrow(stream: Any, file: str, keep: Keep, rows: int) -> Iterator[Batch]:
     head = stream.read(8)
     source = stream if head.startswith(b"ARROW1") else _Prefixed(head, stream)
     with pa.ipc.open_stream(source) as batches:
-        names = [n for n in batches.schema.names if keep(n)]
-        yield from _numbered(batches, file, names, rows)
+        yield from _numbered(batches, file, _names(batches.schema, file, keep), rows)
 
 
 class _Prefixed:
@@ -201,6 +219,26 @@ class _Prefixed:
 
     def close(self) -> None:
         self.closed = True
+
+
+def _names(schema: pa.Schema, file: str, keep: Keep) -> list[str]:
+    """The columns to read. Raises UnicodeDecodeError where a name, also one inside a nested type, is no text, as it may be in a damaged file;
+    DataError where two columns that are to be read have one name.
+    """
+    for field in schema:
+        _look(field)
+    names = [name for name in schema.names if keep(name)]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        remedy = "rename one of them, or leave it out"
+        raise DataError("two columns have this name", expected="each name once", remedy=remedy, file=file, column=clip(twice))
+    return names
+
+
+def _look(field: pa.Field) -> None:
+    """Reads a field's name, and those inside its type."""
+    str(field.name)
+    for i in range(field.type.num_fields):
+        _look(field.type.field(i))
 
 
 def _numbered(batches: Any, file: str, names: Sequence[str], rows: int) -> Iterator[Batch]:
@@ -267,33 +305,49 @@ def shards(folder: Path) -> list[Input]:
     """The files of a data set saved by Hugging Face datasets (Arrow streams with their state.json, in one folder or one a split),
     or of a folder of Parquet files named by split. Raises DataError when there are none, or a listed one is missing."""
     states = sorted(folder.glob("state.json")) or sorted(folder.glob("*/state.json"))
-    tables = _tables(folder)
-    kinds = sorted({*tables.values(), *(["Arrow"] if states else [])})
+    found = tables(folder)
+    kinds = sorted({*found.values(), *(["Arrow"] if states else [])})
     if len(kinds) > 1 or kinds in (["JSONL"], ["CSV"], ["TSV"]):
-        names = [p.relative_to(folder).as_posix() for p in tables]
+        names = [p.relative_to(folder).as_posix() for p in found]
         shown = ", ".join(names[:SHOWN_FILES]) + (f" and {len(names) - SHOWN_FILES:,} more" if len(names) > SHOWN_FILES else "")
         raise DataError(
             f"the folder holds {len(names):,} tables ({', '.join(kinds)}): {shown}",
             expected="one data set in Parquet or Arrow files, or the folder of a known source",
-            remedy="name one of the files",
+            remedy="name one of the files; score columns of several are audited with --partial and --merge",
             file=folder.name,
         )
     if states:
         return [shard for state in states for shard in _saved(state, "" if state.parent == folder else state.parent.name)]
-    if not tables:
+    if not found:
         raise DataError("the folder holds no data this program knows", expected=KNOWN, remedy="name a file inside it", file=folder.name)
-    return [describe(p, p.name.split("-")[0].split(".")[0] if "-of-" in p.name else "") for p in tables]
+    return [describe(p, split_of(p)) for p in found]
 
 
-def _tables(folder: Path) -> dict[Path, str]:
-    """Every table in a folder and below, and its format by extension; hidden files and descriptions of a data set are none."""
-    tables = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+def split_of(path: Path) -> str:
+    """The name that stands in "train-00003-of-00010.parquet", "" = none."""
+    return path.name.split("-")[0].split(".")[0] if "-of-" in path.name else ""
+
+
+def tables(folder: Path) -> dict[Path, str]:
+    """Every table in a folder and below, and its format by extension; hidden files and descriptions of a data set are none.
+
+    A link to nowhere is one: whoever reads it says so, where it would else be missing without a word. Raises DataError where a folder is a link, which
+    is not followed, for the same reason.
+    """
+    found = {}
+    there = sorted(folder.rglob("*"))
+    for path in there:
+        if path.is_dir() and path.is_symlink() and not _hidden(path, folder):
+            raise DataError(
+                f"{path.relative_to(folder).as_posix()} is a link to a folder, which is not followed", expected="folders and files",
+                remedy="name the folder that it leads to, or put the files in its place", file=folder.name,
+            )  # fmt: skip
+    for path in (p for p in there if p.is_file() or (p.is_symlink() and not p.exists())):
         stem = path.stem if path.suffix.lower() in COMPRESSED else path.name
         format_ = FORMATS.get(Path(stem).suffix.lower(), "")
         if format_ and not _hidden(path, folder) and path.name not in ABOUT_DATA:
-            tables[path] = format_
-    return tables
+            found[path] = format_
+    return found
 
 
 def _hidden(path: Path, folder: Path) -> bool:

@@ -84,7 +84,7 @@ def of_records(records: Iterable[Any], file: str, keep: Any) -> Iterator[Batch]:
     """Objects in the order of their rows; whatever is no object is a bad row."""
     rest = iter(enumerate(records, 1))
     while part := list(islice(rest, BATCH_ROWS)):
-        bad = [BadRow(n, NO_RECORD, repr(r)[:100]) for n, r in part if not isinstance(r, Mapping)]
+        bad = [BadRow(n, NO_RECORD, f"<{type(r).__name__}>") for n, r in part if not isinstance(r, Mapping)]
         twice = [BadRow(n, TWICE) for n, r in part if isinstance(r, _Repeating) and any(keep(k) for k in r.twice)]
         faulty = {b.line for b in (*bad, *twice)}
         yield batch_of(file, [(n, r) for n, r in part if n not in faulty], [*bad, *twice], keep)

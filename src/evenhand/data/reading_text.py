@@ -123,7 +123,7 @@ def _objects(stream: IO[bytes], file: str, keep: Keep) -> Iterator[tuple[list[tu
                     file=file,
                 )
         if not whole:
-            yield [], [BadRow(line, LONG_LINE, block.decode("utf-8", "replace"))]
+            yield [], [BadRow(line, LONG_LINE)]
             line += 1
             continue
         lines = block.split(b"\n")
@@ -141,7 +141,7 @@ def _parsed(lines: list[bytes], first: int, keep: Keep) -> tuple[list[tuple[int,
             continue
         record = _record(raw, keep)
         if isinstance(record, Fault):
-            bad.append(BadRow(number, record, raw[:100].decode("utf-8", "replace")))
+            bad.append(BadRow(number, record, f"<{len(raw):,} bytes>"))
         else:
             rows.append((number, record))
     return rows, bad

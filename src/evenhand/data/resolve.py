@@ -167,6 +167,11 @@ def _nothing(file: Input) -> DataError:
 def check_columns(plan: Plan, attributes: Sequence[str], numbers: Sequence[str], need_texts: bool) -> None:
     """Raises DataError or EvenhandError, with the nearest match, for columns that are asked for but not there."""
     source = plan.source
+    if ids := {"user", plan.renames.get("user", "user")} & {*attributes}:
+        raise EvenhandError(
+            f"Found {ids.pop()} as a column to group users by. Expected: an attribute that users share: groups of one user are not shown, and their "
+            "names would be ids. To do: name another column."
+        )
     known = [*source.required, *source.optional]
     for canonical in plan.renames:
         if canonical not in known:

@@ -6,8 +6,11 @@ A row with chosen and rejected is a pair. A row with prompt and response (or com
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +20,10 @@ import pyarrow.parquet as pq
 
 from evenhand.core import DataError, PreferenceData
 from evenhand.data import source as sources
-from evenhand.data.columns import Store, text_faults
-from evenhand.data.conversations import answered, split
+from evenhand.data.columns import NOT_TEXT, Store, text_faults
+from evenhand.data.conversations import answered, broken, split
 from evenhand.data.load import ONE_USER
-from evenhand.data.reading import Input, fingerprint, fingerprint_of, head, inputs, read
+from evenhand.data.reading import Input, head, inputs, read
 from evenhand.data.rows import Batch, Column, Fault, plain
 from evenhand.data.source import TEXTS, missing_column
 from evenhand.data.sources.trl import is_chat
@@ -47,6 +50,14 @@ class Asked:
     kept: np.ndarray
     skipped: int
 
+    @cached_property
+    def content(self) -> np.ndarray:
+        """uint8[32]: SHA-256 of users, texts, and whose rows are of which."""
+        digest = hashlib.sha256(json.dumps([*self.users, None, *self.texts]).encode())
+        for array in (self.user, self.prompt, self.sides, self.kept):
+            digest.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+        return np.frombuffer(digest.digest(), np.uint8)
+
 
 @dataclass(frozen=True)
 class Scorable:
@@ -63,7 +74,6 @@ class Scorable:
     of_users: bool
     one_user: bool
     chat: bool
-    place: Any = field(repr=False)
 
     def batches(self) -> Iterator[Batch]:
         """All columns under the file's own names. The same file gives the same batches."""
@@ -79,11 +89,6 @@ class Scorable:
     def typed(self) -> bool:
         """Whether the file itself says the type of every column; one of text alone has none but text."""
         return all(file.format in ("Parquet", "Arrow", "CSV", "TSV") or isinstance(file.rows, pa.Table) for file in self.files)
-
-    def fingerprint(self) -> str:
-        """SHA-256 of the content."""
-        rows = self.files[0].rows
-        return fingerprint(Path(self.place)) if rows is None else fingerprint_of(rows)
 
     def rows(self) -> int:
         """About how many, for whoever shows how far work has come: of texts, the line breaks."""
@@ -129,23 +134,26 @@ class Scorable:
                 ids[:, column] = -1
             else:
                 _note(wrong, ids[:, column], role, "a text")
-        wrong |= {i: fault for i, (_, fault) in enumerate(said) if fault is not None and i not in wrong}
+            no_text = np.flatnonzero(ids[:, column] == NOT_TEXT).tolist()
+            wrong |= {i: _no_text(role, why) for i in no_text if i in wrong and (why := broken(values[i]))}
+        wrong |= {i: fault for i, (_, fault) in enumerate(said) if fault is not None}
         faults = {row: wrong[i] for row, i in enumerate(place.tolist()) if i in wrong} if wrong else {}
         return ids[place].reshape(-1, len(roles)), faults
 
     def _read(self, prompt: Any, *sides: Any) -> tuple[tuple[Any, ...], Fault | None]:
         """Prompt and sides as a model reads them."""
         if self.sides == CANDIDATES:
-            return (answered(prompt, sides[0]) if prompt is not None or not isinstance(sides[0], str) else self._alone(sides[0])), None
+            found = answered(prompt, sides[0])
+            alone = prompt is None and isinstance(sides[0], str)
+            return (self._or_none(found.prompt) if alone else found.prompt, found.response), found.fault
         if not self.chat:
             return (prompt, *sides), None
         pair = split(prompt, sides[0], sides[1], prompt is not None)
         return (pair.prompt, pair.chosen, pair.rejected), pair.fault
 
-    def _alone(self, response: str) -> tuple[Any, Any]:
-        """A response without a prompt: a conversation in one text has one, any other lacks it."""
-        prompt, text = answered(None, response)
-        return (prompt, text) if self.renames.get("response") == "messages" or prompt else (None, text)
+    def _or_none(self, prompt: str) -> str | None:
+        """Of a response without a prompt: a conversation in one text has one, any other lacks it."""
+        return prompt if self.renames.get("response") == "messages" or prompt else None
 
     def _raise_first(self, batch: Batch, faults: Mapping[int, Fault]) -> None:
         found = {int(batch.line[row]): (fault, row) for row, fault in faults.items() if not fault.set_aside}
@@ -188,9 +196,7 @@ def scorable(
     of_users = "user" in known and not one_user
     if not of_users and not one_user:
         _check_users(known, first, name, users_wanted)
-    return Scorable(
-        files, name, sides, names, renames, of_users, one_user, sides == PAIRS and (is_chat(first) or "prompt" not in known), place
-    )
+    return Scorable(files, name, sides, names, renames, of_users, one_user, sides == PAIRS and (is_chat(first) or "prompt" not in known))
 
 
 def of_pairs(data: PreferenceData) -> Scorable:
@@ -207,7 +213,7 @@ def of_pairs(data: PreferenceData) -> Scorable:
     columns |= {name: pa.array(values) for name, values in data.numbers.items() if name not in columns}
     table = pa.table(columns)
     file = Input(Path("table in memory"), "in memory", rows=table)
-    return Scorable([file], data.source or "table in memory", PAIRS, table.column_names, {}, True, False, False, table)
+    return Scorable([file], data.source or "table in memory", PAIRS, table.column_names, {}, True, False, False)
 
 
 def _sides(
@@ -260,6 +266,10 @@ def _rows(file: Input) -> int:
 
 def _column(batch: Batch, name: str) -> Column:
     return batch.columns[name] if name in batch.columns else [None] * len(batch)
+
+
+def _no_text(role: str, why: str) -> Fault:
+    return Fault(f"'{role}' is neither a text nor messages: {why}", "a text, or messages with role and content", column=role)
 
 
 def _note(faults: dict[int, Fault], ids: np.ndarray, name: str, kind: str) -> None:

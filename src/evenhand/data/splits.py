@@ -22,13 +22,14 @@ rows nor the numbering of texts matters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from evenhand.core import SPLITS, DataError, Exclusions, PreferenceData
 from evenhand.data.assemble import redrawn
+from evenhand.data.batches import PairBatches, batches_of
 from evenhand.data.matched import tied_texts
 from evenhand.data.votes import has_texts, is_strict, number_rows
 
@@ -113,10 +114,11 @@ def deal(
     _check_shares(shares, unseen_users, held_pairs)
     if data.split is not None and (data.split >= 0).any():
         return data, _given(data)
-    judgements = data.judgements if data.events is None else None
-    columns = (data.prompt, data.chosen, data.rejected) if judgements is None else (judgements.prompt, judgements.response)
-    texts, users = tied_texts(data, _rank(data.texts, *columns)), _rank(data.users, data.user)
-    unit, why, data, part = _deal(data if judgements else replace(data, judgements=None), texts, seed, shares, min_prompts)
+    data = replace(data, judgements=data.judgements if data.events is None else None)
+    users = _rank(data.users, _used(len(data.users), data.user))
+    dealt, data, part = (
+        _deal_pairs(data, seed, shares, min_prompts) if data.judgements is None else _deal_judgements(data, seed, shares, min_prompts)
+    )
     reason = np.where(part < 0, STRADDLES, USED).astype(np.int8)
     unseen = _draw_users(data, users, seed, unseen_users)
     trains = np.bincount(data.user[part == TRAIN], minlength=len(data.users))
@@ -124,17 +126,17 @@ def deal(
     new = unseen[data.user]
     on_train = part == TRAIN
     reason[new & (part == VALID)] = UNSEEN_VALID
-    hold = _hold_prompts if unit == "prompts" else _hold_responses
-    held, shares_one = hold(data, on_train, users, texts, seed, held_pairs)
+    hold = _hold_prompts if dealt.unit == "prompts" else _hold_responses
+    held, shares_one = hold(data, on_train, users, dealt.number, seed, held_pairs)
     reason[shares_one] = SHARES
     history = on_train & ~held & ~shares_one
     part = np.where((on_train & (new | held)) | (reason != USED), -1, part).astype(np.int8)
     cell = np.where(reason == USED, 2 * new + ~on_train, -1).astype(np.int8)
     rule = (
-        f"{unit.capitalize()} were dealt to {' / '.join(f'{SPLITS[i]} {s:.0%}' for i, s in enumerate(shares))} with seed {seed}; "
-        f"{why}{int(unseen.sum()):,} users have no training pair; {int(held.sum()):,} pairs on train {unit} are scored instead of trained on."
+        f"{dealt.unit.capitalize()} were dealt to {' / '.join(f'{SPLITS[i]} {s:.0%}' for i, s in enumerate(shares))} with seed {seed}; "
+        f"{dealt.why}{int(unseen.sum()):,} users have no training pair; {int(held.sum()):,} pairs on train {dealt.unit} are scored instead of trained on."
     )
-    return data, Split(part, held, history, unseen, cell, unit, _account(reason), rule)
+    return data, Split(part, held, history, unseen, cell, dealt.unit, _account(reason), rule)
 
 
 def deal_with(certify: float) -> tuple[float, ...]:
@@ -155,12 +157,19 @@ def _check_shares(shares: Sequence[float], unseen_users: float, held_pairs: floa
             )
 
 
-def _rank(names: Sequence[str], *used: np.ndarray) -> np.ndarray:
-    """The place of each used name in sorted order, int64[names]; -1 for names that no row uses. A text given twice has one place."""
-    numbers = np.unique(np.concatenate(used))
-    numbers = numbers[numbers >= 0]
+def _used(names: int, *columns: np.ndarray) -> np.ndarray:
+    """bool[names]: numbers that stand in a column."""
+    used = np.zeros(names + 1, bool)  # the last one answers for -1
+    for column in columns:
+        used[column] = True
+    return used[:-1]
+
+
+def _rank(names: Sequence[str], used: np.ndarray) -> np.ndarray:
+    """The place of each used name in sorted order, int64[names + 1]; -1 for the others, and for row number -1. A text given twice has one place."""
+    numbers = np.flatnonzero(used).tolist()
     place = {name: i for i, name in enumerate(sorted({names[i] for i in numbers}))}
-    rank = np.full(len(names) + 1, -1, dtype=np.int64)  # the last one answers for row number -1: no such column
+    rank = np.full(len(names) + 1, -1, dtype=np.int64)
     rank[numbers] = [place[names[i]] for i in numbers]
     return rank
 
@@ -188,59 +197,118 @@ def _part_of_each(count: int, shares: Sequence[float], seed: int) -> np.ndarray:
     return part
 
 
-def _deal(
-    data: PreferenceData, texts: np.ndarray, seed: int, shares: Sequence[float], min_prompts: int
-) -> tuple[str, str, PreferenceData, np.ndarray]:
-    """The unit that was dealt, why (a sentence, or nothing), the data, and each pair's part by it (-1 = straddles two)."""
-    rows = data.judgements
-    prompt = texts[data.prompt if rows is None else rows.prompt]
-    distinct, which = np.unique(prompt, return_inverse=True)
-    prompts = int((distinct >= 0).sum())
-    everywhere = prompts == len(distinct)
-    if prompts >= min_prompts and not everywhere:
-        expected = "a prompt in every pair, or in none"
+@dataclass(frozen=True)
+class DealtTexts:
+    """The part of each prompt, or of each response; a pair's part follows from its texts alone."""
+
+    unit: str  # "prompts" or "responses"
+    why: str  # a sentence, or nothing
+    of_text: np.ndarray  # int8[texts + 1]: -1 = no such unit; the last one answers for -1
+    number: np.ndarray  # int64[texts + 1]: the texts' places in sorted order, one place for those that matched sets tie together
+
+    def part(self, data: PreferenceData) -> np.ndarray:
+        """int8[n], numbers of SPLITS; -1 = the pair straddles two."""
+        if self.unit == "prompts":
+            return self.of_text[data.prompt]
+        chosen, rejected = self.of_text[data.chosen], self.of_text[data.rejected]
+        return np.where(chosen == rejected, chosen, np.int8(-1))
+
+
+def deal_texts(batches: PairBatches, *, seed: int, shares: Sequence[float], min_prompts: int = MIN_PROMPTS) -> DealtTexts:
+    """What `deal` deals prompts or responses to, for pairs in batches, without the users it keeps out and the pairs it holds.
+
+    DataError where there are matched sets, whose pairs must be in memory, and as in `deal`.
+    """
+    if batches.survey.matched:
         raise DataError(
-            f"{int((prompt < 0).sum())} pairs without a prompt", expected=expected, remedy="fill the prompt column, or leave it out"
+            "there are matched sets, which a deal keeps together",
+            expected="pairs in memory, or a split column",
+            remedy="give a split column",
         )
+    survey = batches.survey
+    number = _rank(batches.texts, survey.prompts | survey.chosen | survey.responses)
+    return _deal_texts(batches, number, seed, shares, min_prompts)
 
-    def by_prompts() -> tuple[PreferenceData, np.ndarray]:
-        part = _part_of_each(prompts, shares, seed)[which]
-        return (data, part) if rows is None else redrawn(data, part, np.random.default_rng([seed, 3]))
 
-    def by_responses() -> tuple[PreferenceData, np.ndarray]:
-        columns = (texts[data.chosen], texts[data.rejected]) if rows is None else (texts[rows.response],)
-        responses, number = np.unique(np.concatenate(columns), return_inverse=True)
-        part = _part_of_each(len(responses), shares, seed)[number]
-        if rows is not None:
-            return redrawn(data, part, np.random.default_rng([seed, 3]))
-        chosen, rejected = np.split(part, 2)
-        return data, np.where(chosen == rejected, chosen, -1)
+def _deal_pairs(
+    data: PreferenceData, seed: int, shares: Sequence[float], min_prompts: int
+) -> tuple[DealtTexts, PreferenceData, np.ndarray]:
+    number = tied_texts(data, _rank(data.texts, _used(len(data.texts), data.prompt, data.chosen, data.rejected)))
+    dealt = _deal_texts(batches_of(data), number, seed, shares, min_prompts)
+    return dealt, data, dealt.part(data)
 
-    if prompts >= min_prompts:
-        return "prompts", "", *by_prompts()
+
+def _deal_texts(batches: PairBatches, number: np.ndarray, seed: int, shares: Sequence[float], min_prompts: int) -> DealtTexts:
+    def kept(dealt: DealtTexts) -> int:
+        return sum(_kept(batch, dealt.part(batch)) for batch in batches)
+
+    survey = batches.survey
+    return _dealt(
+        survey.prompts, None if survey.without_texts else survey.responses, survey.without_prompt, number, seed, shares, min_prompts, kept
+    )
+
+
+def _deal_judgements(
+    data: PreferenceData, seed: int, shares: Sequence[float], min_prompts: int
+) -> tuple[DealtTexts, PreferenceData, np.ndarray]:
+    """The judgements' texts are dealt, and pairs are drawn inside the parts."""
+    rows = data.judgements
+    assert rows is not None
+    prompts, responses = _used(len(data.texts), rows.prompt), _used(len(data.texts), rows.response)
+
+    def drawn(dealt: DealtTexts) -> tuple[PreferenceData, np.ndarray]:
+        of_row = rows.prompt if dealt.unit == "prompts" else rows.response
+        return redrawn(data, dealt.of_text[of_row], np.random.default_rng([seed, 3]))
+
+    dealt = _dealt(
+        prompts, responses if has_texts(data).all() else None, int((rows.prompt < 0).sum()), _rank(data.texts, prompts | responses), seed, shares,
+        min_prompts, lambda some: _kept(*drawn(some)),
+    )  # fmt: skip
+    return dealt, *drawn(dealt)
+
+
+def _dealt(
+    prompts: np.ndarray, responses: np.ndarray | None, without_prompt: int, number: np.ndarray, seed: int, shares: Sequence[float],
+    min_prompts: int, kept: Callable[[DealtTexts], int],
+) -> DealtTexts:  # fmt: skip
+    """prompts, responses bool[texts]; responses None: not all are known. number int64[texts + 1]. kept: pairs to judge by in a deal."""
+    count = len(np.unique(number[:-1][prompts]))
+    if count >= min_prompts and without_prompt:
+        expected = "a prompt in every pair, or in none"
+        raise DataError(f"{without_prompt} pairs without a prompt", expected=expected, remedy="fill the prompt column, or leave it out")
+
+    def by(unit: str, units: np.ndarray, why: str) -> DealtTexts:
+        distinct, which = np.unique(number[:-1][units], return_inverse=True)
+        of_text = np.full(len(number), -1, np.int8)
+        of_text[:-1][units] = _part_of_each(len(distinct), shares, seed)[which]
+        return DealtTexts(unit, why, of_text, number)
+
+    if count >= min_prompts:
+        return by("prompts", prompts, "")
     wanted = np.asarray(shares) > 0
-    may = everywhere and prompts >= FEWEST_IN_PART * wanted.sum() and bool((_sizes(prompts, shares)[wanted] >= FEWEST_IN_PART).all())
-    if not has_texts(data).all():
+    enough = not without_prompt and count >= FEWEST_IN_PART * wanted.sum()
+    may = enough and bool((_sizes(count, shares)[wanted] >= FEWEST_IN_PART).all())
+    if responses is None:
         if may:
-            return "prompts", f"There are {prompts} prompts, and no responses to deal instead. ", *by_prompts()
+            return by("prompts", prompts, f"There are {count} prompts, and no responses to deal instead. ")
         expected = f"{min_prompts} distinct prompts, or {FEWEST_IN_PART} of them for each part, or both responses of every pair"
         raise DataError(
             "too few prompts to split by, and pairs without texts", expected=expected, remedy="bring them, or give a split column"
         )
-    few = f"There are {prompts} prompts, under {min_prompts}: " if prompts else ""
+    few = f"There are {count} prompts, under {min_prompts}: " if count else ""
     if not may:
-        return "responses", few and f"{few}too few to deal to {wanted.sum()} parts. ", *by_responses()
-    candidates = {"prompts": by_prompts(), "responses": by_responses()}
-    kept = {name: _kept(*candidate) for name, candidate in candidates.items()}
-    unit = "prompts" if kept["prompts"] >= kept["responses"] else "responses"
-    why = f"{few}dealing prompts keeps {kept['prompts']:,} pairs to judge by, dealing responses {kept['responses']:,}. "
-    return unit, why, *candidates[unit]
+        return by("responses", responses, few and f"{few}too few to deal to {wanted.sum()} parts. ")
+    candidates = by("prompts", prompts, ""), by("responses", responses, "")
+    keeps = [kept(dealt) for dealt in candidates]
+    why = f"{few}dealing prompts keeps {keeps[0]:,} pairs to judge by, dealing responses {keeps[1]:,}. "
+    return replace(candidates[int(keeps[0] < keeps[1])], why=why)
 
 
 def _kept(data: PreferenceData, part: np.ndarray) -> int:
     """Strict pairs outside train that lie in one part and whose user has train pairs."""
     strict = is_strict(data)
-    trains = np.bincount(data.user[strict & (part == TRAIN)], minlength=len(data.users)) > 0
+    trains = np.zeros(len(data.users), bool)
+    trains[data.user[strict & (part == TRAIN)]] = True
     return int((strict & (part > TRAIN) & trains[data.user]).sum())
 
 

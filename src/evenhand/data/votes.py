@@ -7,22 +7,21 @@ between a user's own repeated judgements and nothing else: support is a share of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from evenhand.core import DataError, PreferenceData
+from evenhand.data.ballots import Ballots, find_ballots
 
 
 @dataclass(frozen=True)
 class Votes:
-    """At most one vote a user and ballot (a pair, or an item)."""
+    """At most one vote a user and ballot (a pair, or an item), by user and ballot."""
 
     user: np.ndarray  # int[m]
     ballot: np.ndarray  # int64[m], in 0..ballots-1
     up: np.ndarray  # bool[m]: for the pair's text of the higher number; likes the item
-    row: np.ndarray  # int64[m]: a row of the data where this user judged this pair (empty for items)
-    users: int
     ballots: int
 
 
@@ -63,54 +62,62 @@ def is_strict(data: PreferenceData) -> np.ndarray:
     return strict if data.tie is None else strict & ~data.tie
 
 
-def pair_votes(data: PreferenceData) -> Votes:
-    """One vote a user and pair."""
-    row = np.flatnonzero(is_strict(data) & has_texts(data))
-    if len(row) < len(data):
-        data = data.take(row)
-    ballot, ballots = number_pairs(data)
-    order, first = _runs(ballot, data.user)
-    signed = np.where(data.chosen > data.rejected, 1.0, -1.0)
-    weight = np.ones(len(data)) if data.weight is None else data.weight.astype(np.float64)
-    net = _run_sums((signed * weight)[order], first)
-    kept = np.abs(net) > 1e-6 * _run_sums(weight[order], first)  # 0.1 + 0.2 - 0.3 cancels too
-    chosen = order[first[kept]]
-    return Votes(data.user[chosen], ballot[chosen], net[kept] > 0, row[chosen], len(data.users), ballots)
+def pair_votes(data: PreferenceData, ballots: Ballots | None = None) -> Votes:
+    """One vote a user and pair. ballots: those of data of which these pairs are a part (default: their own)."""
+    strict = is_strict(data) & has_texts(data)
+    data = replace(data, numbers={})
+    data = data if strict.all() else data.take(strict)
+    ballots = find_ballots([data], len(data.texts)) if ballots is None else ballots
+    ballot, up = ballots.of(data), data.chosen > data.rejected
+    order, first = runs(data.user, ballot, len(ballots))
+    net = _run_sums(np.where(up, np.int32(1), np.int32(-1))[order], first)
+    kept = net != 0
+    if data.weight is not None:
+        weight = data.weight.astype(np.float64)[order]
+        net = _run_sums(np.where(up[order], weight, -weight), first)
+        kept = np.abs(net) > 1e-6 * _run_sums(weight, first)  # 0.1 + 0.2 - 0.3 cancels too
+    rows = order[first[kept]]
+    return Votes(data.user[rows], ballot[rows], net[kept] > 0, len(ballots))
 
 
 @dataclass(frozen=True)
 class ItemVotes:
     votes: Votes
     repeated: np.ndarray  # bool[m]: the item stands in two or more of the user's pairs
-    mixed: np.ndarray  # int64[users]: items chosen in some of the user's pairs and rejected in others
+    mixed: int  # of a user's items so many were chosen in some pairs and rejected in others
 
-    def single_item(self) -> bool:
-        """Pairs look made of votes on single items: a user's items are on one side throughout, and items of both sides come back."""
+    @property
+    def sides(self) -> np.ndarray:
+        """What `single_item` asks for, int64[5]: votes up and down, those of them on repeated items, and mixed items. Sums over batches."""
         up, repeated = self.votes.up, self.repeated
-        both_sides = up.any() and not up.all() and repeated[up].mean() >= 0.1 and repeated[~up].mean() >= 0.1
-        return bool(both_sides) and self.mixed.sum() <= 0.01 * repeated.sum()
+        return np.array([up.sum(), (~up).sum(), (up & repeated).sum(), (~up & repeated).sum(), self.mixed])
 
 
-def item_votes(data: PreferenceData, pairs: Votes) -> ItemVotes:
+def single_item(sides: np.ndarray) -> bool:
+    """Pairs look made of votes on single items: a user's items are on one side throughout, and items of both sides come back."""
+    up, down, up_again, down_again, mixed = sides.tolist()
+    return bool(up and down and up_again / up >= 0.1 and down_again / down >= 0.1 and mixed <= 0.01 * (up_again + down_again))
+
+
+def item_votes(pairs: Votes, ballots: Ballots) -> ItemVotes:
     """One vote a user and item (response under a prompt): up when chosen in more of the user's pairs than rejected in; even is no vote."""
-    prompt, chosen, rejected = data.prompt[pairs.row] + 1, data.chosen[pairs.row], data.rejected[pairs.row]
-    low, high = np.minimum(chosen, rejected), np.maximum(chosen, rejected)
-    ballot, ballots = number_rows(np.concatenate([prompt, prompt]), np.concatenate([low, high]))
-    user = np.concatenate([pairs.user, pairs.user])
-    order, first = _runs(ballot, user)
-    net = _run_sums(np.where(np.concatenate([~pairs.up, pairs.up]), np.int32(1), np.int32(-1))[order], first)
+    low, high, items = ballots.items
+    item = np.stack([low[pairs.ballot], high[pairs.ballot]], axis=1).ravel()
+    side = np.where(np.stack([~pairs.up, pairs.up], axis=1).ravel(), np.int32(1), np.int32(-1))
+    user = np.repeat(pairs.user, 2)
+    order, first = runs(user, item, items)
+    net = _run_sums(side[order], first)
     size = np.diff(first, append=len(user))
     kept = net != 0
     rows = order[first[kept]]
-    votes = Votes(user[rows], ballot[rows], net[kept] > 0, rows[:0], pairs.users, ballots)
-    mixed = np.bincount(user[order[first[np.abs(net) < size]]], minlength=pairs.users)
-    return ItemVotes(votes, size[kept] > 1, mixed)
+    return ItemVotes(Votes(user[rows], item[rows], net[kept] > 0, items), size[kept] > 1, int((np.abs(net) < size).sum()))
 
 
-def _runs(ballot: np.ndarray, user: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An order that brings the rows of a (ballot, user) together, and where each of these runs starts in it."""
-    key = ballot * (int(user.max(initial=0)) + 1) + user
-    order = np.argsort(key)
+def runs(user: np.ndarray, number: np.ndarray, numbers: int) -> tuple[np.ndarray, np.ndarray]:
+    """An order by user and number, and where the runs of rows that have both in common start in it."""
+    key = (user - user.min(initial=0)).astype(np.int64) * numbers + number
+    nearly = 8 * np.count_nonzero(key[1:] < key[:-1]) < len(key)  # in the order of `canonical`: the stable sort has little to do
+    order = np.argsort(key, kind="stable" if nearly else None)
     return order, np.flatnonzero(np.diff(key[order], prepend=-1))
 
 

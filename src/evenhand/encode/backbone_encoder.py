@@ -11,7 +11,7 @@ import numpy as np
 
 from evenhand.core import EvenhandError, clip
 from evenhand.encode.adapter import Adapter
-from evenhand.encode.backbone import Backbone
+from evenhand.encode.backbone import Backbone, device
 from evenhand.encode.chunks import Tokens
 from evenhand.encode.encoder import Progress, TextEncoder
 from evenhand.encode.prompted import apart
@@ -41,6 +41,11 @@ def telling(encoder: TextEncoder | None, pairs: int) -> TextEncoder:
             "a history in words. To do: name one as backbone or encoder, or leave history_pairs out."
         )
     return replace(encoder, backbone=replace(encoder.backbone, history_pairs=pairs))
+
+
+def on_gpu(encoder: TextEncoder | None) -> bool:
+    """Whether it computes on a GPU, as no encoder but a language model does."""
+    return isinstance(encoder, BackboneEncoder) and device(encoder.backbone.device) != "cpu"
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,8 +19,9 @@ import os
 import secrets
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from zlib import crc32
 
@@ -30,9 +31,11 @@ from evenhand import ranks
 from evenhand.core import EvenhandError
 from evenhand.encode.encoder import Progress, TextEncoder
 from evenhand.encode.prompted import Prompted, apart
+from evenhand.engines import Engine, Lost
 
 SAVE_SECONDS = 3.0  # encoding time between two saves: what a kill may cost
 FIRST_SLAB, LARGEST_SLAB = 32, 8192  # texts between two saves, before any speed was measured and at most
+PIECE = 256  # texts that a worker of an engine is given at once
 
 
 def cache_folder() -> Path:
@@ -44,11 +47,18 @@ def cache_folder() -> Path:
     return Path(os.path.expanduser("~")) / ".cache" / "evenhand"
 
 
-def encode_cached(texts: Sequence[str], encoder: TextEncoder, folder: Path | None = None, progress: Progress | None = None) -> np.ndarray:
+def encode_cached(
+    texts: Sequence[str],
+    encoder: TextEncoder,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    engine: Engine | None = None,
+    gpu: bool = False,
+) -> np.ndarray:
     """Vectors float32[n, encoder.dim] of `texts`: from the cache where it has them, else encoded and saved every few seconds.
 
-    folder: the cache, by default `cache_folder()`. progress(done, total) counts distinct texts. Damaged shards raise a warning, no error.
-    Raises EvenhandError when the cache cannot be written.
+    folder: the cache, by default `cache_folder()`. progress(done, total) counts distinct texts. engine: whose workers encode what is missing, each
+    with the encoder in memory; None: this process. gpu: the encoder computes on a GPU, of which each worker needs one. Damaged shards raise a warning, no error. Raises EvenhandError when the cache cannot be written.
     """
     distinct: dict[bytes, int] = {}  # key → row; equal texts share one
     rows = np.empty(len(texts), dtype=np.int64)
@@ -64,7 +74,10 @@ def encode_cached(texts: Sequence[str], encoder: TextEncoder, folder: Path | Non
     ranks.of_first(vectors)
     if progress is not None:
         progress(len(wording) - len(missing), len(wording))
-    _encode_missing(missing, wording, list(distinct), vectors, encoder, shards, progress)
+    if engine is None or ranks.count() > 1:
+        _encode_missing(missing, wording, list(distinct), vectors, encoder, shards, progress)
+    else:
+        _encode_by(engine, gpu, missing, wording, list(distinct), vectors, encoder, shards, progress)
     return vectors if len(wording) == len(texts) else vectors[rows]
 
 
@@ -91,6 +104,39 @@ def _encode_missing(
         start += len(slab)
         size = int(np.clip(len(slab) * SAVE_SECONDS / max(seconds, 1e-3), FIRST_SLAB, LARGEST_SLAB))
         size = int(ranks.of_first(np.array([size]))[0])
+
+
+def _encode_by(
+    engine: Engine,
+    gpu: bool,
+    missing: np.ndarray,
+    wording: Sequence[str],
+    keys: Sequence[bytes],
+    vectors: np.ndarray,
+    encoder: TextEncoder,
+    shards: Path,
+    progress: Progress | None,
+) -> None:
+    """The same by an engine's workers, a piece and a shard at a time."""
+    pieces = [missing[at : at + PIECE] for at in range(0, len(missing), PIECE)]
+    done = len(wording) - len(missing)
+    asked = ([wording[row] for row in piece] for piece in pieces)
+    for number, found in engine.run(partial(_encoding, encoder), asked, gpu=gpu):
+        if isinstance(found, Lost):
+            raise EvenhandError(
+                f"{len(pieces[number])} texts could not be encoded: {found.why}. Expected: workers with room for the encoder. To do: fewer --jobs, or machines with "
+                "more memory; the same command goes on with what is left."
+            )
+        rows = pieces[number]
+        vectors[rows] = found
+        _write_shard(shards, [keys[row] for row in rows], vectors[rows])
+        done += len(rows)
+        if progress is not None:
+            progress(done, len(wording))
+
+
+def _encoding(encoder: TextEncoder) -> Callable[[Sequence[str]], np.ndarray]:
+    return encoder.encode
 
 
 def _key(fingerprint: str, text: str) -> bytes:

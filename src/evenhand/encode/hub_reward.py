@@ -26,7 +26,7 @@ from evenhand.encode.hub_folder import DTYPES, HubClassifier, Wanted, hub_classi
 WANTED = Wanted("reward model", "rewards")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Rewards:
     """Of texts, in order. values float32[n], finite. cut bool[n]: the model did not read the text whole. same int64[n]: texts that the model
     reads alike have one number.
@@ -35,6 +35,9 @@ class Rewards:
     values: np.ndarray
     cut: np.ndarray
     same: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"Rewards({len(self.values):,} texts, {int(self.cut.sum()):,} of them not read whole)"
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from evenhand.encode.backbone import Backbone
 
 
+AT_ONCE = 65_536  # texts whose vectors lie in memory together, in every process: 1 GB of 4,096 coordinates
+
+
 @dataclass(frozen=True, eq=False)
 class EncodedTexts:
     """Features of a text = vector @ of_vector + constant: linear in what trains, so that a gradient comes back by of_vector.T.
@@ -59,6 +62,17 @@ class EncodedTexts:
         """Features float32[n, d] of the texts int64[n] under an adapter, without gradient, on the CPU. keep: `backward` on them comes next."""
         import torch
 
+        if keep or len(rows) <= AT_ONCE:
+            return self._encoded(adapter, rows, progress, keep)
+        features = torch.empty(len(rows), len(self.of_vector[0]) if self.of_vector is not None else self.backbone.base.dim)
+        for start in range(0, len(rows), AT_ONCE):
+            part = rows[start : start + AT_ONCE]
+            features[start : start + AT_ONCE] = self._encoded(adapter, part, _behind(start, len(rows), progress), keep=False)
+        return features
+
+    def _encoded(self, adapter: Module, rows: Tensor, progress: Progress | None, keep: bool) -> Tensor:
+        import torch
+
         vectors = self.backbone.base.vectors(self._asked(rows), adapter, progress, keep=keep)
         features = vectors if self.of_vector is None else vectors @ torch.from_numpy(self.of_vector)
         if self.constant is None:
@@ -81,6 +95,11 @@ class EncodedTexts:
 
     def _asked(self, rows: Tensor) -> list[Tokens]:
         return [self.texts[i] for i in rows.tolist()]
+
+
+def _behind(start: int, total: int, progress: Progress | None) -> Progress | None:
+    """Progress of a part that lies behind `start` others."""
+    return None if progress is None else lambda done, _: progress(start + done, total)
 
 
 def encoded_texts(

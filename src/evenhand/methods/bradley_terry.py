@@ -11,9 +11,10 @@ from typing import Protocol, runtime_checkable
 
 from evenhand.core import Head, Method, Pairs, TrainableScorer
 from evenhand.models.lore import Lore
-from evenhand.training.loop import Fitted, pair_bt
+from evenhand.training.loop import pair_bt
 from evenhand.training.schedule import Schedule
 from evenhand.training.stack import Stages, Training, run_stages
+from evenhand.training.traces import Fitted
 
 
 @dataclass(frozen=True)

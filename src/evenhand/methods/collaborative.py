@@ -41,8 +41,9 @@ from torch import Tensor
 from evenhand.core import EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.collaborative import Collaborative, CollaborativeScorer, votes
-from evenhand.training.loop import Fitted, Trace, require_pairs
+from evenhand.training.loop import require_pairs
 from evenhand.training.scoring import best_unit, bt, margins, mean_over_users
+from evenhand.training.traces import Fitted, Trace
 
 ITERATIONS = 40  # of EM
 PULL = 2.0  # an item's loadings are drawn to 0 as by this many votes

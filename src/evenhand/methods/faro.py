@@ -29,13 +29,14 @@ from torch import Tensor
 from evenhand.core import Constraint, EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.pafo import Pafo
-from evenhand.training.checkpoint import State
 from evenhand.training.constraints import Decision, Meter, Notion, cf, check, dealt, dp, eo, groups_of, hard, measured, soft
-from evenhand.training.loop import ROUNDING, Constrained, Fitted, PairLoss, weighted_mean
+from evenhand.training.loop import PairLoss, weighted_mean
 from evenhand.training.multipliers import Additive, SwapRegret
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import only_present
 from evenhand.training.stack import Stages, Training, run_stages, train_stack
+from evenhand.training.state_bytes import State
+from evenhand.training.traces import ROUNDING, Constrained, Fitted
 
 __all__ = ["Faro", "cf", "dp", "eo", "hard", "soft"]  # notions and decisions are named by their functions
 

@@ -22,9 +22,9 @@ from evenhand.core import EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.training.epochs import mean_rise
 from evenhand.training.groups import group_weights, require_groups
-from evenhand.training.loop import Fitted
 from evenhand.training.scoring import bt
 from evenhand.training.stack import Stages, Training, run_stages
+from evenhand.training.traces import Fitted
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,11 @@ from torch import Tensor
 
 from evenhand.core import EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.training.checkpoint import State
 from evenhand.training.epochs import worst_rise
 from evenhand.training.groups import group_losses, require_groups
-from evenhand.training.loop import Fitted, pair_bt, train_model
+from evenhand.training.loop import pair_bt, train_model
+from evenhand.training.state_bytes import State
+from evenhand.training.traces import Fitted
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from evenhand.core import Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.training.epochs import mean_rise
 from evenhand.training.groups import group_losses, require_groups
-from evenhand.training.loop import Combine, Fitted, pair_bt, train_model
+from evenhand.training.loop import Combine, pair_bt, train_model
+from evenhand.training.traces import Fitted
 
 
 @dataclass(frozen=True)

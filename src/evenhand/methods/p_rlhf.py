@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from evenhand.core import EvenhandError, History, Method, Pairs, TrainableScorer
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.training.loop import Fitted, train_model
+from evenhand.training.loop import train_model
 from evenhand.training.scoring import bt, mean_over_users
+from evenhand.training.traces import Fitted
 from evenhand.training.tuned import with_head
 
 

@@ -27,9 +27,10 @@ from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.training.choosing import guard
 from evenhand.training.epochs import mean_rise
 from evenhand.training.groups import group_weights
-from evenhand.training.loop import Fitted, PairLoss, pair_bt, train_model
+from evenhand.training.loop import PairLoss, pair_bt, train_model
 from evenhand.training.scoring import bt, cross_margins
 from evenhand.training.stack import Stages, Training, run_stages
+from evenhand.training.traces import Fitted
 
 Distil = Callable[[Tensor, Tensor], Tensor]  # (m [n], m* [n]) → one loss a pair [n], >= 0
 
@@ -63,7 +64,8 @@ class Pafo(Method):
 
     alpha in [0, 1]: share of the Bradley-Terry loss; 1 is Bradley-Terry itself. balance in [0, 1]: 0 keeps the majority's gain, 1 gives
     each group the same weight in the distillation term and costs the majority a little. temperature T > 0: L_distill(m/T, m*/T) T^2, which
-    leaves mse, hinge and gate as they are. teacher_lr: a warm teacher needs small steps. Defaults: what validation chose in runs/dsp.sh.
+    leaves mse, hinge and gate as they are. teacher_lr, teacher_patience: of warm teachers, which need small steps and few epochs (those that do not
+    start from the pooled model have the schedule's). Defaults: what validation chose in runs/dsp.sh; the patience: docs/decisions.md.
     """
 
     base: BradleyTerry = field(default_factory=BradleyTerry)
@@ -73,6 +75,7 @@ class Pafo(Method):
     temperature: float = 1.0
     warm_start: bool = True
     teacher_lr: float = 1e-3
+    teacher_patience: int = 10
     guarded: bool = True
 
     def __post_init__(self) -> None:
@@ -82,6 +85,10 @@ class Pafo(Method):
         for name, value in (("temperature", self.temperature), ("teacher_lr", self.teacher_lr)):
             if not 0 < value < float("inf"):
                 raise EvenhandError(f"pafo: {name} is {value}. Expected: a number above 0. To do: leave {name} out.")
+        if self.teacher_patience < 1:
+            raise EvenhandError(
+                f"pafo: teacher_patience is {self.teacher_patience}. Expected: 1 or more. To do: leave teacher_patience out."
+            )
 
     def fit(self, train: Pairs, valid: Pairs, seed: int) -> Fitted:
         """The student, or the pooled model where the guard says so; `parts` holds both and one teacher a group."""
@@ -97,7 +104,7 @@ class Pafo(Method):
     @property
     def teachers(self) -> Teachers:
         """Stage 1."""
-        return Teachers(self.base, self.warm_start, self.teacher_lr)
+        return Teachers(self.base, self.warm_start, self.teacher_lr, self.teacher_patience)
 
     def student(self, target: Tensor, train: Pairs, valid: Pairs, seed: int) -> Training:
         """Stage 2: one model for everybody towards the target margins float[n] of the training pairs."""
@@ -143,6 +150,7 @@ class Teachers:
     base: BradleyTerry
     warm_start: bool
     lr: float
+    patience: int
 
     def stages(self, train: Pairs, valid: Pairs, seed: int) -> Stages:
         pooled = yield self.base
@@ -152,7 +160,9 @@ class Teachers:
     def of(self, pooled: Fitted, train: Pairs, valid: Pairs, seed: int) -> dict[int, Fitted]:
         """Each group's teacher, stopped early on that group's validation pairs; without any, the pooled model."""
         start = pooled.scorer if self.warm_start else self.base.untrained(train, seed)
-        schedule = replace(self.base.schedule, lr=self.lr) if self.warm_start else self.base.schedule
+        schedule = self.base.schedule
+        if self.warm_start:
+            schedule = replace(schedule, lr=self.lr, patience=min(schedule.patience, self.patience))
         measured = set(valid.groups())
         return {
             g: train_model(start, train.of(g), pair_bt, valid.of(g), seed, schedule) if g in measured else pooled for g in train.groups()

@@ -18,8 +18,9 @@ from torch import Tensor
 from evenhand.core import Constraint, EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.training.constraints import Meter, Notion, cf, check, dp, eo, groups_of, soft
-from evenhand.training.loop import Fitted, train_model, weighted_mean
+from evenhand.training.loop import train_model, weighted_mean
 from evenhand.training.scoring import bt, mean_over_users, only_present
+from evenhand.training.traces import Fitted
 
 __all__ = ["Penalty", "cf", "dp", "eo"]  # the notions are named by their functions, here as in faro
 

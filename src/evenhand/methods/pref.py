@@ -20,7 +20,8 @@ from torch import Tensor
 from evenhand.core import EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.pref import PrefScorer
-from evenhand.training.loop import Fitted, pair_bt, train_model
+from evenhand.training.loop import pair_bt, train_model
+from evenhand.training.traces import Fitted
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from evenhand.core import EvenhandError, Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.training.loop import Fitted, pair_bt, train_model, weighted_mean
+from evenhand.training.loop import pair_bt, train_model, weighted_mean
+from evenhand.training.traces import Fitted
 
 
 @dataclass(frozen=True)

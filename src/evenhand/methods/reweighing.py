@@ -19,7 +19,7 @@ from torch import Tensor
 from evenhand.core import Method, Pairs
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.training.constraints import check, eo, groups_of
-from evenhand.training.loop import Fitted
+from evenhand.training.traces import Fitted
 
 
 @dataclass(frozen=True)

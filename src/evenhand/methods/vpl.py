@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from evenhand.core import EvenhandError, History, Method, Pairs, TrainableScorer
 from evenhand.methods.bradley_terry import BradleyTerry
-from evenhand.training.checkpoint import State
-from evenhand.training.loop import Fitted, pair_bt, train_model
+from evenhand.training.loop import pair_bt, train_model
+from evenhand.training.state_bytes import State
+from evenhand.training.traces import Fitted
 from evenhand.training.tuned import with_head
 
 

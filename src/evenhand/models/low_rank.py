@@ -48,16 +48,15 @@ class LowRankScorer(nn.Module):
 
     def users(self, history: History) -> Tensor:
         """w_u, float[users, rank]."""
-        z = history.differences() @ self.V  # (m, rank)
-        owner, rank = history.owner(), self.V.shape[1]
+        differences, owner = history.padded(history.differences())  # before V: of many replicas at once, for all of them
+        return self.solution(differences @ self.V, owner, history)
+
+    def solution(self, z: Tensor, owner: Tensor, history: History) -> Tensor:
+        """w_u from the differences' low-rank coordinates float[rows, longest, rank], laid out by `History.padded`."""
+        rank, n = z.shape[2], len(history)
+        gram = z.new_zeros(n, rank, rank).index_add(0, owner, z.mT @ z)
+        total = z.new_zeros(n, rank).index_add(0, owner, z.sum(1))
         count = (history.offsets[1:] - history.offsets[:-1]).to(z.dtype)
-        padded = history.padded(z)
-        if padded is not None:
-            gram = padded.mT @ padded
-        else:  # moves rank times the memory, but no single long history can blow it up
-            outer = (z[:, :, None] * z[:, None, :]).flatten(1)
-            gram = z.new_zeros(len(history), rank * rank).index_add(0, owner, outer).unflatten(1, (rank, rank))
-        total = z.new_zeros(len(history), rank).index_add(0, owner, z)
         ridge = softplus(self.raw_lambda) * count + softplus(self.raw_kappa)
         eye = torch.eye(rank, dtype=z.dtype)
         return softplus(self.raw_c) * torch.linalg.solve(gram + ridge[:, None, None] * eye, total)
@@ -65,3 +64,24 @@ class LowRankScorer(nn.Module):
     def score(self, state: Tensor, items: Tensor) -> Tensor:
         """Rewards float[n] of items [n, d] under w_u [n, rank]."""
         return items @ self.b + ((items @ self.V) * state).sum(-1)
+
+    def project(self, items: Tensor) -> Tensor:
+        """The reward for everybody and V phi, float[n, 1 + rank]."""
+        return items @ torch.cat([self.b[:, None], self.V], 1)
+
+    def on_projected(self) -> Coordinates:
+        return Coordinates(self)
+
+
+class Coordinates:
+    """The same on items that are their reward for everybody and their low-rank coordinates."""
+
+    def __init__(self, scorer: LowRankScorer):
+        self.scorer = scorer
+
+    def users(self, history: History) -> Tensor:
+        z, owner = history.padded(history.differences()[:, 1:])
+        return self.scorer.solution(z, owner, history)
+
+    def score(self, state: Tensor, items: Tensor) -> Tensor:
+        return items[:, 0] + (items[:, 1:] * state).sum(-1)

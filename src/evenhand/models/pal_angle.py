@@ -57,7 +57,7 @@ class PalAngleScorer(nn.Module):
     def users(self, history: History) -> Tensor:
         """w_u, float[users, K], each row on the simplex."""
         z = self.parts(history.items[history.chosen]) - self.parts(history.items[history.rejected])
-        return mixture_of(z, history, softplus(self.raw_tau), self.steps)
+        return mixture_of(*history.padded(z), len(history), softplus(self.raw_tau), self.steps)
 
     def score(self, state: Tensor, items: Tensor) -> Tensor:
         """Rewards float[n] of items [n, d] under w_u [n, K]."""

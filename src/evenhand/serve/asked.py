@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from evenhand.core import EvenhandError, clip
-from evenhand.data.conversations import answered, split
+from evenhand.data.conversations import UNANSWERED, UNANSWERED_PAIR, answered, broken, split
+from evenhand.data.rows import Fault
 
 Said = str | Sequence[Mapping[str, Any]]  # a text, or messages with role and content
 Choice = Sequence[Said] | Mapping[str, Said]  # (prompt, chosen, rejected), or a dict with these three keys
@@ -22,23 +23,37 @@ def histories_read(histories: Sequence[Sequence[Choice]]) -> list[list[Texts]]:
 
 
 def items_read(prompts: Sequence[Said], responses: Sequence[Said]) -> list[tuple[str, str]]:
-    """(prompt, response) of each, as texts."""
+    """(prompt, response) of each, as texts. A response may hold no text: it has no reward (`has_text`)."""
     prompts, responses = _several(prompts, "prompts"), _several(responses, "responses")
     if len(prompts) != len(responses):
         raise EvenhandError(
             f"Found {len(prompts)} prompts and {len(responses)} responses. Expected: equally many. To do: give one prompt for each response."
         )
-    found = []
-    for place, (prompt, response) in enumerate(zip(prompts, responses)):
-        texts = answered(prompt, response)
-        for name, given, text in (("prompts", prompt, texts[0]), ("responses", response, texts[1])):
-            if not isinstance(text, str):
-                raise EvenhandError(
-                    f"{name}[{place}] is of type {type(given).__name__}. Expected: a text, or messages with role and content. "
-                    "To do: convert it, or leave the row out."
-                )
-        found.append(texts)
-    return found
+    return [item_read(prompt, response, place) for place, (prompt, response) in enumerate(zip(prompts, responses))]
+
+
+def item_read(prompt: Said, response: Said, place: int) -> tuple[str, str]:
+    """The same of one. Raises EvenhandError for what is neither a text nor messages, and for a conversation that ends with the user's turn."""
+    found = answered(prompt, response)
+    for name, given, text in (("prompts", prompt, found.prompt), ("responses", response, found.response)):
+        if not isinstance(text, str):
+            why = broken(given) or "it is no list of messages"
+            raise EvenhandError(
+                f"{name}[{place}] is neither a text nor messages: {why}. Expected: a text, or messages with role and content. "
+                "To do: convert it, or leave the row out."
+            )
+    if found.fault is UNANSWERED:
+        raise _unanswered(f"responses[{place}]", found.fault)
+    return found.prompt, found.response
+
+
+def has_text(response: str) -> bool:
+    """Whether there is anything to judge. A response without text has no reward, through whatever door it comes."""
+    return bool(response.strip())
+
+
+def _unanswered(what: str, fault: Fault) -> EvenhandError:
+    return EvenhandError(f"{what}: {fault.reason}. Expected: {fault.expected}. To do: {fault.remedy}.")
 
 
 def owners_read(user: Any, n_users: int) -> np.ndarray:
@@ -83,6 +98,8 @@ def _choice(record: Any, user: int, place: int) -> Texts:
         parts, found = [], type(record).__name__
     if len(parts) == 3 and not all(isinstance(p, str) for p in parts):
         said = split(parts[0], parts[1], parts[2], explicit=bool(parts[0]))
+        if said.fault is UNANSWERED_PAIR:
+            raise _unanswered(f"History of user {user}, record {place}", said.fault)
         parts = [said.prompt, said.chosen, said.rejected]
     texts = [p for p in parts if isinstance(p, str)]
     if len(parts) != 3 or len(texts) != 3:

@@ -6,15 +6,13 @@ reward_func = reward_func_of("out/model", "choices.jsonl")
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from evenhand.core import EvenhandError
-from evenhand.serve.queries import response_of
+from evenhand.serve.queries import label_of, response_of
 from evenhand.serve.reward_model import RewardModel
 from evenhand.serve.rewarding import Blind, plain, rewarding
 
@@ -24,7 +22,7 @@ Label = str | int | Mapping[str, Any]
 def reward_func_of(
     model: RewardModel | str | Path, histories: Any = None, *, blind: Blind = "error", unscored: float = 0.0
 ) -> Callable[[Sequence[str], Sequence[str], Sequence[Label]], dict[str, Any]]:
-    """reward_func(queries, prompts, labels) → {"rewards": float32[n], "scores": the same, "extra_logs": {"known_user": float32[n]}}.
+    """reward_func(queries, prompts, labels) → {"rewards": float32[n], "scores": the same, "extra_logs": {"known_user": float32[n], "scored": float32[n]}}.
 
     A query is a prompt with what the policy answered, special tokens included. A label (`--data.label_key`) says who asks: a user id, or an
     object, as such or in JSON, with "user" or "history", and where the trainer's template adds to what people asked (a system prompt of its
@@ -43,23 +41,13 @@ def reward_func_of(
     found = rewarding(model, histories, blind)
 
     def reward_func(queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Label]) -> dict[str, Any]:
-        said = [_label(label) for label in labels]
+        said = [label_of(label, place) for place, label in enumerate(labels)]
         own = [plain(label.get("history")) or (found.history(label.get("user")) if found.histories is not None else None) for label in said]
         asked = [plain(label.get("prompt", prompt)) for label, prompt in zip(said, prompts)]
         answers = [response_of(query, prompt, place) for place, (query, prompt) in enumerate(zip(queries, prompts))]
-        rewards = torch.tensor([unscored if r is None else r for r in found.rewards(own, asked, answers)])
-        return {"rewards": rewards, "scores": rewards, "extra_logs": {"known_user": torch.tensor([float(bool(h)) for h in own])}}
+        scored = found.rewards(own, asked, answers)
+        rewards = torch.tensor([unscored if r is None else r for r in scored])
+        logs = {"known_user": [float(bool(h)) for h in own], "scored": [float(r is not None) for r in scored]}
+        return {"rewards": rewards, "scores": rewards, "extra_logs": {name: torch.tensor(values) for name, values in logs.items()}}
 
     return reward_func
-
-
-def _label(label: Any) -> Mapping[str, Any]:
-    """What a label says: {"user": …} for an id alone."""
-    if isinstance(label, str) and label.lstrip().startswith("{"):
-        try:
-            label = json.loads(label)
-        except (ValueError, RecursionError) as error:
-            raise EvenhandError(
-                "Found a label that begins as JSON and is none. Expected: a user id, or a JSON object. To do: write it with json.dumps."
-            ) from error
-    return label if isinstance(label, Mapping) else {"user": label}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from evenhand.core import EvenhandError
 from evenhand.data.conversations import closed
@@ -19,3 +22,15 @@ def response_of(query: str, prompt: str, place: int) -> str:
         f"query[{place}] does not begin with prompts[{place}]. Expected: prompt and response, as the trainer decodes them. "
         "To do: send the prompt as it stands in the query."
     )
+
+
+def label_of(label: Any, place: int) -> Mapping[str, Any]:
+    """What a label says of who asks: an object, as such or in JSON; of a key alone {"user": …}. Raises EvenhandError for JSON that is broken."""
+    if isinstance(label, str) and label.lstrip().startswith("{"):
+        try:
+            label = json.loads(label)
+        except (ValueError, RecursionError) as error:
+            raise EvenhandError(
+                f"labels[{place}] begins as JSON and is none. Expected: a user id, or a JSON object. To do: write it with json.dumps."
+            ) from error
+    return label if isinstance(label, Mapping) else {"user": label}

@@ -22,7 +22,7 @@ from evenhand.encode.projection import FeatureMap
 from evenhand.encode.prompted import item_text
 from evenhand.models.linear import Linear
 from evenhand.parts import head_class
-from evenhand.serve.asked import Choice, Said, histories_read, items_read, owners_read
+from evenhand.serve.asked import Choice, Said, has_text, histories_read, items_read, owners_read
 from evenhand.serve.encoder_record import adapter_of, encoder_of, record_of
 from evenhand.serve.reads import what_is_read
 from evenhand.serve.saved import DESCRIPTION, SavedModel, fingerprint, load_model, save_model
@@ -153,6 +153,10 @@ class RewardModel:
                 "Found a user's state of another model. Expected: one of this model's `user`. To do: read the history again."
             )
         asked, owner = items_read(prompts, responses), owners_read(user, len(states))
+        if (silent := next((i for i, (_, response) in enumerate(asked) if not has_text(response)), None)) is not None:
+            raise EvenhandError(
+                f"responses[{silent}] holds no text. Expected: a text to judge; without one there is no reward. To do: leave it out."
+            )
         if len(owner) != len(asked):
             raise EvenhandError(
                 f"Found {len(asked)} responses and {len(owner)} user numbers. Expected: equally many. To do: give one user for each response."

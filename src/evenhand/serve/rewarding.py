@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from evenhand.core import EvenhandError, clip
-from evenhand.data.conversations import answered
-from evenhand.serve.asked import Choice
+from evenhand.data.conversations import UNANSWERED, answered
+from evenhand.data.lookalikes import ALIKE, folded
+from evenhand.serve.asked import Choice, has_text, item_read
 from evenhand.serve.histories import Histories, histories_of, user_id
 from evenhand.serve.reward_model import RewardModel
 from evenhand.serve.states import UserStates
@@ -29,15 +32,28 @@ class Rewarding:
 
     def history(self, user: Any) -> History | None:
         """What the user with this id chose before; None for somebody unknown."""
-        return None if self.histories is None else self.histories.get(user_id(user) or "")
+        if self.histories is None:
+            return None
+        key = user_id(user) or ""
+        found = self.histories.get(key)
+        if found is None and key and folded(key) in self._folds:
+            warnings.warn(f"The id of a user without a history {ALIKE}: it gets the reward for everybody.", stacklevel=3)
+        return found
+
+    @cached_property
+    def _folds(self) -> frozenset[str]:
+        return frozenset(map(folded, self.histories or ()))
 
     def rewards(self, histories: Sequence[History | None], prompts: Sequence[Any], responses: Sequence[Any]) -> list[float | None]:
         """One number a response, for the user with that history; without one, that for everybody. None: the response holds no text.
 
-        The caller's lists are of one length. Equal histories are read once, equal texts encoded once.
+        The caller's lists are of one length. Equal histories are read once, equal texts encoded once. Raises EvenhandError for a conversation
+        that ends with the user's turn.
         """
         texts = [answered(prompt, response) for prompt, response in zip(prompts, responses)]
-        rows = [i for i, (_, response) in enumerate(texts) if isinstance(response, str) and response.strip()]
+        if lost := [i for i, text in enumerate(texts) if text.fault is UNANSWERED]:
+            item_read(prompts[lost[0]], responses[lost[0]], lost[0])
+        rows = [i for i, text in enumerate(texts) if isinstance(text.response, str) and has_text(text.response)]
         read = {id(histories[i]): histories[i] or () for i in rows}
         place = {key: i for i, key in enumerate(read)}
         states = self.states.of(list(read.values()))

@@ -19,7 +19,8 @@ LONGEST = 3600.0  # seconds
 
 
 class UserStates:
-    """The least recently used goes first when there are more than `most`; one older than `longest` seconds is read anew. Several threads may ask.
+    """The least recently used goes first when there are more than `most`; one that was read over `longest` seconds ago goes when anybody is asked for,
+    or by `clean`. Several threads may ask.
 
     Kept by a hash of the history's texts: nothing of a text stays here. Of a model that reads the history in words nothing is kept, since there
     is nothing to work out, and what it is told may be long.
@@ -30,7 +31,8 @@ class UserStates:
             raise EvenhandError(f"Found room for {most} users and {longest} seconds. Expected: 1 or more, and above 0. To do: correct it.")
         self.model = model
         self._most, self._longest, self._clock = most, longest, clock
-        self._kept: OrderedDict[bytes, tuple[float, UserState]] = OrderedDict()
+        self._kept: OrderedDict[bytes, UserState] = OrderedDict()  # the least recently used first
+        self._read: OrderedDict[bytes, float] = OrderedDict()  # the same, when each was read, the longest ago first
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -43,11 +45,11 @@ class UserStates:
         choices = histories_read(histories)
         keys = [hashlib.sha256(json.dumps(own).encode()).digest() for own in choices]
         found: dict[bytes, UserState] = {}
+        self.clean()
         with self._lock:
             now = self._clock()
             for key in dict.fromkeys(keys):
-                read, state = self._kept.get(key, (-float("inf"), None))
-                if state is not None and now - read <= self._longest:
+                if (state := self._kept.get(key)) is not None:
                     found[key] = state
                     self._kept.move_to_end(key)
         wanted = {key: own for key, own in zip(keys, choices) if key not in found}
@@ -55,8 +57,16 @@ class UserStates:
         found |= zip(wanted, [replace(state, state=state.state.clone()) for state in new])  # each for itself: a view would keep all of them
         with self._lock:
             for key in wanted:
-                self._kept[key] = (now, found[key])
+                self._kept[key], self._read[key] = found[key], now
                 self._kept.move_to_end(key)
+                self._read.move_to_end(key)
             while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
+                del self._read[self._kept.popitem(last=False)[0]]
         return [found[key] for key in keys]
+
+    def clean(self) -> None:
+        """Let go of what was read too long ago: each state once, however often this is called."""
+        with self._lock:
+            now = self._clock()
+            while self._read and now - next(iter(self._read.values())) > self._longest:
+                del self._kept[self._read.popitem(last=False)[0]]

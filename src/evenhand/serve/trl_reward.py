@@ -42,6 +42,8 @@ def reward_function(
         blind: "allow" takes a model that reads responses alone; "error" refuses it.
         name: What the trainer calls these rewards: it logs rewards/NAME/mean.
 
+    An id that differs from a known one in spaces, case or the like alone is warned of, too. Messages that end with a turn of the user are an error.
+
     Raises EvenhandError for a model that reads no prompts unless it is allowed, for histories from both places, and when called without the
     column; DataError for what cannot be loaded.
     """
@@ -71,6 +73,10 @@ class RewardFunction:
         if self._wanted and completions:
             self._count(sum(h is not None for h in histories), len(completions), log_metric)
         return self._rewarding.rewards(histories, prompts, completions)
+
+    def __repr__(self) -> str:
+        whose = "everybody" if self._wanted is None else f"the users in '{clip(self._wanted)}'"
+        return f"RewardFunction('{self.__name__}', rewards for {whose}, {self._rewarding.states.model!r})"
 
     @property
     def _wanted(self) -> str | None:

@@ -169,7 +169,8 @@ class Admitted:
 class Scored:
     """One run in the choice. regression: audit → relative change of its disparity against the first run (.1 = a tenth worse). fidelity: its
     change. improved: audits with less disparity, by the estimates. dominated: by which runs. fewer_usable: whether its share of usable
-    texts is 0, or lies below the first run's beyond noise (intervals that do not meet; without intervals, by a tenth).
+    texts is 0, or lies below the first run's beyond noise (intervals that do not meet; without intervals, by a tenth). from_nothing: audit →
+    its disparity, where the first run has none: such a growth has no share, and its regression is infinite.
     """
 
     run: str
@@ -179,9 +180,10 @@ class Scored:
     dominated: tuple[str, ...] = ()
     fewer_usable: bool = False
     selected: bool = False
+    from_nothing: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Choice:
     base: str
     runs: tuple[Scored, ...]
@@ -190,6 +192,10 @@ class Choice:
     eps: float
     best: str  # "" = no model selected
     note: str = ""  # how many texts and how much noise stand behind it
+
+    def __repr__(self) -> str:
+        chosen = f"'{self.best}'" if self.best else "no run"
+        return f"Choice({chosen} among {len(self.runs) - 1:,} beside '{self.base}', at rho = {self.rho:g} and eps = {self.eps:g})"
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ class Axis:
         return tuple(" / ".join(v) for v in self.values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Grid:
     """Axes that are not matched come first. A cell is one prompt: cell = block · size + place, where a block is one combination of the axes
     that are not matched, and a place one of those that are, the last axis running fastest.
@@ -87,6 +87,9 @@ class Grid:
     def __len__(self) -> int:
         """The number of cells."""
         return self.blocks * self.size
+
+    def __repr__(self) -> str:
+        return f"Grid('{self.name}', {len(self):,} cells in {self.blocks:,} blocks)"
 
     @property
     def matched(self) -> tuple[Axis, ...]:

@@ -18,7 +18,7 @@ ORIGINAL = "original"  # the source of what is there before any revision
 HIDDEN = "someone"  # what stands for a word that names a group
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TextTable:
     """n texts of one run, sorted by cell and draw. cell int64[n]: of the grid. draw int64[n]: 0, 1, … inside a cell and source. source[n]:
     which generator or reviser wrote it. masked: whether words that name a value of a matched axis are hidden. extra[column][n]: other
@@ -37,6 +37,9 @@ class TextTable:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def __repr__(self) -> str:
+        return f"TextTable({len(self):,} texts of {len(np.unique(self.cell)):,} cells of the grid '{self.grid.name}')"
 
     @property
     def draws(self) -> int:

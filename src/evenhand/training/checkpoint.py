@@ -6,6 +6,7 @@
 A method trains several models one after the other, so every training on texts has its number inside the `with`: those that were finished are
 read instead of trained, the one that was in progress goes on, and all comes out as it would have undisturbed, bit by bit on one machine.
 Trainings on frozen features take seconds and are repeated, as is the head's phase of a training that never came to its first checkpoint.
+No number depends on how many processes (ranks.py) train, so any other number of them may go on; all must find the same files.
 
 A file is one checkpoint: `000017.safetensors`, every tensor, and everything else as JSON in its header. The folder's list of files
 (`evenhand.writing`) knows its SHA-256: of a damaged or half-written one the training takes the file before it, and says so. Nothing is
@@ -14,34 +15,25 @@ pickled, and nothing of anybody else's in the folder is read or replaced.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import random
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
-
-import numpy as np
-import torch
-from safetensors.torch import load, save
-from torch import Tensor
+from typing import Protocol
 
 from evenhand import ranks, writing
 from evenhand.core import DataError, EvenhandError, clip
+from evenhand.training.state_bytes import State, header, packed, random_state, set_random_state, unpacked
 
-FORMAT = "1"  # of the files; another one is refused
+FORMAT = "2"  # of the files; another one is refused
 KIND = "checkpoint"
 MINUTES = 10.0
 NAME = re.compile(r"(\d{6})\.safetensors")
-
-State = dict[str, Any]  # by name: tensors, numbers, text, lists of numbers and text, or states in turn
 
 
 class Memory(Protocol):
@@ -80,7 +72,7 @@ def checkpointing(
     for name, value in (("steps", steps), ("minutes", minutes)):
         if value is not None and not value > 0:
             raise EvenhandError(f"checkpoint: {name} is {value}. Expected: a number above 0. To do: correct it, or leave it out.")
-    keeper = _Keeper(Path(folder), steps, minutes, {"format": FORMAT, "world size": str(ranks.count()), **(identity or {})}, say)
+    keeper = _Keeper(Path(folder), steps, minutes, {"format": FORMAT, **(identity or {})}, say)
     before = _keeper.set(keeper)
     try:
         yield
@@ -132,8 +124,9 @@ class Record:
             "finished": finished,
             "start": dict(self.start),
             "identity": self.keeper.identity,
+            "ranks": ranks.count(),
         }
-        self.keeper.write(self.number, said, {name: part.state() for name, part in parts.items()} | {"random": _random()}, finished)
+        self.keeper.write(self.number, said, {name: part.state() for name, part in parts.items()} | {"random": random_state()}, finished)
         self.unsaved, self.saved = 0, time.monotonic()
 
 
@@ -164,6 +157,7 @@ class _Keeper:
                 self._require("identity", found.said["identity"], self.identity)
                 self.files.setdefault(found.said["training"], []).append(found)
         newest = {number: files[-1].said for number, files in self.files.items()}
+        ranks.same("checkpoints", json.dumps(newest, sort_keys=True))  # or each would go on from a place of its own
         if damaged:
             are = "s are" if damaged > 1 else " is"
             say(f"{folder}: {damaged} checkpoint{are} damaged or not evenhand's, and left alone; the last good one is used.")
@@ -171,7 +165,9 @@ class _Keeper:
             done = sum(said["finished"] for said in newest.values())
             parts = [f"{done} finished training{'' if done == 1 else 's'}"]
             parts += [f"one that stands after step {said['steps']}" for said in newest.values() if not said["finished"]]
-            say(f"{folder}: going on from {', '.join(parts)}.")
+            others = sorted({said["ranks"] for said in newest.values()} - {ranks.count()})
+            left = f", as {' and '.join(map(str, others))} process{'es' if others != [1] else ''} left them" if others else ""
+            say(f"{folder}: going on from {', '.join(parts)}{left}.")
 
     def begun(self, lasting: Mapping[str, Memory], passing: Mapping[str, Memory], start: Mapping[str, str]) -> Record:
         self.trainings += 1
@@ -187,7 +183,7 @@ class _Keeper:
         record.finished, record.steps = file.said["finished"], file.said["steps"]
         for name, part in (lasting if record.finished else {**lasting, **passing}).items():
             part.load(states[name])
-        _set_random(states["random"])
+        set_random_state(states["random"])
         return record
 
     def write(self, training: int, said: State, states: State, finished: bool) -> None:
@@ -233,7 +229,7 @@ class _Keeper:
         try:
             writing.check(self.folder, [name], KIND)
             with (self.folder / name).open("rb") as file:
-                return _File(name, _header(file)["said"])
+                return _File(name, header(file)["said"])
         except (DataError, OSError):
             return None
 
@@ -249,79 +245,3 @@ class _Keeper:
 
 
 _keeper: ContextVar[_Keeper | None] = ContextVar("keeper", default=None)
-
-
-# --- bytes of a state
-
-
-def packed(said: State, states: State) -> bytes:
-    """Tensors as safetensors, all else as JSON in its header."""
-    tensors: dict[str, Tensor] = {}
-    rest = _without_tensors(states, (), tensors)
-    return save(tensors, {"evenhand": json.dumps({"said": said, "states": rest})})
-
-
-def unpacked(content: bytes) -> tuple[State, State]:
-    """What was packed: (said, states)."""
-    told, tensors = _header(io.BytesIO(content)), load(content)
-    states = told["states"]
-    for name, tensor in tensors.items():
-        *path, last = json.loads(name)
-        into = states
-        for key in path:
-            into = into[key]
-        into[last] = tensor
-    return told["said"], states
-
-
-def _header(file: BinaryIO) -> State:
-    length = int.from_bytes(file.read(8), "little")
-    told: State = json.loads(json.loads(file.read(length))["__metadata__"]["evenhand"])
-    return told
-
-
-def _without_tensors(states: Mapping[str, Any], path: Sequence[str], tensors: dict[str, Tensor]) -> State:
-    out: State = {}
-    for key, value in states.items():
-        place = [*path, key]
-        if isinstance(value, Tensor):
-            tensors[json.dumps(place)] = value.detach().cpu().contiguous().clone()
-        else:
-            out[key] = _without_tensors(value, place, tensors) if isinstance(value, Mapping) else value
-    return out
-
-
-def digest(tensors: Sequence[Tensor | None]) -> str:
-    """SHA-256 over types, shapes and bytes, shortened; None is told from every tensor."""
-    sha = hashlib.sha256()
-    for tensor in tensors:
-        sha.update(b"none" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}:".encode())
-        if tensor is not None and tensor.numel():
-            sha.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return sha.hexdigest()[:32]
-
-
-# --- surroundings
-
-
-def _random() -> State:
-    """Every global generator: trainings draw from generators of their own, what a backbone does inside may not."""
-    version, words, gauss = random.getstate()
-    numpy: Any = np.random.get_state(legacy=False)
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {
-        "torch": torch.get_rng_state(),
-        "devices": {str(n): state for n, state in enumerate(devices)},
-        "python": [version, list(words), gauss],
-        "numpy": {**numpy, "state": {**numpy["state"], "key": numpy["state"]["key"].tolist()}},
-    }
-
-
-def _set_random(state: State) -> None:
-    torch.set_rng_state(state["torch"])
-    if state["devices"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([state["devices"][str(n)] for n in range(len(state["devices"]))])
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
-    numpy = state["numpy"]
-    np.random.set_state({**numpy, "state": {**numpy["state"], "key": np.array(numpy["state"]["key"], dtype=np.uint32)}})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from evenhand.training.checkpoint import State
+from evenhand.training.state_bytes import State
 
 
 class Additive:

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from evenhand.core import History, Pairs
-from evenhand.training.checkpoint import State
 from evenhand.training.episodes import dropout_mask, episodes
 from evenhand.training.replicas import ModelStack, SingleModel
 from evenhand.training.schedule import Schedule
+from evenhand.training.state_bytes import State
 from evenhand.training.text_batches import text_batches
 from evenhand.training.tuned import Tuned
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from evenhand.core import Pairs, TrainableScorer
-from evenhand.training.checkpoint import State
 from evenhand.training.scoring import SLICE, margins
+from evenhand.training.state_bytes import State
 from evenhand.training.tuned import Tuned
 
 Hyperparameters = tuple[Tensor, ...]

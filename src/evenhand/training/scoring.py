@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from evenhand.core import History, Pairs, Scorer
+from evenhand.core import History, Pairs, Projecting, Scorer
 from evenhand.training.tuned import own_features
 
 SLICE = 65_536  # pairs read or scored at once without gradient: some 100 MB at 256 features
@@ -31,6 +31,9 @@ def rewards(scorer: Scorer, pairs: Pairs, at_once: int = SLICE) -> Tensor:
     """Rewards of chosen and rejected under the user's history, float[n, 2], no gradient; `at_once` pairs, so that memory stays bounded."""
     scorer, pairs = own_features(scorer, pairs)
     with torch.no_grad():
+        if isinstance(scorer, Projecting) and len(pairs.items) <= len(pairs):
+            items, scorer = scorer.project(pairs.items), scorer.on_projected()
+            pairs = replace(pairs, history=replace(pairs.history, items=items))
         states = [scorer.users(pairs.history.take(users)) for users in user_slices(pairs.history, at_once)]
         state = torch.cat(states) if states else pairs.items.new_zeros(0, 0)
         sides = (pairs.chosen, pairs.rejected)

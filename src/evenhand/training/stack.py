@@ -16,11 +16,12 @@ from torch import Tensor
 
 from evenhand.core import Method, Pairs, TrainableScorer
 from evenhand.training.checkpoint import Memory
-from evenhand.training.loop import Excess, Fitted, PairLoss, Rise, batch_margins, descend, train_model, weighted_mean
+from evenhand.training.loop import Excess, PairLoss, Rise, batch_margins, descend, train_model, weighted_mean
 from evenhand.training.phases import Batch, HeadPhase
 from evenhand.training.replicas import Hyperparameters, ModelStack
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, mean_over_users
+from evenhand.training.traces import Fitted
 
 Combine = Callable[[Tensor, Pairs, Tensor], Tensor]  # (losses [r, n] of a batch's pairs, these pairs, numbers of the replicas) → [r]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from evenhand.core import Pairs
-from evenhand.training.loop import ROUNDING, Fitted
 from evenhand.training.scoring import bt, margins, mean_over_users
 from evenhand.training.stack import Fittable, fit_all
+from evenhand.training.traces import ROUNDING, Fitted
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from evenhand.core import History, Pairs, Scorer, Texts, TrainableScorer
-from evenhand.training.checkpoint import State
+from evenhand.training.state_bytes import State
 
 
 class Bank:

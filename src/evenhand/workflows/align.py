@@ -66,7 +66,7 @@ STRANGER = (
 Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Aligned:
     """report: every stage on the cells that are audited. folder: with the files of each stage."""
 
@@ -78,6 +78,12 @@ class Aligned:
         """Which run to use; None where the audits have no disparity or no fidelity to choose by."""
         found: Choice | None = self.report.findings.choice
         return found
+
+    def __repr__(self) -> str:
+        return f"Aligned, in {self.folder}\n{self.report}"
+
+    def _repr_html_(self) -> str:
+        return self.report._repr_html_()
 
 
 def align(
@@ -186,8 +192,7 @@ def align(
     run.same_settings({
         "grid": of.name, "grid sha256": of.fingerprint, "originals": "by the model" if given is None else given.fingerprint,
         "model": model or "", "endpoint": endpoint or "", "wording": wording or "", "k": k, "revisions": revisions, "reviser": reviser or "",
-        "counterpart": counterpart, "held": held, "draws": draws, "reward": str(reward or ""), "eps": eps, "eps_fidelity": eps_fidelity,
-        "audits of the gate": ", ".join(a if isinstance(a, str) else a.name for a in judging), "temperature": temperature, "seed": seed,
+        "counterpart": counterpart, "held": held, "draws": draws, "eps": eps, "eps_fidelity": eps_fidelity, "temperature": temperature, "seed": seed,
         **instruments_said(**instruments),
         **_contents(judging, reward),
     })  # fmt: skip
@@ -225,11 +230,13 @@ def align(
 
 
 def _contents(judging: Sequence[str | TextAudit], reward: str | Path | None) -> dict[str, str]:
-    """SHA-256 of what settings name by its place: code of audits from outside the package, files of a reward model. Of others there is none."""
-    code = [digest for audit in audits_named(judging) for digest in sources(audit)]
-    weights = files_sha256(Path(reward)) if reward is not None and Path(reward).is_dir() else ""
-    named = {"audits of the gate sha256": ", ".join(code), "reward sha256": weights}
-    return {name: digest for name, digest in named.items() if digest}
+    """The gate's audits and reward as they are, wherever they lie: names, and SHA-256 of code from outside the package and of a model's files."""
+    audits = audits_named(judging)
+    code = [digest for audit in audits for digest in sources(audit)]
+    is_folder = reward is not None and Path(reward).is_dir()
+    said = {"audits of the gate": ", ".join(a.name for a in audits), "reward": "" if is_folder else str(reward or "")}
+    named = {"audits of the gate sha256": ", ".join(code), "reward sha256": files_sha256(Path(str(reward))) if is_folder else ""}
+    return said | {name: digest for name, digest in named.items() if digest}
 
 
 def _check_inputs(

@@ -5,39 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evenhand.audits.broken import broken
-from evenhand.audits.examine import examine_model
-from evenhand.audits.findings import ConstraintFindings, FairnessReport
 from evenhand.audits.outcomes import Outcomes, outcomes_of
-from evenhand.audits.verdicts import check_requirements
-from evenhand.core import DataError, EvenhandError, Exclusions, Groups, PreferenceData, clip
-from evenhand.data.splits import DEAL, MIN_PROMPTS, TEST, TRAIN, VALID, Split, deal
-from evenhand.data.support import Support
+from evenhand.core import DataError, EvenhandError, Exclusions, PreferenceData, clip
+from evenhand.data.batches import batches_of
+from evenhand.data.canonical import canonical
+from evenhand.data.splits import DEAL, TEST, TRAIN, VALID, Split, deal
 from evenhand.parts import calling
 from evenhand.report import Report
-from evenhand.report.audit import report as report_of
 from evenhand.workflows.assignments import Assignment
+from evenhand.workflows.batched import assign, audit_batches
 from evenhand.workflows.events import examined
 from evenhand.workflows.examples import ShowExamples
-from evenhand.workflows.facts import LIMITS, facts, joined, limits, model_hash, split_digest
+from evenhand.workflows.facts import LIMITS, limits, model_hash, split_digest
 from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
 from evenhand.workflows.grouping import support_of
+from evenhand.workflows.halves import halves_in_memory, no_test_pairs
 from evenhand.workflows.hub_model import NO_USER, facts_of, hub_model, pair_rewards
+from evenhand.workflows.model_report import report_on
+from evenhand.workflows.outcome_batches import has_words
 from evenhand.workflows.progress import Progress, shown, silent
-from evenhand.workflows.score_columns import no_scores
-from evenhand.workflows.score_facts import ONE_SIDE, score_facts
+from evenhand.workflows.score_columns import margins_of, no_scores
+from evenhand.workflows.score_facts import score_facts
 from evenhand.workflows.settings import AuditSettings
 
 if TYPE_CHECKING:
     from evenhand.encode.hub_reward import HubRewardModel
     from evenhand.serve.reward_model import RewardModel
-
-HALVES = (0.5, 0.0, 0.5)  # of the prompts: support is computed on one half, the model judged on the other
-
 
 Ask = Callable[[Sequence[str], Sequence[str], Sequence[str]], Any]  # (prompts, responses, users) → one reward each
 
@@ -76,7 +74,8 @@ def audit(
         evenhand.audit(data, model=lambda prompts, responses, users: my_model(prompts, responses))
 
     Args:
-        data: what `load` gives, or what it takes: a path or a table in memory.
+        data: what `load` gives, or what it takes: a path or a table in memory. Score columns of a folder of Parquet files with over 5 million rows are
+            read file by file (see `audit_partial`).
         scores: Column of margins, or two: CHOSEN,REJECTED rewards; or an array, one margin or two rewards a pair, in the order of the pairs.
         model: Folder of a saved model, a RewardModel, or a function of prompts, responses and users (lists of text) that gives their rewards.
         reward_model: Folder of a reward model of the hub's format (AutoModelForSequenceClassification), which reads no user; in Python also a
@@ -108,15 +107,25 @@ def audit(
         raise no_scores(Path(data))
     named = scores_named(scores)
     grouping = grouping_of(group_by)
-    data = read(data, attributes=grouping.attributes, numbers=named)
     given = [name for name, value in (("a model", model), ("scores", scores), ("a reward model", reward_model)) if value is not None]
-    if len(given) != 1:
-        found = "neither a model nor scores" if not given else f"both {given[0]} and {given[1]}"
-        raise EvenhandError(f"Found {found}. Expected: one of them. To do: {'leave one out.' if given else _candidates(data)}")
     settings = AuditSettings(
         grouping, tolerance, several(require), resamples, seed, simulated, command, constraints_of(constraints), assignments,
         all_metrics(metrics), name, title, note, show_examples,
     )  # fmt: skip
+    in_one = model is not None or reward_model is not None or settings.constraints or show_examples is not None
+    if named and not in_one and isinstance(data, str | Path) and Path(data).is_dir():
+        from evenhand.engines.here import processes  # what one file does without
+        from evenhand.workflows.audit_shards import audit_files, is_large
+        from evenhand.workflows.shards import Reading
+
+        files = Reading(named, grouping.attributes)
+        if is_large(Path(data), files):
+            with shown(progress) as told, TemporaryDirectory(prefix="evenhand-") as folder:
+                return audit_files(Path(data), files, settings, processes(0), Path(folder), told)
+    data = read(data, attributes=grouping.attributes, numbers=named)
+    if len(given) != 1:
+        found = "neither a model nor scores" if not given else f"both {given[0]} and {given[1]}"
+        raise EvenhandError(f"Found {found}. Expected: one of them. To do: {'leave one out.' if given else _candidates(data)}")
     if show_examples is not None:
         show_examples.check(data)
     if scores is not None:
@@ -198,11 +207,16 @@ def audit_scores(data: PreferenceData, scores: Given, settings: AuditSettings) -
         scores = np.asarray(scores)
     if isinstance(scores, np.ndarray):
         data, scores = _with_array(data, scores), scores_of(scores)
-    dealt, tested, known, where = _halves(data, settings.seed)
+    users, data = data.users, canonical(data)
+    batches = batches_of(data)
+    in_one = settings.constraints or settings.show_examples or data.judgements is not None or batches.survey.matched
+    if not in_one and not isinstance(scores, Judge):
+        return audit_batches(batches, scores, settings, users=users)
+    dealt, tested, known, where = halves_in_memory(data, settings.seed)
     support = support_of(dealt, known, whole=data)
     groups = settings.grouping.groups(data, support)
     settings.check(groups)
-    settings.assign(data, Assignment(settings.seed, groups, support.values))
+    assign(settings, users, groups, support)
     given = data.split is not None and (data.split >= 0).any()
     whole = bool(settings.grouping.attributes) and not given
     columns = REWARDS if isinstance(scores, Judge) else scores
@@ -213,7 +227,7 @@ def audit_scores(data: PreferenceData, scores: Given, settings: AuditSettings) -
         if isinstance(scores, Judge):
             name, found = scores.name, scores.judge(pairs)
             pairs = replace(pairs, numbers={**pairs.numbers, **dict(zip(REWARDS, found.rewards.T))})
-        margin, ids = margins_of(pairs, columns), not _has_texts(some)
+        margin, ids = margins_of(pairs, columns), not has_words(some)
         out = outcomes_of(pairs, margin, model=settings.name or name, split=split, texts_are_ids=ids)
         return pairs, out if found is None else replace(out, truncated=found.truncated, identical=found.identical)
 
@@ -226,34 +240,11 @@ def audit_scores(data: PreferenceData, scores: Given, settings: AuditSettings) -
     about = scores.about(pairs) if isinstance(scores, Judge) else {"scores": ", ".join(columns)}
     more = about | {"support from": f"{int(known.sum()):,} pairs, none of which is in the support curve"}
     scored = pairs if isinstance(scores, Judge) else used
-    more |= score_facts(scored, columns, margins_of(scored, columns))
+    more |= score_facts(scored, columns)
     events = settings.grouping.events(used, groups) if settings.constraints else None
     limited = examined(settings, None, outcomes, None if events is None else events.take(rows))
     limits = scores.limits if isinstance(scores, Judge) else LIMITS
-    return _report(used, outcomes, curve, groups, support, left, more, settings, limited, limits)
-
-
-def _halves(data: PreferenceData, seed: int) -> tuple[PreferenceData, np.ndarray, np.ndarray, str]:
-    """(the data that was dealt, rows to audit bool[n], rows for support bool[n], what the first are called)."""
-    everything = np.ones(len(data), bool)
-    if data.split is not None and (data.split >= 0).any():
-        test = data.split == TEST
-        if not test.any():
-            raise no_test_pairs()
-        return data, test, np.isin(data.split, (TRAIN, VALID)), "test rows of the split column"
-    prompts = len(np.unique(data.prompt[data.prompt >= 0]))
-    if (data.chosen < 0).any() or (prompts < MIN_PROMPTS and len(np.unique(data.chosen)) < MIN_PROMPTS):
-        return data, everything, ~everything, "all rows"  # nothing to share: support is unknown, groups need an attribute
-    data, split = deal(data, seed=seed, shares=HALVES, unseen_users=0.0, held_pairs=0.0)
-    return data, split.rows(TEST), split.rows(TRAIN), f"half of the {split.unit}"
-
-
-def _has_texts(data: PreferenceData) -> bool:
-    """Whether chosen and rejected are texts, whose lengths mean something, and not missing or ids."""
-    if len(data) == 0 or (data.chosen < 0).any():
-        return False
-    rows = np.unique(np.concatenate([data.chosen[:1000], data.rejected[:1000]]))
-    return any(" " in data.texts[r].strip() for r in rows)
+    return report_on(used, outcomes, curve, groups, support, left, more, settings, limited, limits)
 
 
 REWARDS = ("reward_chosen", "reward_rejected")  # columns of what a function or an array gives
@@ -306,18 +297,6 @@ def _rewards(ask: Ask, data: PreferenceData, progress: Progress) -> np.ndarray:
     return out[place.ravel()].reshape(2, -1).T
 
 
-def margins_of(data: PreferenceData, scores: Sequence[str]) -> np.ndarray:
-    """Margins float64[n] from one margin column or two reward columns."""
-    if len(scores) == 1 and f"{scores[0]}_chosen" in data.numbers:  # the reward of each response, not of each pair
-        scores = [f"{scores[0]}_chosen", f"{scores[0]}_rejected"]
-    missing = [name for name in scores if name not in data.numbers]
-    if missing or len(scores) not in (1, 2) or len(set(scores)) < len(scores):
-        found = f"score columns {', '.join(missing)} were not loaded" if missing else f"score columns {', '.join(scores)}"
-        remedy = f"name them as --scores CHOSEN,REJECTED (in Python load(path, numbers={[*scores]}), or audit the path itself)"
-        raise DataError(found, expected="one column of margins, or two different ones: rewards of chosen and of rejected", remedy=remedy)
-    return data.numbers[scores[0]] if len(scores) == 1 else data.numbers[scores[0]] - data.numbers[scores[1]]
-
-
 def audit_model(
     data: PreferenceData,
     loaded: RewardModel,
@@ -352,7 +331,7 @@ def audit_model(
     encoding = Encoding(loaded.encoder, loaded.with_prompt, cache=cache)
     ready = prepare(data, split, encoding, settings.grouping, feature_map=loaded.feature_map, seed=seed, whole=whole, progress=progress)
     settings.check(ready.groups)
-    settings.assign(data, Assignment(seed, ready.groups, ready.support.values))
+    settings.assign(data.users, Assignment(seed, ready.groups, ready.support.values))
     where = (
         f"{held_out(split)}, the model's own split"
         if trained_here
@@ -376,7 +355,7 @@ def audit_model(
         else f"{int(split.history.sum()):,} pairs are read as history, {int(test.sum()):,} are scored.",
         "stability": stability(ready, loaded.scorer, test, seed).sentence,
     }
-    return _report(
+    return report_on(
         data,
         outcomes,
         outcomes,
@@ -393,63 +372,3 @@ def audit_model(
 def readable(split: Split) -> np.ndarray:
     """bool[n]: what may be read as history on a file the model was not trained on."""
     return (split.part == TRAIN) | (split.part == VALID) | split.history
-
-
-def no_test_pairs() -> DataError:
-    """The error of a split without test pairs."""
-    remedy = "bring more prompts, or mark some rows 'test' in the split column"
-    return DataError("there are no test pairs", expected="held-out pairs to judge by", remedy=remedy)
-
-
-def _report(
-    data: PreferenceData,
-    outcomes: Outcomes,
-    curve: Outcomes,
-    groups: Groups,
-    support: Support,
-    left: Exclusions,
-    more: dict[str, str],
-    settings: AuditSettings,
-    constraints: tuple[ConstraintFindings, ...],
-    limits: tuple[str, ...] = LIMITS,
-) -> Report:
-    """The report of one model without a model to compare it with; `curve` are the outcomes that support may be held against."""
-    exclusions = joined(data, left)
-
-    def measured(some: Outcomes) -> Any:
-        return examine_model(
-            some,
-            groups,
-            support.values,
-            support.rule,
-            resamples=settings.resamples,
-            seed=settings.seed,
-            exclusions=data.exclusions,
-            metrics=settings.metrics,
-        )
-
-    found = measured(outcomes)
-    if curve is not outcomes:
-        found = replace(found, support=measured(curve).support)
-    settings.show(data, outcomes, groups, support, found)
-    return report_of(
-        FairnessReport(
-            title=settings.title or f"Audit of {outcomes.model} on {data.source}",
-            note=settings.note,
-            simulated=settings.simulated,
-            requirements=check_requirements(outcomes, groups, settings.require, tolerance=settings.tolerance, seed=settings.seed),
-            model=found,
-            others=(),
-            changes=(),
-            cells=(),
-            training=(),
-            groups_rule=groups.rule,
-            exclusions=exclusions,
-            facts=facts(data, settings.seed, more),
-            formulas=settings.formulas,
-            limits=limits,
-            command=settings.command,
-            constraints=constraints,
-            flaw=broken(outcomes, groups) or more.get(ONE_SIDE, ""),
-        )
-    )

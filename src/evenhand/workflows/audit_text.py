@@ -14,12 +14,19 @@ from typing import Any
 import numpy as np
 
 from evenhand.core import EvenhandError, clip
+from evenhand.engines import Engine
+from evenhand.engines.asked import asked
+from evenhand.engines.here import processes
 from evenhand.report import Report
 from evenhand.report.texts import TEXTS
 from evenhand.texts.audit import Measure, TextAudit
+from evenhand.texts.audits.formality import Formality
+from evenhand.texts.audits.lexical import Lexical
+from evenhand.texts.audits.persuasion import Persuasion
 from evenhand.texts.checks import checked
 from evenhand.texts.findings import AuditFinding, Example, Gap, Moved, Run, TextFindings
 from evenhand.texts.grid import Grid, load_grid
+from evenhand.texts.reading.tagger import tagged
 from evenhand.texts.rows import Read, read_texts
 from evenhand.texts.statistics.gaps import gaps, level, usable
 from evenhand.texts.statistics.holm import holm
@@ -73,6 +80,9 @@ def audit_text(
     note: str = "",
     simulated: bool = False,
     cache: Path | None = None,
+    jobs: int | None = None,
+    engine: str | Engine = "here",
+    address: str | None = None,
     command: str = "",
     progress: Progress | None = None,
 ) -> Report:
@@ -102,7 +112,10 @@ def audit_text(
         note: A sentence for the reader of the report.
         simulated: Say in the report that the texts were made up.
         cache: Folder for what was read of each text; default: the user's cache folder.
+        jobs: Workers that tag words at once; 0 = one a core. Default: this process alone, on Ray one a core.
+        engine: Who tags words: this machine (here) or the workers of a Ray cluster (ray; extra ray).
 
+    `address` means what it means in `compare`.
     Raises DataError with line and column for what is wrong in the table or the grid; EvenhandError for settings out of range.
     """
     if not 0 < tolerance < np.inf:
@@ -119,6 +132,8 @@ def audit_text(
     )
     read = read_texts(texts, found)
     with shown(progress) as told:
+        if jobs is not None or engine != "here":
+            _tag(read, given, cache, jobs, engine, address, told)
         findings = audited(_ordered(read, base), given, found, selected, tolerance, usable_only, permutations, seed, told)
     about = _facts(read, found, given, seed, permutations, usable_only)
     examples = tuple(_examples(findings, read, show_text))
@@ -129,6 +144,17 @@ def audit_text(
         ),
         TEXTS,
     )  # fmt: skip
+
+
+def _tag(
+    read: Read, audits: Sequence[TextAudit], cache: Path | None, jobs: int | None, engine: str | Engine, address: str | None, told: Told
+) -> None:
+    """Words of all texts are tagged by the engine's workers before any audit asks for them, which then finds them in the cache."""
+    if not any(isinstance(audit, Formality | Lexical | Persuasion) for audit in audits):
+        return
+    texts = [text for table in read.runs.values() for one in (table, table.hidden()) for text in one.texts]
+    with asked(engine, address, processes(jobs or 0), jobs or 0) as works:
+        tagged(texts, cache, lambda done, total: told("tags", done, total), works)
 
 
 Of = tuple[str, Measure, TextTable]  # an audit's name, what it measured, and of which texts

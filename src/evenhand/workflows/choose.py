@@ -68,7 +68,9 @@ def audited_runs(places: Sequence[str | Path], base: str = "") -> tuple[Run, ...
 
 def written(choice: Choice) -> bytes:
     """The choice as JSON."""
-    return (json.dumps({"format": "evenhand choice 1", **document(choice)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps({"format": "evenhand choice 1", **document(choice)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(
+        errors="backslashreplace"
+    )
 
 
 def _read(place: Path) -> tuple[Path, dict[str, Any]]:

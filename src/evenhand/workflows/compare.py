@@ -12,6 +12,9 @@ import evenhand.models
 from evenhand import ranks
 from evenhand.core import SMALLEST_CELL, EvenhandError, Head, Method
 from evenhand.encode.backbone import Backbone
+from evenhand.engines import Engine
+from evenhand.engines.asked import asked
+from evenhand.engines.here import processes
 from evenhand.parts import split_head
 from evenhand.report import Report
 from evenhand.report.comparison import COMPARISON
@@ -23,7 +26,7 @@ from evenhand.workflows.prepare import Encoding, check_heads, encoding_of
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.tracking import Tracker, figures_of_comparison, tracking
 from evenhand.workflows.trained import called, references, title
-from evenhand.workflows.trials import Bench, Entry, Trial, assign, check_jobs
+from evenhand.workflows.trials import Bench, Entry, Trial, assign
 
 EVERYTHING = (
     "pafo", "inverse_frequency", "group_dro", "maxmin", "mgda", "reward_fairness",
@@ -51,6 +54,8 @@ def compare(
     resamples: int = 1000,
     seed: int = 0,
     jobs: int = 0,
+    engine: str | Engine = "here",
+    address: str | None = None,
     command: str = "",
     progress: Progress | None = None,
     track: str | Tracker | None = None,
@@ -67,6 +72,8 @@ def compare(
         violation: Largest accepted violation of a constraint, for the choice where pairs are in events; default: the entries' own gamma, else 0.05.
         out: Folder for the report, and for finished fits: the same command goes on where it stopped.
         jobs: Processes at once, one thread each; 0 = one a core.
+        engine: here (processes of this machine) or ray (those of a Ray cluster; extra ray).
+        address: HOST:PORT of the Ray cluster, or auto; default: RAY_ADDRESS, else a Ray of this machine for as long as it takes.
         say: is told, before training, what a method cannot do on these data.
 
     Raises EvenhandError, before any training, on unknown names and on data without groups, or events, for a method that needs them.
@@ -82,24 +89,25 @@ def compare(
     encoded = encoding_of(encoding, backbone, data)
     entries, reference, budget = rows(EVERYTHING if methods is None else methods, head, max(tune, 1), say, encoded.told)
     check_heads(encoded, {e.name: e.method for e in entries})
-    bench = Bench(data, encoded, grouping, Path(out) / "trials", check_jobs(jobs), known)
     numbers = range(seed, seed + seeds)
-    about = {"verb": "compare", "source": data.source, "command": command, "seeds": seeds, "seed": seed, "tune": tune}
-    about |= {"entries": ", ".join(e.name for e in entries), **bench.about()}
-    with shown(progress) as told, tracking(track, lambda: about | {"data": bench.digest[:32]}, say) as tracked:
-        found = []
-        for trial in bench.run(entries, numbers, told, say):
-            found.append(trial)
-            if isinstance(trial, Trial):
-                tracked.step(trial.entry, trial.seed, _summary(trial))
-        if assignments is not None:
-            assign(Path(assignments), data, found)
-        comparing = Comparing(
-            entries, reference, numbers, title or f"{len(entries)} methods on {data.source}",
-            simulated=simulated, resamples=resamples, command=command, tolerance=violation, metrics=known, note=note,
-        )  # fmt: skip
-        report = Report(comparing.results(data, found, bench.about() | {"tuned": budget}), COMPARISON)
-        tracked.finish(report, figures_of_comparison)
+    with asked(engine, address, processes(jobs), jobs) as trains, shown(progress) as told:
+        bench = Bench(data, encoded, grouping, Path(out) / "trials", trains, known, None if engine == "here" else trains)
+        about = {"verb": "compare", "source": data.source, "command": command, "seeds": seeds, "seed": seed, "tune": tune}
+        about |= {"entries": ", ".join(e.name for e in entries), **bench.about()}
+        with tracking(track, lambda: about | {"data": bench.digest[:32]}, say) as tracked:
+            found = []
+            for trial in bench.run(entries, numbers, told, say):
+                found.append(trial)
+                if isinstance(trial, Trial):
+                    tracked.step(trial.entry, trial.seed, _summary(trial))
+            if assignments is not None:
+                assign(Path(assignments), data, found)
+            comparing = Comparing(
+                entries, reference, numbers, title or f"{len(entries)} methods on {data.source}",
+                simulated=simulated, resamples=resamples, command=command, tolerance=violation, metrics=known, note=note,
+            )  # fmt: skip
+            report = Report(comparing.results(data, found, bench.about() | {"tuned": budget}), COMPARISON)
+            tracked.finish(report, figures_of_comparison)
     return report
 
 

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from evenhand.core import EvenhandError, PreferenceData, clip
+from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.serve.exporting.adapters import on_one_base, on_own_base
 from evenhand.serve.exporting.coded import coded
 from evenhand.serve.exporting.folders import CARD, USERS, check_place, put
 from evenhand.serve.exporting.stock import folded, stock
 from evenhand.serve.exporting.texts import Exported as Reading
+from evenhand.serve.histories import user_id
 from evenhand.serve.reward_model import RewardModel, UserState
 from evenhand.workflows.cards import exported_card, report_beside
 from evenhand.workflows.given import read
@@ -29,7 +31,7 @@ NAMES_ARE = (
 STATES = "A user's state says what that user prefers: treat this folder as data about a person."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Export:
     """What `export` wrote. users: names of the users whose rewards the folder gives, its default first. constant: what is missing to a reward of
     the model, by user; 0 but for stock classes, which have no bias.
@@ -40,6 +42,10 @@ class Export:
     constant: Mapping[str, float]
     max_tokens: int
 
+    def __repr__(self) -> str:
+        """Without the users' names, which may be ids."""
+        return f"Export({str(self.folder)!r}, {len(self.users):,} {'user' if len(self.users) == 1 else 'users'}, at most {self.max_tokens:,} tokens a text)"
+
 
 def export(
     model: RewardModel | str | Path,
@@ -49,6 +55,7 @@ def export(
     user: str = "generic",
     history: Any = None,
     keep_adapter: bool = False,
+    base: str | None = None,
     keep_ids: bool = False,
     head: Any = None,
 ) -> Export:
@@ -65,6 +72,8 @@ def export(
         user: generic (whoever has no history), a user's id, or all users of the history.
         history: Earlier choices, from which users are read by their id: a table, as for `score`.
         keep_adapter: Leave the trained LoRA an adapter of its own instead of adding it to the weights.
+        base: What an adapter that is kept calls its language model in the folder: a name on the hub, or a path where it is read. Default: the model's
+            name, without where it lies here.
         keep_ids: Name users by their ids; without it by the first 16 digits of the ids' SHA-256.
 
     Raises EvenhandError, with the reason, where a form cannot give the model's rewards: stock classes read the last token through one linear
@@ -72,6 +81,11 @@ def export(
     """
     if to not in FORMS:
         raise EvenhandError(f"to is {clip(to)}. Expected: {', '.join(FORMS)}. To do: name one of them.")
+    if base is not None and (to != "hf" or not keep_adapter or not base.strip() or not base.isprintable()):
+        given = (
+            f"base {clip(base)}" if to == "hf" and keep_adapter else "a base for a folder that is no adapter on the language model itself"
+        )
+        raise EvenhandError(f"Found {given}. Expected: a name, with --to hf and --keep-adapter. To do: name it, or leave it out.")
     place = Path(out)
     check_place(place)
     source = None if isinstance(model, RewardModel) else model
@@ -98,11 +112,13 @@ def export(
         if to == "peft":
             files, adapters, reading = on_one_base(loaded, states, found, default, place.name, keep_adapter)
         elif keep_adapter:
-            files, reading = on_own_base(loaded, states[default], found.score[0], constant[default])
+            assert isinstance(loaded.encoder, BackboneEncoder)
+            base = base or loaded.encoder.backbone.name
+            files, reading = on_own_base(loaded, states[default], found.score[0], constant[default], base)
         else:
             files, reading = stock(loaded, states[default], found.score[0], constant[default])
     text = exported_card(
-        loaded, report, what=_what(to, states, default, keep_ids), use=_use(to, place.name, default, reading, keep_adapter),
+        loaded, report, what=_what(to, states, default, keep_ids), use=_use(to, place.name, default, reading, base if to == 'hf' else None),
         limits=_limits(to, loaded, reading, constant, states), library="peft" if keep_adapter else LIBRARY[to], unmeasured=_unmeasured(loaded, states),
     )  # fmt: skip
     put(place, files | {CARD: text}, adapters)
@@ -128,7 +144,7 @@ def _states(model: RewardModel, user: str, history: Any, keep_ids: bool) -> dict
             "Found no history to read users from. Expected: a table of their choices. To do: --history choices.jsonl (history=), or --user generic."
         )
     data = read(history)
-    chosen = range(len(data.users)) if user == "all" else [i for i, name in enumerate(data.users) if name == user]
+    chosen = range(len(data.users)) if user == "all" else [i for i, name in enumerate(data.users) if name == user_id(user)]
     choices = {data.users[i]: _choices(data, i) for i in chosen}
     if not any(choices.values()):
         raise EvenhandError(
@@ -172,7 +188,8 @@ def _what(to: str, states: Mapping[str, UserState], default: str, keep_ids: bool
     return [form, *([STATES] if named else []), *([NAMES_ARE] if named and not keep_ids else [])]
 
 
-def _use(to: str, name: str, default: str, reading: Reading, keep_adapter: bool) -> list[tuple[str, str]]:
+def _use(to: str, name: str, default: str, reading: Reading, stands_on: str | None) -> list[tuple[str, str]]:
+    """stands_on: the language model of a folder that is an adapter on it."""
     chat = (
         "conversations = [[{'role': 'user', 'content': 'a prompt'}, {'role': 'assistant', 'content': 'a response'}]]\n"
         "texts = tokenizer.apply_chat_template(conversations, return_dict=True, return_tensors='pt', padding=True"
@@ -195,9 +212,9 @@ def _use(to: str, name: str, default: str, reading: Reading, keep_adapter: bool)
                 f"{peft}{auto}\n{tokenizer}{base}model = PeftModel.from_pretrained(model, '{name}/{USERS}/{default}').eval()\n{chat}{score}",
             )
         ]
-    if keep_adapter:
+    if stands_on is not None:
         load = (
-            f"base = AutoModelForSequenceClassification.from_pretrained(LANGUAGE_MODEL, num_labels=1, pad_token_id={reading.pad})\n"
+            f"base = AutoModelForSequenceClassification.from_pretrained({stands_on!r}, num_labels=1, pad_token_id={reading.pad})  # or its folder\n"
             f"model = PeftModel.from_pretrained(base, '{name}').eval()\n"
         )
         return [("python", f"{peft}{auto}\n{tokenizer}{load}{chat}{score}")]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from evenhand.core import Events, Exclusions, PreferenceData
+from evenhand.data.batches import PairBatches
 from evenhand.serve.reads import BLIND
 
 FORMULAS: Mapping[str, str] = {
@@ -52,7 +53,7 @@ def limits(reads_prompts: bool) -> tuple[str, ...]:
     return LIMITS if reads_prompts else (*LIMITS, BLIND)
 
 
-def facts(data: PreferenceData, seed: int, more: Mapping[str, str]) -> dict[str, str]:
+def facts(data: PreferenceData | PairBatches, seed: int, more: Mapping[str, str]) -> dict[str, str]:
     """Facts of panel 10, in the order they are shown."""
     return {
         "data": data.source,
@@ -116,14 +117,14 @@ def events_digest(events: Events) -> str:
     return digest.hexdigest()
 
 
-def rows_read(data: PreferenceData) -> str:
+def rows_read(data: PreferenceData | PairBatches) -> str:
     """Where every row of the file went, one sentence."""
     read = data.exclusions
     reasons = "".join(f"; {count:,} excluded: {reason}" for reason, count in read.reasons.items())
     return f"{read.rows_in:,} rows in, {read.rows_used:,} read{reasons}; {len(data):,} pairs from them"
 
 
-def joined(data: PreferenceData, split: Exclusions) -> Exclusions:
+def joined(data: PreferenceData | PairBatches, split: Exclusions) -> Exclusions:
     """Exclusions on reading and on splitting in one count, where a row of the file is a pair; else of pairs alone (see `rows_read`)."""
     read = data.exclusions
     if read.rows_used != split.rows_in:

@@ -2,9 +2,9 @@
 
     OUT.unfinished/
         settings.json                what decides a reward; a folder of other settings is refused by the name of what differs
-        part-000000.safetensors      rewards of the first batch, which of its rows they are, and who stood in it
+        part-000000.safetensors      rewards of the first batch, which of its rows they are, who stood in it, and of what users and texts they are
 
-One process at a time works in it.
+A part counts while its batch has the same users and texts, so that a row that is mended costs its own batch. One process at a time works in it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Part:
     """rewards float32[n, k] of the n good rows of a batch; kept bool[rows of the batch]: which ones. key uint64[n] of user and prompt, of candidates.
 
     users uint64[u]: keys of its distinct users; known bool[u]: read from a history. counts int64[3]: rows left out, rows without their own pair in
-    the history, rows with a text that was not read whole.
+    the history, rows with a text that was not read whole. content uint8[32]: SHA-256 of the batch's users and texts.
     """
 
     rewards: np.ndarray
@@ -45,6 +45,7 @@ class Part:
     users: np.ndarray
     known: np.ndarray
     counts: np.ndarray
+    content: np.ndarray
 
 
 class Parts:
@@ -53,8 +54,8 @@ class Parts:
     def __init__(self, folder: Path | None):
         self.folder = folder
 
-    def get(self, number: int) -> Part | None:
-        """None: not there, or damaged."""
+    def get(self, number: int, content: np.ndarray) -> Part | None:
+        """None: not there, damaged, or of other rows. Raises DataError where the first part is: then they all are of other data."""
         if self.folder is None:
             return None
         from safetensors import SafetensorError
@@ -62,9 +63,17 @@ class Parts:
 
         try:
             arrays = load(_place(self.folder, number).read_bytes())
-            return Part(**{field.name: arrays[field.name] for field in fields(Part)})
+            part = Part(**{field.name: arrays[field.name] for field in fields(Part)})
         except (OSError, SafetensorError, KeyError, ValueError):
             return None
+        if np.array_equal(part.content, content):
+            return part
+        if number:
+            return None
+        raise DataError(
+            "it holds parts of other data: its first rows have other users or texts", expected="parts of these rows",
+            remedy="give the same data to go on, move it away, or choose another --out", file=self.folder.name,
+        )  # fmt: skip
 
     def put(self, number: int, made: Part) -> None:
         if self.folder is None:

@@ -24,13 +24,16 @@ from evenhand.encode.adapter import Adapter
 from evenhand.encode.backbone import Backbone
 from evenhand.encode.backbone_encoder import BackboneEncoder, language_model
 from evenhand.encode.encoder import TextEncoder
+from evenhand.engines import Engine
+from evenhand.engines.asked import asked as engine_asked
+from evenhand.engines.here import InProcess
 from evenhand.parts import sources
 from evenhand.report import Report
 from evenhand.report.audit import report as report_of
 from evenhand.serve.reads import what_is_read
 from evenhand.serve.reward_model import RewardModel
 from evenhand.training.checkpoint import checkpointing
-from evenhand.training.loop import Constrained, Fitted
+from evenhand.training.traces import Constrained, Fitted
 from evenhand.training.tuned import Tuned
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.assignments import Assignment
@@ -112,6 +115,8 @@ def fit(
     progress: Progress | None = None,
     checkpoint: str | Path | None = None,
     track: str | Tracker | None = None,
+    engine: str | Engine = "here",
+    address: str | None = None,
     keep: Callable[[RewardModel], object] | None = None,
     say: Callable[[str], None] = lambda note: None,
 ) -> Fit:
@@ -133,6 +138,7 @@ def fit(
         deals: Deals of prompts and users to train and judge in: verdicts hold over deals. Default: 5 for votes, else 1.
         checkpoint: Folder in which a backbone's training is kept every ten minutes: the same fit goes on from there after a kill, bit by bit.
         track: Where curves and figures go: mlflow:FOLDER, tensorboard:FOLDER or wandb:FOLDER (offline).
+        engine: Where texts are encoded: here (in this process) or ray (by a Ray cluster; extra ray). Training stays here; address as in `compare`.
         keep: is given the model as soon as it is trained, before it is judged, so that whatever happens then does not lose it:
             keep=lambda model: model.save("out/model").
         say: is told, before training, what cannot be said of these data.
@@ -160,9 +166,10 @@ def fit(
 
     with (
         ranks.together(), shown(progress) as told, tracking(track, about, say) as tracked,
-        surviving(checkpoint, data, chosen, encoded, numbers, say),
+        surviving(checkpoint, data, chosen, encoded, numbers, say), engine_asked(engine, address, InProcess()) as works,
     ):  # fmt: skip
-        found = _fit(data, chosen, audit_settings, encoded, tune, certify_share, deals, told, tracked, keep, say, called(method))
+        encodes = None if engine == "here" else works
+        found = _fit(data, chosen, audit_settings, encoded, tune, certify_share, deals, told, tracked, keep, say, called(method), encodes)
         tracked.finish(found.report, figures_of_audit)
         return found
 
@@ -199,15 +206,18 @@ def identity(data: PreferenceData, method: Any, encoding: Encoding, numbers: Seq
 def _fit(
     whole: PreferenceData, chosen: Method, audit_settings: AuditSettings, encoding: Encoding, tune: int, certify_share: float, deals: int | None,
     progress: Told, tracked: Tracking, keep: Callable[[RewardModel], object] | None, say: Callable[[str], None], method: str,
+    encodes: Engine | None,
 ) -> Fit:  # fmt: skip
-    """method: what the method is called."""
+    """method: what the method is called. encodes: whose workers encode texts; None = this process."""
     ranks.same("data and settings", f"{whole.fingerprint} {method} {audit_settings.seed} {tune} {deals} {certify_share}")
     shares = deal_with(certify_share)
     data, split = deal(whole, seed=audit_settings.seed, shares=shares)
     if not split.rows(TEST).any():
         raise no_test_pairs()
-    ready = prepare(data, split, encoding, audit_settings.grouping, seed=audit_settings.seed, progress=progress, whole=whole)
-    audit_settings.assign(data, Assignment(audit_settings.seed, ready.groups, ready.support.values))
+    ready = prepare(
+        data, split, encoding, audit_settings.grouping, seed=audit_settings.seed, progress=progress, whole=whole, engine=encodes
+    )
+    audit_settings.assign(data.users, Assignment(audit_settings.seed, ready.groups, ready.support.values))
     ready.check_groups({method: chosen}, say)
     audit_settings.check(ready.groups)
     audit_settings = _with_own(audit_settings, chosen)
@@ -240,13 +250,13 @@ def _fit(
 
     def another(seed: int) -> tuple[Prepared, Sequence[Model]]:
         data, split = deal(whole, seed=seed, shares=shares)
-        ready = prepare(data, split, encoding, audit_settings.grouping, seed=seed, progress=progress, whole=whole)
+        ready = prepare(data, split, encoding, audit_settings.grouping, seed=seed, progress=progress, whole=whole, engine=encodes)
         return ready, _named(train_models(ready, method, chosen, seed, tune, progress), audit_settings.name).models
 
     if count > 1:
         seeds = range(audit_settings.seed, audit_settings.seed + count)
         found, names, groups = in_deals(method, ready, trained.models, seeds, another, progress)
-        audit_settings.assign(data, *groups)
+        audit_settings.assign(data.users, *groups)
         report = report_of(with_deals(report.findings, found, names, split.unit, audit_settings))
     elif split.unit == "responses" and deals == 1:
         told = undecided(report.findings.requirements, f"leave --deals 1 out, or ask for --deals {DEALS}")

@@ -13,26 +13,29 @@ from pathlib import Path
 from typing import Any
 
 from evenhand.core import DataError, EvenhandError, clip
+from evenhand.encode.backbone import device as device_named
+from evenhand.engines import Engine
+from evenhand.engines.asked import asked as engine_asked
+from evenhand.engines.here import processes
+from evenhand.texts.generators.dealt import Dealt
 from evenhand.texts.generators.endpoint import Endpoint
 from evenhand.texts.generators.generator import Answer, Generator, Request, Sampling
-from evenhand.texts.generators.items import ALONE, Item, matched_axis, originals, revisions
+from evenhand.texts.generators.items import ALONE, Item
 from evenhand.texts.generators.language_model import Dtype, LanguageModel
-from evenhand.texts.generators.prompts import Prompts, key, read_drafts, read_prompts
+from evenhand.texts.generators.prompts import key, read_prompts
 from evenhand.texts.generators.trimming import trimmed
-from evenhand.texts.generators.wordings import AS_GIVEN, PAIR_AWARE, PLAIN, REVISION, checked, plain_of
 from evenhand.texts.rows import jsonl, jsonl_file
-from evenhand.texts.table import ORIGINAL
+from evenhand.workflows.asked_texts import check_numbers, check_together, new_revisions, new_texts, settings_of, writer_of
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.unfinished import Unfinished, beside, refuse_others, unfinished
 from evenhand.writing import check, write
 
 KIND = "generated texts"
 ABOUT = "how the texts of the same name were written"
-MOST_TEXTS = 5_000_000
 NOTHING = {"seconds": 0.0, "texts": 0, "tokens": 0, "tokens_per_second": 0.0}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Generated:
     """rows: one a text, as in the file at `path`. failures: cell → why it has no text → how often. measured: seconds, tokens and texts of
     this process, and the speed.
@@ -47,6 +50,9 @@ class Generated:
     @property
     def failed(self) -> int:
         return sum(n for reasons in self.failures.values() for n in reasons.values())
+
+    def __repr__(self) -> str:
+        return f"Generated({len(self.rows):,} texts in {str(self.path)!r}{f', {self.failed:,} did not come' if self.failed else ''})"
 
 
 def generate(
@@ -74,6 +80,9 @@ def generate(
     batch: int = 48,
     parallel: int = 8,
     timeout: float = 120.0,
+    jobs: int | None = None,
+    engine: str | Engine = "here",
+    address: str | None = None,
     progress: Progress | None = None,
 ) -> Generated:
     """Write k texts of each prompt to `out`, JSON lines with the prompts' columns, prompt, text, run, source and draw; how they were
@@ -106,70 +115,39 @@ def generate(
         batch: Texts written at once, in groups of 16.
         parallel: Requests to an endpoint at once.
         timeout: Seconds that an endpoint may take for one text.
+        jobs: Workers that write at once, each with the model in memory; 0 = one a core. Default: this process alone, on Ray one a core.
+        engine: Who writes: this machine (here) or the workers of a Ray cluster (ray; extra ray).
 
+    `address` means what it means in `compare`.
     Raises EvenhandError and DataError for what cannot be read, loaded or reached, and where no text comes. A text that does not come after
     retries is counted under its cell.
     """
-    path = jsonl_file(out)
-    sampling = Sampling(temperature, top_p, max_tokens)
-    for name, value, least, most in (
-        ("k", 4 if k is None else k, 1, 1000),
-        ("most-words", most_words, 1, 100_000),
-        ("seed", seed, 0, 2**31 - 1),
-    ):
-        if not least <= value <= most:
-            raise EvenhandError(f"Found --{name} {value}. Expected: {least:,} to {most:,}. To do: correct it, or leave it out.")
-    if revise is None and (said := [n for n, v in (("reviser", reviser), ("counterpart", counterpart), ("axis", axis)) if v]):
-        raise EvenhandError(f"Found --{said[0]} without --revise. Expected: texts to revise. To do: name them, or leave it out.")
-    if adapter is not None and (endpoint or reviser):
-        other = "--endpoint" if endpoint else "--reviser"
-        raise EvenhandError(f"Found --adapter and {other}. Expected: an adapter of a model on this machine. To do: leave one out.")
+    path, sampling = jsonl_file(out), Sampling(temperature, top_p, max_tokens)
+    check_numbers(4 if k is None else k, most_words, seed)
+    check_together(revise, adapter, endpoint, reviser, counterpart, axis)
     path.parent.mkdir(parents=True, exist_ok=True)
     check(path.parent, [path.name, path.with_suffix(".json").name], KIND)
     asked = read_prompts(prompts)
-    writer: Generator = (
-        Endpoint(endpoint, reviser or model, parallel, timeout)
-        if endpoint
-        else LanguageModel(reviser or model or "smollm2", Path(adapter) if adapter else None, device, dtype, batch)
-    )
-    revised: str | None = None
-    matched: tuple[str, ...] = ()
+    writer = writer_of(reviser or model, endpoint, adapter, device, dtype, batch, parallel, timeout)
     if revise is None:
-        given = checked(_wording(wording, asked, writer), ["prompt", *asked.columns], "")
-        items = originals(asked, given, 4 if k is None else k, run or writer.name, source or ORIGINAL, seed)
+        wanted = new_texts(asked, writer, wording, k, run, source, seed)
     else:
-        drafts, revised = read_drafts(revise, asked)
-        given = checked(
-            wording or (PAIR_AWARE if counterpart else REVISION),
-            ["text", "prompt", *asked.columns, *(["counterpart"] if counterpart else [])],
-            "text",
-        )
         by = source or (writer.name if reviser else "revision")
-        matched = matched_axis(axis, asked) if counterpart else matched
-        items = revisions(asked, drafts, given, 1 if k is None else k, run, by, seed, matched)
-    if len(items) > MOST_TEXTS:
-        raise EvenhandError(
-            f"Found {len(items):,} texts to write. Expected: {MOST_TEXTS:,} at most. To do: fewer prompts, or a smaller --k."
-        )
-    settings = {
-        "prompts": asked.source,
-        "prompts_sha256": asked.fingerprint,
-        "model": writer.name,
-        "model_sha256": writer.fingerprint,
-        "endpoint": writer.url if isinstance(writer, Endpoint) else None,
-        "dtype": writer.precision if isinstance(writer, LanguageModel) else None,
-        "texts": len(items),
-        "temperature": temperature,
-        "top_p": top_p,
-        "max_tokens": max_tokens,
-        "most_words": most_words,
-        "seed": seed,
-        "wording": given,
-        "revised_sha256": revised,
-        "counterpart": list(matched),
-        "run": run or (None if revise is not None else writer.name),
-        "source": items[0].source if items else None,
-    }
+        wanted = new_revisions(asked, writer, revise, wording, counterpart, axis, k, run, by, seed)
+    settings = settings_of(asked, writer, wanted, sampling, most_words, seed)
+    if jobs is None and engine == "here":
+        return _generated(path, wanted.items, settings, writer, sampling, most_words, progress)
+    if not isinstance(writer, LanguageModel):
+        raise EvenhandError("Found --endpoint and workers of our own. Expected: one of them. To do: leave --engine and --jobs out.")
+    with engine_asked(engine, address, processes(jobs or 0), jobs or 0) as works:
+        dealt = Dealt(writer, works, device_named(writer.device) != "cpu")
+        return _generated(path, wanted.items, settings, dealt, sampling, most_words, progress)
+
+
+def _generated(
+    path: Path, items: Sequence[Item], settings: Mapping[str, Any], writer: Generator, sampling: Sampling, most_words: int, progress: Progress | None
+) -> Generated:  # fmt: skip
+    """What is there already, and what is missing written to it."""
     there = _finished(path, settings)
     with unfinished(path, settings) as kept:
         found = {**_by_number(items, there), **kept.found}
@@ -180,21 +158,6 @@ def generate(
             _save(path, items, found, reasons, settings, measured, writer)
         beside(path).unlink()
     return Generated(path, tuple(_rows(items, found)), settings, _failures(items, found, reasons), measured)
-
-
-def _wording(wording: str | None, asked: Prompts, writer: Generator) -> str:
-    """How a prompt is put. A model of 135 million weights follows no long instruction, and the default is what it follows best."""
-    if wording is not None and wording != "plain":
-        return wording
-    plain = plain_of(asked)
-    if wording is None:
-        return plain if plain and isinstance(writer, LanguageModel) and writer.model == "smollm2" else AS_GIVEN
-    if plain is None:
-        raise EvenhandError(
-            "Found --wording plain for prompts that are not those of a built-in grid. Expected: a text with placeholders. To do: write it, as in "
-            f"--wording '{PLAIN['vaccination']}'."
-        )
-    return plain
 
 
 def _write(
@@ -275,7 +238,10 @@ def _save(
         "server_model": writer.reported if isinstance(writer, Endpoint) else None,
         "versions": {"evenhand": version("evenhand")},
     }
-    files = {path.name: texts, path.with_suffix(".json").name: (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()}
+    files = {
+        path.name: texts,
+        path.with_suffix(".json").name: (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace"),
+    }
     write(path.parent, files, KIND)
 
 

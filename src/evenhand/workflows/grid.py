@@ -14,7 +14,7 @@ from evenhand.texts.rows import jsonl, jsonl_file
 KIND = "prompts"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prompts:
     """A grid and its prompts. path: where they were written, None = nowhere."""
 
@@ -33,6 +33,9 @@ class Prompts:
     def __str__(self) -> str:
         pairs = ", ".join(f"{n:,} {axis} pairs" for axis, n in self.pairs.items())
         return f"{self.grid.name}: {len(self.grid):,} prompts; {pairs}; {self.grid.blocks:,} blocks of {self.grid.size}"
+
+    def __repr__(self) -> str:
+        return f"Prompts({self})"
 
     def to_dict(self) -> dict[str, Any]:
         return self.grid.document() | {

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from evenhand.core import DataError, EvenhandError, Events, Groups, PreferenceData
+from evenhand.data.batches import Judged, Rows, batches_of
 from evenhand.data.events import from_groups
 from evenhand.data.groups import by_attribute, by_quantile, by_threshold, intersection
 from evenhand.data.support import Support, choose_support
@@ -41,7 +42,7 @@ class Grouping:
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise EvenhandError(f"threshold is {self.threshold}. Expected: a support rate from 0 to 1. To do: 0.4 means 40 %.")
 
-    def groups(self, data: PreferenceData, support: Support, pool: np.ndarray | None = None) -> Groups:
+    def groups(self, data: Judged, support: Support, pool: np.ndarray | None = None) -> Groups:
         """Each user's group, -1 for none. pool bool[users]: those whose support decides where the lowest quantile ends (default: all)."""
         if self.attributes:
             first, *others = (by_attribute(data, name) for name in self.attributes)
@@ -67,33 +68,39 @@ class WordDirections:
     adjusted Rand index at 10 pairs a user .47, at 20 .68; with the encoder's vectors in 16 dimensions .31 and .39, in 128 none and .70.
     """
 
-    data: PreferenceData
+    data: Judged
 
     @cached_property
     def features(self) -> np.ndarray:
         """float32[texts, d]; 0 for texts that are no response."""
-        texts, known = self.data.texts, has_texts(self.data)
-        rows = np.unique(np.concatenate([self.data.chosen[known], self.data.rejected[known]]))
+        texts = self.data.texts
+        rows = np.flatnonzero(batches_of(self.data).survey.responses)
         out = np.zeros((len(texts), DIRECTIONS.dim), np.float32)
         if len(rows):
-            responses = [texts[r] for r in rows]
+            responses = [texts[r] for r in rows.tolist()]
             out[rows] = FeatureMap.fit(responses, None, recipe=DIRECTIONS).apply(responses, None)
         return out
 
-    def __call__(self, data: PreferenceData) -> np.ndarray:
+    def __call__(self, data: Judged) -> np.ndarray:
         """float[users, d] over the pairs of `data`, rows of the whole data with the same texts; 0 without any."""
-        pairs = data.take(has_texts(data) if data.tie is None else has_texts(data) & ~data.tie)
-        shape, ones = (len(data.users), len(self.features)), np.ones(len(pairs), np.float32)
-        signs = csr_array((ones, (pairs.user, pairs.chosen)), shape) - csr_array((ones, (pairs.user, pairs.rejected)), shape)
-        return np.asarray(signs @ self.features) / np.maximum(np.bincount(pairs.user, minlength=len(data.users)), 1)[:, None]
+        out = np.zeros((len(data.users), DIRECTIONS.dim))
+        for batch in batches_of(data):
+            pairs = batch.take(has_texts(batch) if batch.tie is None else has_texts(batch) & ~batch.tie)
+            if len(pairs):
+                first, last = int(pairs.user.min()), int(pairs.user.max())
+                user, shape, ones = pairs.user - first, (last - first + 1, len(self.features)), np.ones(len(pairs), np.float32)
+                signs = csr_array((ones, (user, pairs.chosen)), shape) - csr_array((ones, (user, pairs.rejected)), shape)
+                out[first : last + 1] = np.asarray(signs @ self.features) / np.maximum(np.bincount(user), 1)[:, None]
+        return out
 
 
 def support_of(
-    data: PreferenceData, known: np.ndarray | None = None, pool: np.ndarray | None = None, whole: PreferenceData | None = None
+    data: Judged, known: np.ndarray | Rows | None = None, pool: np.ndarray | None = None, whole: PreferenceData | None = None
 ) -> Support:
     """Every user's support from the pairs `known` bool[n], by the one rule that the file has in every verb.
 
-    whole: the file's data, where `data` holds other pairs of the same users and texts. pool: see `choose_support`.
+    known: of batches a function of each, bool[n]. whole: the file's data, where `data` holds other pairs of the same users and texts. pool: see
+    `choose_support`.
     """
     return choose_support(data, WordDirections(data if whole is None else whole), known=known, pool=pool, whole=whole)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from evenhand.core import History, PreferenceData
+from evenhand.data.lookalikes import folded
 from evenhand.data.scorable import PAIRS, Asked
 from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.encode.chat import Told
@@ -80,6 +82,14 @@ class Histories:
             rows[np.argsort(history.user[rows], kind="stable")] if history is not None else rows
         )  # rows of `history`, user after user
         self._own = Numbered(*self._columns())
+
+    def alike(self, users: Sequence[str]) -> list[str]:
+        """Of these users those who are not in the history, though somebody whose id looks the same is."""
+        return [user for user in users if user not in self._users and folded(user) in self._folds]
+
+    @cached_property
+    def _folds(self) -> frozenset[str]:
+        return frozenset(map(folded, self._users))
 
     def without(self, rows: np.ndarray) -> None:
         """Nobody is read from these rows of `read` any more, bool[m]."""

@@ -18,7 +18,7 @@ from evenhand.data.matched import tied_texts
 from evenhand.data.splits import TEST, TRAIN, VALID, Split
 from evenhand.data.support import Support
 from evenhand.encode.backbone import Backbone
-from evenhand.encode.backbone_encoder import BackboneEncoder, history_pairs
+from evenhand.encode.backbone_encoder import BackboneEncoder, history_pairs, on_gpu
 from evenhand.encode.cache import encode_cached
 from evenhand.encode.chat import Told
 from evenhand.encode.chunks import Tokens
@@ -28,6 +28,7 @@ from evenhand.encode.projection import FeatureMap, Recipe
 from evenhand.encode.prompted import apart, item_text
 from evenhand.encode.texts import encoded_texts
 from evenhand.encode.unknown import hardly_read
+from evenhand.engines import Engine
 from evenhand.models.linear import Linear
 from evenhand.parts import calling
 from evenhand.training.scoring import margins, rewards
@@ -75,10 +76,11 @@ def encode_responses(
     cache: Path | None,
     progress: Progress = silent,
     told: Sequence[Told] | None = None,
+    engine: Engine | None = None,
 ) -> Responses:
     """Every distinct response once, from the cache where it was seen before.
 
-    told: what a language model reads of the user before each pair; then a response is one for everything that it stands behind.
+    engine: whose workers encode; None: this process. told: what a language model reads of the user before each pair; then a response is one for everything that it stands behind.
     """
     check_texts(data, with_prompt)
     prompt = data.prompt if with_prompt else np.zeros_like(data.prompt)
@@ -89,7 +91,7 @@ def encode_responses(
         texts, rows = _behind(told, texts, rows, with_prompt)
     if encoder is None:
         return Responses(texts, rows[: len(data)], rows[len(data) :], None, np.zeros(len(texts), bool))
-    vectors = encode_cached(texts, encoder, cache, lambda done, total: progress("encode", done, total))
+    vectors = encode_cached(texts, encoder, cache, lambda done, total: progress("encode", done, total), engine, on_gpu(encoder))
     tokens, cut = encoder.tokenized(texts) if isinstance(encoder, BackboneEncoder) else (None, truncated(encoder, texts))
     return Responses(texts, rows[: len(data)], rows[len(data) :], vectors, cut, hardly_read(encoder, texts), tokens)
 
@@ -153,6 +155,20 @@ class Prepared:
         feature_map = fit_unreduced(self.split, self.responses, self.tfidf, self.seed)
         features = feature_map.apply(self.responses.texts, self.responses.vectors)
         return replace(self, feature_map=feature_map, features=torch.from_numpy(features), texts=None)
+
+    def bare(self) -> Prepared:
+        """What training and judging read, and no more of it: numbers of users and texts in place of ids and texts, which then stay here when
+        another machine trains. Where a language model trains along, `texts` has the tokens that it reads.
+        """
+        data, responses, map_ = self.data, self.responses, self.feature_map
+        return replace(
+            self,
+            data=replace(
+                data, users=[""] * len(data.users), texts=[""] * len(data.texts), numbers={}, attributes={}, judgements=None, source=""
+            ),
+            responses=replace(responses, texts=[""] * len(responses.texts), vectors=None, tokens=None),
+            feature_map=replace(map_, of_vector=None, tfidf=None, of_tfidf=None, letters=None, of_letters=None),
+        )
 
     @property
     def seen(self) -> np.ndarray:
@@ -342,10 +358,11 @@ def prepare(
     whole: PreferenceData | None = None,
     seed: int = 0,
     progress: Progress = silent,
+    engine: Engine | None = None,
 ) -> Prepared:
     """Encode, fit the feature map unless one is given, and compute support and groups on what may enter a history alone.
 
-    whole: the file's own pairs, where `data` was drawn anew for this split; they decide by which rule support is measured.
+    whole: the file's own pairs, where `data` was drawn anew for this split; they decide by which rule support is measured. engine: see `encode_responses`.
     """
     encoding = encoding.on(data)
     with_prompt = bool(encoding.with_prompt)
@@ -353,7 +370,7 @@ def prepare(
     count, told = encoding.told, None
     if isinstance(encoding.encoder, BackboneEncoder) and count:
         told = tellings(data, earlier(data, split, count, seed), encoding.encoder.backbone, with_prompt)
-    responses = encode_responses(data, encoding.encoder, with_prompt, encoding.cache, progress, told)
+    responses = encode_responses(data, encoding.encoder, with_prompt, encoding.cache, progress, told, engine)
     if feature_map is None:
         feature_map = fit_features(split, responses, encoding.dim, encoding.tfidf, seed)
     features = feature_map.apply(responses.texts, responses.vectors)

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 from evenhand.data.scorable import Asked
+from evenhand.encode.backbone import device
+from evenhand.encode.backbone_encoder import on_gpu
 from evenhand.encode.cache import encode_cached
 from evenhand.encode.prompted import item_text
 from evenhand.serve.reward_model import RewardModel
@@ -36,6 +38,10 @@ class Given:
 
 
 class Rewarding(Protocol):
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it computes on a GPU."""
+
     def __call__(self, asked: Asked) -> Given: ...
 
 
@@ -45,6 +51,10 @@ class BySaved:
     def __init__(self, model: RewardModel, readers: Readers, cache: Path | None):
         self._model, self._readers, self._cache = model, readers, cache
         self._vectors: dict[str, np.ndarray] = {}
+
+    @property
+    def on_gpu(self) -> bool:
+        return on_gpu(self._model.encoder)
 
     def __call__(self, asked: Asked) -> Given:
         model, read = self._model, self._readers.of(asked)
@@ -84,6 +94,10 @@ class ByHub:
     def __init__(self, model: HubRewardModel, cache: Path | None):
         self._model, self._cache = model, cache
         self._known: dict[tuple[str, str], tuple[float, bool]] = {}
+
+    @property
+    def on_gpu(self) -> bool:
+        return device(self._model.device) != "cpu"
 
     def __call__(self, asked: Asked) -> Given:
         prompts = [asked.texts[p] if p >= 0 else "" for p in asked.prompt.tolist()]

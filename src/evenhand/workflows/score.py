@@ -5,8 +5,11 @@ A file is read twice, batch by batch: for rewards, each batch a part that stays 
 
 from __future__ import annotations
 
+import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,11 +18,15 @@ import numpy as np
 
 from evenhand.core import DataError, EvenhandError, PreferenceData, clip
 from evenhand.data.load import load
-from evenhand.data.scorable import CANDIDATES, PAIRS, Asked, Scorable, of_pairs, scorable
+from evenhand.data.lookalikes import ALIKE
+from evenhand.data.scorable import AT_ONCE, CANDIDATES, PAIRS, Asked, Scorable, of_pairs, scorable
+from evenhand.engines import Engine, Hold, Lost
+from evenhand.engines.asked import asked as engine_asked
+from evenhand.engines.here import InProcess, processes
 from evenhand.serve.reward_model import RewardModel
 from evenhand.workflows import finished_parts, ranked
 from evenhand.workflows.facts import data_digest
-from evenhand.workflows.finished_parts import Part
+from evenhand.workflows.finished_parts import Part, Parts
 from evenhand.workflows.histories import Histories, Readers
 from evenhand.workflows.hub_model import hub_model
 from evenhand.workflows.prepare import check_texts
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
     from evenhand.encode.hub_reward import HubRewardModel
 
 NO_HISTORY = "no user of the data has a history left, so everybody got the reward for everybody."
+ALIKE_USERS = f"users are not in the history, though their id {ALIKE}: they got the reward for everybody."
 OF_CANDIDATES = ("response", "completion", "messages")  # columns that no history has
 
 
@@ -52,6 +60,9 @@ def score(
     one_user: bool = False,
     min_strength: float = 0.0,
     unfinished: str | Path | None = None,
+    jobs: int | None = None,
+    engine: str | Engine = "here",
+    address: str | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Scored:
@@ -76,8 +87,10 @@ def score(
         reward: Name of the column of rewards; of pairs, it ends in _chosen and _rejected. A column of the data that has it is NAME_before then.
         history_columns: As --column, for the history; default: the same names.
         unfinished: Folder for what is finished of the work: a run that was stopped goes on there.
+        jobs: Workers at once, each with the model in memory; 0 = one a core. Default: this process alone, on Ray one a core.
+        engine: Who scores: this machine (here) or the workers of a Ray cluster (ray; extra ray).
 
-    Parameters that `audit` or `load` has, too, mean the same here. Memory: a batch, the history, and 30 bytes a row.
+    Parameters that `audit`, `compare` or `load` has, too, mean the same here. Memory: a batch, the history, and 30 bytes a row.
     """
     model, data = placed(model, data, reward_model)
     columns = dict(columns or {})
@@ -118,34 +131,80 @@ def score(
                     "the data has no prompts", expected="a prompt in each row, which the model reads", remedy="name the prompt column"
                 )
             if table.sides == PAIRS and history is not None and not leave_own_out:
-                unread = _leave_out(histories, table, skip)
+                out = _leave_out(histories, table, skip)
+                unread, settings = int(out.sum()), {"pairs of the history that are scored": hashlib.sha256(out.tobytes()).hexdigest()}
             judge = BySaved(loaded, Readers(loaded, histories, leave_own_out, cache, told), cache)
             decides = {"sha256": loaded.fingerprint} if unfinished else {}
         if unfinished:
-            read_as = {"columns": dict(table.renames), "one_user": one_user, "on_bad": on_bad, "leave_own_out": leave_own_out}
             known = None if history is None else data_digest(history)
-            settings = {"model": decides, "data": table.fingerprint(), "history": known, **read_as, "evenhand": version("evenhand")}
-        with finished_parts.parts(None if unfinished is None else Path(unfinished), settings) as parts:
-            done = 0
-            made: list[Part] = []
-            total = table.rows()
-            for number, batch in enumerate(table.batches()):
-                part = parts.get(number)
-                if part is None:
-                    asked = table.asked(batch, skip)
-                    own = int((histories.own(asked) >= 0).sum()) if leave_own_out else 0
-                    part = _part(asked, judge(asked) if asked.kept.any() else _nothing(table), own, table.sides)
-                    parts.put(number, part)
-                made.append(part)
-                done += len(batch)
-                told("score", done, max(done, total))
-    scored = _together(made, table, best, reward, unread)
+            settings = {"model": decides, "history": known, **settings, "leave_own_out": leave_own_out, "evenhand": version("evenhand")}
+        here = InProcess() if jobs is None else processes(jobs)
+        alike: set[str] = set()
+        with (
+            finished_parts.parts(None if unfinished is None else Path(unfinished), settings) as parts,
+            engine_asked(engine, address, here, jobs or 0) as works,
+        ):
+            read = _read(table, skip, histories, alike)
+            hold = partial(_hold, judge, histories if leave_own_out else None, table.sides)
+            made = _made(read, table.rows(), parts, works, hold, judge.on_gpu, told)
+    scored = replace(_together(made, table, best, reward, unread), alike=len(alike))
+    if alike:
+        warnings.warn(f"{scored.alike:,} {ALIKE_USERS}", stacklevel=2)
     if not len(scored):
         raise DataError("there is no row to score", expected="at least one", remedy="mend the rows, or check --column", file=table.name)
     if history is not None and not scored.known:
         why = " All pairs of the history are scored themselves: score other pairs than the history, or leave_own_out (--leave-own-out)."
         warnings.warn(f"{NO_HISTORY}{why if unread or scored.left_out else ''}", stacklevel=2)
     return scored
+
+
+def _read(table: Scorable, skip: bool, histories: Histories, alike: set[str]) -> Iterator[Asked]:
+    """The rows of each batch; users who look like one of the history are added to `alike`."""
+    for batch in table.batches():
+        asked = table.asked(batch, skip)
+        alike.update(histories.alike(asked.users))
+        yield asked
+
+
+def _hold(judge: Rewarding, own: Histories | None, sides: Sequence[str]) -> Callable[[Asked], Part]:
+    """What scores the rows of a batch. own: where each row is read without its own pair."""
+
+    def do(asked: Asked) -> Part:
+        count = 0 if own is None else int((own.own(asked) >= 0).sum())
+        return _part(asked, judge(asked) if asked.kept.any() else _nothing(sides), count, sides)
+
+    return do
+
+
+def _made(read: Iterator[Asked], total: int, parts: Parts, engine: Engine, hold: Hold, gpu: bool, told: Progress) -> list[Part]:
+    """Every batch's part, in their order: from the folder where it was finished, else by a worker."""
+    made: dict[int, Part] = {}
+    given: list[int] = []  # numbers of the batches that workers were given
+    done = 0
+
+    def finish(number: int, part: Part) -> None:
+        nonlocal done
+        made[number] = part
+        done += len(part.kept)
+        told("score", done, max(done, total))
+
+    def missing() -> Iterator[Asked]:
+        for number, asked in enumerate(read):
+            if (part := parts.get(number, asked.content)) is None:
+                given.append(number)
+                yield asked
+            else:
+                finish(number, part)
+
+    for place, part in engine.run(hold, missing(), gpu=gpu):
+        if isinstance(part, Lost):
+            raise EvenhandError(
+                f"A batch of rows was given up: {part.why}. Expected: workers with room for the model and {AT_ONCE:,} rows. To do: fewer --jobs, or "
+                "machines with more memory; the same command goes on with what is left."
+            )
+        parts.put(given[place], part)
+        finish(given[place], part)
+    return [made[number] for number in sorted(made)]
 
 
 def placed(model: Any, data: Any, reward_model: Any) -> tuple[Any, Any]:
@@ -191,14 +250,14 @@ def _check(table: Scorable, best: int | None, reward: str) -> None:
         )  # fmt: skip
 
 
-def _leave_out(histories: Histories, table: Scorable, skip: bool) -> int:
-    """Nobody is read from a pair that is scored itself; how many these are."""
+def _leave_out(histories: Histories, table: Scorable, skip: bool) -> np.ndarray:
+    """Nobody is read from a pair that is scored itself; which ones these are, bool[pairs of the history that may be read]."""
     out = np.zeros(len(histories.read), bool)
     for batch in table.batches():
         number = np.unique(histories.own(table.asked(batch, skip)))
         out |= histories.marked(number[number >= 0])
     histories.without(out)
-    return int(out.sum())
+    return out
 
 
 def _part(asked: Asked, given: Given, own: int, sides: Sequence[str]) -> Part:
@@ -209,11 +268,11 @@ def _part(asked: Asked, given: Given, own: int, sides: Sequence[str]) -> Part:
     known = np.zeros(len(keys), bool)
     known[asked.user[given.known]] = True
     counts = np.array([asked.skipped, own, int(given.cut.sum())])
-    return Part(given.rewards, asked.kept, key, keys[present], known[present], counts)
+    return Part(given.rewards, asked.kept, key, keys[present], known[present], counts, asked.content)
 
 
-def _nothing(table: Scorable) -> Given:
-    return Given(np.zeros((0, len(table.sides)), np.float32), np.zeros(0, bool), np.zeros(0, bool))
+def _nothing(sides: Sequence[str]) -> Given:
+    return Given(np.zeros((0, len(sides)), np.float32), np.zeros(0, bool), np.zeros(0, bool))
 
 
 def _together(made: Sequence[Part], table: Scorable, best: int | None, reward: str, unread: int) -> Scored:

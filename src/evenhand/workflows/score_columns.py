@@ -1,15 +1,15 @@
-"""Which columns of a file may be scores, for whoever did not name any."""
+"""Score columns: the margins that they give, and which columns of a file may be some, for whoever did not name any."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evenhand.core import DataError, EvenhandError
+from evenhand.core import DataError, EvenhandError, PreferenceData
 from evenhand.data import columns
 from evenhand.data.reading import head
 from evenhand.data.resolve import SourceHints, check_columns, resolve
@@ -53,6 +53,18 @@ def no_scores(
         f"neither a model nor scores were named; {said}", expected="--scores with one column of margins or two of rewards, --model with a folder, or --reward-model with one of the hub's format",
         remedy=f"try {remedy}" if remedy else "score the pairs into columns of the table, or train a model with evenhand fit", file=path.name,
     )  # fmt: skip
+
+
+def margins_of(data: PreferenceData, scores: Sequence[str]) -> np.ndarray:
+    """Margins float64[n] from one margin column or two reward columns."""
+    if len(scores) == 1 and f"{scores[0]}_chosen" in data.numbers:  # the reward of each response, not of each pair
+        scores = [f"{scores[0]}_chosen", f"{scores[0]}_rejected"]
+    missing = [name for name in scores if name not in data.numbers]
+    if missing or len(scores) not in (1, 2) or len(set(scores)) < len(scores):
+        found = f"score columns {', '.join(missing)} were not loaded" if missing else f"score columns {', '.join(scores)}"
+        remedy = f"name them as --scores CHOSEN,REJECTED (in Python load(path, numbers={[*scores]}), or audit the path itself)"
+        raise DataError(found, expected="one column of margins, or two different ones: rewards of chosen and of rejected", remedy=remedy)
+    return data.numbers[scores[0]] if len(scores) == 1 else data.numbers[scores[0]] - data.numbers[scores[1]]
 
 
 def _is_number(value: Any) -> bool:

@@ -6,34 +6,35 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evenhand.core import PreferenceData
-from evenhand.data.votes import has_texts, number_rows
+from evenhand.data.batches import Judged, PairBatches, batches_of
+from evenhand.data.votes import has_texts, runs
+from evenhand.workflows.score_columns import margins_of
 
 EQUAL_SCORES, SEVERAL_SCORES, ONE_SIDE = "equal scores", "one text, several scores", "scores of one response"  # names of the facts
 CHOSEN, REJECTED, MARGINS = ("chosen", "winner", "preferred"), ("rejected", "loser", "dispreferred"), ("margin", "diff", "minus")
 EQUAL, DIFFERENT = 0.5, 0.01  # shares from which it is said
 
 
-def score_facts(data: PreferenceData, scores: Sequence[str], margin: np.ndarray) -> dict[str, str]:
-    """Name → sentence, for the report's facts; nothing where nothing is odd. margin float[n]: chosen minus rejected."""
-    notes = {}
-    if (equal := float((margin == 0).mean())) >= EQUAL:
+def score_facts(data: Judged, scores: Sequence[str]) -> dict[str, str]:
+    """Name → sentence, for the report's facts; nothing where nothing is odd. scores: as `margins_of` takes them."""
+    batches = batches_of(data)
+    notes, equal, low, high = {}, 0, np.inf, -np.inf
+    for batch in batches:
+        margin = margins_of(batch, scores)
+        equal += int((margin == 0).sum())
+        low, high = min(low, margin.min(initial=np.inf)), max(high, margin.max(initial=-np.inf))
+    if len(batches) and (share := equal / len(batches)) >= EQUAL:
         notes[EQUAL_SCORES] = (
-            f"{int((margin == 0).sum()):,} of {len(data):,} pairs ({equal:.1%}) have the same score on both sides: accuracy is near one half there, "
+            f"{equal:,} of {len(batches):,} pairs ({share:.1%}) have the same score on both sides: accuracy is near one half there, "
             "and gaps between groups shrink with it."
         )
-    if len(scores) == 1 and (why := _one_side(scores[0], margin)):
+    if len(scores) == 1 and (why := _one_side(scores[0], low, high)):
         notes[ONE_SIDE] = (
             f"One column of scores, {scores[0]}, {why}. Are these margins, or the rewards of one response alone? Then every accuracy here means "
             "nothing: name both, --scores reward_chosen,reward_rejected."
         )
-    texts = has_texts(data)
-    if len(scores) == 2 and texts.any():
-        rows = data.take(texts)
-        reward = np.concatenate([data.numbers[name][texts] for name in scores])
-        text = np.concatenate([rows.chosen, rows.rejected])
-        user, prompt = np.tile(rows.user, 2), np.tile(rows.prompt, 2)
-        everybody, by_user = _several(reward, prompt, text), _several(reward, user, prompt, text)
+    if len(scores) == 2 and len(batches.ballots):
+        everybody, by_user = _several(batches, scores)
         if by_user[0] >= max(1, DIFFERENT * by_user[1]):
             notes[SEVERAL_SCORES] = (
                 f"{by_user[0]:,} of {by_user[1]:,} responses that were scored more than once for one user and prompt have several scores: "
@@ -47,23 +48,33 @@ def score_facts(data: PreferenceData, scores: Sequence[str], margin: np.ndarray)
     return notes
 
 
-def _one_side(name: str, margin: np.ndarray) -> str:
-    """Why a column may hold rewards of one response of each pair, "" = nothing says so."""
-    low = name.lower()
-    if any(word in low for word in MARGINS):
+def _one_side(name: str, low: float, high: float) -> str:
+    """Why a column may hold rewards of one response of each pair, "" = nothing says so. low, high: the smallest and the largest margin."""
+    lower = name.lower()
+    if any(word in lower for word in MARGINS):
         return ""
-    if any(c in low for c in (*CHOSEN, *REJECTED)):
+    if any(c in lower for c in (*CHOSEN, *REJECTED)):
         return "is named after one response of the pair"
-    if not len(margin) or margin.min() == margin.max():
-        return ""
-    return "is above 0 in every pair" if (margin > 0).all() else ""
+    return "is above 0 in every pair" if 0 < low < high else ""
 
 
-def _several(reward: np.ndarray, *keys: np.ndarray) -> tuple[int, int]:
-    """(combinations of keys that have different rewards, combinations that occur more than once)."""
-    number, count = number_rows(*keys)
-    low, high = np.full(count, np.inf), np.full(count, -np.inf)
-    np.minimum.at(low, number, reward)
-    np.maximum.at(high, number, reward)
-    repeated = np.bincount(number, minlength=count) > 1
-    return int((repeated & (low < high)).sum()), int(repeated.sum())
+def _several(batches: PairBatches, scores: Sequence[str]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Twice (those that have different rewards, those that occur more than once): of responses under a prompt, and of such of one user."""
+    first, second, items = batches.ballots.items
+    low, high, count = np.full(items, np.inf), np.full(items, -np.inf), np.zeros(items, np.int64)
+    by_user = np.zeros(2, np.int64)
+    for batch in batches:
+        known = has_texts(batch)
+        pairs = batch if known.all() else batch.take(known)
+        ballot, turned = batches.ballots.of(pairs), pairs.chosen > pairs.rejected
+        item = np.stack([np.where(turned, second[ballot], first[ballot]), np.where(turned, first[ballot], second[ballot])], axis=1).ravel()
+        reward = np.stack([pairs.numbers[name] for name in scores], axis=1).ravel()
+        np.minimum.at(low, item, reward)
+        np.maximum.at(high, item, reward)
+        count += np.bincount(item, minlength=items)
+        order, start = runs(np.repeat(pairs.user, 2), item, items)
+        if len(order):
+            several = np.diff(start, append=len(order)) > 1
+            differs = np.minimum.reduceat(reward[order], start) < np.maximum.reduceat(reward[order], start)
+            by_user += (several & differs).sum(), several.sum()
+    return (int(((count > 1) & (low < high)).sum()), int((count > 1).sum())), (int(by_user[0]), int(by_user[1]))

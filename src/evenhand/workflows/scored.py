@@ -28,7 +28,8 @@ class Scored:
 
     users: distinct ones; known: those with a history. left_out: pairs of the history that were not read, since the same user's same pair is
     scored; with leave_own_out, rows that were scored without their own pair. skipped: bad rows that were left out. cut: rows with a text that
-    a reward model of the hub's format did not read whole. best: so many candidates of each user and prompt are written, None = all.
+    a reward model of the hub's format did not read whole. alike: users without a history whose id differs from a known one in spaces, case or
+    the like alone. best: so many candidates of each user and prompt are written, None = all.
     """
 
     rewards: np.ndarray
@@ -42,6 +43,7 @@ class Scored:
     table: Scorable
     kept: Sequence[np.ndarray]  # of each batch of the table, which of its rows these are, bool
     key: np.ndarray
+    alike: int = 0
 
     def __len__(self) -> int:
         return len(self.rewards)

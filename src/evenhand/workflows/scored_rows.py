@@ -36,7 +36,7 @@ def write_rows(path: Path, table: Scorable, renames: Mapping[str, str], more: Ty
     check_ending(path)
     writers: dict[str, Callable[[], Callable[[IO[bytes]], None]]] = {
         ".jsonl": lambda: lambda stream: _lines(stream, rows),
-        ".csv": lambda: _cells([*(renames.get(n, n) for n in _names(table)), *more], rows),
+        ".csv": lambda: _cells([*(renames.get(n, n) for n in _names(table)), *more], rows, path.name),
         ".parquet": lambda: _columns(
             pa.schema([*((renames.get(n, n), kind) for n, kind in types(table).items()), *more.items()]), rows, path.name
         ),
@@ -75,16 +75,23 @@ def _lines(stream: IO[bytes], rows: Iterable[Rows]) -> None:
         stream.write("".join(f"{line}\n" for line in lines).encode())
 
 
-def _cells(names: Sequence[str], rows: Iterable[Rows]) -> Callable[[IO[bytes]], None]:
+def _cells(names: Sequence[str], rows: Iterable[Rows], file: str) -> Callable[[IO[bytes]], None]:
     def fill(stream: IO[bytes]) -> None:
         text = io.TextIOWrapper(stream, "utf-8", errors="surrogateescape", newline="", write_through=True)
         table = csv.writer(text)
-        table.writerow(names)
-        for some in rows:
-            size = len(next(iter(some.values())))
-            columns = [some.get(name, [None] * size) for name in names]
-            table.writerows(zip(*([*map(_cell, shown(c) if isinstance(c, np.ndarray) else plain(c))] for c in columns), strict=True))
-        text.detach()
+        try:
+            table.writerow(names)
+            for some in rows:
+                size = len(next(iter(some.values())))
+                columns = [some.get(name, [None] * size) for name in names]
+                table.writerows(zip(*([*map(_cell, shown(c) if isinstance(c, np.ndarray) else plain(c))] for c in columns), strict=True))
+        except UnicodeEncodeError as error:  # JSON can name half a character, UTF-8 cannot hold it
+            raise DataError(
+                "a text or a name is no Unicode, and a CSV file cannot hold it", expected="text without lone surrogates",
+                remedy="write .jsonl instead, or leave its column out of the data", file=file,
+            ) from error  # fmt: skip
+        finally:
+            text.detach()
 
     return fill
 

@@ -24,7 +24,7 @@ UNCHOSEN = "another was chosen"
 NO_FAULT = ((UNCHOSEN,), (NONE_LOWER,))  # such a text is no worse than its original
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Selected:
     """candidates: all of them. chosen int64[cells]: the candidate of each cell, 0 = the original. findings: what gate and selection did.
     refused[cell, candidate]: why each text that was not chosen was not. kept: unit → the constraints that stood against the nearest
@@ -37,6 +37,11 @@ class Selected:
     refused: Mapping[tuple[int, int], tuple[str, ...]]
     kept: Mapping[str, tuple[str, ...]]
     run: str = "selected"
+
+    def __repr__(self) -> str:
+        found = self.findings
+        texts = int((self.candidates.row[:, 0] >= 0).sum())
+        return f"Selected({texts:,} texts of {found.n_blocks:,} blocks, {int((self.chosen > 0).sum()):,} of them not the original; {found.n_candidates:,} candidates)"
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The selected texts, one a cell: the grid's columns, prompt, text, run, source, draw."""
@@ -83,7 +88,7 @@ class Selected:
         """The five files, into a folder. Raises DataError for a file that would be lost."""
         contents = {
             "selected.jsonl": jsonl(self.rows()), "sft.jsonl": jsonl(self.sft()), "dpo.jsonl": jsonl(self.dpo()), "refused.jsonl": jsonl(self.log()),
-            "selection.json": (json.dumps(self.document(), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(),
+            "selection.json": (json.dumps(self.document(), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(errors="backslashreplace"),
         }  # fmt: skip
         writing.write(Path(out), contents, KIND, FILES)
 

@@ -27,6 +27,7 @@ def serve(
     timeout: float = 60.0,
     most_users: int = 10_000,
     kept: float = 3600.0,
+    unscored: float = 0.0,
     log: Callable[[str], None] = print,
 ) -> None:
     """Answer requests for rewards until SIGTERM or SIGINT; then those under way are finished. See docs/serve.md for what may be asked.
@@ -44,6 +45,8 @@ def serve(
         timeout: Seconds until a request is answered 504.
         most_users: Users whose states are kept; then the one that was not asked for longest goes.
         kept: Seconds for which a user's state is kept.
+        unscored: What a response without text is worth in /get_reward and /classify, whose clients need a number; /v1/score answers null. Rewards have
+            no zero of their own: choose one below what texts get, or a policy may learn to say nothing.
     """
     try:
         from evenhand.serve.listening import listen
@@ -54,6 +57,8 @@ def serve(
         ) from None
     token = token_of_environment()
     allowed_host(host, token)
+    if not -1e30 < unscored < 1e30:
+        raise EvenhandError(f"Found unscored = {unscored:g}. Expected: a number. To do: choose one below what texts get.")
     if most_tokens < 1 or most_waiting < 1 or not 0 < timeout < 1e6:
         raise EvenhandError("Found a limit of none. Expected: at least one token, one request and more than no time. To do: raise it.")
     loaded = model if isinstance(model, RewardModel) else RewardModel.load(model, head=head)
@@ -61,6 +66,6 @@ def serve(
     name = "model" if isinstance(model, RewardModel) else Path(model).resolve().name
     loaded.score([], [""], ["ready"])  # encoders read their weights now, and a folder that lacks them is told of before anybody asks
     limits = Limits(most_tokens, most_waiting, timeout, most_users, kept)
-    app = application(loaded, name, known, host=host, token=token, names=names, limits=limits, log=log)
+    app = application(loaded, name, known, host=host, token=token, names=names, limits=limits, unscored=unscored, log=log)
     log(f"{what_is_read(loaded.with_prompt, loaded.history_pairs)} {len(known):,} users are known by key.")
     listen(app, host, port, told=lambda address: log(f"serving {name} ({loaded.fingerprint[:12]}…) on {address}"), seconds=timeout)

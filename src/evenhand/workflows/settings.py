@@ -76,7 +76,7 @@ class AuditSettings:
         if self.show_examples is not None:
             self.show_examples.write(data, outcomes, groups, support, found, self.command)
 
-    def assign(self, data: PreferenceData, *deals: Assignment) -> None:
+    def assign(self, users: Sequence[str], *deals: Assignment) -> None:
         """Write every user's group and support in each deal where that was asked for."""
         if self.assignments is not None:
-            assignments.write(Path(self.assignments), data.users, deals)
+            assignments.write(Path(self.assignments), users, deals)

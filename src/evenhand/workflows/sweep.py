@@ -10,6 +10,9 @@ from typing import Any
 from evenhand import ranks
 from evenhand.core import EvenhandError, Head, Method
 from evenhand.encode.backbone import Backbone
+from evenhand.engines import Engine
+from evenhand.engines.asked import asked
+from evenhand.engines.here import processes
 from evenhand.report import Report
 from evenhand.report.comparison import SWEEP
 from evenhand.workflows import hyperparameters
@@ -19,7 +22,7 @@ from evenhand.workflows.prepare import Encoding, check_heads, encoding_of
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.trained import called, references
 from evenhand.workflows.trained import title as of_method
-from evenhand.workflows.trials import Bench, Entry, check_jobs
+from evenhand.workflows.trials import Bench, Entry
 
 LARGEST_GRID = 256
 STACK = 32  # settings trained as one stack
@@ -45,6 +48,8 @@ def sweep(
     resamples: int = 1000,
     seed: int = 0,
     jobs: int = 0,
+    engine: str | Engine = "here",
+    address: str | None = None,
     command: str = "",
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda note: None,
@@ -58,6 +63,7 @@ def sweep(
         over: Hyperparameters and their values, such as alpha=0.1,0.5; of several every combination.
         method: A file of methods/ or a user model of models/; or one from outside: ./FILE.py:NAME.
         settings: Hyperparameters that stay, such as rank=6.
+        engine: Who trains: this machine (here) or the workers of a Ray cluster (ray; extra ray).
     """
     ranks.alone("sweep")
     grouping = grouping_of(group_by)
@@ -84,9 +90,9 @@ def sweep(
     if len({e.name for e in entries}) < len(entries):
         raise EvenhandError("A value stands twice in --over. Expected: each once. To do: leave one out.")
     check_heads(encoded, {e.name: e.method for e in entries})
-    bench = Bench(data, encoded, grouping, Path(out) / "trials", check_jobs(jobs), known)
     numbers = range(seed, seed + seeds)
-    with shown(progress) as told:
+    with asked(engine, address, processes(jobs), jobs) as trains, shown(progress) as told:
+        bench = Bench(data, encoded, grouping, Path(out) / "trials", trains, known, None if engine == "here" else trains)
         trials = list(bench.run(entries, numbers, told, say, at_once=STACK))
     named = title or f"{of_method(called(method), fixed, encoded.told)} over {', '.join(over)} on {data.source}"
     comparing = Comparing(

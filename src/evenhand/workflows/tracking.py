@@ -20,7 +20,7 @@ from evenhand.report import Report
 from evenhand.trackers.mlflow import Mlflow
 from evenhand.trackers.tensorboard import TensorBoard
 from evenhand.trackers.wandb import Wandb
-from evenhand.training.loop import Trace
+from evenhand.training.traces import Trace
 from evenhand.training.watched import Standing
 
 LONGEST = 500  # characters of a setting's value

@@ -22,7 +22,8 @@ from evenhand.models.vpl import Vpl
 from evenhand.parts import calling
 from evenhand.training.choosing import Change, lowest, simplest, user_losses
 from evenhand.training.epochs import group_of_users
-from evenhand.training.loop import Diverged, Fitted
+from evenhand.training.loop import Diverged
+from evenhand.training.traces import Fitted
 from evenhand.training.tune import TunedFit, tune
 from evenhand.training.watched import Standing, watching
 from evenhand.workflows import hyperparameters

@@ -1,5 +1,5 @@
-"""Many fits on one data set, each a process of its own that leaves its figures in a file: one that dies takes no other with it, and what
-is on disk is not computed again.
+"""Many fits on one data set, dealt to the workers of an engine, whose figures are kept in files: a worker that dies takes no other with it,
+and what is on disk is not computed again.
 
 A trial file (safetensors) holds, for each user, accuracy and log-loss on validation and test pairs, the user's group and support in that
 seed, and how many pairs there were; of each pair whether it was right, whose it is and what it is on; where pairs are in events (see `core.Events`) also each user's mean in every event. It holds neither
@@ -11,18 +11,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import multiprocessing
-import multiprocessing.connection
 import os
-import signal
-import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +28,10 @@ from safetensors.numpy import save
 
 from evenhand.audits.metrics import METRICS, Metric, log_loss
 from evenhand.audits.rates import DECISIONS, matched_gaps, rates
-from evenhand.core import NOTIONS, DataError, EvenhandError, Events, Exclusions, Groups, Method, Notion, PreferenceData, Scorer, clip
+from evenhand.core import NOTIONS, EvenhandError, Events, Exclusions, Groups, Method, Notion, PreferenceData, Scorer, clip
 from evenhand.data.splits import TEST, TRAIN, VALID, Split, deal
-from evenhand.encode.backbone_encoder import BackboneEncoder, history_pairs, language_model
+from evenhand.encode.backbone_encoder import BackboneEncoder, history_pairs, language_model, on_gpu
+from evenhand.engines import Engine, Lost
 from evenhand.methods.pafo import Pafo
 from evenhand.parts import Files, files_of, sources
 from evenhand.serve.reads import what_is_read
@@ -54,7 +50,6 @@ from evenhand.workflows.prepare import Encoding, Prepared, Progress, prepare
 from evenhand.writing import put
 
 FORMAT = "evenhand trial 3"
-BEAT = 5.0  # seconds between two signs of life while no trial ends
 CELLS = {"valid": VALID, "test": TEST}
 
 
@@ -95,8 +90,9 @@ class Bench:
     encoding: Encoding
     grouping: Grouping
     folder: Path
-    jobs: int  # processes at once
+    engine: Engine  # who trains
     metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS)
+    encodes: Engine | None = None  # whose workers encode texts; None = this process
 
     def run(
         self, entries: Sequence[Entry], seeds: Sequence[int], progress: Progress, say: Callable[[str], None], *, at_once: int = 1
@@ -121,14 +117,13 @@ class Bench:
                     self.folder.mkdir(
                         parents=True, exist_ok=True
                     )  # an error now, if a file of this name lies there, and not after training
-                step = min(at_once, -(-len(todo) // self.jobs))
-                # a process reads one feature map, and what is built in does not fall with a part from outside
+                step = min(at_once, -(-len(todo) // self.engine.at_once))
+                # one stack reads one feature map, and what is built in does not fall with a part from outside
                 kinds = [(e, (e.method.unreduced, bool(sources(e.method)))) for e in todo]
                 alike = [[e for e, k in kinds if k == kind] for kind in itertools.product((False, True), repeat=2)]
-                for part, why in self._train(ready, [some[i : i + step] for some in alike for i in range(0, len(some), step)], seed):
+                parts = [some[i : i + step] for some in alike for i in range(0, len(some), step)]
+                for part, why in self._train(ready, parts, seed, partial(_told, progress, done, total)):
                     failed.update({e.name: why for e in part if why})
-                    done += len(part)
-                    progress("trials", done, total)
             for e in entries:
                 found = known[e.name] or self._read(e, seed)
                 yield found if found is not None else Failure(e.name, seed, failed.get(e.name) or "it left no figures")
@@ -156,41 +151,28 @@ class Bench:
         data, split = deal(self.data, seed=seed)
         if not split.rows(TEST).any():
             raise no_test_pairs()
-        return prepare(data, split, self.encoding, self.grouping, seed=seed, progress=progress, whole=self.data)
+        return prepare(data, split, self.encoding, self.grouping, seed=seed, progress=progress, whole=self.data, engine=self.encodes)
 
-    def _train(self, ready: Prepared, parts: Sequence[Sequence[Entry]], seed: int) -> Iterator[tuple[Sequence[Entry], str]]:
-        """Each part in a process of its own, `jobs` at once → (part, why it failed) as they end. Leaving early ends them all."""
-        waiting, running = list(parts), dict[BaseProcess, tuple[Sequence[Entry], Connection]]()
-        try:
-            while waiting or running:
-                while waiting and len(running) < self.jobs:
-                    part, (note, told) = waiting.pop(0), multiprocessing.Pipe(duplex=False)
-                    outside = files_of([*(e.method for e in part), *self.metrics.values()])
-                    work = (outside, ready.on(part[0].method), part, seed, self._files(part, seed), told, self.metrics)
-                    process = self._processes.Process(target=_work, args=work, daemon=True)
-                    process.start()
-                    told.close()
-                    running[process] = (part, note)
-                if not multiprocessing.connection.wait([p.sentinel for p in running], BEAT):
-                    yield (), ""  # for whoever watches: still at it
-                for process in [p for p in running if p.exitcode is not None]:
-                    part, note = running.pop(process)
-                    why = _read_note(note)
-                    yield part, why or (f"its process ended with {_ended(process.exitcode)}" if process.exitcode else "")
-        finally:
-            for process in running:
-                process.terminate()
-                process.join()
+    def _train(
+        self, ready: Prepared, parts: Sequence[Sequence[Entry]], seed: int, ended: Callable[[int], None]
+    ) -> Iterator[tuple[Sequence[Entry], str]]:
+        """Each part by a worker → (part, why it failed) as they end. ended(so many entries) is called now and then. Leaving early ends them all."""
+        outside = files_of([*(e.method for part in parts for e in part), *self.metrics.values()])
+        read = {unreduced: ready.unreduced if unreduced else ready for unreduced in {part[0].method.unreduced for part in parts}}
+        hold = partial(_trainer, outside, {unreduced: r.bare() for unreduced, r in read.items()}, parts, seed, self.metrics)
+        count = 0
 
-    @property
-    def _processes(self) -> Any:
-        """How processes start: as the system does it; anew where a model lies on a GPU, which a copied process could not use."""
-        encoder = self.encoding.encoder
-        on_gpu = isinstance(encoder, BackboneEncoder) and encoder.backbone.base.device.type != "cpu"
-        return multiprocessing.get_context("spawn" if on_gpu else None)
+        def beat() -> None:
+            ended(count)
 
-    def _files(self, part: Sequence[Entry], seed: int) -> list[Path]:
-        return [self._file(e, seed) for e in part]
+        for number, found in self.engine.run(hold, range(len(parts)), gpu=on_gpu(self.encoding.encoder), beat=beat):
+            part = parts[number]
+            files, why = ([], found.why) if isinstance(found, Lost) else found
+            for entry, content in zip(part, files, strict=False):
+                _keep(self._file(entry, seed), content)
+            count += len(part)
+            ended(count)
+            yield part, why
 
     def _file(self, entry: Entry, seed: int) -> Path:
         """Named by all that its figures depend on."""
@@ -316,22 +298,26 @@ def is_matched(events: Events) -> bool:
     return len(np.unique(twins)) < len(twins)
 
 
-def _work(
-    outside: Files,
-    ready: Prepared,
-    part: Sequence[Entry],
-    seed: int,
-    files: Sequence[Path],
-    note: Connection,
-    metrics: Mapping[str, Metric] = METRICS,
-) -> None:
-    """A process's whole life: train, judge, write one file an entry; or leave a note why not. It ends when its parent does.
+def _told(progress: Progress, before: int, total: int, more: int) -> None:
+    progress("trials", before + more, total)
+
+
+def _trainer(
+    outside: Files, ready: Mapping[bool, Prepared], parts: Sequence[Sequence[Entry]], seed: int, metrics: Mapping[str, Metric]
+) -> Callable[[int], tuple[list[bytes], str]]:
+    """What does one of the parts, by its number. ready: with reduced features and, under True, with unreduced ones, as far as needed.
 
     outside comes first, so that a process that is given pickles can read the classes of what comes after it.
     """
-    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends its children itself
     torch.set_num_threads(1)
+    return lambda number: _work(ready[parts[number][0].method.unreduced], parts[number], seed, metrics)
+
+
+def _work(ready: Prepared, part: Sequence[Entry], seed: int, metrics: Mapping[str, Metric]) -> tuple[list[bytes], str]:
+    """Train and judge: the trial files of the entries, and where those of the last are missing, why."""
+    torch.manual_seed(seed)  # for parts from outside that draw from these: no trial depends on which others its process did before
+    np.random.seed(seed)
+    files: list[bytes] = []
     try:
         train, valid = ready.training()
         start = time.perf_counter()
@@ -342,29 +328,14 @@ def _work(
             fitted = fit_all([e.method for e in part], train, valid, seed)
             found = [(e.method, f, 1) for e, f in zip(part, fitted, strict=True)]
         seconds = (time.perf_counter() - start) / len(part)
-        for entry, (method, fitted_one, tries), file in zip(part, found, files, strict=True):
-            _write(_judged(ready, fitted_one.scorer, entry.name, seed, settings(method), tries, seconds, metrics), file)
+        for entry, (method, fitted_one, tries) in zip(part, found, strict=True):
+            files.append(_written(_judged(ready, fitted_one.scorer, entry.name, seed, settings(method), tries, seconds, metrics)))
     except Exception as error:
-        told = str(error) if isinstance(error, EvenhandError) else f"{type(error).__name__}: {error}"
-        note.send(" ".join(clip(told, 300).split()) or type(error).__name__)
         if os.environ.get("EVENHAND_DEBUG"):
-            raise
-
-
-def _end_with(parent: Any) -> None:
-    """End this process as soon as `parent` has ended, however that came about: nobody would take its figures, and it holds a core."""
-    parent.join()
-    os._exit(1)
-
-
-def _read_note(note: Connection) -> str:
-    """What a process that has ended left; '' where it left nothing."""
-    try:
-        return str(note.recv()) if note.poll() else ""
-    except EOFError:
-        return ""
-    finally:
-        note.close()
+            traceback.print_exc()
+        told = str(error) if isinstance(error, EvenhandError) else f"{type(error).__name__}: {error}"
+        return files, " ".join(clip(told, 300).split()) or type(error).__name__
+    return files, ""
 
 
 def _judged(
@@ -434,24 +405,21 @@ def _rates(margin: np.ndarray, user: np.ndarray, events: Events, users: int) -> 
     return out
 
 
-def _write(trial: Trial, file: Path) -> None:
-    """In one step: a reader, or a process that starts after a crash, never finds half of one. What lies there and is no trial (else it had
-    been read, and nothing computed) steps aside under a free name: it may be anybody's.
-    """
+def _written(trial: Trial) -> bytes:
     about = {k: getattr(trial, k) for k in ("entry", "seed", "settings", "tried", "seconds", "groups", "rule", "split")}
     left = trial.exclusions
     about |= {"events": trial.events, "events_rule": trial.events_rule} if trial.events_rule else {}
     about["exclusions"] = {"rows_in": left.rows_in, "rows_used": left.rows_used, "reasons": dict(left.reasons), "unit": left.unit}
+    return save(dict(trial.arrays), metadata={"trial": json.dumps(about)})
+
+
+def _keep(file: Path, content: bytes) -> None:
+    """In one step: a reader, or a process that starts after a crash, never finds half of one. What lies there and is no trial (else it had
+    been read, and nothing computed) steps aside under a free name: it may be anybody's.
+    """
     if os.path.lexists(file):
         file.rename(next(p for n in itertools.count(1) if not os.path.lexists(p := file.with_suffix(f".unreadable-{n}"))))
-    put(file, save(dict(trial.arrays), metadata={"trial": json.dumps(about)}))
-
-
-def _ended(code: int | None) -> str:
-    """ "signal 9 (out of memory?)", "exit code 1"."""
-    if code is not None and code < 0:
-        return f"signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
-    return f"exit code {code}"
+    put(file, content)
 
 
 def assign(file: Path, data: PreferenceData, trials: Sequence[Trial | Failure]) -> None:
@@ -462,10 +430,3 @@ def assign(file: Path, data: PreferenceData, trials: Sequence[Trial | Failure]) 
         for seed, t in sorted(of_seed.items())
     ]
     write(file, data.users, found)
-
-
-def check_jobs(jobs: int) -> int:
-    """Processes at once; 0 = as many as there are cores."""
-    if jobs < 0:
-        raise DataError(f"jobs is {jobs}", expected="1 or more, or 0 for as many as there are cores", remedy="leave it out")
-    return jobs or os.cpu_count() or 1

@@ -113,7 +113,7 @@ def refuse_others(there: Any, settings: Mapping[str, Any], file: str, what: str 
         )
 
 
-def lock(stream: IO[bytes], path: Path) -> None:
+def lock(stream: IO[bytes] | int, path: Path) -> None:
     """Raises DataError where another process holds it; it is let go when the stream is closed, or this process ends."""
     if os.name == "nt":
         return

@@ -147,7 +147,7 @@ def moved(found: TextFindings) -> Panel:
     notes = (
         "A gap is a measure on an axis: its signed and its systematic size, of a profile both distances. Improved, regressed: the interval of a difference, "
         "simultaneous over all that a run is compared in (with names hidden, and as written), leaves 0 out. Undecided: it does not; that is no proof of no "
-        "change. New: beyond its null in this run and not in the first one, whether its change is shown or not.",
+        "change. New: beyond its null in this run and not in the first one, and larger beyond noise; or beyond it on the other side.",
     )
     heads = ("run", "audit", "measure", "axis", "names_hidden", "kind", "change", "before", "after", "difference")
     csv = tuple((m.run, m.audit, m.measure, m.axis, m.masked, m.kind, m.change, m.before, m.after, m.difference) for m in found.moved)

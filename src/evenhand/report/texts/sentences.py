@@ -161,14 +161,31 @@ def shown_gaps(run: Run, masked: bool, audit: str = "") -> dict[Key, Gap]:
 
 
 def new_gaps(found: TextFindings, run: Run, audit: str = "") -> list[Gap]:
-    """Gaps beyond their null in a run and not in the first one, or there on the other side."""
+    """Gaps beyond their null in a run and not in the first one, of which it is shown that they grew; or there on the other side. One test
+    that is passed and another that is not are no change: where nothing changes, half of the gaps that are found half of the time would be.
+    """
+    grown = {(m.audit, m.measure, m.axis, m.masked, m.kind) for m in found.moved if m.run == run.name and m.change == "regressed"}
+    before = shown_gaps(base(found), is_hidden(found))
+    return [g for g in _unseen(found, run, audit) if g.key[:3] in before or any((*g.key[:4], kind) in grown for kind in _sizes(g))]
+
+
+def unshown_gaps(found: TextFindings, run: Run) -> list[Gap]:
+    """Gaps beyond their null in a run and not in the first one, of which it is not shown that they grew."""
+    new = {g.key for g in new_gaps(found, run)}
+    return [g for g in _unseen(found, run) if g.key not in new]
+
+
+def _unseen(found: TextFindings, run: Run, audit: str = "") -> list[Gap]:
+    """Gaps beyond their null in a run, and in the first one not, or on the other side."""
     masked = is_hidden(found)
     before = shown_gaps(base(found), masked)
-    return [
-        g
-        for key, g in shown_gaps(run, masked, audit).items()
-        if run is not base(found) and (key not in before or _is_turned(g, before[key]))
-    ]
+    every = shown_gaps(run, masked, audit) if run is not base(found) else {}
+    return [g for key, g in every.items() if key not in before or _is_turned(g, before[key])]
+
+
+def _sizes(gap: Gap) -> list[str]:
+    """Which sizes of a gap are beyond their null."""
+    return ["signed"] * is_signed_found(gap) + ["systematic"] * is_systematic_found(gap)
 
 
 def _is_turned(gap: Gap, before: Gap) -> bool:
@@ -176,11 +193,15 @@ def _is_turned(gap: Gap, before: Gap) -> bool:
 
 
 def new_sentence(found: TextFindings) -> str:
-    """Which gaps came up in which run."""
-    new = [(r.name, [name(replace(g, masked=False)) for g in new_gaps(found, r)]) for r in found.runs]
-    said = [f"{listing(names, 3)} in “{run}”" for run, names in new if names]
-    start = f"New, beyond the null {version(is_hidden(found))} and not so in “{base(found).name}”"
-    return f"{start}: {listing(said, 3)}." if said else ""
+    """Which gaps came up in which run, and of which that is not shown."""
+    new, unshown = (
+        [f"{listing(names, 3)} in “{r.name}”" for r in found.runs if (names := [name(replace(g, masked=False)) for g in of(found, r)])]
+        for of in (new_gaps, unshown_gaps)
+    )
+    start = f"beyond the null {version(is_hidden(found))} and not so in “{base(found).name}”"
+    said = [f"New, {start}, and larger beyond noise: {listing(new, 3)}."] if new else []
+    said += [f"{capital(start)}, but that it grew is not shown: {listing(unshown, 3)}."] if unshown else []
+    return " ".join(said)
 
 
 def _may_be_named(gap: Gap, gaps: Sequence[Gap]) -> bool:
@@ -560,7 +581,9 @@ def choice_sentence(c: Choice) -> str:
         return f"“{c.best}”{among if admitted else ''} at {at} ({rule}).{audits}"
     looser = sorted((a for a in c.admitted if a.best), key=lambda a: (a.rho, a.eps))
     would = f" The tightest setting that admits one is rho = {looser[0].rho:g}, eps = {looser[0].eps:g} (“{looser[0].best}”); it was not asked for." if looser else " Nor at any other setting of the table." if c.admitted else ""  # fmt: skip
-    return f"No run: no model is selected. At {at} no run stays within it ({rule}).{would}"
+    grown = [f"{audit} of “{s.run}” to {three(d)}" for s in c.runs for audit, d in s.from_nothing.items()]
+    from_nothing = f" Where “{c.base}” has a disparity of 0, any is too much: it grew in {listing(grown, 3)}." if grown else ""
+    return f"No run: no model is selected. At {at} no run stays within it ({rule}).{from_nothing}{would}"
 
 
 def settings_sentence(c: Choice) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from evenhand.report.figures.intervals import Series, Strip, strips
 from evenhand.report.figures.planes import trace
-from evenhand.report.numbers import NONE, count, decimals, has_value, is_known, listing, percent, plural, signed_points
+from evenhand.report.numbers import NONE, Show, count, decimals, has_value, is_known, listing, percent, plural, signed_points
 from evenhand.report.page import Column, Figure, Name, Panel, Row, Table, facts, plain_table
 from evenhand.report.texts import sentences as said
-from evenhand.texts.findings import Admitted, Choice, Fall, Selection, TextFindings, Trained
+from evenhand.texts.findings import Admitted, Choice, Fall, Scored, Selection, TextFindings, Trained
 
 MOST_TRACES, MOST_DRAWN = 4, 14
 FALLS = (
@@ -71,16 +72,23 @@ def gate(s: Selection | None) -> Panel | None:
     signed = tuple(
         (m, axis, before, after, after - before if is_known(before) and is_known(after) else None) for m, axis, before, after in s.signed
     )
+    show = _telling([v for _, _, *values in signed for v in values])
     chosen, total = s.chosen.items(), max(sum(s.chosen.values()), 1)
     tables = (
         Table("Refused, by what refused it; one candidate may be refused by several", (Column("constraint"), Column("refused", count), share), tuple((k, m, m / n) for k, m in refused)),
         Table("Chosen, by source", (Column("source"), Column("texts", count), Column("share", percent)), tuple((k, m, m / total) for k, m in chosen)),
         Table(
-            "Signed gaps, of originals and of the chosen texts", (Column("measure"), Column("axis"), Column("originals", signed_three), Column("chosen", signed_three), Column("difference", signed_three)), signed,
+            "Signed gaps, of originals and of the chosen texts", (Column("measure"), Column("axis"), Column("originals", show), Column("chosen", show), Column("difference", show)), signed,
         ),
         facts("Settings of gate and selection", s.settings),
     )  # fmt: skip
     return Panel("gate", "Gate and selection", said.selection_sentence(s), tables=tables, notes=s.sentences)
+
+
+def _telling(values: Sequence[float | None]) -> Show:
+    """Three decimals or more, so that none of the values looks like 0 and is not."""
+    sizes = [abs(v) for v in values if v is not None and is_known(v) and abs(v) > 1e-12]
+    return decimals(next((n for n in range(3, 9) if not sizes or round(min(sizes), n) > 0), 9), signed=True)
 
 
 def choice(c: Choice | None) -> Panel | None:
@@ -91,7 +99,7 @@ def choice(c: Choice | None) -> Panel | None:
     columns = (Column("run"), *(Column(f"{a}, change", lambda v: said.percents(v, True) if v is not None else NONE) for a in audits), Column("fidelity, change", signed_three),
                Column("audits with a lower mean |gap|", count), Column("usable texts"), Column("dominated by"))  # fmt: skip
     rows: tuple[Row, ...] = tuple(
-        (Name(s.run, tuple(m for m, so in (("◆ chosen", s.run == c.best), ("■ first", s.run == c.base)) if so)), *(s.regression.get(a) for a in audits), s.fidelity,
+        (Name(s.run, tuple(m for m, so in (("◆ chosen", s.run == c.best), ("■ first", s.run == c.base)) if so)), *(_change(s, a) for a in audits), s.fidelity,
          s.improved, "too few" if s.fewer_usable else "", listing(list(s.dominated), 3) or "none") for s in c.runs
     )  # fmt: skip
     rhos, epss = sorted({a.rho for a in c.admitted}), sorted({a.eps for a in c.admitted})
@@ -106,6 +114,11 @@ def choice(c: Choice | None) -> Panel | None:
     return Panel(
         "choice", "Which texts to use", said.settings_sentence(c), tables=tables, notes=(RULE, BY_ESTIMATES, *filter(None, (c.note,)))
     )
+
+
+def _change(s: Scored, audit: str) -> float | str | None:
+    """A share; where the first run has no disparity there is none, and what it grew to stands in its place."""
+    return f"from 0 to {said.three(s.from_nothing[audit])}" if audit in s.from_nothing else s.regression.get(audit)
 
 
 def _cell(admitted: Admitted | None, decides: bool) -> str:

@@ -9,9 +9,10 @@ Servers hold one base and change heads from request to request: vLLM reads such 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import nn
@@ -27,15 +28,18 @@ from evenhand.serve.reward_model import RewardModel, UserState
 Tensors = dict[str, torch.Tensor]
 
 
-def on_own_base(model: RewardModel, state: UserState, score: torch.Tensor, constant: float) -> tuple[dict[str, bytes], Exported]:
-    """One user as an adapter on the language model as pretrained, which stays where it is: LoRA as trained, and the head. Its tokenizer lies beside."""
+def on_own_base(model: RewardModel, state: UserState, score: torch.Tensor, constant: float, base: str) -> tuple[dict[str, bytes], Exported]:
+    """One user as an adapter on the language model as pretrained, which stays where it is: LoRA as trained, and the head. Its tokenizer lies beside.
+
+    base: what adapter_config.json calls that model.
+    """
     encoder = model.encoder
     assert isinstance(encoder, BackboneEncoder)
     adapter = trained(encoder)
     read = exported(encoder, model.with_prompt)
     made = classifier(read, score, constant)  # merged: what the two together compute
-    check_rewards(model, state, read, lambda **texts: made(**texts).logits[:, 0].float() + constant)
-    files = adapter_files(_lora(adapter, made.base_model_prefix), score, str(encoder.backbone.folder), encoder.backbone.rank)
+    check_rewards(model, [state], read, lambda **texts: made(**texts).logits[:, 0].float() + constant)
+    files = adapter_files(_lora(adapter, made.base_model_prefix), score, base, encoder.backbone.rank)
     return files | written(lambda place: read.tokenizer.save_pretrained(place)), read
 
 
@@ -49,9 +53,7 @@ def on_one_base(
     place = list(states).index(default)
     read = exported(encoder, model.with_prompt)
     made = classifier(read, found.score[place], float(found.constant[place]))
-    for number, (name, state) in enumerate(states.items()):
-        if name == default or number < 3:
-            check_rewards(model, state, read, lambda n=number, **texts: _under(made, found.score[n], texts) + found.constant[n])
+    check_rewards(model, list(states.values()), read, lambda **texts: _under_all(made, found, texts))
     rank = 1
     if keep:
         lora, rank = _lora(trained(encoder), made.base_model_prefix), encoder.backbone.rank
@@ -102,9 +104,13 @@ def _nothing(made: Any) -> Tensors:
     return {f"{PEFT_PREFIX}{name}.{part}.weight": torch.zeros(shape) for part, shape in shapes.items()}
 
 
-def _under(made: Any, score: torch.Tensor, texts: Mapping[str, torch.Tensor]) -> Sequence[float]:
-    """Rewards without the constant under another head."""
-    with torch.no_grad():
-        made.score.weight.copy_(score[None])
-        found: Sequence[float] = made(**texts).logits[:, 0].float()
-    return found
+def _under_all(made: Any, found: Folded, texts: Mapping[str, torch.Tensor]) -> np.ndarray:
+    """Rewards float64[users] of one text under every user's head: the language model is run once."""
+    own = made.score
+    made.score = nn.Linear(found.score.shape[1], len(found.score), bias=False, dtype=own.weight.dtype)
+    try:
+        with torch.no_grad():
+            made.score.weight.copy_(found.score)
+            return np.asarray(made(**texts).logits[0].double() + torch.from_numpy(found.constant))
+    finally:
+        made.score = own

@@ -5,6 +5,7 @@ loads the folder trusts it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -54,8 +55,17 @@ def coded(model: RewardModel, states: Mapping[str, UserState], default: str) -> 
     made.reward_features.float().weight.data = torch.from_numpy(model.feature_map.of_vector.T).contiguous()
     made.reward_features.bias.data = torch.from_numpy(model.feature_map.shift).clone()
     made.reward_head.float().load_state_dict({name: array.detach().float() for name, array in head.arrays.items()})
-    for name in dict.fromkeys((default, *list(states)[:3])):
-        check_rewards(model, states[name], read, lambda user=name, **texts: made(**texts, user=user).logits[:, 0])
+    check_rewards(model, list(states.values()), read, lambda **texts: _under_all(made, len(states), texts))
     EvenhandConfig.register_for_auto_class()
     EvenhandForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
     return written(lambda place: (made.save_pretrained(place), read.tokenizer.save_pretrained(place))), read
+
+
+def _under_all(made: Any, users: int, texts: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Rewards float32[users] of one text for every user: the language model is run once."""
+    held: list[torch.Tensor] = []
+    hook = made.reward_head.register_forward_pre_hook(lambda module, given: held.append(given[0]))
+    made(**texts)
+    hook.remove()
+    found: torch.Tensor = made.reward_head(held[0].expand(users, -1), torch.arange(users))
+    return found

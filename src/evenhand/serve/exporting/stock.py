@@ -75,7 +75,7 @@ def stock(model: RewardModel, state: UserState, score: torch.Tensor, constant: f
     """The folder's files but for its card. Raises EvenhandError for a model whose class has no such output."""
     read = exported(model.encoder, model.with_prompt)
     made = classifier(read, score, constant)
-    check_rewards(model, state, read, lambda **texts: made(**texts).logits[:, 0].float() + constant)
+    check_rewards(model, [state], read, lambda **texts: made(**texts).logits[:, 0].float() + constant)
     return written(lambda place: (made.save_pretrained(place), read.tokenizer.save_pretrained(place))), read
 
 
@@ -102,17 +102,21 @@ def classifier(read: Exported, score: torch.Tensor, constant: float) -> Any:
     return made.eval()
 
 
-def check_rewards(model: RewardModel, state: UserState, read: Exported, rewards: Any) -> None:
-    """Raises EvenhandError unless what is about to be written gives the model's own rewards to some texts. rewards(**texts) → float32[1]."""
-    expected = state.score([prompt for prompt, _ in PROBES], [response for _, response in PROBES])
+def check_rewards(model: RewardModel, states: Sequence[UserState], read: Exported, rewards: Any) -> None:
+    """Raises EvenhandError unless what is about to be written gives the model's own rewards to some texts, for every user. rewards(**texts) →
+    float32[users].
+    """
+    probes = [(p, r) for p, r in PROBES if len(read.ids(p if read.with_prompt else "", r)) <= read.limit]
+    owner = np.repeat(np.arange(len(states)), len(probes)).tolist()
+    prompts, responses = zip(*probes * len(states))
+    expected = model.score_as(states, owner, prompts, responses).reshape(len(states), -1)
     with torch.no_grad():
-        for (prompt, response), reward in zip(PROBES, expected):
-            ids = read.ids(prompt if read.with_prompt else "", response)
-            if len(ids) > read.limit:
-                continue
-            found = float(rewards(**read.batch(prompt, response))[0])
-            if not abs(found - reward) <= read.near * max(1.0, abs(float(reward))):
-                raise EvenhandError(
-                    f"The exported folder would give a text the reward {found:.6g}, and the model gives {reward:.6g}. Expected: the same. This is a "
-                    "defect of evenhand, or the language model is of a kind that was not foreseen. To do: please report it, and serve the model itself."
-                )
+        found = np.stack([np.asarray(rewards(**read.batch(prompt, response))) for prompt, response in probes], axis=1)
+    wrong = ~(np.abs(found - expected) <= read.near * np.maximum(1.0, np.abs(expected)))
+    if wrong.any():
+        user, probe = np.argwhere(wrong)[0]
+        raise EvenhandError(
+            f"The exported folder would give a text the reward {found[user, probe]:.6g}, and the model gives {expected[user, probe]:.6g}, of "
+            f"{int(wrong.any(axis=1).sum()):,} of {len(states):,} users. Expected: the same. This is a defect of evenhand, or the language model is of "
+            "a kind that was not foreseen. To do: please report it, and serve the model itself."
+        )

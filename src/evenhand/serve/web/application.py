@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,10 +18,11 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException as Unrouted
 
 from evenhand.core import EvenhandError
+from evenhand.data.lookalikes import ALIKE, folded
 from evenhand.serve.asked import Choice
 from evenhand.serve.guards import App, Guards
 from evenhand.serve.histories import Histories, user_id
-from evenhand.serve.queries import response_of
+from evenhand.serve.queries import label_of, response_of
 from evenhand.serve.reward_model import RewardModel
 from evenhand.serve.states import UserStates
 from evenhand.serve.web import fields
@@ -64,11 +66,13 @@ def application(
     token: str | None,
     names: Collection[str] = (),
     limits: Limits = Limits(),
+    unscored: float = 0.0,
     log: Callable[[str], None],
 ) -> App:
     """The server of one model as an ASGI application, guards and all. Its thread runs from here to the end of the lifespan.
 
-    name: the model's, in replies. histories: earlier choices of users, by the key that requests name. host, token, names: see `Guards`.
+    name: the model's, in replies. histories: earlier choices of users, by the key that requests name. host, token, names: see `Guards`. unscored:
+    what a response without text is worth where a number is asked for.
     log: called with one line a request.
     """
     measures = Measures()
@@ -76,7 +80,7 @@ def application(
     batches = Batches(states, most_tokens=limits.most_tokens, most_waiting=limits.most_waiting, told=measures.batch.observe)
     measures.watch("waiting_requests", "Requests in the queue.", lambda: batches.waiting)
     measures.watch("kept_users", "Users whose states are kept.", lambda: len(states))
-    app = _doors(_Service(model, name, histories, batches, measures, limits.seconds))
+    app = _doors(_Service(model, name, histories, batches, measures, limits.seconds, unscored))
     guarded = Guards(app, host=host, token=token, most_bytes=MOST_BYTES, names=names, open_paths=[HEALTH])
     return Requests(guarded, doors=[*app.openapi()["paths"], "/", "/openapi.json"], measures=measures, log=log)
 
@@ -89,17 +93,28 @@ class _Service:
     batches: Batches
     measures: Measures
     seconds: float
+    unscored: float
 
-    def history(self, key: str | None, what: str) -> Sequence[Choice]:
-        """Of the user with that key; of None an empty one, which is everybody."""
-        if key is None:
+    def history(self, given: str | None, what: str) -> Sequence[Choice]:
+        """Of the user with that key, read as in a table of choices; of None an empty one, which is everybody."""
+        if given is None:
             return ()
+        key = user_id(given) or given
         if key not in self.histories:
             found = f"{what} is no key of the {len(self.histories):,} histories that this server was started with"
+            found += f" (it {ALIKE})" if folded(key) in self._folds else ""
             raise HTTPException(
                 404, f"{found}. Expected: one of them. To do: send the history itself, or leave the user out for everybody's reward."
             )
         return self.histories[key]
+
+    @cached_property
+    def _folds(self) -> frozenset[str]:
+        return frozenset(map(folded, self.histories))
+
+    def numbers(self, found: Rewards) -> np.ndarray:
+        """float32[n], for clients that need a number for every response."""
+        return np.where(np.isnan(found.rewards), np.float32(self.unscored), found.rewards)
 
     async def rewards(self, work: Work) -> Rewards:
         try:
@@ -146,7 +161,8 @@ def _doors(service: _Service) -> FastAPI:
         work = Work([service.history(asked.user, "user")], [0] * len(said), [""] * len(said), said)
         found = await service.rewards(work)
         bind(response)
-        values = found.rewards if asked.use_activation is False else _logistic(found.rewards)
+        rewards = service.numbers(found)
+        values = rewards if asked.use_activation is False else _logistic(rewards)
         labels = [fields.Label(index=i, probs=[value]) for i, value in enumerate(values.tolist())]
         id_ = f"classify-{request.scope['request_id']}"
         name, fingerprint, now = service.name, service.model.fingerprint, int(time.time())
@@ -161,7 +177,10 @@ def _doors(service: _Service) -> FastAPI:
                     f"Found {len(asked.query)} of query and {len(given)} of {name}. Expected: equally many. To do: send one for each query."
                 )
                 raise HTTPException(422, told)
-        keys = [_key(label, place) for place, label in enumerate(asked.labels)] if service.histories else []
+        try:
+            keys = [_key(label, place) for place, label in enumerate(asked.labels)] if service.histories else []
+        except EvenhandError as error:
+            raise HTTPException(422, str(error)) from None
         users = list(dict.fromkeys(keys)) or [None]
         histories = [service.histories.get(key or "", ()) for key in users]  # labels may hold other things: as inside the trainer, no error
         try:
@@ -171,9 +190,10 @@ def _doors(service: _Service) -> FastAPI:
         owner = [users.index(key) for key in keys] or [0] * len(responses)
         found = await service.rewards(Work(histories, owner, asked.prompts, responses))
         bind(response)
-        rewards = found.rewards.tolist()
+        rewards = service.numbers(found).tolist()
         known = [float(bool(histories[of])) for of in owner]
-        logs = {"known_user": known, "cut": found.cut.astype(float).tolist()}
+        scored = (~np.isnan(found.rewards)).astype(float).tolist()
+        logs = {"known_user": known, "scored": scored, "cut": found.cut.astype(float).tolist()}
         name, fingerprint = service.name, service.model.fingerprint
         return fields.Rewarded(model=name, fingerprint=fingerprint, rewards=rewards, scores=rewards, extra_logs=logs)
 
@@ -199,7 +219,8 @@ def _doors(service: _Service) -> FastAPI:
         found = await service.rewards(Work(histories, [users.index(key) for key in keys], prompts, responses, sent))
         bind(response)
         return fields.Scored(
-            model=service.name, fingerprint=service.model.fingerprint, rewards=found.rewards.tolist(), usage=_usage(found),
+            model=service.name, fingerprint=service.model.fingerprint, usage=_usage(found),
+            rewards=[None if math.isnan(r) else r for r in found.rewards.tolist()],
             reads_prompts=service.model.reads_prompts, cut=np.flatnonzero(found.cut).tolist(),
         )  # fmt: skip
 
@@ -234,12 +255,7 @@ def _usage(found: Rewards) -> fields.Usage:
 
 def _key(label: Any, place: int) -> str | None:
     """The user's key in a label: a text or a whole number, or an object, as such or in JSON, with "user"."""
-    if isinstance(label, str) and label.startswith("{"):
-        try:
-            label = json.loads(label)
-        except (ValueError, RecursionError):
-            label = {"user": {}}
-    label = label.get("user") if isinstance(label, dict) else label
+    label = label_of(label, place).get("user")
     if label is None or label == "":
         return None
     if found := user_id(label) if isinstance(label, str | int | float) else None:

@@ -15,11 +15,12 @@ import numpy as np
 
 from evenhand.core import EvenhandError
 from evenhand.encode.prompted import item_text
-from evenhand.serve.asked import Choice, Said, histories_read, items_read
+from evenhand.serve.asked import Choice, Said, has_text, histories_read, items_read
 from evenhand.serve.states import UserStates
 
 MOST_ITEMS = 256  # of a batch, after which it takes no further request: responses, and pairs of histories that came along
 LINGER = 0.004  # seconds that a batch waits for a second request
+IDLE = 30.0  # seconds without a request after which states that are too old are let go, as they are with every batch
 
 
 class Busy(Exception):
@@ -32,7 +33,9 @@ class Busy(Exception):
 
 @dataclass(frozen=True)
 class Rewards:
-    """rewards float32[n]. tokens int64[n] of each prompt and response as read; words where the model has no tokens. cut bool[n]: not read whole."""
+    """rewards float32[n]; nan where the response holds no text. tokens int64[n] of each prompt and response as read; words
+    where the model has no tokens. cut bool[n]: not read whole.
+    """
 
     rewards: np.ndarray
     tokens: np.ndarray
@@ -102,9 +105,12 @@ class Batches:
         until = math.inf
         while sum(len(work.owner) + len(work.given) for work in batch) < MOST_ITEMS:
             try:
-                work = self._queue.get(timeout=max(0.0, until - time.monotonic()) if batch else None)
+                work = self._queue.get(timeout=max(0.0, until - time.monotonic()) if batch else IDLE)
             except Empty:
-                break
+                if batch:
+                    break
+                self._states.clean()
+                continue
             if work is None:
                 return batch, False
             until = min(until, time.monotonic() + LINGER)
@@ -114,33 +120,41 @@ class Batches:
     def _score(self, works: Sequence[Work]) -> None:
         checked: list[Work] = []
         tokens: list[np.ndarray] = []
+        said: list[np.ndarray] = []
         for work in works:
             try:
-                tokens.append(self._tokens(work))
+                counts, texts = self._checked(work)
+                tokens.append(counts)
+                said.append(texts)
                 checked.append(work)
             except Exception as error:
                 work.done.set_exception(error)
         try:
-            rewards = self._together(checked)
+            rewards = self._together(checked, said)
         except Exception:
-            for work, own in zip(checked, tokens):  # whose fault it is shows when each is alone
+            for work, own, texts in zip(checked, tokens, said):  # whose fault it is shows when each is alone
                 try:
-                    self._end(work, self._together([work])[0], own)
+                    self._end(work, self._together([work], [texts])[0], own)
                 except Exception as error:
                     work.done.set_exception(error)
             return
         for work, own, found in zip(checked, tokens, rewards):
             self._end(work, found, own)
 
-    def _together(self, works: Sequence[Work]) -> list[np.ndarray]:
+    def _together(self, works: Sequence[Work], said: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """said: of each work, which of its responses hold text, bool[n]."""
         if not works:
             return []
         states = self._states.of([history for work in works for history in work.histories])
         before = accumulate((len(work.histories) for work in works), initial=0)
         owner = [first + of for first, work in zip(before, works) for of in work.owner]
+        rows = np.flatnonzero(np.concatenate(said)).tolist()
         prompts = [text for work in works for text in work.prompts]
         responses = [text for work in works for text in work.responses]
-        rewards = self._states.model.score_as(states, owner, prompts, responses)
+        rewards = np.full(len(owner), np.nan, np.float32)
+        rewards[rows] = self._states.model.score_as(
+            states, [owner[i] for i in rows], [prompts[i] for i in rows], [responses[i] for i in rows]
+        )
         self._told(len(owner))
         return np.split(rewards, np.cumsum([len(work.owner) for work in works])[:-1])
 
@@ -149,8 +163,10 @@ class Batches:
         cut = np.zeros(len(tokens), bool) if encoder is None or encoder.chunked else tokens > encoder.max_tokens
         work.done.set_result(Rewards(rewards, tokens, cut))
 
-    def _tokens(self, work: Work) -> np.ndarray:
-        """int64[n] of the items. Raises EvenhandError on what is no text or no Unicode, or has too many tokens."""
+    def _checked(self, work: Work) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens of the items, int64[n], and whether each response holds text, bool[n]. Raises EvenhandError on what is neither text nor messages,
+        or no Unicode, or has too many tokens.
+        """
         items = items_read(work.prompts, work.responses)
         for place, texts in enumerate(items):
             _check_unicode(texts, f"responses[{place}], or its prompt,")
@@ -161,7 +177,7 @@ class Batches:
             _check_unicode(choice, f"history[{place}]")
             long = [text for text in choice if len(text.encode()) > self._most_tokens]  # no token is shorter than a byte
             self._check_length(int(self._count(long).max(initial=0)), f"A text of history[{place}]")
-        return counts
+        return counts, np.array([has_text(response) for _, response in items], bool)
 
     def _count(self, texts: Sequence[str]) -> np.ndarray:
         encoder = self._states.model.encoder

@@ -142,7 +142,7 @@ class Rewarded(Bound):
 
 
 class Scored(Bound):
-    rewards: list[float]
+    rewards: list[float | None] = Field(description="null: the response holds no text, so that there is nothing to judge.")
     reads_prompts: bool = Field(description="false: a response has the same reward under every prompt.")
     cut: list[int] = Field(description="Places of responses that are longer than the model reads, with their prompts.")
     usage: Usage

@@ -21,7 +21,8 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from evenhand.core import EvenhandError
 from evenhand.texts.alignment.adapters import calm
 from evenhand.texts.alignment.recipe import Recipe
-from evenhand.training.checkpoint import Record, State, begun, digest
+from evenhand.training.checkpoint import Record, begun
+from evenhand.training.state_bytes import State, digest
 from evenhand.training.watched import Watched
 
 MICRO = 4  # texts in one pass: bounds memory

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ class Endpoint:
     _reported: set[str] = field(default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
-        shown = clip(self.given.rpartition("@")[2].partition("?")[0])
+        shown = clip(re.split("[?#]", self.given.rpartition("@")[2])[0])
         parts = urlsplit(self.given)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None or parts.query or parts.fragment:
             raise EvenhandError(

@@ -10,8 +10,10 @@ from evenhand.core import EvenhandError, clip
 from evenhand.encode.cache import cache_folder
 from evenhand.encode.gguf import converted
 from evenhand.encode.smollm2 import smollm2
+from evenhand.writing import LIST
 
 HASHED = (".json", ".txt", ".model", ".safetensors", ".jinja")  # what decides a text
+RECORD = "training.json"  # beside an adapter that was trained here
 MAGIC = b"GGUF"
 
 
@@ -43,10 +45,10 @@ def adapter_at(folder: Path) -> Path:
 
 
 def files_sha256(*folders: Path) -> str:
-    """Over the files that decide a text."""
+    """Over the files that decide a text: not the list of what was written, nor the record of a training, which holds the seconds it took."""
     digest = hashlib.sha256()
     for folder in folders:
-        for file in sorted(f for f in folder.iterdir() if f.suffix in HASHED and f.is_file()):
+        for file in sorted(f for f in folder.iterdir() if f.suffix in HASHED and f.name not in (LIST, RECORD) and f.is_file()):
             with file.open("rb") as content:
                 digest.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()

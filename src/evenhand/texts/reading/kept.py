@@ -13,21 +13,19 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
-import threading
 import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from multiprocessing import connection, parent_process
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from evenhand.core import EvenhandError
 from evenhand.encode.cache import cache_folder
 from evenhand.encode.encoder import Progress
+from evenhand.engines import Engine, Lost
 from evenhand.writing import put
 
 SAVE_SECONDS = 3.0  # work between two saves: what a kill may cost
@@ -37,14 +35,19 @@ Work = Callable[[Sequence[str]], list[Any]]  # texts → a JSON value each
 
 
 def kept(
-    texts: Sequence[str], fingerprint: str, work: Work, folder: Path | None = None, progress: Progress | None = None, processes: int = 1
+    texts: Sequence[str],
+    fingerprint: str,
+    work: Work,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Distinct text → what `work` finds out about it, a JSON value: from the cache where it is there, else found out now and saved every
     few seconds.
 
     fingerprint: SHA-256 in hex over all that decides what is found. folder: the cache, by default `cache_folder()`. progress(done, total)
-    counts distinct texts. processes: above 1, `work` runs in so many of its own, and must be a function of a module. Damaged shards
-    raise a warning, no error. Raises EvenhandError when the cache cannot be written.
+    counts distinct texts. engine: whose workers do `work`, which must be a function of a module then; None: this process. Damaged shards raise a
+    warning, no error. Raises EvenhandError when the cache cannot be written.
     """
     keys = {_key(fingerprint, text): text for text in texts}
     shards = (cache_folder() if folder is None else Path(folder)) / "found-1" / fingerprint[:32]
@@ -53,7 +56,7 @@ def kept(
     total = len(keys)
     if progress is not None:
         progress(len(found), total)
-    slabs = _in_turn(missing, keys, work) if processes == 1 else _side_by_side(missing, keys, work, processes)
+    slabs = _in_turn(missing, keys, work) if engine is None else _side_by_side(missing, keys, work, engine)
     for slab, values in slabs:
         _write_shard(shards, dict(zip(slab, values, strict=True)))
         found |= {keys[key]: value for key, value in zip(slab, values)}
@@ -73,19 +76,20 @@ def _in_turn(missing: Sequence[str], keys: Mapping[str, str], work: Work) -> Ite
         size = max(FIRST_SLAB, min(LARGEST_SLAB, int(len(slab) * SAVE_SECONDS / seconds)))
 
 
-def _side_by_side(missing: Sequence[str], keys: Mapping[str, str], work: Work, processes: int) -> Iterator[tuple[Sequence[str], list[Any]]]:
-    size = max(FIRST_SLAB, min(LARGEST_SLAB // 8, -(-len(missing) // (4 * processes))))
+def _side_by_side(missing: Sequence[str], keys: Mapping[str, str], work: Work, engine: Engine) -> Iterator[tuple[Sequence[str], list[Any]]]:
+    size = max(FIRST_SLAB, min(LARGEST_SLAB // 8, -(-len(missing) // (4 * engine.at_once))))
     slabs = [missing[i : i + size] for i in range(0, len(missing), size)]
-    if slabs:
-        with ProcessPoolExecutor(min(processes, len(slabs)), initializer=_end_with_parent) as pool:
-            yield from zip(slabs, pool.map(work, [[keys[key] for key in slab] for slab in slabs]))
+    for number, values in engine.run(partial(_worker, work), ([keys[key] for key in slab] for slab in slabs)):
+        if isinstance(values, Lost):
+            raise EvenhandError(
+                f"{len(slabs[number])} texts could not be looked at: {values.why}. Expected: workers with room for the instrument. To do: fewer at once, "
+                "or machines with more memory; the same command goes on with what is left."
+            )
+        yield slabs[number], values
 
 
-def _end_with_parent() -> None:
-    """A process that waits for work would wait for ever where the one that gives it was killed."""
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (connection.wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+def _worker(work: Work) -> Work:
+    return work
 
 
 def _key(fingerprint: str, text: str) -> str:

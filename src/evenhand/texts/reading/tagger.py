@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evenhand.encode.encoder import Progress
+from evenhand.engines import Engine
 from evenhand.texts.reading import rule_tagger, spacy_tagger
 from evenhand.texts.reading.kept import kept
 from evenhand.texts.reading.sentences import sentences
@@ -15,17 +16,17 @@ from evenhand.texts.reading.tags import Tags, together
 __all__ = ["Tags", "tagged", "tagger_name"]
 
 
-def tagged(texts: Sequence[str], folder: Path | None = None, progress: Progress | None = None, processes: int = 1) -> list[Tags]:
+def tagged(texts: Sequence[str], folder: Path | None = None, progress: Progress | None = None, engine: Engine | None = None) -> list[Tags]:
     """Tags of each text, those of its sentences together. A sentence is tagged once ever, and kept in the cache.
 
-    folder: the cache; default: the user's. progress(done, total) counts distinct sentences. processes: that tag at once.
+    folder: the cache; default: the user's. progress(done, total) counts distinct sentences. engine: whose workers tag; None: this process.
     Raises EvenhandError when the cache cannot be written.
     """
     cut = [sentences(text) for text in texts]
     distinct = list(dict.fromkeys(s for one in cut for s in one))
     with_spacy = spacy_tagger.installed()
     about, work = (spacy_tagger.about(), spacy_tagger.records) if with_spacy else (rule_tagger.about(), rule_tagger.records)
-    found = kept(distinct, hashlib.sha256(f"tags 2 {about}".encode()).hexdigest(), work, folder, progress, processes)
+    found = kept(distinct, hashlib.sha256(f"tags 2 {about}".encode()).hexdigest(), work, folder, progress, engine)
     return [together([found[s] for s in one]) for one in cut]
 
 

@@ -12,7 +12,7 @@ from evenhand.core import DataError, clip
 from evenhand.texts.table import ORIGINAL, TextTable
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Candidates:
     """row int64[cells, candidates]: of `table`, -1 = none. Column 0 is the cell's original: the first draw of the source of that name; a
     cell without any text has none. All its other texts follow in the order of the table, further originals among them.
@@ -20,6 +20,9 @@ class Candidates:
 
     table: TextTable
     row: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"Candidates({int(self.there.sum()):,} texts of {int(self.there[:, 0].sum()):,} cells)"
 
     @cached_property
     def sources(self) -> tuple[str, ...]:

@@ -36,8 +36,9 @@ def choice(runs: Sequence[Run], *, rho: float = RHO, eps: float = EPS) -> Choice
     out of range, and a first run without a disparity or without a fidelity.
     """
     _check(runs, rho, eps)
-    first = {audit: d for audit, d in disparities(runs[0]).items() if math.isfinite(d)}
-    change = {run.name: {a: _relative(disparities(run).get(a, math.nan), d) for a, d in first.items()} for run in runs}
+    found = {run.name: disparities(run) for run in runs}
+    first = {audit: d for audit, d in found[runs[0].name].items() if math.isfinite(d)}
+    change = {name: {a: _relative(own.get(a, math.nan), d) for a, d in first.items()} for name, own in found.items()}
     falls = {run.name: fidelity(run) - fidelity(runs[0]) for run in runs}
     scored = tuple(
         Scored(
@@ -45,6 +46,7 @@ def choice(runs: Sequence[Run], *, rho: float = RHO, eps: float = EPS) -> Choice
             tuple(o.name for o in runs if o is not run and _dominates(change[o.name], falls[o.name], change[run.name], falls[run.name])),
             _fewer_usable(run.usable, runs[0].usable),
             run.selected,
+            {a: found[run.name][a] for a, c in change[run.name].items() if c == math.inf},
         )
         for run in runs
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from evenhand.texts.audit import Measure
 from evenhand.texts.selecting.candidates import Candidates
 from evenhand.texts.selecting.falls import fresh_means
+
+NOTHING = 1e-12  # what sums of floats leave of a gap of 0
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,12 @@ class Signed:
 
     @property
     def sentence(self) -> str:
+        before, after, *fresh = written((self.originals, self.chosen, self.fresh_originals, self.fresh_chosen))
+        if {before, after, *fresh} == {"0"}:
+            return f"Signed gap of {self.measure} by {self.axis}: none, neither before nor after, on the very texts and on fresh draws."
         return (
-            f"Signed gap of {self.measure} by {self.axis}: {self.originals:+.3g} before and {self.chosen:+.3g} after on the very texts; "
-            f"{self.fresh_originals:+.3g} and {self.fresh_chosen:+.3g} on fresh draws of the same choices."
+            f"Signed gap of {self.measure} by {self.axis}: {before} before and {after} after on the very texts; "
+            f"{fresh[0]} and {fresh[1]} on fresh draws of the same choices."
         )
 
 
@@ -57,6 +62,16 @@ def signed_gaps(measure: Measure, of: Candidates, chosen: np.ndarray, allowed: n
             measure.name, axis.name, _gap(values[:, 0], one, other), _gap(values[np.arange(len(chosen)), chosen], one, other),
             _gap(fresh[0], one[both], other[both]), _gap(fresh[1], one[both], other[both]), measure.is_profile,
         )  # fmt: skip
+
+
+def written(gaps: Sequence[float]) -> list[str]:
+    """Each with its sign and as many decimals, from 3 on, as it takes to tell those apart that differ, and each from 0; 0 itself has no sign."""
+    exact = [0.0 if abs(gap) < NOTHING else gap for gap in gaps]
+    for digits in range(3, 13):
+        shown = [f"{gap:+.{digits}f}".replace("-", "−") if gap else "0" for gap in exact]
+        if len(set(shown)) == len(set(exact)) and not any(gap and float(f"{gap:.{digits}f}") == 0 for gap in exact):
+            break
+    return shown
 
 
 def standing_in(measure: Measure) -> np.ndarray:

@@ -20,6 +20,7 @@
     if (turn !== last) return; // a later question was asked meanwhile
     const page = new DOMParser().parseFromString(text, "text/html");
     document.getElementById("results").replaceWith(page.getElementById("results"));
+    document.getElementById("tally").replaceChildren(...page.getElementById("tally").childNodes); // the same element: a screen reader tells what changes in it
     for (const field of fields) {
       const fresh = page.getElementById("filter").elements[field.name];
       if (field.tagName === "SELECT") field.replaceChildren(...[...fresh.options].map((o) => o.cloneNode(true)));
@@ -58,7 +59,7 @@
   form.addEventListener("change", (event) => { if (event.target.tagName === "SELECT") { clearTimeout(timer); go(address()); } });
   form.elements.search.addEventListener("input", (event) => { clearTimeout(timer); timer = setTimeout(() => go(address(), event.target), 200); });
   document.addEventListener("click", (event) => {
-    const link = event.target.closest("#results thead a, #results .pages a, #results .tally a");
+    const link = event.target.closest("#results thead a, #results .pages a, #tally a");
     if (!link || link.pathname !== "/" || link.hash || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
     const sort = link.closest("th") ? new URLSearchParams(link.search).get("sort") || "date" : "";
