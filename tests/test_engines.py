@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 import ray_work
+from typer.testing import CliRunner
 
 from evenhand.core import EvenhandError
 from evenhand.engines import Engine, Lost
