@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import ray_work
+from typer.testing import CliRunner
 
 from evenhand.core import EvenhandError
 from evenhand.engines import Engine, Lost
@@ -472,3 +473,13 @@ def test_texts_are_written_by_workers_as_by_one_process(tmp_path: Path) -> None:
     dealt = evenhand.generate(prompts, out=tmp_path / "dealt.jsonl", engine=Processes(2), **asked_for)
     assert dealt.rows == alone.rows
     assert len(dealt.rows) == 10
+
+
+def test_an_address_without_an_engine_is_told(tmp_path: Path) -> None:
+    """Where no engine is asked for, nothing else would look at the address."""
+    from evenhand.cli import app
+
+    (tmp_path / "p.jsonl").write_text('{"prompt": "Write of trains.", "prompt_id": "p"}\n')
+    words = ["generate", str(tmp_path / "p.jsonl"), "--model", "smollm2", "--out", str(tmp_path / "o.jsonl")]
+    done = CliRunner().invoke(app, [*words, "--address", "10.0.0.1:6379"])
+    assert "--address without --engine ray" in str(done.exception)
