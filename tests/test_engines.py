@@ -67,7 +67,8 @@ def on_cluster(cluster: Any) -> Iterator[Engine]:
         yield engine
 
 
-@pytest.fixture(params=["here", "ray"])
+# By module, so that all of "here" come first: once a process is connected to Ray, a copy of it takes seconds
+@pytest.fixture(scope="module", params=["here", "ray"])
 def engine(request: pytest.FixtureRequest) -> Engine:
     return Processes(2) if request.param == "here" else request.getfixturevalue("on_cluster")
 
