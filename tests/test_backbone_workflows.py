@@ -25,6 +25,7 @@ from evenhand.engines.here import Processes
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.serve.reward_model import RewardModel
 from evenhand.testing import QUICK
+from evenhand.workflows import trials
 from evenhand.workflows.grouping import Grouping
 from evenhand.workflows.prepare import Encoding, encoding_of
 from evenhand.workflows.progress import silent
@@ -96,7 +97,7 @@ def test_trials_on_a_gpu_start_anew_and_load_the_model_themselves(place: Path, b
     )
     found = []
     for how, on_gpu in (("fork", False), ("spawn", True)):
-        monkeypatch.setattr(Bench, "_on_gpu", on_gpu)
+        monkeypatch.setattr(trials, "on_gpu", lambda encoder, gpu=on_gpu: gpu)
         [trial] = Bench(data, encoding, grouping, place / how, Processes(1)).run([entry], [0], silent, lambda note: None)
         assert isinstance(trial, Trial), trial
         found.append(trial.arrays)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -250,3 +251,20 @@ def test_a_report_bears_the_names_it_is_given(tmp_path: Path) -> None:
     assert (said["title"], said["model"]["model"], said["note"], said["simulated"]) == ("A title", "Our model", "For the team.", True)
     metrics = {m["name"]: m["overall"]["value"] for m in said["model"]["metrics"]}
     assert metrics["lead"] == pytest.approx(metrics["margin"] - 1)
+
+
+def test_demo_asks_fit_for_what_the_command_line_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its options come from Python and not from what somebody typed."""
+    from evenhand.cli.verbs import demo
+    from evenhand.workflows import fit
+
+    class Asked(Exception):
+        pass
+
+    def ask(data: Any, method: str, **more: Any) -> Any:
+        assert (method, more["engine"], more["address"], more["simulated"], len(data) > 1000) == ("auto", "here", None, True, True)
+        raise Asked
+
+    monkeypatch.setattr(fit, "fit", ask)
+    with pytest.raises(Asked):
+        demo(out=tmp_path / "demo", cache=tmp_path)

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import ray_work
+from typer.testing import CliRunner
 
 from evenhand.core import EvenhandError
 from evenhand.engines import Engine, Lost
@@ -66,23 +67,10 @@ def on_cluster(cluster: Any) -> Iterator[Engine]:
         yield engine
 
 
-@pytest.fixture(params=["here", "ray"])
-def engine(request: pytest.FixtureRequest) -> Engine:
-    return Processes(2) if request.param == "here" else request.getfixturevalue("on_cluster")
-
-
-def test_a_cluster_of_another_version_is_refused(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """First of all, since a program is connected once."""
-    import ray
-
-    from evenhand.engines.on_ray import on_ray
-
-    if ray.is_initialized():
-        pytest.skip("this process is connected already")
-    monkeypatch.setattr("ray._private.utils.compute_version_info", lambda: ("1.0", "3.11.7"))
-    with pytest.raises(EvenhandError, match=r"of another version .*Ray: 1\.0.*Expected: the same Ray and Python"), on_ray(cluster.address):
-        pass
-    assert not ray.is_initialized()
+@pytest.fixture
+def engine(on_cluster: Engine) -> Engine:
+    """That of this file; test_engine_here.py asks the same of processes of this machine."""
+    return on_cluster
 
 
 def results(found: Any) -> dict[int, Any]:
@@ -261,7 +249,7 @@ def test_trials_on_a_cluster_have_the_figures_of_this_machine(on_cluster: Engine
     entries = [Entry("plain", plain), Entry("also plain", replace(plain, schedule=Schedule(max_epochs=3)))]
     entries += [Entry("own", own), Entry("collaborative", CollaborativeMethod())]
     found = []
-    for name, trains in (("here", Processes(2)), ("there", replace(on_cluster, at_once=2))):  # type: ignore[type-var]
+    for name, trains in (("here", InProcess(2)), ("there", replace(on_cluster, at_once=2))):  # type: ignore[type-var]
         bench = Bench(data, evenhand.Encoding(None, dim=8), evenhand.Grouping(("taste",)), tmp_path / name, trains)
         found.append(list(bench.run(entries, [0], lambda *step: None, lambda note: None, at_once=2)))
     assert {f.name for f in (tmp_path / "here").iterdir()} == {f.name for f in (tmp_path / "there").iterdir()}
@@ -461,14 +449,11 @@ def test_words_are_tagged_by_workers_as_by_one_process(engine: Engine, tmp_path:
     assert found == dict(zip(texts, rule_tagger.records(texts), strict=True))
 
 
-def test_texts_are_written_by_workers_as_by_one_process(tmp_path: Path) -> None:
-    from tiny_models import tiny_llama
+def test_an_address_without_an_engine_is_told(tmp_path: Path) -> None:
+    """Where no engine is asked for, nothing else would look at the address."""
+    from evenhand.cli import app
 
-    import evenhand
-
-    model, prompts = str(tiny_llama(tmp_path / "llama", chat=True)), [{"prompt": f"Say {word}."} for word in ("a", "bc", "def", "g", "hi")]
-    asked_for = {"model": model, "k": 2, "max_tokens": 6, "dtype": "float32", "batch": 3}
-    alone = evenhand.generate(prompts, out=tmp_path / "alone.jsonl", **asked_for)
-    dealt = evenhand.generate(prompts, out=tmp_path / "dealt.jsonl", engine=Processes(2), **asked_for)
-    assert dealt.rows == alone.rows
-    assert len(dealt.rows) == 10
+    (tmp_path / "p.jsonl").write_text('{"prompt": "Write of trains.", "prompt_id": "p"}\n')
+    words = ["generate", str(tmp_path / "p.jsonl"), "--model", "smollm2", "--out", str(tmp_path / "o.jsonl")]
+    done = CliRunner().invoke(app, [*words, "--address", "10.0.0.1:6379"])
+    assert "--address without --engine ray" in str(done.exception)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rank_worlds import METHODS, fitted, on_backbone, tokens
+from rank_worlds import BASE, fitted, on_backbone, tokens
 from tiny_models import stirred, tiny_bert, tiny_llama
 from torch import Tensor
 
@@ -182,7 +182,7 @@ def test_layers_that_are_computed_again_keep_nothing(folders: dict[str, Path]) -
 
 
 def test_a_whole_fit_is_the_same_to_the_bit(folders: dict[str, Path]) -> None:
-    kept, read_twice = (fitted(METHODS["bt"], *on_backbone(folders["llama"], keep_gb=gb)[:2]) for gb in (2.0, 0.0))
+    kept, read_twice = (fitted(BASE, *on_backbone(folders["llama"], keep_gb=gb)[:2]) for gb in (2.0, 0.0))
     assert len(kept["valid"]) > kept["tuned_from"]
     for part, value in read_twice.items():
         assert np.array_equal(kept[part], value), part

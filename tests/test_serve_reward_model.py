@@ -179,8 +179,8 @@ def test_another_encoder_is_refused(tmp_path: Path) -> None:
         (lambda m: m.score([], "one text", ["r"]), "Found str as prompts"),
         (lambda m: m.score([], ["p"], "one text"), "Found str as responses"),
         (lambda m: m.score([], ["p"], ["r", "s"]), "1 prompts and 2 responses"),
-        (lambda m: m.score([], ["p"], [None]), r"responses\[0\] is of type NoneType"),
-        (lambda m: m.score([], [1.5], ["r"]), r"prompts\[0\] is of type float"),
+        (lambda m: m.score([], ["p"], [None]), r"responses\[0\] is neither a text nor messages: it is of type NoneType"),
+        (lambda m: m.score([], [1.5], ["r"]), r"prompts\[0\] is neither a text nor messages: it is of type float"),
         (lambda m: m.score("abc", ["p"], ["r"]), "Found str as the history of user 0"),
         (lambda m: m.score(None, ["p"], ["r"]), "Found NoneType as the history"),
         (lambda m: m.score([("p", "c")], ["p"], ["r"]), "record 0: found str, str"),
@@ -202,9 +202,9 @@ def test_wrong_input_is_named_with_a_remedy(call: Any, found: str) -> None:
 
 
 def test_odd_texts_are_scored() -> None:
-    """Empty, very long, NUL, right-to-left, emoji and a lone surrogate are texts too."""
+    """Very long, NUL, right-to-left, emoji and a lone surrogate are texts too; of a history, and of prompts, an empty one."""
     odd = ["", "x" * 100_000, "a\0b", "\u202eabc", "🙂" * 30, "\ud800"]
-    assert np.isfinite(model_of().score([("", odd[0], odd[5])], [""] * len(odd), odd)).all()
+    assert np.isfinite(model_of().score([("", odd[0], odd[5])], [""] * (len(odd) - 1), odd[1:])).all()
 
 
 def test_one_word_about_a_model_shows_no_array() -> None:

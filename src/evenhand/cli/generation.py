@@ -72,7 +72,7 @@ def generate(
         counterpart=counterpart,
         axis=axis,
         jobs=jobs,
-        engine=engine.value,
+        engine=str(engine),
         address=address,
         run=run,
         source=source,

@@ -77,7 +77,7 @@ def score(
             min_strength=reading.min_strength,
             unfinished=finished_parts.beside(out),
             jobs=jobs,
-            engine=engine.value,
+            engine=str(engine),
             address=address,
             cache=cache,
         )

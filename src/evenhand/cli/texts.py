@@ -81,7 +81,7 @@ def audit_text(
         show_text=show_text,
         permutations=permutations,
         jobs=jobs,
-        engine=engine.value,
+        engine=str(engine),
         address=address,
         seed=seed,
         title=title,

@@ -117,7 +117,7 @@ def audit(
         "group_by": reading.grouping(), "tolerance": tolerance, "require": require or (), "metrics": metrics or (), "name": name,
         "title": title, "note": note, "simulated": simulated, "assignments": assignments, "seed": seed, "command": command(),
     }  # fmt: skip
-    machines = many_files.Machines(jobs, engine.value, address)
+    machines = many_files.Machines(jobs, str(engine), address)
     if merge:
         many_files.refuse("--merge", context)
         check_place(out, AUDIT.files, AUDIT.name, None, assignments, pdf=pdf)
@@ -223,7 +223,7 @@ def fit(
         command=command(),
         track=track,
         checkpoint=out / "checkpoint" if encoded.backbone else None,
-        engine=engine.value,
+        engine=str(engine),
         address=address,
         keep=lambda trained: trained.save(out / "model"),
         say=say,

@@ -1,7 +1,7 @@
 """Work on this machine: in this process, or in processes of their own, one thread each.
 
 A process is a copy of this one where the system can copy processes: what `hold` takes along is shared and never sent. For work on a GPU,
-which a copied process could not use, it starts anew and is sent a pickle. A process ends when its parent does, however that came about.
+which a copied process could not use, and beside Ray, it starts anew and is sent a pickle. A process ends when its parent does, however that came about.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,8 @@ from typing import Any
 
 from evenhand.core import DataError
 from evenhand.engines import Hold, Lost, Up, carried, deal, nothing
+
+GRACE = 5.0  # seconds from SIGTERM to SIGKILL
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Processes:
     def run(
         self, hold: Hold, work: Iterable[Any], *, at_once: int | None = None, gpu: bool = False, beat: Callable[[], None] = nothing
     ) -> Iterator[tuple[int, Any | Lost]]:
-        return deal(_Pool(multiprocessing.get_context("spawn" if gpu else None), hold), work, at_once or self.at_once, beat)
+        return deal(_Pool(multiprocessing.get_context("spawn" if gpu or _ray_runs() else None), hold), work, at_once or self.at_once, beat)
 
 
 def processes(jobs: int) -> Processes:
@@ -53,6 +56,12 @@ def processes(jobs: int) -> Processes:
     if jobs < 0:
         raise DataError(f"jobs is {jobs}", expected="1 or more, or 0 for as many as there are cores", remedy="leave it out")
     return Processes(jobs or os.cpu_count() or 1)
+
+
+def _ray_runs() -> bool:
+    """Whether this process is connected to Ray, whose threads hold locks that a copy would wait for."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,8 @@ class _Pool:
         for process in self.running.values():
             process.terminate()
         for line, process in self.running.items():
+            process.join(GRACE)
+            process.kill()  # what is stuck in another library does not hear the first
             process.join()
             line.close()
         self.running.clear()

@@ -132,7 +132,7 @@ def audit_text(
     )
     read = read_texts(texts, found)
     with shown(progress) as told:
-        if jobs is not None or engine != "here":
+        if jobs is not None or engine != "here" or address is not None:
             _tag(read, given, cache, jobs, engine, address, told)
         findings = audited(_ordered(read, base), given, found, selected, tolerance, usable_only, permutations, seed, told)
     about = _facts(read, found, given, seed, permutations, usable_only)

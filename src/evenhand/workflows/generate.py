@@ -135,10 +135,12 @@ def generate(
         by = source or (writer.name if reviser else "revision")
         wanted = new_revisions(asked, writer, revise, wording, counterpart, axis, k, run, by, seed)
     settings = settings_of(asked, writer, wanted, sampling, most_words, seed)
-    if jobs is None and engine == "here":
+    if jobs is None and engine == "here" and address is None:
         return _generated(path, wanted.items, settings, writer, sampling, most_words, progress)
     if not isinstance(writer, LanguageModel):
-        raise EvenhandError("Found --endpoint and workers of our own. Expected: one of them. To do: leave --engine and --jobs out.")
+        raise EvenhandError(
+            "Found --endpoint and workers of our own. Expected: one of them. To do: leave --engine, --address and --jobs out."
+        )
     with engine_asked(engine, address, processes(jobs or 0), jobs or 0) as works:
         dealt = Dealt(writer, works, device_named(writer.device) != "cpu")
         return _generated(path, wanted.items, settings, dealt, sampling, most_words, progress)
