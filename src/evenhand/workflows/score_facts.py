@@ -13,6 +13,7 @@ from evenhand.workflows.score_columns import margins_of
 EQUAL_SCORES, SEVERAL_SCORES, ONE_SIDE = "equal scores", "one text, several scores", "scores of one response"  # names of the facts
 CHOSEN, REJECTED, MARGINS = ("chosen", "winner", "preferred"), ("rejected", "loser", "dispreferred"), ("margin", "diff", "minus")
 EQUAL, DIFFERENT = 0.5, 0.01  # shares from which it is said
+ROUNDED = 1e-4  # of a score: float32 sums differ by some 1e-6 with the texts beside, more where terms cancel
 
 
 def score_facts(data: Judged, scores: Sequence[str]) -> dict[str, str]:
@@ -75,6 +76,11 @@ def _several(batches: PairBatches, scores: Sequence[str]) -> tuple[tuple[int, in
         order, start = runs(np.repeat(pairs.user, 2), item, items)
         if len(order):
             several = np.diff(start, append=len(order)) > 1
-            differs = np.minimum.reduceat(reward[order], start) < np.maximum.reduceat(reward[order], start)
+            differs = _apart(np.minimum.reduceat(reward[order], start), np.maximum.reduceat(reward[order], start))
             by_user += (several & differs).sum(), several.sum()
-    return (int(((count > 1) & (low < high)).sum()), int((count > 1).sum())), (int(by_user[0]), int(by_user[1]))
+    return (int(((count > 1) & _apart(low, high)).sum()), int((count > 1).sum())), (int(by_user[0]), int(by_user[1]))
+
+
+def _apart(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Whether two scores are several: by more than what one score is rounded by in one batch or another."""
+    return np.asarray(high - low > ROUNDED * np.maximum(np.abs(low), np.abs(high)))
