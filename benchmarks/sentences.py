@@ -14,8 +14,10 @@ import numpy as np
 
 from evenhand.audits.changes import compare
 from evenhand.audits.examine import examine_model
-from evenhand.audits.low_support import low_support
+from evenhand.audits.low_support import low_support_of
 from evenhand.audits.outcomes import Outcomes
+from evenhand.audits.passes import over
+from evenhand.audits.sample import arrange
 from evenhand.core import Groups
 from evenhand.report.audit.sentences import trend
 from evenhand.report.numbers import is_clear
@@ -167,7 +169,11 @@ def tastes(kind: str, users: int, pairs: int, rng: np.random.Generator, each: in
 def low_findings(kind: str, users: int, pairs: int, repeats: int, seed: int) -> dict[str, float]:
     """Share of repeats in which low support is called a rare taste, carelessness, or neither."""
     rng = np.random.default_rng([seed, users])
-    found = [low_support(*tastes(kind, users, pairs, rng)).finding for _ in range(repeats)]
+    nobody, found = Groups((), np.full(users, -1, np.int16), ""), []
+    for _ in range(repeats):
+        outcomes, support = tastes(kind, users, pairs, rng)
+        sample = arrange(outcomes, nobody)
+        found.append(over(sample.batches, low_support_of(sample, support)).finding)
     return {name: found.count(name) / repeats for name in ("rare", "careless", "unknown")}
 
 

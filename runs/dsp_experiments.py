@@ -34,7 +34,9 @@ from dsp_ablations import ablations
 from scipy import stats
 from torch import Tensor
 
-from evenhand.audits.support_curve import support_curve
+from evenhand.audits.passes import over
+from evenhand.audits.sample import Sample
+from evenhand.audits.support_curve import curve_of
 from evenhand.core import Estimate, History, Pairs, PreferenceData
 from evenhand.data.support import Support, choose_support
 from evenhand.methods.bradley_terry import BradleyTerry
@@ -292,7 +294,8 @@ def support_summary(found: list[dict[str, Any]]) -> dict[str, Any]:
 def curve(support: np.ndarray, accuracy: np.ndarray) -> dict[str, Any]:
     """Bins of equally many users, and Spearman's correlation with its interval, by the package's own panel."""
     x, y = support.ravel(), accuracy.ravel()
-    found = support_curve(x, y, y, np.full(len(x), 30), "", resamples=400)
+    sample = Sample(np.arange(len(x)), np.full(len(x), -1), 0, np.full(len(x), 30))  # of users who share nothing
+    found = over((), curve_of(sample, lambda batch: [], x, y, y, "", resamples=400))
     assert found is not None
     bins = [{"support": [b.low, b.high], "accuracy": ends(b.accuracy)} for b in found.bins]
     return {"bins": bins, "correlation": ends(found.correlation)}

@@ -12,12 +12,28 @@ from scipy import stats
 from evenhand.audits.metrics import USER_METRICS, calibration_gaps, correct, gini, jain, log_loss, worst_decile
 from evenhand.audits.nulls import against_null, permuted_means
 from evenhand.audits.outcomes import Outcomes
-from evenhand.audits.sample import arrange, means
-from evenhand.audits.support_curve import correlation, slope, support_curve
-from evenhand.audits.users import density, fit_beta_binomial, independent_pairs, spread_of_users
+from evenhand.audits.passes import over
+from evenhand.audits.sample import Sample, arrange, means
+from evenhand.audits.support_curve import correlation, curve_of, slope
+from evenhand.audits.users import density, fit_beta_binomial, independent_of, spread_of_users
 from evenhand.core import Groups
 
 accuracies = arrays(float, st.integers(1, 30), elements=st.floats(0.01, 1))
+
+
+def right(batch):
+    return correct(batch.strict.margin)
+
+
+def support_curve(support, accuracy, shrunken, pairs, rule, **options):
+    """Of users who share nothing."""
+    sample = Sample(np.arange(len(pairs)), np.full(len(pairs), -1), 0, pairs)
+    return over((), curve_of(sample, lambda batch: [], support, accuracy, shrunken, rule, **options))
+
+
+def independent_pairs(outcomes, groups):
+    sample = arrange(outcomes, groups)
+    return over(sample.batches, independent_of(sample, right))
 
 
 @given(accuracies)
@@ -255,14 +271,12 @@ def test_one_vote_in_many_pairs_is_not_many_answers():
         user, a, b = np.array(rows, np.int32).T
         reward = rng.normal(size=60)
         o = Outcomes("m", "t", user, reward[a] - reward[b], chosen=a, rejected=b)
-        sample = arrange(o, Groups((), np.full(80, -1, np.int16), ""))
-        of_pair = correct(o.margin)
-        right = np.bincount(user, of_pair)
-        count = independent_pairs(sample, of_pair)
+        count, pairs = independent_pairs(o, Groups((), np.full(80, -1, np.int16), "")), np.bincount(user)
         assert (count >= 1).all()
-        assert (count < sample.pairs).all()
-        apart.append(spread_of_users(right, sample.pairs, seed, count).tau_p_value < 0.05)
-        taken.append(spread_of_users(right, sample.pairs, seed).tau_p_value < 0.05)
+        assert (count < pairs).all()
+        answers = np.bincount(user, correct(o.margin))
+        apart.append(spread_of_users(answers, pairs, seed, count).tau_p_value < 0.05)
+        taken.append(spread_of_users(answers, pairs, seed).tau_p_value < 0.05)
     assert np.mean(taken) == 1.0
     assert np.mean(apart) <= 0.2
 
@@ -270,12 +284,11 @@ def test_one_vote_in_many_pairs_is_not_many_answers():
 def test_pairs_that_share_nothing_all_count_and_those_of_one_prompt_by_their_likeness():
     rng = np.random.default_rng(1)
     user, visit = np.repeat(np.arange(100), 12).astype(np.int32), np.repeat(np.arange(400), 3)
-    right = rng.random(1200) < 0.7
-    alone = Outcomes("m", "t", user, np.where(right, 1.0, -1.0))
+    alone = Outcomes("m", "t", user, np.where(rng.random(1200) < 0.7, 1.0, -1.0))
     nobody = Groups((), np.full(100, -1, np.int16), "")
-    assert independent_pairs(arrange(alone, nobody), correct(alone.margin)) == pytest.approx(np.full(100, 12))
+    assert independent_pairs(alone, nobody) == pytest.approx(np.full(100, 12))
     same = Outcomes("m", "t", user, np.where((rng.random(400) < 0.7)[visit], 1.0, -1.0), prompt=visit.astype(np.int32))
-    assert independent_pairs(arrange(same, nobody), correct(same.margin)) == pytest.approx(np.full(100, 4))  # three of a prompt are one
+    assert independent_pairs(same, nobody) == pytest.approx(np.full(100, 4))  # three of a prompt are one
 
 
 def test_slope_and_correlation_count_what_users_share():
@@ -285,12 +298,14 @@ def test_slope_and_correlation_count_what_users_share():
     for seed in range(60):
         support = rng.beta(4, 2.5, 150)
         user, prompt = np.repeat(np.arange(150), 15).astype(np.int32), rng.integers(0, 40, 2250).astype(np.int32)
-        right = (rng.random(2250) < support[user]) == (rng.random(40) < 0.5)[prompt]
-        o = Outcomes("m", "t", user, np.where(right, 1.0, -1.0), prompt=prompt)
+        is_right = (rng.random(2250) < support[user]) == (rng.random(40) < 0.5)[prompt]
+        o = Outcomes("m", "t", user, np.where(is_right, 1.0, -1.0), prompt=prompt)
         for counts, some in ((clear, o), (alone, replace(o, prompt=None))):
-            sample, y = arrange(some, Groups((), np.full(150, -1, np.int16), "")), correct(some.margin)
-            served = sample.user_means(y)
-            curve = support_curve(support, served, served, sample.pairs, "", sample=sample, right=y, resamples=100, seed=seed)
+            sample = arrange(some, Groups((), np.full(150, -1, np.int16), ""))
+            served = sample.user_means(correct(some.margin))
+            curve = over(
+                sample.batches, curve_of(sample, lambda batch: [right(batch)], support, served, served, "", resamples=100, seed=seed)
+            )
             counts += [e.low > 0 or e.high < 0 for e in (curve.slope, curve.correlation)]
     assert (clear <= 7).all()  # 3 expected
     assert (alone >= 15).all()

@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
-from evenhand.audits.low_support import LOWEST, low_support
+from evenhand.audits.low_support import LOWEST, low_support_of
 from evenhand.audits.outcomes import Outcomes
+from evenhand.audits.passes import over
+from evenhand.audits.sample import arrange
+from evenhand.core import Groups
+
+
+def low_support(outcomes: Outcomes, support: np.ndarray):
+    sample = arrange(outcomes, Groups((), np.full(len(support), -1, np.int16), ""))
+    return over(sample.batches, low_support_of(sample, support))
 
 
 def world(kind: str, rng: np.random.Generator, users: int = 160, pairs: int = 60, each: int = 20) -> tuple[Outcomes, np.ndarray]:

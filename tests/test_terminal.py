@@ -13,11 +13,11 @@ from rich.console import Console, RenderableType
 
 from evenhand.audits.findings import FairnessReport, Requirement
 from evenhand.audits.requirements import GAP
-from evenhand.core import Estimate, Exclusions
+from evenhand.core import Estimate
 from evenhand.report.audit import report as made
 from evenhand.report.page import Column, Table
 from evenhand.report.publish import publish
-from evenhand.report.terminal import Grid, exclusions, lines
+from evenhand.report.terminal import Grid, lines
 
 
 def printed(*shown: RenderableType, width: int = 80) -> str:
@@ -139,12 +139,6 @@ def test_small_cells_are_hidden_in_the_terminal_too():
     assert "73.5" not in output(example.one_user())
 
 
-def test_rows_left_out_are_told_by_group_where_enough_of_them_are():
-    lost = Exclusions(480, 385, {"not a number": 95}, {"country=IT": {"not a number": 90}, "country=MT": {"not a number": 5}})
-    said = exclusions(lost, "table.csv").plain
-    assert said == "table.csv: 480 rows in, 385 used; 95 excluded: not a number; excluded by group: country=IT 90"
-
-
 def test_small_groups_are_not_named_with_their_size_in_a_reason():
     reason = "The whole interval lies above 3.0. Left out, too small: tiny (7 users, 30 needed)."
     requirement = replace(example.realistic().requirements[0], reason=reason)
@@ -183,15 +177,12 @@ def test_texts_of_others_reach_the_terminal_as_text(text):
     )  # fmt: skip
     shown = [
         output(hostile, width=1_000),
-        printed(exclusions(Exclusions(3, 2, {text: 1}), text), width=1_000),
         printed(Grid(publish(Table(text, (Column(text), Column("b")), ((text, text),)))), width=1_000),
     ]
     for part in shown:
         assert all(c.isprintable() or c in "\n\u200c\u200d" for c in part), ascii(part)
-    assert len(shown[1].splitlines()) == 1
-    assert len(shown[2].splitlines()) <= 3  # less where the text is blank
+    assert len(shown[1].splitlines()) <= 3  # less where the text is blank
 
 
 def test_markup_is_shown_and_not_obeyed():
     assert printed(Grid(Table("[b]t[/b]", (Column("[i]"),), (("[red]x[/red]",),)))).splitlines() == ["[b]t[/b]", "[i]", "[red]x[/red]"]
-    assert printed(exclusions(Exclusions(1_000, 999, {"[b]": 1}), "a.csv")) == "a.csv: 1,000 rows in, 999 used; 1 excluded: [b]"

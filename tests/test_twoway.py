@@ -10,7 +10,7 @@ from evenhand.audits.examine import examine_model
 from evenhand.audits.metrics import correct
 from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.sample import arrange, means
-from evenhand.audits.twoway import Clusters, Shared, covariance, share_prompts, share_responses, share_units, shared_noise
+from evenhand.audits.twoway import Clusters, Shared, covariance, share_units, shared_noise
 from evenhand.core import Groups
 
 RNG = np.random.default_rng(0)
@@ -36,22 +36,22 @@ def without_factors(shared: Shared) -> np.ndarray:
 
 def test_prompts_are_counted_once_for_every_couple_of_pairs():
     same = couples(lambda i, j: i == j or USER[i] == USER[j] or (PROMPT[i] == PROMPT[j] >= 0))
-    assert without_factors(share_prompts(USER, PROMPT)) == pytest.approx(INFLUENCE.T @ same @ INFLUENCE)
+    assert without_factors(share_units(USER, PROMPT, None)) == pytest.approx(INFLUENCE.T @ same @ INFLUENCE)
 
 
 @pytest.mark.parametrize("pool", [7, 3], ids=["responses repeat", "the same pairs repeat"])
 def test_pairs_with_a_response_in_common_are_counted_once_whichever_side_it_is_on(pool):
     first, second = FIRST % pool, (FIRST + 1 + SECOND % (pool - 1)) % pool
     linked = couples(lambda i, j: USER[i] == USER[j] or bool({first[i], second[i]} & {first[j], second[j]}))
-    found = without_factors(share_responses(USER, first, second))
+    found = without_factors(share_units(USER, None, (first, second)))
     assert found == pytest.approx(INFLUENCE.T @ linked @ INFLUENCE)
     swapped = RNG.random(N) < 0.5
-    other = share_responses(USER, np.where(swapped, second, first), np.where(swapped, first, second))
+    other = share_units(USER, None, (np.where(swapped, second, first), np.where(swapped, first, second)))
     assert without_factors(other) == pytest.approx(found)
 
 
 def test_each_part_carries_its_own_number_of_clusters():
-    shared = share_prompts(USER, PROMPT)
+    shared = share_units(USER, PROMPT, None)
     by_user, both = covariance(INFLUENCE, USER, shared)
 
     def part(key):
@@ -64,7 +64,7 @@ def test_each_part_carries_its_own_number_of_clusters():
     assert both == pytest.approx(part(USER) + part(own) - part(own * 8 + USER))
     rows = RNG.random(N) < 0.5
     some = covariance(INFLUENCE[rows], USER[rows], shared.take(rows))[1]
-    again = covariance(INFLUENCE[rows], USER[rows], share_prompts(USER[rows], PROMPT[rows]))[1]
+    again = covariance(INFLUENCE[rows], USER[rows], share_units(USER[rows], PROMPT[rows], None))[1]
     assert some == pytest.approx(again)
 
 
@@ -130,7 +130,7 @@ ONCE = np.concatenate([np.random.default_rng(u).permutation(20)[:14].reshape(-1,
     ("user", "first", "second"), [(USER, FIRST, SECOND), (np.repeat(np.arange(8), 7), *ONCE.T)], ids=["often", "once a user"]
 )
 def test_means_on_shared_responses_have_the_covariance_of_dyads(user, first, second):
-    shared = share_responses(user, first, second)
+    shared = share_units(user, None, (first, second))
     o = Outcomes("m", "t", user.astype(np.int32), INFLUENCE[: len(user), 0], chosen=first, rejected=second)
     sample = arrange(o, Groups(("a",), np.where(np.arange(8) < 5, 0, -1).astype(np.int16), ""))
     y = correct(o.margin)
@@ -139,6 +139,6 @@ def test_means_on_shared_responses_have_the_covariance_of_dyads(user, first, sec
     psi = np.stack([np.where(user < 5, share * (y - found.value[0, 0]) / 5, 0.0), share * (y - found.value[0, 1]) / 8], axis=1)
     assert found.by_both[1, 1] == pytest.approx(covariance(psi, user, shared)[1][1, 1])
     rows = user < 5
-    own = covariance(psi[rows], user[rows], share_responses(user[rows], first[rows], second[rows]))[1]
+    own = covariance(psi[rows], user[rows], share_units(user[rows], None, (first[rows], second[rows])))[1]
     assert found.by_both[0, 0] == pytest.approx(own[0, 0])
     assert found.units.tolist() == [len(np.unique([f[m] for f in (first, second)])) for m in (rows, rows | True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from evenhand.audits.batch import Batch, batches_of
-from evenhand.audits.examine import MIN_PAIRS, MIN_USERS, exclusion
+from evenhand.audits.examine import too_small
 from evenhand.audits.intervals import contrast, in_points
 from evenhand.audits.metrics import TIE, correct
 from evenhand.audits.outcomes import OutcomeBatches, Outcomes
@@ -16,9 +16,7 @@ from evenhand.core import SMALLEST_CELL, Groups
 NEARLY_ALL = 0.95  # of the pairs tied: the rest is too little to say anything of the scores
 
 
-def broken(
-    outcomes: Outcomes | OutcomeBatches, groups: Groups | None = None, *, min_users: int = MIN_USERS, min_pairs: int = MIN_PAIRS
-) -> str:
+def broken(outcomes: Outcomes | OutcomeBatches, groups: Groups | None = None) -> str:
     """What is wrong with the scores, in a first sentence, and what may be the cause in a second; "" where nothing is.
 
     Either |margin| < 1e-6 in at least 95 % of the pairs with a preference; or all groups that are large enough for a verdict (all users,
@@ -26,7 +24,7 @@ def broken(
     """
     batches = batches_of(outcomes, groups)
     pairs, tied, accuracies = over(batches, accuracies_of(groups))
-    return flaw_of(pairs, tied, accuracies, len(groups or ()), min_users, min_pairs)
+    return flaw_of(pairs, tied, accuracies, len(groups or ()))
 
 
 def accuracies_of(groups: Groups | None) -> Study[tuple[int, int, Means | None]]:
@@ -46,15 +44,14 @@ def _ties() -> Study[tuple[int, int]]:
     return pairs, tied
 
 
-def flaw_of(pairs: int, tied: int, accuracies: Means | None, groups: int, min_users: int, min_pairs: int) -> str:
+def flaw_of(pairs: int, tied: int, accuracies: Means | None, groups: int) -> str:
     """The same from `accuracies_of`, whose last cell is all users."""
     if accuracies is None:
         return ""
     if flaw := tied_flaw(pairs, tied):
         return flaw
-    known = range(groups)
-    cells = [g for g in known if not exclusion(int(accuracies.users[g]), int(accuracies.pairs[g]), min_users, min_pairs)]
-    cells = cells or [groups]
+    reasons = too_small(accuracies.users[:groups], accuracies.pairs[:groups])
+    cells = [g for g, reason in enumerate(reasons) if not reason] or [groups]
     c = contrast(accuracies, np.eye(accuracies.value.size)[cells])
     high = c.bounds(high=1.0)[1]
     if not (high < 0.5).all():

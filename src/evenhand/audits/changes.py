@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from evenhand.audits.bootstrap import holding, resampled_means
-from evenhand.audits.examine import MIN_PAIRS, MIN_USERS, compared, exclusion, group_gap, ordered
+from evenhand.audits.examine import compared, group_gap, ordered, too_small
 from evenhand.audits.findings import Change, ChangeRow
 from evenhand.audits.intervals import contrast, estimate, in_points, simultaneous_alpha
 from evenhand.audits.metrics import correct
@@ -27,8 +27,7 @@ def compare(before: Outcomes, after: Outcomes, groups: Groups, *, resamples: int
     columns = [correct(before.margin), correct(after.margin)]
     joint = means(sample, columns)
     single = [means(sample, [c]) for c in columns]
-    excluded = [exclusion(int(u), int(p), MIN_USERS, MIN_PAIRS) for u, p in zip(joint.users[:-1], joint.pairs[:-1], strict=True)]
-    cells = compared(joint.users, excluded)
+    cells = compared(joint.users, too_small(joint.users[:-1], joint.pairs[:-1]))
     gaps = [group_gap(of_model, groups, cells, seed) or _no_gap(joint) for of_model in single]
     rows = [_row(joint, single, len(groups), "all")] + [_row(joint, single, g, n) for g, n in enumerate(groups.names) if joint.users[g]]
     change = _gap_change(sample, joint, columns, groups, cells, resamples, seed)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from evenhand.audits.dealt import DealtModel, OverDeals
-from evenhand.audits.examine import MIN_PAIRS, MIN_USERS, compared, exclusion, ordered
+from evenhand.audits.examine import compared, ordered, too_small
 from evenhand.audits.findings import Requirement
 from evenhand.audits.intervals import LEVEL, MDE_FACTOR, Contrast, is_pairwise, pairwise, range_bounds, range_rows, simultaneous_alpha
 from evenhand.audits.ranking import Board, Judged, Levels, levels
@@ -51,7 +51,7 @@ def over_deals(deals: Sequence[Deal], models: Sequence[str], unit: str) -> tuple
     board = board_of(deals, models)
     joint, single = levels(board), [(levels(b), b) for b in (board_of([d], models) for d in deals)]
     names, one = (*board.groups, "all"), np.eye(len(models))
-    large = [g for g in range(len(board.groups)) if not exclusion(int(joint.users[g]), int(joint.pairs[g]), MIN_USERS, MIN_PAIRS)]
+    large = [g for g, reason in enumerate(too_small(joint.users[:-1], joint.pairs[:-1])) if not reason]
     if len(large) == 2:
         large = list(ordered(Groups(board.groups, board.group[0], ""), joint.users, large))
     first = deals[0].seed
@@ -101,7 +101,7 @@ def verdicts(
     parsed = [parse_requirement(e, groups) for e in expressions]
     if not any(e.quantity == "gap" and not e.groups for e in parsed):
         parsed.insert(0, Expression("gap", (), "<=", tolerance))
-    thin = [exclusion(int(u), int(p), MIN_USERS, MIN_PAIRS) for u, p in zip(levels.users, levels.pairs, strict=True)]
+    thin = too_small(levels.users, levels.pairs)
     plans = [_rows(e, levels, groups, thin) for e in parsed]
     rows = np.concatenate([rows for _, rows in plans])
     together = _contrast(levels, rows)

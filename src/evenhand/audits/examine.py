@@ -78,21 +78,16 @@ def examine_model(
     *,
     resamples: int = 1000,
     seed: int = 0,
-    min_users: int = MIN_USERS,
-    min_pairs: int = MIN_PAIRS,
     exclusions: Exclusions | None = None,
     metrics: Mapping[str, Metric] = METRICS,
 ) -> ModelFindings:
     """Everything panels 1 to 6 show. support float64[users] (nan = unknown), numbered as Groups.of_user; exclusions fill the `dropped`
     column. metrics: all of METRICS, and perhaps more.
 
-    A group under min_users or min_pairs is shown, but bears no verdict and takes no part in gap and null while two other groups are
+    A group under MIN_USERS or MIN_PAIRS is shown, but bears no verdict and takes no part in gap and null while two other groups are
     large enough.
     """
-    study = study_of_model(
-        outcomes, groups, support, support_rule, resamples=resamples, seed=seed, min_users=min_users, min_pairs=min_pairs,
-        exclusions=exclusions, metrics=metrics,
-    )  # fmt: skip
+    study = study_of_model(outcomes, groups, support, support_rule, resamples=resamples, seed=seed, exclusions=exclusions, metrics=metrics)
     return over(batches_of(outcomes, groups), study)
 
 
@@ -111,8 +106,6 @@ def study_of_model(
     *,
     resamples: int = 1000,
     seed: int = 0,
-    min_users: int = MIN_USERS,
-    min_pairs: int = MIN_PAIRS,
     exclusions: Exclusions | None = None,
     metrics: Mapping[str, Metric] = METRICS,
 ) -> Study[ModelFindings]:
@@ -128,9 +121,7 @@ def study_of_model(
     rng = np.random.default_rng([seed, 10110])
     measured = _measured(sample, metrics, read.means, read.of_user, resamples, rng)
     accuracy = measured["accuracy"]
-    excluded = [
-        exclusion(int(u), int(p), min_users, min_pairs) for u, p in zip(accuracy.means.users[:-1], accuracy.means.pairs[:-1], strict=True)
-    ]
+    excluded = too_small(accuracy.means.users[:-1], accuracy.means.pairs[:-1])
     cells = compared(accuracy.means.users, excluded)
     return ModelFindings(
         model=outcomes.model,
@@ -278,11 +269,10 @@ def _resampled_cells(sample: Sample, of_user: np.ndarray, resamples: int, rng: n
     return {g: sums[g][:, :-1] / sums[g][:, -1:] for g in served}
 
 
-def exclusion(users: int, pairs: int, min_users: int, min_pairs: int) -> str:
-    """Why a group bears no verdict, or ''."""
-    reasons = [f"{users} users, {min_users} needed"] if users < min_users else []
-    reasons += [f"{pairs} pairs, {min_pairs} needed"] if pairs < min_pairs else []
-    return "; ".join(reasons)
+def too_small(users: np.ndarray, pairs: np.ndarray) -> list[str]:
+    """Of cells with so many users and pairs, int[cells] each: why one bears no verdict, or ''."""
+    sizes = [((u, "users", MIN_USERS), (p, "pairs", MIN_PAIRS)) for u, p in zip(users, pairs, strict=True)]
+    return ["; ".join(f"{found} {what}, {least} needed" for found, what, least in size if found < least) for size in sizes]
 
 
 def compared(users: np.ndarray, excluded: Sequence[str]) -> list[int]:

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from evenhand.audits.batch import Batch, batches_of
+from evenhand.audits.batch import Batch
 from evenhand.audits.clusters import Clusters, Shared, factor
 from evenhand.audits.findings import LowSupport
-from evenhand.audits.outcomes import OutcomeBatches, Outcomes
-from evenhand.audits.passes import Study, over, side_by_side
-from evenhand.audits.sample import Sample, surveyed
+from evenhand.audits.passes import Study, side_by_side
+from evenhand.audits.sample import Sample
 from evenhand.audits.spread import Spread, spread
 from evenhand.audits.units import Judged, find_units
 from evenhand.core import Estimate
@@ -26,7 +25,7 @@ METRIC = "agreement among users of low support minus with others"
 FEWEST_USERS, FEWEST_PAIRS = 10, 20  # that must share pairs with others of low support, and with the rest
 
 
-def low_support(outcomes: Outcomes | OutcomeBatches, support: np.ndarray) -> LowSupport | None:
+def low_support_of(sample: Sample, support: np.ndarray) -> Study[LowSupport | None]:
     """Agreement of the quarter of users with the lowest support among themselves, minus their agreement with the other users, on pairs
     that both judged. support float64[users], nan = unknown, from other pairs than these. None where pairs are not known.
 
@@ -36,16 +35,6 @@ def low_support(outcomes: Outcomes | OutcomeBatches, support: np.ndarray) -> Low
     by (a - b - A + B) / N. V = V_user + V_unit - V_(user and unit) with prompts or responses as units (see `twoway`), at least the larger
     of the first two; t with one degree less than the fewest of users of either kind and units.
     """
-
-    def study() -> Study[LowSupport | None]:
-        sample = yield from surveyed()
-        return (yield from low_support_of(sample, support))
-
-    return over(batches_of(outcomes), study())
-
-
-def low_support_of(sample: Sample, support: np.ndarray) -> Study[LowSupport | None]:
-    """The same of pairs in batches."""
     x = support[sample.number]
     known = np.isfinite(x)
     if not known.any():

@@ -138,11 +138,6 @@ def distance(c: Candidates, log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
     return 0.5 * np.add.reduceat(np.abs(np.exp(log_p) - np.exp(log_q)), c.starts)
 
 
-def objective(c: Candidates, reward: np.ndarray, beta: float, log_p: np.ndarray) -> np.ndarray:
-    """J_r(pi) = E[r] - beta KL(pi || pi_ref) of each prompt, float64[P], for a finite beta."""
-    return expected(c, log_p, reward) - beta * divergence(c, log_p, c.log_reference)
-
-
 def half_range(c: Candidates, difference: np.ndarray) -> np.ndarray:
     """e of each prompt, float64[P]: half the range of r - r', the smallest max |r - r' - constant|."""
     return 0.5 * (np.maximum.reduceat(difference, c.starts) - np.minimum.reduceat(difference, c.starts))

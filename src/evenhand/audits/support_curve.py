@@ -12,7 +12,7 @@ from evenhand.audits.batch import Batch, Columns
 from evenhand.audits.bootstrap import CHUNK, RESAMPLED_USERS, holding, user_weights
 from evenhand.audits.findings import SupportBin, SupportCurve
 from evenhand.audits.intervals import contrast, estimate
-from evenhand.audits.passes import Study, over, side_by_side
+from evenhand.audits.passes import Study, side_by_side
 from evenhand.audits.sample import Means, Sample, means_of
 from evenhand.audits.spread import Spread, spread
 from evenhand.core import Estimate
@@ -21,36 +21,6 @@ BINS = 10
 USERS_PER_BIN = 10  # fewer bins rather than smaller ones
 POINTS = 2000
 MANY = 50_000  # users; above, the bootstrap of ranks brings nothing over its normal limit
-
-
-def support_curve(
-    support: np.ndarray,
-    accuracy: np.ndarray,
-    shrunken: np.ndarray,
-    pairs: np.ndarray,
-    rule: str,
-    *,
-    sample: Sample | None = None,
-    right: np.ndarray | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> SupportCurve | None:
-    """support, accuracy, shrunken float64[users] in [0, 1], pairs int[users]. Users without a support (nan) are left out; None under 3
-    users.
-
-    sample: the pairs behind the accuracies, and right float64[n] of each; prompts or responses that users share then widen every
-    interval. None: users share nothing.
-    """
-    if sample is None or right is None:
-        sample = Sample(np.arange(len(support)), np.full(len(support), -1), 0, pairs)
-
-    def column(batch: Batch) -> list[np.ndarray]:
-        assert right is not None
-        assert sample is not None
-        (whole,) = sample.batches
-        return [right if batch is whole else right[np.isfinite(support)[whole.user]]]
-
-    return over(sample.batches, curve_of(sample, column, support, accuracy, shrunken, rule, resamples=resamples, seed=seed))
 
 
 def curve_of(
@@ -64,7 +34,9 @@ def curve_of(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Study[SupportCurve | None]:
-    """The same of pairs in batches; support, accuracy and shrunken of the sample's users, right: the one column of a batch."""
+    """support, accuracy, shrunken float64[U] in [0, 1] of the sample's users; right: the one column of a batch, of each pair. Users without a
+    support (nan) are left out; None under 3 users. Prompts or responses that users share widen every interval.
+    """
     known = np.isfinite(support)
     if known.sum() < 3:
         return None

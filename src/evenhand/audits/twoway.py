@@ -17,44 +17,24 @@ import numpy as np
 from evenhand.audits.clusters import Clusters, Shared, numbered
 from evenhand.audits.passes import over
 from evenhand.audits.spread import spread
-from evenhand.audits.units import Judged, Prompts, Responses, find_units, prompts_of, responses_of
+from evenhand.audits.units import Judged, find_units
 
-__all__ = ["Clusters", "Shared", "covariance", "share_prompts", "share_responses", "share_units", "shared_noise"]
+__all__ = ["Clusters", "Shared", "covariance", "share_units", "shared_noise"]
 
 
 def share_units(user: np.ndarray, prompt: np.ndarray | None, responses: tuple[np.ndarray, np.ndarray] | None) -> Shared | None:
     """What users share: prompts, where at least 20 repeat over users; else responses (first and second int[n] of each pair), else the few
     prompts. None: nothing, or nothing is known. user int[n] in 0..U-1; prompt int[n]: a pair without a prompt (-1) is its own.
     """
-    judged = Judged(user, prompt, responses, _texts(prompt, responses))
+    known = [a for a in (prompt, *(responses or ())) if a is not None and len(a)]
+    judged = Judged(user, prompt, responses, max((int(a.max()) for a in known), default=-1) + 1)
     units = over([judged], find_units(lambda batch: batch))[0]
     return None if units is None else units.clusters(judged)
 
 
-def share_prompts(user: np.ndarray, prompt: np.ndarray) -> Shared | None:
-    """user int[n] in 0..U-1, prompt int[n]; a pair without a prompt (-1) is its own. None where no two users have a prompt in common."""
-    judged = Judged(user, prompt, None, _texts(prompt, None))
-    found = prompts_of(judged)
-    units = None if found is None else Prompts(*found)
-    return units.clusters(judged) if units is not None and units.are_shared else None
-
-
-def share_responses(user: np.ndarray, first: np.ndarray, second: np.ndarray) -> Shared | None:
-    """first, second int[n]: the two responses of each pair, whichever was chosen. None where no two users have a response in common."""
-    judged = Judged(user, None, (first, second), _texts(None, (first, second)))
-    found = responses_of(judged)
-    units = None if found is None else Responses(*found)
-    return units.clusters(judged) if units is not None and units.are_shared else None
-
-
-def _texts(prompt: np.ndarray | None, responses: tuple[np.ndarray, np.ndarray] | None) -> int:
-    known = [a for a in (prompt, *(responses or ())) if a is not None and len(a)]
-    return max((int(a.max()) for a in known), default=-1) + 1
-
-
 def covariance(influence: np.ndarray, user: np.ndarray, shared: Shared | None) -> tuple[np.ndarray, np.ndarray]:
     """(V_user, V), each float64[K, K], of K statistics. influence float64[n, K]: what pair i adds to each statistic's error, so that the
-    error is the column's sum; user int[n] >= 0; shared: from `share_prompts` or `share_responses` on the same pairs, None: V = V_user.
+    error is the column's sum; user int[n] >= 0; shared: from `share_units` on the same pairs, None: V = V_user.
 
     For several models judged on the same pairs, put their influences side by side: differences are then paired. For several deals of
     one data set, stack the pairs of all deals and keep the users' and units' numbers. V need not be positive: take a variance as the

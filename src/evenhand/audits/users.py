@@ -18,7 +18,7 @@ from scipy.special import chdtrc, chdtri, gammaln, xlog1py, xlogy
 from evenhand.audits.batch import Batch
 from evenhand.audits.findings import UserMetric, UserSpread
 from evenhand.audits.metrics import USER_METRICS
-from evenhand.audits.passes import Study, over, per_user
+from evenhand.audits.passes import Study, per_user
 from evenhand.audits.sample import Sample
 from evenhand.core import Estimate
 
@@ -99,19 +99,14 @@ def fit_beta_binomial(right: np.ndarray, pairs: np.ndarray) -> BetaBinomial:
     return BetaBinomial(counts.best_mu(tau)[0], tau, float(low), float(high), p_value)
 
 
-def independent_pairs(sample: Sample, right: np.ndarray) -> np.ndarray:
-    """As how many independent pairs those of each user count, int[U], 1 to their number. right float64[n], of each pair.
+def independent_of(sample: Sample, right: Callable[[Batch], np.ndarray]) -> Study[np.ndarray]:
+    """As how many independent pairs those of each user count, int[U], 1 to their number. right: float64[n], of each pair of a batch.
 
     Pairs of one user on one prompt or with a response in common - one vote is in many pairs - go right or wrong together. With rho how
     much more alike they are than other pairs of the user (difference of mean products of deviations over their variance) and c_u how many
     such partners a pair of u has on average, the variance of u's mean is 1 + rho c_u times that of independent pairs (Kish 1965, design
-    effect).
+    effect). Sums of right answers, whole numbers and halves, are exact: deviations from their mean are expanded.
     """
-    return over(sample.batches, independent_of(sample, lambda batch: right))
-
-
-def independent_of(sample: Sample, right: Callable[[Batch], np.ndarray]) -> Study[np.ndarray]:
-    """The same of pairs in batches. Sums of right answers, whole numbers and halves, are exact: deviations from their mean are expanded."""
     units = sample.within
     if units is None:
         return sample.pairs
@@ -155,7 +150,7 @@ def as_independent(right: np.ndarray, pairs: np.ndarray, independent: np.ndarray
 def spread_of_users(right: np.ndarray, pairs: np.ndarray, seed: int, independent: np.ndarray | None = None) -> UserSpread | None:
     """Panel 5 from each user's right answers float64[users] and pairs int[users]; None for a single user, who has no spread.
 
-    independent: see `independent_pairs`; by so many pairs are users then told apart, default all.
+    independent: see `independent_of`; by so many pairs are users then told apart, default all.
     """
     if len(pairs) < 2:
         return None

@@ -15,7 +15,7 @@ from scipy.special import stdtrit
 from evenhand.audits.batch import batches_of
 from evenhand.audits.broken import accuracies_of, flaw_of, in_short
 from evenhand.audits.changes import same_pairs
-from evenhand.audits.examine import MIN_PAIRS, MIN_USERS, compared, exclusion
+from evenhand.audits.examine import compared, too_small
 from evenhand.audits.findings import Requirement
 from evenhand.audits.intervals import (
     MDE_FACTOR,
@@ -61,20 +61,16 @@ def check_requirements(
     tolerance: float | None = TOLERANCE,
     before: Outcomes | None = None,
     seed: int = 0,
-    min_users: int = MIN_USERS,
-    min_pairs: int = MIN_PAIRS,
 ) -> tuple[Requirement, ...]:
     """One Requirement for the gap (best minus worst group <= tolerance) and one for each expression; see `requirements.parse_requirement`.
 
     All bounds hold at once with 95 % (max-t over every group, difference and gain involved). INSUFFICIENT: a group involved has fewer
-    than min_users users or min_pairs pairs; or the bounds lie on both sides of the threshold; or, for a PASS on a gap, a minimum
+    than MIN_USERS users or MIN_PAIRS pairs; or the bounds lie on both sides of the threshold; or, for a PASS on a gap, a minimum
     detectable effect (2.8 standard errors of an involved group's accuracy) exceeds the threshold. A FAIL, a floor and a gain need no such
     power: their bound proves them. Scores that are broken (`broken.broken`) pass nothing. tolerance None: no requirement but the
     expressions.
     """
-    study = study_of_requirements(
-        outcomes, groups, expressions, tolerance=tolerance, before=before, seed=seed, min_users=min_users, min_pairs=min_pairs
-    )
+    study = study_of_requirements(outcomes, groups, expressions, tolerance=tolerance, before=before, seed=seed)
     return over(batches_of(outcomes, groups), study)[0]
 
 
@@ -86,8 +82,6 @@ def study_of_requirements(
     tolerance: float | None = TOLERANCE,
     before: Outcomes | None = None,
     seed: int = 0,
-    min_users: int = MIN_USERS,
-    min_pairs: int = MIN_PAIRS,
 ) -> Study[tuple[tuple[Requirement, ...], str]]:
     """`check_requirements` as a study, to be read side by side with others over `batches_of` the same outcomes, and what is `broken`."""
     parsed = [parse_requirement(e, groups) for e in expressions]
@@ -99,10 +93,10 @@ def study_of_requirements(
     if alone is None:
         raise nobody(outcomes)
     accuracies = alone if before is None else _of_both(outcomes, before, groups)
-    thin = [exclusion(int(u), int(p), min_users, min_pairs) for u, p in zip(accuracies.users, accuracies.pairs, strict=True)]
+    thin = too_small(accuracies.users, accuracies.pairs)
     plans = [_rows(e, accuracies, groups, thin) for e in parsed]
     rows = np.concatenate(plans) if plans else np.zeros((0, accuracies.value.size))
-    flaw = flaw_of(pairs, tied, alone, len(groups), min_users, min_pairs)
+    flaw = flaw_of(pairs, tied, alone, len(groups))
     if not len(rows):
         return tuple(requirement(e, _nothing(accuracies, e), flaw) for e in parsed), flaw
     together = contrast(accuracies, rows)

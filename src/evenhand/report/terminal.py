@@ -12,16 +12,14 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from evenhand.audits.requirements import GAP
-from evenhand.core import Exclusions
 from evenhand.report.numbers import NB, NONE
 from evenhand.report.page import Cell, Name, Page, Table
-from evenhand.report.publish import may_be_named, one_line
 from evenhand.report.verdicts import ORDER, row
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
-MOST_ROWS, MOST_REQUIREMENTS, MOST_GROUPS = 12, 8, 4
+MOST_ROWS, MOST_REQUIREMENTS = 12, 8
 LONGEST_NAME = 60  # characters of a name, and of a word; sentences are broken into lines, not cut
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "INSUFFICIENT": "bold yellow"}
 TONES = {"pass": "bold green", "fail": "bold red", "insufficient": "bold yellow", "neutral": "bold"}
@@ -118,15 +116,6 @@ def shown(table: Table, column: int, cell: Cell, space: str) -> str:
 def bracketed(text: str, ends: str, space: str = " ") -> str:
     """ "71.2 [69.8, 72.6]", which is narrower than the words of the page."""
     return f"{text}{space}[{ends.replace(f'{NB}to{NB}', ', ').replace(' to ', ', ')}]" if ends else text
-
-
-def exclusions(lost: Exclusions, source: str) -> Text:
-    """Where every row went."""
-    reasons = "".join(f"; {n:,} excluded: {one_line(reason)}" for reason, n in lost.reasons.items())
-    named = {k: sum(v.values()) for k, v in lost.by_group.items() if may_be_named(k, v, set(), set())}
-    by_group = ", ".join(f"{one_line(k)} {n:,}" for k, n in sorted(named.items(), key=lambda g: -g[1])[:MOST_GROUPS])
-    tail = f"; excluded by group: {by_group}" if by_group else ""
-    return Text(f"{one_line(source)}: {lost.rows_in:,} rows in, {lost.rows_used:,} used{reasons}{tail}")
 
 
 def plain(text: str) -> str:

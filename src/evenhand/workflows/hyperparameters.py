@@ -29,14 +29,6 @@ def found_in(package: ModuleType) -> dict[str, Any]:
     return out
 
 
-def named(package: ModuleType, name: str) -> Any:
-    """The class of that file; an unknown name is an error with the nearest match."""
-    known = found_in(package)
-    if name not in known:
-        raise EvenhandError(f"There is no {package.__name__.split('.')[-1][:-1]} '{clip(name)}'. {_nearest(name, known)}")
-    return known[name]
-
-
 def method(given: Any, settings: Mapping[str, Any], head: Any = None) -> Method:
     """A method with its hyperparameters set: method("pafo", {"alpha": 0.25}, "attention"), or method(Pafo(alpha=0.25), {}).
 
