@@ -28,8 +28,8 @@ from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.faro import Faro, dp
 from evenhand.methods.pafo import Pafo
 from evenhand.models.low_rank import LowRank
+from evenhand.serve.head_record import heads
 from evenhand.serve.reward_model import RewardModel
-from evenhand.serve.saved import heads
 from evenhand.testing import METHOD_CHECKS, QUICK, head_of, prepared, weights
 from evenhand.training.scoring import margins
 from evenhand.training.stack import fit_all

@@ -23,9 +23,9 @@ from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.encode.minilm import MiniLM
 from evenhand.encode.projection import FeatureMap, Recipe
 from evenhand.models.low_rank import LowRank
-from evenhand.serve import saved
+from evenhand.serve import model_files
+from evenhand.serve.model_files import ARRAYS, DESCRIPTION
 from evenhand.serve.reward_model import RewardModel
-from evenhand.serve.saved import ARRAYS, DESCRIPTION
 
 pytestmark = pytest.mark.lm
 
@@ -60,7 +60,7 @@ def describe(place: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) ->
     """Change model.json and seal it again."""
     file = place / "m" / DESCRIPTION
     said = {k: v for k, v in json.loads(file.read_text()).items() if k != "description_sha256"}
-    file.write_text(saved._seal(change(said)))
+    file.write_text(model_files.seal(change(said)))
 
 
 def rearrange(place: Path, change: Callable[[Arrays], Arrays]) -> None:

@@ -39,8 +39,8 @@ from evenhand.serve.exporting import texts
 from evenhand.serve.exporting.heads import affine
 from evenhand.serve.exporting.stock import Folded, folded
 from evenhand.serve.exporting.texts import conversation
+from evenhand.serve.head_record import heads
 from evenhand.serve.reward_model import RewardModel
-from evenhand.serve.saved import heads
 from evenhand.workflows.export import GENERIC, export, hashed
 from evenhand.workflows.facts import model_hash
 from evenhand.workflows.fit import Fit

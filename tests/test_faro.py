@@ -26,7 +26,7 @@ from evenhand.methods.pafo import Pafo
 from evenhand.methods.penalty import Penalty
 from evenhand.models.linear import Linear
 from evenhand.models.low_rank import LowRank
-from evenhand.serve.saved import heads
+from evenhand.serve.head_record import heads
 from evenhand.training import offsets
 from evenhand.training.constraints import Layout, Meter, cf, check, dealt, dp, eo, groups_of, hard, soft
 from evenhand.training.episodes import draw_sides, episodes, incidence, stratified

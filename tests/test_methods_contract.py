@@ -23,7 +23,7 @@ from evenhand.models.linear import Linear
 from evenhand.models.low_rank import LowRank
 from evenhand.models.p_rlhf import PRlhf
 from evenhand.models.p_rlhf_cluster import PRlhfCluster
-from evenhand.serve.saved import heads
+from evenhand.serve.head_record import heads
 from evenhand.testing import METHOD_CHECKS, QUICK, prepared, small_world, weights
 from evenhand.training.groups import group_weights
 from evenhand.training.loop import pair_bt, train_model

@@ -15,7 +15,7 @@ from evenhand.models.linear import Linear
 from evenhand.models.pal import Pal
 from evenhand.models.pal_angle import PalAngle
 from evenhand.models.vpl import Vpl
-from evenhand.serve.saved import heads
+from evenhand.serve.head_record import heads
 from evenhand.testing import DIM, HEAD_CHECKS, ragged, rewards, shaken
 from evenhand.training.loop import pair_bt, train_model
 from evenhand.training.schedule import Schedule

@@ -18,9 +18,9 @@ from evenhand.core import EvenhandError
 from evenhand.encode.projection import FeatureMap, Recipe
 from evenhand.models.gpo import Gpo
 from evenhand.models.low_rank import LowRank
-from evenhand.serve import saved
+from evenhand.serve import model_files
+from evenhand.serve.model_files import ARRAYS, DESCRIPTION
 from evenhand.serve.reward_model import RewardModel
-from evenhand.serve.saved import ARRAYS, DESCRIPTION
 
 TEXTS = [f"{word} the {thing} for {i} minutes" for i, (word, thing) in enumerate([("boil", "rice"), ("fry", "fish"), ("read", "book")] * 4)]
 HISTORY = [("p", TEXTS[0], TEXTS[1]), ("p", TEXTS[2], TEXTS[5])]
@@ -77,7 +77,7 @@ def test_every_field_changed_and_sealed_again(folder: Path) -> None:
     paths = [p for p in leaves(said) if p[0] != "arrays" or len(p) == 1 or p[1].startswith("scorer.")]
     for path in paths if isinstance(RewardModel.load(folder).head, LowRank) else (p for p in paths if p[0] == "head"):
         for value in (MISSING, *VALUES):
-            (folder / DESCRIPTION).write_text(saved._seal(changed(said, path, value)))
+            (folder / DESCRIPTION).write_text(model_files.seal(changed(said, path, value)))
             result = outcome(folder)
             count += 1
             # outside the facts, only what decides nothing of a score, or is as good a value, may be changed unseen
@@ -85,7 +85,7 @@ def test_every_field_changed_and_sealed_again(folder: Path) -> None:
                                                          "max_texts", "standardise", "letters", "ngrams", "space", "heads"}  # fmt: skip
             if result == "scored" and not harmless and json.dumps(changed(said, path, value)) != json.dumps(said):
                 wrong.append((path, value))
-        (folder / DESCRIPTION).write_text(saved._seal({**said, "strange": 1}))
+        (folder / DESCRIPTION).write_text(model_files.seal({**said, "strange": 1}))
         assert outcome(folder) == "refused"
     (folder / DESCRIPTION).write_text(before)
     assert count >= 60
@@ -119,7 +119,7 @@ def test_arrays_exchanged_and_sealed_again(folder: Path, tmp_path: Path) -> None
         (tmp_path / ARRAYS).write_bytes(data)
         shapes = {n: {"shape": list(a.shape), "type": str(a.dtype).removeprefix("torch.")} for n, a in change.items()}
         told = {**said, "arrays": shapes, "arrays_sha256": hashlib.sha256(data).hexdigest()}
-        (tmp_path / DESCRIPTION).write_text(saved._seal({k: v for k, v in told.items() if k != "description_sha256"}))
+        (tmp_path / DESCRIPTION).write_text(model_files.seal({k: v for k, v in told.items() if k != "description_sha256"}))
         assert outcome(tmp_path) == "refused", sorted(change.keys() ^ arrays.keys()) or shapes
 
 
@@ -130,7 +130,7 @@ def test_a_claim_takes_no_memory(folder: Path, tmp_path: Path) -> None:
     said = {k: v for k, v in json.loads((folder / DESCRIPTION).read_text()).items() if k != "description_sha256"}
     said["head"]["settings"]["rank"], said["dim"], said["features"]["recipe"]["dim"] = 10**6, 10**6, 10**6
     (tmp_path / ARRAYS).write_bytes((folder / ARRAYS).read_bytes())
-    (tmp_path / DESCRIPTION).write_text(saved._seal(said))
+    (tmp_path / DESCRIPTION).write_text(model_files.seal(said))
     tracemalloc.start()
     assert outcome(tmp_path) == "refused"
     assert tracemalloc.get_traced_memory()[1] < 50e6

@@ -18,8 +18,8 @@ from evenhand.encode.projection import FeatureMap
 from evenhand.encode.prompted import item_text
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.low_rank import LowRank
+from evenhand.serve.head_record import heads
 from evenhand.serve.reward_model import RewardModel
-from evenhand.serve.saved import heads
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import margins
 

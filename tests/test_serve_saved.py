@@ -17,8 +17,10 @@ import torch
 from evenhand.core import DataError
 from evenhand.models.attention import Attention
 from evenhand.models.low_rank import LowRank
-from evenhand.serve import saved
-from evenhand.serve.saved import ARRAYS, DESCRIPTION, FORMAT, SavedModel, heads, load_model, save_model
+from evenhand.serve import model_files
+from evenhand.serve.head_record import heads
+from evenhand.serve.model_files import ARRAYS, DESCRIPTION
+from evenhand.serve.saved import FORMAT, SavedModel, load_model, save_model
 
 FEATURES = (
     {"shift": np.arange(5, dtype=np.float32), "buckets": np.array([3, 9], dtype=np.int32), "half": np.ones((2, 5), dtype=np.float16)},
@@ -41,7 +43,7 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     """Change model.json and seal it again, as another version of the program would have written it."""
     said = json.loads((folder / DESCRIPTION).read_text())
     change(said)
-    (folder / DESCRIPTION).write_text(saved._seal({k: v for k, v in said.items() if k != "description_sha256"}))
+    (folder / DESCRIPTION).write_text(model_files.seal({k: v for k, v in said.items() if k != "description_sha256"}))
 
 
 def rearrange(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any], *, tell: bool = False) -> None:

@@ -187,7 +187,7 @@ def fit(
 ) -> None:
     """Train a reward model, judge it on held-out users and prompts, and write model and report."""
     from evenhand.report.audit import AUDIT
-    from evenhand.serve.saved import check_replaceable
+    from evenhand.serve.model_files import check_replaceable
     from evenhand.workflows import cards
     from evenhand.workflows import examples as private
     from evenhand.workflows.fit import fit as run

@@ -8,8 +8,8 @@ from pathlib import Path
 from threading import Lock
 
 from evenhand.core import EvenhandError, clip
+from evenhand.serve.model_files import DESCRIPTION
 from evenhand.serve.rewarding import Blind, Rewarding, rewarding
-from evenhand.serve.saved import DESCRIPTION
 
 MOST = 4  # models in one process
 _LOADING = Lock()  # trainers call from several threads at once: one of them loads

@@ -24,8 +24,9 @@ from evenhand.models.linear import Linear
 from evenhand.parts import head_class
 from evenhand.serve.asked import Choice, Said, has_text, histories_read, items_read, owners_read
 from evenhand.serve.encoder_record import adapter_of, encoder_of, record_of
+from evenhand.serve.model_files import DESCRIPTION
 from evenhand.serve.reads import what_is_read
-from evenhand.serve.saved import DESCRIPTION, SavedModel, fingerprint, load_model, save_model
+from evenhand.serve.saved import SavedModel, fingerprint, load_model, save_model
 
 
 @dataclass(frozen=True, repr=False)

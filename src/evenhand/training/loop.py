@@ -7,25 +7,24 @@ do at inference: read some pairs of a user, then judge others. The two are disjo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from evenhand.core import EvenhandError, Pairs, Scorer, TrainableScorer
-from evenhand.training.checkpoint import Memory, Record, begun
+from evenhand.training.best import BestEpochs, Rise
+from evenhand.training.checkpoint import Memory, Record
 from evenhand.training.phases import Batch, HeadPhase, NotFinite, Phase, TextPhase
+from evenhand.training.place import Place, record_of
 from evenhand.training.replicas import ModelStack, SingleModel
 from evenhand.training.schedule import Schedule
-from evenhand.training.scoring import bt, mean_over_users, only_present
-from evenhand.training.state_bytes import State, digest
-from evenhand.training.traces import Fitted, Trace
+from evenhand.training.scoring import bt, loss_by_group, mean_over_users, only_present
+from evenhand.training.traces import Fitted
 from evenhand.training.tuned import Bank, Tuned
 from evenhand.training.watched import Watched
 
 PairLoss = Callable[..., Tensor]  # (margins [n], rows of train [n], *hyperparameters of the loss) → one loss a pair [n]
-Rise = Callable[[Tensor, Tensor, Pairs], Tensor]  # (margins [r, n] of valid in an epoch, in the one kept, valid) → [r], below 0 = better
 Combine = Callable[[Tensor, Pairs, Sequence[Tensor]], Tensor]  # (losses [n] of a batch's pairs, these pairs, what moves) → scalar
 Excess = Callable[[Callable[[Pairs], Tensor], Tensor], Tensor]  # (what scores pairs → margins [r, n], numbers of the replicas) → [r], >= 0
 Read = Callable[..., tuple[Tensor, Tensor]]  # (scorer, history) → states [users, s], and a scalar added to the loss
@@ -129,9 +128,9 @@ def descend(
     require_pairs(train, valid)
     held_out = only_present(valid)
     margin = model.margins(held_out)
-    best = _BestEpochs(model, margin, measure(margin), rises, valid, 0.0 if excess is None else float("inf"))
-    at = _Place()
-    record = _record(model, phases[-1], train, valid, best, at, memory)
+    best = BestEpochs(model, margin, measure(margin), rises, valid, 0.0 if excess is None else float("inf"))
+    at = Place()
+    record = record_of(model, phases[-1], train, valid, best, at, memory)
     for number in range(at.phase, 0 if record is not None and record.finished else len(phases)):
         if number > at.phase:
             at.enter(number)
@@ -160,8 +159,8 @@ def _run(
     held_out: Pairs,
     measure: Callable[[Tensor], Tensor],
     excess: Excess | None,
-    best: _BestEpochs,
-    at: _Place,
+    best: BestEpochs,
+    at: Place,
     record: Record | None,
     watched: Watched,
 ) -> None:
@@ -208,128 +207,3 @@ def _run(
             break
         if len(unfinished) < len(active):
             model.drop_finished(unfinished, phase.optimiser)
-
-
-@dataclass
-class _Place:
-    """Where a training stands. epoch: those behind it, of all phases; before: of these, those of earlier phases. Of the present round: losses,
-    pairs and seconds so far.
-    """
-
-    phase: int = 0
-    epoch: int = 0
-    before: int = 0
-    round: int = 0
-    total: Tensor = field(default_factory=lambda: torch.zeros(0))  # float[replicas in training]
-    scored: int = 0
-    seconds: float = 0.0
-
-    def enter(self, phase: int) -> None:
-        self.phase, self.before, self.round = phase, self.epoch, 0
-
-    def begin(self, round: int, replicas: int) -> None:
-        """A round, unless it was begun before a kill."""
-        self.round = round
-        if self.scored == 0:
-            self.total = torch.zeros(replicas)
-
-    def state(self) -> State:
-        return dict(vars(self))
-
-    def load(self, state: State) -> None:
-        vars(self).update(state)
-
-
-def _record(
-    model: SingleModel | ModelStack, phase: Phase, train: Pairs, valid: Pairs, best: _BestEpochs, at: _Place, memory: Memory | None
-) -> Record | None:
-    """The checkpoints of a training on texts, everything brought to where they say it was; None where there are none."""
-    if not isinstance(model, SingleModel) or not isinstance(phase, TextPhase):
-        return None
-    assert model.kept is not None
-    lasting: dict[str, Memory] = {"best": best, "features": model.kept}
-    if memory is not None:
-        lasting["memory"] = memory
-
-    def start() -> Mapping[str, str]:
-        items = (train.items,) if train.items is valid.items else (train.items, valid.items)
-        values = model.values()
-        return {
-            "pairs": digest([*_arrays(train), *_arrays(valid)]),
-            "features": digest(items),
-            "seed": str(phase.generator.initial_seed()),
-            "weights": f"{len(values)} of {digest([*values.values()])}",
-            "schedule": f"{phase.schedule}, {phase.tuning}, {phase.steps} steps",
-        }
-
-    return begun(lasting, {"model": model, "phase": phase, "at": at}, start)
-
-
-def _arrays(pairs: Pairs) -> list[Tensor | None]:
-    """Everything of pairs but features."""
-    history, events = pairs.history, pairs.events
-    own = [pairs.user, pairs.chosen, pairs.rejected, pairs.weight, pairs.group, pairs.block]
-    past = [history.offsets, history.chosen, history.rejected, history.row]
-    return [*own, *past, *([None] if events is None else [events.of_pair, events.first, events.twin])]
-
-
-def loss_by_group(margin: Tensor, pairs: Pairs) -> dict[int, float]:
-    """Bradley-Terry loss, averaged over users, of each group's pairs under margins float[n]; -1 = users in none.
-
-    Of margins float[n, k] the first column is looked at, the user's own.
-    """
-    loss = bt(margin if margin.ndim == 1 else margin[:, 0])
-    masks = {int(g): pairs.group == g for g in pairs.group.unique()}
-    return {g: float(mean_over_users(loss[mask], pairs.take(mask))) for g, mask in masks.items()}
-
-
-class _BestEpochs:
-    """Each replica's best epoch so far: its margins [r, n] of validation pairs and its parameters; traces of all its epochs.
-
-    loss: of the epoch kept, with a `rise` the lowest so far. latest: the last epoch that was kept or had that loss, 0 = untrained.
-    """
-
-    def __init__(
-        self, model: SingleModel | ModelStack, margin: Tensor, loss: Tensor, rises: Sequence[Rise | None], valid: Pairs, excess: float
-    ):
-        self.margin, self.loss, self.rises, self.valid = margin, loss, rises, valid
-        self.values = {name: v.clone() for name, v in model.values().items()}
-        self.excess, self.latest = torch.full_like(loss, excess), torch.zeros(len(rises), dtype=torch.long)
-        self.traces = [Trace(by_group=rise is not None) for rise in rises]
-
-    def state(self) -> State:
-        kept = {"margin": self.margin, "loss": self.loss, "excess": self.excess, "latest": self.latest, "values": self.values}
-        return kept | {"traces": {str(n): asdict(trace) for n, trace in enumerate(self.traces)}}
-
-    def load(self, state: State) -> None:
-        self.margin, self.loss, self.excess, self.latest = (state[name] for name in ("margin", "loss", "excess", "latest"))
-        for name, value in self.values.items():
-            value.copy_(state["values"][name])
-        self.traces = [Trace(**state["traces"][str(n)]) for n in range(len(self.traces))]
-
-    def update(
-        self, epoch: int, model: SingleModel | ModelStack, margin: Tensor, loss: Tensor, excess: Tensor, moves_features: bool
-    ) -> None:
-        """Keep the epoch of those replicas in training for which it is better than the one kept: less excess, or as much and preferred.
-
-        What did not move is not copied: an adapter of all weights is as large as its model.
-        """
-        active, lower = model.active, loss < self.loss[model.active]
-        rises = [self.rises[number] for number in active.tolist()]
-        preferred = lower.clone()
-        for rise in {rule for rule in rises if rule is not None}:
-            places = torch.tensor([rule is rise for rule in rises])
-            preferred[places] = rise(margin[places], self.margin[active[places]], self.valid) < 0
-        better = (excess < self.excess[active]) | ((excess == self.excess[active]) & preferred)
-        low = torch.where(torch.tensor([rise is not None for rise in rises]), lower, better)
-        self.loss[active[low]] = loss[low]
-        self.excess[active[better]], self.margin[active[better]] = excess[better], margin[better]
-        self.latest[active[low | better]] = epoch
-        moved = model.parameters if moves_features else model.head_parameters()
-        for name, v in model.values().items():
-            if name in moved:
-                self.values[name][active[better]] = v[better]
-        if moves_features and better.any():
-            model.keep()
-        for number in active[better].tolist():
-            self.traces[number].best_epoch = epoch

@@ -106,6 +106,16 @@ def mean_over_users(values: Tensor, pairs: Pairs) -> Tensor:
     return user_means(values, pairs).mean(-1)
 
 
+def loss_by_group(margin: Tensor, pairs: Pairs) -> dict[int, float]:
+    """Bradley-Terry loss, averaged over users, of each group's pairs under margins float[n]; -1 = users in none.
+
+    Of margins float[n, k] the first column is looked at, the user's own.
+    """
+    loss = bt(margin if margin.ndim == 1 else margin[:, 0])
+    masks = {int(g): pairs.group == g for g in pairs.group.unique()}
+    return {g: float(mean_over_users(loss[mask], pairs.take(mask))) for g, mask in masks.items()}
+
+
 def best_unit(margin: Tensor, pairs: Pairs) -> float:
     """The factor in [0.1, 10] under which margins have the lowest Bradley-Terry loss, averaged over users."""
     grid = torch.logspace(-1, 1, 81)

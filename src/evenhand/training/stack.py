@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from evenhand.core import Method, Pairs, TrainableScorer
+from evenhand.training.best import Rise
 from evenhand.training.checkpoint import Memory
-from evenhand.training.loop import Excess, PairLoss, Rise, batch_margins, descend, train_model, weighted_mean
+from evenhand.training.loop import Excess, PairLoss, batch_margins, descend, train_model, weighted_mean
 from evenhand.training.phases import Batch, HeadPhase
 from evenhand.training.replicas import Hyperparameters, ModelStack
 from evenhand.training.schedule import Schedule

@@ -22,8 +22,8 @@ from evenhand.report import Report
 from evenhand.report.certificate import Issued, report
 from evenhand.report.numbers import NONE
 from evenhand.report.publish import one_line
+from evenhand.serve.model_files import DESCRIPTION
 from evenhand.serve.reward_model import RewardModel
-from evenhand.serve.saved import DESCRIPTION
 from evenhand.workflows.audit import no_test_pairs, readable
 from evenhand.workflows.events import events_of
 from evenhand.workflows.facts import data_digest, events_digest, model_hash, rows_read, split_digest

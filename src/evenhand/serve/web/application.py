@@ -5,45 +5,33 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import Body, FastAPI, HTTPException, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
-from starlette.exceptions import HTTPException as Unrouted
+from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from evenhand.core import EvenhandError
-from evenhand.data.lookalikes import ALIKE, folded
-from evenhand.serve.asked import Choice
 from evenhand.serve.guards import App, Guards
 from evenhand.serve.histories import Histories, user_id
 from evenhand.serve.queries import label_of, response_of
 from evenhand.serve.reward_model import RewardModel
 from evenhand.serve.states import UserStates
 from evenhand.serve.web import fields
-from evenhand.serve.web.batches import Batches, Busy, Rewards, Work
+from evenhand.serve.web.batches import Batches, Rewards, Work
 from evenhand.serve.web.measures import Measures
 from evenhand.serve.web.page import page
-from evenhand.serve.web.requests import DEFECT, Requests
+from evenhand.serve.web.refusals import REFUSALS, answer_errors
+from evenhand.serve.web.requests import Requests
+from evenhand.serve.web.service import Service
 
 MOST_BYTES = 2**20  # of a body
 MODEL_HEADER = "X-Evenhand-Model"
 HEALTH = "/healthz"
 PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"}
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": fields.Problem, "description": why}
-    for status, why in {
-        400: "No JSON, or a header that is none.", 401: "No token, or a wrong one.", 403: "Host or Origin is another server's.",
-        404: "No such key among the histories.", 408: "The body did not arrive in time.", 413: "The body is longer than 1 MiB.",
-        422: "A field is wrong, or an item too long.", 429: "The queue is full; Retry-After says for how long.",
-        503: "The server is stopping.", 504: "No answer within the server's limit.",
-    }.items()
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,60 +68,12 @@ def application(
     batches = Batches(states, most_tokens=limits.most_tokens, most_waiting=limits.most_waiting, told=measures.batch.observe)
     measures.watch("waiting_requests", "Requests in the queue.", lambda: batches.waiting)
     measures.watch("kept_users", "Users whose states are kept.", lambda: len(states))
-    app = _doors(_Service(model, name, histories, batches, measures, limits.seconds, unscored))
+    app = _doors(Service(model, name, histories, batches, measures, limits.seconds, unscored))
     guarded = Guards(app, host=host, token=token, most_bytes=MOST_BYTES, names=names, open_paths=[HEALTH])
     return Requests(guarded, doors=[*app.openapi()["paths"], "/", "/openapi.json"], measures=measures, log=log)
 
 
-@dataclass(frozen=True)
-class _Service:
-    model: RewardModel
-    name: str
-    histories: Histories
-    batches: Batches
-    measures: Measures
-    seconds: float
-    unscored: float
-
-    def history(self, given: str | None, what: str) -> Sequence[Choice]:
-        """Of the user with that key, read as in a table of choices; of None an empty one, which is everybody."""
-        if given is None:
-            return ()
-        key = user_id(given) or given
-        if key not in self.histories:
-            found = f"{what} is no key of the {len(self.histories):,} histories that this server was started with"
-            found += f" (it {ALIKE})" if folded(key) in self._folds else ""
-            raise HTTPException(
-                404, f"{found}. Expected: one of them. To do: send the history itself, or leave the user out for everybody's reward."
-            )
-        return self.histories[key]
-
-    @cached_property
-    def _folds(self) -> frozenset[str]:
-        return frozenset(map(folded, self.histories))
-
-    def numbers(self, found: Rewards) -> np.ndarray:
-        """float32[n], for clients that need a number for every response."""
-        return np.where(np.isnan(found.rewards), np.float32(self.unscored), found.rewards)
-
-    async def rewards(self, work: Work) -> Rewards:
-        try:
-            done = self.batches.ask(work)
-            found = await asyncio.wait_for(asyncio.wrap_future(done), self.seconds)
-        except Busy as busy:
-            told = "More requests wait than the queue holds. Expected: fewer at a time. To do: ask again later."
-            raise HTTPException(429, told, {"Retry-After": str(busy.seconds)}) from None
-        except TimeoutError:
-            told = f"No answer within {self.seconds:g} seconds. Expected: one. To do: send fewer or shorter texts, or ask again later."
-            raise HTTPException(504, told) from None
-        except EvenhandError as error:
-            raise HTTPException(422, str(error)) from None
-        self.measures.tokens.inc(int(found.tokens.sum()))
-        self.measures.cut.inc(int(found.cut.sum()))
-        return found
-
-
-def _doors(service: _Service) -> FastAPI:
+def _doors(service: Service) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
@@ -144,9 +84,7 @@ def _doors(service: _Service) -> FastAPI:
         description=f"Rewards of {service.name}, SHA-256 {service.model.fingerprint}, which is in every reply.",
         version="1", docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False,
     )  # fmt: skip
-    app.exception_handler(RequestValidationError)(_invalid)
-    app.exception_handler(Unrouted)(_refused)
-    app.exception_handler(Exception)(_defect)  # which goes on to whoever runs the application
+    answer_errors(app)
 
     def bind(response: Response) -> None:
         response.headers[MODEL_HEADER] = service.model.fingerprint
@@ -261,42 +199,3 @@ def _key(label: Any, place: int) -> str | None:
     if found := user_id(label) if isinstance(label, str | int | float) else None:
         return found
     raise HTTPException(422, f"labels[{place}] is no key. Expected: the key of a history, or null. To do: put the user's id there.")
-
-
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
-    """Where a field is wrong and why; never what was sent, of which a name of a field may be part."""
-    assert isinstance(error, RequestValidationError)
-    found = error.errors()
-    if found[0]["type"] == "json_invalid":
-        return _problem(400, "The body is no JSON. Expected: a JSON object. To do: see /openapi.json.")
-    if "json" not in request.headers.get("content-type", "").lower():  # as curl -d sends it; it was not read at all
-        return _problem(422, "The body is not said to be JSON. Expected: the header Content-Type: application/json. To do: send it.")
-    told = "; ".join(f"{_place(e)}: {'unknown field' if e['type'] == 'extra_forbidden' else e['msg']}" for e in found[:3])
-    return _problem(422, f"{told}. Expected: the fields of /openapi.json. To do: correct it.")
-
-
-def _place(error: Mapping[str, Any]) -> str:
-    parts = list(error["loc"][1:])
-    parts = parts[1:] if parts and parts[0] in fields.KINDS else parts
-    parts = parts[:-1] if error["type"] == "extra_forbidden" else parts  # its name is what somebody sent
-    return ".".join(str(part) for part in parts) or "body"
-
-
-async def _refused(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Unrouted)
-    told = {
-        404: "No such path. Expected: one of /openapi.json. To do: see there.",
-        405: "This path is not asked so. Expected: see /openapi.json.",
-    }
-    said = told.get(error.status_code, error.detail) if error.detail in ("Not Found", "Method Not Allowed") else error.detail
-    if error.detail == "There was an error parsing the body":
-        said = "The body is no JSON that can be read. Expected: UTF-8, numbers of at most 4,300 digits, no deep nesting. To do: correct it."
-    return _problem(error.status_code, said, error.headers)
-
-
-async def _defect(request: Request, error: Exception) -> JSONResponse:
-    return _problem(500, DEFECT)
-
-
-def _problem(status: int, told: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": told}, status, headers)
