@@ -327,7 +327,7 @@ def news(worlds: int, only: str = "", k: int = 4) -> dict[str, object]:
     called so, which asks for growth beyond noise, too, or for two findings on opposite sides.
     """
     from evenhand.core import Estimate
-    from evenhand.report.texts.sentences import new_gaps, unshown_gaps
+    from evenhand.report.texts.told import new_gaps, unshown_gaps
     from evenhand.texts.findings import Run, TextFindings
     from evenhand.texts.statistics.moves import moved
 

@@ -19,9 +19,10 @@ from evenhand.core import Estimate
 from evenhand.report.figures.planes import Plane, Stand, planes
 from evenhand.report.page import Column
 from evenhand.report.publish import one_line
-from evenhand.report.texts import drawn, report
+from evenhand.report.texts import drawn, report, sizes, told
 from evenhand.report.texts import examples as private
 from evenhand.report.texts import sentences as said
+from evenhand.report.texts import stage_sentences as of_stages
 from evenhand.texts.findings import Choice, Fall, Gap, Run, TextFindings
 
 NAN = math.nan
@@ -99,7 +100,7 @@ def test_mean_profiles_and_profiles_of_pairs_are_two_tests() -> None:
     assert "The mean profiles of emotions by age differ; p = 0.010 after Holm" in text
     assert "further apart" not in text
     assert "too" not in text  # both distances share the test of means: it is told once
-    assert said.tests([one, other]) == 3
+    assert told.tests([one, other]) == 3
     pairs = [replace(g, p_holm=0.9, systematic_p_holm=0.02) for g in (one, other)]
     text = said.differences(pairs, {})
     assert "lie further apart than those of equal texts would" in text
@@ -226,7 +227,7 @@ def test_strip_tells_improved_from_regressed_and_mixed() -> None:
 def test_a_gap_counts_once_though_it_has_two_sizes() -> None:
     found = example.aligned()
     gaps = {(g.audit, g.measure, g.axis) for g in found.runs[0].gaps if not g.masked and not g.distance}
-    assert len(said.shifts(found, "selected", masked=True)) == len(said.shifts(found, "selected", masked=False)) == len(gaps) == 14
+    assert len(told.shifts(found, "selected", masked=True)) == len(told.shifts(found, "selected", masked=False)) == len(gaps) == 14
     only_signed = tuple(replace(m, change="undecided") if m.kind == "systematic" else m for m in found.moved)
     assert "modality by gender (signed)" in said.moved_sentence(replace(found, moved=only_signed), "selected")
     turned = tuple(
@@ -273,10 +274,10 @@ def test_tests_of_an_audit_without_gaps_say_whose_they_are() -> None:
 
 def test_a_disparity_that_was_not_there_before_is_called_new() -> None:
     found = example.aligned()
-    [agency] = said.new_gaps(found, found.runs[3])
+    [agency] = told.new_gaps(found, found.runs[3])
     assert (agency.measure, agency.axis, agency.masked) == ("agency", "gender", True)
-    assert not said.new_gaps(found, found.runs[0])
-    assert not said.new_gaps(found, found.runs[1])
+    assert not told.new_gaps(found, found.runs[0])
+    assert not told.new_gaps(found, found.runs[1])
     text = "New, beyond the null with names hidden and not so in “original”, and larger beyond noise: agency by gender in “sft+dpo”."
     assert text in answers(found)
     strip = page_table(found, "moved", "Gaps of each audit against “original”, with names hidden")
@@ -287,7 +288,7 @@ def test_a_disparity_that_was_not_there_before_is_called_new() -> None:
         for g in found.runs[1].gaps
     )
     turned = replace(found, runs=(found.runs[0], replace(found.runs[1], gaps=other_side), *found.runs[2:]))
-    assert [g.measure for g in said.new_gaps(turned, turned.runs[1])] == ["imperatives"]
+    assert [g.measure for g in told.new_gaps(turned, turned.runs[1])] == ["imperatives"]
 
 
 def test_a_test_that_is_passed_after_one_that_was_not_is_no_change() -> None:
@@ -295,8 +296,8 @@ def test_a_test_that_is_passed_after_one_that_was_not_is_no_change() -> None:
     found = example.aligned()
     still = tuple(replace(m, change="undecided") if m.measure == "agency" else m for m in found.moved)
     unmoved = replace(found, moved=still)
-    assert not said.new_gaps(unmoved, found.runs[3])
-    assert [g.measure for g in said.unshown_gaps(unmoved, found.runs[3])] == ["agency"]
+    assert not told.new_gaps(unmoved, found.runs[3])
+    assert [g.measure for g in told.unshown_gaps(unmoved, found.runs[3])] == ["agency"]
     text = answers(unmoved)
     assert "New, " not in text
     assert (
@@ -326,14 +327,14 @@ def test_what_moved_is_told_with_names_hidden_and_as_written_beside_it() -> None
 def test_falls_that_fail_on_fresh_draws_are_said_at_the_top() -> None:
     some = (fall(0.24, 0.2, 0.03), fall(0.2, 0.19, 0.03), fall(-0.05, 0.01, 0.02))
     some = tuple(replace(f, measure=m) for f, m in zip(some, ("bias", "formality", "warmth")))
-    said_ = said.falls_sentence(some)
+    said_ = of_stages.falls_sentence(some)
     assert (
         said_
         == "1 of 3 falls on fresh draws is shown beyond choices shuffled over prompts; not so: formality by gender, warmth by gender (it grew)."
     )
-    assert said.falls_sentence(some[:1]) == "Yes: the fall on fresh draws is beyond that of choices shuffled over prompts."
+    assert of_stages.falls_sentence(some[:1]) == "Yes: the fall on fresh draws is beyond that of choices shuffled over prompts."
     none = Estimate(NAN, NAN, NAN, 0, 0)
-    assert said.falls_sentence([replace(f, fresh=none, learned=none) for f in some]).startswith("Not known: there are no fresh draws")
+    assert of_stages.falls_sentence([replace(f, fresh=none, learned=none) for f in some]).startswith("Not known: there are no fresh draws")
     found = example.aligned()
     chosen = replace(
         found, selection=replace(found.selection, falls=some), runs=(found.runs[0], replace(found.runs[1], selected=True), *found.runs[2:])
@@ -380,8 +381,8 @@ def test_undecided_is_not_unchanged() -> None:
 )
 def test_bounds_have_digits_enough_to_be_told_from_their_value(value: float, low: float, high: float, scale: float, shown: str) -> None:
     e = Estimate(value, low, high, 55, 220)
-    assert said.with_interval(e, scale) == shown
-    assert Column("difference", said.of_gap(scale)).line(e) == shown.replace(" points", "")
+    assert sizes.with_interval(e, scale) == shown
+    assert Column("difference", sizes.of_gap(scale)).line(e) == shown.replace(" points", "")
 
 
 # --- selection, choice ---
@@ -392,24 +393,24 @@ def fall(fresh: float, shuffled: float, half: float) -> Fall:
 
 
 def test_learned_only_where_its_interval_lies_above_nought() -> None:
-    assert "Learned, beyond shuffled choices: +4.0 points" in said.fall_sentence(fall(0.24, 0.2, 0.03))
+    assert "Learned, beyond shuffled choices: +4.0 points" in of_stages.fall_sentence(fall(0.24, 0.2, 0.03))
     for some in (fall(0.24, 0.2, 0.05), fall(0.24, 0.2, 0.04), fall(0.1, 0.2, 0.03)):
-        assert "That anything was learned is not shown" in said.fall_sentence(some)
+        assert "That anything was learned is not shown" in of_stages.fall_sentence(some)
 
 
 def test_all_three_falls_are_told_and_a_rise_is_no_fall() -> None:
-    assert "73.0\u00a0% less on the very texts" in said.fall_sentence(fall(0.24, 0.2, 0.03))
-    text = said.fall_sentence(fall(-0.05, 0.01, 0.2))
+    assert "73.0\u00a0% less on the very texts" in of_stages.fall_sentence(fall(0.24, 0.2, 0.03))
+    text = of_stages.fall_sentence(fall(-0.05, 0.01, 0.2))
     assert "5.0\u00a0% more on fresh draws" in text
     assert "1.0\u00a0% less with choices shuffled" in text
 
 
 def test_without_fresh_draws_nothing_is_known_of_new_texts() -> None:
     none = Estimate(NAN, NAN, NAN, 0, 0)
-    text = said.fall_sentence(replace(fall(0.2, 0.1, 0.01), fresh=none, learned=none))
+    text = of_stages.fall_sentence(replace(fall(0.2, 0.1, 0.01), fresh=none, learned=none))
     assert "nothing is known of new texts" in text
     assert "earned" not in text
-    text = said.fall_sentence(Fall("m", "age", none, none, none, none))  # originals that do not differ: there may be draws enough
+    text = of_stages.fall_sentence(Fall("m", "age", none, none, none, none))  # originals that do not differ: there may be draws enough
     assert "could be computed: no pair of originals is known to differ. Fresh draws are too few, or do not differ either" in text
 
 
@@ -428,7 +429,7 @@ def test_no_setting_admits_a_run() -> None:
     c = found.choice
     assert isinstance(c, Choice)
     none = replace(c, admitted=tuple(replace(a, runs=(), best="") for a in c.admitted))
-    assert "Nor at any other setting" in said.choice_sentence(none)
+    assert "Nor at any other setting" in of_stages.choice_sentence(none)
 
 
 @pytest.mark.parametrize(("verdict", "code"), [("PASS", 0), ("FAIL", 1), ("INSUFFICIENT", 3)])

@@ -12,7 +12,7 @@ import pytest
 
 from evenhand.core import DataError, Estimate, EvenhandError
 from evenhand.report.texts import stages
-from evenhand.report.texts.sentences import choice_sentence
+from evenhand.report.texts.stage_sentences import choice_sentence
 from evenhand.texts.findings import Gap, Level, Run
 from evenhand.texts.selecting.choice import EPSS, RHOS, choice, disparities, fidelity, noise
 from evenhand.workflows.choose import audited_runs, choose

@@ -38,7 +38,7 @@ def select(
 ) -> None:
     """Choose one of several texts for every cell of a grid: matched groups are treated alike, and texts still speak to their audience."""
     from evenhand.report.terminal import plain
-    from evenhand.report.texts.sentences import fall_sentence, selection_sentence
+    from evenhand.report.texts.stage_sentences import fall_sentence, selection_sentence
     from evenhand.workflows.select import select as run
 
     found = run(
@@ -75,7 +75,7 @@ def choose(
 ) -> None:
     """Choose among audited runs by bounded regression. Exit code 3 where none keeps the bounds: no model is selected."""
     from evenhand.report.terminal import Grid, plain
-    from evenhand.report.texts.sentences import choice_sentence
+    from evenhand.report.texts.stage_sentences import choice_sentence
     from evenhand.report.texts.stages import choice as panel
     from evenhand.workflows.choose import choose as run
 

@@ -12,8 +12,9 @@ from evenhand.report import Kind, Report
 from evenhand.report.numbers import capital, has_value, percent
 from evenhand.report.page import Answer, Cell, Column, Figure, Page, Panel, Row, Table, Tone, plain_table
 from evenhand.report.publish import apart, document, one_line, publish, renamed
-from evenhand.report.texts import drawn, panels, stages
+from evenhand.report.texts import drawn, panels, sizes, stages, told
 from evenhand.report.texts import sentences as said
+from evenhand.report.texts import stage_sentences as of_stages
 from evenhand.report.verdicts import bar
 from evenhand.texts.findings import FEWEST_BLOCKS, Run, TextFindings
 
@@ -35,7 +36,7 @@ def report(findings: TextFindings) -> Report:
 def page(findings: TextFindings) -> Page:
     """The first screen, then panels in the order of decisions. Texts that were asked for stand on a page of their own (see `examples`)."""
     found = published(findings)
-    first, last = (said.base(found), said.last(found)) if found.runs else (None, None)
+    first, last = (told.base(found), told.last(found)) if found.runs else (None, None)
     every = _panels(found) if first else (panels.data(found), panels.not_claimed(found))
     return Page(
         said.headline(found), _tone(found), tuple(_answers(found, first, last)) if first and last else (Answer("There is no run with texts."),),
@@ -103,7 +104,7 @@ def _panels(found: TextFindings) -> Sequence[Panel | None]:
     """The choice before what it rests on."""
     runs, changed = panels.runs(found), panels.moved(found)
     planes = drawn.frontier(found, 3)
-    figures = tuple(f for f in (planes, drawn.against_null(found, said.last(found))) if f and len(found.runs) > 1)
+    figures = tuple(f for f in (planes, drawn.against_null(found, told.last(found))) if f and len(found.runs) > 1)
     return (
         stages.choice(found.choice), changed if found.moved else None, replace(runs, figures=figures), *panels.audits(found), stages.falls(found),
         stages.gate(found.selection), stages.training(found.trained), panels.not_claimed(found), panels.data(found),
@@ -132,15 +133,15 @@ def _cautions(found: TextFindings) -> list[str]:
 
 
 def _answers(found: TextFindings, first: Run, last: Run) -> list[Answer]:
-    of = said.scales(found)
+    of = sizes.scales(found)
     several = len(found.runs) > 1
     out = []
     if found.choice:
         moved = said.counted(found, found.choice.best) if any(m.run == found.choice.best for m in found.moved) else ""
-        beyond = f" Of its gaps {said.version(said.is_moved_hidden(found))}, beyond noise: {moved}." if moved else ""
-        out.append(Answer(said.choice_sentence(found.choice) + beyond, "Which texts to use?"))
+        beyond = f" Of its gaps {told.version(told.is_moved_hidden(found))}, beyond noise: {moved}." if moved else ""
+        out.append(Answer(of_stages.choice_sentence(found.choice) + beyond, "Which texts to use?"))
     if found.selection and found.selection.falls:
-        out.append(Answer(said.falls_sentence(found.selection.falls), "Does what selection won hold for other texts?"))
+        out.append(Answer(of_stages.falls_sentence(found.selection.falls), "Does what selection won hold for other texts?"))
     text = said.differences(first.gaps, of)
     if several:
         text = f"In “{first.name}”: {text[:1].lower()}{text[1:]}"
@@ -185,10 +186,10 @@ def _how_to_read(found: TextFindings) -> str:
 def _brief(found: TextFindings, run: Run) -> list[Table]:
     """Runs, where there are several, and the gaps of the one to be used that are largest, or beyond their null."""
     known = [g for g in run.gaps if not g.masked and not g.distance]
-    found_here = said.beyond(known)
+    found_here = told.beyond(known)
     rest = sorted((g for g in known if g not in found_here and has_value(g.d)), key=lambda g: -abs(g.d.value))
     rows: list[Row] = [
-        (said.name(g), f"{g.contrast[1]} − {g.contrast[0]}", g.d, panels.p_cell(g.p_holm), panels.p_cell(g.systematic_p_holm), g.mde, g.testable)
+        (told.name(g), f"{g.contrast[1]} − {g.contrast[0]}", g.d, panels.p_cell(g.p_holm), panels.p_cell(g.systematic_p_holm), g.mde, g.testable)
         for g in (*found_here, *rest)[:MOST_BRIEF]
     ]  # fmt: skip
     columns = (
@@ -208,7 +209,7 @@ def _more(found: TextFindings) -> list[str]:
     """What Markdown and the terminal say beside the answers."""
     out = [said.moved_sentence(found, r.name) for r in found.runs[1:4]]
     if found.selection:
-        out += [said.selection_sentence(found.selection), *(said.fall_sentence(f) for f in found.selection.falls[:2])]
+        out += [of_stages.selection_sentence(found.selection), *(of_stages.fall_sentence(f) for f in found.selection.falls[:2])]
     return [s for s in out if s]
 
 

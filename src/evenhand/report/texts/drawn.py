@@ -15,7 +15,8 @@ from evenhand.report.figures.planes import Plane, Stand, planes
 from evenhand.report.numbers import decimals, flipped, has_value, is_known, listing, number, plural
 from evenhand.report.page import Figure
 from evenhand.report.texts import sentences as said
-from evenhand.report.texts.sentences import base
+from evenhand.report.texts import sizes, told
+from evenhand.report.texts.told import base
 from evenhand.texts.findings import Gap, Moved, Run, TextFindings
 
 MOST_DRAWN, MOST_MOVED = 14, 10  # measures of a figure, rows of the first screen
@@ -43,16 +44,16 @@ def forest(found: TextFindings, run: Run) -> Figure | None:
         both = [Series("as written", plain), *([Series("names hidden", hidden, False, "s", ORANGE)] if any(hidden) else [])]
         shown.append(Strip(title, both, 1, limits=limits))
     of_run = f" in “{run.name}”" if len(found.runs) > 1 else ""
-    judged = said.is_hidden(found)
-    beyond, tested = said.shown_gaps(run, judged), plural(len(said.testable(run, judged)), "gap")
-    signed = [g for g in reversed(beyond.values()) if said.is_signed_found(g) and has_value(g.d)]
+    judged = told.is_hidden(found)
+    beyond, tested = told.shown_gaps(run, judged), plural(len(told.testable(run, judged)), "gap")
+    signed = [g for g in reversed(beyond.values()) if told.is_signed_found(g) and has_value(g.d)]
     names = [f"{g.measure} by {g.axis} (d {signed_two(_towards_the_later(g, dict(axes).get(g.axis, ())).value)})" for g in signed]
     sides = f"with a side: {listing(names, 3)}" if names else "none of them with a side"
-    start = f"{of_run}, {said.version(judged)}"
+    start = f"{of_run}, {told.version(judged)}"
     sentence = (
         f"{len(beyond)} of {tested}{start}, {'is' if len(beyond) == 1 else 'are'} beyond the null after Holm, {sides}."
         if beyond else f"Of {tested}{start}, none is shown beyond its null after Holm."
-        if said.testable(run, judged) else f"Signed gaps{of_run} of {plural(len(measures), 'measure')}: none of them could be tested."
+        if told.testable(run, judged) else f"Signed gaps{of_run} of {plural(len(measures), 'measure')}: none of them could be tested."
     )  # fmt: skip
     labels = [m for _, m in measures]
     return Figure(
@@ -79,9 +80,9 @@ def against_null(found: TextFindings, run: Run) -> Figure | None:
     limits = padded([1.0, *(e.value for e in ratio.values())])
     ends = [number(f(e.value for e in ratio.values()), 2) for f in (min, max)]
     shown = [Strip(a, [Series("mean |gap| over its null", [ratio.get((*x, a)) for x in labels], marker="D")], 1, "", False, limits, level=(1.0, "equal texts")) for a in axes]  # fmt: skip
-    systematic = [g for g in said.beyond(known) if said.is_systematic_found(g)]
+    systematic = [g for g in told.beyond(known) if told.is_systematic_found(g)]
     tested = [g for g in known if is_known(g.systematic_p_holm)]
-    names = list(dict.fromkeys(map(said.name, systematic)))
+    names = list(dict.fromkeys(map(told.name, systematic)))
     more = (
         f"beyond single draws after Holm: {listing(names, 3)}"
         if names
@@ -101,7 +102,7 @@ def frontier(found: TextFindings, most: int) -> Figure | None:
     level = next((x for x in base(found).levels if x.fidelity and not x.masked and has_value(x.value)), None)
     if len(found.runs) < 2 or level is None:
         return None
-    of, objectives = said.scales(found), {(x.audit, x.measure) for r in found.runs for x in r.levels if x.objective}
+    of, objectives = sizes.scales(found), {(x.audit, x.measure) for r in found.runs for x in r.levels if x.objective}
     keys = [
         g.key
         for g in base(found).gaps
@@ -115,13 +116,13 @@ def frontier(found: TextFindings, most: int) -> Figure | None:
             gap = next((g for g in r.gaps if g.key == key), None)
             own = next((x for x in r.levels if (x.audit, x.measure, x.masked) == (level.audit, level.measure, False)), None)
             if gap and own and has_value(gap.systematic) and has_value(own.value):
-                stands.append(Stand(r.name, gap.systematic, own.value, r.name == base(found).name, said.is_chosen(found, r.name)))
+                stands.append(Stand(r.name, gap.systematic, own.value, r.name == base(found).name, told.is_chosen(found, r.name)))
         if len(stands) > 1:
             panes.append(Plane(f"{key[1]} by {key[2]}", stands, (of.get(key[:2], 1.0), level.scale), " %" * (level.scale == 100)))
     if not panes:
         return None
     sentence = (
-        said.fidelity_in_short(found, said.last(found).name) or f"Where {len(found.runs)} runs stand: what they differ by was not computed."
+        said.fidelity_in_short(found, told.last(found).name) or f"Where {len(found.runs)} runs stand: what they differ by was not computed."
     )
     axis_names = "systematic gap, as written", level.measure
     note = (
@@ -133,7 +134,7 @@ def frontier(found: TextFindings, most: int) -> Figure | None:
 
 def before_and_after(found: TextFindings, run: str) -> Figure | None:
     """Sizes of the gaps of one run beside those of the first one: signed ones, where they are known."""
-    versions = [True, False] if said.is_moved_hidden(found) else [False]
+    versions = [True, False] if told.is_moved_hidden(found) else [False]
     of = {masked: _in_deviations(found, run, masked) for masked in versions}
     kind = next((k for k in KINDS if any(k in kinds for kinds in of[versions[0]].values())), "")
     names = [name for name, kinds in of[versions[0]].items() if kind in kinds][:MOST_MOVED]
@@ -147,14 +148,14 @@ def before_and_after(found: TextFindings, run: str) -> Figure | None:
             Series("before", [m.before if m else None for m in some], False, colour=ORANGE),
             Series("after", [m.after if m else None for m in some]),
         )
-        shown.append(Strip(f"{kind} gaps {said.version(masked)}", both, 1, "", True, limits, is_moved=True))
+        shown.append(Strip(f"{kind} gaps {told.version(masked)}", both, 1, "", True, limits, is_moved=True))
     note = "Sizes, in standard deviations of the first run’s texts; those that moved beyond noise first."
     return Figure(said.moved_sentence(found, run), partial(strips, "before", names, shown), note)
 
 
 def changes(found: TextFindings, run: str) -> Figure | None:
     """Differences of the gaps of one run from those of the first one, a strip a kind of size."""
-    hidden = said.is_moved_hidden(found)
+    hidden = told.is_moved_hidden(found)
     of = _in_deviations(found, run, hidden)
     other = _in_deviations(found, run, masked=False) if hidden else {}
     names = list(of)[:MOST_DRAWN]
@@ -163,8 +164,8 @@ def changes(found: TextFindings, run: str) -> Figure | None:
     shown = []
     for kind in KINDS:
         own, beside = ([m.difference if (m := some.get(name, {}).get(kind)) else None for name in names] for some in (of, other))
-        both = [Series(f"difference {said.version(hidden)}", own, marker="D")]
-        both += [Series(f"difference {said.version(masked=False)}", beside, False, "s", ORANGE)] if any(beside) else []
+        both = [Series(f"difference {told.version(hidden)}", own, marker="D")]
+        both += [Series(f"difference {told.version(masked=False)}", beside, False, "s", ORANGE)] if any(beside) else []
         if any(own):
             shown.append(Strip(f"{kind} gap: left = smaller than before", both, 1, "", True, padded([0.0, *reach([*own, *beside], 1)])))
     place = [r.name for r in found.runs].index(run)

@@ -10,8 +10,9 @@ from dataclasses import replace
 from evenhand.core import Estimate
 from evenhand.report.numbers import NONE, capital, count, decimals, flipped, has_value, is_known
 from evenhand.report.page import MOST_LIMITS, Cell, Column, Name, Panel, Row, Table, facts, left_out, plain_table
-from evenhand.report.texts import drawn
+from evenhand.report.texts import drawn, sizes, told
 from evenhand.report.texts import sentences as said
+from evenhand.report.texts import stage_sentences as of_stages
 from evenhand.texts.audit import Tabled
 from evenhand.texts.findings import FEWEST_BLOCKS, AuditFinding, Gap, Moved, Run, TextFindings
 
@@ -55,7 +56,7 @@ def anything(value: float | None) -> str:
 
 def marked(found: TextFindings, name: str) -> Name:
     """A run's name with what it is."""
-    is_so = {"◆ chosen": said.is_chosen(found, name), "■ first": len(found.runs) > 1 and name == said.base(found).name}
+    is_so = {"◆ chosen": told.is_chosen(found, name), "■ first": len(found.runs) > 1 and name == told.base(found).name}
     return Name(name, tuple(mark for mark, so in is_so.items() if so))
 
 
@@ -83,26 +84,26 @@ def runs(found: TextFindings) -> Panel:
     )
     rows = tuple((r.name, x.audit, x.measure, x.masked, x.fidelity, x.objective, x.scale, x.value) for r in found.runs for x in r.levels)
     counted = said.listing([said.tally(found, r) for r in found.runs], 5)
-    lead = f"Gaps beyond the null, {said.version(said.is_hidden(found))}: {counted}." if len(found.runs) > 1 else ""
+    lead = f"Gaps beyond the null, {told.version(told.is_hidden(found))}: {counted}." if len(found.runs) > 1 else ""
     return Panel("runs", "Texts and runs", lead, tables=tables, csv_only=(Table("Levels", heads, rows, "levels"),))
 
 
 def runs_table(found: TextFindings) -> Table:
     level = next((x for r in found.runs for x in r.levels if x.fidelity and not x.masked), None)
-    hidden = said.is_hidden(found)
+    hidden = told.is_hidden(found)
     rows: list[Row] = []
     for r in found.runs:
         own = next((x.value for x in r.levels if level and (x.audit, x.measure, x.masked) == (level.audit, level.measure, False)), None)
-        n, new = len(said.testable(r, hidden)), len(said.new_gaps(found, r))
-        known, plain = (len(said.shown_gaps(r, masked)) if n else None for masked in (hidden, False))
+        n, new = len(told.testable(r, hidden)), len(told.new_gaps(found, r))
+        known, plain = (len(told.shown_gaps(r, masked)) if n else None for masked in (hidden, False))
         rows.append(
             (marked(found, r.name), r.n_texts, r.n_cells, r.n_draws, r.usable, n, known, new or None, plain if hidden else None, own)
         )
     columns = (
         Column("run"), Column("texts", count), Column("cells", count), Column("texts a cell", count), Column("usable", said.percent),
-        Column("gaps tested", count), Column("beyond the null", count), Column("new", count), Column("the same as written", count), Column(level.measure if level else "fidelity", said.of_level(level.scale if level else 1.0)),
+        Column("gaps tested", count), Column("beyond the null", count), Column("new", count), Column("the same as written", count), Column(level.measure if level else "fidelity", sizes.of_level(level.scale if level else 1.0)),
     )  # fmt: skip
-    return Table(f"Runs, with 95 % intervals over blocks; gaps {said.version(hidden)}", columns, tuple(rows))
+    return Table(f"Runs, with 95 % intervals over blocks; gaps {told.version(hidden)}", columns, tuple(rows))
 
 
 def _levels(found: TextFindings, scale: float) -> Table:
@@ -115,7 +116,7 @@ def _levels(found: TextFindings, scale: float) -> Table:
     for (measure, audit, run), of in seen.items():
         one = next(iter(of.values()))
         rows.append((measure, audit, run, of.get(False), of.get(True), one.n_users, one.n_pairs))
-    show = said.of_level(scale)
+    show = sizes.of_level(scale)
     columns = (
         Column("measure"),
         Column("audit"),
@@ -130,8 +131,8 @@ def _levels(found: TextFindings, scale: float) -> Table:
 def moved(found: TextFindings) -> Panel:
     """The verdict strip, a row a run, and under it every gap before and after."""
     others = list(dict.fromkeys(m.run for m in found.moved))
-    hidden = said.is_moved_hidden(found)
-    of = said.scales(found)
+    hidden = told.is_moved_hidden(found)
+    of = sizes.scales(found)
     scaled = {
         (is_level, s): [m for m in found.moved if of.get((m.audit, m.measure), 1.0) == s and (m.kind == "level") == is_level]
         for is_level in (False, True)
@@ -141,7 +142,7 @@ def moved(found: TextFindings) -> Panel:
         *(_strip(found, others, masked) for masked in ([True, False] if hidden else [False])),
         *(_moved_table(found, some, s, hidden and not is_level) for (is_level, s), some in scaled.items()),
     )
-    order = sorted(others, key=lambda r: r != said.last(found).name)[:MOST_FIGURES]
+    order = sorted(others, key=lambda r: r != told.last(found).name)[:MOST_FIGURES]
     figures = tuple(f for run in order if (f := drawn.changes(found, run)))
     lead = said.moves(found) if found.moved else ""
     notes = (
@@ -167,12 +168,12 @@ def _strip(found: TextFindings, runs: Sequence[str], masked: bool) -> Table:
     are.
     """
     audits = list(dict.fromkeys(m.audit for m in found.moved if m.kind != "level"))
-    hidden, by_name = said.is_moved_hidden(found), {r.name: r for r in found.runs}
+    hidden, by_name = told.is_moved_hidden(found), {r.name: r for r in found.runs}
     rows: list[Row] = []
     for run in runs:
-        new = [len(said.new_gaps(found, by_name[run], a)) if masked == hidden else 0 for a in audits]
+        new = [len(told.new_gaps(found, by_name[run], a)) if masked == hidden else 0 for a in audits]
         levels = [m.change for m in found.moved if m.run == run and m.kind == "level" and m.masked == masked]
-        cells = (said.strip([s.change for s in said.shifts(found, run, masked, a)], n) for a, n in zip(audits, new))
+        cells = (said.strip([s.change for s in told.shifts(found, run, masked, a)], n) for a, n in zip(audits, new))
         rows.append((marked(found, run), *cells, said.strip(levels), _learned(found, by_name[run]) if masked == hidden else ""))
     columns = (
         Column("run"),
@@ -180,21 +181,21 @@ def _strip(found: TextFindings, runs: Sequence[str], masked: bool) -> Table:
         Column("level of fidelity: a rise improves"),
         Column("falls of selection, on fresh draws"),
     )
-    return Table(f"Gaps of each audit against “{said.base(found).name}”, {said.version(masked)}", columns, tuple(rows))
+    return Table(f"Gaps of each audit against “{told.base(found).name}”, {told.version(masked)}", columns, tuple(rows))
 
 
 def _learned(found: TextFindings, run: Run) -> str:
     """Of texts that selection chose, how many of its falls are shown on other texts."""
     falls = found.selection.falls if found.selection and run.selected else ()
     known = [f for f in falls if has_value(f.fresh)]
-    n = sum(map(said.is_learned, known))
+    n = sum(map(of_stages.is_learned, known))
     return f"{'✓' if n == len(falls) else '◇' if n else '✕'} {n} of {len(falls)} shown" if known else "? no fresh draws" if falls else ""
 
 
 def _moved_table(found: TextFindings, some: Sequence[Moved], scale: float, hidden: bool) -> Table:
     """What moved in the version that verdicts are on, the other one beside it."""
-    show, change = said.of_gap(scale, False), said.of_gap(scale)
-    other = said.version(not hidden)
+    show, change = sizes.of_gap(scale, False), sizes.of_gap(scale)
+    other = told.version(not hidden)
     columns = (
         Column("measure"), Column("run", on_page=len({m.run for m in found.moved}) > 1), Column("size"), Column("before", show), Column("after", show),
         Column("difference", change), Column("change"), *(Column(f"{name}, {other}", show) for name in ("before", "after")), Column(f"change, {other}"),
@@ -209,7 +210,7 @@ def _moved_table(found: TextFindings, some: Sequence[Moved], scale: float, hidde
         size = "mean" if m.kind == "level" else m.kind
         rows.append((what, m.run, size, m.before, m.after, m.difference, m.change, *beside, m.difference.n_users, m.difference.n_pairs))
     of = "Means" if any(m.kind == "level" for m in some) else "Gaps"
-    caption = f"{of} before and after, {said.version(hidden)}{', in points' * (scale == 100)}; intervals of differences are simultaneous"
+    caption = f"{of} before and after, {told.version(hidden)}{', in points' * (scale == 100)}; intervals of differences are simultaneous"
     return Table(caption, columns, tuple(rows), most=60, elsewhere="moved")
 
 
@@ -223,7 +224,7 @@ def audits(found: TextFindings) -> tuple[Panel, ...]:
 
 
 def _audit(found: TextFindings, audit: str, i: int) -> Panel:
-    of = said.scales(found)
+    of = sizes.scales(found)
     own = [(r, g) for r in found.runs for g in r.gaps if g.audit == audit]
     order = list(dict.fromkeys((g.measure, g.axis, g.distance, g.masked) for _, g in own))
     own.sort(key=lambda rg: order.index((rg[1].measure, rg[1].axis, rg[1].distance, rg[1].masked)))
@@ -250,15 +251,15 @@ def _audit(found: TextFindings, audit: str, i: int) -> Panel:
 
 def _tests_lead(found: TextFindings, parts: Sequence[tuple[Run, AuditFinding]]) -> str:
     """What tests of an audit without gaps find in the run to be used, as written."""
-    last = said.last(found).name
+    last = told.last(found).name
     text = said.tests_sentence([t for r, a in parts if r.name == last and not a.masked for t in a.tests])
     return text if len(found.runs) == 1 or not text else f"In “{last}”, as written: {text[:1].lower()}{text[1:]}"
 
 
 def _lead(found: TextFindings, audit: str) -> str:
     """What the audit finds in the first run, and in the one to be used."""
-    of = said.scales(found)
-    first, last = (replace(r, gaps=tuple(g for g in r.gaps if g.audit == audit)) for r in (said.base(found), said.last(found)))
+    of = sizes.scales(found)
+    first, last = (replace(r, gaps=tuple(g for g in r.gaps if g.audit == audit)) for r in (told.base(found), told.last(found)))
     text = said.differences(first.gaps, of)
     if len(found.runs) == 1:
         return text
@@ -288,7 +289,7 @@ def _table(
 
 
 def _signed(found: TextFindings, own: Own, scale: float) -> Table:
-    columns = (Column("gap of"), Column("gap", said.of_gap(scale)), Column("d", signed_two), Column("p after Holm", p_cell), Column("would show, |d|", two),
+    columns = (Column("gap of"), Column("gap", sizes.of_gap(scale)), Column("d", signed_two), Column("p after Holm", p_cell), Column("would show, |d|", two),
                Column("d, names hidden", signed_two), Column("p after Holm", p_cell, "p_hidden"), *blocks_and_pairs())  # fmt: skip
     rows = [
         (_what(g), r.name, f"{g.contrast[1]} − {g.contrast[0]}", g.signed, g.d, g.p_holm, g.mde, _turned(twin, g), twin.p_holm if twin else None, g.signed.n_users, g.n_pairs)
@@ -305,9 +306,9 @@ def _turned(twin: Gap | None, gap: Gap) -> Estimate | None:
 
 
 def _systematic(found: TextFindings, own: Own, scale: float) -> Table:
-    show = said.of_gap(scale, False)
-    columns = (Column("systematic gap", said.of_gap(scale)), Column("p after Holm", p_cell), Column("mean |gap|", show), Column("if equal", show),
-               Column("systematic, names hidden", said.of_gap(scale)), Column("p after Holm", p_cell, "p_hidden"), Column("draws", count),
+    show = sizes.of_gap(scale, False)
+    columns = (Column("systematic gap", sizes.of_gap(scale)), Column("p after Holm", p_cell), Column("mean |gap|", show), Column("if equal", show),
+               Column("systematic, names hidden", sizes.of_gap(scale)), Column("p after Holm", p_cell, "p_hidden"), Column("draws", count),
                *blocks_and_pairs(), Column("not testable"))  # fmt: skip
     both = _both(own)
     rows = [
@@ -324,7 +325,7 @@ def _groups(found: TextFindings, own: Own, scale: float) -> Table:
     for r, g in own:
         for value, e in g.groups if g.distance in ("", "L1") else ():
             seen.setdefault((f"{g.measure} by {g.axis}", r.name, value), {})[g.masked] = e
-    columns = (Column("measure and axis"), Column("value"), run_column(found), Column("as written", said.of_level(scale)), Column("names hidden", said.of_level(scale)), *blocks_and_pairs("texts"))  # fmt: skip
+    columns = (Column("measure and axis"), Column("value"), run_column(found), Column("as written", sizes.of_level(scale)), Column("names hidden", sizes.of_level(scale)), *blocks_and_pairs("texts"))  # fmt: skip
     rows = []
     for (what, run, value), of in seen.items():
         any_ = of.get(False) or of[True]
@@ -349,7 +350,7 @@ def _tests(found: TextFindings, parts: Sequence[tuple[Run, AuditFinding]]) -> Ta
 
 def _tabled(found: TextFindings, parts: Sequence[tuple[Run, AuditFinding]]) -> list[Table]:
     """An audit's own tables, of the first run and the one to be used; with names hidden, of the latter alone."""
-    first, last = said.base(found).name, said.last(found).name
+    first, last = told.base(found).name, told.last(found).name
     out = []
     for r, a in ((r, a) for r, a in parts if r.name == last or (r.name == first and not a.masked)):
         for t in a.tables:

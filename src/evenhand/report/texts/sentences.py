@@ -5,20 +5,14 @@ name unless two instruments agree on it.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-from evenhand.core import Estimate
 from evenhand.report.numbers import (
-    NONE,
-    Decimals,
-    Show,
     bare,
     capital,
     count,
-    decimals,
     evidence,
     exact,
     flipped,
@@ -26,13 +20,32 @@ from evenhand.report.numbers import (
     interval,
     is_known,
     listing,
-    number,
     percent,
     plural,
     points,
 )
+from evenhand.report.texts.sizes import Scales, of_gap, of_level, points_of, scales, three, two, with_interval, with_unit
+from evenhand.report.texts.told import (
+    base,
+    beyond,
+    is_hidden,
+    is_kept,
+    is_moved_hidden,
+    is_signed_found,
+    is_systematic_found,
+    name,
+    new_gaps,
+    shifts,
+    shown_gaps,
+    sides,
+    testable,
+    tests,
+    twin_of,
+    unshown_gaps,
+    version,
+)
 from evenhand.texts.audit import SURE, Tested
-from evenhand.texts.findings import FEWEST_BLOCKS, Choice, Fall, Gap, Level, Moved, Run, Selection, TextFindings, Trained
+from evenhand.texts.findings import FEWEST_BLOCKS, Gap, Level, Moved, Run, TextFindings
 
 USABLE = 0.9  # share of usable texts under which nothing comes before it
 UNIT = "block"
@@ -45,151 +58,6 @@ PHRASES = {  # audit and measure → what texts of the higher side do
     ("persuasion", "imperatives"): "hold more imperatives",
     ("formality", "formality"): "are more formal",
 }
-two, three = decimals(2), decimals(3)
-Key = tuple[str, str, str]  # audit, measure, axis
-Scales = Mapping[tuple[str, str], float]  # audit and measure → a number of the measure's own range, as 100 for per cent
-
-
-def base(found: TextFindings) -> Run:
-    return found.runs[0]
-
-
-def last(found: TextFindings) -> Run:
-    """The run to be used: the chosen one, else the last."""
-    return next((r for r in found.runs if is_chosen(found, r.name)), found.runs[-1])
-
-
-def is_chosen(found: TextFindings, run: str) -> bool:
-    return found.choice is not None and run == found.choice.best
-
-
-# --- numbers in the unit of their measure ---
-
-
-def scales(found: TextFindings) -> Scales:
-    return {(x.audit, x.measure): x.scale for run in found.runs for x in run.levels}
-
-
-def of_level(scale: float) -> Show:
-    """How a mean of a measure is written."""
-    return percent if scale == 100 else of_gap(scale, False)
-
-
-def of_gap(scale: float, signed: bool = True) -> Show:
-    """How a difference of means is written: points where the measure is in per cent, without the word."""
-    return Decimals(1, signed, 100.0) if scale == 100 else Decimals(3, signed, scale, thinned=True)
-
-
-def with_unit(estimate: Estimate, scale: float, signed: bool = False) -> str:
-    """Its value, with as many decimals as its interval takes."""
-    return exact(of_gap(scale, signed), estimate)(estimate.value) + points_of(scale)
-
-
-def points_of(scale: float) -> str:
-    return " points" * (scale == 100)
-
-
-def with_interval(estimate: Estimate, scale: float) -> str:
-    """A difference: "+2.1 points (+0.3 to +3.9)"."""
-    return f"{with_unit(estimate, scale, True)} ({interval(estimate, exact(of_gap(scale), estimate))})"
-
-
-def percents(share: float, signed: bool = False) -> str:
-    """A share of more than one, or under nought, too: a relative change."""
-    return number(100 * share, 1, signed) + "\u00a0%" if is_known(share) else NONE
-
-
-# --- which gaps are beyond their null ---
-
-
-def is_signed_found(gap: Gap) -> bool:
-    """Whether one side has more on average, beyond its null after Holm."""
-    return not gap.distance and is_known(gap.p_holm) and gap.p_holm <= SURE and has_value(gap.signed) and gap.signed.value != 0
-
-
-def is_mean_profile_found(gap: Gap) -> bool:
-    """Whether mean profiles differ, after Holm. Both distances of a profile share this test."""
-    return bool(gap.distance) and is_known(gap.p_holm) and gap.p_holm <= SURE
-
-
-def is_systematic_found(gap: Gap) -> bool:
-    """Whether the texts of pairs, or their profiles, differ by more than single draws do, after Holm."""
-    p = gap.systematic_p_holm
-    return is_known(p) and p <= SURE and has_value(gap.systematic) and gap.systematic.value > 0
-
-
-def tests(gaps: Sequence[Gap]) -> int:
-    """How many tests Holm allows for among these gaps."""
-    of_means = {(g.audit, g.measure, g.axis, g.masked) for g in gaps if is_known(g.p_holm)}
-    return len(of_means) + sum(is_known(g.systematic_p_holm) for g in gaps)
-
-
-def beyond(gaps: Sequence[Gap]) -> list[Gap]:
-    """Gaps beyond their null that may be told: those as written first, of them those that are there with names hidden as well, how well
-    texts speak to their audience last; then those with a direction, the largest first. A profile whose mean alone is told stands there
-    once.
-    """
-    known = [g for g in gaps if (is_signed_found(g) or is_systematic_found(g)) and _may_be_named(g, gaps)]
-    of_means = {g.key[:4]: g for g in reversed(gaps) if is_mean_profile_found(g)}
-    known += [g for key, g in of_means.items() if key not in {k.key[:4] for k in known}]
-
-    def order(g: Gap) -> tuple[bool, bool, bool, bool, float]:
-        size = -abs(g.d.value) if has_value(g.d) else 0.0
-        return g.masked, g.audit == "fidelity", not _is_kept(g, gaps), not is_signed_found(g), size
-
-    return sorted(known, key=order)
-
-
-def is_hidden(found: TextFindings) -> bool:
-    """Whether verdicts are on texts with the words that name groups hidden: where there are such. Gaps are counted in that version alone."""
-    return any(g.masked for r in found.runs for g in r.gaps)
-
-
-def version(masked: bool) -> str:
-    return "with names hidden" if masked else "as written"
-
-
-def testable(run: Run, masked: bool) -> set[Key]:
-    """The gaps of a run, a measure on an axis each, of which anything was tested: their means, pairs, or profiles."""
-    known = [g for g in run.gaps if is_known(g.p_holm) or is_known(g.systematic_p_holm)]
-    return {g.key[:3] for g in known if g.masked == masked}
-
-
-def shown_gaps(run: Run, masked: bool, audit: str = "") -> dict[Key, Gap]:
-    """Of these the ones beyond their null that may be told."""
-    return {g.key[:3]: g for g in reversed(beyond(run.gaps)) if g.masked == masked and audit in ("", g.audit)}
-
-
-def new_gaps(found: TextFindings, run: Run, audit: str = "") -> list[Gap]:
-    """Gaps beyond their null in a run and not in the first one, of which it is shown that they grew; or there on the other side. One test
-    that is passed and another that is not are no change: where nothing changes, half of the gaps that are found half of the time would be.
-    """
-    grown = {(m.audit, m.measure, m.axis, m.masked, m.kind) for m in found.moved if m.run == run.name and m.change == "regressed"}
-    before = shown_gaps(base(found), is_hidden(found))
-    return [g for g in _unseen(found, run, audit) if g.key[:3] in before or any((*g.key[:4], kind) in grown for kind in _sizes(g))]
-
-
-def unshown_gaps(found: TextFindings, run: Run) -> list[Gap]:
-    """Gaps beyond their null in a run and not in the first one, of which it is not shown that they grew."""
-    new = {g.key for g in new_gaps(found, run)}
-    return [g for g in _unseen(found, run) if g.key not in new]
-
-
-def _unseen(found: TextFindings, run: Run, audit: str = "") -> list[Gap]:
-    """Gaps beyond their null in a run, and in the first one not, or on the other side."""
-    masked = is_hidden(found)
-    before = shown_gaps(base(found), masked)
-    every = shown_gaps(run, masked, audit) if run is not base(found) else {}
-    return [g for key, g in every.items() if key not in before or _is_turned(g, before[key])]
-
-
-def _sizes(gap: Gap) -> list[str]:
-    """Which sizes of a gap are beyond their null."""
-    return ["signed"] * is_signed_found(gap) + ["systematic"] * is_systematic_found(gap)
-
-
-def _is_turned(gap: Gap, before: Gap) -> bool:
-    return is_signed_found(gap) and is_signed_found(before) and sides(gap) == sides(before)[::-1]
 
 
 def new_sentence(found: TextFindings) -> str:
@@ -202,33 +70,6 @@ def new_sentence(found: TextFindings) -> str:
     said = [f"New, {start}, and larger beyond noise: {listing(new, 3)}."] if new else []
     said += [f"{capital(start)}, but that it grew is not shown: {listing(unshown, 3)}."] if unshown else []
     return " ".join(said)
-
-
-def _may_be_named(gap: Gap, gaps: Sequence[Gap]) -> bool:
-    """A named emotion is told only where a second instrument finds it too, on the same side."""
-    if gap.audit != "emotion" or gap.distance:
-        return True
-    others = [
-        g for g in gaps if (g.audit, g.axis, g.masked) == (gap.audit, gap.axis, gap.masked) and not g.distance and g.measure != gap.measure
-    ]
-    same = [g for g in others if _stem(g.measure) == _stem(gap.measure) and g.contrast in (gap.contrast, gap.contrast[::-1])]
-    return is_signed_found(gap) and any(is_signed_found(g) and sides(g) == sides(gap) for g in same)
-
-
-def _stem(measure: str) -> str:
-    """ "joy (words)", "joy by words" → "joy"."""
-    return re.split(r" \(| by |: |, ", measure)[0].lower()
-
-
-def sides(gap: Gap) -> tuple[str, str]:
-    """The value with more, and the one with less."""
-    return gap.contrast[::-1] if gap.signed.value > 0 else gap.contrast
-
-
-def name(gap: Gap | Moved) -> str:
-    """ "modality by gender", "profile (L1) by age, names hidden"."""
-    distance = f" ({gap.distance})" if isinstance(gap, Gap) and gap.distance and is_systematic_found(gap) else ""
-    return f"{gap.measure}{distance}{f' by {gap.axis}' if gap.axis else ''}{', names hidden' * gap.masked}"
 
 
 # --- do the versions differ? ---
@@ -298,24 +139,11 @@ def briefly(run: Run, of: Scales) -> str:
 
 def _hidden(gap: Gap, gaps: Sequence[Gap]) -> str:
     """Whether a gap is still there when words that name groups are hidden."""
-    twin = _twin(gap, gaps)
+    twin = twin_of(gap, gaps)
     if gap.masked or twin is None or not tests([twin]):
         return ""
-    kept = _is_kept(gap, gaps)
+    kept = is_kept(gap, gaps)
     return " It is there with words that name groups hidden as well." if kept else " With words that name groups hidden it is not shown."
-
-
-def _twin(gap: Gap, gaps: Sequence[Gap]) -> Gap | None:
-    return next((g for g in gaps if g.masked and g.key[:3] == gap.key[:3] and g.distance == gap.distance), None)
-
-
-def _is_kept(gap: Gap, gaps: Sequence[Gap]) -> bool:
-    twin = _twin(gap, gaps)
-    if twin is None:
-        return False
-    if is_signed_found(gap):
-        return is_signed_found(twin) and sides(twin) == sides(gap)
-    return is_systematic_found(twin) if is_systematic_found(gap) else is_mean_profile_found(twin)
 
 
 def nothing(gaps: Sequence[Gap]) -> str:
@@ -438,35 +266,6 @@ def fidelity_change(moved: Sequence[Moved], run: str, of: Scales) -> str:
 # --- before and after ---
 
 
-@dataclass(frozen=True)
-class Shift:
-    """What became of one gap: its signed and its systematic size together. change: "mixed" where one grew and the other shrank."""
-
-    name: str
-    change: str
-
-
-def is_moved_hidden(found: TextFindings) -> bool:
-    """Whether what moved is told with names hidden, as verdicts are."""
-    return any(m.masked for m in found.moved if m.kind != "level")
-
-
-def shifts(found: TextFindings, run: str, masked: bool, audit: str = "") -> list[Shift]:
-    """Every gap of a run in one version; of one audit, or of all."""
-    by: dict[Key, list[Moved]] = {}
-    for m in found.moved:
-        if m.run == run and m.kind != "level" and m.masked == masked and audit in ("", m.audit):
-            by.setdefault((m.audit, m.measure, m.axis), []).append(m)
-    return [_shift(sizes) for sizes in by.values()]
-
-
-def _shift(sizes: Sequence[Moved]) -> Shift:
-    known = [m for m in sizes if m.change != "undecided"]
-    change = known[0].change if known and len({m.change for m in known}) == 1 else "mixed" if known else "undecided"
-    which = f" ({known[0].kind})" if change in ("improved", "regressed") and len(known) < len(sizes) else ""
-    return Shift(name(replace(sizes[0], masked=False)) + which, change)
-
-
 def moved_sentence(found: TextFindings, run: str) -> str:
     """Which gaps moved beyond noise, in a run against the first one."""
     masked = is_moved_hidden(found)
@@ -505,104 +304,6 @@ def strip(changes: Sequence[str], new: int = 0) -> str:
     sign = "◇" if n["mixed"] or (n["improved"] and (n["regressed"] or new)) else "✓" if n["improved"] else "✕" if n["regressed"] else "?"
     said = [f"{n[c]} {c}" for c in CHANGES if n[c]] + [f"{new} new"] * bool(new)
     return f"{sign} {', '.join(said)}" if said else ""
-
-
-# --- gate, selection, choice, training ---
-
-
-def is_learned(fall: Fall) -> bool:
-    """Whether a fall on fresh draws exceeds that of shuffled choices beyond noise."""
-    return has_value(fall.learned) and fall.learned.low > 0
-
-
-def falls_sentence(falls: Sequence[Fall]) -> str:
-    """How many falls hold for other texts of the same choices, and which do not."""
-    if not any(has_value(f.fresh) for f in falls):
-        return "Not known: there are no fresh draws of what selection chose."
-    failed = [f"{f.measure} by {f.axis}{' (it grew)' if f.fresh.value < 0 else ''}" for f in falls if not is_learned(f)]
-    if not failed:
-        return f"Yes: {'the fall' if len(falls) == 1 else f'each of {len(falls)} falls'} on fresh draws is beyond that of choices shuffled over prompts."
-    start = "No fall" if len(failed) == len(falls) else f"{len(falls) - len(failed)} of {plural(len(falls), 'fall')}"
-    return f"{start} on fresh draws {'is' if len(falls) - len(failed) < 2 else 'are'} shown beyond choices shuffled over prompts; not so: {listing(failed, 3)}."
-
-
-def fall_sentence(fall: Fall) -> str:
-    """The three falls, and whether anything beyond shuffled choices was learned."""
-    on = [f"{_fell(e.value)} {where}" for e, where in ((fall.same, "on the very texts that were chosen"), (fall.fresh, "on fresh draws"), (fall.shuffled, "with choices shuffled over prompts")) if has_value(e)]  # fmt: skip
-    start = (
-        f"Mean |gap| of {fall.measure} by {fall.axis}: {', '.join(on)}"
-        if on
-        else f"No fall of {fall.measure} by {fall.axis} could be computed: no pair of originals is known to differ"
-    )
-    if not has_value(fall.fresh):
-        return f"{start}. Fresh draws are too few, or do not differ either, so nothing is known of new texts."
-    if fall.fresh.n_pairs < fall.same.n_pairs:
-        start += (
-            f" (fresh and shuffled on {count(fall.fresh.n_pairs)} of {plural(fall.same.n_pairs, 'pair')}, whose choices have other draws)"
-        )
-    if not has_value(fall.learned) or not is_known(fall.learned.low):
-        return f"{start}. Whether anything was learned is not known."
-    points_ = f"{points(fall.learned.value, True)} points ({interval(fall.learned, points)})"
-    if is_learned(fall):
-        return f"{start}. Learned, beyond shuffled choices: {points_}."
-    return f"{start}. That anything was learned is not shown: {points_} beyond shuffled choices."
-
-
-def _fell(share: float) -> str:
-    return f"{percents(abs(share))} {'less' if share >= 0 else 'more'}"
-
-
-def selection_sentence(s: Selection) -> str:
-    """What the gate left, and for how many blocks that was nothing."""
-    refused = sorted(((k, n) for k, n in s.refused.items() if n), key=lambda r: -r[1])
-    because = f" Most often refused by: {listing([f'{k} ({count(n)})' for k, n in refused], 3)}." if refused else ""
-    kept = (
-        f"{percent(s.kept)} of {plural(s.n_blocks, 'block')} keep their originals" if is_known(s.kept) else f"{plural(s.n_blocks, 'block')}"
-    )
-    return f"{kept}; {plural(s.n_candidates, 'candidate')} were looked at.{because}"
-
-
-def choice_sentence(c: Choice) -> str:
-    """Which run bounded regression chooses at the setting that decides; where none, at which looser setting one would be, if at any."""
-    at = f"rho = {c.rho:g} and eps = {c.eps:g}"
-    rule = f"no audit more than {percents(c.rho)} worse than “{c.base}”, fidelity at most {c.eps:g} lower, some usable texts, and no fewer beyond noise (without intervals: by a tenth)"
-    if c.best:
-        scored = next((s for s in c.runs if s.run == c.best), None)
-        admitted = next((a.runs for a in c.admitted if (a.rho, a.eps) == (c.rho, c.eps)), ())
-        among = f", of {plural(len(admitted), 'admitted run')}" if len(admitted) > 1 else ", the only admitted run"
-        where = ", on the very texts that were chosen by these" if scored and scored.selected else ""
-        of = plural(len(scored.regression), "audit") if scored else ""
-        audits = f" By the estimates its mean |gap| is lower in {scored.improved} of {of}{where}." if scored else ""
-        if scored and not scored.improved:
-            more = (
-                f"; its fidelity is {three(scored.fidelity)} higher" if scored.fidelity > 0 and three(scored.fidelity) != three(0) else ""
-            )
-            audits = f" By the estimates its mean |gap| is lower in none of {of}{where}: “{c.base}” is as good, or better{more}."
-        return f"“{c.best}”{among if admitted else ''} at {at} ({rule}).{audits}"
-    looser = sorted((a for a in c.admitted if a.best), key=lambda a: (a.rho, a.eps))
-    would = f" The tightest setting that admits one is rho = {looser[0].rho:g}, eps = {looser[0].eps:g} (“{looser[0].best}”); it was not asked for." if looser else " Nor at any other setting of the table." if c.admitted else ""  # fmt: skip
-    grown = [f"{audit} of “{s.run}” to {three(d)}" for s in c.runs for audit, d in s.from_nothing.items()]
-    from_nothing = f" Where “{c.base}” has a disparity of 0, any is too much: it grew in {listing(grown, 3)}." if grown else ""
-    return f"No run: no model is selected. At {at} no run stays within it ({rule}).{from_nothing}{would}"
-
-
-def settings_sentence(c: Choice) -> str:
-    """How often each run is the best one over the table's settings."""
-    n = Counter(a.best for a in c.admitted)
-    none = n.pop("", 0)
-    said = [f"“{run}” at {times}" for run, times in n.most_common()]
-    parts = [*([listing(said, 4)] if said else []), *([f"no model at {none}"] if none else [])]
-    return f"Of {plural(len(c.admitted), 'setting')} of rho and eps: {'; '.join(parts)}." if c.admitted else ""
-
-
-def trace_sentence(t: Trained) -> str:
-    known = [(step, loss) for step, loss in t.trace if is_known(loss)]
-    if not known:
-        return f"“{t.stage}” has no trace of its loss."
-    (first, start), (last, end) = known[0], known[-1]
-    if len(known) == 1:
-        return f"“{t.stage}”: loss {three(start)} at step {count(first)}."
-    return f"“{t.stage}”: loss {three(start)} at step {count(first)}, {three(end)} at step {count(last)}."
 
 
 # --- the first screen ---

@@ -9,7 +9,8 @@ from evenhand.report.figures.intervals import Series, Strip, strips
 from evenhand.report.figures.planes import trace
 from evenhand.report.numbers import NONE, Show, count, decimals, has_value, is_known, listing, percent, plural, signed_points
 from evenhand.report.page import Column, Figure, Name, Panel, Row, Table, facts, plain_table
-from evenhand.report.texts import sentences as said
+from evenhand.report.texts import sizes
+from evenhand.report.texts import stage_sentences as of_stages
 from evenhand.texts.findings import Admitted, Choice, Fall, Scored, Selection, TextFindings, Trained
 
 MOST_TRACES, MOST_DRAWN = 4, 14
@@ -38,9 +39,14 @@ def falls(found: TextFindings) -> Panel | None:
     )  # fmt: skip
     rows = tuple((f.measure, f.axis, f.same, f.fresh, f.shuffled, f.learned, f.same.n_users, f.same.n_pairs) for f in some)
     table = Table("By how much mean |gap| fell; below 0 = it grew", columns, rows, "falls")
-    lead = "" if figure else said.fall_sentence(some[0])
+    lead = "" if figure else of_stages.fall_sentence(some[0])
     return Panel(
-        "falls", "What selection won", lead, (figure,) if figure else (), (table,), (FALLS, *(said.fall_sentence(f) for f in some[1:4]))
+        "falls",
+        "What selection won",
+        lead,
+        (figure,) if figure else (),
+        (table,),
+        (FALLS, *(of_stages.fall_sentence(f) for f in some[1:4])),
     )
 
 
@@ -51,7 +57,7 @@ def _falls_figure(some: list[Fall]) -> Figure:
         for title, falls in (("same text", [f.same for f in some]), ("fresh draws", [f.fresh for f in some]), ("shuffled", [f.shuffled for f in some]))
     ]  # fmt: skip
     note = "Right = smaller than before. What counts is fresh beyond shuffled."
-    return Figure(said.fall_sentence(some[0]), partial(strips, "falls", labels, strip), note)
+    return Figure(of_stages.fall_sentence(some[0]), partial(strips, "falls", labels, strip), note)
 
 
 def _limits(some: list[Fall]) -> tuple[float, float]:
@@ -82,13 +88,13 @@ def gate(s: Selection | None) -> Panel | None:
         ),
         facts("Settings of gate and selection", s.settings),
     )  # fmt: skip
-    return Panel("gate", "Gate and selection", said.selection_sentence(s), tables=tables, notes=s.sentences)
+    return Panel("gate", "Gate and selection", of_stages.selection_sentence(s), tables=tables, notes=s.sentences)
 
 
 def _telling(values: Sequence[float | None]) -> Show:
     """Three decimals or more, so that none of the values looks like 0 and is not."""
-    sizes = [abs(v) for v in values if v is not None and is_known(v) and abs(v) > 1e-12]
-    return decimals(next((n for n in range(3, 9) if not sizes or round(min(sizes), n) > 0), 9), signed=True)
+    some = [abs(v) for v in values if v is not None and is_known(v) and abs(v) > 1e-12]
+    return decimals(next((n for n in range(3, 9) if not some or round(min(some), n) > 0), 9), signed=True)
 
 
 def choice(c: Choice | None) -> Panel | None:
@@ -96,7 +102,7 @@ def choice(c: Choice | None) -> Panel | None:
     if c is None:
         return None
     audits = list(dict.fromkeys(a for s in c.runs for a in s.regression))
-    columns = (Column("run"), *(Column(f"{a}, change", lambda v: said.percents(v, True) if v is not None else NONE) for a in audits), Column("fidelity, change", signed_three),
+    columns = (Column("run"), *(Column(f"{a}, change", lambda v: sizes.percents(v, True) if v is not None else NONE) for a in audits), Column("fidelity, change", signed_three),
                Column("audits with a lower mean |gap|", count), Column("usable texts"), Column("dominated by"))  # fmt: skip
     rows: tuple[Row, ...] = tuple(
         (Name(s.run, tuple(m for m, so in (("◆ chosen", s.run == c.best), ("■ first", s.run == c.base)) if so)), *(_change(s, a) for a in audits), s.fidelity,
@@ -112,13 +118,13 @@ def choice(c: Choice | None) -> Panel | None:
         Table("Best run and how many are admitted, by rho and eps", (Column("setting"), *(Column(f"eps = {e:g}{' (decides)' * (e == c.eps)}") for e in epss)), grid),
     )  # fmt: skip
     return Panel(
-        "choice", "Which texts to use", said.settings_sentence(c), tables=tables, notes=(RULE, BY_ESTIMATES, *filter(None, (c.note,)))
+        "choice", "Which texts to use", of_stages.settings_sentence(c), tables=tables, notes=(RULE, BY_ESTIMATES, *filter(None, (c.note,)))
     )
 
 
 def _change(s: Scored, audit: str) -> float | str | None:
     """A share; where the first run has no disparity there is none, and what it grew to stands in its place."""
-    return f"from 0 to {said.three(s.from_nothing[audit])}" if audit in s.from_nothing else s.regression.get(audit)
+    return f"from 0 to {sizes.three(s.from_nothing[audit])}" if audit in s.from_nothing else s.regression.get(audit)
 
 
 def _cell(admitted: Admitted | None, decides: bool) -> str:
@@ -140,7 +146,7 @@ def training(stages: tuple[Trained, ...]) -> Panel | None:
     return Panel(
         "training",
         "Training",
-        "" if figures else said.trace_sentence(stages[0]),
+        "" if figures else of_stages.trace_sentence(stages[0]),
         figures,
         (made,),
         csv_only=tuple(_steps(t) for t in stages if t not in traced and t.trace),
@@ -148,7 +154,7 @@ def training(stages: tuple[Trained, ...]) -> Panel | None:
 
 
 def _trace(t: Trained, i: int) -> Figure:
-    return Figure(said.trace_sentence(t), partial(trace, f"trace-{i}", t.trace), "", _steps(t))
+    return Figure(of_stages.trace_sentence(t), partial(trace, f"trace-{i}", t.trace), "", _steps(t))
 
 
 def _steps(t: Trained) -> Table:
