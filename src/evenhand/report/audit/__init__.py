@@ -7,7 +7,7 @@ from typing import Any
 
 from evenhand.audits import findings as f
 from evenhand.report import Kind, Report
-from evenhand.report.audit import panels, sentences
+from evenhand.report.audit import constraints, panels, sentences, training
 from evenhand.report.audit.hide import hide
 from evenhand.report.numbers import capital, decimals, points, shown, signed_points
 from evenhand.report.page import COUNTS, Cell, Column, Page, Panel, Table, Tone, counts, left_out, plain_table
@@ -41,13 +41,13 @@ def page(findings: f.FairnessReport) -> Page:
         findings.verdict, TONES[findings.verdict], sentences.answers(found, requirements),
         tuple(p for p in (
             support, groups, panels.null(model), panels.users(model.spread), panels.confounds(model), changed, panels.deals(found.deals),
-            panels.constraints(found.constraints), panels.training(found.training, found.constraints), panels.data(found),
+            constraints.constraints(found.constraints), training.training(found.training, found.constraints), panels.data(found),
             Panel("requirements", "Requirements", csv_only=(_strip(requirements),)),
         ) if p),
         _document(findings, found, requirements), title=found.title, simulated=found.simulated, warning=found.flaw,
         summary=sentences.summary(found, requirements), notes=(found.kept,) if found.kept else (), note=found.note,
         first=(*of_support, *of_groups, *of_changes), requirements=requirements, requirements_note=_how_to_read(requirements, found),
-        brief=(_accuracies(found), panels.violations(found.constraints)), said=tuple(_more(found)), facts=found.facts, command=found.command,
+        brief=(_accuracies(found), constraints.violations(found.constraints)), said=tuple(_more(found)), facts=found.facts, command=found.command,
         exit_code=findings.exit_code,
     )  # fmt: skip
 

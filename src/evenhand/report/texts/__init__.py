@@ -12,7 +12,7 @@ from evenhand.report import Kind, Report
 from evenhand.report.numbers import capital, has_value, percent
 from evenhand.report.page import Answer, Cell, Column, Figure, Page, Panel, Row, Table, Tone, plain_table
 from evenhand.report.publish import apart, document, one_line, publish, renamed
-from evenhand.report.texts import drawn, panels, sizes, stages, told
+from evenhand.report.texts import audit_panels, drawn, panels, sizes, stages, told
 from evenhand.report.texts import sentences as said
 from evenhand.report.texts import stage_sentences as of_stages
 from evenhand.report.verdicts import bar
@@ -106,7 +106,7 @@ def _panels(found: TextFindings) -> Sequence[Panel | None]:
     planes = drawn.frontier(found, 3)
     figures = tuple(f for f in (planes, drawn.against_null(found, told.last(found))) if f and len(found.runs) > 1)
     return (
-        stages.choice(found.choice), changed if found.moved else None, replace(runs, figures=figures), *panels.audits(found), stages.falls(found),
+        stages.choice(found.choice), changed if found.moved else None, replace(runs, figures=figures), *audit_panels.audits(found), stages.falls(found),
         stages.gate(found.selection), stages.training(found.trained), panels.not_claimed(found), panels.data(found),
         Panel("requirements", "Requirements", csv_only=(_strip(found),)),
     )  # fmt: skip
