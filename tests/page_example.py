@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from evenhand.audits.findings import Requirement
 from evenhand.core import Estimate
-from evenhand.report.figures import ORANGE, intervals
+from evenhand.report.figures import ORANGE, strips
 from evenhand.report.figures.axes import bounds, counts_note, reach
 from evenhand.report.numbers import p_value, percent, signed_points
 from evenhand.report.page import COUNTS, Answer, Column, Figure, Name, Page, Panel, Table, counts, facts
@@ -29,11 +29,9 @@ def accuracies() -> tuple[Estimate, ...]:
 
 def rows_of(name: str, estimates: tuple[Estimate, ...], labels: tuple[str, ...]):
     def plot(width: int) -> str:
-        before = intervals.Series("before", estimates, False, colour=ORANGE)
-        strip = intervals.Strip(
-            "", [intervals.Series("accuracy, 95 % interval", estimates), before], 100, " %", False, bounds(reach(estimates))
-        )
-        return intervals.strips(name, labels, [strip], width, [counts_note(e) for e in estimates])
+        before = strips.Series("before", estimates, False, colour=ORANGE)
+        strip = strips.Strip("", [strips.Series("accuracy, 95 % interval", estimates), before], 100, " %", False, bounds(reach(estimates)))
+        return strips.strips(name, labels, [strip], width, [counts_note(e) for e in estimates])
 
     return plot
 

@@ -36,7 +36,7 @@ from evenhand.report import numbers, verdicts
 from evenhand.report.audit import AUDIT, panels, sentences
 from evenhand.report.audit import report as made
 from evenhand.report.audit.hide import hide
-from evenhand.report.figures import curves, intervals
+from evenhand.report.figures import curves, intervals, strips
 from evenhand.report.publish import one_line, publish
 from evenhand.writing import LIST
 
@@ -119,7 +119,7 @@ def test_the_stroke_is_explained_where_one_is_drawn() -> None:
     for stroke, inside in ((0.69, True), (0.2, False), (float("nan"), False)):
         shown = [replace(row, stroke=stroke)]
         assert [x == x for x in intervals.strokes(shown, 0.7)] == [inside]
-        assert (intervals.STROKE in intervals.rows("x", shown, 0.7, "all users", None, 800)) == inside
+        assert (strips.STROKE in intervals.rows("x", shown, 0.7, "all users", None, 800)) == inside
 
 
 def test_a_change_within_noise_does_not_lead_with_the_gain() -> None:

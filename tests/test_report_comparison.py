@@ -26,7 +26,7 @@ from evenhand.core import Estimate, EvenhandError
 from evenhand.report import Report
 from evenhand.report.comparison import COMPARISON, SWEEP, panels, published
 from evenhand.report.comparison import sentences as said
-from evenhand.report.figures import intervals, labels, scatter
+from evenhand.report.figures import labels, matrix, scatter, strips
 from evenhand.report.publish import one_line
 from evenhand.report.terminal import lines
 from evenhand.writing import LIST
@@ -345,24 +345,20 @@ def test_labels_cover_no_mark_no_line_no_frame_and_no_other_label():
 def test_the_limits_of_rows_are_not_set_by_intervals_that_say_nothing():
     """Two seeds give an entry an interval from 0 to 100 %: the others keep their scale, and the interval ends in an arrow."""
     near = [Estimate(0.6 + d, 0.57 + d, 0.63 + d, 50, 500) for d in (0.0, 0.02, 0.03)]
-    low, high = intervals.limits([*near, Estimate(0.55, 0.0, 1.0, 50, 500)], 100, [])
+    low, high = strips.limits([*near, Estimate(0.55, 0.0, 1.0, 50, 500)], 100, [])
     assert 50 < low <= 55
     assert 66 <= high < 70
-    drawing = intervals.strips(
-        "x", list("abcd"), [intervals.Strip("all", [intervals.Series("", [*near, Estimate(0.55, 0.0, 1.0, 50, 500)])], zero=False)], 860
+    drawing = strips.strips(
+        "x", list("abcd"), [strips.Strip("all", [strips.Series("", [*near, Estimate(0.55, 0.0, 1.0, 50, 500)])], zero=False)], 860
     )
     assert drawing.count("<use ") == 4 + 2  # four values, and an arrow at either edge
 
 
 def test_values_of_two_series_beyond_the_edge_stand_on_one_line():
     def series(label, shift):
-        return intervals.Series(
-            label, [Estimate(v + shift, v + shift - 0.01, v + shift + 0.01, 50, 500) for v in (0.7, 0.71, 0.7, 0.72, 0.3)]
-        )
+        return strips.Series(label, [Estimate(v + shift, v + shift - 0.01, v + shift + 0.01, 50, 500) for v in (0.7, 0.71, 0.7, 0.72, 0.3)])
 
-    drawing = intervals.strips(
-        "x", list("abcde"), [intervals.Strip("all", [series("seen", 0.0), series("unseen", 0.02)], 100, " %", False)], 860
-    )
+    drawing = strips.strips("x", list("abcde"), [strips.Strip("all", [series("seen", 0.0), series("unseen", 0.02)], 100, " %", False)], 860)
     assert ">30 and 32 %<" in drawing
 
 
@@ -373,11 +369,11 @@ def test_matrix_has_a_sign_for_every_pair(reports):
 
     for name, rows in (("compared", 12), ("three_groups", 5), ("no_groups", 3)):
         drawing, _ = drawn(name)
-        legend = sum(f">{v}<" in drawing for v in intervals.MARKS)
+        legend = sum(f">{v}<" in drawing for v in matrix.MARKS)
         assert drawing.count("<use ") - legend == rows * (rows - 1)
     drawing, note = drawn("large_sweep")
     assert (
-        drawing.count("<use ") - sum(f">{v}<" in drawing for v in intervals.MARKS) == 30 * 2 - 2
+        drawing.count("<use ") - sum(f">{v}<" in drawing for v in matrix.MARKS) == 30 * 2 - 2
     )  # two columns: the choice and the reference
     assert note.endswith("Columns: 3 alpha=0.0100 balance=0.5, 2 personalised Bradley-Terry; drawn: 30 of 36 entries.")
 

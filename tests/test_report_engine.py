@@ -22,7 +22,7 @@ from evenhand.audits.findings import Requirement
 from evenhand.core import Estimate
 from evenhand.report import Kind, Report, figures, numbers
 from evenhand.report.figures.axes import bounds, ends, reach, round_numbers, short
-from evenhand.report.figures.intervals import Series, Strip, strips
+from evenhand.report.figures.strips import Series, Strip, strips
 from evenhand.report.html import MOST_BYTES
 from evenhand.report.page import Column, Figure, Page, Panel, Table
 from evenhand.report.publish import JOINERS, one_line, publish

@@ -30,7 +30,7 @@ from evenhand.audits.transfer import measure
 from evenhand.cli import app
 from evenhand.core import DataError, Estimate, EvenhandError
 from evenhand.report import Report, terminal
-from evenhand.report.figures.curves import Axis, gap, highest
+from evenhand.report.figures.policies import Axis, gap, highest
 from evenhand.writing import write as write_files
 
 ROOT = Path(__file__).parents[1]

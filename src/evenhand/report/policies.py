@@ -11,7 +11,7 @@ from dataclasses import astuple, replace
 from evenhand.audits.transfer import FEWEST_PROMPTS, Measured, Policy, Transfer
 from evenhand.core import Estimate
 from evenhand.report import Kind, Report
-from evenhand.report.figures import curves as figures
+from evenhand.report.figures import policies as figures
 from evenhand.report.numbers import NONE, count, decimals, is_clear, is_known, number, plural, points, signed_points
 from evenhand.report.page import Answer, Column, Figure, Page, Panel, Row, Table, data_panel, plain_table
 from evenhand.report.publish import document, publish

@@ -11,6 +11,7 @@ from evenhand.report.audit import sentences
 from evenhand.report.audit.panels import MOST_FIGURES
 from evenhand.report.audit.training import multipliers
 from evenhand.report.figures import intervals
+from evenhand.report.figures.strips import Block
 from evenhand.report.numbers import NONE, Show, capital, decimals, has_value, is_known, percent, points, signed_points
 from evenhand.report.page import COUNTS, Cell, Column, Figure, Panel, Table, counts, plain_table
 
@@ -69,7 +70,7 @@ def _strip_of_rates(constraint: f.ConstraintFindings, violation: f.ViolationFind
         known = [rows[y].rate.after.value for y in of if has_value(rows[y].rate.after)]
         if known:
             start = 0.0 if constraint.notion == "cf" else (min(known) + max(known) - constraint.gamma) / 2
-            blocks.append(intervals.Block(range(of[0], of[-1] + 1), start))
+            blocks.append(Block(range(of[0], of[-1] + 1), start))
     moved = tuple(intervals.Moved(r.event, r.rate.before, r.rate.after, r.rate.change) for r in rows)
     return intervals.Rates(f"{violation.decision} decisions", moved, tuple(blocks))
 

@@ -14,8 +14,9 @@ from evenhand.report.comparison import sentences as said
 from evenhand.report.comparison.sentences import BETTER, IN_POINTS, group_label, labels, shown_groups, signed
 from evenhand.report.figures import BLUE, ORANGE
 from evenhand.report.figures.curves import Line, lines
-from evenhand.report.figures.intervals import Series, Strip, matrix, strips
+from evenhand.report.figures.matrix import matrix
 from evenhand.report.figures.scatter import TITLES, Place, far, frontier
+from evenhand.report.figures.strips import Series, Strip, strips
 from evenhand.report.numbers import NB, NONE, Show, count, decimals, has_value, interval, listing, people, percent, points, signed_points
 from evenhand.report.page import COUNTS, Column, Figure, Name, Panel, Row, Table
 

@@ -10,8 +10,8 @@ from math import nan
 from evenhand.core import Estimate
 from evenhand.report.figures import ORANGE
 from evenhand.report.figures.axes import padded, reach
-from evenhand.report.figures.intervals import Series, Strip, strips
 from evenhand.report.figures.planes import Plane, Stand, planes
+from evenhand.report.figures.strips import Series, Strip, strips
 from evenhand.report.numbers import decimals, flipped, has_value, is_known, listing, number, plural
 from evenhand.report.page import Figure
 from evenhand.report.texts import sentences as said

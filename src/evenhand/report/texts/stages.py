@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from evenhand.report.figures.intervals import Series, Strip, strips
 from evenhand.report.figures.planes import trace
+from evenhand.report.figures.strips import Series, Strip, strips
 from evenhand.report.numbers import NONE, Show, count, decimals, has_value, is_known, listing, percent, plural, signed_points
 from evenhand.report.page import Column, Figure, Name, Panel, Row, Table, facts, plain_table
 from evenhand.report.texts import sizes
