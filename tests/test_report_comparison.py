@@ -24,7 +24,7 @@ from evenhand.audits.findings import MetricFinding
 from evenhand.audits.results import Comparison
 from evenhand.core import Estimate, EvenhandError
 from evenhand.report import Report
-from evenhand.report.comparison import COMPARISON, SWEEP, panels, published
+from evenhand.report.comparison import COMPARISON, SWEEP, panels, published, settings
 from evenhand.report.comparison import sentences as said
 from evenhand.report.figures import labels, matrix, scatter, strips
 from evenhand.report.publish import one_line
@@ -397,9 +397,9 @@ def test_comparisons_with_the_reference_and_of_the_choice_come_first(reports):
 
 def test_a_hyperparameter_is_turned_with_the_others_at_the_choice(shown):
     found = shown["swept"]
-    centre = panels.centre_of(found)
+    centre = settings.centre_of(found)
     assert dict(centre) == dict(found.chosen.settings)
-    line = panels.line_of(found, "alpha", centre)
+    line = settings.line_of(found, "alpha", centre)
     assert [v for v, _ in line] == ["0.1", "0.25", "0.5", "0.8"]
     assert {e.settings["balance"] for _, e in line} == {found.chosen.settings["balance"]}
     title = plain(said.sweep_sentence(found, "alpha", line))
@@ -411,7 +411,7 @@ def test_hyperparameters_stay_at_the_best_setting_where_a_reference_was_chosen(r
     found = reports["swept"].findings
     kept = published(replace(found, front=replace(found.front, chosen=found.front.reference)))
     best = max((e for e in found.entries if e.settings), key=lambda e: e.selection[0].value + e.selection[1].value)
-    assert dict(panels.centre_of(kept)) == dict(best.settings)
+    assert dict(settings.centre_of(kept)) == dict(best.settings)
     assert f"the reference, {example.REFERENCE}, stays" in said.meaning(kept)
 
 

@@ -1,30 +1,25 @@
-"""Published results → panels in the order of decisions: who stands where, who beats whom, single users, seen and unseen users, hyperparameters,
-and where it all comes from."""
+"""The panels of results, in the order of decisions: who stands where, single users, seen and unseen users; and the short tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import nan
 
-from evenhand.audits.results import Comparison, Pairwise, Result
+from evenhand.audits.results import Comparison, Result
 from evenhand.core import Estimate
 from evenhand.report.comparison import constraints
 from evenhand.report.comparison import sentences as said
 from evenhand.report.comparison.sentences import BETTER, IN_POINTS, group_label, labels, shown_groups, signed
 from evenhand.report.figures import BLUE, ORANGE
-from evenhand.report.figures.curves import Line, lines
-from evenhand.report.figures.matrix import matrix
 from evenhand.report.figures.scatter import TITLES, Place, far, frontier
 from evenhand.report.figures.strips import Series, Strip, strips
-from evenhand.report.numbers import NB, NONE, Show, count, decimals, has_value, interval, listing, people, percent, points, signed_points
+from evenhand.report.numbers import NONE, Show, decimals, has_value, listing, people, percent, points, signed_points
 from evenhand.report.page import COUNTS, Column, Figure, Name, Panel, Row, Table
 
 MOST_GROUPS = 4  # with a column each
 MOST_OPEN = 15  # entries of the main table; the others follow folded
 MOST_DRAWN = 30  # rows of a figure
-MOST_IN_MATRIX = 16  # entries whose pairwise comparisons are all drawn; of more, only those with the choice and the reference
-MOST_COLUMNS = 8  # hyperparameters with a column of their own
 SHOWN_ABOVE = ("accuracy", "log_loss")  # metrics with a column of the main table
 UNITS = ": in these deals / by run"  # ends the heading of intervals by other units
 WIDE = ("log-loss", "calibrated", "pooled, test", "accuracy, test")  # columns that the short tables leave out
@@ -35,10 +30,6 @@ SPACE = "More than two groups: drawn by all users and by the group each entry se
 HOLLOW = (
     "In the figure of the front no cross is drawn that is wider than the figure. Hollow beside filled: what validation promised over the reference, "
     "and what test pairs gave."
-)
-CLEARLY = (
-    "Intervals hold for all pairwise comparisons and all groups at once, so they are wider than single ones. “Clearly”: every group’s lies on one side; "
-    "“trades”: one group gains and another loses, beyond noise."
 )
 DOMINATED = "Dominated by: entries that are better in some group beyond noise and in none worse by the estimates; the front goes by the estimates alone."
 SLOPES = "Calibrated: log-loss with a slope a rater, fitted on validation pairs and shrunk to the pool’s (empirical Bayes); choices stay as they are."
@@ -161,18 +152,13 @@ def _csv_rows(found: Comparison, e: Result) -> list[Row]:
     """results.csv: a row a group. Log-loss is known of all users only."""
     is_so = said.roles(found.front, e.name) if found.front else (False,) * 5
     by = "; ".join(found.dominated_by[e.name])
-    about: Row = (e.name, _words(e.settings), *is_so[2:], *is_so[:2], by, e.tried, e.seconds, e.seeds, e.note, e.failed)
+    about: Row = (e.name, said.words(e.settings), *is_so[2:], *is_so[:2], by, e.tried, e.seconds, e.seeds, e.note, e.failed)
     out: list[Row] = [(*about, "", EMPTY, EMPTY, None, EMPTY, EMPTY)] if not e.held_out else []
     for c, group in enumerate((*found.groups, "all") if e.held_out else ()):
         losses = [loss if loss and c == len(found.groups) else EMPTY for loss in (e.log_loss, e.calibrated)]
         seen, sd = e.selection[c] if e.selection else EMPTY, e.over_seeds[c] if e.over_seeds else None
         out.append((*about, group, seen, e.held_out[c], sd, *losses))
     return out
-
-
-def _words(settings: Mapping[str, str]) -> str:
-    """ "alpha 0.1, distil soft"."""
-    return ", ".join(f"{k} {v}" for k, v in settings.items())
 
 
 def _validation(found: Comparison) -> Table:
@@ -204,69 +190,6 @@ def _places(found: Comparison) -> list[Place]:
         if front and ends[0] and ends[1]:
             out.append(Place(label[e.name], ends[0], ends[1], *said.roles(front, e.name)))
     return out
-
-
-def _against(found: Comparison) -> list[Pairwise]:
-    """Every other entry against the reference."""
-    base = found.reference or (found.running[0].name if found.running else "")
-    return [p for e in found.running if e.name != base and (p := found.versus(e.name, base))]
-
-
-def pairwise(found: Comparison) -> Panel:
-    """Every entry against the reference, and every two against each other."""
-    names = ("first", "second", "verdict", "group", "difference", "difference_in_these_deals", "difference_by_run")
-    in_deals = [(p, zip(p.differences, p.in_these_deals or p.differences, p.by_run or p.differences)) for p in found.pairwise]
-    more = csv("pairwise", names, [(p.first, p.second, p.verdict, x[0].group, *x) for p, cells in in_deals for x in cells])
-    if not found.pairwise or found.chosen is None:
-        return Panel("pairwise", "Who beats whom", csv_only=more)
-    against, best = _against(found), found.chosen.name
-    base = against[0].second
-    rest = [p.seen_from(best) if best in (p.first, p.second) else p for p in found.pairwise if base not in (p.first, p.second)]
-    rest.sort(key=lambda p: p.first != best)
-    table = _pairs(found, rest, "All other pairwise comparisons, in points, those of the choice first; pairwise.csv has every row")
-    return Panel("pairwise", "Who beats whom", "", (_gains(found, base, against), _matrix(found, best, base)), (table,), (CLEARLY,), more)
-
-
-def _matrix(found: Comparison, best: str, base: str) -> Figure:
-    """Signs of all pairs; none where they are all undecided or there is one pair."""
-    names, sentence, label = [e.name for e in found.running], said.pairwise_sentence(found), labels(found)
-    places, is_whole, centre = {n: i for i, n in enumerate(names)}, len(names) <= MOST_IN_MATRIX, list(dict.fromkeys((best, base)))
-    rows = [places[n] for n in (names if is_whole else (e.name for e in drawn(found)))]
-    columns = list(range(len(names))) if is_whole else [places[n] for n in centre]
-    verdicts = {(places[p.first], places[p.second]): p.verdict for pair in found.pairwise for p in (pair, pair.seen_from(pair.second))}
-    if len(names) < 3 or not {v for (r, c), v in verdicts.items() if r in rows and c in columns} - {"undecided", ""}:
-        return Figure(sentence)
-    note = "Read: the row against the column of that number."
-    if not is_whole:
-        note += f" Columns: {', '.join(f'{places[n] + 1} {n}' for n in centre)}; drawn: {len(rows)} of {len(names)} entries."
-    return Figure(sentence, lambda w: matrix([label[n] for n in names], rows, columns, verdicts, places[best], w), note)
-
-
-def _gains(found: Comparison, base: str, against: Sequence[Pairwise]) -> Figure:
-    table = _pairs(found, against, f"Differences of accuracy from {base} on test pairs, in points ({evidence(found)})")
-    rows, label = drawn(found, base), labels(found)
-    by = {(p.first, d.group): d for p in against for d in p.differences if has_value(d)}
-    groups = list(dict.fromkeys(g for _, g in by))[:3]
-    axes = [Strip(f"{'all users' if g == 'all' else g}, points", [Series("", [by.get((e.name, g)) for e in rows])]) for g in groups]
-    note = "Right of the line is better than the reference. An arrow: the interval, or the entry, lies beyond the figure."
-    plot = (lambda w: strips("gains", [label[e.name] for e in rows], axes, w)) if axes else None
-    return Figure(said.gain_sentence(found), plot, note * bool(axes), table)
-
-
-def _pairs(found: Comparison, pairs: Sequence[Pairwise], caption: str) -> Table:
-    """Pairs as they are seen from their first."""
-    some, by_unit, rows = pairs[0].differences if pairs else (), len(found.seeds) > 1, []
-    places = [i for i in range(len(some)) if any(has_value(p.differences[i]) for p in pairs)][:MOST_GROUPS]
-    for p in pairs:
-        both = [[interval(x[i], signed_points, NB) for x in (p.in_these_deals, p.by_run) if x] for i in places]
-        units = [" / ".join(ends) or NONE for ends in both]
-        cells: Row = tuple(p.differences[i] for i in places)
-        rows.append((p.first, p.verdict or "not shown", p.second, *cells, *(units if by_unit else [])))
-    names = ["all users" if some[i].group == "all" else some[i].group for i in places]
-    against = {p.second for p in pairs}
-    verdict = f"verdict against {pairs[0].second}" if len(against) == 1 else "verdict"
-    columns = Column("entry"), Column(verdict), Column("against", on_page=len(against) > 1), *(Column(n, signed_points) for n in names)
-    return Table(caption, (*columns, *(Column(n + UNITS) for n in names if by_unit)), tuple(rows))
 
 
 def users(found: Comparison) -> Panel:
@@ -333,65 +256,6 @@ def seen_and_unseen(found: Comparison) -> Panel:
     plot = (lambda w: strips("cells", [label[e.name] for e in shown], axes, w)) if axes else None
     best = found.chosen if found.chosen in ran else ran[0]
     return Panel(key, name, "", (Figure(said.cell_sentence(found, best), plot, note, table),), csv_only=more)
-
-
-def hyperparameters(found: Comparison) -> Panel:
-    """One hyperparameter at a time, the others at the choice's."""
-    centre = centre_of(found)
-    lined = [(turned, line_of(found, turned, centre)) for turned in found.swept[:MOST_GROUPS]]
-    figures = tuple(_hyperparameter(found, turned, line, centre, i) for i, (turned, line) in enumerate(lined) if len(line) > 1)
-    return Panel("hyperparameters", "What each hyperparameter does", "", figures)
-
-
-def centre_of(found: Comparison) -> Mapping[str, str]:
-    """The settings the other hyperparameters stay at: the choice's, or, where a reference was chosen, those highest on validation."""
-    swept = set(found.swept)
-    ran = [found.chosen] if found.chosen and swept <= set(found.chosen.settings) else [e for e in found.running if swept <= set(e.settings)]
-    return max(ran, key=lambda e: e.on_validation).settings if ran else {}
-
-
-def line_of(found: Comparison, turned: str, centre: Mapping[str, str]) -> list[tuple[str, Result]]:
-    """(value, entry) along a hyperparameter, in the order of its values: numbers by size, words as they came."""
-    fixed = {k: v for k, v in centre.items() if k in found.swept and k != turned}
-    same = [e for e in found.running if turned in e.settings and all(e.settings.get(k) == v for k, v in fixed.items())]
-    line = [(e.settings[turned], e) for e in same]
-    try:
-        return sorted(line, key=lambda f: float(f[0]))
-    except ValueError:
-        return line
-
-
-def _hyperparameter(found: Comparison, turned: str, line: Sequence[tuple[str, Result]], centre: Mapping[str, str], i: int) -> Figure:
-    groups, base = shown_groups(found), found.entry(found.reference)
-    cells = groups if 1 < len(groups) <= 3 else [len(found.groups)]
-    ran, of = [e for _, e in line], base.held_out if base else ()
-    shown = [Line(group_label(found, c), [e.selection[c] for e in ran], [e.held_out[c] for e in ran], of[c] if of else None) for c in cells]
-    rows: list[Row] = [(value, *(x for c in cells for x in (e.selection[c], e.held_out[c]))) for value, e in line]
-    columns = Column(turned), *(Column(f"{group_label(found, c)}, {split}", percent) for c in cells for split in ("validation", "test"))
-    others = _words({k: v for k, v in centre.items() if k in found.swept and k != turned})
-    note = f"The other hyperparameters stay at {others}." if others else "This is the one hyperparameter that was turned."
-    is_flat = all(len({e.value for e in side if has_value(e)}) < 2 for s in shown for side in (s.selection, s.held_out))
-    plot = (lambda w: lines(f"hyperparameter-{i}", [v for v, _ in line], shown, turned, w)) if not is_flat else None
-    return Figure(said.sweep_sentence(found, turned, line), plot, note, Table(f"Accuracy over {turned}", columns, tuple(rows)))
-
-
-def settings(found: Comparison) -> Panel:
-    """A row an entry, a column a hyperparameter; those that are the same in all rows are said once."""
-    of = {k: [e.settings[k] for e in found.entries if k in e.settings] for k in dict.fromkeys(k for e in found.entries for k in e.settings)}
-    same = {k: v[0] for k, v in of.items() if len(v) > 1 and len(set(v)) == 1 and k not in found.swept}
-    wide = [k for k, v in of.items() if (len(v) > 1 or k in found.swept) and k not in same][:MOST_COLUMNS]
-    others = [_words({k: v for k, v in e.settings.items() if k not in (*same, *wide)}) for e in found.entries]
-    rows = tuple((marked(found, e), *map(e.settings.get, wide), o, e.tried, e.seeds, e.seconds) for e, o in zip(found.entries, others))
-    columns = (
-        Column("entry"),
-        *map(Column, (*wide, "others")),
-        Column("tried", count),
-        Column("seeds", count),
-        Column("seconds", decimals(0)),
-    )
-    caption = "Tried: settings that validation chose among in every seed. Seconds: of training, over all settings and seeds"
-    notes = (f"The same in all rows that have it: {_words(same)}.",) if same else ()
-    return Panel("settings", "Settings", tables=(Table(caption, columns, rows),), notes=notes)
 
 
 def brief(found: Comparison) -> tuple[Table, ...]:

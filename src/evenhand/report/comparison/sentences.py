@@ -260,3 +260,8 @@ def sweep_sentence(found: Comparison, hyperparameter: str, line: Sequence[tuple[
     known = [d for d in (pair.differences if pair else ()) if has_value(d)][:3]
     turned = f"Turning {hyperparameter} from {first} to {last} changes"
     return f"{turned} accuracy on test pairs: {'; '.join(map(change, known))}." if known else f"{turned} what is not shown: too few users."
+
+
+def words(settings: Mapping[str, str]) -> str:
+    """ "alpha 0.1, distil soft"."""
+    return ", ".join(f"{k} {v}" for k, v in settings.items())
