@@ -30,7 +30,8 @@ from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.faro import Faro, dp, eo
 from evenhand.models.linear import Linear
 from evenhand.training.tuned import Tuned
-from evenhand.workflows.prepare import Encoding, Prepared, prepare
+from evenhand.workflows.encoding import Encoding
+from evenhand.workflows.prepare import Prepared, prepare
 
 BASE = BradleyTerry(Linear())
 ENTRIES: dict[str, Method] = {"Bradley-Terry": BASE, "Faro-DP": Faro(BASE, dp, GAMMA), "Faro-EO": Faro(BASE, eo, GAMMA)}

@@ -38,7 +38,8 @@ from evenhand.training.constraints import Meter, soft
 from evenhand.training.scoring import bt, margins, mean_over_users
 from evenhand.training.stack import fit_all
 from evenhand.training.traces import Fitted
-from evenhand.workflows.prepare import Encoding, Prepared, prepare
+from evenhand.workflows.encoding import Encoding
+from evenhand.workflows.prepare import Prepared, prepare
 
 DIM = 64
 GAMMA = 0.05

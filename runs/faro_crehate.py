@@ -45,7 +45,8 @@ from evenhand.training.constraints import Meter, groups_of, soft
 from evenhand.training.scoring import bt, margins, mean_over_users
 from evenhand.training.stack import fit_all
 from evenhand.training.traces import Fitted
-from evenhand.workflows.prepare import Encoding, Prepared, prepare
+from evenhand.workflows.encoding import Encoding
+from evenhand.workflows.prepare import Prepared, prepare
 
 HERE = Path(__file__).parent
 DIM = 64

@@ -32,7 +32,8 @@ from evenhand.encode.minilm import MiniLM
 from evenhand.training.choosing import changes, simplest
 from evenhand.training.scoring import best_unit, bt, margins
 from evenhand.workflows import hyperparameters
-from evenhand.workflows.prepare import Encoding, prepare
+from evenhand.workflows.encoding import Encoding
+from evenhand.workflows.prepare import prepare
 
 DEALS, USERS, ITEMS, QUERIES, PAIRS = 6, 150, 600, 160, 60
 SAMPLES = ((60, 30, 0.2), (150, 30, 0.1))

@@ -18,7 +18,7 @@ from scipy import stats
 import evenhand
 from evenhand.data.simulate import write_sample
 from evenhand.encode.minilm import MiniLM
-from evenhand.workflows.prepare import Encoding
+from evenhand.workflows.encoding import Encoding
 
 USERS, MINORITY = 400, 0.25
 

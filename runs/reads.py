@@ -36,8 +36,9 @@ from evenhand.encode.prompted import item_text
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.linear import Linear
 from evenhand.training.scoring import margins
+from evenhand.workflows.encoding import Encoding
 from evenhand.workflows.grouping import Grouping
-from evenhand.workflows.prepare import Encoding, prepare
+from evenhand.workflows.prepare import prepare
 
 SEEDS = 2
 CUT, CHUNKED, TOGETHER, BESIDE = (

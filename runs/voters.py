@@ -33,7 +33,7 @@ from evenhand.report import Report
 from evenhand.report.comparison import COMPARISON
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.comparing import Comparing
-from evenhand.workflows.prepare import encoding_of
+from evenhand.workflows.encoding import encoding_of
 from evenhand.workflows.trials import Bench, Entry, Failure, Trial
 
 FEWEST_USERS, MOST_USERS, FEWEST_VOTES, DEALS = 100, 400, 4, 6

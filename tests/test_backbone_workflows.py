@@ -26,8 +26,8 @@ from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.serve.reward_model import RewardModel
 from evenhand.testing import QUICK
 from evenhand.workflows import trials
+from evenhand.workflows.encoding import Encoding, encoding_of
 from evenhand.workflows.grouping import Grouping
-from evenhand.workflows.prepare import Encoding, encoding_of
 from evenhand.workflows.progress import silent
 from evenhand.workflows.trials import Bench, Entry, Trial
 

@@ -32,8 +32,8 @@ from evenhand.training.scoring import bt, margins, mean_over_users
 from evenhand.training.state_bytes import packed, random_state, set_random_state, unpacked
 from evenhand.training.traces import Fitted
 from evenhand.training.watched import Standing, watching
+from evenhand.workflows.encoding import Encoding
 from evenhand.workflows.fit import identity
-from evenhand.workflows.prepare import Encoding
 from evenhand.workflows.progress import Lines
 from evenhand.workflows.trained import asked, how_it_goes, shown_groups
 

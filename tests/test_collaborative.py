@@ -25,8 +25,8 @@ from evenhand.training.loop import train_model
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, margins
 from evenhand.workflows import hyperparameters
+from evenhand.workflows.encoding import Encoding
 from evenhand.workflows.fit import fit as fit_job
-from evenhand.workflows.prepare import Encoding
 from evenhand.workflows.score import score as score_job
 
 DIM, RANK = 24, 2

@@ -424,14 +424,14 @@ def test_workers_that_compute_on_a_gpu_get_one(tmp_path: Path, monkeypatch: pyte
     from evenhand.encode.backbone import Backbone
     from evenhand.encode.backbone_encoder import BackboneEncoder, on_gpu
     from evenhand.encode.minilm import MiniLM
-    from evenhand.workflows import prepare, rewarding
+    from evenhand.workflows import responses, rewarding
 
     encoder = BackboneEncoder(Backbone(str(tiny_bert(tmp_path / "bert")), device="cpu"))
     engine, pairs = Asked(), evenhand.load(lines(tmp_path / "choices.jsonl", choices()))
     for gpu in (False, True):
-        for module in (prepare, rewarding):
+        for module in (responses, rewarding):
             monkeypatch.setattr(module, "on_gpu", lambda found, gpu=gpu: gpu)
-        prepare.encode_responses(pairs, encoder, False, tmp_path / str(gpu), engine=engine)
+        responses.encode_responses(pairs, encoder, False, tmp_path / str(gpu), engine=engine)
         evenhand.score(MODEL, lines(tmp_path / "rows.jsonl", CANDIDATES), engine=engine)
     assert engine.said == [False, False, True, True]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

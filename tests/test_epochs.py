@@ -21,7 +21,8 @@ from evenhand.training.epochs import mean_rise, shrunk, worst_rise
 from evenhand.training.loop import train_model
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import bt, margins, mean_over_users
-from evenhand.workflows.prepare import Encoding, prepare
+from evenhand.workflows.encoding import Encoding
+from evenhand.workflows.prepare import prepare
 
 
 def validation(n_users: int, minority: float, pairs: int = 4) -> Pairs:

@@ -24,9 +24,11 @@ from evenhand.encode.projection import FeatureMap
 from evenhand.models.linear import Linear, LinearScorer
 from evenhand.serve.reward_model import RewardModel
 from evenhand.training.scoring import margins
+from evenhand.workflows.encoding import Encoding
 from evenhand.workflows.fit import Fit
 from evenhand.workflows.grouping import Grouping
-from evenhand.workflows.prepare import Encoding, Prepared, encode_responses, judged, prepare
+from evenhand.workflows.prepare import Prepared, judged, prepare
+from evenhand.workflows.responses import encode_responses
 from evenhand.workflows.told import earlier
 
 pytestmark = pytest.mark.lm

@@ -19,7 +19,8 @@ from evenhand.models.low_rank import LowRank
 from evenhand.training.episodes import draw_sides, episodes
 from evenhand.training.schedule import Schedule
 from evenhand.training.scoring import cross_margins, margins
-from evenhand.workflows.prepare import Prepared, encode_responses
+from evenhand.workflows.prepare import Prepared
+from evenhand.workflows.responses import encode_responses
 
 ITEMS = 7
 EDGES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, ITEMS - 1), st.integers(1, ITEMS - 1)), min_size=1, max_size=50, unique=True)

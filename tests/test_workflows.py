@@ -211,7 +211,7 @@ def test_wrong_hyperparameters_are_told(hyperparameter: str, text: str, said: st
 
 
 def test_texts_the_encoder_cannot_tell_apart_are_counted() -> None:
-    from evenhand.workflows.prepare import Responses, same_vectors
+    from evenhand.workflows.responses import Responses, same_vectors
 
     vectors = np.array([[1, 0], [1, 0], [0, 1], [1, 0]], np.float32)
     responses = Responses(["a", "b", "c", "d"], np.array([0, 0, 0]), np.array([1, 2, 3]), vectors, np.array([True, True, True, False]))

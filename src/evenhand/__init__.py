@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from evenhand.workflows.choose import choose
     from evenhand.workflows.compare import compare
     from evenhand.workflows.diff import diff
+    from evenhand.workflows.encoding import Encoding
     from evenhand.workflows.events import with_events
     from evenhand.workflows.examples import ShowExamples
     from evenhand.workflows.export import Export, export
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from evenhand.workflows.generate import generate
     from evenhand.workflows.grid import grid
     from evenhand.workflows.grouping import Grouping
-    from evenhand.workflows.prepare import Encoding
     from evenhand.workflows.score import Scored, score
     from evenhand.workflows.select import select
     from evenhand.workflows.sweep import sweep
@@ -101,7 +101,7 @@ __all__ = [
 _HOMES = {
     "Backbone": "encode.backbone",
     "DataError": "core",
-    "Encoding": "workflows.prepare",
+    "Encoding": "workflows.encoding",
     "EvenhandError": "core",
     "Export": "workflows.export",
     "Fit": "workflows.fit",

@@ -16,7 +16,7 @@ from typing import Any
 
 import evenhand
 
-SHARED = ("workflows/audit.py:audit", "workflows/fit.py:fit", "workflows/compare.py:compare", "workflows/prepare.py:Encoding",
+SHARED = ("workflows/audit.py:audit", "workflows/fit.py:fit", "workflows/compare.py:compare", "workflows/encoding.py:Encoding",
           "workflows/grouping.py:Grouping", "data/load.py:load", "encode/backbone.py:Backbone", "core.py:Tuning",
           "encode/hub_reward.py:HubRewardModel", "workflows/audit_text.py:audit_text", "workflows/generate.py:generate",
           "workflows/audit_shards.py:audit_merge")  # fmt: skip  # whose parameters mean the same in every verb

@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     from evenhand.core import PreferenceData
     from evenhand.encode.backbone_encoder import BackboneEncoder
     from evenhand.encode.hub_reward import HubRewardModel
+    from evenhand.workflows.encoding import Encoding
     from evenhand.workflows.grouping import Grouping
-    from evenhand.workflows.prepare import Encoding
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Encoded:
     def encoding(self) -> Encoding:
         """Looked up already, so that a name that is none is an error before DATA is read."""
         from evenhand.encode.backbone_encoder import BackboneEncoder
-        from evenhand.workflows.prepare import Encoding
+        from evenhand.workflows.encoding import Encoding
 
         if self.backbone and self.encoder != Encoded.encoder:
             from evenhand.core import EvenhandError, clip

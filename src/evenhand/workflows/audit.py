@@ -310,7 +310,8 @@ def audit_model(
     On the very file the model was trained on, its own split is dealt again, so that no training pair is scored; DataError if the file is
     read in another way now. Of another file nobody knows what the model was trained on, and the report says so.
     """
-    from evenhand.workflows.prepare import Encoding, held_out, judged, prepare, stability  # with torch, which score columns do without
+    from evenhand.workflows.encoding import Encoding
+    from evenhand.workflows.prepare import held_out, judged, prepare, stability  # with torch, which score columns do without
 
     trained_here = loaded.facts.get("data") == data.fingerprint
     seed = int(loaded.facts["seed"]) if trained_here else settings.seed

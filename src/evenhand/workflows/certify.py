@@ -25,11 +25,12 @@ from evenhand.report.publish import one_line
 from evenhand.serve.model_files import DESCRIPTION
 from evenhand.serve.reward_model import RewardModel
 from evenhand.workflows.audit import no_test_pairs, readable
+from evenhand.workflows.encoding import Encoding
 from evenhand.workflows.events import events_of
 from evenhand.workflows.facts import data_digest, events_digest, model_hash, rows_read, split_digest
 from evenhand.workflows.given import grouping_of, read
 from evenhand.workflows.grouping import Grouping
-from evenhand.workflows.prepare import Encoding, judged, prepare
+from evenhand.workflows.prepare import judged, prepare
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.sealed import SEAL, Json, sealed
 

@@ -21,8 +21,8 @@ from evenhand.report.comparison import COMPARISON
 from evenhand.workflows import hyperparameters, trials
 from evenhand.workflows.assignments import check_place
 from evenhand.workflows.comparing import Comparing, check_violation
+from evenhand.workflows.encoding import Encoding, check_heads, encoding_of
 from evenhand.workflows.given import GroupBy, Metrics, all_metrics, grouping_of, read
-from evenhand.workflows.prepare import Encoding, check_heads, encoding_of
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.tracking import Tracker, figures_of_comparison, tracking
 from evenhand.workflows.trained import called, references, title

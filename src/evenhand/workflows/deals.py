@@ -12,7 +12,8 @@ from evenhand.audits.ranking import Judged
 from evenhand.core import EvenhandError
 from evenhand.data.splits import TEST
 from evenhand.workflows.assignments import Assignment
-from evenhand.workflows.prepare import Prepared, Progress, judged
+from evenhand.workflows.prepare import Prepared, judged
+from evenhand.workflows.progress import Progress
 from evenhand.workflows.trained import Model
 
 DEALS = 5  # of votes and ratings on few prompts, where one deal of the responses decides too much

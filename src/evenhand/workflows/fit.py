@@ -40,12 +40,13 @@ from evenhand.workflows.assignments import Assignment
 from evenhand.workflows.audit import no_test_pairs
 from evenhand.workflows.cards import save_card
 from evenhand.workflows.deals import DEALS, in_deals, number_of
+from evenhand.workflows.encoding import Encoding, check_heads, encoding_of
 from evenhand.workflows.events import check_constraints
 from evenhand.workflows.events import examined as examined_constraints
 from evenhand.workflows.examples import ShowExamples
 from evenhand.workflows.facts import data_digest, facts, joined, limits, model_hash, split_digest
 from evenhand.workflows.given import Constraints, GroupBy, Metrics, all_metrics, constraints_of, grouping_of, read, several
-from evenhand.workflows.prepare import Encoding, Prepared, check_heads, encoding_of, held_out, judged, prepare, stability
+from evenhand.workflows.prepare import Prepared, held_out, judged, prepare, stability
 from evenhand.workflows.progress import Progress, Told, shown
 from evenhand.workflows.settings import AuditSettings
 from evenhand.workflows.tracking import Tracker, Tracking, figures_of_audit, tracking

@@ -19,8 +19,8 @@ from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.encode.chat import Told
 from evenhand.serve.reward_model import RewardModel
 from evenhand.training.scoring import SLICE, user_slices
-from evenhand.workflows.prepare import check_texts, encode_responses
 from evenhand.workflows.progress import Progress
+from evenhand.workflows.responses import check_texts, encode_responses
 from evenhand.workflows.told import texts_of
 
 NOBODY = -1

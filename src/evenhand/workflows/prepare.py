@@ -1,11 +1,10 @@
-"""From checked pairs to what methods and audits take: features of distinct responses, splits, support, groups, index pairs."""
+"""From checked pairs to what methods and audits take: features, splits, support, groups, index pairs; and what a model makes of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,119 +12,22 @@ import torch
 
 from evenhand.audits.outcomes import Outcomes, outcomes_of
 from evenhand.audits.stability import Stability, check_stability
-from evenhand.core import DataError, EvenhandError, Events, Groups, History, Method, Pairs, PreferenceData, Scorer, Texts, clip
+from evenhand.core import DataError, Events, Groups, History, Method, Pairs, PreferenceData, Scorer, Texts
 from evenhand.data.matched import tied_texts
 from evenhand.data.splits import TEST, TRAIN, VALID, Split
 from evenhand.data.support import Support
-from evenhand.encode.backbone import Backbone
-from evenhand.encode.backbone_encoder import BackboneEncoder, history_pairs, on_gpu
-from evenhand.encode.cache import encode_cached
-from evenhand.encode.chat import Told
-from evenhand.encode.chunks import Tokens
-from evenhand.encode.encoder import TextEncoder, truncated
-from evenhand.encode.minilm import MiniLM
-from evenhand.encode.projection import FeatureMap, Recipe
-from evenhand.encode.prompted import apart, item_text
+from evenhand.encode.backbone_encoder import BackboneEncoder
+from evenhand.encode.projection import FeatureMap
 from evenhand.encode.texts import encoded_texts
-from evenhand.encode.unknown import hardly_read
 from evenhand.engines import Engine
-from evenhand.models.linear import Linear
 from evenhand.parts import calling
 from evenhand.training.scoring import margins, rewards
 from evenhand.workflows import hyperparameters
+from evenhand.workflows.encoding import Encoding
 from evenhand.workflows.grouping import Grouping, check_parted, support_of
 from evenhand.workflows.progress import Progress, silent
+from evenhand.workflows.responses import Responses, check_texts, encode_responses, fit_features, fit_unreduced, same_vectors
 from evenhand.workflows.told import by_prompt, earlier, tellings
-
-
-@dataclass(frozen=True)
-class Responses:
-    """What the encoder is given: the distinct responses (with `with_prompt`, the distinct prompts and responses together).
-
-    chosen, rejected int64[n]: each pair's rows in `texts`. vectors float32[responses, dim], None without an encoder.
-    cut bool[responses]: the encoder does not see the text whole. hardly_read bool[responses]: a fifth or more of the text is unknown to it;
-    None = not measured. tokens: prefix and own tokens of each, as a language model reads them; None = another encoder.
-    """
-
-    texts: list[str]
-    chosen: np.ndarray
-    rejected: np.ndarray
-    vectors: np.ndarray | None
-    cut: np.ndarray
-    hardly_read: np.ndarray | None = None
-    tokens: Sequence[Tokens] | None = None
-
-
-def check_texts(data: PreferenceData, with_prompt: bool) -> None:
-    """Raises DataError unless every pair has the texts that are read."""
-    if len(data) == 0 or (data.chosen < 0).any():
-        found = "the data has no texts" if len(data) else "the data has no pairs"
-        raise DataError(
-            found, expected="chosen and rejected texts", remedy="bring a table with texts, or audit score columns with --scores"
-        )
-    if with_prompt and (data.prompt < 0).any():
-        raise DataError(
-            "the data has no prompts", expected="a prompt for each pair", remedy="leave --with-prompt out, or name the prompt column"
-        )
-
-
-def encode_responses(
-    data: PreferenceData,
-    encoder: TextEncoder | None,
-    with_prompt: bool,
-    cache: Path | None,
-    progress: Progress = silent,
-    told: Sequence[Told] | None = None,
-    engine: Engine | None = None,
-) -> Responses:
-    """Every distinct response once, from the cache where it was seen before.
-
-    engine: whose workers encode; None: this process. told: what a language model reads of the user before each pair; then a response is one for everything that it stands behind.
-    """
-    check_texts(data, with_prompt)
-    prompt = data.prompt if with_prompt else np.zeros_like(data.prompt)
-    keys = np.concatenate([prompt.astype(np.int64) * len(data.texts) + side for side in (data.chosen, data.rejected)])
-    distinct, rows = np.unique(keys, return_inverse=True)
-    texts = [item_text(data.texts[k // len(data.texts)], data.texts[k % len(data.texts)], with_prompt) for k in distinct.tolist()]
-    if told is not None:
-        texts, rows = _behind(told, texts, rows, with_prompt)
-    if encoder is None:
-        return Responses(texts, rows[: len(data)], rows[len(data) :], None, np.zeros(len(texts), bool))
-    vectors = encode_cached(texts, encoder, cache, lambda done, total: progress("encode", done, total), engine, on_gpu(encoder))
-    tokens, cut = encoder.tokenized(texts) if isinstance(encoder, BackboneEncoder) else (None, truncated(encoder, texts))
-    return Responses(texts, rows[: len(data)], rows[len(data) :], vectors, cut, hardly_read(encoder, texts), tokens)
-
-
-def _behind(told: Sequence[Told], texts: Sequence[str], rows: np.ndarray, with_prompt: bool) -> tuple[list[str], np.ndarray]:
-    """The distinct texts behind what is told before each pair, and both sides' rows in them."""
-    number: dict[Told, int] = {}
-    before = np.array([number.setdefault(t, len(number)) for t in told], np.int64)
-    distinct, inverse = np.unique(np.concatenate([before, before]) * len(texts) + rows, return_inverse=True)
-    known, parts = list(number), [apart(text) for text in texts]
-    keys = [divmod(key, len(texts)) for key in distinct.tolist()]
-    return [item_text(parts[i][0], parts[i][1], with_prompt, known[t]) for t, i in keys], inverse
-
-
-def fit_features(split: Split, responses: Responses, dim: int | None, tfidf: bool, seed: int) -> FeatureMap:
-    """The feature map of the responses that occur in training pairs; dim None = one coordinate for every 6 of them, 16 to 256."""
-    rows = _trained(split, responses)
-    return _fit_map(rows, responses, Recipe(dim=int(np.clip(len(rows) // 6, 16, 256)) if dim is None else dim), tfidf, seed)
-
-
-def fit_unreduced(split: Split, responses: Responses, tfidf: bool, seed: int) -> FeatureMap:
-    """The same responses by the recipe of that name, with as many coordinates as tell them apart, 512 at most."""
-    rows = _trained(split, responses)
-    return _fit_map(rows, responses, Recipe.unreduced(int(np.clip(len(rows) - 1, 16, 512))), tfidf, seed)
-
-
-def _trained(split: Split, responses: Responses) -> np.ndarray:
-    train = split.rows(TRAIN)
-    return np.unique(np.concatenate([responses.chosen[train], responses.rejected[train]]))
-
-
-def _fit_map(rows: np.ndarray, responses: Responses, recipe: Recipe, tfidf: bool, seed: int) -> FeatureMap:
-    vectors = None if responses.vectors is None else responses.vectors[rows]
-    return FeatureMap.fit([responses.texts[r] for r in rows], vectors, tfidf=tfidf, seed=seed, recipe=recipe)
 
 
 @dataclass(frozen=True)
@@ -270,84 +172,6 @@ def held_out(split: Split) -> str:
     return f"test: held-out {unit}, {users}" if seen == 0 else f"test: {seen:.0%} of the pairs on {unit} that training saw, {users}"
 
 
-@dataclass(frozen=True)
-class Encoding:
-    """How texts become features.
-
-    Args:
-        encoder: minilm (embedded), none (TF-IDF alone), smollm2, a folder of transformers, or a sentence-transformers name or folder.
-        with_prompt: Encode prompt and response together; without it prompts do not count. Default: where a backbone trains and there are prompts.
-        tfidf: Put TF-IDF beside the encoder: style tells users apart too.
-        dim: Coordinates of reduced features; default by the number of distinct training responses, since more overfit on few.
-        cache: as in `audit`.
-        trained: the weights of the encoder, a language model, train along with the head; what its `Backbone` says of adapter and steps counts.
-
-    Methods that find their own ridge weight (`unreduced`, a constant of their class) read encoder, words and letters side by side as they
-    are, whatever `dim`.
-    """
-
-    encoder: TextEncoder | None  # an encoder as it is; None = TF-IDF alone
-    with_prompt: bool | None = None
-    tfidf: bool = True
-    dim: int | None = None
-    cache: Path | None = None
-    trained: bool = False
-
-    def __post_init__(self) -> None:
-        if self.dim is not None and self.dim < 1:
-            raise EvenhandError(f"dim is {self.dim}. Expected: 1 or more. To do: leave it out, and it follows the number of responses.")
-        if self.encoder is None and not self.tfidf:
-            raise EvenhandError("Found neither an encoder nor TF-IDF. Expected: one of them at least. To do: leave --no-tfidf out.")
-        if isinstance(self.encoder, str | Backbone):
-            name = self.encoder if isinstance(self.encoder, str) else self.encoder.model
-            raise EvenhandError(
-                f"Found a name or Backbone, {clip(name)}, in the encoder's place. Expected: an encoder. To do: Encoding(BackboneEncoder(Backbone(…))) "
-                "of evenhand.encode.backbone_encoder, or Encoding(text_encoder(name)) of evenhand.encode; to train along, give backbone= instead."
-            )
-        if self.trained and not isinstance(self.encoder, BackboneEncoder):
-            raise EvenhandError(
-                "Found an encoder whose weights cannot train. Expected: a language model. To do: backbone='minilm', 'smollm2' or a folder."
-            )
-
-    @property
-    def told(self) -> int:
-        """So many choices of a user stand in the input."""
-        return history_pairs(self.encoder)
-
-    def on(self, data: PreferenceData) -> Encoding:
-        """The same, with it settled whether prompts are read."""
-        read = (self.trained or self.told > 0) and len(data) > 0 and bool((data.prompt >= 0).all())
-        return self if self.with_prompt is not None else replace(self, with_prompt=read)
-
-
-def encoding_of(encoding: Encoding | None, backbone: str | Path | Backbone | None, data: PreferenceData) -> Encoding:
-    """The encoding asked for, on these data; a backbone takes the encoder's place and trains."""
-    asked = encoding or Encoding(MiniLM())
-    if backbone is not None:
-        named = backbone if isinstance(backbone, Backbone) else Backbone(_model(backbone))
-        asked = replace(asked, encoder=BackboneEncoder(named), trained=True)
-    return asked.on(data)
-
-
-def _model(backbone: object) -> str:
-    if isinstance(backbone, str | Path):
-        return str(backbone)
-    raise EvenhandError(
-        f"backbone is of type {type(backbone).__name__}. Expected: minilm, smollm2, a folder, or a Backbone. To do: name one, or leave it out."
-    )
-
-
-def check_heads(encoding: Encoding, methods: Mapping[str, Any]) -> None:
-    """Raises EvenhandError where users stand in the input and the head of one of the methods, by name, would read them once more."""
-    for name, method in methods.items() if encoding.told else ():
-        head = hyperparameters.base(method).head
-        if not isinstance(head, Linear):
-            raise EvenhandError(
-                f"{name} reads the user's choices in its head, {hyperparameters.name_of(head)}, and {encoding.told} of them stand in the "
-                "input already. Expected: one of the two. To do: take the linear head (--head linear), or leave history_pairs out."
-            )
-
-
 def prepare(
     data: PreferenceData,
     split: Split,
@@ -404,21 +228,6 @@ def judged(ready: Prepared, scorer: Scorer, rows: np.ndarray, model: str, split:
         identical=same_vectors(ready.responses, chosen, rejected),
         hardly_read=None if hardly is None else hardly[chosen] | hardly[rejected],
     )
-
-
-def same_vectors(responses: Responses, chosen: np.ndarray, rejected: np.ndarray) -> np.ndarray:
-    """Pairs of different texts that the encoder cannot tell apart since it does not see them whole, bool[n].
-
-    A language model sees the same where the tokens of both are the same; of two texts, one alone may have been cut for that.
-    """
-    cut, tokens = responses.cut, responses.tokens
-    out = cut[chosen] & cut[rejected] if tokens is None else cut[chosen] | cut[rejected]
-    both = np.flatnonzero(out)
-    if tokens is not None:
-        out[both] = [all(map(np.array_equal, tokens[c], tokens[r])) for c, r in zip(chosen[both], rejected[both])]
-    elif responses.vectors is not None:
-        out[both] = [np.array_equal(responses.vectors[c], responses.vectors[r]) for c, r in zip(chosen[both], rejected[both])]
-    return out
 
 
 def stability(ready: Prepared, scorer: Scorer, rows: np.ndarray, seed: int) -> Stability:

@@ -29,8 +29,8 @@ from evenhand.workflows.facts import data_digest
 from evenhand.workflows.finished_parts import Part, Parts
 from evenhand.workflows.histories import Histories, Readers
 from evenhand.workflows.hub_model import hub_model
-from evenhand.workflows.prepare import check_texts
 from evenhand.workflows.progress import Progress, shown
+from evenhand.workflows.responses import check_texts
 from evenhand.workflows.rewarding import ByHub, BySaved, Given, Rewarding
 from evenhand.workflows.scored import Scored, added, before
 

@@ -17,8 +17,8 @@ from evenhand.report import Report
 from evenhand.report.comparison import SWEEP
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.comparing import Comparing, check_violation
+from evenhand.workflows.encoding import Encoding, check_heads, encoding_of
 from evenhand.workflows.given import GroupBy, Metrics, all_metrics, grouping_of, read
-from evenhand.workflows.prepare import Encoding, check_heads, encoding_of
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.trained import called, references
 from evenhand.workflows.trained import title as of_method

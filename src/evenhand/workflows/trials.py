@@ -43,10 +43,12 @@ from evenhand.training.tune import tune
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.assignments import Assignment, write
 from evenhand.workflows.audit import no_test_pairs
+from evenhand.workflows.encoding import Encoding
 from evenhand.workflows.events import check_constraints
 from evenhand.workflows.facts import data_digest, joined
 from evenhand.workflows.grouping import Grouping
-from evenhand.workflows.prepare import Encoding, Prepared, Progress, prepare
+from evenhand.workflows.prepare import Prepared, prepare
+from evenhand.workflows.progress import Progress
 from evenhand.writing import put
 
 FORMAT = "evenhand trial 3"
