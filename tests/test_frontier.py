@@ -36,7 +36,7 @@ from evenhand.report.comparison.constraints import _bound, panel
 from evenhand.report.figures.scatter import outside, tradeoff, window
 from evenhand.report.publish import one_line
 from evenhand.training.constraints import eo
-from evenhand.workflows import hyperparameters, trials
+from evenhand.workflows import hyperparameters, trial_work
 from evenhand.workflows.comparing import Comparing
 from evenhand.workflows.trained import PLAIN
 from evenhand.workflows.trials import Bench, Entry, Trial
@@ -497,12 +497,12 @@ def test_matched_pairs_have_gaps_and_copies_count_in_no_accuracy(data: Preferenc
 
 def test_rates_by_hand() -> None:
     events = Events(("a", "b"), np.array([0, 0, 1, -1], np.int16), np.array([True, False, True, True]), "", np.array([5, -1, 5, -1]))
-    found = trials._rates(np.array([2.0, 3.0, -1.0, 9.0]), np.array([1, 1, 1, 0]), events, 3)
+    found = trial_work._rates(np.array([2.0, 3.0, -1.0, 9.0]), np.array([1, 1, 1, 0]), events, 3)
     assert found["dp.hard"] == pytest.approx(np.array([[NAN, NAN], [0.5, 0.0], [NAN, NAN]]), nan_ok=True)
     assert found["dp.pairs"].tolist() == [2, 1]
     assert found["cf.hard"] == pytest.approx(np.array([[NAN], [1.0], [NAN]]), nan_ok=True)
     assert found["cf.pairs"].tolist() == [1]
-    alone = trials._rates(np.ones(4), np.zeros(4, int), replace(events, names=("a",), twin=None), 3)
+    alone = trial_work._rates(np.ones(4), np.zeros(4, int), replace(events, names=("a",), twin=None), 3)
     assert alone == {}
 
 
@@ -542,7 +542,7 @@ def test_rates_by_the_toss_of_a_coin_are_left_out_unless_asked_for(data: Prefere
 
 def test_rates_where_no_pair_is_in_an_event() -> None:
     none = Events(("a", "b"), np.full(3, -1, np.int16), np.ones(3, bool), "")
-    found = trials._rates(np.ones(3), np.arange(3), none, 3)
+    found = trial_work._rates(np.ones(3), np.arange(3), none, 3)
     assert np.isnan(found["eo.soft"]).all()
     assert found["dp.pairs"].tolist() == [0, 0]
 

@@ -18,7 +18,7 @@ from evenhand.engines.here import processes
 from evenhand.parts import split_head
 from evenhand.report import Report
 from evenhand.report.comparison import COMPARISON
-from evenhand.workflows import hyperparameters, trials
+from evenhand.workflows import hyperparameters
 from evenhand.workflows.assignments import check_place
 from evenhand.workflows.comparing import Comparing, check_violation
 from evenhand.workflows.encoding import Encoding, check_heads, encoding_of
@@ -150,8 +150,8 @@ def _told_apart(name: str, method: Method, entries: Sequence[Entry]) -> str:
     other = next((e.method for e in entries if e.name == name), None)
     if other is None:
         return name
-    before = trials.settings(other)
-    apart = ", ".join(f"{k}={v}" for k, v in trials.settings(method).items() if before.get(k) != v)
+    before = hyperparameters.settings(other)
+    apart = ", ".join(f"{k}={v}" for k, v in hyperparameters.settings(method).items() if before.get(k) != v)
     if not apart or any(e.name == f"{name}, {apart}" for e in entries):
         raise EvenhandError(f"Two different methods are called {name}. Expected: a name for each. To do: rename the class of one.")
     return f"{name}, {apart}"

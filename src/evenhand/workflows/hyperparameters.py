@@ -146,6 +146,11 @@ def hyperparameters(method: Any) -> Iterator[tuple[str, Any]]:
             yield from hyperparameters(value)
 
 
+def settings(method: Method) -> dict[str, str]:
+    """Every hyperparameter's value; no two hyperparameters of a method have one name."""
+    return {name: str(value) for name, value in hyperparameters(method)}
+
+
 def _turn(node: Any, hyperparameter: str, to: Any) -> Any:
     for f in fields(node):
         value = getattr(node, f.name)
