@@ -21,7 +21,8 @@ from evenhand.core import DataError, EvenhandError
 from evenhand.texts.audit import Measure, Measured
 from evenhand.texts.grid import Axis, Grid, parse
 from evenhand.texts.table import TextTable
-from evenhand.workflows.align import _contents, _numbered, _Run, align
+from evenhand.workflows.align import _contents, _numbered, align
+from evenhand.workflows.alignment_folder import Folder
 
 GRID = """
 name = "pumps"
@@ -312,7 +313,7 @@ def test_fewer_texts_than_were_asked_for_are_said(tmp_path: Path) -> None:
 def test_drafts_are_numbered_anew_where_one_did_not_come(tmp_path: Path) -> None:
     """Rules number what they are given: with the numbers of an endpoint that failed once, another draft would be the second one."""
     of = Grid("one", "{who}", (Axis(("who",), (("a",), ("b",)), matched=True),))
-    at = _Run(tmp_path, of, 0, print, None)
+    at = Folder(tmp_path, of, 0, print, None)
     found = _numbered(at, [{"who": who, "draw": draw} for who, draw in (("a", 0), ("b", 1), ("a", 2), ("a", 3), ("b", 2))])
     assert [(r["who"], r["draw"]) for r in found] == [("a", 0), ("b", 0), ("a", 1), ("a", 2), ("b", 1)]
 

@@ -18,8 +18,6 @@ done again: whatever ends the process, the same call goes on.
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,12 +28,12 @@ from typing import Any
 import numpy as np
 
 from evenhand import writing
-from evenhand.core import DataError, Estimate, EvenhandError, clip
+from evenhand.core import DataError, EvenhandError
 from evenhand.parts import sources
 from evenhand.report import Report
 from evenhand.texts.alignment.recipe import Recipe
 from evenhand.texts.audit import TextAudit
-from evenhand.texts.findings import Choice, Fall, Selection, Trained
+from evenhand.texts.findings import Choice, Selection, Trained
 from evenhand.texts.generators.places import files_sha256, short
 from evenhand.texts.generators.wordings import AS_GIVEN, PLAIN, checked
 from evenhand.texts.grid import Grid, load_grid
@@ -47,15 +45,15 @@ from evenhand.texts.selecting.choice import choice
 from evenhand.texts.table import ORIGINAL, TextTable
 from evenhand.training.watched import watching
 from evenhand.workflows import selected
+from evenhand.workflows.alignment_folder import KIND, Folder, Row, lines_of
 from evenhand.workflows.audit_text import audit_text
 from evenhand.workflows.generate import generate
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.select import select
+from evenhand.workflows.selected import selection_of
 from evenhand.workflows.text_audits import audits_named, instruments_said, with_instruments
 from evenhand.workflows.tracking import Tracker, figures_of_texts, tracking
 
-KIND = "alignment"
-FORMAT = "evenhand align 1"
 REVISION = "revision"  # the source of what a model made of drafts
 SELECTED = "selected"  # the run after the originals
 STAGES = {"sft": "SFT", "dpo": "SFT + DPO"}  # file names → runs, after those
@@ -63,7 +61,6 @@ STRANGER = (
     "The originals were not written by the model that was trained: what sets its texts apart from them is that it is another model, beside what it "
     "learned."
 )
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, repr=False)
@@ -188,7 +185,7 @@ def align(
     judging = [a for a in ([audits] if isinstance(audits, str) else audits) if a != "lexical"]
     instruments: dict[str, Any] = {"agency": agency, "formality_model": formality_model, "emotion_model": emotion_model, "nli": nli}
     with_instruments(audits_named(judging), **instruments)  # what is wrong is said before anything is written
-    run = _Run(Path(out), of, seed, say, progress)
+    run = Folder(Path(out), of, seed, say, progress)
     run.same_settings({
         "grid": of.name, "grid sha256": of.fingerprint, "originals": "by the model" if given is None else given.fingerprint,
         "model": model or "", "endpoint": endpoint or "", "wording": wording or "", "k": k, "revisions": revisions, "reviser": reviser or "",
@@ -281,71 +278,13 @@ def _given(grid: str | Path | Grid | None, originals: Any) -> tuple[Grid, TextTa
     return of, replace(table, draw=table.place, source=(ORIGINAL,) * len(table))
 
 
-@dataclass(frozen=True)
-class _Run:
-    """The folder of one alignment."""
-
-    folder: Path
-    grid: Grid
-    seed: int
-    say: Callable[[str], None]
-    progress: Progress | None
-
-    def same_settings(self, settings: Mapping[str, Any]) -> None:
-        """Writes them down, or raises DataError where the folder's files were written with others."""
-        document = (json.dumps({"format": FORMAT, "settings": settings}, indent=1) + "\n").encode()
-        writing.check(self.folder, ["align.json"], KIND)
-        file = self.folder / "align.json"
-        if not file.exists():
-            writing.write(self.folder, {"align.json": document}, KIND)
-            return
-        there = json.loads(file.read_bytes())["settings"]
-        for name in {**settings, **there}:
-            if there.get(name) != settings.get(name):
-                raise DataError(
-                    f"the folder holds an alignment with other settings: {name} is {clip(str(there.get(name, 'none')), 100)}",
-                    expected=f"{name} {clip(str(settings.get(name, 'none')), 100)}",
-                    remedy="give the same options to go on, or choose another --out",
-                    file=self.folder.name,
-                )
-
-    def once(self, name: str, make: Callable[[], Iterable[Row]]) -> Path:
-        """A file of rows, made unless it is there. Raises DataError where one that is there is not evenhand's, or was changed."""
-        writing.check(self.folder, [name], KIND)
-        if not (self.folder / name).exists():
-            writing.write(self.folder, {name: jsonl(make())}, KIND)
-        return self.folder / name
-
-    def prompts(self) -> dict[int, str]:
-        """Cell → how it is asked for."""
-        return {self.cell(row): row["prompt"] for row in _read(self.folder / "prompts.jsonl")}
-
-    def cell(self, row: Row) -> int:
-        return self.grid.places[tuple(str(row[c]) for c in self.grid.columns)]
-
-    def rows(self, table: TextTable, run: str) -> Iterator[Row]:
-        prompts = self.prompts()
-        for i, text in enumerate(table.texts):
-            cell = int(table.cell[i])
-            yield {**self.grid.row(cell), "prompt": prompts[cell], "text": text, "run": run, "source": table.source[i], "draw": int(table.draw[i])}  # fmt: skip
-
-    def table(self, path: Path) -> TextTable:
-        [table] = read_texts(path, self.grid, together=True).runs.values()
-        return table
-
-
-def _read(path: Path) -> list[Row]:
-    """JSON lines that this package wrote. A text may hold other ends of lines than a line feed."""
-    return [json.loads(line) for line in path.read_bytes().decode("utf-8", "surrogatepass").split("\n") if line]
-
-
 def _plain(grid: Grid, model: str | None, endpoint: str | None) -> str | None:
     """What the smallest model is asked by default, of a grid whose own prompts it does not follow."""
     small = not endpoint and (model or "smollm2") == "smollm2"
     return PLAIN[grid.name] if small and grid.name in PLAIN and load_grid(grid.name) == grid else None
 
 
-def _write_prompts(run: _Run, wording: str, audited: np.ndarray) -> None:
+def _write_prompts(run: Folder, wording: str, audited: np.ndarray) -> None:
     """Prompts as they are put to every model, so that one that is trained is asked as it was trained."""
     given = checked(wording, ["prompt", *run.grid.columns], "")
 
@@ -364,18 +303,18 @@ def _audited(blocks: np.ndarray) -> str:
     return "prompts.jsonl" if blocks.all() else "prompts-audited.jsonl"
 
 
-def _drafts(run: _Run, given: TextTable | None, writer: Mapping[str, Any], k: int) -> Path:
+def _drafts(run: Folder, given: TextTable | None, writer: Mapping[str, Any], k: int) -> Path:
     """The originals: texts that are given, or k drafts of each prompt by a model."""
     if given is not None:
         return run.once("originals.jsonl", lambda: run.rows(given, ORIGINAL))
     path = run.folder / "originals.jsonl"
     generate(run.folder / "prompts.jsonl", out=path, k=k, wording=AS_GIVEN, run=ORIGINAL, source=ORIGINAL, **writer)
-    rows = _read(path)
+    rows = lines_of(path)
     numbered = list(_numbered(run, rows))
     return path if numbered == rows else run.once("drafts.jsonl", lambda: numbered)
 
 
-def _numbered(run: _Run, rows: Iterable[Row]) -> Iterator[Row]:
+def _numbered(run: Folder, rows: Iterable[Row]) -> Iterator[Row]:
     """Drafts numbered 0, 1, … in each cell: where one did not come, rules and revisions would number those after it otherwise."""
     count: Counter[int] = Counter()
     for row in rows:
@@ -384,9 +323,9 @@ def _numbered(run: _Run, rows: Iterable[Row]) -> Iterator[Row]:
         count[cell] += 1
 
 
-def _revisions(run: _Run, drafts: Path, writer: Mapping[str, Any], revisions: int, reviser: str | None, counterpart: bool) -> list[Path]:
+def _revisions(run: Folder, drafts: Path, writer: Mapping[str, Any], revisions: int, reviser: str | None, counterpart: bool) -> list[Path]:
     """What a model made of the first drafts of each prompt."""
-    some = run.once("to-revise.jsonl", lambda: (row for row in _read(drafts) if row["draw"] < revisions))
+    some = run.once("to-revise.jsonl", lambda: (row for row in lines_of(drafts) if row["draw"] < revisions))
     axis = run.grid.matched[0].name if counterpart else None
     path = run.folder / "revisions.jsonl"
     generate(
@@ -395,21 +334,21 @@ def _revisions(run: _Run, drafts: Path, writer: Mapping[str, Any], revisions: in
     return [path]
 
 
-def _candidates(run: _Run, drafts: Path, made: Sequence[Path]) -> Iterator[Row]:
+def _candidates(run: Folder, drafts: Path, made: Sequence[Path]) -> Iterator[Row]:
     """Originals, what rules make of each, and revisions by a model."""
     yield from run.rows(reworded(run.table(drafts)), "candidates")
     for path in made:
-        yield from ({**row, "run": "candidates"} for row in _read(path))
+        yield from ({**row, "run": "candidates"} for row in lines_of(path))
 
 
 def _selected(
-    run: _Run, every: Path, blocks: np.ndarray, name: str, gate: Mapping[str, Any], drafts: Iterable[int]
+    run: Folder, every: Path, blocks: np.ndarray, name: str, gate: Mapping[str, Any], drafts: Iterable[int]
 ) -> tuple[Path, Selection]:
     """Gate and selection among these drafts of these blocks' prompts, and their revisions: the folder with what was selected."""
     number = {draw: i for i, draw in enumerate(drafts)}
 
     def rows() -> Iterator[Row]:
-        for row in _read(every):
+        for row in lines_of(every):
             if blocks[run.cell(row) // run.grid.size] and row["draw"] in number:
                 yield {**row, "draw": number[row["draw"]]}
 
@@ -418,39 +357,18 @@ def _selected(
     writing.check(folder, selected.FILES, selected.KIND)
     if not (folder / "selection.json").exists():
         select(part, grid=run.grid, out=folder, **gate)
-    return folder, _selection(folder / "selection.json")
+    return folder, selection_of(folder / "selection.json")
 
 
-def _selection(file: Path) -> Selection:
-    """What gate and selection wrote of themselves."""
-    said = json.loads(file.read_bytes())
-    falls = [
-        Fall(f["measure"], f["axis"], *(_estimate(f[name]) for name in ("same", "fresh", "shuffled", "learned"))) for f in said["falls"]
-    ]
-    signed = [(measure, axis, _number(before), _number(after)) for measure, axis, before, after in said["signed"]]
-    return Selection(
-        said["settings"], said["n_blocks"], said["n_candidates"], said["refused"], said["kept"], said["chosen"], tuple(falls), tuple(signed),
-        tuple(said["sentences"]),
-    )  # fmt: skip
-
-
-def _estimate(said: Mapping[str, Any]) -> Estimate:
-    return Estimate(**{**said, **{name: _number(said[name]) for name in ("value", "low", "high")}})
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _audited_texts(run: _Run, originals: Path, every: Path, blocks: np.ndarray, gate: Mapping[str, Any], k: int, draws: int) -> list[Row]:
+def _audited_texts(run: Folder, originals: Path, every: Path, blocks: np.ndarray, gate: Mapping[str, Any], k: int, draws: int) -> list[Row]:
     """Of the cells that are audited, the first draft of each hand, which the gate compared with, and what is selected from each hand."""
     whose = "" if blocks.all() else "held"
     hands = [_selected(run, every, blocks, f"{whose}{hand + 1}", gate, range(hand, k - k % draws, draws))[0] for hand in range(draws)]
     texts: list[Row] = [
-        {**row, "run": ORIGINAL} for row in _read(originals) if blocks[run.cell(row) // run.grid.size] and row["draw"] < draws
+        {**row, "run": ORIGINAL} for row in lines_of(originals) if blocks[run.cell(row) // run.grid.size] and row["draw"] < draws
     ]
     for hand, folder in enumerate(hands):
-        texts += [{**row, "run": SELECTED, "source": SELECTED, "draw": hand} for row in _read(folder / "selected.jsonl")]
+        texts += [{**row, "run": SELECTED, "source": SELECTED, "draw": hand} for row in lines_of(folder / "selected.jsonl")]
     return texts
 
 
@@ -460,13 +378,13 @@ def _pupil(given: TextTable | None, model: str | None, endpoint: str | None, stu
     return student or (model if not stranger else None) or "smollm2", stranger
 
 
-def _train(run: _Run, name: str, folder: Path, model: str, recipe: Recipe, beta: float, most: int) -> Trained:
+def _train(run: Folder, name: str, folder: Path, model: str, recipe: Recipe, beta: float, most: int) -> Trained:
     """One stage, of what was selected."""
     from evenhand.texts.alignment.dpo import dpo
     from evenhand.texts.alignment.sft import sft
 
     examples = folder / f"{name}.jsonl"
-    if most and len(rows := _read(examples)) > most:
+    if most and len(rows := lines_of(examples)) > most:
         taken = np.random.default_rng([run.seed, 29]).permutation(len(rows))[:most]
         examples = run.once(f"{name}-examples-{most}.jsonl", lambda: (rows[i] for i in sorted(taken)))
     with shown(run.progress) as told:
@@ -480,7 +398,7 @@ def _train(run: _Run, name: str, folder: Path, model: str, recipe: Recipe, beta:
         return sft(examples, **given) if name == "sft" else dpo(examples, adapter=run.folder / "sft", beta=beta, **given)
 
 
-def _said(run: _Run, name: str, model: str, draws: int, blocks: np.ndarray, temperature: float, device: str | None) -> Iterator[Row]:
+def _said(run: Folder, name: str, model: str, draws: int, blocks: np.ndarray, temperature: float, device: str | None) -> Iterator[Row]:
     """What a trained model writes for the prompts that are audited."""
     found = generate(
         run.folder / _audited(blocks), out=run.folder / f"texts-{name}.jsonl", model=model, adapter=run.folder / name, k=draws, wording=AS_GIVEN,
@@ -490,7 +408,7 @@ def _said(run: _Run, name: str, model: str, draws: int, blocks: np.ndarray, temp
 
 
 def _report(
-    run: _Run, texts: Sequence[Row], selection: Selection, trained: Sequence[Trained], blocks: np.ndarray, stranger: bool, rho: float, fall: float,
+    run: Folder, texts: Sequence[Row], selection: Selection, trained: Sequence[Trained], blocks: np.ndarray, stranger: bool, rho: float, fall: float,
     dealt: tuple[int, int], **audit: Any,
 ) -> Report:  # fmt: skip
     """Every run's audits, and which run to use. dealt: texts of a cell that were asked for, and that there are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from evenhand import writing
+from evenhand.core import Estimate
 from evenhand.report.publish import document
-from evenhand.texts.findings import Selection
+from evenhand.texts.findings import Fall, Selection
 from evenhand.texts.rows import jsonl, rows_of
 from evenhand.texts.selecting.candidates import Candidates
 from evenhand.texts.selecting.gate import NONE_LOWER
@@ -107,6 +109,27 @@ class Selected:
         table = self.candidates.table
         given = table.extra["prompt"][self.candidates.row[cell, 0]] if "prompt" in table.extra else None
         return given if isinstance(given, str) and given.strip() else table.grid.prompt(cell)
+
+
+def selection_of(file: Path) -> Selection:
+    """What gate and selection wrote of themselves."""
+    said = json.loads(file.read_bytes())
+    falls = [
+        Fall(f["measure"], f["axis"], *(_estimate(f[name]) for name in ("same", "fresh", "shuffled", "learned"))) for f in said["falls"]
+    ]
+    signed = [(measure, axis, _number(before), _number(after)) for measure, axis, before, after in said["signed"]]
+    return Selection(
+        said["settings"], said["n_blocks"], said["n_candidates"], said["refused"], said["kept"], said["chosen"], tuple(falls), tuple(signed),
+        tuple(said["sentences"]),
+    )  # fmt: skip
+
+
+def _estimate(said: Mapping[str, Any]) -> Estimate:
+    return Estimate(**{**said, **{name: _number(said[name]) for name in ("value", "low", "high")}})
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _user(text: str) -> list[dict[str, str]]:

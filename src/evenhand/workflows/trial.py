@@ -54,6 +54,7 @@ class Failure:
 
 
 def written(trial: Trial) -> bytes:
+    """What its file holds."""
     about = {k: getattr(trial, k) for k in ("entry", "seed", "settings", "tried", "seconds", "groups", "rule", "split")}
     left = trial.exclusions
     about |= {"events": trial.events, "events_rule": trial.events_rule} if trial.events_rule else {}
