@@ -61,10 +61,25 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Prompts:
-    """users int32[texts]: how many users judged pairs on each prompt; lone: pairs without a prompt, each one of its own; pairs: in all."""
+class _Texts:
+    """users int32[texts]: how many users judged pairs with each text as a unit."""
 
     users: np.ndarray
+
+    @property
+    def are_shared(self) -> bool:
+        """Whether any two users have one in common."""
+        return bool((self.users > 1).any())
+
+    @cached_property
+    def _place(self) -> np.ndarray:
+        return np.cumsum(self.users > 0) - 1
+
+
+@dataclass(frozen=True)
+class Prompts(_Texts):
+    """users: by prompt; lone: pairs without a prompt, each one of its own; pairs: in all."""
+
     lone: int
     pairs: int
     unit: ClassVar[str] = "prompt"
@@ -74,18 +89,9 @@ class Prompts:
         return int(np.count_nonzero(self.users)) + self.lone
 
     @property
-    def are_shared(self) -> bool:
-        """Whether any two users have one in common."""
-        return bool((self.users > 1).any())
-
-    @property
     def repeat(self) -> bool:
         """Whether any user has one in several pairs."""
         return int(self.users.sum()) + self.lone < self.pairs
-
-    @cached_property
-    def _place(self) -> np.ndarray:
-        return np.cumsum(self.users > 0) - 1
 
     def clusters(self, judged: Judged) -> Shared:
         """Of a batch: prompts are numbered for all batches, and visits for this one."""
@@ -111,10 +117,9 @@ class Keys:
 
 
 @dataclass(frozen=True)
-class Responses:
-    """users int32[texts]: how many users judged pairs with each response; dyads: which two make a pair (`Judged.dyads`); pairs: in all."""
+class Responses(_Texts):
+    """users: by response; dyads: which two make a pair (`Judged.dyads`); pairs: in all."""
 
-    users: np.ndarray
     dyads: Keys
     pairs: int
     unit: ClassVar[str] = "response"
@@ -124,16 +129,8 @@ class Responses:
         return int(np.count_nonzero(self.users))
 
     @property
-    def are_shared(self) -> bool:
-        return bool((self.users > 1).any())
-
-    @property
     def repeat(self) -> bool:
         return int(self.users.sum()) < 2 * self.pairs
-
-    @cached_property
-    def _place(self) -> np.ndarray:
-        return np.cumsum(self.users > 0) - 1
 
     def clusters(self, judged: Judged) -> Shared:
         """Of a batch: responses and dyads are numbered for all batches, and what one user has with them for this one."""
