@@ -218,16 +218,6 @@ def test_pairs_of_one_mention_against_none(tmp_path: Path) -> None:
     assert (swapped.first == ~found.first).all()
 
 
-def test_intersections_of_mentions_and_users(tmp_path: Path) -> None:
-    rows = [row("a woman", "x"), row("a woman", "x", user="v"), row("x", "y", user="v"), row("a man", "x", user="w"), row("a man", "x")]
-    data = table(tmp_path, rows)
-    first = ev.from_mentions(data, mentions(tmp_path, {"women": ["woman"], "men": ["man"]}))
-    found = ev.intersect(first, Groups(("Peru", "Chad"), np.array([1, 0, -1], np.int16), "By country."), data)
-    assert [found.names[e] if e >= 0 else "" for e in found.of_pair] == ["women & Chad", "women & Peru", "", "", "men & Chad"]
-    assert set(found.names) == {"women & Chad", "women & Peru", "men & Chad"}
-    assert (found.first == first.first).all()
-
-
 HOSTILE = [
     ("not json", "not valid JSON"), ("[" * 100_000, "not valid JSON"), ("[]", "holds no object"), ("{}", "empty object"), ("3", "holds no object"),
     ('{"a": []}', "'a' has no terms"), ('{"a": "x"}', "the terms of 'a' are no list"), ('{"a": [3]}', "a term of 'a' is not a text"),

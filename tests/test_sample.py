@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -15,16 +16,32 @@ from evenhand.data.load import load
 from evenhand.data.simulate import (
     TASTES,
     Population,
-    best_accuracy,
     choice_probability,
     population,
     question_pool,
     sample_prompts,
     simulated_users,
-    taste_of_response,
     write_sample,
 )
 from evenhand.data.support import MIN_OTHERS, majority_support, pair_support
+
+
+@cache
+def taste_of_response():
+    """Every response of the sample → its number in TASTES."""
+    return {text: taste for p in sample_prompts() for taste, text in enumerate(p.responses)}
+
+
+def best_accuracy(data, people, noise=0.1):
+    """The ceiling under the noise, float64[n] in [0.5, 1]: the chance that the truth itself predicts each label, max(P, 1 - P).
+
+    Its mean over pairs is the accuracy expected of a model that knows every user's utilities. `people` is the population behind `data`.
+    """
+    number = taste_of_response()
+    taste = np.array([number.get(text, -1) for text in data.texts])
+    p = choice_probability(people.utilities[data.user], taste[data.chosen], taste[data.rejected], noise)
+    return np.maximum(p, 1 - p)
+
 
 WORDS = {"terse": (8, 20), "detailed": (60, 100), "warm": (25, 50), "technical": (35, 60), "playful": (25, 50)}
 

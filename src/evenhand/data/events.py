@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -75,19 +74,6 @@ def from_mentions(data: PreferenceData, terms: Mentions) -> Events:
         rule += f" {apart} pairs of matched sets are unmatched, since y1 would differ in meaning." if apart else ""
     copy = _copies(data)
     return Events(terms.names, _but(of_pair.astype(np.int16), copy), turned, rule, twin, copy)
-
-
-def intersect(first: Events, groups: Groups, data: PreferenceData) -> Events:
-    """One event for each combination of an event and a group of users that occurs, named "women & Australia"; -1 where one is lacking."""
-    group = groups.of_user[data.user].astype(np.int64)
-    known = (first.of_pair >= 0) & (group >= 0)
-    number = np.where(known, first.of_pair.astype(np.int64) * max(len(groups), 1) + group, -1)
-    every = [f"{event} & {name}" for event in first.names for name in groups.names]
-    present = np.unique(number[known])
-    names = tuple(every[i] for i in present)
-    check_count(len(names), "combinations of events and groups")
-    of_pair = np.where(known, np.searchsorted(present, number), -1).astype(np.int16)
-    return replace(first, names=names, of_pair=of_pair, rule=f"Intersection of: {first.rule} {groups.rule}")
 
 
 def name_groups(values: Sequence[str], number: np.ndarray, what: str) -> tuple[tuple[str, ...], np.ndarray]:

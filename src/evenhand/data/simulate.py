@@ -74,12 +74,6 @@ def sample_prompts() -> tuple[SamplePrompt, ...]:
     return tuple(SamplePrompt(r["prompt"], r["topic"], tuple(r["responses"][t] for t in TASTES)) for r in rows)
 
 
-@cache
-def taste_of_response() -> dict[str, int]:
-    """Every response of the sample → its number in TASTES."""
-    return {text: taste for p in sample_prompts() for taste, text in enumerate(p.responses)}
-
-
 def population(seed: int = 0, users: int = 600, minority: float = 0.1) -> Population:
     """Utilities of `users` people, of whom round(minority · users) hold the minority's taste; in random order."""
     rng = np.random.default_rng([seed, 0])
@@ -124,17 +118,6 @@ def simulated_users(
     chose_first = rng.random(len(user)) < choice_probability(people.utilities[user], first, second, noise)
     chosen, rejected = np.where(chose_first, first, second), np.where(chose_first, second, first)
     return _as_data(user, prompt, chosen, rejected, people)
-
-
-def best_accuracy(data: PreferenceData, people: Population, noise: float = 0.1) -> np.ndarray:
-    """The ceiling under the noise, float64[n] in [0.5, 1]: the chance that the truth itself predicts each label, max(P, 1 - P).
-
-    Its mean over pairs is the accuracy expected of a model that knows every user's utilities. `people` is the population behind `data`.
-    """
-    number = taste_of_response()
-    taste = np.array([number.get(text, -1) for text in data.texts])
-    p = choice_probability(people.utilities[data.user], taste[data.chosen], taste[data.rejected], noise)
-    return np.maximum(p, 1 - p)
 
 
 def write_sample(

@@ -271,3 +271,14 @@ def left_out(lost: Exclusions) -> str:
     groups = [f"{group} {count(sum(n.values()))}" for group, n in sorted(lost.by_group.items(), key=lambda g: -sum(g[1].values()))]
     of = f" By group: {listing(groups)}." if groups else ""
     return f"{count(out)} of {count(lost.rows_in)} {lost.unit} were left out: {listing(reasons)}.{of}"
+
+
+def requirements_panel(requirements: Sequence[Requirement], unit: str = "users") -> Panel:
+    """requirements.csv: a row a requirement. unit: what its counts are of, beside pairs."""
+    heads = ("requirement", "verdict", "tolerance", "value", "low", "high", f"n_{unit}", "n_pairs", "level", "reason")
+    rows: list[Row] = []
+    for r in requirements:
+        e = r.estimate
+        size = (None, None) if e.suppressed else (e.n_users, e.n_pairs)
+        rows.append((r.name, r.verdict, r.tolerance, e.value, e.low, e.high, *size, e.level, r.reason))
+    return Panel("requirements", "Requirements", csv_only=(plain_table("Requirements", heads, rows, "requirements"),))

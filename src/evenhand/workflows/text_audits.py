@@ -23,8 +23,6 @@ from evenhand.texts.reading.agency import read_agency
 from evenhand.texts.reading.inference import entailment
 from evenhand.texts.table import TextTable
 
-FIVE = ("persuasion", "formality", "emotion", "lexical", "fidelity")  # of Islam 2026, arXiv 2606.10126
-
 
 def built_in_audits() -> dict[str, type]:
     """File name → the class in it of that name."""

@@ -10,7 +10,7 @@ from evenhand.report import Kind, Report
 from evenhand.report.audit import constraints, panels, sentences, training
 from evenhand.report.audit.hide import hide
 from evenhand.report.numbers import capital, decimals, points, shown, signed_points
-from evenhand.report.page import COUNTS, Cell, Column, Page, Panel, Table, Tone, counts, left_out, plain_table
+from evenhand.report.page import COUNTS, Cell, Column, Page, Table, Tone, counts, left_out, requirements_panel
 from evenhand.report.publish import document, publish
 from evenhand.report.verdicts import bar, required_gap
 
@@ -42,7 +42,7 @@ def page(findings: f.FairnessReport) -> Page:
         tuple(p for p in (
             support, groups, panels.null(model), panels.users(model.spread), panels.confounds(model), changed, panels.deals(found.deals),
             constraints.constraints(found.constraints), training.training(found.training, found.constraints), panels.data(found),
-            Panel("requirements", "Requirements", csv_only=(_strip(requirements),)),
+            requirements_panel(requirements),
         ) if p),
         _document(findings, found, requirements), title=found.title, simulated=found.simulated, warning=found.flaw,
         summary=sentences.summary(found, requirements), notes=(found.kept,) if found.kept else (), note=found.note,
@@ -59,18 +59,6 @@ def _how_to_read(requirements: Sequence[f.Requirement], found: f.FairnessReport)
     shaded = "Shaded: allowed. Dashed: the limit. " if any(map(bar, requirements)) else ""
     own = " Bounds of a constraint hold at once over its own comparisons only." if found.constraints else ""
     return f"{shaded}{SIMULTANEOUS}{own}"
-
-
-def _strip(requirements: Sequence[f.Requirement]) -> Table:
-    rows = tuple((r.name, r.verdict, r.tolerance, *_parts(r), r.reason) for r in requirements)
-    heads = ("requirement", "verdict", "tolerance", "value", "low", "high", "n_users", "n_pairs", "level", "reason")
-    return plain_table("Requirements", heads, rows, "requirements")
-
-
-def _parts(requirement: f.Requirement) -> tuple[Cell, ...]:
-    e = requirement.estimate
-    size = (None, None) if e.suppressed else (e.n_users, e.n_pairs)
-    return e.value, e.low, e.high, *size, e.level
 
 
 # --- what Markdown and the terminal say beside the answers ---

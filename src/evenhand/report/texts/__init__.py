@@ -10,7 +10,7 @@ from typing import Any
 from evenhand.core import Estimate
 from evenhand.report import Kind, Report
 from evenhand.report.numbers import capital, has_value, percent
-from evenhand.report.page import Answer, Cell, Column, Figure, Page, Panel, Row, Table, Tone, plain_table
+from evenhand.report.page import Answer, Column, Figure, Page, Panel, Row, Table, Tone, requirements_panel
 from evenhand.report.publish import apart, document, one_line, publish, renamed
 from evenhand.report.texts import audit_panels, drawn, panels, sizes, stages, told
 from evenhand.report.texts import sentences as said
@@ -19,7 +19,6 @@ from evenhand.report.verdicts import bar
 from evenhand.texts.findings import FEWEST_BLOCKS, Run, TextFindings
 
 TABLES = ("gaps", "groups", "levels", "moved", "falls", "words", "tests", "training", "requirements", "exclusions")
-TONES: dict[str, Tone] = {"PASS": "pass", "FAIL": "fail", "INSUFFICIENT": "insufficient"}
 MOST_BRIEF = 8  # rows of Markdown and the terminal
 MADE = "These texts were made to show how the audit works, with differences put in on purpose: the numbers say nothing of any model."
 SIMULTANEOUS = "Intervals of requirements hold for all of them at once, so they are wider than single ones."
@@ -108,7 +107,7 @@ def _panels(found: TextFindings) -> Sequence[Panel | None]:
     return (
         stages.choice(found.choice), changed if found.moved else None, replace(runs, figures=figures), *audit_panels.audits(found), stages.falls(found),
         stages.gate(found.selection), stages.training(found.trained), panels.not_claimed(found), panels.data(found),
-        Panel("requirements", "Requirements", csv_only=(_strip(found),)),
+        requirements_panel(found.requirements, "blocks"),
     )  # fmt: skip
 
 
@@ -214,17 +213,6 @@ def _more(found: TextFindings) -> list[str]:
 
 
 # --- files ---
-
-
-def _strip(found: TextFindings) -> Table:
-    heads = ("requirement", "verdict", "tolerance", "value", "low", "high", "n_blocks", "n_pairs", "level", "reason")
-    return plain_table(
-        "Requirements", heads, [(r.name, r.verdict, r.tolerance, *_parts(r.estimate), r.reason) for r in found.requirements], "requirements"
-    )
-
-
-def _parts(e: Estimate) -> tuple[Cell, ...]:
-    return e.value, e.low, e.high, e.n_users, e.n_pairs, e.level
 
 
 def _document(findings: TextFindings, found: TextFindings) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from evenhand.report.numbers import (
     interval,
     is_known,
     listing,
+    p_value,
     percent,
     plural,
     points,
@@ -109,7 +110,7 @@ def _here(gap: Gap) -> str:
 
 def holm(p: float) -> str:
     """ "p = 0.012 after Holm"."""
-    return f"p {'< 0.001' if p < 0.001 else f'= {p:.3f}'} after Holm"
+    return f"{p_value(p)} after Holm"
 
 
 def differences(gaps: Sequence[Gap], of: Scales) -> str:
@@ -179,9 +180,7 @@ def tests_sentence(made: Sequence[Tested]) -> str:
     known = [t for t in made if is_known(t.p)]
     if not known:
         return ""
-    under = [
-        f"{t.name}{f' by {t.axis}' if t.axis else ''} (p {'< 0.001' if t.p < 0.001 else f'= {t.p:.3f}'})" for t in known if t.p <= SURE
-    ]
+    under = [f"{t.name}{f' by {t.axis}' if t.axis else ''} ({p_value(t.p)})" for t in known if t.p <= SURE]
     if not under:
         return f"Of {plural(len(known), 'test')} none has a p of {SURE:g} or less."
     return f"{len(under)} of {plural(len(known), 'test')} {'has' if len(under) == 1 else 'have'} a p of {SURE:g} or less before Holm: {listing(under, 3)}; {sum(t.p_holm <= SURE for t in known) or 'none'} after Holm over all tests of the run."
