@@ -54,7 +54,7 @@ CORE = {
     "pafo": Constant(2.5, "Bradley-Terry fits that PAFO costs, two teachers", "benchmarks/fit_time.py"),
     "fit bytes": Constant(94, "bytes a pair at most, while it fits", "benchmarks/costs.py --measure"),
     "score": Constant(166_000, "rows a CPU s, without encoding", "benchmarks/score.py"),
-    "draw": Constant(1.3e-8, "CPU s a pair and step: which texts a step reads, in every process", "benchmarks/costs.py --measure"),
+    "draw": Constant(1.3e-7, "CPU s a pair of a step's users: which texts it reads, in every process", "benchmarks/costs.py --measure"),
     "token": Constant(5.4, "bytes a token of a text, while it trains", "benchmarks/costs.py --measure"),
     "place": Constant(
         58, "bytes a token, layer and coordinate that a pass forward keeps for the one backward", "benchmarks/costs.py --measure"
@@ -144,8 +144,9 @@ def tuned(model: Size, scene: Scene) -> Iterator[tuple[str, float]]:
         f"looks at validation, {scene.looks} a training",
         (2 + 0.5) * scene.looks * once,
     )  # the teachers' are of their groups, and half as many
-    yield "the teachers' targets", scene.teachers * once
-    yield "which texts a step reads (CPU, every process)", steps * scene.judged * CORE["draw"].value
+    yield "the teachers' targets, at most", scene.teachers * once
+    users = min(scene.users, scene.judged * scene.batch / scene.texts)  # of a step, nobody in it twice
+    yield "which texts a step reads (CPU, every process)", steps * users * scene.a_user * CORE["draw"].value
 
 
 BANKS = 7  # copies of all features: before training; pooled model, teachers and student as fitted; the one that trains, and its best epoch
@@ -229,17 +230,17 @@ def measured_bytes() -> float:
 
 
 def measured_draw() -> float:
-    """CPU seconds a pair to draw a step's texts with their pairs and histories."""
+    """CPU seconds to draw a step's texts with their pairs and histories, by pairs of its users."""
     import torch
 
     from evenhand.training.text_batches import text_batches
 
-    train = pairs_of(10_000)
-    batches = text_batches(train, 192, (0.3, 0.7), torch.Generator().manual_seed(0))
+    each = 28
+    batches = text_batches(pairs_of(10_000, each), 192, (0.3, 0.7), torch.Generator().manual_seed(0))
     next(batches)
     start = time.process_time()
-    drawn = len(list(islice(batches, 10)))
-    return (time.process_time() - start) / drawn / len(train)
+    users = sum(len(history) for history, _, _ in islice(batches, 10))
+    return (time.process_time() - start) / (users * each)
 
 
 def measured_token() -> float:

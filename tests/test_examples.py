@@ -22,13 +22,13 @@ SIZES = {"good": 12, "bad": 11, "tiny": 9}  # "tiny" is served worst, and too sm
 
 
 def table(path: Path, **change: Any) -> Path:
-    """Each user judges 10 prompts. Margins are -(user + prompt / 100) in "bad" for even prompts and in all of "tiny", else 1."""
+    """Each user judges 10 prompts. Margins are -(user + prompt / 100) in "bad" for even prompts and in all of "tiny", else 1; "good" has a tie."""
     rows, user = [], 0
     for group, size in SIZES.items():
         for _ in range(size):
             for p in range(10):
                 wrong = group == "tiny" or (group == "bad" and p % 2 == 0)
-                margin = -(user + p / 100) if wrong else 1.0
+                margin = -(user + p / 100) if wrong else -1e-7 if group == "good" and p == 9 else 1.0
                 rows.append({"user": f"secret-{user}", "prompt": f"Question {p} & <b>?", "chosen": f"Yes {group} {user} {p}", "rejected": f"No {group} {user} {p}", "taste": group, "reward": margin, **change})  # fmt: skip
             user += 1
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
@@ -92,7 +92,7 @@ def test_users_of_each_group_stand_in_a_file_of_its_owner_alone(folder: Path) ->
     assert [(g["group"], g["n_users"], len(g["users"])) for g in found["groups"]] == [("bad", 11, 11), ("good", 12, 12)]
     bad, good = (g["users"] for g in found["groups"])
     assert {(u["accuracy"], u["n_pairs"], u["misordered"], len(u["pairs"])) for u in bad} == {(0.5, 10, 5, 5)}
-    assert {(u["accuracy"], u["misordered"]) for u in good} == {(1.0, 0)}
+    assert {(u["accuracy"], u["misordered"]) for u in good} == {(0.95, 0)}  # a tie counts half, and is not misordered
     of = {u["pairs"][0]["chosen"].split()[2]: u for u in bad}
     assert [p["margin"] for p in of["22"]["pairs"]] == pytest.approx([-22.08, -22.06, -22.04, -22.02, -22.0])
     assert len({u["user"] for u in (*bad, *good)}) == 23

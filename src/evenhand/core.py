@@ -29,6 +29,7 @@ Array = TypeVar("Array", np.ndarray, "Tensor")  # what an array noun holds: nump
 Verdict = Literal["PASS", "FAIL", "INSUFFICIENT"]
 Notion = Literal["dp", "eo", "cf"]
 NOTIONS: dict[Notion, str] = {"dp": "demographic parity", "eo": "equalized odds", "cf": "counterfactual fairness"}
+TIE = 1e-6  # |margin| below it decides nothing: a rounding of equal rewards, in training as in audits
 SMALLEST_CELL = 10  # users: a group of fewer is printed nowhere, lest a number tell of a person
 
 

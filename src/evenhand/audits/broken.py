@@ -7,11 +7,11 @@ import numpy as np
 from evenhand.audits.batch import Batch, batches_of
 from evenhand.audits.examine import too_small
 from evenhand.audits.intervals import contrast, in_points
-from evenhand.audits.metrics import TIE, correct
+from evenhand.audits.metrics import correct
 from evenhand.audits.outcomes import OutcomeBatches, Outcomes
 from evenhand.audits.passes import Study, over, side_by_side
 from evenhand.audits.sample import Means, averages, means_of, surveyed
-from evenhand.core import SMALLEST_CELL, Groups
+from evenhand.core import SMALLEST_CELL, TIE, Groups
 
 NEARLY_ALL = 0.95  # of the pairs tied: the rest is too little to say anything of the scores
 

@@ -12,10 +12,10 @@ import numpy as np
 from evenhand.audits.batch import Batch, Columns
 from evenhand.audits.findings import Confound, GroupCounts
 from evenhand.audits.intervals import contrast, estimate
-from evenhand.audits.metrics import TIE, correct
+from evenhand.audits.metrics import correct
 from evenhand.audits.passes import Study, side_by_side
 from evenhand.audits.sample import averages, means_of, surveyed
-from evenhand.core import Estimate, Exclusions, Groups
+from evenhand.core import TIE, Estimate, Exclusions, Groups
 
 LENGTH_EDGES = (50.0, 200.0)  # characters: bins of |chosen minus rejected|, shorter and longer apart
 LENGTHS = (

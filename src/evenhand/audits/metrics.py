@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenhand.core import EvenhandError
+from evenhand.core import TIE, EvenhandError
 from evenhand.parts import calling
 
-TIE = 1e-6  # |margin| below this is a numerical tie: counts half
 ECE_BINS = 5  # of the confidence in [.5, 1]: the upper half of 10 equal-width bins of sigma(margin)
 
 

@@ -18,10 +18,9 @@ from itertools import combinations
 import numpy as np
 from scipy.special import expit
 
-from evenhand.core import EvenhandError, Events, Notion
+from evenhand.core import TIE, EvenhandError, Events, Notion
 
 Decision = Callable[[np.ndarray], np.ndarray]  # oriented margins → values in [0, 1]
-TIE = 1e-6  # |M| below it is undecided and counts half, as in accuracies
 
 
 def soft(margin: np.ndarray) -> np.ndarray:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenhand.audits.metrics import TIE
-from evenhand.core import EvenhandError
+from evenhand.core import TIE, EvenhandError
 
 TOLERANCE = 1e-5  # fp32, relative to max(1, |score|)
 ROWS = 256

@@ -171,8 +171,9 @@ class Teachers:
 
 def target_margins(parts: Mapping[str, Fitted], train: Pairs, seed: int) -> Tensor:
     """m* float[n]: each training pair's margin under the teacher of its user's group; under the pooled model where a user is in none."""
-    target = cross_margins(parts["pooled"].scorer, train, seed)
-    for group in train.groups():
+    target = torch.empty(len(train))
+    for group in train.group.unique().tolist():
         rows = train.group == group
-        target[rows] = cross_margins(parts[f"teacher {group}"].scorer, train.take(rows), seed)
+        teacher = parts["pooled" if group < 0 else f"teacher {group}"]
+        target[rows] = cross_margins(teacher.scorer, train.take(rows), seed)
     return target

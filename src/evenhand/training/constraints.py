@@ -15,7 +15,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from evenhand.core import EvenhandError, Events, History, Pairs
+from evenhand.core import TIE, EvenhandError, Events, History, Pairs
 from evenhand.training.episodes import draw_sides
 
 Decision = Callable[[Tensor], Tensor]  # oriented margins M → values in [0, 1]
@@ -28,8 +28,8 @@ def soft(oriented: Tensor) -> Tensor:
 
 
 def hard(oriented: Tensor) -> Tensor:
-    """1[M > 0], one half for M = 0."""
-    return (torch.sign(oriented) + 1) / 2
+    """1[M > 0], one half for a tie."""
+    return torch.where(oriented.abs() < TIE, 0.5, (oriented > 0).to(oriented.dtype))
 
 
 @dataclass(frozen=True)

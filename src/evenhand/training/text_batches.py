@@ -32,16 +32,24 @@ def text_batches(
     if strata is not None:
         has = incidence(unit.flatten(), strata.repeat_interleave(unit.shape[1]), count)
         dealt = stratified(order, has, len(dealt))
-    for batch in dealt:
-        inside = torch.zeros(count, dtype=torch.bool)
-        inside[batch] = True
-        own = inside[unit]
-        targets = own.all(1).nonzero()[:, 0]
+    # Pairs are gone through once a pass, not once a batch: of many, a step sees few.
+    batch_of = torch.empty(count, dtype=torch.long)
+    for number, batch in enumerate(dealt):
+        batch_of[batch] = number
+    inside = batch_of[unit]  # of each pair's ends
+    whole = (inside == inside[:, :1]).all(1).nonzero()[:, 0]
+    whole = whole[torch.argsort(inside[whole, 0], stable=True)]
+    by_user = torch.argsort(train.user, stable=True)
+    of_user = torch.bincount(train.user, minlength=len(train.history))
+    start = torch.cumsum(of_user, 0) - of_user
+    for number, targets in enumerate(whole.split(torch.bincount(inside[whole, 0], minlength=len(dealt)).tolist())):
         if len(targets) == 0:
             continue
-        users, number = train.user[targets].unique(return_inverse=True)
-        history = drawn_history(train, users, ~own.any(1) & (train.weight > 0), share, generator)
-        yield history, replace(train.take(targets), history=history, user=number), targets
+        users, user = train.user[targets].unique(return_inverse=True)
+        own = by_user[within(start, of_user, users)]
+        free = own[(inside[own] != number).all(1) & (train.weight[own] > 0)]
+        history = drawn_history(train, users, free, share, generator)
+        yield history, replace(train.take(targets), history=history, user=user), targets
 
 
 def units(train: Pairs) -> Tensor:
@@ -68,15 +76,18 @@ def pack(order: Tensor, sizes: Tensor, texts: int) -> tuple[Tensor, ...]:
     return tuple(order[place == batch] for batch in range(batches) if bool((place == batch).any()))
 
 
+def within(start: Tensor, count: Tensor, users: Tensor) -> Tensor:
+    """The places start, start + 1, … of these users, one user after the other."""
+    n = count[users]
+    return torch.repeat_interleave(start[users] - (torch.cumsum(n, 0) - n), n) + torch.arange(int(n.sum()))
+
+
 def drawn_history(train: Pairs, users: Tensor, free: Tensor, share: tuple[float, float], generator: torch.Generator) -> History:
-    """Histories of these users from their pairs at mask `free`, a share of each one's drawn between the two bounds."""
-    number = torch.full((len(train.history),), -1)
-    number[users] = torch.arange(len(users))
-    own = number[train.user]
+    """Histories of these users (ascending) from the rows `free`, user after user: a share of each one's, drawn between the two bounds."""
+    own = torch.searchsorted(users, train.user[free])
     wanted = share[0] + (share[1] - share[0]) * torch.rand(len(users), generator=generator)
-    drawn = torch.rand(len(train), generator=generator)
-    rows = ((own >= 0) & free & (drawn < wanted[own.clamp_min(0)])).nonzero()[:, 0]
-    rows = rows[torch.argsort(own[rows], stable=True)]
+    drawn = torch.rand(len(free), generator=generator) < wanted[own]
+    rows, own = free[drawn], own[drawn]
     offsets = torch.zeros(len(users) + 1, dtype=torch.long)
-    offsets[1:] = torch.cumsum(torch.bincount(own[rows], minlength=len(users)), 0)
+    offsets[1:] = torch.cumsum(torch.bincount(own, minlength=len(users)), 0)
     return History(train.items, offsets, train.chosen[rows], train.rejected[rows], train.history.row[users])

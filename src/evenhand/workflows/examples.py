@@ -14,8 +14,9 @@ import numpy as np
 
 from evenhand import writing
 from evenhand.audits.findings import ModelFindings
+from evenhand.audits.metrics import correct
 from evenhand.audits.outcomes import Outcomes
-from evenhand.core import SMALLEST_CELL, DataError, EvenhandError, Groups, PreferenceData
+from evenhand.core import SMALLEST_CELL, TIE, DataError, EvenhandError, Groups, PreferenceData
 from evenhand.data.support import Support
 from evenhand.data.votes import has_texts
 from evenhand.report.examples import EXAMPLES, Example, Examples, People, Person, html, of_users
@@ -58,7 +59,7 @@ def misordered(
         return Examples(found.model, "", None, 0, (), command)
     worst = min(judged, key=lambda g: g.accuracy.value)
     strict = outcomes.strict()
-    rows = np.flatnonzero((groups.of_user[strict.user] == groups.names.index(worst.group)) & (strict.margin < 0))
+    rows = np.flatnonzero((groups.of_user[strict.user] == groups.names.index(worst.group)) & (strict.margin <= -TIE))
     shown = rows[np.argsort(strict.margin[rows], kind="stable")[:most]]
     names = [g.group for g in sorted(judged, key=lambda g: g.accuracy.value)[:MOST_GROUPS]]
     people = tuple(_people(name, data, strict, groups, support) for name in names)
@@ -69,10 +70,10 @@ def _people(name: str, data: PreferenceData, strict: Outcomes, groups: Groups, s
     """The users of a group with the lowest share of pairs ordered as they chose, those with more pairs first where that is equal."""
     inside = groups.of_user[strict.user] == groups.names.index(name)
     size = np.bincount(strict.user[inside], minlength=len(data.users))
-    right = np.bincount(strict.user[inside & (strict.margin > 0)], minlength=len(data.users))
+    right = np.bincount(strict.user[inside], weights=correct(strict.margin[inside]), minlength=len(data.users))
     known = np.flatnonzero(size)
     worst = known[np.lexsort((known, -size[known], right[known] / size[known]))][:MOST_USERS]
-    wrong = np.flatnonzero(inside & (strict.margin < 0) & np.isin(strict.user, worst))
+    wrong = np.flatnonzero(inside & (strict.margin <= -TIE) & np.isin(strict.user, worst))
     wrong = wrong[np.argsort(strict.margin[wrong], kind="stable")]
     people = []
     for user in worst.tolist():
