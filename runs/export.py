@@ -48,7 +48,6 @@ def loaded(place, dtype, adapted=True):
     if adapter and adapted:
         from peft import PeftModel
         model = PeftModel.from_pretrained(model, adapter)
-        model = model.to(dtype)  # an adapter comes in float32 whatever it is put on
     return model.eval()
 def scored(model):
     with torch.no_grad():
@@ -82,6 +81,7 @@ READINGS = (  # what is read, and what it is held against
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=60)
+    parser.add_argument("--form", choices=[form for form, _ in FORMS], help="this one alone")
     args = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -96,6 +96,8 @@ def main() -> None:
         said = [[{"role": "user", "content": p}, {"role": "assistant", "content": r}] for p, r in asked]
         (place / "asked.json").write_text(json.dumps(said))
         for form, pooling in FORMS:
+            if args.form not in (None, form):
+                continue
             model = made(pooling, prompts, responses)
             done = export(model, place / form, to=form)
             rewards = read(place, form)
