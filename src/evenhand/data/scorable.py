@@ -24,7 +24,7 @@ from evenhand.data.columns import NOT_TEXT, Store, text_faults
 from evenhand.data.conversations import answered, broken, split
 from evenhand.data.load import ONE_USER
 from evenhand.data.reading import Input, head, inputs, read
-from evenhand.data.rows import Batch, Column, Fault, plain
+from evenhand.data.rows import Batch, Column, Fault, cell, plain
 from evenhand.data.source import TEXTS, missing_column
 from evenhand.data.sources.trl import is_chat
 
@@ -164,9 +164,7 @@ class Scorable:
         if line in unread:
             raise unread[line].fault.error(batch.file, line, unread[line].value)
         fault, row = found[line]
-        value = plain(_column(batch, fault.column)[row : row + 1])[0] if fault.column else None
-        shown = value if value is None or isinstance(value, str | int | float) else f"<{type(value).__name__}>"
-        raise fault.error(batch.file, line, shown, self.renames.get(fault.column, ""))
+        raise fault.error(batch.file, line, cell(batch, fault.column, row, {fault.column}), self.renames.get(fault.column, ""))
 
 
 def scorable(
