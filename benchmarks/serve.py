@@ -1,6 +1,6 @@
 """The server of rewards under what trainers and strangers send: a real process of `evenhand serve`, asked over loopback.
 
-burst       1,000 requests at once, one response each: p50, p99, and how many the full queue refused
+burst       1,000 requests at once, one response each: p50, p99, CPU seconds of the server, and how many the full queue refused
 malformed   10,000 bodies that are wrong: every answer is 200 or 4xx
 schema      Schemathesis over the OpenAPI document, right and wrong bodies
 strangers   requests with wrong tokens, Hosts and Origins: how many were scored
@@ -75,12 +75,18 @@ def summary(seconds: list[float]) -> str:
     return f"p50 {1e3 * statistics.median(ordered):.0f} ms, p99 {1e3 * ordered[int(0.99 * (len(ordered) - 1))]:.0f} ms"
 
 
-async def burst(address: str, count: int) -> None:
+def cpu(pid: int) -> float:
+    """Seconds of CPU time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def burst(address: str, pid: int, count: int) -> None:
     """Bare sockets that are open before the clock starts: a client library would measure itself."""
     host, _, port = address.removeprefix("http://").partition(":")
     times: dict[int, list[float]] = {}
     opened = [await asyncio.open_connection(host, int(port)) for _ in range(count)]
-    start = time.perf_counter()
+    before, start = cpu(pid), time.perf_counter()
     for i, (_, writer) in enumerate(opened):
         body = json.dumps({"responses": [f"{SECRET} {COLOURS[i % 5]} {THINGS[i % 7]} {i}"]})
         head = f"POST /v1/score HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -94,9 +100,9 @@ async def burst(address: str, count: int) -> None:
         writer.close()
 
     await asyncio.gather(*(read(*one) for one in opened))
-    whole = time.perf_counter() - start
+    whole, busy = time.perf_counter() - start, cpu(pid) - before
     told = "; ".join(f"{len(found)} x {status}, {summary(found)}" for status, found in sorted(times.items()))
-    print(f"    {count} requests at once in {whole:.1f} s: {told}", flush=True)
+    print(f"    {count} requests at once in {whole:.1f} s, {busy:.1f} CPU seconds of the server: {told}", flush=True)
 
 
 async def slow(address: str, count: int) -> None:
@@ -243,7 +249,7 @@ def main() -> None:
         token = secrets.token_urlsafe(32) if part == "strangers" else ""
         with server(asked.encoder, "--max-users", "500", token=token) as (address, pid):
             if part == "burst":
-                asyncio.run(burst(address, asked.requests))
+                asyncio.run(burst(address, pid, asked.requests))
             elif part == "slow":
                 asyncio.run(slow(address, 500))
             elif part == "malformed":

@@ -1,14 +1,15 @@
-"""Exported folders of SmolLM2 beside the model they are of: rewards in float32, and how many pairs change sides in bfloat16.
+"""Exported folders of SmolLM2 beside the model they are of: rewards in float32, and which pairs change sides in bfloat16.
 
 A reward model on SmolLM2-135M with LoRA moved off its start, one user's taste in the head; no training, since how well it ranks is not asked here.
-It is exported as a stock class and with its own code (mean over the response), read again in another process, and asked for the rewards of
-responses of the built-in sample. A pair is any two responses to any prompts: margins near 0, which rounding turns round, are as common as they come.
+It is exported in each form: a stock class, a stock base with the user's adapter for PEFT (both read the last token), and a folder with its own code
+(mean over the response). Each is read again in a process of its own, without evenhand, and asked for the rewards of responses of the built-in sample.
+A pair is any two responses to any prompts: margins near 0, which rounding turns round, are as common as they come.
 
-Three numbers of each form: the folder in float32 against the model; the folder in bfloat16 against the model, which says what bfloat16 costs; and the
-folder saved in bfloat16 by transformers and read again against the same weights in memory, which says what an export adds to that (nothing). The
-second is beside what transformers itself loses when it loads the stock class's own weights in bfloat16 in the place of float32: no code of ours runs.
+Each form is read in float32; in bfloat16; with weights stored in bfloat16 and loaded in float32; and in bfloat16, saved by transformers and read again,
+against the same weights in memory, which says what an export adds to bfloat16. Stock classes also with the last norm and the output in float32 over a
+bfloat16 body. "Noise" is what bfloat16 does to a margin, by the differences of rewards found: sqrt(2) times their standard deviation.
 
-    python runs/export.py --texts 60
+    python runs/export.py --texts 40
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tables import table
 
 import evenhand
 from evenhand.data.simulate import write_sample
@@ -36,35 +38,55 @@ from evenhand.serve.reward_model import RewardModel
 from evenhand.workflows.export import export
 
 READER = """
-import json, sys, torch
+import json, sys, tempfile, torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
-folder, dtype, asked, out = sys.argv[1:]
+folder, adapter, asked, out = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
-model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True, dtype=getattr(torch, dtype)).eval()
+texts = [tokenizer.apply_chat_template(said, return_dict=True, return_tensors="pt") for said in json.load(open(asked))]
+def loaded(place, dtype, adapted=True):
+    model = AutoModelForSequenceClassification.from_pretrained(place, trust_remote_code=True, dtype=dtype)
+    if adapter and adapted:
+        from peft import PeftModel
+        model = PeftModel.from_pretrained(model, adapter)
+    return model.eval()
 def scored(model):
-    rewards = []
     with torch.no_grad():
-        for said in json.load(open(asked)):
-            texts = tokenizer.apply_chat_template(said, return_dict=True, return_tensors="pt")
-            rewards.append(float(model(**texts).logits[0, 0]))
-    return rewards
-found = {"rewards": scored(model)}
-if dtype == "bfloat16":  # saved and read again: by transformers alone
-    import tempfile
-    with tempfile.TemporaryDirectory() as again:
-        model.save_pretrained(again)
-        kind = {"trust_remote_code": True, "dtype": torch.bfloat16}
-        found["again"] = scored(AutoModelForSequenceClassification.from_pretrained(again, **kind).eval())
+        return [float(model(**text).logits[0, 0]) for text in texts]
+found = {"float32": scored(loaded(folder, torch.float32))}
+half = loaded(folder, torch.bfloat16)
+found["bfloat16"] = scored(half)
+with tempfile.TemporaryDirectory() as again:
+    whole = half.merge_and_unload() if adapter else half  # LoRA of the adapter is 0: its head alone is the user's
+    found["before saving"] = scored(whole)
+    whole.save_pretrained(again)
+    found["read again"] = scored(loaded(again, torch.bfloat16, False))
+    found["stored"] = scored(loaded(again, torch.float32, False))
+if not adapter and hasattr(half, "score"):
+    half.base_model.norm.float().register_forward_pre_hook(lambda module, given: (given[0].float(),))
+    half.score.float()
+    found["ends"] = scored(half)
 json.dump(found, open(out, "w"))
 """
+FORMS = (("hf", "last"), ("peft", "last"), ("hf-code", "mean"))  # with their pooling
+READINGS = (  # what is read, and what it is held against
+    ("float32, against the model", "float32", "model"),
+    ("bfloat16, against the model", "bfloat16", "model"),
+    ("bfloat16, against its own float32: no code of evenhand", "bfloat16", "float32"),
+    ("bfloat16, the last norm and the output in float32, against the model", "ends", "model"),
+    ("stored in bfloat16, loaded in float32, against the model", "stored", "model"),
+    ("saved in bfloat16 and read again, against the same weights in memory", "read again", "before saving"),
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=60)
+    parser.add_argument("--form", choices=[form for form, _ in FORMS], help="this one alone")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        data = evenhand.load(write_sample(Path(place) / "choices.jsonl", users=40, minority=0.3))
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        data = evenhand.load(write_sample(place / "choices.jsonl", users=40, minority=0.3))
         found = sorted(
             {(data.texts[p], data.texts[c]) for p, c in zip(data.prompt.tolist(), data.chosen.tolist())},
             key=lambda pair: (len(pair[1]), pair),
@@ -72,27 +94,33 @@ def main() -> None:
         asked = found[: args.texts]
         prompts, responses = zip(*asked)
         said = [[{"role": "user", "content": p}, {"role": "assistant", "content": r}] for p, r in asked]
-        (Path(place) / "asked.json").write_text(json.dumps(said))
-        for pooling, form in (("last", "hf"), ("mean", "hf-code")):
+        (place / "asked.json").write_text(json.dumps(said))
+        for form, pooling in FORMS:
+            if args.form not in (None, form):
+                continue
             model = made(pooling, prompts, responses)
-            done = export(model, Path(place) / form, to=form)
-            expected = model.score([], prompts, responses).astype(float) - done.constant["everybody"]
-            found = {dtype: read(Path(place), form, dtype) for dtype in ("float32", "bfloat16")}
-            single, half = (found[dtype]["rewards"] for dtype in ("float32", "bfloat16"))
-            told(f"{form}, pooling {pooling}, float32 against the model", expected, single)
-            told(f"{form}, pooling {pooling}, bfloat16 against the model", expected, half)
-            told(f"{form}, pooling {pooling}, transformers' own bfloat16 against its float32", single, half)
-            told(f"{form}, pooling {pooling}, saved in bfloat16 and read again", half, found["bfloat16"]["again"])
+            done = export(model, place / form, to=form)
+            rewards = read(place, form)
+            rewards["model"] = model.score([], prompts, responses).astype(float) - done.constant["everybody"]
+            print(f"{form}: standard deviation of rewards {rewards['model'].std():.2f}", file=sys.stderr, flush=True)
+            rows += [[f"`{form}`", what, *told(rewards[to], rewards[of])] for what, of, to in READINGS if of in rewards]
+    head = ["form", "how it is read", "largest difference of a reward", "pairs that change sides", "widest margin of these", "noise of a margin", "changes among margins over noise, over twice"]  # fmt: skip
+    print("\n".join(table(head, rows)))
 
 
-def told(what: str, one: np.ndarray, other: np.ndarray) -> None:
+def told(one: np.ndarray, other: np.ndarray) -> list[str]:
+    """Of rewards, and the same in another precision."""
     margins, others = (np.subtract.outer(r, r)[np.triu_indices(len(r), 1)] for r in (one, other))
     turned = np.sign(margins) != np.sign(others)
-    print(
-        f"{what}: largest difference of a reward {np.abs(other - one).max():.1e} (standard deviation of rewards {one.std():.2f}); {turned.sum()} of "
-        f"{len(margins):,} pairs change sides ({100 * turned.mean():.2f} %), the largest margin among them {np.abs(margins[turned]).max(initial=0):.3f}",
-        flush=True,
-    )  # fmt: skip
+    noise = float(np.sqrt(2) * (other - one).std())
+    wide = [np.abs(margins) > k * noise for k in (1, 2)]
+    return [
+        f"{np.abs(other - one).max():.1e}",
+        f"{turned.sum()} of {len(margins):,} ({100 * turned.mean():.2f} %)",
+        f"{np.abs(margins[turned]).max():.3f}" if turned.any() else "-",
+        f"{noise:.1e}",
+        ", ".join(f"{turned[w].sum()} of {w.sum()}" for w in wide),
+    ]
 
 
 def made(pooling: str, prompts: tuple[str, ...], responses: tuple[str, ...]) -> RewardModel:
@@ -111,10 +139,11 @@ def made(pooling: str, prompts: tuple[str, ...], responses: tuple[str, ...]) -> 
     return RewardModel(encoder, feature_map, LowRank(4), scorer.eval(), True)
 
 
-def read(place: Path, folder: str, dtype: str) -> dict[str, np.ndarray]:
-    """Rewards of the folder in another process; in bfloat16 also of the folder that transformers makes of it."""
-    env = os.environ | {"HF_HOME": str(place / "hf"), "HF_HUB_OFFLINE": "1"}
-    words = [sys.executable, "-c", READER, str(place / folder), dtype, str(place / "asked.json"), str(place / "rewards.json")]
+def read(place: Path, form: str) -> dict[str, np.ndarray]:
+    """Rewards of the folder in another process, by how it is read there."""
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"HF_HOME": str(place / "hf"), "HF_HUB_OFFLINE": "1"}
+    adapter = str(place / form / "users" / "everybody") if form == "peft" else ""
+    words = [sys.executable, "-c", READER, str(place / form), adapter, str(place / "asked.json"), str(place / "rewards.json")]
     subprocess.run(words, check=True, env=env)
     return {name: np.array(rewards) for name, rewards in json.loads((place / "rewards.json").read_text()).items()}
 

@@ -44,7 +44,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     (Path(folder.name) / "rfc3987_syntax.py").write_text("raise ImportError")
     os.environ["PYTHONPATH"] = os.pathsep.join([folder.name, str(HERE), path])  # workers read `ray_work`
     (Path(tempfile.gettempdir()) / "ray").mkdir(exist_ok=True)  # where a cluster for tests writes its address
-    found = Cluster(initialize_head=True, head_node_args=node() | {"temp_dir": folder.name, "no_monitor": True})
+    head = {"temp_dir": folder.name, "no_monitor": True, "num_gpus": 1}  # a GPU in name, of which Ray takes account
+    found = Cluster(initialize_head=True, head_node_args=node() | head)
     for _ in range(2):
         found.add_node(**node())
     yield found
@@ -457,3 +458,21 @@ def test_an_address_without_an_engine_is_told(tmp_path: Path) -> None:
     words = ["generate", str(tmp_path / "p.jsonl"), "--model", "smollm2", "--out", str(tmp_path / "o.jsonl")]
     done = CliRunner().invoke(app, [*words, "--address", "10.0.0.1:6379"])
     assert "--address without --engine ray" in str(done.exception)
+
+
+def test_workers_that_a_run_has_left_give_their_cores_to_a_later_one_on_gpus(on_cluster: Engine, tmp_path: Path) -> None:
+    """Every core is held by an idle worker; the GPU's machine has no other."""
+    import ray
+
+    cores = int(ray.cluster_resources()["CPU"])
+    beats: list[int] = []
+
+    def beat() -> None:
+        beats.append(1)
+        assert len(beats) < 8, "nothing ends"
+
+    assert (
+        len({process for _, process in results(on_cluster.run(partial(ray_work.together, tmp_path, cores), range(cores))).values()})
+        == cores
+    )
+    assert values(on_cluster.run(partial(ray_work.squares, 0), range(2), at_once=1, gpu=True, beat=beat)) == {0: 0, 1: 1}

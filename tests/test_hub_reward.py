@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pickle
 import shutil
 import signal
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ from tiny_models import tiny_bert, tiny_llama, tiny_qwen3
 
 import evenhand
 from evenhand import EvenhandError, HubRewardModel
+from evenhand.data.scorable import Asked
+from evenhand.workflows.rewarding import ByHub
 
 pytestmark = pytest.mark.lm
 
@@ -202,6 +205,23 @@ def test_another_model_limit_or_number_finds_no_rewards_of_this_one(models: dict
     near = fresh(replace(first, dtype="bfloat16"), prompts, responses)
     np.testing.assert_allclose(near, fresh(first, prompts, responses), atol=0.05)
     assert (near.view(np.uint32) & 0xFFFF).any()  # the head keeps float32: a number of bfloat16 ends in 16 zeros
+
+
+def test_it_is_sent_as_its_folder_and_settings(models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker reads it there, wherever it stands itself; and refuses another one that lies in its place."""
+    shutil.copytree(models["bert"], tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    model = HubRewardModel("model", max_tokens=64)
+    sent = pickle.dumps(ByHub(model, tmp_path / "cache"))  # model.sha256 was asked for: it is in memory
+    assert "_loaded" in vars(model)
+    assert len(sent) < 2000
+    monkeypatch.chdir("/")
+    asked = Asked([], ["p", "a", "bc"], np.array([-1, -1]), np.array([0, 0]), np.array([[1], [2]]), np.ones(2, bool), 0)
+    wanted = HubRewardModel(models["bert"], max_tokens=64).score(["p", "p"], ["a", "bc"], cache=tmp_path / "other").values
+    assert pickle.loads(sent)(asked).rewards[:, 0].tolist() == wanted.tolist()
+    changed(tmp_path / "model", layer_norm_eps=1e-3)
+    with pytest.raises(EvenhandError, match="holds another reward model on a worker's machine"):
+        pickle.loads(sent)(asked)
 
 
 # What is refused

@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -267,6 +268,7 @@ def test_numbers_of_small_groups_are_hidden_whatever_the_file_holds(server: str)
         ("search=run-&sort=date&order=up", ["audits/run-3", "audits/run-2", "audits/run-10"]),
         ("search=run-&sort=verdict", ["audits/run-2", "audits/run-3", "audits/run-10"]),
         ("search=ANOTHER++audit", ["audits/run-10"]),
+        ("search=2026-11-21", ["audits/run-10"]),  # a fact
         ("verdict=PASS", ["audits/run-10"]),
         ("kind=sweep", ["sweep"]),
         ("verdict=none&kind=texts", ["texts"]),
@@ -276,6 +278,16 @@ def test_numbers_of_small_groups_are_hidden_whatever_the_file_holds(server: str)
 )
 def test_sort_filter_and_search_stand_in_the_address(server: str, address: str, names: list[str]) -> None:
     assert rows(ask(server, f"/?{address}")[1]) == names
+
+
+def test_numbers_of_different_measures_are_not_ordered_among_each_other(tmp_path: Path) -> None:
+    """A bound of 0.0812 lies between these two gaps, and is neither larger nor smaller than them."""
+    put(tmp_path / "a", audit(0.05))
+    put(tmp_path / "b", CERTIFICATE, "certificate.json")
+    put(tmp_path / "c", audit(0.4))
+    found = runs.Shelf(tmp_path).find().runs
+    for order, names in (("up", "acb"), ("down", "bca")):
+        assert "".join(r.name[0] for r in listing.listed(found, listing.Query(sort="figure", order=order)).runs) == names
 
 
 def test_pages_and_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -546,6 +558,35 @@ def test_two_runs_are_ticked_and_compared(browser: chromium.Browser, server: str
     assert browser.evaluate("[...document.querySelectorAll('.tick input')].map(b => b.disabled).join()") == "false,false,true"
     browser.evaluate("document.getElementById('compare').click()")
     until(browser, "location.pathname === '/compare' && document.querySelector('iframe') !== null")
+
+
+def test_a_ticked_run_is_held_over_searches_and_the_back_button(browser: chromium.Browser, server: str) -> None:
+    one, other = key(server, "audits/run-2")[5:], key(server, "audits/run-10")[5:]
+    browser.open(f"{server}/?search=run-2", 1200, dark=False)
+    browser.evaluate("document.querySelector('.tick input').click()")
+    assert browser.evaluate("location.search") == f"?search=run-2&held={one}"
+    browser.evaluate(
+        "const s = document.getElementById('search'); s.value = 'run-10'; s.dispatchEvent(new Event('input', {bubbles: true}))"
+    )
+    until(browser, f"{NAMES} === 'audits/run-10'")
+    assert "With audits/run-2: tick another" in browser.evaluate("document.querySelector('.bar-below').innerText")
+    browser.evaluate("document.querySelector('.tick input').click(); document.getElementById('compare').click()")
+    until(browser, f"location.pathname + location.search === '/compare?run={one}&run={other}'")
+    browser.evaluate("history.back()")
+    until(browser, f"location.search === '?search=run-10&held={one}' && document.readyState === 'complete'")
+    browser.evaluate("document.querySelector('.drop').click()")
+    until(browser, "location.search === '?search=run-10' && !document.querySelector('.drop')")
+
+
+def test_who_comes_back_to_the_tab_sees_what_was_written_meanwhile(browser: chromium.Browser, server: str, folder: Path) -> None:
+    browser.open(f"{server}/?search=meanwhile", 1200, dark=False)
+    assert browser.evaluate(NAMES) == ""
+    try:
+        put(folder / "meanwhile", audit())
+        browser.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        until(browser, f"{NAMES} === 'meanwhile'")
+    finally:
+        shutil.rmtree(folder / "meanwhile")
 
 
 def test_without_a_script_the_form_and_the_links_work(browser: chromium.Browser, server: str) -> None:

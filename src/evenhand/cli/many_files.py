@@ -56,8 +56,7 @@ def refuse(half: str, context: typer.Context) -> None:
 
     for parameter in context.command.params:
         name = str(parameter.name)
-        source = context.get_parameter_source(name)
-        if name in TAKES[half] or source is None or source.name != "COMMANDLINE":
+        if name in TAKES[half] or not _given(context, name):
             continue
         if half == "--partial":
             other = name in TAKES["--merge"]
@@ -71,14 +70,24 @@ def refuse(half: str, context: typer.Context) -> None:
         raise EvenhandError(f"Found {parameter.opts[0]} with {half}. Expected: options that {half} follows. To do: {remedy}.")
 
 
-def in_one_piece(machines: Machines) -> None:
-    """Raises EvenhandError where machines were named for an audit that is not of many files."""
+def asked(context: typer.Context) -> str:
+    """An option of many files that was given, "" = none. That the work is done here says nothing."""
+    given = [name for name in (*WORK, "repeated") if _given(context, name) and context.params[name] != "here"]
+    return f"--{given[0]}" if given else ""
+
+
+def _given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def in_one_piece(context: typer.Context) -> None:
+    """Raises EvenhandError where an audit that is not of many files was given an option of these."""
     from evenhand.core import EvenhandError
 
-    if machines.engine != "here" or machines.address is not None:
-        said = "--address" if machines.engine == "here" else "--engine"
+    if said := asked(context):
         raise EvenhandError(
-            f"Found {said} with an audit in one piece. Expected: score columns, judged shard by shard. "
+            f"Found {said} with an audit in one piece. Expected: a folder of files with score columns, judged shard by shard. "
             "To do: leave it out: it needs all pairs at once."
         )
 
@@ -134,14 +143,16 @@ def merged(folders: Sequence[Path], out: Path, judged: Mapping[str, Any], repeat
     return audit_merge(folders, repeated=repeated, unfinished=beside(out), **judged)
 
 
-def audited(data: Path, out: Path, reading: Reading, judged: Mapping[str, Any], repeated: bool, machines: Machines) -> Report | None:
-    """None where DATA is not so large and no engine was named, or where it cannot be read file by file. Shards lie beside `out` until the report is written."""
+def audited(
+    data: Path, out: Path, reading: Reading, judged: Mapping[str, Any], repeated: bool, machines: Machines, named: bool
+) -> Report | None:
+    """None where DATA is not so large and no option of many files was named, or where it cannot be read file by file. Shards lie beside `out` until the report is written."""
     from evenhand.workflows.audit_shards import audit_files, is_large
     from evenhand.workflows.given import all_metrics
     from evenhand.workflows.progress import shown
     from evenhand.workflows.settings import AuditSettings
 
-    if machines.engine == "here" and not is_large(data, reading):
+    if not named and not is_large(data, reading):
         return None
     asked = {**judged, "grouping": judged["group_by"], "metrics": all_metrics(judged["metrics"])}
     settings = AuditSettings(**{name: value for name, value in asked.items() if name != "group_by"})

@@ -134,12 +134,13 @@ def audit(
         return
     check_place(out, AUDIT.files, AUDIT.name, reading.bad_rows_to, assignments, pdf=pdf)
     if columns is not None and not any(in_one) and data.is_dir():
-        large = many_files.audited(data, out, many_files.files(reading, columns), judged, repeated, machines)
+        named = bool(many_files.asked(context))
+        large = many_files.audited(data, out, many_files.files(reading, columns), judged, repeated, machines, named)
         if large is not None:
             page = large.save(out)
             many_files.clear(out)
             finish(large, beside(page, pdf))
-    many_files.in_one_piece(machines)
+    many_files.in_one_piece(context)
     report = run(
         reading.load(data, columns, **events.files()),
         columns,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from evenhand.data import columns
 from evenhand.data.attributes import UserAttributes
 from evenhand.data.columns import EMPTY, MISSING, Store, text_faults
 from evenhand.data.ledger import Ledger, Marks
-from evenhand.data.rows import NUMBER_LIMIT, Batch, Column, Fault, plain
+from evenhand.data.rows import NUMBER_LIMIT, Batch, Column, Fault, cell
 from evenhand.data.source import TEXTS
 
 SAME = Fault("'chosen' equals 'rejected'", "two different responses", column="rejected")
@@ -196,7 +196,7 @@ class Collector:
         fault = marks.faults[marks.code[row]] if len(batch) else None
         if fault is not None and (unread is None or batch.line[row] < unread.line):
             name = (self.wanted.names or {}).get(fault.column, "")
-            value = _cell(batch, fault.column, row, {"user", *TEXTS, *self.attributes.names})
+            value = cell(batch, fault.column, row, {"user", *TEXTS, *self.attributes.names})
             raise fault.error(batch.file, int(batch.line[row]), value, name)
         if unread is not None:
             raise unread.fault.error(batch.file, unread.line, unread.value, (self.wanted.names or {}).get(unread.fault.column, ""))
@@ -238,14 +238,3 @@ def _weights(column: Column, marks: Marks) -> np.ndarray:
     with np.errstate(over="ignore"):
         marks.mark(~(np.isfinite(weights.astype(np.float32)) & (weights.astype(np.float32) > 0)), WEIGHT)
     return weights
-
-
-def _cell(batch: Batch, column: str, row: int, personal: Collection[str]) -> object:
-    """A value fit for a message: of nested values only the type, since they may be deep; of texts in `personal` columns only the length."""
-    values = batch.columns.get(column)
-    if values is None:
-        return None
-    value = plain(values[row : row + 1])[0]
-    if value and isinstance(value, str) and column in personal:
-        return f"<{len(value):,} characters>"
-    return value if value is None or isinstance(value, (str, int, float)) else f"<{type(value).__name__}>"

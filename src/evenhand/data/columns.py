@@ -117,7 +117,7 @@ def _same(value: object) -> object:
 def user_text(value: object) -> object:
     """A user's id as text: "7.0" is "7", too, since every value of a CSV is a text."""
     text = _id_text(value)
-    return text[:-2] if isinstance(text, str) and WHOLE.fullmatch(text) else text
+    return text[:-2] if isinstance(text, str) and text.endswith(".0") and WHOLE.fullmatch(text) else text
 
 
 def _id_text(value: object) -> object:
@@ -144,7 +144,7 @@ def _wrong(text: str) -> int:
     return 0
 
 
-def _distinct(column: pa.Array) -> tuple[np.ndarray, Sequence[Any]]:
+def distinct_texts(column: pa.Array) -> tuple[np.ndarray, Sequence[Any]]:
     """Codes int64[n] into the distinct values (-1 = null), and these values."""
     codes, values = _coded(column)
     return codes, _python(values)
@@ -189,7 +189,7 @@ def numbers(column: Column) -> np.ndarray:
             return pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         if pa.types.is_nested(kind):
             return np.array([_number(value) for value in column.to_pylist()], np.float64)
-        codes, values = _distinct(column)
+        codes, values = distinct_texts(column)
         return np.array([*map(_number, values), math.nan])[codes]
     return np.array([value if type(value) is float else _number(value) for value in column], np.float64)
 
@@ -254,7 +254,7 @@ def votes(column: Column) -> np.ndarray:
         return np.where(np.isfinite(signs) & ~np.isin(signs, (-1, 0, 1)), math.inf, signs)
     if isinstance(column, list):
         return np.array([_vote(v) for v in column], np.float64)
-    codes, values = _distinct(column)
+    codes, values = distinct_texts(column)
     return np.array([*map(_vote, values), math.nan])[codes]
 
 
@@ -293,5 +293,5 @@ def _words(column: Column, meaning: dict[str, int], missing: int, unknown: int) 
 
     if isinstance(column, list):
         return np.array([number(v) for v in column], np.int8)
-    codes, values = _distinct(column)
+    codes, values = distinct_texts(column)
     return np.array([*map(number, values), missing], np.int8)[codes]

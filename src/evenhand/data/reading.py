@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -145,7 +146,8 @@ def _opened(file: Input) -> Any:
 
 def _unreadable(file: Input, error: Exception) -> DataError:
     kind = {"gzip": "gzip ", "zstd": "zstd "}.get(file.compression, "")
-    found = f"the {kind}file cannot be read: {str(error).splitlines()[0][:120] if str(error) else type(error).__name__}"
+    why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)  # Arrow's own words repeat the path
+    found = f"the {kind}file cannot be read: {why.splitlines()[0][:120] if why else type(error).__name__}"
     return DataError(found, expected=f"a whole {kind}{file.format} file", remedy="write or download it again", file=file.name)
 
 

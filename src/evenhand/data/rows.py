@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from evenhand.core import DataError
 FIELD_LIMIT = 10_000_000  # characters in one field; more is a broken file, and one such field could fill the memory
 LINE_LIMIT = 8 * FIELD_LIMIT  # bytes in one line of a text file: every character of a field may be escaped
 NUMBER_LIMIT = 1e100  # a number beyond it is a broken one, and its square must stay finite
+LABEL_LIMIT = 40  # characters of a value in an error: what is longer is somebody's text in a column of labels
 BATCH_ROWS = 65_536
 BLOCK_BYTES = 4 * 2**20  # text files are cut into blocks of about this size, at line ends
 
@@ -31,7 +32,7 @@ class Fault:
 
     def error(self, file: str, line: int, value: object = None, column: str = "") -> DataError:
         """The error for one row; `column` is the name in the user's file."""
-        shown = value if isinstance(value, str) else "" if value is None else repr(value)
+        shown = _short(value) if isinstance(value, str) else "" if value is None else repr(value)
         found = self.reason.replace(f"'{self.column}'", f"'{column}'") if column and self.column else self.reason
         return DataError(found, expected=self.expected, remedy=self.remedy, file=file, line=line, column=column or self.column, value=shown)
 
@@ -66,6 +67,21 @@ class Batch:
         """The rows as dictionaries, for sources whose rows are nested."""
         columns = {name: plain(column) for name, column in self.columns.items()}
         return [dict(zip(columns, values)) for values in zip(*columns.values())] if columns else [{} for _ in self.line]
+
+
+def cell(batch: Batch, column: str, row: int, personal: Collection[str]) -> object:
+    """A value fit for a message: of nested values only the type, since they may be deep; of what stands in `personal` columns only the length, or the type."""
+    values = batch.columns.get(column)
+    if values is None:
+        return None
+    value = plain(values[row : row + 1])[0]
+    if value is None or (column not in personal and isinstance(value, (str, int, float))):
+        return value
+    return value and f"<{len(value):,} characters>" if isinstance(value, str) else f"<{type(value).__name__}>"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LABEL_LIMIT else f"<{len(text):,} characters>"
 
 
 def plain(column: Column) -> list[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 
 from evenhand.core import DataError, PreferenceData
 from evenhand.data import source as sources
-from evenhand.data.columns import NOT_TEXT, Store, text_faults
+from evenhand.data.columns import NOT_TEXT, Store, distinct_texts, text_faults
 from evenhand.data.conversations import answered, broken, split
 from evenhand.data.load import ONE_USER
 from evenhand.data.reading import Input, head, inputs, read
-from evenhand.data.rows import Batch, Column, Fault, plain
+from evenhand.data.rows import Batch, Column, Fault, cell, plain
 from evenhand.data.source import TEXTS, missing_column
 from evenhand.data.sources.trl import is_chat
 
@@ -32,6 +32,7 @@ CANDIDATES, PAIRS = ("response",), ("chosen", "rejected")  # the texts of a row 
 ONES = ("completion", "messages")  # what stands for `response` where there is none
 BY_ROW = ("table", "trl", "ratings")  # sources whose rows are scored as they stand; of all others pairs are drawn
 AT_ONCE = 32_768  # rows of a table
+Said = tuple[tuple[Any, ...], Fault | None]  # texts as a model reads them, and what is wrong with the row
 KINDS = "columns prompt and response (or completion) of candidates, chosen and rejected of pairs, or messages of conversations"
 
 
@@ -115,15 +116,18 @@ class Scorable:
         return Asked(users.values, texts.values, user, ids[:, 0], ids[:, 1:], kept, len(faults) + len(batch.bad))
 
     def _ids(self, batch: Batch, texts: Store) -> tuple[np.ndarray, dict[int, Fault]]:
-        """Numbers of each row's prompt and sides in `texts`, int32[n, 1 + k], and what is wrong with a row; equal rows are looked at once."""
+        """Numbers of each row's prompt and sides in `texts`, int32[n, 1 + k], and what is wrong with a row."""
         roles = ("prompt", *self.sides)
-        rows = list(zip(*(plain(_column(batch, role)) for role in roles), strict=True))
-        try:
-            number = {values: i for i, values in enumerate(dict.fromkeys(rows))}
-            distinct, place = list(number), np.array([number[values] for values in rows], np.int64)
-        except TypeError:  # messages cannot be looked up
-            distinct, place = rows, np.arange(len(rows))
-        said = [self._read(*values) for values in distinct]
+        if self.chat or self.sides == CANDIDATES:
+            return self._ids_of(batch, roles, texts, self._read)
+        found = [self._ids_of(batch, (role,), texts, _as_it_stands) for role in roles]
+        faults = {row: fault for _, wrong in reversed(found) for row, fault in wrong.items()}
+        return np.concatenate([ids for ids, _ in found], axis=1), faults
+
+    def _ids_of(self, batch: Batch, roles: Sequence[str], texts: Store, read: Callable[..., Said]) -> tuple[np.ndarray, dict[int, Fault]]:
+        """The same of what is read together; equal rows are read once."""
+        distinct, place = _distinct([_column(batch, role) for role in roles])
+        said = [read(*values) for values in distinct]
         ids = np.empty((len(distinct), len(roles)), np.int32)
         wrong: dict[int, Fault] = {}
         for column, role in enumerate(roles):
@@ -140,14 +144,12 @@ class Scorable:
         faults = {row: wrong[i] for row, i in enumerate(place.tolist()) if i in wrong} if wrong else {}
         return ids[place].reshape(-1, len(roles)), faults
 
-    def _read(self, prompt: Any, *sides: Any) -> tuple[tuple[Any, ...], Fault | None]:
+    def _read(self, prompt: Any, *sides: Any) -> Said:
         """Prompt and sides as a model reads them."""
         if self.sides == CANDIDATES:
             found = answered(prompt, sides[0])
             alone = prompt is None and isinstance(sides[0], str)
             return (self._or_none(found.prompt) if alone else found.prompt, found.response), found.fault
-        if not self.chat:
-            return (prompt, *sides), None
         pair = split(prompt, sides[0], sides[1], prompt is not None)
         return (pair.prompt, pair.chosen, pair.rejected), pair.fault
 
@@ -164,9 +166,7 @@ class Scorable:
         if line in unread:
             raise unread[line].fault.error(batch.file, line, unread[line].value)
         fault, row = found[line]
-        value = plain(_column(batch, fault.column)[row : row + 1])[0] if fault.column else None
-        shown = value if value is None or isinstance(value, str | int | float) else f"<{type(value).__name__}>"
-        raise fault.error(batch.file, line, shown, self.renames.get(fault.column, ""))
+        raise fault.error(batch.file, line, cell(batch, fault.column, row, {fault.column}), self.renames.get(fault.column, ""))
 
 
 def scorable(
@@ -262,6 +262,39 @@ def _rows(file: Input) -> int:
         while block := stream.read(2**22):
             count += block.count(b"\n")
     return count
+
+
+def _distinct(columns: Sequence[Column]) -> tuple[list[tuple[Any, ...]], np.ndarray]:
+    """Distinct rows of these columns, in the order of their first use, and the place of each row among them, int64[n]."""
+    coded = [_coded(column) for column in columns]
+    key = np.zeros(len(columns[0]), np.int64)
+    for found in coded:
+        if found is None:  # messages cannot be looked up
+            return list(zip(*map(plain, columns), strict=True)), np.arange(len(key))
+        key = key * (len(found[1]) + 1) + found[0]
+    _, first, place = np.unique(key, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    values = ([values[code] for code in codes[first[order]].tolist()] for codes, values in filter(None, coded))
+    return list(zip(*values, strict=True)), np.argsort(order)[place]
+
+
+def _coded(column: Column) -> tuple[np.ndarray, Sequence[Any]] | None:
+    """int64[n]: each row's place in the values. None: its values cannot be compared."""
+    if not isinstance(column, list):
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            codes, values = distinct_texts(column)
+            return codes % (len(values) + 1), [*values, None]  # -1, none, is the last
+    number: dict[Any, int] = {}
+    try:
+        codes = np.array([number.setdefault(value, len(number)) for value in plain(column)], np.int64)
+    except TypeError:
+        return None
+    return codes, list(number)
+
+
+def _as_it_stands(value: Any) -> Said:
+    return (value,), None
 
 
 def _column(batch: Batch, name: str) -> Column:

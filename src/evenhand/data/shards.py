@@ -11,9 +11,11 @@ Whoever reads one trusts nothing in it: every file is held against its hash, eve
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -317,7 +319,8 @@ def write(coded: Coded, place: Path) -> Stored:
         os.replace(staged, place)
         sync(place.parent)
     except SafetensorError as error:  # its own kind of a full disk
-        raise OSError(28 if "space" in str(error).lower() else 5, str(error), str(place)) from error
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error), str(place)) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return Stored(place, about)

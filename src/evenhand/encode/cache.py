@@ -117,22 +117,36 @@ def _encode_by(
     shards: Path,
     progress: Progress | None,
 ) -> None:
-    """The same by an engine's workers, a piece and a shard at a time."""
+    """The same by an engine's workers, a piece at a time. What they found is saved every few seconds, however many they are, and whatever ends the work."""
     pieces = [missing[at : at + PIECE] for at in range(0, len(missing), PIECE)]
     done = len(wording) - len(missing)
     asked = ([wording[row] for row in piece] for piece in pieces)
-    for number, found in engine.run(partial(_encoding, encoder), asked, gpu=gpu):
-        if isinstance(found, Lost):
-            raise EvenhandError(
-                f"{len(pieces[number])} texts could not be encoded: {found.why}. Expected: workers with room for the encoder. To do: fewer --jobs, or machines with "
-                "more memory; the same command goes on with what is left."
-            )
-        rows = pieces[number]
-        vectors[rows] = found
-        _write_shard(shards, [keys[row] for row in rows], vectors[rows])
-        done += len(rows)
-        if progress is not None:
-            progress(done, len(wording))
+    waiting: list[np.ndarray] = []  # rows that no shard has yet
+    saved = time.monotonic()
+
+    def save(at_once: bool = False) -> None:
+        nonlocal saved
+        if waiting and (at_once or time.monotonic() - saved >= SAVE_SECONDS or sum(map(len, waiting)) >= LARGEST_SLAB):
+            rows = np.concatenate(waiting)
+            waiting.clear()
+            _write_shard(shards, [keys[row] for row in rows], vectors[rows])
+            saved = time.monotonic()
+
+    try:
+        for number, found in engine.run(partial(_encoding, encoder), asked, gpu=gpu, beat=save):
+            if isinstance(found, Lost):
+                raise EvenhandError(
+                    f"{len(pieces[number])} texts could not be encoded: {found.why}. Expected: workers with room for the encoder. To do: fewer --jobs, or machines "
+                    "with more memory; the same command goes on with what is left."
+                )
+            vectors[pieces[number]] = found
+            waiting.append(pieces[number])
+            save()
+            done += len(pieces[number])
+            if progress is not None:
+                progress(done, len(wording))
+    finally:
+        save(at_once=True)
 
 
 def _encoding(encoder: TextEncoder) -> Callable[[Sequence[str]], np.ndarray]:

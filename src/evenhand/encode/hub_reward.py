@@ -22,6 +22,7 @@ from evenhand.encode.cache import encode_cached
 from evenhand.encode.chat import Chat
 from evenhand.encode.encoder import Progress
 from evenhand.encode.hub_folder import DTYPES, HubClassifier, Wanted, hub_classifier, refusal
+from evenhand.engines.sent import AsMade
 
 WANTED = Wanted("reward model", "rewards")
 
@@ -41,7 +42,7 @@ class Rewards:
 
 
 @dataclass(frozen=True)
-class HubRewardModel:
+class HubRewardModel(AsMade):
     """A reward model of the hub's format, by its folder. It reads no user: everybody gets the same reward.
 
         evenhand.audit("choices.jsonl", reward_model=evenhand.HubRewardModel("my-reward-model", device="cuda", dtype="bfloat16"))

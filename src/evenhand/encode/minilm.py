@@ -18,6 +18,7 @@ import numpy as np
 
 from evenhand.core import EvenhandError
 from evenhand.encode.encoder import Progress, printable, token_batches, windows
+from evenhand.engines.sent import AsMade
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -34,7 +35,7 @@ SLAB = 1024  # texts tokenized at a time, which bounds memory
 
 
 @dataclass(frozen=True)
-class MiniLM:
+class MiniLM(AsMade):
     """all-MiniLM-L6-v2: mean of the last hidden states in float32, L2-normalised. Runs in bfloat16 where that is faster, else float32.
 
     chunked: texts over 256 tokens are cut into windows of near-equal size, and the mean runs over the tokens of all windows; else the first

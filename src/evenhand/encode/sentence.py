@@ -14,18 +14,21 @@ import numpy as np
 
 from evenhand.core import EvenhandError, clip
 from evenhand.encode.encoder import Progress, printable, windows
+from evenhand.engines.sent import AsMade
 
 SLAB = 512  # texts between two reports of progress
 HASHED = frozenset({".json", ".txt", ".model", ".safetensors", ".bin"})  # what decides a vector; not the README, not other formats of it
 
 
 @dataclass(frozen=True)
-class SentenceEncoder:
+class SentenceEncoder(AsMade):
     """A sentence-transformers model in its own precision, pooling and normalisation.
 
     model: a folder, or a name that an earlier download left in the Hugging Face cache ("sentence-transformers/" may be left out).
     chunked: texts over the model's limit are cut into windows and their vectors averaged, weighted by tokens, at the vectors' mean length.
     """
+
+    FILES = ("model",)
 
     model: str
     chunked: bool = True

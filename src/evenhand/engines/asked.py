@@ -9,6 +9,11 @@ from evenhand.core import EvenhandError, clip
 from evenhand.engines import Engine
 
 
+def unheard(found: str, expected: str) -> EvenhandError:
+    """For machines that were named for work that nobody deals to them: nothing that is said goes unheard."""
+    return EvenhandError(f"Found --engine, --address or --jobs with {found}. Expected: {expected}. To do: leave them out.")
+
+
 @contextmanager
 def asked(engine: str | Engine, address: str | None, here: Engine, jobs: int = 0) -> Iterator[Engine]:
     """Inside, the engine: "here" is the given one, "ray" a Ray cluster (see `on_ray`), anything else is one already, and is left as it is.

@@ -113,6 +113,9 @@ def _live(hold: Hold, line: Connection) -> None:
     threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends its children itself
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the parent does on being ended is not this one's to do
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)  # a copy of a process that has computed with several has none of its threads, and would wait for them
     try:
         do, said = hold(), Up()
         while True:

@@ -38,7 +38,7 @@ class OnRay:
     """A connected Ray: see `on_ray`."""
 
     at_once: int
-    # workers that runs have left, without and with a GPU
+    # workers that runs of the last kind have left, without or with a GPU
     idle: dict[bool, list[Any]] = field(default_factory=lambda: {False: [], True: []})
 
     def run(
@@ -50,6 +50,9 @@ class OnRay:
             raise EvenhandError(
                 "The Ray cluster has no GPU. Expected: one at least, as the work computes on GPUs. To do: add a machine with one."
             )
+        for worker in self.idle[not gpu]:  # each keeps a core, which the workers of this run may wait for
+            ray.kill(worker)
+        self.idle[not gpu].clear()
         try:
             held = ray.put(hold)
         except (ray.exceptions.ObjectStoreFullError, ray.exceptions.OutOfDiskError) as error:

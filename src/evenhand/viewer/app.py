@@ -18,7 +18,7 @@ from evenhand.report.examples import People
 from evenhand.report.publish import one_line
 from evenhand.report.written import side
 from evenhand.viewer import files, frontier, inside, listing, people, tables
-from evenhand.viewer.gist import SIGNS, TONES, at, lines
+from evenhand.viewer.gist import MOST_FACTS, SIGNS, TONES, at, lines
 from evenhand.viewer.runs import Run, Shelf
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ SANDBOXED = {
 }
 WIDE, HALF, NARROW = 860, 560, 340  # pixels of a figure that stands alone, of one of several, and of one on a telephone
 MOST_BROKEN = 200  # files that are named
-MOST_FACTS = 100
 
 
 def application(root: Path, *, show_text: bool = False) -> FastAPI:
@@ -70,7 +69,10 @@ def application(root: Path, *, show_text: bool = False) -> FastAPI:
     def runs(request: Request) -> Response:
         found = shelf.find()
         shown = listing.listed(found.runs, listing.asked(request.query_params))
-        return page("runs", found=found, listed=shown, sorts=listing.SORTS, broken=found.broken[:MOST_BROKEN], tones=TONES, signs=SIGNS)
+        held = next((r for r in found.runs if r.key == shown.query.held and r not in shown.runs), None)  # ticked, and not on this page
+        return page(
+            "runs", found=found, listed=shown, held=held, sorts=listing.SORTS, broken=found.broken[:MOST_BROKEN], tones=TONES, signs=SIGNS
+        )
 
     @app.get("/run/{key}")
     def run(key: str) -> Response:

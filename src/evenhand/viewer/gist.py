@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from evenhand.core import Estimate
@@ -21,22 +22,27 @@ VERDICTS = ("PASS", "FAIL", "INSUFFICIENT")
 TONES: dict[str, Tone] = {"PASS": "pass", "FAIL": "fail", "INSUFFICIENT": "insufficient", "CERTIFIED": "pass", "NOT CERTIFIED": "insufficient",
                           "ERROR": "fail", "WARNING": "insufficient"}  # fmt: skip
 SIGNS: dict[Tone, str] = {"pass": "✓", "fail": "✕", "insufficient": "?", "neutral": ""}  # a shape beside every colour
+MOST_FACTS, MOST_WORDS = 100, 4_000  # facts that are looked at, characters of them that are searched
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?: \d{2}:\d{2} UTC)?", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A number with what it is of. value: as it sorts, nan = there is none."""
+    """A number with what it is of: a measure, and behind a comma whose, or in what. value: as it sorts, nan = there is none."""
 
     name: str
     shown: str
     interval: str
     value: float
 
+    @property
+    def measure(self) -> str:
+        return self.name.partition(",")[0]
+
 
 @dataclass(frozen=True)
 class Gist:
-    """date: when it was made, "" where the report does not say."""
+    """date: when it was made, "" where the report does not say. words: what its facts say, for the search."""
 
     kind: str
     title: str
@@ -44,6 +50,7 @@ class Gist:
     figure: Figure | None
     date: str
     simulated: bool = False
+    words: str = ""
 
     @property
     def tone(self) -> Tone:
@@ -60,7 +67,8 @@ def gist(kind: str, document: Mapping[str, Any]) -> Gist:
     said = text(at(document, "facts", "date"))
     date = said if DATE.fullmatch(said) else ""
     title = text(document.get("title")) or text(at(document, "model", "title"))
-    return Gist(name, title, _verdict(kind, document), FIGURES[kind](document), date, document.get("simulated") is True)
+    words = " ".join(value for _, value in islice(lines(document.get("facts")), MOST_FACTS))[:MOST_WORDS]
+    return Gist(name, title, _verdict(kind, document), FIGURES[kind](document), date, document.get("simulated") is True, words)
 
 
 def _verdict(kind: str, document: Mapping[str, Any]) -> str:

@@ -19,7 +19,10 @@ ORDER = ("FAIL", "ERROR", "NOT CERTIFIED", "INSUFFICIENT", "WARNING", "PASS", "C
 
 @dataclass(frozen=True)
 class Query:
-    """search: every word stands in name, title or kind. kind, verdict: "" = all; "none" = without a verdict. page: from 1."""
+    """search: every word stands in name, title, kind or facts. kind, verdict: "" = all; "none" = without a verdict. page: from 1.
+
+    held: key of a run that is ticked, wherever its row stands: the one to compare with may be on another page, or be searched for.
+    """
 
     search: str = ""
     kind: str = ""
@@ -27,6 +30,7 @@ class Query:
     sort: str = "date"
     order: str = ""
     page: int = 1
+    held: str = ""
 
     @property
     def falls(self) -> bool:
@@ -62,7 +66,7 @@ def asked(given: Mapping[str, str]) -> Query:
     return Query(
         given.get("search", "")[:LONGEST].strip(), given.get("kind", "")[:LONGEST], given.get("verdict", "")[:LONGEST],
         sort if (sort := given.get("sort", "")) in SORTS else Query.sort, order if (order := given.get("order", "")) in ("up", "down") else "",
-        max(int(page), 1) if page.isascii() and page.isdigit() and len(page) < 7 else 1,
+        max(int(page), 1) if page.isascii() and page.isdigit() and len(page) < 7 else 1, given.get("held", "")[:LONGEST],
     )  # fmt: skip
 
 
@@ -73,7 +77,7 @@ def listed(runs: Sequence[Run], query: Query) -> Listed:
         for r in runs
         if query.kind in ("", r.gist.kind)
         and query.verdict in ("", r.gist.verdict or "none")
-        and all(w in f"{r.name} {r.gist.title} {r.gist.kind}".casefold() for w in words)
+        and all(w in f"{r.name} {r.gist.title} {r.gist.kind} {r.gist.words}".casefold() for w in words)
     ]
     kept.sort(key=lambda r: _natural(r.name))
     known = [r for r in kept if _has(r, query.sort)]
@@ -94,7 +98,7 @@ def _has(run: Run, sort: str) -> bool:
 def _key(run: Run, sort: str) -> tuple[object, ...]:
     figure = run.gist.figure
     if sort == "figure" and figure is not None:
-        return (figure.value,)
+        return (figure.measure, figure.value)  # numbers of one measure together: between measures none is the larger
     if sort == "verdict":
         return (ORDER.index(run.gist.verdict),)
     return (_natural(run.name) if sort == "name" else run.gist.kind if sort == "kind" else run.date,)

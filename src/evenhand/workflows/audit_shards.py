@@ -138,7 +138,9 @@ def _audited(made: Made, settings: AuditSettings, repeated: bool, unfinished: Pa
         )  # fmt: skip
     told("merge", 0, 1)
     with _folder(unfinished) as folder:
-        pairs = batches(merge(parts, repeated=repeated, skip=any(p.about.on_bad == "skip" for p in parts)), folder, told)
+        merged = merge(parts, repeated=repeated, skip=any(p.about.on_bad == "skip" for p in parts))
+        with shards.writes(folder if unfinished is None else unfinished):
+            pairs = batches(merged, folder, told)
         facts = {"read in": f"{len(parts):,} shards, one a file"} if name else {"shards": f"{len(parts):,}, put together"}
         if name:
             pairs = replace(pairs, source=name + pairs.source.removeprefix("shards"))
@@ -196,19 +198,17 @@ def _folder(unfinished: Path | None) -> Iterator[Path]:
             yield Path(name)
         return
     place = unfinished / f".{MERGED}.evenhand-part"
-    try:
-        unfinished.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with shards.held(unfinished):
-            shutil.rmtree(place, ignore_errors=True)
+    shards.private_folder(unfinished)
+    with shards.held(unfinished):
+        shutil.rmtree(place, ignore_errors=True)
+        with shards.writes(unfinished):
             place.mkdir(mode=0o700)
-            try:
-                yield place
-            finally:
-                shutil.rmtree(place, ignore_errors=True)
-                with suppress(OSError):  # shards lie there
-                    unfinished.rmdir()
-    except OSError as error:
-        raise shards.unwritable(place, error) from error
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+            with suppress(OSError):  # shards lie there
+                unfinished.rmdir()
 
 
 def rows_in(data: Path) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from evenhand.core import EvenhandError, clip
 from evenhand.engines import Engine
-from evenhand.engines.asked import asked
+from evenhand.engines.asked import asked, unheard
 from evenhand.engines.here import processes
 from evenhand.report import Report
 from evenhand.report.texts import TEXTS
@@ -151,7 +151,7 @@ def _tag(
 ) -> None:
     """Words of all texts are tagged by the engine's workers before any audit asks for them, which then finds them in the cache."""
     if not any(isinstance(audit, Formality | Lexical | Persuasion) for audit in audits):
-        return
+        raise unheard("audits that tag no words", "persuasion, formality or lexical among them, whose words workers tag")
     texts = [text for table in read.runs.values() for one in (table, table.hidden()) for text in one.texts]
     with asked(engine, address, processes(jobs or 0), jobs or 0) as works:
         tagged(texts, cache, lambda done, total: told("tags", done, total), works)

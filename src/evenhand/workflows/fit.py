@@ -26,6 +26,7 @@ from evenhand.encode.backbone_encoder import BackboneEncoder, language_model
 from evenhand.encode.encoder import TextEncoder
 from evenhand.engines import Engine
 from evenhand.engines.asked import asked as engine_asked
+from evenhand.engines.asked import unheard
 from evenhand.engines.here import InProcess
 from evenhand.parts import sources
 from evenhand.report import Report
@@ -164,6 +165,10 @@ def fit(
 
     def about() -> dict[str, str]:
         return {"verb": "fit", "source": data.source, "command": command, **identity(data, chosen, encoded, numbers)}
+
+    if (engine != "here" or address is not None) and (encoded.encoder is None or ranks.count() > 1):
+        found = "features without an encoder" if encoded.encoder is None else "processes of torchrun, which encode themselves"
+        raise unheard(found, "an encoder in one process, whose texts workers read")
 
     with (
         ranks.together(), shown(progress) as told, tracking(track, about, say) as tracked,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
+from evenhand.core import EvenhandError, clip
 from evenhand.data.scorable import Asked
 from evenhand.encode.backbone import device
 from evenhand.encode.backbone_encoder import on_gpu
@@ -92,7 +93,7 @@ class ByHub:
     """A reward model of the hub's format."""
 
     def __init__(self, model: HubRewardModel, cache: Path | None):
-        self._model, self._cache = model, cache
+        self._model, self._cache, self._sha256 = model, cache, model.sha256
         self._known: dict[tuple[str, str], tuple[float, bool]] = {}
 
     @property
@@ -106,6 +107,11 @@ class ByHub:
         if len(self._known) + len(new) > KEPT:
             self._known, new = {}, list(dict.fromkeys(keys))
         if new:
+            if self._model.sha256 != self._sha256:  # a worker reads the folder of its own machine
+                raise EvenhandError(
+                    f"The folder of {clip(self._model.name)} holds another reward model on a worker's machine. Expected: the same files on all. "
+                    "To do: copy the folder there again."
+                )
             found = self._model.score([p for p, _ in new], [r for _, r in new], cache=self._cache)
             self._known |= zip(new, zip(found.values.tolist(), found.cut.tolist()), strict=True)
         values = [self._known[key] for key in keys]

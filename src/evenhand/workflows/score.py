@@ -93,7 +93,7 @@ def score(
     Parameters that `audit`, `compare` or `load` has, too, mean the same here. Memory: a batch, the history, and 30 bytes a row.
     """
     model, data = placed(model, data, reward_model)
-    columns = dict(columns or {})
+    columns, cache = dict(columns or {}), None if cache is None else Path(cache).absolute()  # a worker may stand in another folder
     if leave_own_out and history is None:
         raise EvenhandError(
             "Found leave_own_out without a history. Expected: the pairs that users are read from. To do: name it (--history)."

@@ -9,6 +9,7 @@ One process at a time works in a folder.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -36,6 +37,7 @@ EVENTS = ("event", "target", "twin")
 NOTE = re.compile(r"([\d,]+) (.+)")
 ALIKE = ({"Parquet"}, {"Arrow"}, {"JSONL"}, {"CSV"})
 NAMED = 20  # files that an error or a report names
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -198,13 +200,11 @@ def own_shard(reading: Reading) -> Callable[[Wanted], Broken | int]:
                 "columns": dict(reading.columns), "kind": kind, "notes": notes, "times": "time" in plan.names,
             }, wanted.name)  # fmt: skip
         except EvenhandError as error:
-            return Broken(wanted.name, str(error))
+            return Broken(wanted.name, str(error).removeprefix(wanted.file.name).lstrip(":, "))  # whoever tells of it names the file
         except OSError as error:
             return Broken(wanted.name, f"it cannot be read ({error.strerror or error})")
-        try:
+        with writes(wanted.place):
             write(coded, wanted.place)
-        except OSError as error:
-            raise unwritable(wanted.place, error) from error
         return len(data)
 
     return shard
@@ -297,33 +297,55 @@ def _drawn(file: str) -> DataError:
 
 
 def unwritable(place: Path, error: OSError) -> DataError:
+    found = "it cannot be written"
+    if isinstance(error, NotADirectoryError | FileExistsError):
+        above = next((p.name for p in (place, *place.parents) if p.exists() and not p.is_dir()), place.name)
+        found += f", since {clip(above)} is a file"
+    mend = (
+        "make room"
+        if error.errno in FULL
+        else "give yourself the right to write there"
+        if isinstance(error, PermissionError)
+        else "mend this"
+    )
     return DataError(
-        f"it cannot be written ({error.strerror or error})", expected="a place that can be written to, with room",
-        remedy="make room and give the same command again: finished shards are kept; or choose another place", file=place.name,
+        f"{found} ({error.strerror or error})", expected="a place that can be written to, with room",
+        remedy=f"{mend} and give the same command again: finished shards are kept; or choose another place", file=place.name,
     )  # fmt: skip
+
+
+@contextmanager
+def writes(place: Path) -> Iterator[None]:
+    """Raises DataError where what is done inside, which is to write there and nothing else, cannot be done."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(place, error) from error
+
+
+def private_folder(out: Path) -> None:
+    """Makes it, private, unless it is there. Raises DataError."""
+    with writes(out):
+        out.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
 @contextmanager
 def working(out: Path) -> Iterator[dict[str, Asked]]:
     """The folder for this process alone, and its files.json. Raises DataError where it is somebody else's, in use or cannot be written to."""
-    try:
-        if out.exists() and not out.is_dir():
-            raise DataError("it is a file", expected="a folder", remedy="choose another place", file=out.name)
-        out.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with held(out):
-            known = _load(out)
-            if known is None and any(not _temporary(p) for p in out.iterdir()):
-                raise DataError(
-                    "it is not evenhand's",
-                    expected="no such folder, or one of shards",
-                    remedy="move it away, or choose another place",
-                    file=out.name,
-                )
+    private_folder(out)
+    with held(out):
+        known = _load(out)
+        if known is None and any(not _temporary(p) for p in out.iterdir()):
+            raise DataError(
+                "it is not evenhand's",
+                expected="no such folder, or one of shards",
+                remedy="move it away, or choose another place",
+                file=out.name,
+            )
+        with writes(out):
             for stale in [p for p in out.iterdir() if _temporary(p)]:
                 shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
-            yield known or {}
-    except OSError as error:
-        raise unwritable(out, error) from error
+        yield known or {}
 
 
 @contextmanager
@@ -332,7 +354,10 @@ def held(folder: Path) -> Iterator[None]:
     if os.name == "nt":
         yield
         return
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise _unreadable(folder, error) from error
     try:
         lock(handle, folder)
         yield
@@ -363,18 +388,27 @@ def _load(out: Path) -> dict[str, Asked] | None:
         }
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise _unreadable(out, error) from error
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError) as error:
         raise DataError(f"{FILES} is damaged", expected="the list that evenhand keeps of its shards", remedy="move the folder away, or choose another place", file=out.name) from error  # fmt: skip
 
 
 def _save(out: Path, files: Mapping[str, Asked]) -> None:
     staged = part(out / FILES)
-    staged.write_text(
-        json.dumps({"about": ABOUT, "files": {name: asdict(file) for name, file in sorted(files.items())}}, indent=1) + "\n", "utf-8"
-    )
-    durable(staged)
-    os.replace(staged, out / FILES)
-    sync(out)
+    said = json.dumps({"about": ABOUT, "files": {name: asdict(file) for name, file in sorted(files.items())}}, indent=1) + "\n"
+    with writes(out):
+        staged.write_text(said, "utf-8")
+        durable(staged)
+        os.replace(staged, out / FILES)
+        sync(out)
+
+
+def _unreadable(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"it cannot be read ({error.strerror or error})", expected="a folder that you may read", remedy="give yourself the right, or choose another place",
+        file=folder.name,
+    )  # fmt: skip
 
 
 def _temporary(path: Path) -> bool:
@@ -401,7 +435,7 @@ def _kind(source: str, file: Input) -> tuple[str, dict[str, int]]:
 def _failed(failed: Mapping[str, str], of: int, on_bad: str) -> EvenhandError:
     first, why = min(failed.items())
     if len(failed) == of:  # whatever it is, it is no single file's
-        return EvenhandError(why)
+        return EvenhandError(f"{first}: {why}")
     more = f"; nor can {names(sorted(failed)[1:])}" if len(failed) > 1 else ""
     kept = f" The other {of - len(failed):,} of {of:,} files are finished and kept: give the same command again, and it goes on."
     leave = " Or leave such files out with --on-bad skip, and the report says so" if on_bad != "skip" else ""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from evenhand.core import EvenhandError, clip
 from evenhand.encode.backbone import device as device_named
 from evenhand.encode.encoder import printable
+from evenhand.engines.sent import AsMade
 from evenhand.texts.generators.generator import Answer, Request, Role, Sampling
 from evenhand.texts.generators.places import adapter_at, files_sha256, folder_of, refused, said_of, short
 
@@ -23,11 +24,14 @@ EMPTY = "empty answer"
 
 
 @dataclass(frozen=True)
-class LanguageModel:
+class LanguageModel(AsMade):
     """model: "smollm2", a folder of transformers, a GGUF file, or a name in the Hugging Face cache. adapter: a folder of PEFT's, merged
     into the model in float32. device: None = cuda where there is one, else cpu. dtype: None = bfloat16 on a GPU and on processors that have
     instructions for it, else float32. rows: texts that are written at once.
     """
+
+    FILES = ("model", "adapter")
+    BUILT_IN = ("smollm2",)
 
     model: str = "smollm2"
     adapter: Path | None = None

@@ -3,6 +3,7 @@
 (() => {
   const form = document.getElementById("filter");
   if (!form) return;
+  const held = form.elements.held; // the run that is ticked: it stays so over pages, searches and reloads
   const fields = [...form.querySelectorAll("input[name], select[name]")];
   let last = 0, typing = false, timer = 0;
 
@@ -43,15 +44,28 @@
     return show(to, keep);
   }
 
+  function holding(search) {
+    const said = new URLSearchParams(search);
+    if (held.value) said.set("held", held.value); else said.delete("held");
+    return said.size ? "/?" + said : "/";
+  }
+
   function ready() {
     const choice = document.getElementById("choice");
-    const boxes = choice ? [...choice.querySelectorAll("input[name=run]")] : [];
+    const boxes = choice ? [...choice.querySelectorAll("input[type=checkbox][name=run]")] : [];
+    const elsewhere = choice && choice.querySelector("input[type=hidden][name=run]"); // ticked on another page of the table
     const tell = () => {
-      const n = boxes.filter((b) => b.checked).length;
-      for (const b of boxes) b.disabled = n >= 2 && !b.checked;
-      document.getElementById("compare").disabled = n !== 2;
+      const ticked = [...(elsewhere ? [elsewhere] : []), ...boxes.filter((b) => b.checked)];
+      for (const b of boxes) b.disabled = ticked.length >= 2 && !b.checked;
+      document.getElementById("compare").disabled = ticked.length !== 2;
+      return ticked;
     };
-    for (const b of boxes) b.addEventListener("change", tell);
+    const keep = () => {
+      const ticked = tell().map((b) => b.value);
+      if (!ticked.includes(held.value)) held.value = ticked[0] || "";
+      history.replaceState(null, "", holding(location.search));
+    };
+    for (const b of boxes) b.addEventListener("change", keep);
     if (choice) tell();
   }
 
@@ -59,12 +73,13 @@
   form.addEventListener("change", (event) => { if (event.target.tagName === "SELECT") { clearTimeout(timer); go(address()); } });
   form.elements.search.addEventListener("input", (event) => { clearTimeout(timer); timer = setTimeout(() => go(address(), event.target), 200); });
   document.addEventListener("click", (event) => {
-    const link = event.target.closest("#results thead a, #results .pages a, #tally a");
+    const link = event.target.closest("#results thead a, #results .pages a, #tally a, #results .drop");
     if (!link || link.pathname !== "/" || link.hash || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
     const sort = link.closest("th") ? new URLSearchParams(link.search).get("sort") || "date" : "";
     const again = sort && `#results thead .c-${sort} a`; // the keyboard stays on the heading
-    go(link.pathname + link.search).then(() => { if (again) document.querySelector(again)?.focus(); });
+    if (link.className === "drop") held.value = "";
+    go(holding(link.search)).then(() => { if (again) document.querySelector(again)?.focus(); });
   });
   addEventListener("popstate", () => {
     if (location.hash) return;
@@ -72,6 +87,11 @@
     const said = new URLSearchParams(location.search);
     for (const field of fields) field.value = said.get(field.name) || (field.name === "sort" ? "date" : "");
     show(location.pathname + location.search);
+  });
+  document.addEventListener("visibilitychange", () => {
+    // whoever comes back to the tab sees what runs have written meanwhile, unless something of the table is in use
+    const used = document.activeElement.closest("#results") || document.querySelectorAll("#results input:checked").length > 1;
+    if (document.visibilityState === "visible" && !used) show(location.pathname + location.search, form.elements.search);
   });
   addEventListener("pageshow", ready); // ticks come back with the back button
 })();
