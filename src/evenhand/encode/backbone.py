@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from evenhand.encode.base import Base
 
 MOST_PAIRS = 1000  # in an input
+MOST_SOFT = 64  # soft tokens of a user
 TOKENS = 512  # of a text at most, where nothing else is said and the model has as many positions
 CHUNK, GPU_CHUNK = 2048, 16_384  # places for tokens in one pass
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
@@ -50,6 +51,8 @@ class Backbone:
     torchrun every process holds its part of the base's weights (FSDP2), for models that are too large for one device. tuning: how it trains.
     history_pairs: so many of the user's earlier choices stand in the input before the prompt; the reward then knows the user from there
     alone. persona: makes one text of these choices, which stands there in their place; it must give the same text for the same choices.
+    soft_user_tokens: so many soft tokens stand before every text in place of the words; they follow from the choices (user_tokens.py), of
+    which there may then be many at no cost, and are learned with the adapter.
     """
 
     model: str = "minilm"
@@ -65,6 +68,7 @@ class Backbone:
     tuning: Tuning = Tuning()  # noqa: RUF009 (frozen)
     history_pairs: int = 0
     persona: Callable[[Sequence[Choice]], str] | None = None
+    soft_user_tokens: int = 0
 
     def __post_init__(self) -> None:
         valid = {
@@ -81,6 +85,12 @@ class Backbone:
             "persona": (
                 self.persona is None or (callable(self.persona) and self.history_pairs > 0),
                 "a function of choices, and history_pairs",
+            ),
+            "soft_user_tokens": (
+                isinstance(self.soft_user_tokens, Integral)
+                and 0 <= self.soft_user_tokens <= MOST_SOFT
+                and (self.soft_user_tokens == 0 or (self.history_pairs > 0 and self.persona is None)),
+                f"a whole number from 0 to {MOST_SOFT}, and from 1 on history_pairs, the choices that they follow from, without a persona",
             ),
         }
         for name, (good, expected) in valid.items():
@@ -102,7 +112,8 @@ class Backbone:
     def reads(self) -> str:
         """How texts become vectors, for reports."""
         pooled = "the mean over the response's own tokens" if self.pooling == "mean" else "the response's last token"
-        return f"{pooled}, at most {self.limit} tokens a text, base in {self.dtype}"
+        soft = f", {self.soft_user_tokens} soft tokens of the user before it" if self.soft_user_tokens else ""
+        return f"{pooled}, at most {self.limit} tokens a text{soft}, base in {self.dtype}"
 
     @property
     def trains(self) -> str:
@@ -132,6 +143,7 @@ class Backbone:
             checkpointing=self.checkpointing,
             sharded=self.sharded,
             keep_gb=self.keep_gb,
+            user_tokens=self.soft_user_tokens,
         )
 
     @cached_property
@@ -148,7 +160,7 @@ class Backbone:
     @cached_property
     def chat(self) -> Chat:
         """How prompts and responses become tokens of the model: in training, when scoring, and in whatever serves it."""
-        return Chat(self.base.tokenizer, self.limit)
+        return Chat(self.base.tokenizer, self.limit - self.soft_user_tokens)
 
     def told(self, history: Sequence[tuple[str, str, str]]) -> Told:
         """What stands before the prompt of a user with this history of (prompt, chosen, rejected): the last `history_pairs`, or their persona."""

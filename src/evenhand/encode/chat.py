@@ -135,6 +135,10 @@ class Chat:
         """The tokens before and behind a text that stands in no turn."""
         return self._frame.lead, self._frame.trail
 
+    def words(self, text: str, count: int) -> np.ndarray:
+        """So many tokens of the text, which is said again as often as need be, int32[count]."""
+        return np.resize(np.array(self._ids([text])[0], dtype=np.int32), count)
+
     # What the tokenizer does
 
     @cached_property
