@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MOST_PAIRS = 1000  # in an input
 MOST_SOFT = 64  # soft tokens of a user
+LEAST = 8  # tokens of a text
 TOKENS = 512  # of a text at most, where nothing else is said and the model has as many positions
 CHUNK, GPU_CHUNK = 2048, 16_384  # places for tokens in one pass
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
@@ -74,7 +75,7 @@ class Backbone:
         valid = {
             "rank": (isinstance(self.rank, Integral) and 0 <= self.rank <= 1024, "a whole number from 0 to 1024"),
             "pooling": (self.pooling in ("mean", "last"), "mean or last"),
-            "max_tokens": (_whole(self.max_tokens, 8), "a whole number, 8 or more"),
+            "max_tokens": (_whole(self.max_tokens, LEAST), f"a whole number, {LEAST} or more"),
             "dtype": (self.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
             "keep_gb": (0 <= self.keep_gb < float("inf"), "0 or more"),
             "chunk_tokens": (_whole(self.chunk_tokens, 1), "a whole number, 1 or more"),
@@ -160,7 +161,13 @@ class Backbone:
     @cached_property
     def chat(self) -> Chat:
         """How prompts and responses become tokens of the model: in training, when scoring, and in whatever serves it."""
-        return Chat(self.base.tokenizer, self.limit - self.soft_user_tokens)
+        left = self.limit - self.soft_user_tokens
+        if self.soft_user_tokens and left < LEAST:
+            raise EvenhandError(
+                f"{self.soft_user_tokens} of the {self.limit} tokens of a text stand for its user. Expected: {LEAST} or more for the text itself. To "
+                "do: give fewer soft_user_tokens, or more max_tokens."
+            )
+        return Chat(self.base.tokenizer, left)
 
     def told(self, history: Sequence[tuple[str, str, str]]) -> Told:
         """What stands before the prompt of a user with this history of (prompt, chosen, rejected): the last `history_pairs`, or their persona."""
