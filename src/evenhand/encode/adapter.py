@@ -52,12 +52,12 @@ class Wardrobe:
     """The places of a base model into which adapters of one rank go. Changes the model: its layers become PEFT's, its weights are frozen.
 
     Names with "pooler" have no places: a pooler lies behind the hidden states that are read, and no gradient would reach it.
-    users: what an adapter also has, whatever its rank, where users are soft tokens.
     """
 
-    def __init__(self, model: nn.Module, rank: int, users: UserTokens | None = None):
+    def __init__(self, model: nn.Module, rank: int):
         model.requires_grad_(False)
-        self.rank, self._users = rank, users
+        self.rank = rank
+        self._users: UserTokens | None = None
         self._layers: list[Any] = []
         self._worn = False
         self._places: dict[str, list[Place]] = {}
@@ -70,8 +70,11 @@ class Wardrobe:
             owner = model.get_submodule(name.rpartition(".")[0])
             name = PEFT_PREFIX + name.replace(f".{NAME}.", ".") if rank else name
             self._places.setdefault(tied.setdefault(parameter, name), []).append((owner, name.rpartition(".")[2]))
-        if users is not None:
-            self._places |= {USERS + name: [(users, name)] for name, _ in users.named_parameters()}
+
+    def add(self, users: UserTokens) -> None:
+        """Users' soft tokens, which every adapter from now on has, whatever its rank."""
+        self._users = users
+        self._places |= {USERS + name: [(users, name)] for name, _ in users.named_parameters()}
 
     def held(self) -> list[Tensor]:
         """What stands in the places while nothing is worn."""

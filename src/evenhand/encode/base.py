@@ -66,7 +66,7 @@ class Base:
         else:
             self.model.to(self.device)
         self._mixed = dtype == "bfloat16"
-        self._users: UserTokens | None = None  # below, where a vector's length is known
+        self._users: UserTokens | None = None
         self._present: Tensor | None = None  # the users of the rows that are being read
         self.seen: dict[Side, np.ndarray] = {}  # pretrained vectors of the texts of users' choices
         self._told = False
@@ -78,6 +78,7 @@ class Base:
             embeddings = self.model.get_input_embeddings()
             self._users = UserTokens(user_tokens, embeddings.embedding_dim, self.dim).to(self.device)
             embeddings.register_forward_hook(self._with_users)
+            self._wardrobe.add(self._users)
         if checkpointing:
             checkpoint_layers(self.model, name)
 
@@ -86,7 +87,7 @@ class Base:
 
     @cached_property
     def _wardrobe(self) -> Wardrobe:
-        return Wardrobe(self.model, self.rank, self._users)
+        return Wardrobe(self.model, self.rank)
 
     def new_adapter(self, seed: int) -> Adapter:
         """Untrained weights, under which vectors are the pretrained ones."""
