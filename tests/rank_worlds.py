@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from evenhand.training.checkpoint import checkpointing
 from evenhand.training.scoring import margins
 from evenhand.training.traces import Fitted
 from evenhand.training.tuned import Tuned
+from evenhand.training.watched import Standing, watching
 from evenhand.writing import write
 
 TUNING = Tuning(steps=4, eval_every=4, batch_texts=24, lr=5e-3)
@@ -131,6 +132,26 @@ def surviving(folder: Path, kept: str, killed: int = -1, end: int = 0) -> Found:
     ):
         found = fitted(METHODS["pafo"], train, valid)
     return found | {"said": " ".join(said)}
+
+
+def asked_to_end(folder: Path) -> Found:
+    """Bradley-Terry undisturbed, and of which the second rank alone is asked to end in its third step, and that goes on from there."""
+    train, valid, _ = on_backbone(folder / "llama")
+    whole, said, ends = fitted(BASE, train, valid), list[str](), list[bool]()
+
+    def tell(standing: Standing) -> None:
+        if standing.steps and standing.done == 3 and ranks.number() == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    for watched in (watching(tell), nullcontext()):
+        try:
+            with checkpointing(folder / "asked", say=said.append), watched:
+                found = fitted(BASE, train, valid)
+            ends.append(False)
+        except KeyboardInterrupt:
+            ends.append(True)
+    same = [np.array_equal(found[part], whole[part]) for part in ("weights", "head", "margins", "valid")]
+    return {"ends": ends, "said": " ".join(said), "same": same}
 
 
 def sums_of_pafo(folder: Path) -> Found:
@@ -347,7 +368,7 @@ def main(folder: Path) -> None:
     write_sample(folder / "choices.jsonl", users=40, minority=0.5, pairs_per_user=16)
     rank(0, 1, 0, command_line, folder, "")  # here, so that all that a fit imports is there when ranks are forked
     worlds = [(1, methods), (2, methods), (4, methods), (1, sharded), (2, sharded), (1, short_of_memory), (2, short_of_memory)]
-    worlds += [(2, files), (4, told_apart), (2, killed_command_line), (2, one_fails), (1, restarted)]
+    worlds += [(2, files), (4, told_apart), (2, asked_to_end), (2, killed_command_line), (2, one_fails), (1, restarted)]
     for count, job in worlds:
         run(world(count, job, folder))
     sums = int(np.load(folder / "methods-2-0.npz")["pafo| sums"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -174,6 +175,49 @@ def test_minutes_count_too(world: tuple[Pairs, Pairs], tmp_path: Path) -> None:
         folder = tmp_path / str(minutes)
         ended(resumes.BASE, world, folder, 6, steps=None, minutes=minutes)
         assert len(list(folder.glob("*.safetensors"))) == files  # the newest, and the one before it
+
+
+def asking(number: signal.Signals, times: int, after: int = 3) -> Callable[[Standing], None]:
+    """Asks this process to end so many times, in the step after `after` others."""
+
+    def tell(standing: Standing) -> None:
+        if standing.steps and standing.done == after + 1:
+            for _ in range(times):
+                signal.raise_signal(number)
+
+    return tell
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_end_it_keeps_the_step_and_ends_as_ever(
+    number: signal.Signals, world: tuple[Pairs, Pairs], whole: Any, tmp_path: Path
+) -> None:
+    def exits(*_: object) -> None:
+        raise SystemExit(143)
+
+    before = signal.signal(signal.SIGTERM, exits)
+    try:
+        said: list[str] = []
+        kind = KeyboardInterrupt if number == signal.SIGINT else SystemExit
+        with pytest.raises(kind), checkpointing(tmp_path / "kept", say=said.append), watching(asking(number, 1)):
+            resumes.BASE.fit(*world, 0)
+        assert signal.getsignal(signal.SIGTERM) is exits
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ["Asked once more, it ends at once" in said[0], said[1].partition(": ")[2]] == [
+        True, "the training stopped after step 4 and is kept; the same command goes on from there.",
+    ]  # fmt: skip
+    with checkpointing(tmp_path / "kept", say=said.append):
+        assert in_json(resumes.BASE.fit(*world, 0), world[1]) == whole
+    assert "one that stands after step 4" in said[2]
+
+
+def test_asked_twice_or_before_its_first_step_it_ends_at_once(world: tuple[Pairs, Pairs], tmp_path: Path) -> None:
+    for times, after in ((2, 3), (1, 0)):
+        with pytest.raises(KeyboardInterrupt), checkpointing(tmp_path, say=quiet), watching(asking(signal.SIGINT, times, after)):
+            resumes.BASE.fit(*world, 0)
+        assert not list(tmp_path.iterdir())
 
 
 # ---- refusals

@@ -120,6 +120,16 @@ def test_the_first_rank_alone_writes_and_all_read_what_it_found(folder: Path) ->
     assert not (folder / "cache-1").exists()
 
 
+def test_all_ranks_end_after_the_step_in_which_one_is_asked_to(folder: Path) -> None:
+    first, second = found(folder, "asked_to_end", 2)
+    for rank in (first, second):
+        assert rank["ends"].tolist() == [True, False]
+        assert rank["same"].all()
+        assert "one that stands after step 3" in str(rank["said"])
+    assert "stopped after step 3 and is kept" in str(first["said"])
+    assert "Asked to end" in str(second["said"])
+
+
 def test_ranks_with_other_data_or_settings_are_told_apart(folder: Path) -> None:
     for rank in found(folder, "told_apart", 4):
         assert "have not the same seed" in str(rank["said"])

@@ -94,7 +94,7 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as leaving:  # the command-line library turns an interrupt inside a verb into the latter
         if isinstance(leaving, SystemExit) and leaving.code != 130:
             raise
-        kept = "what was finished is kept (encoded and written texts, rewards, shards, trials, a trained model); run the same command again to go on."
+        kept = "what was finished is kept (encoded and written texts, rewards, shards, trials, steps of a language model, a trained model); run the same command again to go on."
         fail(130, f"interrupted: {'requests under way were finished.' if sys.argv[1:2] == ['serve'] else kept}")
     except OSError as error:
         where = f" '{Path(error.filename).name}'" if error.filename else ""

@@ -71,6 +71,9 @@ BackboneLr = Annotated[float, option(LANGUAGE_MODEL, "--backbone-lr", help="Lear
 HistoryPairs = Annotated[
     int, option(LANGUAGE_MODEL, min=0, help="Choices of the user in the input before the prompt, in place of a head that reads users.")
 ]
+SoftUserTokens = Annotated[
+    int, option(LANGUAGE_MODEL, min=0, help="Soft tokens in place of these choices' words, made of them and learned (P-RLHF by cluster).")
+]
 Device = Annotated[str | None, option(LANGUAGE_MODEL)]
 Dtype = Annotated[str, option(LANGUAGE_MODEL)]
 ChunkTokens = Annotated[

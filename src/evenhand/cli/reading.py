@@ -46,6 +46,7 @@ from evenhand.cli.options import (
     RewardLabel,
     RewardModel,
     Sharded,
+    SoftUserTokens,
     Source,
     Steps,
     Swap,
@@ -158,6 +159,7 @@ class Encoded:
     batch_texts: BatchTexts = 192
     lr: BackboneLr = 5e-4
     history_pairs: HistoryPairs = 0
+    soft_user_tokens: SoftUserTokens = 0
     device: Device = None
     dtype: Dtype = "float32"
     chunk_tokens: ChunkTokens = None
@@ -182,10 +184,10 @@ class Encoded:
             encoder = self.language_model(self.encoder) if reads else encoder
         if isinstance(encoder, BackboneEncoder):
             _ = encoder.backbone.folder
-        if self.history_pairs:
+        if self.history_pairs or self.soft_user_tokens:
             from evenhand.encode.backbone_encoder import telling
 
-            encoder = telling(encoder, self.history_pairs)
+            encoder = telling(encoder, self.history_pairs, self.soft_user_tokens)
         return Encoding(encoder, self.with_prompt, self.tfidf, self.dim, self.cache, trained=self.backbone is not None)
 
     def _without(self, options: Mapping[str, str], what: str) -> None:

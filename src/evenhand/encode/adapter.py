@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from evenhand.core import EvenhandError
+from evenhand.encode.user_tokens import UserTokens
 
 Place = tuple[nn.Module, str]  # a module and the name of its parameter
 PEFT_PREFIX = "base_model.model."  # of every name in a file of PEFT's
+USERS = "user_tokens."  # of the names of what makes users' soft tokens, for which PEFT has none
 SCALE = 2  # alpha / rank: a layer adds so much of B A to its weights
 NAME = "default"  # PEFT's name for the one adapter that its layers have places for
 
@@ -55,6 +57,7 @@ class Wardrobe:
     def __init__(self, model: nn.Module, rank: int):
         model.requires_grad_(False)
         self.rank = rank
+        self._users: UserTokens | None = None
         self._layers: list[Any] = []
         self._worn = False
         self._places: dict[str, list[Place]] = {}
@@ -68,6 +71,11 @@ class Wardrobe:
             name = PEFT_PREFIX + name.replace(f".{NAME}.", ".") if rank else name
             self._places.setdefault(tied.setdefault(parameter, name), []).append((owner, name.rpartition(".")[2]))
 
+    def add(self, users: UserTokens) -> None:
+        """Users' soft tokens, which every adapter from now on has, whatever its rank."""
+        self._users = users
+        self._places |= {USERS + name: [(users, name)] for name, _ in users.named_parameters()}
+
     def held(self) -> list[Tensor]:
         """What stands in the places while nothing is worn."""
         return [_at(places) for places in self._places.values()]
@@ -75,8 +83,10 @@ class Wardrobe:
     def new(self, seed: int, device: torch.device) -> Adapter:
         """An untrained adapter, under which the base is as it was: LoRA as PEFT begins it (A uniform as a linear layer's weights, B 0),
         or float32 copies of all weights."""
+        users = {} if self._users is None else {USERS + name: tensor.to(device) for name, tensor in self._users.new(seed).items()}
         if not self.rank:
-            return Adapter({name: _at(places).detach().to(device, torch.float32, copy=True) for name, places in self._places.items()})
+            copies = {name: _at(places).detach().to(device, torch.float32, copy=True) for name, places in self._places.items()}
+            return Adapter(copies | users)
         draw = torch.Generator().manual_seed(seed)
         tensors = {}
         for name, places in self._places.items():
@@ -85,7 +95,7 @@ class Wardrobe:
                 bound = 1 / math.sqrt(tensor.shape[1])  # kaiming_uniform_ with a = sqrt(5)
                 tensor.uniform_(-bound, bound, generator=draw)
             tensors[name] = tensor.to(device)
-        return Adapter(tensors)
+        return Adapter(tensors | users)
 
     def of(self, arrays: Mapping[str, np.ndarray], device: torch.device) -> Adapter:
         """The adapter that `Adapter.arrays` was of. Raises EvenhandError when it is an adapter of another base or rank."""

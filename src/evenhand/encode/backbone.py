@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from evenhand.encode.base import Base
 
 MOST_PAIRS = 1000  # in an input
+MOST_SOFT = 64  # soft tokens of a user
+LEAST = 8  # tokens of a text
 TOKENS = 512  # of a text at most, where nothing else is said and the model has as many positions
 CHUNK, GPU_CHUNK = 2048, 16_384  # places for tokens in one pass
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
@@ -50,6 +52,8 @@ class Backbone:
     torchrun every process holds its part of the base's weights (FSDP2), for models that are too large for one device. tuning: how it trains.
     history_pairs: so many of the user's earlier choices stand in the input before the prompt; the reward then knows the user from there
     alone. persona: makes one text of these choices, which stands there in their place; it must give the same text for the same choices.
+    soft_user_tokens: so many soft tokens stand before every text in place of the words; they follow from the choices (user_tokens.py), of
+    which there may then be many at no cost, and are learned with the adapter.
     """
 
     model: str = "minilm"
@@ -65,12 +69,13 @@ class Backbone:
     tuning: Tuning = Tuning()  # noqa: RUF009 (frozen)
     history_pairs: int = 0
     persona: Callable[[Sequence[Choice]], str] | None = None
+    soft_user_tokens: int = 0
 
     def __post_init__(self) -> None:
         valid = {
             "rank": (isinstance(self.rank, Integral) and 0 <= self.rank <= 1024, "a whole number from 0 to 1024"),
             "pooling": (self.pooling in ("mean", "last"), "mean or last"),
-            "max_tokens": (_whole(self.max_tokens, 8), "a whole number, 8 or more"),
+            "max_tokens": (_whole(self.max_tokens, LEAST), f"a whole number, {LEAST} or more"),
             "dtype": (self.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
             "keep_gb": (0 <= self.keep_gb < float("inf"), "0 or more"),
             "chunk_tokens": (_whole(self.chunk_tokens, 1), "a whole number, 1 or more"),
@@ -81,6 +86,12 @@ class Backbone:
             "persona": (
                 self.persona is None or (callable(self.persona) and self.history_pairs > 0),
                 "a function of choices, and history_pairs",
+            ),
+            "soft_user_tokens": (
+                isinstance(self.soft_user_tokens, Integral)
+                and 0 <= self.soft_user_tokens <= MOST_SOFT
+                and (self.soft_user_tokens == 0 or (self.history_pairs > 0 and self.persona is None)),
+                f"a whole number from 0 to {MOST_SOFT}, and from 1 on history_pairs, the choices that they follow from, without a persona",
             ),
         }
         for name, (good, expected) in valid.items():
@@ -102,7 +113,8 @@ class Backbone:
     def reads(self) -> str:
         """How texts become vectors, for reports."""
         pooled = "the mean over the response's own tokens" if self.pooling == "mean" else "the response's last token"
-        return f"{pooled}, at most {self.limit} tokens a text, base in {self.dtype}"
+        soft = f", {self.soft_user_tokens} soft tokens of the user before it" if self.soft_user_tokens else ""
+        return f"{pooled}, at most {self.limit} tokens a text{soft}, base in {self.dtype}"
 
     @property
     def trains(self) -> str:
@@ -132,6 +144,7 @@ class Backbone:
             checkpointing=self.checkpointing,
             sharded=self.sharded,
             keep_gb=self.keep_gb,
+            user_tokens=self.soft_user_tokens,
         )
 
     @cached_property
@@ -148,7 +161,13 @@ class Backbone:
     @cached_property
     def chat(self) -> Chat:
         """How prompts and responses become tokens of the model: in training, when scoring, and in whatever serves it."""
-        return Chat(self.base.tokenizer, self.limit)
+        left = self.limit - self.soft_user_tokens
+        if self.soft_user_tokens and left < LEAST:
+            raise EvenhandError(
+                f"{self.soft_user_tokens} of the {self.limit} tokens of a text stand for its user. Expected: {LEAST} or more for the text itself. To "
+                "do: give fewer soft_user_tokens, or more max_tokens."
+            )
+        return Chat(self.base.tokenizer, left)
 
     def told(self, history: Sequence[tuple[str, str, str]]) -> Told:
         """What stands before the prompt of a user with this history of (prompt, chosen, rejected): the last `history_pairs`, or their persona."""

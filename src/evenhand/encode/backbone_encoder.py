@@ -12,10 +12,13 @@ import numpy as np
 from evenhand.core import EvenhandError, clip
 from evenhand.encode.adapter import Adapter
 from evenhand.encode.backbone import Backbone, device
+from evenhand.encode.chat import PERSONA, Told
 from evenhand.encode.chunks import Tokens
 from evenhand.encode.encoder import Progress, TextEncoder
-from evenhand.encode.prompted import apart
+from evenhand.encode.prompted import Prompted, apart
+from evenhand.encode.user_tokens import read, sides
 
+MOST_SEEN = 100_000  # texts of users' choices whose vectors are kept in memory
 FORMATTING = 1  # raised when encode/chat.py gives a text other tokens than before: cached vectors and saved models are not of these
 
 
@@ -33,14 +36,14 @@ def language_model(encoder: TextEncoder | None, trained: bool) -> dict[str, str]
     return {"language model": f"{encoder.name}, {how}; a text is {backbone.reads}"}
 
 
-def telling(encoder: TextEncoder | None, pairs: int) -> TextEncoder:
-    """The encoder with `pairs` of the user's choices before a prompt. Raises EvenhandError unless it is a language model."""
+def telling(encoder: TextEncoder | None, pairs: int, soft: int = 0) -> TextEncoder:
+    """The encoder with `pairs` of the user's choices before a prompt, or with `soft` tokens that follow from them. Raises EvenhandError unless it is a language model."""
     if not isinstance(encoder, BackboneEncoder):
         raise EvenhandError(
             f"history_pairs is {pairs}, and the encoder is {clip(encoder.name) if encoder else 'none'}. Expected: a language model, which reads "
             "a history in words. To do: name one as backbone or encoder, or leave history_pairs out."
         )
-    return replace(encoder, backbone=replace(encoder.backbone, history_pairs=pairs))
+    return replace(encoder, backbone=replace(encoder.backbone, history_pairs=pairs, soft_user_tokens=soft))
 
 
 def on_gpu(encoder: TextEncoder | None) -> bool:
@@ -70,7 +73,8 @@ class BackboneEncoder:
         """Over the base's files, the settings that decide a vector, and the adapter's tensors."""
         b = self.backbone
         length = "l2" if b.base.unit else "own length"
-        settings = f"{b.files_sha256} {b.pooling} {length} {self.max_tokens} {b.dtype} chat {FORMATTING} {self._adapter_sha256}"
+        soft = f"{b.soft_user_tokens} user tokens " if b.soft_user_tokens else ""
+        settings = f"{b.files_sha256} {b.pooling} {length} {self.max_tokens} {b.dtype} chat {FORMATTING} {soft}{self._adapter_sha256}"
         return hashlib.sha256(settings.encode()).hexdigest()
 
     @property
@@ -83,6 +87,10 @@ class BackboneEncoder:
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
         """Vectors float32[n, dim]. Raises EvenhandError when the model cannot be loaded or gives no numbers."""
+        if self.backbone.soft_user_tokens and self.adapter is None:  # tokens that nothing trained are the same for everybody
+            number = {text: i for i, text in enumerate(dict.fromkeys(apart(text)[:2] for text in texts))}
+            tokens = self._read([Prompted(*text) for text in number])[0]
+            return self.vectors(tokens, progress)[[number[apart(text)[:2]] for text in texts]]
         return self.vectors(self.tokenized(texts)[0], progress)
 
     def tokens(self, texts: Sequence[str]) -> np.ndarray:
@@ -92,16 +100,35 @@ class BackboneEncoder:
     def tokenized(self, texts: Sequence[str]) -> tuple[list[Tokens], np.ndarray]:
         """(each text's prefix and own tokens, at most `max_tokens` together; which texts were cut bool[n])."""
         tokens, whole = self._read(texts)
+        if self.backbone.soft_user_tokens:
+            users = self._users([apart(text)[2] for text in texts])
+            tokens = [(text[0], text[1], user) for text, user in zip(tokens, users)]
         return tokens, whole > self.max_tokens
+
+    def _users(self, told: Sequence[Told]) -> list[np.ndarray]:
+        """What the soft tokens before each text follow from, float32[dim] each."""
+        base, chat = self.backbone.base, self.backbone.chat
+        users = list(dict.fromkeys(told))
+        asked = sides(users)
+        if len(base.seen.keys() | asked) > MOST_SEEN:
+            base.seen = {}
+        seen = base.seen  # another thread may begin a new one
+        if new := [side for side in asked if side not in seen]:
+            prompts, responses = zip(*new)
+            seen |= zip(new, base.vectors([text.tokens for text in chat.tokens(prompts, responses)], None).numpy())
+        found = {user: read(user, seen, base.dim) for user in users}
+        return [found[user] for user in told]
 
     def _read(self, texts: Sequence[str]) -> tuple[list[Tokens], np.ndarray]:
         """The one place where texts become tokens, and how many the whole texts would have, int64[n]."""
         if not texts:
             return [], np.zeros(0, dtype=np.int64)
         prompts, responses, told = zip(*map(apart, texts))
-        read = self.backbone.chat.tokens(prompts, responses, told if any(told) else None)
-        whole = [len(t.prefix) + len(t.own) + sum(t.dropped.values()) for t in read]
-        return [(t.prefix, t.own) for t in read], np.array(whole, dtype=np.int64)
+        soft = self.backbone.soft_user_tokens
+        read = self.backbone.chat.tokens(prompts, responses, told if any(told) and not soft else None)
+        whole = [soft + len(t.prefix) + len(t.own) + sum(t.dropped.values()) for t in read]
+        before = self.backbone.chat.words(PERSONA, soft)
+        return [(np.concatenate([before, t.prefix]) if soft else t.prefix, t.own) for t in read], np.array(whole, dtype=np.int64)
 
     def vectors(self, texts: Sequence[Tokens], progress: Progress | None = None) -> np.ndarray:
         """The same of texts in tokens."""

@@ -33,6 +33,7 @@ from evenhand.encode.encoder import Progress
 from evenhand.encode.kept import Kept, kept_bytes
 from evenhand.encode.loading import checkpoint_layers, loaded, positions, shard
 from evenhand.encode.prefixes import shared, shares, window_of
+from evenhand.encode.user_tokens import Side, UserTokens
 
 READING = RLock()  # of the whole process: models share its cores, and nothing is copied along with a model
 
@@ -47,11 +48,12 @@ class Base:
     causal: whether no token sees a later one; found out by trying. dim: coordinates of a vector. positions: tokens of a text at most.
     sharded: each rank holds its part of every weight, and all ranks ask for vectors and gradients as often, of the same texts.
     keep_gb: of activations that a step may keep between its two passes; none where they are computed again anyway, or weights are gathered.
+    user_tokens: so many soft tokens stand for a text's user, in the first places of its prefix.
     """
 
     def __init__(
         self, folder: Path, name: str, *, rank: int, pooling: Pooling, unit: bool, device: str, dtype: str, chunk_tokens: int,
-        checkpointing: bool, sharded: bool = False, keep_gb: float = 0.0,
+        checkpointing: bool, sharded: bool = False, keep_gb: float = 0.0, user_tokens: int = 0,
     ):  # fmt: skip
         self.name, self.rank, self.pooling, self.unit, self.chunk_tokens = name, rank, pooling, unit, chunk_tokens
         self.device = torch.device(device)
@@ -64,11 +66,19 @@ class Base:
         else:
             self.model.to(self.device)
         self._mixed = dtype == "bfloat16"
+        self._users: UserTokens | None = None
+        self._present: Tensor | None = None  # the users of the rows that are being read
+        self.seen: dict[Side, np.ndarray] = {}  # pretrained vectors of the texts of users' choices
         self._told = False
         self._keep_bytes = 0.0 if checkpointing or sharded else keep_gb * 1e9
         self._kept = Kept()
         self.positions = positions(self.model, self.tokenizer)
         self.causal, self.dim = self._tried()
+        if user_tokens:
+            embeddings = self.model.get_input_embeddings()
+            self._users = UserTokens(user_tokens, embeddings.embedding_dim, self.dim).to(self.device)
+            embeddings.register_forward_hook(self._with_users)
+            self._wardrobe.add(self._users)
         if checkpointing:
             checkpoint_layers(self.model, name)
 
@@ -162,8 +172,20 @@ class Base:
             given = {"attention_mask": chunk.mask.to(self.device), "position_ids": chunk.positions.to(self.device)}
         elif not self.causal:  # a causal model needs no mask: what fills up a row lies behind all that is read
             given = {"attention_mask": chunk.mask.to(self.device)}
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
-            return self.model(input_ids=chunk.ids.to(self.device), **given).last_hidden_state
+        self._present = None if chunk.users is None else chunk.users.to(self.device)
+        try:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
+                return self.model(input_ids=chunk.ids.to(self.device), **given).last_hidden_state
+        finally:
+            self._present = None
+
+    def _with_users(self, module: nn.Module, ids: object, embedded: Tensor) -> Tensor | None:
+        """The embeddings [rows, T, e] with the users' added to the first: a hook, so that the model does all else as ever."""
+        if self._present is None or self._users is None:
+            return None
+        with torch.autocast(self.device.type, enabled=False):
+            added = self._users(self._present).to(embedded.dtype)
+        return torch.cat([embedded[:, : added.shape[1]] + added, embedded[:, added.shape[1] :]], dim=1)
 
     def _each(self, texts: Sequence[Tokens], step: Callable[[Chunk, bool], None]) -> None:
         """`step` on every chunk of the texts that is this rank's. One that does not fit into memory, when all that was kept is forgotten, is
@@ -211,7 +233,7 @@ class Base:
         self.chunk_tokens = ranks.lowest(self.chunk_tokens)  # all plan alike
 
     def _dealt(self, texts: Sequence[Tokens]) -> list[Chunk]:
-        if any(len(prefix) for prefix, _ in texts) and self._shares:
+        if any(len(text[0]) for text in texts) and self._shares:
             return shared(texts, self.chunk_tokens, window_of(self.model.config.to_dict()))
         return padded(texts, self.chunk_tokens)
 

@@ -36,6 +36,7 @@ ROLES = ("system", "user", "assistant")
 SPOKEN = re.compile(r"(?:\A|\n\n)(system|user|assistant): ")
 REASONING = {"<think>", "</think>"}  # templates look for them in a response: left as they are
 GAP = "\n\n"
+MEND = "To do: mend chat_template in the folder of the tokenizer, or take it out: texts are then read without turns."
 CHOICES = "Earlier choices of this user, the oldest first:"
 PERSONA = "About this user:"
 PARTS = ("history", "turns", "prompt", "response")
@@ -135,12 +136,19 @@ class Chat:
         """The tokens before and behind a text that stands in no turn."""
         return self._frame.lead, self._frame.trail
 
+    def words(self, text: str, count: int) -> np.ndarray:
+        """So many tokens of the text, which is said again as often as need be, int32[count]."""
+        return np.resize(np.array(self._ids([text])[0], dtype=np.int32), count)
+
     # What the tokenizer does
 
     @cached_property
     def _frame(self) -> _Frame:
         if not self.tokenizer.is_fast:
-            raise EvenhandError("The model's tokenizer has no fast form, which truncation needs. Save it with a tokenizer.json")
+            raise EvenhandError(
+                "The model's tokenizer has no fast form. Expected: one with a tokenizer.json, which says where its tokens stand in a text. To do: "
+                "save it anew with save_pretrained of a fast tokenizer of transformers."
+            )
         added = self.tokenizer.added_tokens_decoder.values()
         names = {str(t) for t in added if t.special} | set(self.tokenizer.all_special_tokens)
         plain, full = self._ids(["a"])[0], self.tokenizer("a", verbose=False)["input_ids"]
@@ -158,10 +166,15 @@ class Chat:
             [open_], [whole] = self._applied(template, [said], False), self._applied(template, [[*said, _answer("Responsum")]], True)
             [thought] = self._applied(template, [[*said, _answer("<think>\nCogitatum\n</think>\n\nResponsum")]], True)
         except Exception as error:  # a template is a program of others and may raise anything
-            raise EvenhandError(f"The model's chat template fails on one question and one answer ({type(error).__name__})") from error
+            raise EvenhandError(
+                f"The model's chat template fails on one question and one answer ({type(error).__name__}). Expected: a template that writes any "
+                f"conversation of user and assistant. {MEND}"
+            ) from error
         before, found, after = whole.rpartition("Responsum")
         if not found or "Quaesitum" not in before:
-            raise EvenhandError("The model's chat template leaves out what is said. Expected: a template that writes every turn's content")
+            raise EvenhandError(
+                f"The model's chat template leaves out what is said. Expected: a template that writes every turn's content. {MEND}"
+            )
         surplus = len(open_) - self._cut(open_, [whole, thought], at_most=len(before))
         around = open_ + after
         names |= {str(t) for t in added if str(t) in around}  # some models mark the ends of turns as ordinary tokens
@@ -225,7 +238,9 @@ class Chat:
         else:
             found = turns(list(prompt)) if prompt else []
             if found is None:
-                raise EvenhandError("A prompt is no list of messages. Expected: messages with role and content, or a text")
+                raise EvenhandError(
+                    "A prompt is no list of messages. Expected: messages with role and content, or a text. To do: give either of them."
+                )
             said = found
         return [(t.role if t.role in ROLES else "user", self._safe(t.text)) for t in said if t.text is not None]
 
@@ -252,7 +267,8 @@ class Chat:
             for i, key, whole in zip(asked, keys, answered):
                 if not whole.startswith(before[key]):
                     raise EvenhandError(
-                        "The model's chat template writes a question differently once it is answered. Expected: the same start"
+                        "The model's chat template writes a question differently once it is answered. Expected: the same start, since what "
+                        f"stands before an answer must not depend on it. {MEND}"
                     )
                 texts[i] = whole[len(before[key]) :]
         else:
@@ -283,7 +299,8 @@ class Chat:
             return self._applied(self._template, conversations, answered)
         except Exception as error:
             raise EvenhandError(
-                f"The model's chat template refuses a conversation of user and assistant ({type(error).__name__})"
+                f"The model's chat template refuses a conversation of user and assistant ({type(error).__name__}). Expected: a template that "
+                f"writes it. {MEND}"
             ) from error
 
     def _prefixes(self, texts: Iterable[str]) -> dict[str, np.ndarray]:
@@ -343,7 +360,8 @@ class Chat:
         spans = self._spans(draft.response)
         if excess >= len(spans):
             raise EvenhandError(
-                f"max_tokens is {self.max_tokens}: it leaves no room for a response beside what the model's template writes. Give more tokens"
+                f"max_tokens is {self.max_tokens}: it leaves no room for a response beside what the model's template writes. Expected: room for one. "
+                "To do: give more max_tokens, or a model with more positions."
             )
         return "response", replace(draft, response=draft.response[: min(spans[-excess - 1][1], len(draft.response) - 1)])
 

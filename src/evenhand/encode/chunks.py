@@ -1,7 +1,8 @@
 """What a language model reads in one pass, and how the texts of a batch are dealt to passes.
 
 A text is (prefix tokens, own tokens): the formatted prompt, empty where there is none, and the response. Its vector is pooled over its own
-tokens, by their places and never by the pad token, which may also be a text's last one.
+tokens, by their places and never by the pad token, which may also be a text's last one. Where soft tokens stand for its user, the prefix
+begins with their places, and the text has a third part: what the user is read from (user_tokens.py).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Ids = Sequence[int] | np.ndarray
-Tokens = tuple[Ids, Ids]  # prefix, own; the own part has at least one token
+Tokens = tuple[Ids, Ids] | tuple[Ids, Ids, np.ndarray]  # prefix, own, user float32[h]; the own part has at least one token
 Pooling = Literal["mean", "last"]
 
 
@@ -31,6 +32,7 @@ class Chunk:
     row: Tensor  # int64[k]: each text's own tokens are ids[row, start:stop]
     start: Tensor
     stop: Tensor
+    users: Tensor | None = None  # float32[rows, h]; None: no soft tokens
 
     @property
     def size(self) -> int:
@@ -64,7 +66,7 @@ def _rows(texts: Sequence[Tokens], places: Sequence[int]) -> Chunk:
     ids = torch.zeros(len(places), longest, dtype=torch.int64)
     for row, i in enumerate(places):
         start, end = len(texts[i][0]), length(texts[i])
-        ids[row, :start], ids[row, start:end] = (torch.as_tensor(part, dtype=torch.int64) for part in texts[i])
+        ids[row, :start], ids[row, start:end] = (torch.as_tensor(part, dtype=torch.int64) for part in texts[i][:2])
     steps = torch.arange(longest).expand(len(places), longest)
     return Chunk(
         texts=torch.tensor(places),
@@ -74,7 +76,16 @@ def _rows(texts: Sequence[Tokens], places: Sequence[int]) -> Chunk:
         row=torch.arange(len(places)),
         start=torch.tensor([len(texts[i][0]) for i in places]),
         stop=lengths,
+        users=users_of([texts[i] for i in places]),
     )
+
+
+def users_of(rows: Sequence[Tokens]) -> Tensor | None:
+    """The user of each row, by one text of it; None where texts have none."""
+    import torch
+
+    found = [text[2] for text in rows if len(text) == 3]
+    return torch.from_numpy(np.stack(found)) if found else None
 
 
 def pooled(states: Tensor, chunk: Chunk, pooling: Pooling) -> Tensor:

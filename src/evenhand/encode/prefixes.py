@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from evenhand.encode.chunks import Chunk, Ids, Tokens, length, padded, pooled
+from evenhand.encode.chunks import Chunk, Ids, Tokens, length, padded, pooled, users_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +55,7 @@ def shares(states: Callable[[Chunk], Tensor], vocabulary: int) -> bool:
     try:
         expected = _vectors(states, padded(texts, 1000))
         found = _vectors(states, _chunks(texts, [[0, 1, 2]], 1000))
-        forgotten = _vectors(states, padded([([], own) for _, own in texts], 1000))
+        forgotten = _vectors(states, padded([([], text[1]) for text in texts], 1000))
     except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):  # a model's own way of refusing such a mask
         return False
     return bool(((found - expected).norm() <= 0.03 * (forgotten - expected).norm()).item())
@@ -78,7 +78,8 @@ def _vectors(states: Callable[[Chunk], Tensor], chunks: Sequence[Chunk]) -> Tens
 def _key(text: Tokens) -> bytes:
     import numpy as np
 
-    return np.asarray(text[0], dtype=np.int32).tobytes()
+    user = text[2].tobytes() if len(text) == 3 else b""
+    return np.asarray(text[0], dtype=np.int32).tobytes() + user
 
 
 def _places(places: Ids) -> Tensor:
@@ -160,4 +161,13 @@ def _tree(texts: Sequence[Tokens], rows: list[list[int]], longest: int) -> Chunk
     # a place without a token attends to itself: a softmax over nothing is not a number, and would reach the weights
     mask = causal & ((attended == 0) | (attended == attending))
     place, row_, start, stop = _places([n for span in spans for n in span]).view(-1, 4).unbind(1)
-    return Chunk(texts=place, ids=ids, mask=mask[:, None], positions=positions, row=row_, start=start, stop=stop)
+    return Chunk(
+        texts=place,
+        ids=ids,
+        mask=mask[:, None],
+        positions=positions,
+        row=row_,
+        start=start,
+        stop=stop,
+        users=users_of([texts[row[0]] for row in rows]),
+    )

@@ -38,7 +38,7 @@ class EncodedTexts:
     constant: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if any(len(own) == 0 for _, own in self.texts):
+        if any(len(text[1]) == 0 for text in self.texts):
             raise ValueError("a text needs at least one token of its own")
         if self.constant is not None and len(self.constant) not in (1, len(self.texts)):
             raise ValueError(f"{len(self.constant)} constants for {len(self.texts)} texts")

@@ -71,6 +71,7 @@ class BackboneRecord(Strict):
     dtype: Literal["float32", "bfloat16"]
     history_pairs: Annotated[int, Field(ge=0, le=1000)] = 0
     persona: bool = False
+    soft_user_tokens: Annotated[int, Field(ge=0, le=64)] = 0
     name: str
     chunked: Literal[False]
     fingerprint: Sha256

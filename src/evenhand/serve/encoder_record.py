@@ -33,7 +33,7 @@ def record_of(encoder: TextEncoder | None) -> dict[str, Any]:
         b = encoder.backbone
         model = os.path.abspath(b.model) if os.path.isdir(b.model) else b.model  # found from wherever the saved model is read
         kept = {"model": model, "rank": b.rank, "pooling": b.pooling, "max_tokens": encoder.max_tokens, "dtype": b.dtype}
-        told = {"history_pairs": b.history_pairs, "persona": b.persona is not None}
+        told = {"history_pairs": b.history_pairs, "persona": b.persona is not None, "soft_user_tokens": b.soft_user_tokens}
         return {"kind": "backbone", **kept, **told, **facts}
     return {"kind": "given", **facts}  # the caller's own: load it with encoder=
 
@@ -78,22 +78,24 @@ def encoder_of(
 
 def _check_told(record: Mapping[str, Any], backbone: Backbone, file: Path) -> None:
     """Raises DataError unless the backbone is told of users as it was in training."""
-    found = (backbone.history_pairs, backbone.persona is not None)
-    wanted = (record.get("history_pairs", 0), record.get("persona", False))
+    found = (backbone.history_pairs, backbone.persona is not None, backbone.soft_user_tokens)
+    wanted = (record.get("history_pairs", 0), record.get("persona", False), record.get("soft_user_tokens", 0))
     if found != wanted:
-        pairs, persona = wanted
+        pairs, persona, soft = wanted
         raise DataError(
             f"The encoder at hand reads {_told(*found)} before a prompt",
             expected=f"{_told(*wanted)}, as in training",
             remedy="pass encoder=evenhand.Backbone(..., "
-            + (f"history_pairs={pairs}, persona=the function of the training" if persona else f"history_pairs={pairs}")
+            + f"history_pairs={pairs}"
+            + (", persona=the function of the training" if persona else f", soft_user_tokens={soft}" if soft else "")
             + ")",
             file=str(file),
         )
 
 
-def _told(pairs: int, persona: bool) -> str:
-    return f"{'a persona made of ' if persona else ''}{pairs} choices of the user"
+def _told(pairs: int, persona: bool, soft: int) -> str:
+    made = "a persona made of " if persona else f"{soft} soft tokens made of " if soft else ""
+    return f"{made}{pairs} choices of the user"
 
 
 def _moved(record: Mapping[str, Any], at: str | Path, file: Path) -> Mapping[str, Any]:
@@ -113,7 +115,9 @@ def _found(record: Mapping[str, Any], file: Path) -> TextEncoder:
         return _at_hand(SentenceEncoder(record["model"], chunked=record["chunked"]), lambda found: found.fingerprint)
     if record["kind"] == "backbone":
         kept = {name: record[name] for name in ("rank", "pooling", "max_tokens", "dtype")}
-        backbone = Backbone(record["model"], **kept, history_pairs=record.get("history_pairs", 0))
+        backbone = Backbone(
+            record["model"], **kept, history_pairs=record.get("history_pairs", 0), soft_user_tokens=record.get("soft_user_tokens", 0)
+        )
         return _at_hand(BackboneEncoder(backbone), lambda found: found.backbone.folder)
     expected, remedy = "minilm or sentence-transformers, or the encoder itself", "pass encoder= when loading"
     raise DataError(f"Encoder {clip(record['name'])} cannot be found by name", expected=expected, remedy=remedy, file=str(file))

@@ -5,6 +5,7 @@
 
 A method trains several models one after the other, so every training on texts has its number inside the `with`: those that were finished are
 read instead of trained, the one that was in progress goes on, and all comes out as it would have undisturbed, bit by bit on one machine.
+Ctrl-C and SIGTERM end a training after the step that it is in, with a checkpoint of it; a second one ends it at once (ending.py).
 Trainings on frozen features take seconds and are repeated, as is the head's phase of a training that never came to its first checkpoint.
 No number depends on how many processes (ranks.py) train, so any other number of them may go on; all must find the same files.
 
@@ -24,10 +25,11 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from evenhand import ranks, writing
 from evenhand.core import DataError, EvenhandError, clip
+from evenhand.training.ending import Ending
 from evenhand.training.state_bytes import State, header, packed, random_state, set_random_state, unpacked
 
 FORMAT = "2"  # of the files; another one is refused
@@ -75,7 +77,8 @@ def checkpointing(
     keeper = _Keeper(Path(folder), steps, minutes, {"format": FORMAT, **(identity or {})}, say)
     before = _keeper.set(keeper)
     try:
-        yield
+        with keeper.ending.heard():
+            yield
     finally:
         _keeper.reset(before)
     ranks.wait()  # the others may still read what a finished training left
@@ -106,18 +109,25 @@ class Record:
     saved: float = field(default_factory=time.monotonic)
 
     def step(self) -> None:
-        """After every step: write where the training stands, where that is due."""
+        """After every step: write where the training stands, where that is due, and end where the program was asked to."""
         self.steps += 1
         self.unsaved += 1
         often, long = self.keeper.steps, self.keeper.minutes
-        if (often is not None and self.unsaved >= often) or (long is not None and time.monotonic() - self.saved >= 60 * long):
-            self._write({**self.lasting, **self.passing}, finished=False)
+        ends = self.keeper.is_to_end()
+        if ends or (often is not None and self.unsaved >= often) or (long is not None and time.monotonic() - self.saved >= 60 * long):
+            kept = self._write({**self.lasting, **self.passing}, finished=False)
+            if ends:
+                self.keeper.end(f"the training stopped after step {self.steps}", kept)
+        self.keeper.ending.waits = True
 
     def finish(self) -> None:
-        """Write what the training leaves."""
-        self._write(self.lasting, finished=True)
+        """Write what the training leaves, and end where the program was asked to."""
+        kept, ends = self._write(self.lasting, finished=True), self.keeper.is_to_end()
+        self.keeper.ending.waits = False
+        if ends:
+            self.keeper.end(f"the training was finished after step {self.steps}", kept)
 
-    def _write(self, parts: Mapping[str, Memory], finished: bool) -> None:
+    def _write(self, parts: Mapping[str, Memory], finished: bool) -> bool:
         said = {
             "training": self.number,
             "steps": self.steps,
@@ -126,8 +136,9 @@ class Record:
             "identity": self.keeper.identity,
             "ranks": ranks.count(),
         }
-        self.keeper.write(self.number, said, {name: part.state() for name, part in parts.items()} | {"random": random_state()}, finished)
+        states = {name: part.state() for name, part in parts.items()} | {"random": random_state()}
         self.unsaved, self.saved = 0, time.monotonic()
+        return self.keeper.write(self.number, said, states, finished)
 
 
 @dataclass(frozen=True)
@@ -143,6 +154,7 @@ class _Keeper:
 
     def __init__(self, folder: Path, steps: int | None, minutes: float | None, identity: Mapping[str, str], say: Callable[[str], None]):
         self.folder, self.steps, self.minutes, self.identity, self.say = folder, steps, minutes, dict(identity), say
+        self.ending = Ending(say)
         self.trainings = 0  # begun so far
         self.writes = ranks.first()
         self.files: dict[int, list[_File]] = {}
@@ -186,23 +198,35 @@ class _Keeper:
         set_random_state(states["random"])
         return record
 
-    def write(self, training: int, said: State, states: State, finished: bool) -> None:
+    def is_to_end(self) -> bool:
+        """Whether this process was asked to end, or another of those that work together: all of them end at the same place."""
+        return ranks.lowest(-int(self.ending.asked > 0)) < 0
+
+    def end(self, where: str, kept: bool) -> NoReturn:
+        """Say what is kept, and end."""
+        ranks.wait()  # the first one to leave makes torchrun end the others, of which one may be writing
+        if self.writes and kept:
+            self.say(f"{self.folder}: {where} and is kept; the same command goes on from there.")
+        self.ending.act()
+
+    def write(self, training: int, said: State, states: State, finished: bool) -> bool:
         """The newest checkpoint of a training; the one before it stays while it is in progress, for the case that the new one is damaged.
 
-        Of several processes the first one writes: all of them stand at the same place.
+        False: it could not be written, which was said. Of several processes the first one writes: all of them stand at the same place.
         """
         if not self.writes:
-            return
+            return True
         older = self.files.get(training, [])
         name = f"{self.last + 1:06}.safetensors"
         gone = older if finished else older[:-1]
         try:
             writing.write(self.folder, {name: packed(said, states)}, KIND, [f.name for f in gone], private=True)
         except DataError as error:
-            self.say(f"No checkpoint was written: {error} Training goes on.")
-            return
+            self.say(f"No checkpoint was written: {error}{'' if self.ending.asked else ' Training goes on.'}")
+            return False
         self.last += 1
         self.files[training] = [*([] if finished else older[-1:]), _File(name, said)]
+        return True
 
     def take_away(self) -> None:
         """All is done. What is damaged or somebody else's stays, and the folder with it."""

@@ -127,6 +127,11 @@ def export(
 
 def _states(model: RewardModel, user: str, history: Any, keep_ids: bool) -> dict[str, UserState]:
     """Users' states by the names that they are exported under."""
+    if isinstance(model.encoder, BackboneEncoder) and (soft := model.encoder.backbone.soft_user_tokens):
+        raise EvenhandError(
+            f"The model stands {soft} soft tokens of the user before a text, which are no words and for which no form here has a place. Expected: "
+            "a user who is read by the head, or in words. To do: serve it with evenhand serve, or train without --soft-user-tokens."
+        )
     if user == "generic":
         return {GENERIC: model.user([])}
     if model.history_pairs:

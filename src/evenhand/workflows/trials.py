@@ -168,6 +168,7 @@ def _language_model(encoding: Encoding) -> list[object]:
         return []
     b = encoding.encoder.backbone
     told: list[object] = [b.history_pairs, *sources(b.persona)] if b.history_pairs else []
+    told += [f"{b.soft_user_tokens} soft tokens"] if b.soft_user_tokens else []
     return [*told, b.rank, repr(b.tuning)] if encoding.trained else told
 
 
