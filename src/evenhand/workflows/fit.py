@@ -167,8 +167,8 @@ def fit(
         return {"verb": "fit", "source": data.source, "command": command, **identity(data, chosen, encoded, numbers)}
 
     if (engine != "here" or address is not None) and (encoded.encoder is None or ranks.count() > 1):
-        found = "features without an encoder" if encoded.encoder is None else "processes of torchrun, which encode themselves"
-        raise unheard(found, "an encoder in one process, whose texts workers read")
+        given = "features without an encoder" if encoded.encoder is None else "processes of torchrun, which encode themselves"
+        raise unheard(given, "an encoder in one process, whose texts workers read")
 
     with (
         ranks.together(), shown(progress) as told, tracking(track, about, say) as tracked,
