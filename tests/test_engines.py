@@ -31,7 +31,7 @@ STORE = 80 * 2**20
 ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: while this process is connected to Ray, every process it starts loads all anew
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Three nodes of one core; the first is the driver's own."""
     os.environ |= ON_LOOPBACK
@@ -59,7 +59,7 @@ def node() -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def on_cluster(cluster: Any) -> Iterator[Engine]:
     from evenhand.engines.on_ray import on_ray
 
