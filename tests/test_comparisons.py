@@ -20,8 +20,10 @@ from evenhand.engines.here import Processes
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.collaborative import CollaborativeMethod
 from evenhand.methods.inverse_frequency import InverseFrequency
+from evenhand.methods.p_rlhf import PRlhfMethod
 from evenhand.methods.pafo import Pafo
 from evenhand.models.linear import Linear
+from evenhand.models.p_rlhf import PRlhf
 from evenhand.report import Report
 from evenhand.training.schedule import Schedule
 from evenhand.workflows import trials
@@ -49,7 +51,7 @@ def few() -> PreferenceData:
 def compared(few: PreferenceData, tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
     out = tmp_path_factory.mktemp("compared")
     short = BradleyTerry(schedule=Schedule(lr=1e-2, max_epochs=20))  # the references train until validation stops them
-    methods = [Pafo(short), "p_rlhf", InverseFrequency(short)]
+    methods = [Pafo(short), PRlhfMethod(replace(short, head=PRlhf())), InverseFrequency(short)]
     return evenhand.compare(few, methods, seeds=2, tune=2, out=out, **FAST), out
 
 
