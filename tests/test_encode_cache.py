@@ -2,11 +2,11 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import numpy as np
@@ -14,28 +14,24 @@ import pytest
 from safetensors import safe_open
 
 from evenhand.core import EvenhandError
+from evenhand.encode import cache
 from evenhand.encode.cache import cache_folder, encode_cached
 from evenhand.encode.minilm import MiniLM
 
 TEXTS = [f"Answer {i}: {word} and then some more words." for i, word in enumerate(["stir", "wait", "rest", "serve"] * 6)]
 
-ENCODE = """
-import sys
-from pathlib import Path
-from evenhand.encode import cache
-from evenhand.encode.minilm import MiniLM
-cache.SAVE_SECONDS, cache.FIRST_SLAB = 0.1, 8
-count, folder = int(sys.argv[1]), Path(sys.argv[2])
-vectors = cache.encode_cached([f"text number {i} " + "with many words " * 20 for i in range(count)], MiniLM(), folder)
-vectors.tofile(sys.argv[3])
-"""
+
+def encode(count: int, folder: Path, out: Path) -> None:
+    """Life of a process that encodes and saves very often."""
+    cache.SAVE_SECONDS, cache.FIRST_SLAB = 0.1, 8
+    cache.encode_cached(long_texts(count), MiniLM(), folder).tofile(out)
 
 
 @dataclass
 class Counting:
     """The embedded encoder, with a list of the texts it was asked for."""
 
-    inner: MiniLM = field(default_factory=MiniLM)
+    inner: MiniLM
     asked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -47,14 +43,19 @@ class Counting:
         return self.inner.encode(texts, progress)
 
 
+@pytest.fixture(scope="module")
+def minilm() -> MiniLM:
+    return MiniLM()
+
+
 @pytest.fixture
-def encoder() -> Counting:
-    return Counting()
+def encoder(minilm: MiniLM) -> Counting:
+    return Counting(minilm)
 
 
 @pytest.fixture(scope="module")
-def expected() -> np.ndarray:
-    return MiniLM().encode(TEXTS)
+def expected(minilm: MiniLM) -> np.ndarray:
+    return minilm.encode(TEXTS)
 
 
 def shards(folder: Path) -> list[Path]:
@@ -70,8 +71,11 @@ def long_texts(count: int) -> list[str]:
     return [f"text number {i} " + "with many words " * 20 for i in range(count)]
 
 
-def start(count: int, folder: Path, out: Path) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", ENCODE, str(count), str(folder), str(out)])
+def start(count: int, folder: Path, out: Path) -> ForkProcess:
+    """A copy of this process, which has loaded what takes seconds."""
+    process = get_context("fork").Process(target=encode, args=(count, folder, out))
+    process.start()
+    return process
 
 
 def test_each_distinct_text_is_encoded_once_ever(tmp_path, encoder: Counting, expected: np.ndarray) -> None:
@@ -119,26 +123,29 @@ def test_empty_and_odd_texts(tmp_path, encoder: Counting) -> None:
     assert encoder.asked == odd  # two different lone surrogates are two texts
 
 
-def test_sigkill_loses_only_the_unsaved(tmp_path, encoder: Counting) -> None:
+def test_sigkill_loses_only_the_unsaved(tmp_path, encoder: Counting, minilm: MiniLM) -> None:
     count = 1500
     process = start(count, tmp_path, tmp_path / "out")
     deadline = time.monotonic() + 60
     while len(shards(tmp_path)) < 3 and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL  # it was at work
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL  # it was at work
     saved = sum(rows(shard) for shard in shards(tmp_path))
     assert 24 <= saved < count
     wanted = long_texts(saved + 8)  # texts are encoded in order, so all but the last 8 are there
     resumed = encode_cached(wanted, encoder, tmp_path)
     assert encoder.asked == wanted[saved:]
-    assert np.array_equal(resumed, MiniLM().encode(wanted))  # to the bit what an undisturbed run would have given
+    assert np.array_equal(resumed, minilm.encode(wanted))  # to the bit what an undisturbed run would have given
 
 
 def test_two_processes_share_a_folder(tmp_path, encoder: Counting) -> None:
     count = 40
     processes = [start(count, tmp_path / "cache", tmp_path / f"out{i}") for i in range(2)]
-    assert [process.wait(120) for process in processes] == [0, 0]
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
     results = [np.fromfile(tmp_path / f"out{i}", dtype=np.float32).reshape(count, 384) for i in range(2)]
     assert np.array_equal(results[0], results[1])
     cached = encode_cached(long_texts(count), encoder, tmp_path / "cache")

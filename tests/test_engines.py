@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ STORE = 80 * 2**20
 ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: while this process is connected to Ray, every process it starts loads all anew
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Three nodes of one core; the first is the driver's own."""
     os.environ |= ON_LOOPBACK
@@ -60,7 +61,7 @@ def node() -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def on_cluster(cluster: Any) -> Iterator[Engine]:
     from evenhand.engines.on_ray import on_ray
 
@@ -351,14 +352,17 @@ def listening(pid: int) -> set[str]:
 
 def test_a_node_and_a_worker_that_go_cost_no_result(on_cluster: Engine, cluster: Any, tmp_path: Path) -> None:
     """In the middle of the work one of three nodes is taken away and a worker on another is killed: each piece comes, none twice."""
-    found, got = on_cluster.run(partial(ray_work.slow_squares, tmp_path, 0.2), range(30)), []
+    gone: list[Any] = []
+    work = takewhile(lambda n: n < 30 or not gone, count())  # on a busy machine the second worker comes late
+    found, got = on_cluster.run(partial(ray_work.slow_squares, tmp_path, 0.2), work), []
     while len(nodes := {parent(pid): pid for pid in at_work(tmp_path)}) < 2:
         got.append(next(found))
-    gone = next(n for n in cluster.worker_nodes if n.all_processes["raylet"][0].process.pid in nodes)
-    del nodes[gone.all_processes["raylet"][0].process.pid]
-    cluster.remove_node(gone, allow_graceful=False)
+    gone += [n for n in cluster.worker_nodes if n.all_processes["raylet"][0].process.pid in nodes][:1]
+    del nodes[gone[0].all_processes["raylet"][0].process.pid]
+    cluster.remove_node(gone[0], allow_graceful=False)
     os.kill(nodes.popitem()[1], signal.SIGKILL)
-    assert values([*got, *found]) == {n: n * n for n in range(30)}
+    came = values([*got, *found])
+    assert came == {n: n * n for n in range(max(30, len(came)))}
 
 
 def parent(pid: int) -> int:

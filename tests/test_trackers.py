@@ -327,8 +327,17 @@ def test_places_and_libraries_that_are_not_there(tmp_path: Path, monkeypatch: py
 
 def test_compare_tells_a_summary_of_each_trial(table: Path, tmp_path: Path) -> None:
     kept = Kept()
+    (some := tmp_path / "some.jsonl").write_text("".join(table.read_text().splitlines(keepends=True)[:800]))  # 20 users
     report = compare(
-        table, ["bradley_terry"], tune=0, seeds=1, encoding=evenhand.Encoding(None), out=tmp_path / "out", resamples=20, jobs=1, track=kept
+        some,
+        ["bradley_terry"],
+        tune=0,
+        seeds=1,
+        encoding=evenhand.Encoding(None, dim=8),
+        out=tmp_path / "out",
+        resamples=20,
+        jobs=1,
+        track=kept,
     )
     assert [(p, n) for p, n, _ in kept.steps] == [(e.name, 0) for e in report.findings.entries]
     for entry in report.findings.entries:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from scipy.special import expit
 from scipy.stats import ttest_ind
+from test_cli import inside
 from typer.testing import CliRunner
 
 import evenhand
@@ -34,7 +35,6 @@ from evenhand.report.figures.policies import Axis, gap, highest
 from evenhand.writing import write as write_files
 
 ROOT = Path(__file__).parents[1]
-EVENHAND = str(Path(sys.executable).with_name("evenhand"))
 TINY = 1e-9
 
 
@@ -487,7 +487,7 @@ def test_command_line_and_the_page_of_the_documentation(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     shown = next(line.strip() for line in page.splitlines() if line.startswith("evenhand transfer candidates.jsonl"))
-    done = subprocess.run([EVENHAND, *shown.split()[1:]], cwd=tmp_path, capture_output=True, text=True)  # over the first one's files
+    done = inside(*shown.split()[1:], cwd=tmp_path)  # over the first one's files
     assert done.returncode == 0, done.stderr
     assert "is 42.2 points more frequent" in done.stdout
     assert (tmp_path / "transfer" / "report.html").exists()

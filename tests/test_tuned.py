@@ -29,6 +29,12 @@ def world() -> tuple[Pairs, Pairs, Pairs]:
     return hidden_world()
 
 
+@pytest.fixture(scope="module")
+def briefly() -> tuple[Pairs, Pairs, Pairs]:
+    """The same for what holds after any number of steps."""
+    return hidden_world(steps=10, eval_every=5)
+
+
 def hidden_world(**tuning: float) -> tuple[Pairs, Pairs, Pairs]:
     """A world whose features show some coordinates at first; the adapter can bring back the others, where tastes are."""
     world = small_world()
@@ -158,8 +164,8 @@ def test_a_copy_has_weights_of_its_own_and_the_same_texts(world: tuple[Pairs, Pa
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_trains_the_features_too(method: object, world: tuple[Pairs, Pairs, Pairs]) -> None:
-    train, valid, _ = (with_events(p) if p.events is None else p for p in world)
+def test_every_method_trains_the_features_too(method: object, briefly: tuple[Pairs, Pairs, Pairs]) -> None:
+    train, valid, _ = (with_events(p) if p.events is None else p for p in briefly)
     fitted, again = method.fit(train, valid, 0), method.fit(train, valid, 0)
     assert torch.isfinite(margins(fitted.scorer, valid)).all()
     assert torch.equal(margins(fitted.scorer, valid), margins(again.scorer, valid))
@@ -169,16 +175,16 @@ def test_every_method_trains_the_features_too(method: object, world: tuple[Pairs
     assert torch.equal(margins(fitted.scorer, nobody), margins(fitted.scorer, valid))
 
 
-def test_degenerate_settings_are_bradley_terry(world: tuple[Pairs, Pairs, Pairs]) -> None:
-    train, valid, _ = (with_events(p) if p.events is None else p for p in world)
+def test_degenerate_settings_are_bradley_terry(briefly: tuple[Pairs, Pairs, Pairs]) -> None:
+    train, valid, _ = (with_events(p) if p.events is None else p for p in briefly)
     base = BradleyTerry(Lore(4), QUICK)
     plain = margins(base.fit(train, valid, 0).scorer, valid)
     assert torch.equal(margins(Pafo(base, alpha=1.0, guarded=False).fit(train, valid, 0).scorer, valid), plain)
     assert torch.equal(margins(Faro(base, dp, 1.0).fit(train, valid, 0).scorer, valid), plain)
 
 
-def test_settings_side_by_side_are_settings_alone(world: tuple[Pairs, Pairs, Pairs]) -> None:
-    train, valid, _ = world
+def test_settings_side_by_side_are_settings_alone(briefly: tuple[Pairs, Pairs, Pairs]) -> None:
+    train, valid, _ = briefly
     settings = [BradleyTerry(Lore(4), replace(QUICK, weight_decay=decay)) for decay in (0.1, 1.0)]
     for fitted, method in zip(fit_all(settings, train, valid, 0), settings):
         assert torch.equal(margins(fitted.scorer, valid), margins(method.fit(train, valid, 0).scorer, valid))
