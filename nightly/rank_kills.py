@@ -1,9 +1,9 @@
 """Real kills of one rank of several: `fit` on a tiny language model under torchrun's own agent, a rank ends by SIGKILL, the same command is run
 again, and model and report must be those of a run that nobody disturbed, byte by byte (dates and seconds aside, see `kills.masked`).
 
-    python benchmarks/rank_kills.py --kills 50
-    python benchmarks/rank_kills.py --kills 0 --torchrun 6     # processes of `torchrun` itself, which take long to start
-    python benchmarks/rank_kills.py --kills 0 --trainings 50   # PAFO's training alone, between two sums over ranks; 1, 2 or 4 ranks go on
+    python nightly/rank_kills.py --kills 50
+    python nightly/rank_kills.py --kills 0 --torchrun 6     # processes of `torchrun` itself, which take long to start
+    python nightly/rank_kills.py --kills 0 --trainings 50   # PAFO's training alone, between two sums over ranks; 1, 2 or 4 ranks go on
 
 A round is up to three kills on one folder, the last on what the others left, and then one whole run. A kill comes at a call of training code, at
 a file-system step under the folder of the report (the first rank alone writes), or at any moment. Printed: what each run went on from, and how
@@ -35,8 +35,9 @@ from typing import Any
 from unittest import mock
 
 from kills import alive, left
+from outcome import TESTS, ended
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(TESTS))
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1", "EVENHAND_CACHE": "cache"}
 TRAIN, SAVE, MOMENT = "train", "save", "moment"
@@ -197,14 +198,14 @@ class Command:
         return left(place / "out")
 
 
-def main(arguments: list[str] | None = None) -> dict[str, int]:
+def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--kills", type=int, default=50)
     asked.add_argument("--torchrun", type=int, default=0, help="kills of processes that torchrun starts")
     asked.add_argument("--trainings", type=int, default=0, help="kills of a training without its report")
     asked.add_argument("--ranks", type=int, default=2)
     asked.add_argument("--seed", type=int, default=0)
-    told = asked.parse_args(arguments)
+    told = asked.parse_args()
     counted = {"kills": 0, "rounds": 0, "different": 0, "too late": 0}
     with tempfile.TemporaryDirectory() as folder:
         for wanted, start in ((told.kills, forked), (told.torchrun, started)):
@@ -214,8 +215,8 @@ def main(arguments: list[str] | None = None) -> dict[str, int]:
                 killed(Command(told.ranks, root, start), wanted, random.Random(told.seed), counted)
         if told.trainings:
             trainings(Path(folder), told.ranks, told.trainings, random.Random(told.seed), counted)
-    print(", ".join(f"{n} {what}" for what, n in counted.items()))
-    return counted
+    different = counted.pop("different")
+    return ended("rank_kills", counted, ["another model or report, or files left over"] * different)
 
 
 def killed(command: Command, wanted: int, rng: random.Random, counted: dict[str, int]) -> None:
@@ -344,4 +345,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--as-rank"]:
         one = json.loads(sys.argv[2])
         fit(one and Kill(**one), int(sys.argv[3]), sys.argv[4])
-    sys.exit(1 if main()["different"] else 0)
+    sys.exit(main())
