@@ -44,7 +44,7 @@ def test_package_import_is_light_and_audits_do_without_torch() -> None:
 
 
 def test_an_audit_of_score_columns_from_the_shell_loads_no_heavy_library(tmp_path: Path) -> None:
-    """With page, figures and support curve: what it needs of scikit-learn and its 300 modules is one function that SciPy has, too."""
+    """With page, figures and support curve, and where users share so few pairs that their words are read: scikit-learn has 300 modules."""
     rows = [
         {
             "user": f"u{i % 24}",
@@ -56,7 +56,14 @@ def test_an_audit_of_score_columns_from_the_shell_loads_no_heavy_library(tmp_pat
         for i in range(480)
     ]
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    loaded = loaded_by(called("audit", str(tmp_path / "pairs.jsonl"), "--scores", "score", "--out", str(tmp_path / "out")))
+    words = """
+import numpy as np
+from evenhand.data.clusters import find_clusters
+from evenhand.encode.projection import FeatureMap, Recipe
+found = FeatureMap.fit([f"word{i % 9} and word{i % 7}" for i in range(60)], None, recipe=Recipe(dim=4, svd=8)).apply(["word1"] * 60, None)
+find_clusters(found + np.random.default_rng(0).normal(size=found.shape), 0)
+"""
+    loaded = loaded_by(called("audit", str(tmp_path / "pairs.jsonl"), "--scores", "score", "--out", str(tmp_path / "out")) + words)
     assert (tmp_path / "out" / "report.html").exists()
     assert not loaded & HEAVY
 
