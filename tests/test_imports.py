@@ -77,3 +77,19 @@ def test_importing_opens_no_socket() -> None:
     code = "import socket\ndef refuse(*a, **k): raise AssertionError('a socket was opened')\n"
     code += "socket.socket.connect = refuse\nsocket.getaddrinfo = refuse\n"
     loaded_by(code + "import evenhand\nfor name in evenhand.__all__: getattr(evenhand, name)")
+
+
+def test_an_interrupt_before_the_command_line_is_loaded_ends_like_a_later_one() -> None:
+    code = """
+import sys
+from importlib.abc import MetaPathFinder
+class Interrupted(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "evenhand.cli.options":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+from evenhand.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted: nothing was begun.\n")
