@@ -7,10 +7,11 @@ import pytest
 from safetensors.numpy import load, save
 from scipy.sparse import csr_matrix
 from sklearn.decomposition import PCA, TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.preprocessing import StandardScaler
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
+from sklearn.preprocessing import StandardScaler, normalize
 
-from evenhand.encode.projection import FeatureMap, Recipe, _svd
+from evenhand.encode.projection import FeatureMap, Recipe, _leading, _svd
+from evenhand.encode.terms import letter_counts, word_counts
 from evenhand.encode.tfidf import HashedTfidf
 
 WORDS = (
@@ -61,6 +62,29 @@ def test_hashed_tfidf_equals_tfidf() -> None:
     np.testing.assert_allclose((ours @ ours.T).toarray(), (plain @ plain.T).toarray(), atol=1e-6)
 
 
+def test_terms_are_counted_as_scikit_learn_counts_them() -> None:
+    """To the bit, since saved models hold its buckets: any script, words of any length, texts without a word."""
+    rng = np.random.default_rng(0)
+    scripts = [(97, 123), (65, 91), (48, 58), (0xC0, 0x250), (0x3B1, 0x3CA), (0x4E00, 0x4E20), (0x1F600, 0x1F610), (9, 14), (32, 48)]
+    drawn = [
+        "".join(chr(rng.integers(*scripts[s])) for s in np.repeat(rng.integers(len(scripts), size=12), rng.integers(0, 9, size=12)))
+        for _ in range(150)
+    ]
+    texts = [*drawn, *made_up(50)[0], "", " ", "a", "a b", "ab", "ẞ İstanbul", "x" * 1000, "one two one two one"]
+    for ngrams in (1, 2, 3):
+        theirs = HashingVectorizer(n_features=5000, ngram_range=(1, ngrams), alternate_sign=False, norm=None).transform(texts)
+        ours = word_counts(texts, ngrams, 5000)
+        assert (ours != theirs).nnz == 0
+    assert word_counts(["a", "one"], 4, 50).sum() == 1
+    theirs = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), n_features=2**18, alternate_sign=False, norm=None).transform(texts)
+    assert (letter_counts(texts, 2**18) != theirs).nnz == 0
+    fitted, matrix = HashedTfidf.fit_apply(texts, letters=True)
+    weighted = theirs[:, fitted.buckets].astype(np.float32)
+    weighted.data = (1 + np.log(weighted.data)) * fitted.idf[weighted.indices]
+    assert (matrix != normalize(weighted)).nnz == 0
+    assert (fitted.apply(texts) != matrix).nnz == 0
+
+
 def test_the_most_frequent_buckets_are_kept() -> None:
     texts = ["common rare1", "common rare2", "common usual", "usual"]
     few = HashedTfidf.fit(texts, min_df=1, max_buckets=2)
@@ -83,6 +107,13 @@ def test_randomized_svd_finds_the_leading_directions() -> None:
     exact = TruncatedSVD(8, algorithm="arpack", random_state=1).fit_transform(csr_matrix(matrix))
     np.testing.assert_allclose(scores @ scores.T, exact @ exact.T, atol=1e-2)
     np.testing.assert_allclose(matrix @ components, scores, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(90, 60), (60, 90)])
+def test_leading_directions_are_those_of_scikit_learn(shape: tuple[int, int]) -> None:
+    matrix = csr_matrix(np.random.default_rng(0).poisson(0.3, size=shape).astype(np.float32))
+    theirs = TruncatedSVD(12, n_iter=4, random_state=5).fit(matrix).components_
+    np.testing.assert_allclose(_leading(matrix, 12, 5), theirs.T, atol=1e-6)
 
 
 def test_features_are_centred_uncorrelated_and_scaled() -> None:

@@ -44,7 +44,7 @@ def test_package_import_is_light_and_audits_do_without_torch() -> None:
 
 
 def test_an_audit_of_score_columns_from_the_shell_loads_no_heavy_library(tmp_path: Path) -> None:
-    """With page, figures and support curve: what it needs of scikit-learn and its 300 modules is one function that SciPy has, too."""
+    """With page, figures and support curve, and where users share so few pairs that their words are read: scikit-learn has 300 modules."""
     rows = [
         {
             "user": f"u{i % 24}",
@@ -56,7 +56,14 @@ def test_an_audit_of_score_columns_from_the_shell_loads_no_heavy_library(tmp_pat
         for i in range(480)
     ]
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    loaded = loaded_by(called("audit", str(tmp_path / "pairs.jsonl"), "--scores", "score", "--out", str(tmp_path / "out")))
+    words = """
+import numpy as np
+from evenhand.data.clusters import find_clusters
+from evenhand.encode.projection import FeatureMap, Recipe
+found = FeatureMap.fit([f"word{i % 9} and word{i % 7}" for i in range(60)], None, recipe=Recipe(dim=4, svd=8)).apply(["word1"] * 60, None)
+find_clusters(found + np.random.default_rng(0).normal(size=found.shape), 0)
+"""
+    loaded = loaded_by(called("audit", str(tmp_path / "pairs.jsonl"), "--scores", "score", "--out", str(tmp_path / "out")) + words)
     assert (tmp_path / "out" / "report.html").exists()
     assert not loaded & HEAVY
 
@@ -66,3 +73,19 @@ def test_importing_everything_opens_no_socket_and_loads_no_optional_dependency()
     code += "socket.socket.connect = refuse\nsocket.getaddrinfo = refuse\n"
     loaded = loaded_by(code + "import evenhand\nfor name in evenhand.__all__: getattr(evenhand, name)")
     assert not loaded & {"sentence_transformers", "fairlearn", "transformers"}
+
+
+def test_an_interrupt_before_the_command_line_is_loaded_ends_like_a_later_one() -> None:
+    code = """
+import sys
+from importlib.abc import MetaPathFinder
+class Interrupted(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "evenhand.cli.options":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+from evenhand.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted: nothing was begun.\n")

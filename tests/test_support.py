@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evenhand.core import DataError, PreferenceData
-from evenhand.data.clusters import find_clusters
+from evenhand.data.clusters import _silhouette, find_clusters
 from evenhand.data.groups import by_quantile
 from evenhand.data.support import Support, attribute_support, choose_support, cluster_support, item_support, majority_support, pair_support
 from evenhand.data.votes import number_rows
@@ -225,6 +225,18 @@ def test_clusters_are_found_where_there_are_some():
     one, rule = find_clusters(cloud, seed=0)
     assert rule.startswith("one cluster")
     np.testing.assert_array_equal(one, [-1, -1] + [0] * 298)
+
+
+def test_silhouette_is_scikit_learns():
+    from sklearn.metrics import silhouette_score
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    distances = np.linalg.norm(x[:, None] - x, axis=2)
+    label = rng.integers(3, size=60) + 2 * (np.arange(60) == 7)  # a point may be alone, and a number unused
+    assert _silhouette(distances, label) == pytest.approx(silhouette_score(x, label))
+    assert _silhouette(distances, np.where(label == 1, 5, label)) == pytest.approx(silhouette_score(x, np.where(label == 1, 5, label)))
+    assert _silhouette(distances, np.zeros(60, dtype=int)) == -1
 
 
 def test_choice_takes_pairs_when_users_share_them():

@@ -13,7 +13,6 @@ Names are imported when first used: `import evenhand` alone loads neither torch 
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -144,7 +143,9 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return importlib.metadata.version("evenhand")
+        from importlib.metadata import version
+
+        return version("evenhand")
     if name == "testing":
         return importlib.import_module("evenhand.testing")
     if name not in _HOMES:

@@ -1,5 +1,17 @@
-"""python -m evenhand"""
+"""python -m evenhand, and the command `evenhand`"""
 
-from evenhand.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """`cli.main`, and the same end for an interrupt that comes before it is loaded."""
+    try:
+        from evenhand.cli import main as answer
+    except KeyboardInterrupt:
+        print("interrupted: nothing was begun.", file=sys.stderr)
+        sys.exit(130)
+    answer()
+
+
+if __name__ == "__main__":
+    main()

@@ -48,10 +48,12 @@ def parameters(place: str) -> dict[str, Parameter]:
     path = Path(str(evenhand.__file__)).parent / file
     if not path.exists():
         return {}
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    node = next((n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == name), None)
-    if node is None:
+    # of the file only the definition, to the next line that stands at the left: to parse all of them is a quarter of what --help takes
+    found = re.search(rf"^(?:def|class) {name}\b.*?(?=^[^\s)]|\Z)", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    if found is None:
         return {}
+    node = ast.parse(found[0]).body[0]
+    assert isinstance(node, ast.FunctionDef | ast.ClassDef)
     help_of = dict(_entries(ast.get_docstring(node) or ""))
     return {n: Parameter(_literal(d), help_of.get(n, "")) for n, d in _defaults(node)}
 

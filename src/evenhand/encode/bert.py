@@ -55,13 +55,13 @@ class Bert:
 
     def _attend(self, qkv: Tensor, lengths: Sequence[int]) -> Tensor:
         """Self-attention within each text. qkv [rows, 3 * hidden] → [rows, hidden], 0 in the rows behind the last text."""
-        parts, start = [], 0
+        out, start = qkv.new_zeros(len(qkv), qkv.shape[1] // 3), 0
         heads = qkv.view(1, len(qkv), 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [3, 1, heads, rows, hidden / heads]
         for length in lengths:
             q, k, v = heads[:, :, :, start : start + length].unbind()
-            parts.append(scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).reshape(length, -1))
+            out[start : start + length].view(length, self.heads, -1).copy_(scaled_dot_product_attention(q, k, v)[0].transpose(0, 1))
             start += length
-        return torch.cat([*parts, qkv.new_zeros(len(qkv) - start, qkv.shape[1] // 3)])
+        return out
 
 
 def _norm(x: Tensor, scale_shift: Dense) -> Tensor:

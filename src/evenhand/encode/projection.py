@@ -87,13 +87,14 @@ class FeatureMap:
             _fit_terms(texts, recipe, letters) if wanted else None for letters, wanted in ((False, tfidf), (True, tfidf and recipe.letters))
         ]
         components = []
-        for terms in counted:
-            if terms is not None:
-                reduced, right = _svd(terms.apply(texts), recipe.svd, seed)
+        for found in counted:
+            if found is not None:
+                reduced, right = _svd(found[1], recipe.svd, seed)
                 parts.append(bring(reduced))
                 components.append(right)
         principal = _principal(np.concatenate([p.scores for p in parts], axis=1), recipe) if parts else np.zeros((0, recipe.dim))
-        return _fold(parts, principal, counted, components, vectors is not None, recipe)
+        terms = [None if found is None else found[0] for found in counted]
+        return _fold(parts, principal, terms, components, vectors is not None, recipe)
 
     @property
     def dim(self) -> int:
@@ -208,12 +209,13 @@ def _check(texts: Sequence[str], vectors: np.ndarray | None) -> None:
         raise ValueError(f"{len(vectors)} vectors for {len(texts)} texts")
 
 
-def _fit_terms(texts: Sequence[str], recipe: Recipe, letters: bool) -> HashedTfidf | None:
-    """TF-IDF with the recipe's `min_df`, or, when the texts are so few that no term reaches it, with every term; None without any term."""
+def _fit_terms(texts: Sequence[str], recipe: Recipe, letters: bool) -> tuple[HashedTfidf, Any] | None:
+    """TF-IDF with the recipe's `min_df`, or, when the texts are so few that no term reaches it, with every term, and the texts under it; None
+    without any term."""
     for min_df in (recipe.min_df, 1):
-        terms = HashedTfidf.fit(texts, min_df=min_df, max_buckets=recipe.max_buckets, letters=letters)
+        terms, matrix = HashedTfidf.fit_apply(texts, min_df=min_df, max_buckets=recipe.max_buckets, letters=letters)
         if len(terms):
-            return terms
+            return terms, matrix
     return None
 
 
@@ -223,17 +225,34 @@ def _svd(matrix: Any, components: int, seed: int) -> tuple[np.ndarray, np.ndarra
     Directions in which the texts do not differ but for rounding, as where two texts have the same words, are left out: brought to
     standard deviation 1 they would be noise, and their weights overflow.
     """
-    from sklearn.decomposition import TruncatedSVD
-
     rank = min(components, *matrix.shape)
     if rank < 2 or min(matrix.shape) <= components:  # few texts or words: exact, and the randomized method would want more columns
         dense = matrix.toarray().astype(np.float64)
         size, right = np.linalg.svd(dense, full_matrices=False)[1:]
         right = right[:rank][size[:rank] > SMALLEST * size.max(initial=0)].T
         return dense @ right, right
-    svd = TruncatedSVD(rank, n_iter=4, random_state=seed).fit(matrix)
-    right = svd.components_[svd.singular_values_ > SMALLEST * svd.singular_values_[0]].T.astype(np.float64)
+    right = _leading(matrix, rank, seed).astype(np.float64)
     return matrix @ right, right
+
+
+def _leading(matrix: Any, rank: int, seed: int) -> np.ndarray:
+    """The leading right singular vectors of a sparse matrix, [k, at most rank]: scikit-learn's TruncatedSVD to the bit, without its import.
+
+    The range of `rank` + 10 random vectors after four power iterations (Halko et al. 2011, algorithm 4.4), LU between them.
+    """
+    from scipy.linalg import lu, qr, svd
+
+    wide = matrix.shape[0] < matrix.shape[1]
+    tall = matrix.T if wide else matrix  # the smaller side holds the random vectors
+    basis = np.random.RandomState(seed).normal(size=(tall.shape[1], rank + 10)).astype(matrix.dtype)
+    for _ in range(4):
+        for step in (tall, tall.T):
+            basis = lu(step @ basis, permute_l=True, check_finite=False)[0]
+    basis = qr(tall @ basis, mode="economic", check_finite=False)[0]
+    left, size, right = svd(basis.T @ tall, full_matrices=False)
+    kept = np.flatnonzero(size[:rank] > SMALLEST * size[0])
+    axes = (basis @ left if wide else right.T)[:, kept]
+    return axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(len(kept))])  # an axis has no sign: fix one
 
 
 def _principal(z: np.ndarray, recipe: Recipe) -> np.ndarray:

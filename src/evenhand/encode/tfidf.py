@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from evenhand.encode.terms import letter_counts, word_counts
 
 SLAB = 4096  # texts hashed at a time
 
@@ -31,37 +33,48 @@ class HashedTfidf:
         cls, texts: Sequence[str], *, min_df: int = 3, max_buckets: int = 20_000, ngrams: int = 2, space: int = 2**18, letters: bool = False
     ) -> HashedTfidf:
         """Buckets of terms found in at least `min_df` texts; the `max_buckets` most frequent of them."""
+        return cls.fit_apply(texts, min_df=min_df, max_buckets=max_buckets, ngrams=ngrams, space=space, letters=letters)[0]
+
+    @classmethod
+    def fit_apply(
+        cls, texts: Sequence[str], *, min_df: int = 3, max_buckets: int = 20_000, ngrams: int = 2, space: int = 2**18, letters: bool = False
+    ) -> tuple[HashedTfidf, Any]:
+        """`fit` and what `apply` gives these texts, their terms counted once."""
+        counted = list(_hashed(texts, ngrams, space, letters))
         df = np.zeros(space, dtype=np.int64)
-        for counts in _hashed(texts, ngrams, space, letters):
-            df += np.bincount(counts.indices, minlength=space)
+        for slab in counted:
+            df += np.bincount(slab.indices, minlength=space)
         buckets = np.flatnonzero(df >= min_df)
         if len(buckets) > max_buckets:
             buckets = np.sort(buckets[np.argsort(-df[buckets], kind="stable")[:max_buckets]])
         idf = np.log((1 + len(texts)) / (1 + df[buckets])) + 1
-        return cls(buckets.astype(np.int32), idf.astype(np.float32), ngrams, space, letters)
+        terms = cls(buckets.astype(np.int32), idf.astype(np.float32), ngrams, space, letters)
+        return terms, terms._weigh(counted)
 
     def __len__(self) -> int:
         return len(self.buckets)
 
     def apply(self, texts: Sequence[str]) -> Any:
         """Sparse scipy CSR float32[n, k]; a text without any known word is a row of zeros."""
+        return self._weigh(_hashed(texts, self.ngrams, self.space, self.letters))
+
+    def _weigh(self, counted: Iterable[Any]) -> Any:
         from scipy.sparse import csr_matrix, vstack
 
-        parts = [self._weigh(counts[:, self.buckets]) for counts in _hashed(texts, self.ngrams, self.space, self.letters)]
+        parts = [self._weigh_slab(slab[:, self.buckets]) for slab in counted]
         return vstack(parts, format="csr") if parts else csr_matrix((0, len(self)), dtype=np.float32)
 
-    def _weigh(self, counts: Any) -> Any:
-        from sklearn.preprocessing import normalize
-
-        weighted = counts.astype(np.float32)
+    def _weigh_slab(self, counted: Any) -> Any:
+        weighted = counted.astype(np.float32)
         weighted.data = (1 + np.log(weighted.data)) * self.idf[weighted.indices]
-        return normalize(weighted, norm="l2", copy=False)
+        row = np.repeat(np.arange(weighted.shape[0]), np.diff(weighted.indptr))
+        norm = np.sqrt(np.bincount(row, np.square(weighted.data), weighted.shape[0]))  # added in float64, one by one
+        weighted.data = (weighted.data / np.where(norm > 0, norm, 1)[row]).astype(np.float32)
+        return weighted
 
 
-def _hashed(texts: Sequence[str], ngrams: int, space: int, letters: bool) -> Any:
+def _hashed(texts: Sequence[str], ngrams: int, space: int, letters: bool) -> Iterator[Any]:
     """Term counts, sparse [up to SLAB texts, space] at a time."""
-    from sklearn.feature_extraction.text import HashingVectorizer
-
-    terms = {"analyzer": "char_wb", "ngram_range": (3, 5)} if letters else {"ngram_range": (1, ngrams)}
-    hasher = HashingVectorizer(n_features=space, alternate_sign=False, norm=None, **terms)
-    return (hasher.transform(texts[i : i + SLAB]) for i in range(0, len(texts), SLAB))
+    for start in range(0, len(texts), SLAB):
+        slab = texts[start : start + SLAB]
+        yield letter_counts(slab, space) if letters else word_counts(slab, ngrams, space)

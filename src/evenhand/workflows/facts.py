@@ -61,7 +61,7 @@ def facts(data: PreferenceData | PairBatches, seed: int, more: Mapping[str, str]
         "rows read": rows_read(data),
         **more,
         "seed": str(seed),
-        "versions": ", ".join(f"{name} {version(name)}" for name in ("evenhand", "torch", "numpy", "scipy", "scikit-learn")),
+        "versions": ", ".join(f"{name} {version(name)}" for name in ("evenhand", "torch", "numpy", "scipy")),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
