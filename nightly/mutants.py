@@ -39,7 +39,7 @@ KILLED, TIMED_OUT, SURVIVED, UNREACHED = "killed", "timed out", "survived", "rea
 TESTS: tuple[tuple[str, str], ...] = (  # files → the tests that speak of them, in process and fast; of these mutmut runs the ones that enter the function
     (
         "audits/intervals audits/sample audits/bootstrap audits/twoway audits/agreement audits/nulls audits/users audits/support_curve audits/low_support",
-        "test_audit_intervals test_twoway test_agreement test_audit_users test_low_support test_audit test_noticed",
+        "test_audit_intervals test_twoway test_agreement test_audit_users test_low_support test_audit test_audit_batches test_noticed",
     ),
     (
         "audits/batch audits/passes audits/clusters audits/units audits/spread audits/outcomes audits/metrics audits/examine audits/findings "

@@ -128,6 +128,13 @@ def test_equal_users_do_not_pretend_certainty(users, value):
     assert (e.low, e.high) == pytest.approx((low[0], high[0]))
 
 
+def test_a_mean_of_users_is_students():
+    values = np.array([0.9, 0.35, 0.6, 0.8, 0.55])
+    e = mean_of_users(values, np.array([3, 1, 4, 1, 5]), "accuracy")
+    assert (e.low, e.high) == pytest.approx(stats.t.interval(0.95, 4, 0.64, stats.sem(values)))
+    assert (e.value, e.n_users, e.n_pairs) == (pytest.approx(0.64), 5, 14)
+
+
 def test_one_user_leaves_everything_open():
     e = mean_of_users(np.array([0.7]), np.array([50]), "accuracy")
     assert (e.value, e.low, e.high, e.n_users, e.n_pairs) == (0.7, 0.0, 1.0, 1, 50)

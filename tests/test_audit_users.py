@@ -14,7 +14,7 @@ from evenhand.audits.nulls import against_null, permuted_means
 from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.sample import arrange, means
 from evenhand.audits.support_curve import correlation, slope, support_curve
-from evenhand.audits.users import density, fit_beta_binomial, independent_pairs, spread_of_users
+from evenhand.audits.users import BetaBinomial, density, fit_beta_binomial, independent_pairs, spread_of_users
 from evenhand.core import Groups
 
 accuracies = arrays(float, st.integers(1, 30), elements=st.floats(0.01, 1))
@@ -115,6 +115,13 @@ def test_fit_is_the_maximum_of_scipys_beta_binomial_likelihood():
     for step in (-0.01, 0.01):
         assert loglik(fit.mu + step, fit.tau) < best
         assert loglik(fit.mu, fit.tau + step) < best
+
+
+def test_shrunken_accuracies_are_posterior_means():
+    """Beta(13.8, 9.2) has mean .6 and standard deviation .1: its 23 pairs are added to a user's own."""
+    assert stats.beta(13.8, 9.2).std() == pytest.approx(0.1)
+    fit = BetaBinomial(0.6, 0.1, 0.0, 1.0, 0.5)
+    assert fit.shrunken(np.array([7.0, 0.5]), np.array([10, 1])) == pytest.approx([20.8 / 33, 14.3 / 24])
 
 
 @pytest.mark.parametrize("p", [0.0, 1.0, 0.5])
