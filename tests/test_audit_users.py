@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import stats
+from scipy import optimize, stats
 
 from evenhand.audits.metrics import USER_METRICS, calibration_gaps, correct, gini, jain, log_loss, worst_decile
 from evenhand.audits.nulls import against_null, permuted_means
@@ -135,6 +135,19 @@ def test_spread_of_users_who_are_all_alike(p):
     assert spread_of_users(right[:1], np.array([10]), 0) is None
 
 
+def test_spread_stands_beside_what_equal_users_would_show():
+    """800 users of 20 pairs each, all 70 %: standard deviation sqrt(.7 .3 / 20) by chance alone."""
+    rng = np.random.default_rng(4)
+    right, pairs = rng.binomial(20, 0.7, 800).astype(float), np.full(800, 20)
+    found = {m.name: m for m in spread_of_users(right, pairs, 0).metrics}
+    for name, metric in USER_METRICS.items():
+        one = found[name]
+        assert (one.raw, one.excess) == (metric(right / 20), pytest.approx(one.raw - one.expected_if_equal))
+    assert found["standard deviation"].expected_if_equal == pytest.approx(np.sqrt(0.7 * 0.3 / 20), rel=0.01)
+    assert found["share below 50 %"].expected_if_equal == pytest.approx(stats.binom.cdf(9, 20, 0.7), rel=0.05)
+    assert found["worst decile"].shrunken == pytest.approx(0.7, abs=0.02)
+
+
 def test_density_is_a_density_and_knows_where_users_are():
     p = np.random.default_rng(0).beta(20, 10, 500)
     d = np.array(density(p))
@@ -207,6 +220,28 @@ def test_slope_is_found_with_an_interval_that_covers():
     flat = slope(np.full(10, 0.5), rng.random(10), np.full(10, 5))
     assert np.isnan(flat.value)
     assert np.isnan(slope(rng.random(10), np.ones(10), np.full(10, 5)).value)
+
+
+def test_slope_is_a_fractional_logit_with_hc3_errors():
+    """The likelihood's own maximum, and each user's pull on it with his or her residual divided by 1 - leverage, by definition."""
+    rng = np.random.default_rng(8)
+    x = rng.uniform(0.2, 0.9, 25)
+    y = rng.binomial(12, 1 / (1 + np.exp(-3 * (x - 0.4)))) / 12
+    design = np.stack([np.ones(25), 10 * x], axis=1)
+    top = optimize.minimize(
+        lambda b: np.logaddexp(0, design @ b).sum() - y @ design @ b,
+        np.zeros(2),
+        method="Nelder-Mead",
+        options={"xatol": 1e-9, "fatol": 1e-12, "maxiter": 2000},
+    ).x
+    p = 1 / (1 + np.exp(-design @ top))
+    root = design * np.sqrt(p * (1 - p))[:, None]
+    hat = root @ np.linalg.inv(root.T @ root) @ root.T
+    pull = np.linalg.inv(root.T @ root) @ design.T @ np.diag((y - p) / (1 - np.diag(hat)))
+    half = stats.t.ppf(0.975, 23) * np.sqrt((pull @ pull.T)[1, 1])
+    e = slope(x, y, np.full(25, 12))
+    assert (e.value, e.low, e.high) == pytest.approx((top[1], top[1] - half, top[1] + half), rel=1e-5)
+    assert (e.n_users, e.n_pairs) == (25, 300)
 
 
 def test_support_curve_bins_hold_all_users_and_the_line_is_monotone():
