@@ -136,15 +136,16 @@ def test_spread_of_users_who_are_all_alike(p):
 
 
 def test_spread_stands_beside_what_equal_users_would_show():
-    """800 users of 20 pairs each, all 70 %: standard deviation sqrt(.7 .3 / 20) by chance alone."""
+    """800 users of 20 pairs each, all served alike: by chance alone they spread as a binomial of 20 does."""
     rng = np.random.default_rng(4)
     right, pairs = rng.binomial(20, 0.7, 800).astype(float), np.full(800, 20)
     found = {m.name: m for m in spread_of_users(right, pairs, 0).metrics}
     for name, metric in USER_METRICS.items():
         one = found[name]
         assert (one.raw, one.excess) == (metric(right / 20), pytest.approx(one.raw - one.expected_if_equal))
-    assert found["standard deviation"].expected_if_equal == pytest.approx(np.sqrt(0.7 * 0.3 / 20), rel=0.01)
-    assert found["share below 50 %"].expected_if_equal == pytest.approx(stats.binom.cdf(9, 20, 0.7), rel=0.05)
+    chance = stats.binom(20, right.mean() / 20)
+    assert found["standard deviation"].expected_if_equal == pytest.approx(chance.std() / 20, rel=0.01)
+    assert found["share below 50 %"].expected_if_equal == pytest.approx(chance.cdf(9), rel=0.05)
     assert found["worst decile"].shrunken == pytest.approx(0.7, abs=0.02)
 
 
