@@ -87,6 +87,7 @@ WITHOUT = " or ".join((
 CONFIG = """
 [tool.pytest.ini_options]
 markers = ["lm"]
+filterwarnings = ["error::RuntimeWarning:evenhand"]
 
 [tool.mutmut]
 source_paths = ["src"]
