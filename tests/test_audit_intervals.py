@@ -99,6 +99,18 @@ def test_paired_difference_of_two_models_is_a_paired_t():
     assert (low[0], high[0]) == pytest.approx(stats.t.interval(0.95, 19, d.mean(), stats.sem(d)))
 
 
+def test_errors_of_contrasts_correlate_by_the_groups_that_they_share():
+    o, groups = world(users=60, groups=3)
+    o = Outcomes("m", "test", o.user, o.margin)
+    found = means(arrange(o, groups), [correct(o.margin)])
+    of_user = np.array([correct(o.margin[o.user == u]).mean() for u in range(60)])
+    v = [stats.sem(of_user[groups.of_user == g]) ** 2 for g in range(3)]
+    c = contrast(found, np.array([[1.0, -1, 0, 0], [1, 0, -1, 0], [0, 1, -1, 0], [2, 0, 0, 0]]))
+    sd = np.sqrt([v[0] + v[1], v[0] + v[2], v[1] + v[2], 4 * v[0]])
+    shared = np.array([[0, v[0], -v[1], 2 * v[0]], [v[0], 0, v[2], 2 * v[0]], [-v[1], v[2], 0, 0], [2 * v[0], 2 * v[0], 0, 0]])
+    assert np.allclose(c.correlation, shared / np.outer(sd, sd) + np.eye(4))
+
+
 @pytest.mark.parametrize("users", [2, 10, 100])
 @pytest.mark.parametrize("value", [1.0, -1.0, 0.0])
 def test_equal_users_do_not_pretend_certainty(users, value):
@@ -114,6 +126,13 @@ def test_equal_users_do_not_pretend_certainty(users, value):
     assert high[0] == pytest.approx(min(1, c.value[0] + limit))
     e = mean_of_users(np.full(users, c.value[0]), np.full(users, 5), "accuracy")
     assert (e.low, e.high) == pytest.approx((low[0], high[0]))
+
+
+def test_a_mean_of_users_is_students():
+    values = np.array([0.9, 0.35, 0.6, 0.8, 0.55])
+    e = mean_of_users(values, np.array([3, 1, 4, 1, 5]), "accuracy")
+    assert (e.low, e.high) == pytest.approx(stats.t.interval(0.95, 4, 0.64, stats.sem(values)))
+    assert (e.value, e.n_users, e.n_pairs) == (pytest.approx(0.64), 5, 14)
 
 
 def test_one_user_leaves_everything_open():

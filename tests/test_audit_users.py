@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import stats
+from scipy import optimize, stats
 
 from evenhand.audits.metrics import USER_METRICS, calibration_gaps, correct, gini, jain, log_loss, worst_decile
 from evenhand.audits.nulls import against_null, permuted_means
@@ -15,7 +15,7 @@ from evenhand.audits.outcomes import Outcomes
 from evenhand.audits.passes import over
 from evenhand.audits.sample import Sample, arrange, means
 from evenhand.audits.support_curve import correlation, curve_of, slope
-from evenhand.audits.users import density, fit_beta_binomial, independent_of, spread_of_users
+from evenhand.audits.users import BetaBinomial, density, fit_beta_binomial, independent_of, spread_of_users
 from evenhand.core import Groups
 
 accuracies = arrays(float, st.integers(1, 30), elements=st.floats(0.01, 1))
@@ -133,6 +133,13 @@ def test_fit_is_the_maximum_of_scipys_beta_binomial_likelihood():
         assert loglik(fit.mu, fit.tau + step) < best
 
 
+def test_shrunken_accuracies_are_posterior_means():
+    """Beta(13.8, 9.2) has mean .6 and standard deviation .1: its 23 pairs are added to a user's own."""
+    assert stats.beta(13.8, 9.2).std() == pytest.approx(0.1)
+    fit = BetaBinomial(0.6, 0.1, 0.0, 1.0, 0.5)
+    assert fit.shrunken(np.array([7.0, 0.5]), np.array([10, 1])) == pytest.approx([20.8 / 33, 14.3 / 24])
+
+
 @pytest.mark.parametrize("p", [0.0, 1.0, 0.5])
 def test_spread_of_users_who_are_all_alike(p):
     right = np.full(20, 10 * p)
@@ -142,6 +149,20 @@ def test_spread_of_users_who_are_all_alike(p):
     assert np.isfinite([m.raw for m in found.metrics]).all()
     assert np.trapezoid(found.shrunken_density, found.grid) == pytest.approx(1)
     assert spread_of_users(right[:1], np.array([10]), 0) is None
+
+
+def test_spread_stands_beside_what_equal_users_would_show():
+    """800 users of 20 pairs each, all served alike: by chance alone they spread as a binomial of 20 does."""
+    rng = np.random.default_rng(4)
+    right, pairs = rng.binomial(20, 0.7, 800).astype(float), np.full(800, 20)
+    found = {m.name: m for m in spread_of_users(right, pairs, 0).metrics}
+    for name, metric in USER_METRICS.items():
+        one = found[name]
+        assert (one.raw, one.excess) == (metric(right / 20), pytest.approx(one.raw - one.expected_if_equal))
+    chance = stats.binom(20, right.mean() / 20)
+    assert found["standard deviation"].expected_if_equal == pytest.approx(chance.std() / 20, rel=0.01)
+    assert found["share below 50 %"].expected_if_equal == pytest.approx(chance.cdf(9), rel=0.05)
+    assert found["worst decile"].shrunken == pytest.approx(0.7, abs=0.02)
 
 
 def test_density_is_a_density_and_knows_where_users_are():
@@ -216,6 +237,28 @@ def test_slope_is_found_with_an_interval_that_covers():
     flat = slope(np.full(10, 0.5), rng.random(10), np.full(10, 5))
     assert np.isnan(flat.value)
     assert np.isnan(slope(rng.random(10), np.ones(10), np.full(10, 5)).value)
+
+
+def test_slope_is_a_fractional_logit_with_hc3_errors():
+    """The likelihood's own maximum, and each user's pull on it with his or her residual divided by 1 - leverage, by definition."""
+    rng = np.random.default_rng(8)
+    x = rng.uniform(0.2, 0.9, 25)
+    y = rng.binomial(12, 1 / (1 + np.exp(-3 * (x - 0.4)))) / 12
+    design = np.stack([np.ones(25), 10 * x], axis=1)
+    top = optimize.minimize(
+        lambda b: np.logaddexp(0, design @ b).sum() - y @ design @ b,
+        np.zeros(2),
+        method="Nelder-Mead",
+        options={"xatol": 1e-9, "fatol": 1e-12, "maxiter": 2000},
+    ).x
+    p = 1 / (1 + np.exp(-design @ top))
+    root = design * np.sqrt(p * (1 - p))[:, None]
+    hat = root @ np.linalg.inv(root.T @ root) @ root.T
+    pull = np.linalg.inv(root.T @ root) @ design.T @ np.diag((y - p) / (1 - np.diag(hat)))
+    half = stats.t.ppf(0.975, 23) * np.sqrt((pull @ pull.T)[1, 1])
+    e = slope(x, y, np.full(25, 12))
+    assert (e.value, e.low, e.high) == pytest.approx((top[1], top[1] - half, top[1] + half), rel=1e-5)
+    assert (e.n_users, e.n_pairs) == (25, 300)
 
 
 def test_support_curve_bins_hold_all_users_and_the_line_is_monotone():

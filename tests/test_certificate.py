@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from evenhand.audits.bounds import BOUNDS, GRID, LARGEST_BET, betting, empirical_bernstein, hoeffding, users_needed
-from evenhand.audits.certificate import FEWEST, TooFewUsers, certify, needed
+from evenhand.audits.certificate import FEWEST, TooFewUsers, certify, claim, needed
 from evenhand.audits.rates import Rates, rates, soft
 from evenhand.core import EvenhandError, Events
 
@@ -165,6 +165,16 @@ def test_counterfactual_certificate_is_the_upper_end_of_its_gap() -> None:
     tight = certify(found, "cf", made.d_upper - 0.001, 0.05)
     assert not tight.certified
     assert 400 < needed(found, tight)[0] < 600  # type: ignore[operator]
+
+
+def test_the_claim_counts_what_it_is_of() -> None:
+    said = claim(certify(population(3, 60, np.random.default_rng(0)), "dp", 0.9, 0.05, "hoeffding"), "soft", False)
+    assert "the largest gap of 3 comparisons is at most" in said
+    assert said.endswith("on the users' means in 3 events.")
+    twins = Rates(("matched sets",), (), np.full((50, 1), 0.1), np.array([90]), np.arange(50))
+    said = claim(certify(twins, "cf", 0.9, 0.05, "hoeffding"), "soft", False)
+    assert "the mean gap inside matched sets is at most" in said
+    assert said.endswith("in 1 event.")
 
 
 def test_a_hundred_users_an_event_cannot_certify_five_points_by_hoeffding() -> None:

@@ -16,7 +16,8 @@ from evenhand.audits.examine import examine_model
 from evenhand.audits.findings import ConstraintFindings, FittedConstraints, to_json
 from evenhand.audits.intervals import simultaneous_alpha
 from evenhand.audits.outcomes import Outcomes
-from evenhand.audits.rates import DECISIONS, Rates, hard, rates, soft, violation
+from evenhand.audits.rates import DECISIONS, Rates, cells, hard, rates, soft, violation
+from evenhand.audits.shortfall import Parts, Question, needed
 from evenhand.audits.violations import clustered, compared_rows, expected_by_noise, rate_contrast, violations
 from evenhand.core import EvenhandError, Events, Groups
 
@@ -59,6 +60,13 @@ def test_users_in_every_event_are_paired_exactly():
         oracle = stats.ttest_rel(found.by_user[:, a], found.by_user[:, b])
         assert c.p_values()[i] == pytest.approx(oracle.pvalue)
         assert (c.df[i], c.users[i]) == (79, 80)
+
+
+def test_two_users_leave_one_degree_of_freedom():
+    found = Rates(("a", "b"), ((0, 1),), np.array([[0.6, 0.2], [0.9, 0.4]]), np.array([5, 5]), np.arange(2))
+    c = rate_contrast(clustered([found]), found, compared_rows(found, 0, 1))
+    low, high = c.bounds()
+    assert (low[0], high[0]) == pytest.approx(stats.t.interval(0.95, 1, 0.45, stats.sem([0.4, 0.5])))
 
 
 def test_users_in_one_event_each_give_welchs_interval():
@@ -197,6 +205,7 @@ def test_costs_are_those_of_the_audit_of_groups():
             assert getattr(cost.ece, which).value == pytest.approx(group.ece.value)
             assert getattr(cost.log_loss, which).value == pytest.approx(group.log_loss.value)
             assert cost.ece.change.low <= cost.ece.change.value <= cost.ece.change.high
+            assert cost.log_loss.change.metric == "change of log_loss"
     assert found.levelled_down == pytest.approx(change.levelled_down, nan_ok=True)
 
 
@@ -232,6 +241,10 @@ def test_equalized_odds_compares_within_a_label():
     for v in found.violations:
         first, second = v.size.after.group.split(" against ")
         assert first[-1] == second[-1]
+    names, compared = cells("eo", ("a", "b", "c"))
+    assert [f"{names[i]} against {names[j]}" for i, j in compared] == [
+        f"{one}, label {label} against {other}, label {label}" for label in (0, 1) for one, other in (("a", "b"), ("a", "c"), ("b", "c"))
+    ]
 
 
 def test_counterfactual_gaps():
@@ -276,6 +289,22 @@ def test_pass_fail_and_undecided():
     assert failed.sentence.endswith("at most 5.0 allowed: FAIL.")
     assert passed.violations[0].size.before is None
     assert passed.levelling == ""
+    for cost in passed.costs:  # of one model
+        assert (cost.ece.before, cost.ece.change, cost.accuracy.change) == (None, None, None)
+        assert 0 < cost.ece.after.low < cost.ece.after.value < cost.ece.after.high < 1
+
+
+def test_users_asked_for_are_those_whose_gap_in_either_direction_tells():
+    """Of two events that all users are in, the interval says all that the number follows from."""
+    outcomes, events = judged(*world(0, q=(0.5, 0.5), users=31, effect=0.05), names=("women", "men"))
+    of_users = rates(outcomes.margin, outcomes.user, events, "dp", soft)
+    (found,) = violations({"soft": [of_users]}, 0.05, 0, 200, np.random.default_rng(0))
+    size = found.size.after
+    half = size.high - size.value
+    parts = Parts((half / stats.t.ppf(0.975, 30)) ** 2, 0.0)
+    told = [needed(Question(size.value, 0.05, parts, 0.05, 30.0, two_sided=two), 31, 0, "prompt") for two in (True, False)]
+    assert told[0] != told[1]
+    assert found.reason.endswith(f": {told[0]}.")
 
 
 def test_events_of_too_few_users_are_named():

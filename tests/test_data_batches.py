@@ -104,6 +104,7 @@ def test_rows_are_ordered_where_numbers_are_too_large_for_one_key() -> None:
         rng.choice([-1, 7, 2**31 - 3], 400),
         rng.choice([0, 2**31 - 2], 400),
         rng.choice([1.5, -2.0, 0.25], 400),
+        rng.integers(3, size=400),
     ]
     order = rows_in_order(columns)
     expected = sorted(zip(*(c.tolist() for c in columns)))

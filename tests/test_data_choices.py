@@ -409,3 +409,19 @@ def test_one_hot_columns_of_two_kinds_of_ties(tmp_path: Path) -> None:
     kinds = ["winner_model_a", "winner_model_b", "winner_tie", "winner_tie (bothbad)", "winner_bothbad"]
     rows = [{"user": "u", "prompt": on, "response_a": "one", "response_b": "two", **{k: k == on for k in kinds}} for on in kinds]
     assert won(load(jsonl(tmp_path / "a.jsonl", rows))) == ["one", "two", "tie", "tie", "tie"]
+
+
+@pytest.mark.parametrize("lists", [("annotations",), ("preference.responses", "preference.responses.users", "preference.responses.status")])
+@pytest.mark.parametrize("odd", [3, {"x": 1}, True, -0.5])
+def test_what_is_no_list_of_judges_is_nobodys_judgement(tmp_path: Path, lists: tuple[str, ...], odd: object) -> None:
+    """In one row of a file whose other rows have lists there."""
+    whole: dict[str, Any] = {"prompt": "p", "response_a": "x", "response_b": "y"}
+    if len(lists) == 1:
+        whole |= {"annotations": [{"annotator_id": "u", "preference": "a"}, {"annotator_id": "v", "preference": "b"}]}
+    else:
+        whole |= dict(zip(lists, (["a", "b"], ["u", "v"], ["submitted", "submitted"])))
+    for name in lists:
+        data = load(jsonl(tmp_path / "a.jsonl", [whole, {**whole, "prompt": "q", name: odd}]), on_bad="skip")
+        left = data.texts.index("q") if "q" in data.texts else -2
+        assert (data.prompt != left).sum() == 2
+        assert (data.prompt == left).sum() == (2 if name.endswith("status") else 0)

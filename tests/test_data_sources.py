@@ -457,6 +457,8 @@ def test_personalllm_evaluation_rows(tmp_path: Path) -> None:
     data = load(jsonl(tmp_path / "a.jsonl", personalllm.SAMPLE_EVALUATION))
     assert triples(data) == [("0", "A river is the Rhine.", "The Loire."), ("0", "Ask a doctor.", "Mostly, yes.")]
     assert prompts(data) == {"Is tea healthy?", "Name a river."}
+    odd = [*personalllm.SAMPLE_EVALUATION, *({**personalllm.SAMPLE_EVALUATION[0], "chosen_1": odd} for odd in (["a"], {"a": 1}))]
+    assert len(load(jsonl(tmp_path / "b.jsonl", odd))) == 2 + 1 + 1  # no choice, and no end of the load
 
 
 def test_personalllm_simulated_users_prefer_what_their_reward_model_prefers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

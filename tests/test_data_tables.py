@@ -6,7 +6,9 @@ import json
 import re
 import sqlite3
 import sys
+import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -337,6 +339,8 @@ def test_of_a_pair_judged_twice_the_last_counts_where_there_is_a_time(tmp_path: 
     assert pairs(data) == [("ann", "p1", "b", "a"), PAIRS[1]]
     assert data.exclusions.by_group == {"country=FR": {"judged again later by the same user": 1}}
     assert len(load(jsonl(tmp_path / "b.jsonl", [{k: v for k, v in r.items() if k != "timestamp"} for r in twice]))) == 3
+    often = [{**ROWS[0], "timestamp": t} for t in (2, 2, 1, 2)] + twice[1:2]  # several of one time: all of them are earlier
+    assert pairs(load(jsonl(tmp_path / "c.jsonl", [*often, *often[-1:]]))) == 2 * [("ann", "p1", "b", "a")]
 
 
 @pytest.mark.parametrize("kind", ["list", "arrow"])
@@ -345,6 +349,19 @@ def test_times_in_every_spelling(kind: str) -> None:
     found = columns.times(pa.array(column) if kind == "arrow" else column)
     assert found.tolist() == [1714521600.0, 1714525200.0, 12.5, -np.inf, -np.inf, -np.inf]
     assert columns.times(pa.array([3_000_000, None], pa.timestamp("us"))).tolist() == [3e6, -np.inf]
+
+
+def test_times_without_a_zone_are_utc_wherever_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the night in which Berlin's clocks go from 2 to 3, its local time would put half past two behind ten past three."""
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    try:
+        found = columns.times(["2024-03-31T02:30:00", "2024-03-31T03:10:00", "2024-03-31T03:10:00+00:00", "0001-01-01"])
+        assert found.tolist() == [1711852200.0, 1711854600.0, 1711854600.0, -62135596800.0]
+        assert columns.times([datetime(2024, 3, 31, 2, 30)]).tolist() == [1711852200.0]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 import evenhand
-from evenhand.audits.deals import Deal, over_deals, undecided, verdicts
+from evenhand.audits.deals import Deal, _contrast, over_deals, undecided, verdicts
 from evenhand.audits.findings import Requirement
 from evenhand.audits.ranking import Judged, unfairness
 from evenhand.core import DataError, Estimate, EvenhandError, PreferenceData
@@ -237,7 +237,7 @@ def test_verdicts_over_deals_by_hand() -> None:
     assert [e.value for e in over.models[0].by_deal] == pytest.approx([0.1, 0.2, 0.3])
     gap = over.models[0].gap
     assert gap is not None
-    assert gap.value == pytest.approx(0.2)
+    assert (gap.value, gap.group) == (pytest.approx(0.2), "majority minus minority")
     user = (1.5 / 79) ** 2
     variance = 0.01 / 3 + user
     half = stats.t.ppf(0.975, variance**2 / ((0.01 / 3) ** 2 / 2 + user**2 / 78)) * np.sqrt(variance)
@@ -249,6 +249,31 @@ def test_verdicts_over_deals_by_hand() -> None:
     same = over_deals([made_deal(s, 0.5) for s in range(3)], ["ours", "other"], "responses")
     (failed,) = verdicts(*same[:2], [], tolerance=0.1, seed=0)
     assert failed.verdict == "FAIL"
+    equal = over_deals([made_deal(s, 1.0) for s in range(3)], ["ours", "other"], "responses")[:2]
+    assert [verdicts(*equal, [], tolerance=t, seed=0)[0].verdict for t in (0.2, 0.1)] == ["PASS", "INSUFFICIENT"]  # 2.8 · 1.5/40 = .105
+    alone = [replace(made_deal(s, 0.5), names=("both",), group=np.zeros(80, int)) for s in range(3)]
+    (none,) = verdicts(*over_deals(alone, ["ours", "other"], "responses")[:2], [], tolerance=0.1, seed=0)
+    assert (none.verdict, none.reason) == ("INSUFFICIENT", "Over 3 deals: too little data: fewer than two groups have users.")
+
+
+def test_a_contrast_has_the_degrees_of_freedom_of_the_groups_that_it_touches() -> None:
+    one = made_deal(0, 0.5)
+    user = one.judged.user
+    right = np.stack([(np.tile(np.arange(10), 80) < 1 + user % 9).astype(float), np.full(800, 0.5)])
+    _, found, _ = over_deals([replace(one, judged=replace(one.judged, right=right))], ["ours", "other"], "responses")
+    rows = np.zeros((2, 6))
+    rows[0, 1], rows[1, [0, 1]] = 1.0, (1.0, -1.0)
+    contrasts = _contrast(found, rows)
+    assert (contrasts.df.tolist(), contrasts.users.tolist(), contrasts.pairs.tolist()) == ([39, 78], [40, 80], [400, 800])
+    of_user = (1 + np.arange(40, 80) % 9) / 10
+    assert contrasts.se[0] == pytest.approx(np.sqrt(of_user.var() / 40 * 80 / 79))  # the small-sample factor is that of all users
+
+
+def test_the_worst_of_one_group_that_is_large_enough_is_it() -> None:
+    group = np.where(np.arange(80) >= 61, 1, 0)
+    deals = [replace(made_deal(s, 0.5), group=group) for s in range(2)]
+    worst = verdicts(*over_deals(deals, ["ours", "other"], "responses")[:2], ["worst_group>=0.3"], tolerance=0.1, seed=0)[1]
+    assert (worst.verdict, worst.estimate.group, worst.estimate.n_users) == ("PASS", "majority", 61)
 
 
 @pytest.mark.parametrize(("right", "told"), [(0.5, "no margin differs from 0"), (0.2, "every group lies under 50 %")])

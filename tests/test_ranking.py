@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from evenhand.audits.metrics import USER_METRICS
 from evenhand.audits.ranking import Board, Judged, correlation, dominance, front, knee, levels, over_seeds, pairwise, unfairness
 from evenhand.core import Estimate
 from evenhand.workflows.comparing import traded
@@ -220,9 +221,13 @@ def test_unfairness_of_equal_entries_does_not_differ() -> None:
 
 def test_correlation_of_a_constant_is_unknown() -> None:
     assert np.isnan(correlation(np.full(5, 0.5), np.arange(5.0)))
+    b = board(np.full((2, 1, 12), 0.5))
+    assert {u.name for u in unfairness(b, levels(b), 0, resamples=20, seed=0)["b"]} == set(USER_METRICS)
 
 
 def test_spread_over_seeds() -> None:
     p = np.array([[[0.5, 0.7], [0.6, 0.8], [0.4, 0.6]]])
     assert over_seeds(board(p))[0] == pytest.approx([0.1, 0.1])
     assert np.isnan(over_seeds(board(p[:, :1]))).all()
+    groups = board(np.array([[[0.5, 0.7, np.nan], [0.6, 0.9, 0.3]]]), np.array([[0, 1, 1], [0, 1, 0]]))
+    assert over_seeds(groups)[0] == pytest.approx([0.05 / np.sqrt(2), 0.2 / np.sqrt(2), 0])

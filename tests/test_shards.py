@@ -229,6 +229,32 @@ def test_one_user_in_all_files_and_values_that_contradict(rows: pa.Table, tmp_pa
         together(tmp_path / "strict")
 
 
+def test_values_of_two_attributes_that_contradict(tmp_path: Path) -> None:
+    """Each attribute is held against what is known of the user, whatever another one says of somebody else; as in one file."""
+
+    def table(*people: tuple[str, str, str]) -> pa.Table:
+        return pa.Table.from_pylist([dict(zip(SCORES, (1.0, 0.0)), user=u, a=a, b=b) for u, a, b in people])
+
+    def read(part: pa.Table) -> PreferenceData:
+        return evenhand.load(part, attributes=["a", "b"], numbers=SCORES, need_texts=False, on_bad="skip")
+
+    files = table(("u", "x", "p"), ("v", "x", "q"), ("w", "", "")), table(("u", "y", "p"), ("v", "x", "p"), ("w", "y", "p"))
+    about = {"read": READ.decides, "source": "table", "columns": {}, "kind": "table"}
+    named = [(read(part), {**about, "file": InputFile(name=str(i), sha256=f"{i}" * 64)}, str(i)) for i, part in enumerate(files)]
+    merged = batches(merge([code(*one) for one in named], skip=True))
+    whole = read(pa.concat_tables(files))
+    (batch,) = merged
+    assert [merged.users[u] for u in batch.user] == ["u", "v", "w", "w"]
+    assert merged.attributes == whole.attributes == {"a": ["x", "x", "y"], "b": ["p", "q", "p"]}
+    assert (
+        merged.exclusions.reasons
+        == whole.exclusions.reasons
+        == {f"attribute '{n}' contradicts an earlier row of the same user": 1 for n in "ab"}
+    )
+    assert merged.exclusions.by_group == whole.exclusions.by_group
+    assert batch.prompt.tolist() == batch.chosen.tolist() == 4 * [-1]  # scores alone
+
+
 # ---- what cannot be trusted
 
 

@@ -323,3 +323,7 @@ def test_the_whole_file_decides_the_rule_and_the_known_pairs_the_values():
     counted = pair_support(alike)
     assert len(set(counted.pairs)) > 1
     assert len(set(counted.values)) == 1
+    # So it is for the users of a pool, whoever stands outside of it, chooses otherwise and judges more pairs than they
+    others = [(u, p, *((2 * p + 50, 2 * p + 51)[:: 1 if p % 3 else -1])) for u in range(12, 40) for p in range(60)]
+    both = table([*np.stack([alike.user, alike.prompt, alike.chosen, alike.rejected], axis=1), *others])
+    np.testing.assert_array_equal(pair_support(both, pool=np.arange(40) < 12).values[:12], counted.values)

@@ -151,7 +151,7 @@ def _rows(e: Expression, levels: Levels, groups: Groups, thin: Sequence[str]) ->
 
 
 def _contrast(levels: Levels, rows: np.ndarray) -> Contrast:
-    touched = (rows != 0).reshape(len(rows), -1, len(levels.users)).any(axis=1)
+    touched = (rows != 0).reshape(len(rows), *levels.value.shape).any(axis=1)  # there may be no row: nothing to compare
     errors = [levels.error(row, np.flatnonzero(cells).tolist()) for row, cells in zip(rows, touched, strict=True)]
     variance, df = (np.array([e[i] for e in errors]) for i in (0, 1))
     users = np.array([levels.users_in(np.flatnonzero(cells).tolist()) for cells in touched])

@@ -125,9 +125,10 @@ class Collector:
         low, high = np.minimum(arrays["chosen"], arrays["rejected"]), np.maximum(arrays["chosen"], arrays["rejected"])
         keys = (arrays["user"], arrays["prompt"], low, high)
         order = np.lexsort((time, *keys))
-        same = np.all([k[order][1:] == k[order][:-1] for k in keys], axis=0) & (low[order][1:] >= 0)
-        again = np.zeros(len(time), bool)
-        again[order[:-1][same & (time[order][1:] > time[order][:-1])]] = True
+        new, again = np.ones((2, len(time)), bool)
+        new[1:] = np.any([k[order][1:] != k[order][:-1] for k in keys], axis=0) | (low[order][1:] < 0)
+        latest = np.maximum.reduceat(time[order], np.flatnonzero(new))[np.cumsum(new) - 1]
+        again[order] = time[order] < latest  # all earlier ones, also where several are of one time
         for number in np.unique(arrays["file"][again]):
             rows = again & (arrays["file"] == number)
             self.ledger.exclude(self.files[number], CHANGED, arrays["line"][rows])

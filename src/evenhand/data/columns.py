@@ -9,7 +9,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -228,7 +228,7 @@ def is_prose(column: Column) -> bool:
 
 
 def times(column: Column) -> np.ndarray:
-    """float64[n]: when, in any unit that grows; -inf where it is not known. Numbers, dates (ISO 8601) and Arrow's times."""
+    """float64[n]: when, in any unit that grows; -inf where it is not known. Numbers, dates (ISO 8601; UTC where they name no zone) and Arrow's times."""
     if not isinstance(column, list) and (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
         seconds = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
         return np.where(column.is_null(), -math.inf, seconds.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64))
@@ -239,12 +239,14 @@ def times(column: Column) -> np.ndarray:
 
 
 def _time(value: object) -> float:
-    if isinstance(value, datetime):
-        return value.timestamp()
     try:
-        return datetime.fromisoformat(value.strip()).timestamp() if isinstance(value, str) else -math.inf
+        moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
     except ValueError:
         return -math.inf
+    if not isinstance(moment, datetime):
+        return -math.inf
+    # without a zone it is UTC: this machine's own zone would put it in another order where clocks are turned
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def votes(column: Column) -> np.ndarray:

@@ -6,7 +6,7 @@ all are computed on the pairs they are given: pass `data.take(training rows)`. W
 
 Shrinkage: with k counted pairs of user u and shares s(u, 1) … s(u, k), the support is the mean of a Beta(1/2, 1/2) prior updated
 by k trials with s(u, 1) + … + s(u, k) successes, (1/2 + Σ s) / (1 + k). No counted pair: unknown (nan), never one half. Where all users
-have the same mean share, k is the median for all: they differ in nothing but their number of pairs.
+(of the pool, where there is one) have the same mean share, k is the median of their counts: they differ in nothing but their number of pairs.
 
 Cost: a few passes over batches of whole users; memory is linear in the users, in the distinct pairs that were judged and in one batch, and no
 matrix of users x users or users x pairs is ever made. Data in memory is one batch, or several where it stands in the order of its users.
@@ -97,10 +97,11 @@ def _support(
         user, agree, others = (votes.user, agree, others) if counted.all() else (a[counted] for a in (votes.user, agree, others))
         add_by_user(count, user)
         add_by_user(total, user, share(agree, others))
-    mean = total[count > 0] / count[count > 0]
+    there = count > 0 if pool is None else (count > 0) & pool  # whoever is outside of the pool moves nobody else's support
+    mean = total[there] / count[there]
     # Where everybody has the same share, users differ in their number of pairs alone, and shrinkage would call the busier ones the more common.
     alike = len(mean) > 0 and np.ptp(mean) < 1e-9
-    size = np.full(users, np.median(count[count > 0])) if alike else count.astype(np.float64)
+    size = np.full(users, np.median(count[there])) if alike else count.astype(np.float64)
     values = np.round((0.5 + total / np.maximum(count, 1) * size) / (1 + size), 12)  # equal shares summed in another order stay equal
     return Support(np.where(count > 0, values, np.nan), count, rule)
 

@@ -165,6 +165,11 @@ def _each(value: Any) -> Any:
     return rows if whole else value
 
 
+def _listed(value: Any) -> Sequence[Any]:
+    """A list as it is; what is none holds nothing: single rows of a file may hold anything."""
+    return value if isinstance(value, (list, tuple)) else ()
+
+
 def _inside(value: Any, names: Sequence[str]) -> Any:
     """The value under the first of these names, however deep; None = there is none. What lies under a name counts as its."""
     return min(_leaves(value, names, len(names)), key=lambda leaf: leaf[0], default=(0, None))[1]
@@ -246,11 +251,11 @@ def _judgements(plan: Layout, comparison: Comparison, record: Mapping[str, Any])
     user, time = record.get(plan.user), record.get(plan.time)
     user = user.get("id", user.get("email")) if isinstance(user, Mapping) else user
     for name in plan.judges:
-        for judge in (j for j in _each(record.get(name)) or () if isinstance(j, Mapping)):
+        for judge in (j for j in _listed(_each(record.get(name))) if isinstance(j, Mapping)):
             own, when = _inside(judge, USERS), next((judge[t] for t in TIME_NAMES if judge.get(t)), time)
             yield Judgement(_inside(judge, OF_JUDGE), user if own is None else own, when, _left(judge), name)
     if plan.lists:
-        said, who, status = (decoded(record.get(plan.lists + part)) or () for part in ("", ".users", ".status"))
+        said, who, status = (_listed(decoded(record.get(plan.lists + part))) for part in ("", ".users", ".status"))
         for i, label in enumerate(said):
             state = str(status[i]).lower() if i < len(status) else ""
             yield Judgement(

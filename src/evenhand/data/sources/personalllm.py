@@ -69,7 +69,7 @@ def _choices(batch: Batch) -> Batch:
 
 def _past(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for name, choice in record.items():
-        if (match := PAST.fullmatch(name)) and choice in {"a", "b"}:
+        if (match := PAST.fullmatch(name)) and choice in ("a", "b"):  # a list is in no set
             k, other = match[1], "b" if choice == "a" else "a"
             yield {
                 "prompt": record.get(f"prompt_{k}"),
