@@ -44,7 +44,7 @@ TESTS: tuple[tuple[str, str], ...] = (  # files → the tests that speak of them
     (
         "audits/batch audits/passes audits/clusters audits/units audits/spread audits/outcomes audits/metrics audits/examine audits/findings "
         "audits/broken audits/changes audits/confounds audits/requirements audits/shortfall audits/stability audits/verdicts",
-        "test_audit_batches test_audit test_twoway test_answers test_metrics test_report_numbers test_constraints test_agreement test_noticed",
+        "test_audit_batches test_audit test_twoway test_answers test_metrics test_report_numbers test_constraints test_agreement test_data_batches test_noticed",
     ),
     (
         "audits/constraints audits/rates audits/violations audits/bounds audits/certificate",
