@@ -253,6 +253,8 @@ def test_verdicts_over_deals_by_hand() -> None:
     assert [verdicts(*equal, [], tolerance=t, seed=0)[0].verdict for t in (0.2, 0.1)] == ["PASS", "INSUFFICIENT"]  # 2.8 · 1.5/40 = .105
     alone = [replace(made_deal(s, 0.5), names=("both",), group=np.zeros(80, int)) for s in range(3)]
     (none,) = verdicts(*over_deals(alone, ["ours", "other"], "responses")[:2], [], tolerance=0.1, seed=0)
+    assert np.isnan(none.estimate.high)
+    assert (none.estimate.n_users, none.estimate.n_pairs) == (80, 2400)
     assert (none.verdict, none.reason) == ("INSUFFICIENT", "Over 3 deals: too little data: fewer than two groups have users.")
 
 
