@@ -268,7 +268,7 @@ def test_a_contrast_has_the_degrees_of_freedom_of_the_groups_that_it_touches() -
     contrasts = _contrast(found, rows)
     assert (contrasts.df.tolist(), contrasts.users.tolist(), contrasts.pairs.tolist()) == ([39, 78], [40, 80], [400, 800])
     of_user = (1 + np.arange(40, 80) % 9) / 10
-    assert contrasts.se[0] == pytest.approx(np.sqrt(of_user.var() / 40 * 80 / 79))  # the small-sample factor is that of all users
+    assert contrasts.se[0] == pytest.approx(of_user.std(ddof=1) / np.sqrt(40))  # of the group's own users, whoever else there is
 
 
 def test_the_worst_of_one_group_that_is_large_enough_is_it() -> None:
