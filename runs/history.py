@@ -17,7 +17,7 @@ history helps, the minority more) asks it of K = 8 minus K = 0. That the model r
 user's own history than with another user's. If it is not, K was not learned, and nothing is said of what more training would give.
 
 A first design asked about statements that nobody had voted on in training (the deal of voters.py, 696 training pairs, 24 steps). It was stopped
-after K = 0 and the late user, of whose test pairs we had seen the figures: both were at chance, where no K can be told from another.
+after K = 0 and the late user, of whose test pairs we had seen the figures: both were near chance, where no K can be told from another.
 """
 
 from __future__ import annotations
@@ -209,12 +209,10 @@ def other_histories(ready: Prepared, scorer: Scorer, backbone: Backbone, cache: 
     shuffled = np.random.default_rng([62, ready.seed]).permutation(users)
     other = dict(zip(shuffled.tolist(), np.roll(shuffled, 1).tolist()))
     out = {}
-    for given in (0, "another's"):
-        told = tellings(data, earlier(data, ready.split, given if isinstance(given, int) else max(KS), ready.seed), backbone, False)
-        told = [t for t, is_asked in zip(told, test) if is_asked]
-        if not isinstance(given, int):
-            of_user = dict(zip(asked.user.tolist(), told))
-            told = [of_user[other[user]] for user in asked.user.tolist()]
+    last = tellings(data, earlier(data, ready.split, max(KS), ready.seed), backbone, False)
+    own = [told for told, is_asked in zip(last, test) if is_asked]
+    of_user = dict(zip(asked.user.tolist(), own))
+    for given, told in (("0", [()] * len(own)), ("another's", [of_user[other[user]] for user in asked.user.tolist()])):
         read = encode_responses(asked, encoder, False, cache, told=told)
         items = torch.from_numpy(ready.feature_map.apply(read.texts, read.vectors))
         pairs = ready.pairs(test, ready.split.history)
