@@ -175,7 +175,7 @@ def trained(study: Study, name: str, cache: Path) -> tuple[dict[str, np.ndarray]
                 fitted.scorer, late(ready, given) if k is None else ready.pairs(test, study.split.history)
             ).numpy()
     trace = fits["tuned"].trace
-    if k == max(KS):
+    if k:
         arrays |= other_histories(ready, fits["tuned"].scorer, backbone, cache)
     user = study.data.user[test]
     arrays |= {"user": user, "group": study.groups.of_user[user].astype(np.int64), "new": study.split.unseen[user].astype(np.int64)}
@@ -200,7 +200,7 @@ def late(ready: Prepared, given: int) -> Any:
 
 
 def other_histories(ready: Prepared, scorer: Scorer, backbone: Backbone, cache: Path) -> dict[str, np.ndarray]:
-    """The same model told less of the user, and told of somebody else."""
+    """The same model told nothing of the user, and told of somebody else."""
     assert isinstance(scorer, Tuned)
     data, test = ready.data, ready.split.rows(TEST)
     asked = data.take(test)
@@ -209,7 +209,7 @@ def other_histories(ready: Prepared, scorer: Scorer, backbone: Backbone, cache: 
     shuffled = np.random.default_rng([62, ready.seed]).permutation(users)
     other = dict(zip(shuffled.tolist(), np.roll(shuffled, 1).tolist()))
     out = {}
-    last = tellings(data, earlier(data, ready.split, max(KS), ready.seed), backbone, False)
+    last = tellings(data, earlier(data, ready.split, backbone.history_pairs, ready.seed), backbone, False)
     own = [told for told, is_asked in zip(last, test) if is_asked]
     of_user = dict(zip(asked.user.tolist(), own))
     for given, told in (("0", [()] * len(own)), ("another's", [of_user[other[user]] for user in asked.user.tolist()])):
@@ -230,8 +230,7 @@ def other_histories(ready: Prepared, scorer: Scorer, backbone: Backbone, cache: 
 DIFFERENCES = [
     *((f"{k} in words: tuned, {k}", "0 in words: tuned, 0") for k in KS[1:]),
     *((f"{k} in words: tuned, {k}", f"{k} in words: frozen, {k}") for k in KS),
-    ("8 in words: tuned, 8", "8 in words: tuned, another's"),
-    ("8 in words: tuned, 8", "8 in words: tuned, 0"),
+    *((f"{k} in words: tuned, {k}", f"{k} in words: tuned, {given}") for k in KS[1:] for given in ("another's", 0)),
     *((f"late: tuned, {k}", f"{k} in words: tuned, {k}") for k in KS),
     ("late: frozen, 8", "8 in words: tuned, 8"),
     *((f"late: tuned, {k}", "late: tuned, 0") for k in (*KS[1:], KNOWN)),
