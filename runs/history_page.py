@@ -31,7 +31,14 @@ def history(found: dict[str, Any]) -> str:
             *table(
                 ("model", "deal", "step 0", *(f"step {s}" for s in steps(trained)), "kept", "tokens a text, mean and most", "CPU minutes"),
                 [
-                    [name, seed, *(f"{v:.4f}" for v in t["valid loss"]), kept(t), "{:.0f}, {}".format(*t["tokens"]), f"{t['cpu'] / 60:.0f}"]
+                    [
+                        called(name),
+                        seed,
+                        *(f"{v:.4f}" for v in t["valid loss"]),
+                        kept(t),
+                        "{:.0f}, {}".format(*t["tokens"]),
+                        f"{t['cpu'] / 60:.0f}",
+                    ]
                     for seed, by_name in found["trainings"].items()
                     for name, t in by_name.items()
                 ],
@@ -86,7 +93,7 @@ def expected(found: dict[str, Any]) -> list[str]:
     late = {k: between(found, f"late: tuned, {k}", f"{k} in words: tuned, {k}") for k in ks}
     read = between(found, "late: tuned, 16", "late: tuned, 0")
     behind = [f"K = {k}" for k, d in late.items() if d["accuracy"]["all"]["high"] < 0 or d["log loss"]["all"]["low"] > 0]
-    stayed = [name for by_name in found["trainings"].values() for name, t in by_name.items() if not t["kept"]]
+    stayed = [called(name) for by_name in found["trainings"].values() for name, t in by_name.items() if not t["kept"]]
     missing = [f"K = {k}" for k in (2, 4) if k not in ks]
     return [
         *([f"**Not run for want of time: {' and '.join(missing)}**; the command above goes on with what is missing.\n"] if missing else []),
@@ -184,7 +191,11 @@ def levels(found: dict[str, Any], metric: str, digits: int) -> list[list[str]]:
 
 def told(model: str) -> str:
     name, _, how = model.partition(": ")
-    return f"{name}, {how.replace('tuned', 'kept')}"
+    return f"{called(name)}, {how.replace('tuned', 'kept')}"
+
+
+def called(name: str) -> str:
+    return f"K = {name}" if name[0].isdigit() else name
 
 
 def cell(e: dict[str, float], digits: int) -> str:
