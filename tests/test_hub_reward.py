@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forked import forked
 from test_cli import inside
 from tiny_models import tiny_bert, tiny_llama, tiny_qwen3
 
@@ -183,11 +184,8 @@ def test_a_kill_loses_no_finished_batch(models: dict[str, Path], tmp_path: Path)
         if done > 40:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    child = os.fork()
-    if child == 0:
-        HubRewardModel(models["bert"], batch_tokens=200).score(prompts, responses, killed, tmp_path)
-        os._exit(0)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    ended = forked(lambda: HubRewardModel(models["bert"], batch_tokens=200).score(prompts, responses, killed, tmp_path))
+    assert ended == -signal.SIGKILL
     told: list[int] = []
     again = HubRewardModel(models["bert"]).score(prompts, responses, lambda done, _: told.append(done), tmp_path)
     assert 32 <= told[0] <= 40  # what the first process had finished was there at once

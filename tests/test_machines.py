@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from forked import forked
 from typer.testing import CliRunner
 
 import evenhand
@@ -174,10 +175,9 @@ def test_a_process_copied_from_one_that_computes_with_several_threads_waits_for_
         beats.append(1)
         assert len(beats) < 4, "nothing ends"
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
+    def with_two() -> None:
+        torch.set_num_threads(2)
         wanted = indexing()(0)
         assert list(Processes(1).run(indexing, [0], beat=beat)) == [(0, wanted)]
-    finally:
-        torch.set_num_threads(before)
+
+    assert forked(with_two) == 0  # not here: later tests copy this process, too

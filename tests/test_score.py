@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from forked import forked
 from test_cli import inside
 from test_serve_reward_model import PROMPTS, TEXTS, model_of
 from tiny_models import tiny_bert
@@ -308,9 +309,9 @@ def killed(command: tuple[str, ...], place: Path, at: int) -> bool:
     """The command in a process of its own, which SIGKILL ends at its step number `at` in the folder (a file opened to be written, moved or taken
     away); False where it ended before.
     """
-    child = os.fork()
-    if not child:
-        left = [at]
+    left = [at]
+
+    def work() -> None:
 
         def step(event: str, given: tuple[Any, ...]) -> None:
             writes = event == "open" and isinstance(given[2], int) and given[2] & (os.O_WRONLY | os.O_RDWR)
@@ -320,10 +321,11 @@ def killed(command: tuple[str, ...], place: Path, at: int) -> bool:
                     os.kill(os.getpid(), signal.SIGKILL)
 
         sys.addaudithook(step)
-        os._exit(inside(*command, cwd=place).returncode)
-    status = os.waitpid(child, 0)[1]
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        assert inside(*command, cwd=place).returncode == 0
+
+    ended = forked(work)
+    assert ended in (0, -signal.SIGKILL)
+    return ended < 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are ended by signals")

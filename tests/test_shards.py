@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from forked import forked
 from pyarrow import csv
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
@@ -362,18 +363,6 @@ def test_what_shards_cannot_tell_is_refused(rows: pa.Table, tmp_path: Path) -> N
 # ---- what ends the work
 
 
-def in_a_process(work: Callable[[], object]) -> int:
-    """Its exit code, negative for a signal."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        except BaseException:
-            os._exit(3)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def test_killed_between_and_inside_shards(rows: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was finished is not made again, what was not leaves nothing behind, and the report is that of an undisturbed run."""
     data = written(tmp_path / "data", rows, np.array_split(np.arange(len(rows)), 4))
@@ -392,7 +381,7 @@ def test_killed_between_and_inside_shards(rows: pa.Table, tmp_path: Path, monkey
     out, finished = tmp_path / "out", 0
     for step in (2, 4, 5, 3, 9):  # among the files of a shard, and between two shards
         monkeypatch.setattr(stored, "durable", until(step))
-        assert in_a_process(lambda: made(data, out)) == -signal.SIGKILL
+        assert forked(lambda: made(data, out)) == -signal.SIGKILL
         there = {p.name: p.stat().st_mtime_ns for p in out.glob("*.shard")}
         assert len(there) >= finished
         with pytest.raises(DataError, match="missing"):
@@ -423,7 +412,7 @@ def test_a_full_disk(rows: pa.Table, tmp_path: Path) -> None:
             made(data, out)
 
     for size in sizes[1:]:  # the first is files.json
-        assert in_a_process(lambda size=size: work(size - 1)) == 0
+        assert forked(lambda size=size: work(size - 1)) == 0
         assert not [p for p in out.iterdir() if p.name != shards.FILES and not stored.is_shard(p)]
         assert all(opened(place) for place in out.glob("*.shard"))
     assert len(made(data, out).shards) == 2

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forked import forked
 from tiny_classifiers import tiny_classifier
 from tiny_models import tiny_llama
 
@@ -123,11 +124,8 @@ def gap(of: list[dict[str, Any]]) -> float:
 
 def killed(work: Callable[[Callable[[str, int, int], None]], Any], what: str, at: int) -> None:
     """`work` in a process of its own that ends by SIGKILL once it tells that so much of `what` is done."""
-    child = os.fork()
-    if child == 0:
-        work(lambda name, done, _: os.kill(os.getpid(), signal.SIGKILL) if (name, done) == (what, at) else None)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    ended = forked(lambda: work(lambda name, done, _: os.kill(os.getpid(), signal.SIGKILL) if (name, done) == (what, at) else None))
+    assert ended == -signal.SIGKILL
 
 
 def test_what_differs_by_gender_is_selected_away_and_chosen(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forked import forked
 from safetensors.torch import load_file
 from tiny_models import tiny_bert, tiny_llama
 
@@ -184,16 +185,7 @@ def test_what_sft_leaves_is_an_adapter_of_peft_without_pickles_or_paths(llama: s
 
 def ended_by_a_kill(work: Callable[[Callable[[int, int], None]], Any], at: int) -> None:
     """`work` in a process of its own, which ends by SIGKILL once it told that step `at` is done."""
-    child = os.fork()
-    if child == 0:
-
-        def kill(done: int, total: int) -> None:
-            if done == at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        work(kill)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert forked(lambda: work(lambda done, _: os.kill(os.getpid(), signal.SIGKILL) if done == at else None)) == -signal.SIGKILL
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes that it forks")
