@@ -32,7 +32,7 @@ from evenhand.core import DataError, EvenhandError, clip
 from evenhand.training.ending import Ending
 from evenhand.training.state_bytes import State, header, packed, random_state, set_random_state, unpacked
 
-FORMAT = "2"  # of the files; another one is refused
+FORMAT = "3"  # of the files, and of how batches are drawn, which a training that goes on draws again; another one is refused
 KIND = "checkpoint"
 MINUTES = 10.0
 NAME = re.compile(r"(\d{6})\.safetensors")
