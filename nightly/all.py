@@ -14,6 +14,7 @@ from pathlib import Path
 JOBS = {  # file → what it is given: the whole, the short form
     "kills.py": (["--kills", "200"], ["--kills", "36"]),
     "rank_kills.py": (["--kills", "50", "--torchrun", "6", "--trainings", "50"], ["--kills", "6"]),
+    "shardings.py": (["--shardings", "1000"], ["--shardings", "50"]),
     "fuzz.py": (["--records", "1000000"], ["--records", "40000"]),
     "hostile.py": (["--payloads", "500"], ["--payloads", "120"]),
     "planted.py": (["--secrets", "200"], ["--secrets", "200"]),

@@ -44,7 +44,7 @@ TESTS: tuple[tuple[str, str], ...] = (  # files → the tests that speak of them
     (
         "audits/batch audits/passes audits/clusters audits/units audits/spread audits/outcomes audits/metrics audits/examine audits/findings "
         "audits/broken audits/changes audits/confounds audits/requirements audits/shortfall audits/stability audits/verdicts",
-        "test_audit_batches test_audit test_twoway test_answers test_metrics test_report_numbers test_constraints test_agreement test_noticed",
+        "test_audit_batches test_audit test_twoway test_answers test_metrics test_report_numbers test_constraints test_agreement test_data_batches test_noticed",
     ),
     (
         "audits/constraints audits/rates audits/violations audits/bounds audits/certificate",
@@ -65,7 +65,7 @@ TESTS: tuple[tuple[str, str], ...] = (  # files → the tests that speak of them
         "data/assemble data/attributes data/collect data/columns data/labels data/ledger data/load data/reading data/reading_tables "
         "data/reading_text data/resolve data/rows data/source data/side_tables data/small_json data/conversations data/written "
         "data/sources/choices data/sources/table data/sources/trl data/sources/votes data/sources/ratings",
-        "test_data_load test_data_cases test_data_choices test_data_tables test_data_sources test_hostile_data test_hostile_files test_grouping",
+        "test_data_load test_data_cases test_data_choices test_data_tables test_data_sources test_hostile_data test_hostile_files test_grouping test_events test_chat",
     ),
     (
         "data/sources/crehate data/sources/dsp data/sources/multipico data/sources/personalllm data/sources/polis data/sources/prism data/sources/bbq",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import figures
 import headline
+import history_page
 import numpy as np
 import scale_page
 import texts_page
@@ -45,6 +46,7 @@ def main() -> None:
         "dsp_compare": (dsp_compare, headline.dsp_compare),
         "dsp_experiments": (dsp_experiments, headline.dsp_experiments),
         "backbone": (backbone, headline.backbone),
+        "history": (history_page.history, history_page.paragraph),
         "no_harm": (no_harm, headline.no_harm),
         "voters": (voters, headline.voters),
         "faro_crehate": (faro_crehate, headline.faro_crehate),
@@ -58,6 +60,7 @@ def main() -> None:
     found = {name: json.loads((RESULTS / f"{name}.json").read_text()) for name in studies}
     found["backbone"]["bbq"] = json.loads((RESULTS / "backbone_bbq.json").read_text())
     found["backbone"]["voters"] = (json.loads((RESULTS / "voters_tuned.json").read_text()), found["voters"])
+    found["history"]["first"] = json.loads((RESULTS / "history_first.json").read_text())
     for file in sorted(RESULTS.glob("texts-*.json")):  # parts of that study which processes of their own worked on
         for part, several in json.loads(file.read_text()).items():
             if isinstance(several, dict):
@@ -290,8 +293,8 @@ ABOUT = {
 FROZEN, HEADS, ALONG = "frozen features", "tuned features, heads anew", "backbone tuned along"
 NOT_RUN = [
     "### Not run\n",
-    "- Histories in the input (K pairs of a user before the response), K in {0, 2, 4, 8}: nothing is shared between users, so the 11,200 training pairs of 400 users are as many pairs of texts of their own, five times as long at K = 2. "
-    "At the speed of SmolLM2's steps above, one pass over them takes about ten hours of one core, even with what stands before both responses read once; the few hundred pairs that fit into an hour would say nothing of groups.",
+    "- Histories in the input (K pairs of a user before the response) on DSP: nothing is shared between users, so the 11,200 training pairs of 400 users are as many pairs of texts of their own, five times as long at K = 2. "
+    "At the speed of SmolLM2's steps above, one pass over them takes about ten hours of one core, even with what stands before both responses read once. On short statements of real voters: [histories in words](history.md).",
     "- The other Polis conversations and MultiPICo with MiniLM tuned, and more than two deals: `.venv/bin/python runs/voters.py --data ../shared/data --backbone minilm --work runs/out/voters_minilm --out runs/out/voters_minilm.json`.",
     "- More than one seed.",
     "",

@@ -123,7 +123,9 @@ def added(runs: Mapping[str, Run]) -> str:
     )
     if not new:
         return "No stage has a gap beyond its null that its originals had not."
-    what = listed(f"{gap} after {stage} in {n} of {len(runs)}" for (gap, stage), n in new.most_common())
+    what = listed(
+        f"{gap} after {stage} in {n} of {len(runs)}" for (gap, stage), n in sorted(new.items(), key=lambda found: (-found[1], found[0]))
+    )
     return f"Some are beyond their null in a stage and were not in its originals, as written or with names hidden: {what}."
 
 

@@ -569,3 +569,25 @@ def test_stability_refuses_scores_of_the_wrong_shape():
         check_stability(lambda rows: np.zeros(len(rows)), np.ones(10))
     with pytest.raises(EvenhandError, match="2 of it not finite"):
         check_stability(lambda rows: np.full((len(rows), 2), np.nan), np.ones(10))
+
+
+def test_the_change_of_a_gap_does_not_hang_on_which_group_stands_first():
+    rng = np.random.default_rng(3)
+    user = np.repeat(np.arange(60), 12).astype(np.int32)
+    before, after = (Outcomes(name, "t", user, rng.normal(0.3, 1, 720) + 0.2 * (user < 20)) for name in ("a", "b"))
+    of = (np.arange(60) >= 20).astype(np.int16)
+    one, other = (
+        compare(before, after, Groups(names, number, ""), resamples=20)
+        for names, number in ((("minority", "majority"), of), (("majority", "minority"), 1 - of))
+    )
+    assert one.gap_change == other.gap_change
+    assert one.gap_change.value == pytest.approx(one.gap_after.value - one.gap_before.value)
+
+
+def test_what_is_counted_and_what_is_asked_of_one_group():
+    hardly = np.arange(8) % 4 == 0
+    o = Outcomes("m", "t", np.repeat([0, 1], 4).astype(np.int32), np.ones(8), hardly_read=hardly)
+    groups = Groups(("one",), np.array([0, -1], np.int16), "")
+    assert [(c.group, c.hardly_read) for c in examine_model(o, groups, resamples=1).counts] == [("one", 1), ("in no group", 1)]
+    (gap,) = check_requirements(o, groups)
+    assert (gap.verdict, gap.estimate.metric, gap.estimate.n_pairs) == ("INSUFFICIENT", "gap", 8)

@@ -291,6 +291,7 @@ def test_pass_fail_and_undecided():
     assert passed.levelling == ""
     for cost in passed.costs:  # of one model
         assert (cost.ece.before, cost.ece.change, cost.accuracy.change) == (None, None, None)
+        assert cost.ece.after.n_pairs == cost.accuracy.after.n_pairs
         assert 0 < cost.ece.after.low < cost.ece.after.value < cost.ece.after.high < 1
 
 

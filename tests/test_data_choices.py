@@ -425,3 +425,8 @@ def test_what_is_no_list_of_judges_is_nobodys_judgement(tmp_path: Path, lists: t
         left = data.texts.index("q") if "q" in data.texts else -2
         assert (data.prompt != left).sum() == 2
         assert (data.prompt == left).sum() == (2 if name.endswith("status") else 0)
+
+
+def test_no_choice_is_none() -> None:
+    for said in ("no choice", "No choice made"):
+        assert labels.read(said, ("a", "b"), labels.Scale()) is labels.NO_CHOICE

@@ -355,6 +355,14 @@ def test_times_in_every_spelling(kind: str) -> None:
     assert columns.times(pa.array([19844], pa.date32())).tolist() == [1714521600.0]
 
 
+def test_bytes_are_the_texts_that_they_spell() -> None:
+    column = pa.array([b"1.5", None, "é".encode()])
+    assert columns.numbers(column)[0] == 1.5
+    store = columns.Store()
+    assert store.ids(column).tolist() == [0, columns.MISSING, 1]
+    assert store.values == ["1.5", "é"]
+
+
 def test_times_without_a_zone_are_utc_wherever_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the night in which Berlin's clocks go from 2 to 3, its local time would put half past two behind ten past three."""
     monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")

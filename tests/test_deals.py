@@ -253,6 +253,8 @@ def test_verdicts_over_deals_by_hand() -> None:
     assert [verdicts(*equal, [], tolerance=t, seed=0)[0].verdict for t in (0.2, 0.1)] == ["PASS", "INSUFFICIENT"]  # 2.8 · 1.5/40 = .105
     alone = [replace(made_deal(s, 0.5), names=("both",), group=np.zeros(80, int)) for s in range(3)]
     (none,) = verdicts(*over_deals(alone, ["ours", "other"], "responses")[:2], [], tolerance=0.1, seed=0)
+    assert np.isnan(none.estimate.high)
+    assert (none.estimate.n_users, none.estimate.n_pairs) == (80, 2400)
     assert (none.verdict, none.reason) == ("INSUFFICIENT", "Over 3 deals: too little data: fewer than two groups have users.")
 
 
@@ -266,7 +268,7 @@ def test_a_contrast_has_the_degrees_of_freedom_of_the_groups_that_it_touches() -
     contrasts = _contrast(found, rows)
     assert (contrasts.df.tolist(), contrasts.users.tolist(), contrasts.pairs.tolist()) == ([39, 78], [40, 80], [400, 800])
     of_user = (1 + np.arange(40, 80) % 9) / 10
-    assert contrasts.se[0] == pytest.approx(np.sqrt(of_user.var() / 40 * 80 / 79))  # the small-sample factor is that of all users
+    assert contrasts.se[0] == pytest.approx(of_user.std(ddof=1) / np.sqrt(40))  # of the group's own users, whoever else there is
 
 
 def test_the_worst_of_one_group_that_is_large_enough_is_it() -> None:

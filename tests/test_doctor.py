@@ -7,6 +7,7 @@ from html import escape
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from evenhand.core import Estimate, Exclusions, Groups, PreferenceData
 from evenhand.data.counts import MAX_COMPARISONS
@@ -222,6 +223,11 @@ def test_separation_is_the_mean_over_users_with_ties_as_half():
     tie = np.array([False] * 6 + [True, False])
     (length,) = [f for f in examine(table(rows, texts, tie=tie)).surface if f.feature == "characters"]
     assert length.accuracy.value == pytest.approx(np.mean([3.5 / 4, 0, 1, 0.5]))
+    half = stats.t.ppf(0.975, 3) * stats.sem([3.5 / 4, 0, 1, 0.5])
+    assert (length.accuracy.low, length.accuracy.high) == pytest.approx((max(0, 2.375 / 4 - half), min(1, 2.375 / 4 + half)))
+    close = np.array([(u, 0, *(2, 1)[:: -1 if i < 3 + u % 2 else 1]) for u in range(12) for i in range(8)])
+    (short,) = [f for f in examine(table(close, texts)).surface if f.feature == "characters"]
+    assert (short.accuracy.low, short.accuracy.high) == pytest.approx(stats.t.interval(0.95, 11, 9 / 16, stats.sem([3 / 8, 4 / 8] * 6)))
     assert length.where_it_differs.value == pytest.approx(np.mean([1, 0, 1]))
     assert (length.accuracy.n_users, length.accuracy.n_pairs, length.where_it_differs.n_pairs) == (4, 7, 5)
 

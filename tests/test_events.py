@@ -170,6 +170,12 @@ def test_twin_sets_that_cannot_be_compared(tmp_path: Path, message: str) -> None
     assert f"{len(rows) - 3} pairs are unmatched" in found.rule
 
 
+def test_a_set_that_is_wrong_in_two_ways_is_told_of_once(tmp_path: Path) -> None:
+    rows = [row(user=u, twin="x", event="a", target="chosen") for u in "uv"]
+    found = events_of(table(tmp_path, rows, on_bad="skip"))
+    assert found.rule.endswith(" 2 pairs are unmatched: the rows of a twin set belong to two users.")
+
+
 def test_a_set_that_lost_a_bad_row_is_unmatched(tmp_path: Path) -> None:
     rows = [row(twin="x", event="a", target="chosen"), row("", twin="x", event="b", target="chosen"), row(event="a", target="chosen")]
     found = events_of(table(tmp_path, rows, on_bad="skip"))
@@ -309,6 +315,7 @@ def test_swaps_go_both_ways_and_keep_the_case(tmp_path: Path) -> None:
     }.items():
         assert known.swap(text) == expected
         assert known.swap(expected) == text
+    assert swaps(tmp_path, [["New", "Old"], ["New York", "Old Town"]]).swap("New: in New York") == "Old: in Old Town"  # the longest first
 
 
 @pytest.mark.parametrize(
@@ -366,6 +373,8 @@ def test_copies_keep_an_orientation_without_groups(tmp_path: Path) -> None:
     copied = with_swaps(data, swaps(tmp_path, [["he", "she"]]))
     assert events_of(copied).first.tolist() == [bool(i % 2) for i in range(8)] * 2
     assert ev.BY_TARGET in events_of(copied).rule
+    plain = with_swaps(table(tmp_path, [row(f"he {i}", "x") for i in range(8)]), swaps(tmp_path, [["he", "she"]]))
+    assert events_of(plain).names == ()
 
 
 def test_training_sees_numbers_and_no_name_of_a_group() -> None:

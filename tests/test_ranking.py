@@ -223,6 +223,11 @@ def test_correlation_of_a_constant_is_unknown() -> None:
     assert np.isnan(correlation(np.full(5, 0.5), np.arange(5.0)))
     b = board(np.full((2, 1, 12), 0.5))
     assert {u.name for u in unfairness(b, levels(b), 0, resamples=20, seed=0)["b"]} == set(USER_METRICS)
+    told = board(np.stack([np.full((1, 12), 0.5), np.linspace(0.2, 0.8, 12)[None]]))
+    apart = unfairness(told, levels(told), 0, resamples=20, seed=0)["b"][-1].difference
+    assert apart is not None
+    assert np.isnan([apart.value, apart.low, apart.high]).all()
+    assert (apart.n_users, apart.n_pairs) == (12, 120)
 
 
 def test_spread_over_seeds() -> None:

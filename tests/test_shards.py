@@ -47,6 +47,10 @@ def _unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def rows() -> pa.Table:
+    return choices()
+
+
+def choices() -> pa.Table:
     """Choices of two tastes with ties, weights, repeated rows, bad rows, and an attribute that some rows of a user lack."""
     rng = np.random.default_rng(7)
     n = USERS * EACH

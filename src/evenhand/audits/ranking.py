@@ -166,6 +166,9 @@ def levels(board: Board) -> Levels:
         return Levels(value, nothing, nothing, nothing, counts > 0, np.zeros(len(cells), int), pairs, deals)
     shared = share_units(numbered(user)[0], None if (prompt < 0).all() else prompt, (first, second) if (first >= 0).all() else None)
     by_user, by_both = covariance(influence, numbered(user)[0], shared)
+    own = np.sqrt(np.tile(_few(counts > 0), len(value)))  # users' part carries G / (G - 1) of all users: a small group has fewer
+    more = by_user * (np.outer(own, own) - 1)
+    by_user, by_both = by_user + more, by_both + more
     units = np.zeros(len(cells), int)
     if shared is not None:
         units[:] = [len(np.unique((prompt if shared.name == "prompts" else np.stack([first, second]).T)[m])) for m in member[:, kept]]
@@ -175,6 +178,13 @@ def levels(board: Board) -> Levels:
         np.add.at(sums, seed, influence)
         by_deal = sums.T @ sums * deals / (deals - 1)
     return Levels(value, by_user, by_both, by_deal, counts > 0, units, pairs, deals)
+
+
+def _few(inside: np.ndarray) -> np.ndarray:
+    """What G / (G - 1) of a cell's own users is of that of all users, float64[cells]; inside bool[cells, users], the last cell is everybody."""
+    users = np.maximum(inside.sum(axis=1), 2)
+    factor: np.ndarray = users / (users - 1)
+    return factor / factor[-1]
 
 
 def _alone(accuracy: np.ndarray) -> Judged:

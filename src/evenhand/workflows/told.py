@@ -46,7 +46,7 @@ def earlier(data: PreferenceData, split: Split, pairs: int, seed: int) -> list[n
                 wanted = 0 if draw.random() < ALONE else min(pairs, len(free))
                 drawn[key] = np.sort(draw.choice(free, wanted, replace=False))
             own = drawn[key]
-        out.append(own[-pairs:])
+        out.append(own[max(len(own) - pairs, 0) :])
     return out
 
 
