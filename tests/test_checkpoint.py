@@ -18,7 +18,7 @@ import torch
 from test_methods_contract import METHODS
 from torch import Tensor, nn
 
-from evenhand import writing
+from evenhand import ranks, writing
 from evenhand.audits.findings import TrainingTrace
 from evenhand.core import DataError, EvenhandError, Groups, Pairs, PreferenceData, Tuning
 from evenhand.encode.backbone import Backbone
@@ -218,6 +218,29 @@ def test_asked_twice_or_before_its_first_step_it_ends_at_once(world: tuple[Pairs
         with pytest.raises(KeyboardInterrupt), checkpointing(tmp_path, say=quiet), watching(asking(signal.SIGINT, times, after)):
             resumes.BASE.fit(*world, 0)
         assert not list(tmp_path.iterdir())
+
+
+def test_asked_while_all_agree_that_the_last_training_is_finished_it_ends(
+    world: tuple[Pairs, Pairs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rank waits there for the one that writes, and hears a signal only when all have agreed that nobody was asked."""
+    agreed = ranks.lowest
+
+    def late(value: int) -> int:
+        found = agreed(value)
+        if value == 0 and finished(tmp_path):
+            signal.raise_signal(signal.SIGINT)
+        return found
+
+    monkeypatch.setattr(ranks, "lowest", late)
+    with pytest.raises(KeyboardInterrupt), checkpointing(tmp_path, say=quiet):
+        resumes.BASE.fit(*world, 0)
+    assert finished(tmp_path)
+
+
+def finished(folder: Path) -> bool:
+    """Whether there is the checkpoint of a finished training."""
+    return any(unpacked(file.read_bytes())[0]["finished"] for file in folder.glob("*.safetensors"))
 
 
 # ---- refusals

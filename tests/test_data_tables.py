@@ -348,7 +348,11 @@ def test_times_in_every_spelling(kind: str) -> None:
     column: Any = ["2024-05-01T00:00:00Z", "2024-05-01T02:00:00+01:00", "12.5", "", "soon", None]
     found = columns.times(pa.array(column) if kind == "arrow" else column)
     assert found.tolist() == [1714521600.0, 1714525200.0, 12.5, -np.inf, -np.inf, -np.inf]
-    assert columns.times(pa.array([3_000_000, None], pa.timestamp("us"))).tolist() == [3e6, -np.inf]
+    for unit, count in (("s", 3), ("ms", 3_000), ("us", 3_000_000), ("ns", 3_000_000_000)):
+        assert columns.times(pa.array([count, None], pa.timestamp(unit))).tolist() == [3.0, -np.inf]
+    assert columns.times(pa.array([2**62, 1], pa.timestamp("s"))).tolist() == [2.0**62, 1.0]  # beyond what milliseconds can say
+    assert columns.times(pa.array([1_500_000_001], pa.timestamp("ns"))).tolist() == [1.500000001]  # of a fraction of a microsecond
+    assert columns.times(pa.array([19844], pa.date32())).tolist() == [1714521600.0]
 
 
 def test_bytes_are_the_texts_that_they_spell() -> None:

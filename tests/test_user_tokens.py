@@ -226,6 +226,10 @@ def test_what_soft_tokens_cannot_is_refused(soft: Fit, folder: Path, tmp_path: P
             Backbone(str(folder), **wrong)
     with pytest.raises(EvenhandError, match=r"soft_user_tokens of the backbone is 2.*without a persona"):
         Backbone(str(folder), soft_user_tokens=2, history_pairs=2, persona=lambda choices: "a")
+    untrained = BackboneEncoder(Backbone(str(folder), soft_user_tokens=2, history_pairs=2))
+    with pytest.raises(EvenhandError, match=r"2 soft tokens of the user.*does not train.*same of everybody.*To do"):
+        Encoding(untrained)
+    assert Encoding(untrained, trained=True).told == Encoding(soft.model.encoder).told - 2 == 2
     with pytest.raises(EvenhandError, match=r"2 soft tokens of the user.*Expected.*To do"):
         evenhand.export(soft.model, tmp_path / "exported", to="hf-code")
     soft.save(tmp_path / "out")

@@ -28,6 +28,7 @@ VOTE_WORDS = {
     **dict.fromkeys(("pass", "passed", "unsure", "neither", "neutral", "skip", "maybe", "don't know"), 0.0),
 }  # fmt: skip
 WHOLE = re.compile(r"(?:0|[1-9]\d*)\.0")  # a number that became a decimal in a table with gaps
+TICKS = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}  # of Arrow's times, a second
 TRUE, FALSE = {"true", "1", "1.0", "yes"}, {"false", "0", "0.0", "no", ""}
 
 
@@ -228,10 +229,12 @@ def is_prose(column: Column) -> bool:
 
 
 def times(column: Column) -> np.ndarray:
-    """float64[n]: when, in any unit that grows; -inf where it is not known. Numbers, dates (ISO 8601; UTC where they name no zone) and Arrow's times."""
+    """float64[n]: when; -inf where it is not known. Numbers as they are; dates (ISO 8601; UTC where they name no zone) and Arrow's times in seconds
+    since 1970, so that files of several kinds have one order."""
     if not isinstance(column, list) and (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
-        seconds = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
-        return np.where(column.is_null(), -math.inf, seconds.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64))
+        column = pc.cast(column, pa.timestamp("ms")) if pa.types.is_date(column.type) else column
+        since = pc.cast(column, pa.int64()).fill_null(0).to_numpy(zero_copy_only=False) / TICKS[column.type.unit]
+        return np.where(column.is_null(), -math.inf, since)
     seconds = numbers(column)
     if np.isnan(seconds).any():
         seconds = np.array([_time(v) if math.isnan(n) else n for v, n in zip(plain(column), seconds)], np.float64)

@@ -128,7 +128,9 @@ class BackboneEncoder:
         read = self.backbone.chat.tokens(prompts, responses, told if any(told) and not soft else None)
         whole = [soft + len(t.prefix) + len(t.own) + sum(t.dropped.values()) for t in read]
         before = self.backbone.chat.words(PERSONA, soft)
-        return [(np.concatenate([before, t.prefix]) if soft else t.prefix, t.own) for t in read], np.array(whole, dtype=np.int64)
+        distinct = {id(t.prefix): t.prefix for t in read}  # texts with one prompt have one array for it
+        prefix = {number: np.concatenate([before, found]) if soft else found for number, found in distinct.items()}
+        return [(prefix[id(t.prefix)], t.own) for t in read], np.array(whole, dtype=np.int64)
 
     def vectors(self, texts: Sequence[Tokens], progress: Progress | None = None) -> np.ndarray:
         """The same of texts in tokens."""

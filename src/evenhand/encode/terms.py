@@ -75,8 +75,8 @@ def buckets(terms: Sequence[str], space: int) -> np.ndarray:
     block = np.frombuffer(b"".join(given[i].ljust(4 * n, b"\0") for i, n in zip(order, of_each.tolist())), "<u4").astype(np.uint32)
     block = _rotated(block * np.uint32(0xCC9E2D51), 15) * np.uint32(0x1B873593)
     h = np.zeros(len(given), np.uint32)
-    for number in range(whole.max(initial=0)):
-        front = np.searchsorted(-whole, -number)
+    fronts = np.searchsorted(-whole, -np.arange(whole.max(initial=0)))
+    for number, front in enumerate(fronts.tolist()):  # once for all numbers: a word may have a million letters
         h[:front] = _rotated(h[:front] ^ block[first[:front] + number], 13) * np.uint32(5) + np.uint32(0xE6546B64)
     odd = np.flatnonzero(length % 4)
     h[odd] ^= block[first[odd] + whole[odd]]

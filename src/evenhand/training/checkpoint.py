@@ -32,7 +32,7 @@ from evenhand.core import DataError, EvenhandError, clip
 from evenhand.training.ending import Ending
 from evenhand.training.state_bytes import State, header, packed, random_state, set_random_state, unpacked
 
-FORMAT = "2"  # of the files; another one is refused
+FORMAT = "3"  # of the files, and of how batches are drawn, which a training that goes on draws again; another one is refused
 KIND = "checkpoint"
 MINUTES = 10.0
 NAME = re.compile(r"(\d{6})\.safetensors")
@@ -122,9 +122,9 @@ class Record:
 
     def finish(self) -> None:
         """Write what the training leaves, and end where the program was asked to."""
-        kept, ends = self._write(self.lasting, finished=True), self.keeper.is_to_end()
-        self.keeper.ending.waits = False
-        if ends:
+        kept = self._write(self.lasting, finished=True)
+        self.keeper.ending.waits = False  # before all agree: whoever is asked to end after that would never be heard
+        if self.keeper.is_to_end():
             self.keeper.end(f"the training was finished after step {self.steps}", kept)
 
     def _write(self, parts: Mapping[str, Memory], finished: bool) -> bool:

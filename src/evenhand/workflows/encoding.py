@@ -54,6 +54,12 @@ class Encoding:
             raise EvenhandError(
                 "Found an encoder whose weights cannot train. Expected: a language model. To do: backbone='minilm', 'smollm2' or a folder."
             )
+        read = self.encoder
+        if isinstance(read, BackboneEncoder) and read.backbone.soft_user_tokens and read.adapter is None and not self.trained:
+            raise EvenhandError(
+                f"Found {read.backbone.soft_user_tokens} soft tokens of the user before the texts of a model that does not train. Expected: one that "
+                "does: before that they say the same of everybody. To do: name the model as backbone (--backbone), or leave soft_user_tokens out."
+            )
 
     @property
     def told(self) -> int:
