@@ -169,7 +169,7 @@ def test_small_cells_are_hidden_though_a_file_has_them(tmp_path: Path) -> None:
         ('{"format": "evenhand report 1", "x": NaN}', "NaN is no JSON number"),
         ("[" * 100_000, "no JSON that a report could be"),
         ("\ud800", "no JSON that a report could be"),
-        ({"format": "evenhand trial 3"}, "its format is none of a report"),
+        ({"format": "evenhand trial 4"}, "its format is none of a report"),
         ({"format": ["evenhand report 1"]}, "its format is none of a report"),
         (
             {"format": "evenhand report 99"},

@@ -21,7 +21,7 @@ from safetensors.numpy import save
 from evenhand.core import Exclusions
 from evenhand.writing import put
 
-FORMAT = "evenhand trial 3"
+FORMAT = "evenhand trial 4"
 
 
 @dataclass(frozen=True)
