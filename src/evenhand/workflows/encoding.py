@@ -54,6 +54,14 @@ class Encoding:
             raise EvenhandError(
                 "Found an encoder whose weights cannot train. Expected: a language model. To do: backbone='minilm', 'smollm2' or a folder."
             )
+        untrained = (
+            self.encoder if isinstance(self.encoder, BackboneEncoder) and self.encoder.adapter is None and not self.trained else None
+        )
+        if untrained and (soft := untrained.backbone.soft_user_tokens):  # the same for everybody: no user would be read
+            raise EvenhandError(
+                f"Found {soft} soft tokens of the user before a language model that does not train. Expected: one that trains, since they are "
+                "learned with it. To do: name it as backbone (--backbone), or leave soft_user_tokens (--soft-user-tokens) out."
+            )
 
     @property
     def told(self) -> int:
