@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -360,3 +361,14 @@ def test_a_cards_metadata_survive_any_name() -> None:
     assert len(told.data.eval_results) > 2  # type: ignore[arg-type]
     assert "<script>" not in told.text
     assert "😀" in told.data.model_name  # type: ignore[operator]
+
+
+def test_a_probe_that_is_longer_than_a_text_may_be_alarms_nobody(
+    place: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers warns of indexing errors for texts that are only tried for their tokens."""
+    from evenhand.serve.exporting.texts import exported
+
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    exported(BackboneEncoder(Backbone(str(place / "llama"), max_tokens=32)), True)
+    assert not [said for said in caplog.messages if "indexing errors" in said]

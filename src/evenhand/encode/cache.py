@@ -7,8 +7,9 @@
 
 Shards are only ever added, each by one atomic rename, a few seconds of encoding apart: a process killed at any point loses those few
 seconds and nothing else, and any number of processes may share a folder. A damaged shard is dropped and its texts encoded again.
-How many texts go into a shard follows from measured time, and that decides no bit of a vector: an encoder's vectors are those of their
-texts, whatever they are encoded with.
+How many texts go into a shard follows from measured time. That decides no bit of a vector where vectors are those of their texts, whatever
+they are encoded with; a backbone's differ by rounding (`BackboneEncoder`), so that a slow machine, a kill while encoding or workers
+may show in its last digits.
 """
 
 from __future__ import annotations

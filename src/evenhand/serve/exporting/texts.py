@@ -69,7 +69,9 @@ class Exported:
 
     def ids(self, prompt: str, response: str) -> list[int]:
         """A probe's tokens as the template writes it."""
-        found: list[int] = self.tokenizer.apply_chat_template(conversation(prompt, response), tokenize=True, return_dict=False)
+        found: list[int] = self.tokenizer.apply_chat_template(
+            conversation(prompt, response), tokenize=True, return_dict=False, tokenizer_kwargs={"verbose": False}
+        )
         return found
 
     def batch(self, prompt: str, response: str) -> dict[str, Any]:
