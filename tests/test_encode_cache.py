@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext as does_not_raise
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.context import ForkProcess
@@ -17,13 +18,14 @@ from evenhand.core import EvenhandError
 from evenhand.encode import cache
 from evenhand.encode.cache import cache_folder, encode_cached
 from evenhand.encode.minilm import MiniLM
+from evenhand.engines.here import InProcess
 
 TEXTS = [f"Answer {i}: {word} and then some more words." for i, word in enumerate(["stir", "wait", "rest", "serve"] * 6)]
 
 
 def encode(count: int, folder: Path, out: Path) -> None:
     """Life of a process that encodes and saves very often."""
-    cache.SAVE_SECONDS, cache.FIRST_SLAB = 0.1, 8
+    cache.SAVE_SECONDS, cache.BLOCK = 0.1, 8
     cache.encode_cached(long_texts(count), MiniLM(), folder).tofile(out)
 
 
@@ -89,6 +91,34 @@ def test_each_distinct_text_is_encoded_once_ever(tmp_path, encoder: Counting, ex
     more = encode_cached(["new", *TEXTS[:3]], encoder, tmp_path)
     assert encoder.asked == [*TEXTS, "new"]
     assert np.array_equal(more[1:], first[::2][:3])
+
+
+@dataclass
+class Together:
+    """Vectors that tell whom a text was read with. ends: at this text, if it is not None."""
+
+    ends: str | None = None
+    fingerprint, dim = "e" * 64, 2
+
+    def encode(self, texts: Sequence[str], progress=None) -> np.ndarray:
+        if self.ends in texts:
+            raise RuntimeError("the end")
+        return np.array([[len(text), hash(tuple(texts)) % 1000] for text in texts], np.float32)
+
+
+def test_neither_time_nor_an_end_nor_workers_change_who_is_read_with_whom(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(cache, "BLOCK", 5)
+    known = TEXTS[3:11:2]  # from another run
+    found = {}
+    for name, seconds, ends, engine in (("a", 0.0, TEXTS[17], None), ("b", 3600.0, TEXTS[8], None), ("c", 3600.0, None, InProcess())):
+        monkeypatch.setattr(cache, "SAVE_SECONDS", seconds)
+        encode_cached(known, Together(), tmp_path / name)
+        with pytest.raises(RuntimeError, match="the end") if ends else does_not_raise():
+            encode_cached(TEXTS, Together(ends), tmp_path / name, engine=engine)
+        found[name] = encode_cached(TEXTS, Together(), tmp_path / name)
+    assert np.array_equal(found["a"], found["b"])
+    assert np.array_equal(found["a"], found["c"])
+    assert len(set(found["a"][:, 1])) == 6  # the known ones, and five blocks of what is left
 
 
 def test_encoders_do_not_share_vectors(tmp_path, encoder: Counting) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -399,7 +399,7 @@ def test_texts_are_encoded_by_workers_as_by_one_process(engine: Engine, tmp_path
     from evenhand.encode.backbone import Backbone
     from evenhand.encode.backbone_encoder import BackboneEncoder
 
-    monkeypatch.setattr(cache, "PIECE", 8)
+    monkeypatch.setattr(cache, "BLOCK", 8)
     encoder = BackboneEncoder(Backbone(str(tiny_bert(tmp_path / "bert")), rank=2))
     texts = [f"text {i % 17} of some {'long ' * (i % 5)}length" for i in range(40)]
     wanted = encoder.encode(texts)

@@ -45,7 +45,7 @@ class Lengths:
 def test_workers_leave_a_file_for_some_seconds_of_work_and_not_for_each_piece(
     seconds: float, files: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "PIECE", 4)
+    monkeypatch.setattr(cache, "BLOCK", 4)
     monkeypatch.setattr(cache, "SAVE_SECONDS", seconds)
     found = cache.encode_cached(TEXTS, Lengths(), tmp_path, engine=InProcess())  # type: ignore[arg-type]
     assert found[:, 0].tolist() == [len(text) for text in TEXTS]
@@ -53,7 +53,7 @@ def test_workers_leave_a_file_for_some_seconds_of_work_and_not_for_each_piece(
 
 
 def test_what_workers_found_before_the_end_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "PIECE", 4)
+    monkeypatch.setattr(cache, "BLOCK", 4)
     with pytest.raises(RuntimeError, match="the end"):
         cache.encode_cached(TEXTS, Lengths(TEXTS[21]), tmp_path, engine=InProcess())  # type: ignore[arg-type]
     known: list[int] = []

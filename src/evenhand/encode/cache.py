@@ -6,10 +6,12 @@
         sums    uint32[n]       CRC-32 over key and vector
 
 Shards are only ever added, each by one atomic rename, a few seconds of encoding apart: a process killed at any point loses those few
-seconds and nothing else, and any number of processes may share a folder. A damaged shard is dropped and its texts encoded again.
-How many texts go into a shard follows from measured time. That decides no bit of a vector where vectors are those of their texts, whatever
-they are encoded with; a backbone's differ by rounding (`BackboneEncoder`), so that a slow machine, a kill while encoding or workers
-may show in its last digits.
+seconds, or the texts that it was reading together, and any number of processes may share a folder. A damaged shard is dropped and its texts
+encoded again.
+
+A backbone's vectors depend on the texts beside them in their last digits (`BackboneEncoder`). So texts are read in blocks whose bounds follow
+from their places among all texts that were asked for, and a shard holds whole blocks: neither time, nor workers, nor a kill in the middle
+change who is read with whom. What was in the cache before, from other texts, does.
 """
 
 from __future__ import annotations
@@ -34,9 +36,9 @@ from evenhand.encode.encoder import Progress, TextEncoder
 from evenhand.encode.prompted import Prompted, apart
 from evenhand.engines import Engine, Lost
 
-SAVE_SECONDS = 3.0  # encoding time between two saves: what a kill may cost
-FIRST_SLAB, LARGEST_SLAB = 32, 8192  # texts between two saves, before any speed was measured and at most
-PIECE = 256  # texts that a worker of an engine is given at once
+SAVE_SECONDS = 3.0  # between two saves, at least
+MOST = 8192  # texts of a shard, or a block more
+BLOCK = 256  # texts in a row that are read together, or given to a worker of an engine
 
 
 def cache_folder() -> Path:
@@ -75,79 +77,54 @@ def encode_cached(
     ranks.of_first(vectors)
     if progress is not None:
         progress(len(wording) - len(missing), len(wording))
-    if engine is None or ranks.count() > 1:
-        _encode_missing(missing, wording, list(distinct), vectors, encoder, shards, progress)
-    else:
-        _encode_by(engine, gpu, missing, wording, list(distinct), vectors, encoder, shards, progress)
+    found = _Found(shards, list(distinct), vectors)
+    blocks = np.split(missing, np.flatnonzero(np.diff(missing // BLOCK)) + 1) if len(missing) else []
+    known = len(wording) - len(missing)
+    try:
+        if engine is None or ranks.count() > 1:
+            for block in blocks:
+                report = None if progress is None else lambda done, _, known=known: progress(known + done, len(wording))
+                found.add(block, ranks.of_first(encoder.encode([wording[row] for row in block], report)))
+                known += len(block)
+        else:
+            asked = ([wording[row] for row in block] for block in blocks)
+            for number, said in engine.run(partial(_encoding, encoder), asked, gpu=gpu, beat=found.save):
+                if isinstance(said, Lost):
+                    raise EvenhandError(
+                        f"{len(blocks[number])} texts could not be encoded: {said.why}. Expected: workers with room for the encoder. To do: fewer "
+                        "--jobs, or machines with more memory; the same command goes on with what is left."
+                    )
+                found.add(blocks[number], said)
+                known += len(blocks[number])
+                if progress is not None:
+                    progress(known, len(wording))
+    finally:
+        found.save(at_once=True)
     return vectors if len(wording) == len(texts) else vectors[rows]
 
 
-def _encode_missing(
-    missing: np.ndarray,
-    wording: Sequence[str],
-    keys: Sequence[bytes],
-    vectors: np.ndarray,
-    encoder: TextEncoder,
-    shards: Path,
-    progress: Progress | None,
-) -> None:
-    """Encodes the rows `missing` into `vectors`, a slab and a shard at a time."""
-    size, start = FIRST_SLAB, 0
-    while start < len(missing):
-        slab = missing[start : start + size]
-        known = len(wording) - len(missing) + start
-        report = None if progress is None else lambda done, _, known=known: progress(known + done, len(wording))
-        began = time.monotonic()
-        vectors[slab] = ranks.of_first(encoder.encode([wording[row] for row in slab], report))
-        seconds = time.monotonic() - began
+class _Found:
+    """Vectors as they come, saved every few seconds."""
+
+    def __init__(self, shards: Path, keys: Sequence[bytes], vectors: np.ndarray):
+        self.shards, self.keys, self.vectors = shards, keys, vectors
+        self.waiting: list[np.ndarray] = []  # rows that no shard has yet
+        self.saved = time.monotonic()
+
+    def add(self, rows: np.ndarray, vectors: np.ndarray) -> None:
+        self.vectors[rows] = vectors
         if ranks.first():
-            _write_shard(shards, [keys[row] for row in slab], vectors[slab])
-        start += len(slab)
-        size = int(np.clip(len(slab) * SAVE_SECONDS / max(seconds, 1e-3), FIRST_SLAB, LARGEST_SLAB))
-        size = int(ranks.of_first(np.array([size]))[0])
+            self.waiting.append(rows)
+            self.save()
 
-
-def _encode_by(
-    engine: Engine,
-    gpu: bool,
-    missing: np.ndarray,
-    wording: Sequence[str],
-    keys: Sequence[bytes],
-    vectors: np.ndarray,
-    encoder: TextEncoder,
-    shards: Path,
-    progress: Progress | None,
-) -> None:
-    """The same by an engine's workers, a piece at a time. What they found is saved every few seconds, however many they are, and whatever ends the work."""
-    pieces = [missing[at : at + PIECE] for at in range(0, len(missing), PIECE)]
-    done = len(wording) - len(missing)
-    asked = ([wording[row] for row in piece] for piece in pieces)
-    waiting: list[np.ndarray] = []  # rows that no shard has yet
-    saved = time.monotonic()
-
-    def save(at_once: bool = False) -> None:
-        nonlocal saved
-        if waiting and (at_once or time.monotonic() - saved >= SAVE_SECONDS or sum(map(len, waiting)) >= LARGEST_SLAB):
-            rows = np.concatenate(waiting)
-            waiting.clear()
-            _write_shard(shards, [keys[row] for row in rows], vectors[rows])
-            saved = time.monotonic()
-
-    try:
-        for number, found in engine.run(partial(_encoding, encoder), asked, gpu=gpu, beat=save):
-            if isinstance(found, Lost):
-                raise EvenhandError(
-                    f"{len(pieces[number])} texts could not be encoded: {found.why}. Expected: workers with room for the encoder. To do: fewer --jobs, or machines "
-                    "with more memory; the same command goes on with what is left."
-                )
-            vectors[pieces[number]] = found
-            waiting.append(pieces[number])
-            save()
-            done += len(pieces[number])
-            if progress is not None:
-                progress(done, len(wording))
-    finally:
-        save(at_once=True)
+    def save(self, at_once: bool = False) -> None:
+        """Where it is time, or at once."""
+        due = at_once or time.monotonic() - self.saved >= SAVE_SECONDS or sum(map(len, self.waiting)) >= MOST
+        if self.waiting and due:
+            rows = np.concatenate(self.waiting)
+            self.waiting.clear()
+            _write_shard(self.shards, [self.keys[row] for row in rows], self.vectors[rows])
+            self.saved = time.monotonic()
 
 
 def _encoding(encoder: TextEncoder) -> Callable[[Sequence[str]], np.ndarray]:
