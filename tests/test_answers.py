@@ -69,8 +69,8 @@ def answers_of(report: Report) -> list[str]:
 LEVELLED = str.maketrans({"−": "-", "\u00a0": " ", "“": '"', "”": '"', "’": "'"})
 HALF = ["a"] * 100 + ["b"] * 100
 CONTROLS = {
-    "constant": (np.zeros(4000), "Every margin is 0."),
-    "nearly all tied": (np.where(np.arange(4000) % 33 == 0, 1.0, 0.0), "97.0 % of all margins are 0 (3,878 of 4,000)."),
+    "constant": (np.zeros(4000), "Every margin is 0 or under 1e-06."),
+    "nearly all tied": (np.where(np.arange(4000) % 33 == 0, 1.0, 0.0), "97.0 % of all margins are 0 or under 1e-06 (3,878 of 4,000)."),
     "anti-oracle": (np.full(4000, -1.0), "Every group lies under 50 %, worse than a coin"),
     "swapped columns": (margins([0.2] * 200, 20), "Every group lies under 50 %, worse than a coin (accuracy is 20.0 % at best"),
 }
@@ -121,7 +121,7 @@ def test_a_constraint_is_not_passed_by_broken_scores():
     events = Events(("a", "b"), (user % 2).astype(np.int16), rng.random(4000) < 0.5, "Made up.")
     constant = examine_constraints(None, Outcomes("m", "test", user, np.zeros(4000)), events, "dp", 0.1, seed=0, resamples=20)
     assert constant.verdict == "INSUFFICIENT"
-    assert all(v.reason == "These scores bear no PASS: every margin is 0." for v in constant.violations)
+    assert all(v.reason == "These scores bear no PASS: every margin is 0 or under 1e-06." for v in constant.violations)
     fine = np.where(rng.random(4000) < 0.7, 1.0, -1.0)
     assert examine_constraints(None, Outcomes("m", "test", user, fine), events, "dp", 0.1, seed=0, resamples=20).verdict == "PASS"
 

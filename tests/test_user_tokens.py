@@ -243,5 +243,7 @@ def test_the_command_line_names_them(folder: Path) -> None:
     assert (encoder.backbone.history_pairs, encoder.backbone.soft_user_tokens) == (8, 2)
     with pytest.raises(EvenhandError, match=r"soft_user_tokens of the backbone is 2.*history_pairs"):
         Encoded(backbone=str(folder), soft_user_tokens=2).encoding()
-    with pytest.raises(EvenhandError, match=r"2 soft tokens of the user before the texts of a model that does not train.*Expected.*--backbone"):
+    with pytest.raises(
+        EvenhandError, match=r"2 soft tokens of the user before the texts of a model that does not train.*Expected.*--backbone"
+    ):
         Encoded(encoder=str(folder), history_pairs=8, soft_user_tokens=2).encoding()

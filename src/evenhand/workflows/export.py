@@ -235,6 +235,11 @@ def _limits(to: str, model: RewardModel, reading: Reading, constant: Mapping[str
         "The tokenizer's chat template gives ordinary conversations the tokens of training. A text that holds the name of a special token, such as "
         "the end of a turn, was written with a space in that name in training; here it is read as that token: take such names out of texts you do not trust."
     )
+    if model.history_pairs:
+        said.append(
+            f"A user's choices are read where you write them: the last {model.history_pairs} in the system turn, in the words of training. A text "
+            "without them has the reward for everybody."
+        )
     if not model.with_prompt:
         said.append("Of a conversation the last message alone is read.")
     if to != "hf-code":

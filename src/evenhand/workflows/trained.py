@@ -242,7 +242,9 @@ def _choose(ready: Prepared, auto: Auto, seed: int, settings: int, progress: Tol
     others = [m for m in models if m.name in ("plain", "lore") and m is not kept]
     tried = f"{settings} settings each" if settings > 1 else "one setting each"
     missing = "" if grouped else " PAFO was left out: nobody, or everybody, is in one group."
-    return Trained((*others, kept), traces, f"Chosen by validation among {len(models)} models, {tried}: {why}{missing}")
+    return Trained(
+        (*others, kept), traces, f"Chosen by validation among {len(models)} model{'s' if len(models) > 1 else ''}, {tried}: {why}{missing}"
+    )
 
 
 def choice(names: Sequence[str], losses: Sequence[Tensor], group: Tensor) -> tuple[int, str]:
