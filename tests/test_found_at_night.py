@@ -132,3 +132,13 @@ def test_what_an_adapter_is_does_not_depend_on_how_long_its_training_took(tmp_pa
     assert files_sha256(tmp_path) == known
     (tmp_path / "adapter_model.safetensors").write_bytes(b"other weights")
     assert files_sha256(tmp_path) != known
+
+
+def test_a_code_into_an_empty_dictionary_is_a_damaged_file(tmp_path: Path) -> None:
+    """Arrow trusts the file, and ended the load with an error of its own."""
+    nothing = pa.DictionaryArray.from_arrays(pa.array([0, 0], pa.int32()), pa.array([], pa.string()), safe=False)
+    table = pa.table({**{name: ["a", "b"] for name in ("prompt", "chosen", "rejected")}, "user": nothing})
+    with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as out:
+        out.write_table(table)
+    with pytest.raises(DataError, match="a dictionary code points outside its dictionary"):
+        load(tmp_path / "a.arrow")

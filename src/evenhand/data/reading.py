@@ -250,7 +250,15 @@ def _numbered(batches: Any, file: str, names: Sequence[str], rows: int) -> Itera
             part = batch.slice(start, rows)
             line = np.arange(done + 1, done + part.num_rows + 1)
             done += part.num_rows
-            yield Batch(file, line, {n: _sound(part.column(n)) for n in names})
+            yield Batch(file, line, {n: _sound(_column(part, n)) for n in names})
+
+
+def _column(part: pa.RecordBatch, name: str) -> pa.Array:
+    """Raises ArrowInvalid where the file gives it a type that pyarrow cannot hold."""
+    try:
+        return part.column(name)
+    except KeyError as error:
+        raise pa.ArrowInvalid(f"a column of Arrow's type {error}, which cannot be read") from error
 
 
 def _sound(column: pa.Array) -> pa.Array:
@@ -261,8 +269,8 @@ def _sound(column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_dictionary(kind):
         _sound(column.dictionary)
-        codes = column.indices.fill_null(0).to_numpy(zero_copy_only=False)
-        if len(codes) and not (codes.min() >= 0 and codes.max() < max(len(column.dictionary), 1)):
+        codes = column.indices.drop_null().to_numpy(zero_copy_only=False)
+        if len(codes) and not (codes.min() >= 0 and codes.max() < len(column.dictionary)):
             raise pa.ArrowInvalid("a dictionary code points outside its dictionary")
     elif pa.types.is_string(kind):
         column.view(pa.binary()).validate(full=True)
