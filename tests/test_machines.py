@@ -41,7 +41,7 @@ class Lengths:
         return np.array([[len(text)] for text in texts], np.float32)
 
 
-@pytest.mark.parametrize(("seconds", "files"), [(3600.0, 1), (0.0, 10)])
+@pytest.mark.parametrize(("seconds", "files"), [(3600.0, 2), (0.0, 10)])
 def test_workers_leave_a_file_for_some_seconds_of_work_and_not_for_each_piece(
     seconds: float, files: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

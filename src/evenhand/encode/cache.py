@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import secrets
 import time
@@ -38,7 +39,11 @@ from evenhand.engines import Engine, Lost
 
 SAVE_SECONDS = 3.0  # between two saves, at least
 MOST = 8192  # texts of a shard, or a block more
-BLOCK = 256  # texts in a row that are read together, or given to a worker of an engine
+FIRST, BLOCK = (
+    32,
+    256,
+)  # texts in a row that are read together, or given to a worker of an engine: at first, so that something is kept early, and later
+LETTERS = 65_536  # of a block, or a text more
 
 
 def cache_folder() -> Path:
@@ -78,7 +83,8 @@ def encode_cached(
     if progress is not None:
         progress(len(wording) - len(missing), len(wording))
     found = _Found(shards, list(distinct), vectors)
-    blocks = np.split(missing, np.flatnonzero(np.diff(missing // BLOCK)) + 1) if len(missing) else []
+    of = _block_of(wording)[missing]
+    blocks = np.split(missing, np.flatnonzero(np.diff(of)) + 1) if len(missing) else []
     known = len(wording) - len(missing)
     try:
         if engine is None or ranks.count() > 1:
@@ -103,13 +109,26 @@ def encode_cached(
     return vectors if len(wording) == len(texts) else vectors[rows]
 
 
+def _block_of(wording: Sequence[str]) -> np.ndarray:
+    """The number of each text's block, int64[n], ascending. It follows from the texts alone."""
+    block = np.empty(len(wording), dtype=np.int64)
+    number = texts = letters = 0
+    most = min(FIRST, BLOCK)
+    for row, text in enumerate(wording):
+        if texts == most or letters >= LETTERS:
+            number, texts, letters, most = number + 1, 0, 0, min(2 * most, BLOCK)
+        block[row] = number
+        texts, letters = texts + 1, letters + len(text)
+    return block
+
+
 class _Found:
-    """Vectors as they come, saved every few seconds."""
+    """Vectors as they come, saved at once and then every few seconds."""
 
     def __init__(self, shards: Path, keys: Sequence[bytes], vectors: np.ndarray):
         self.shards, self.keys, self.vectors = shards, keys, vectors
         self.waiting: list[np.ndarray] = []  # rows that no shard has yet
-        self.saved = time.monotonic()
+        self.saved = -math.inf
 
     def add(self, rows: np.ndarray, vectors: np.ndarray) -> None:
         self.vectors[rows] = vectors
