@@ -11,11 +11,13 @@ from dataclasses import replace
 
 import pytest
 import report_example as example
+from markdown_it import MarkdownIt
 from pages import Skeleton
 from payloads import PAYLOADS
 
 from evenhand.audits.findings import Confound, FairnessReport, FittedConstraints, GroupCounts, Requirement
 from evenhand.core import Exclusions
+from evenhand.report import markdown
 from evenhand.report.audit import report as made
 from evenhand.report.figures import intervals
 from evenhand.report.markdown import text as markdown_text
@@ -135,3 +137,10 @@ def test_long_texts_are_clipped_everywhere():
     report = made(infected(["x" * 50_000, "y" * 50_000]))
     for text in (report.html(), report.json(), report.junit(), report.markdown(), *report.tables().values()):
         assert not re.search(f"x{{{LONGEST_TEXT + 1}}}|y{{{LONGEST_TEXT + 1}}}", text)
+
+
+@pytest.mark.parametrize("said", ["- [ ] x", "+ x", "1. x", "12) x", "---", "-"])
+def test_a_text_that_begins_like_a_list_begins_none(said: str) -> None:
+    """In a bullet of a model card it was a list of its own, or a rule."""
+    html = MarkdownIt("commonmark").render(f"- {markdown.text(said)}")
+    assert html == f"<ul>\n<li>{said}</li>\n</ul>\n"

@@ -58,10 +58,11 @@ def _requirements(page: Page) -> list[str]:
 
 
 def text(value: str, longest: int = 160) -> str:
-    """Text that Markdown shows as it stands: no emphasis, links, HTML, mentions, issue numbers, table cells or headings."""
+    """Text that Markdown shows as it stands: no emphasis, links, HTML, mentions, issue numbers, table cells, headings or lists."""
     value = value if len(value) <= longest else value[: longest - 1] + "…"
     value = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     value = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", value)
+    value = re.sub(r"^(\s*\d*)([-+.)])(?=\s|-|$)", r"\1\\\2", value)  # what begins a list, or is a rule
     return re.sub(r"[@#]|(?<=:)/|(?<=www)\.", lambda m: f"&#{ord(m[0])};", value, flags=re.I)
 
 
