@@ -200,7 +200,7 @@ def crash(w: World) -> None:
         "never",
         code=(2,),
     )
-    for name in ("examine_model", "read", "grouping_of"):
+    for name in ("canonical", "read", "grouping_of"):
         w.run("audit", w.choices, *asked, program=("-c", DEFECT.format(MARK, name)), code=(70,))
 
 
@@ -365,7 +365,9 @@ def many_machines(w: World) -> None:
         print("engines: this evenhand has none, or Ray is not installed; not looked at", flush=True)
         return
     ray = {"RAY_TMPDIR": str(w.root / "tmp"), "RAY_USAGE_STATS_ENABLED": "0"}
-    w.run("audit", w.choices, "--group-by", "taste", "--scores", "score", "--engine", "ray", "--out", "ray-audit", **ray)
+    w.run(
+        "audit", w.choices, "--group-by", "taste", "--scores", "score", "--engine", "ray", "--out", "ray-audit", code=(2,), **ray
+    )  # refused: one file
     w.run(
         "compare",
         w.choices,
