@@ -77,9 +77,12 @@ class Run:
 
 def fit(kill: Kill | None, often: int, counts: str) -> None:
     """The command, as one rank runs it. often: steps between checkpoints. counts: file for the number of steps of each kind, "" = none."""
+    import torch
+
     import evenhand.cli
     from evenhand.training.checkpoint import checkpointing
 
+    torch.set_num_threads(1)  # before a second thread computes: this is a copy of a process, without torch's threads
     own, folder, rank = os.getpid(), os.path.abspath("out"), int(os.environ["RANK"])
     steps = Counter[str]()
     mine = kill is not None and kill.rank == rank and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -15,6 +16,19 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # other people's trainers report that they were used
+
+
+def threads_anew() -> None:
+    """A copy of this process has none of torch's threads. torch makes them anew at the first thread that computes, and a second one that comes
+    meanwhile finds none and fails (pthreadpool-cpp.cc: `release` before `reset`), as once did one of those in which transformers reads weights."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job, whose children would not hear it either
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=threads_anew)
 
 # Files of ten seconds and more, first, so that processes end together. That of Ray comes after that of this machine's processes, which start
 # slowly beside Ray.

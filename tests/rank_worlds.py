@@ -135,8 +135,15 @@ def surviving(folder: Path, kept: str, killed: int = -1, end: int = 0) -> Found:
 
 
 def asked_to_end(folder: Path) -> Found:
-    """Bradley-Terry undisturbed, and of which the second rank alone is asked to end in its third step, and that goes on from there."""
+    """Bradley-Terry undisturbed, and of which the second rank alone is asked to end in its third step, and that goes on from there. While the
+    first, which is slow, takes away what that left, the other goes on to something new."""
     train, valid, _ = on_backbone(folder / "llama")
+    real = writing.remove
+
+    def slow(*asked: Any) -> None:
+        time.sleep(0.2)
+        real(*asked)
+
     whole, said, ends = fitted(BASE, train, valid), list[str](), list[bool]()
 
     def tell(standing: Standing) -> None:
@@ -145,12 +152,13 @@ def asked_to_end(folder: Path) -> Found:
 
     for watched in (watching(tell), nullcontext()):
         try:
-            with checkpointing(folder / "asked", say=said.append), watched:
+            with mock.patch.object(writing, "remove", slow), checkpointing(folder / "asked", say=said.append), watched:
                 found = fitted(BASE, train, valid)
             ends.append(False)
         except KeyboardInterrupt:
             ends.append(True)
-    same = [np.array_equal(found[part], whole[part]) for part in ("weights", "head", "margins", "valid")]
+    with checkpointing(folder / "asked"):
+        same = [np.array_equal(found[part], whole[part]) for part in ("weights", "head", "margins", "valid")]
     return {"ends": ends, "said": " ".join(said), "same": same}
 
 
@@ -351,6 +359,7 @@ def world(count: int, job: Callable[[Path], Found | None], folder: Path, name: s
         if (process := os.fork()) == 0:
             code = 1
             try:
+                torch.set_num_threads(1)  # before a second thread computes: see conftest.py
                 rank(number, count, port, job, folder, name or job.__name__)
                 code = 0
             except BaseException:

@@ -460,13 +460,14 @@ def test_a_long_run_of_nothing_takes_no_time(text: str) -> None:
 
 
 TWO = """
-import os, sys
+import os, sys, torch
 import evenhand.serve.listening, evenhand.serve.web.application, evenhand.workflows.serve  # once for both
 from evenhand.cli import main
 children = []
 for i in range(2):
     children.append(os.fork())
     if not children[-1]:
+        torch.set_num_threads(1)  # before a second thread computes: see conftest.py
         os.dup2(os.open(f"log{i}", os.O_CREAT | os.O_WRONLY), 2)
         sys.argv = ["evenhand", *"serve model --history choices.jsonl --port 0 --timeout 20".split()]
         main()

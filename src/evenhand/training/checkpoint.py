@@ -159,6 +159,7 @@ class _Keeper:
         self.writes = ranks.first()
         self.files: dict[int, list[_File]] = {}
         writing.check(folder, [], KIND)
+        ranks.wait()  # the first may still be taking away what a fit before this one left
         self.last = 0  # number of the newest file, whoever's
         damaged = 0
         for name in self._names():
