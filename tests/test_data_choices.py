@@ -161,12 +161,23 @@ def test_k_annotators_of_a_row_are_k_judgements(tmp_path: Path) -> None:
     assert (data.exclusions.rows_in, data.exclusions.reasons) == (5, reasons)
 
 
+def test_judges_without_a_name_are_the_rows_user(tmp_path: Path) -> None:
+    """And one without a label chose nothing, whatever else is known of that one."""
+    judged = [{"overall_pref": "A-is-better", "note": "short"}, {"note": "B-is-better", "evaluator": "e"}]
+    row = {"user": "u", "text": "p", "completion_a": "one", "completion_b": "two", "annotations": judged}
+    data = load(jsonl(tmp_path / "a.jsonl", [row]))
+    assert (won(data), data.users) == (["one"], ["u"])
+    assert data.exclusions.reasons == {"nobody chose ('annotations' is empty, or says skipped or unsure)": 1}
+
+
 def test_lists_side_by_side_and_drafts(tmp_path: Path) -> None:
     row = {"prompt": "p", "response-1": "one", "response-2": "two", "q.responses": ["response-1", "response-2", "response-2"],
            "q.responses.users": ["x", "y", "z"], "q.responses.status": ["submitted", "submitted", "draft"]}  # fmt: skip
     data = load(jsonl(tmp_path / "a.jsonl", [row]))
     assert (won(data), data.users) == (["one", "two"], ["x", "y"])
     assert data.exclusions.reasons == {"the judgement was cancelled, or is a draft": 1}
+    data = load(jsonl(tmp_path / "a.jsonl", [{**row, "q.responses.users": ["x", "y"], "q.responses.status": []}]), on_bad="skip")
+    assert (won(data), data.users, data.exclusions.reasons) == (["one", "two"], ["x", "y"], {"'user' is missing": 1})
 
 
 def test_nested_exports_with_cancelled_annotations(tmp_path: Path) -> None:
@@ -388,6 +399,7 @@ TABLES_OF_OTHER_NAMES: list[tuple[dict[str, Any], str]] = [
     ({"rater": "u", "prompt": "p", "reply": "a text", "stars": 4}, "--column user=rater --column response=reply --column score=stars."),
     ({"user": "u", "statement": "a text", "vote": 1}, "--column item=statement."),
     ({"user": "u", "statement": "a text", "answer": "yes"}, "--column item=statement --column vote=answer."),
+    ({"user": "u", "statement": "17", "text": "a text", "answer": "yes"}, "--column item=text --column vote=answer."),
     ({"user": "u", "prompt": "p q", "completion": "a text", "label": True}, "--column item=completion --column vote=label."),
     ({"rater_id": "u", "response": "a text", "item_id": "1", "Q1_harm": "No", "Q_overall": "Yes"},
      "--column user=rater_id --column item=response --column vote=Q_overall."),

@@ -521,6 +521,11 @@ def test_a_misspelt_column_gets_the_nearest_match(tmp_path: Path, wrong: str) ->
         ),
         ("user,query,preferred,dispreferred", "--column chosen=preferred --column prompt=query --column rejected=dispreferred."),
         ("zzz,prompt,chosen,rejected", "--column user=NAME, or read all rows as one user's with --one-user."),
+        (
+            "zzz,question,winner,loser",
+            "--column user=NAME --column prompt=question --column chosen=winner --column rejected=loser, "
+            "or read all rows as one user's with --one-user.",
+        ),
     ],
 )
 def test_columns_of_another_name_are_suggested(tmp_path: Path, columns: str, remedy: str) -> None:
@@ -584,6 +589,11 @@ def test_an_optional_column_that_comes_late_is_not_lost(tmp_path: Path, monkeypa
     data = load(jsonl(tmp_path / "a.jsonl", [row() for _ in range(9)] + [row(weight=3)]))
     assert data.weight is not None
     assert data.weight.tolist() == [1.0] * 9 + [3.0]
+    late = [row(time=i, prompt=f"p{i}") for i in range(9)] + [row(time=9, weight=3, tie=True)]
+    data = load(jsonl(tmp_path / "a.jsonl", late))
+    assert data.weight is not None
+    assert data.tie is not None
+    assert (data.weight.tolist(), data.tie.tolist()) == ([1.0] * 9 + [3.0], [False] * 9 + [True])
 
 
 def test_a_model_that_exists_only_as_scores(tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ import pytest
 
 from evenhand.core import DataError, PreferenceData
 from evenhand.data import pairing
-from evenhand.data.conversations import UNANSWERED
+from evenhand.data.conversations import SAME_TEXT, UNANSWERED
 from evenhand.data.load import load
 from evenhand.data.rows import batch_of
 from evenhand.data.side_tables import age_group
-from evenhand.data.source import every
+from evenhand.data.source import every, named
 from evenhand.data.sources import crehate, multipico, personalllm, polis, prism
 from evenhand.data.splits import TEST, TRAIN, VALID, split_pairs
 
@@ -64,6 +64,13 @@ def test_a_sample_is_recognised_by_its_own_source_alone(name: str) -> None:
     first = every()[name].sample[0]
     claims = [n for n, s in every().items() if s.recognises(frozenset(first), first)]
     assert claims == [name]
+
+
+def test_a_source_of_a_users_file_is_called_by_its_own_name(tmp_path: Path) -> None:
+    folder = tmp_path / "a:b"
+    folder.mkdir()
+    (folder / "mine.py").write_text("def rows(batches, sides, seed):\n    return batches\n")
+    assert named(f"{folder}/mine.py:rows").name == "rows"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -170,7 +177,24 @@ def test_trl_identical_chats_are_bad_rows(tmp_path: Path) -> None:
         load(path)
 
 
+def test_responses_that_differ_in_a_tool_call_alone_are_set_aside(tmp_path: Path) -> None:
+    calling = [*chat("hi"), {"role": "assistant", "content": "Let me look.", "tool_calls": [{"id": "1", "type": "function"}]}]
+    rows = [
+        {"user": "u", "chosen": calling, "rejected": chat("hi", "Let me look.")},
+        {"user": "u", "chosen": calling, "rejected": chat("hi", "no")},
+    ]
+    data = load(jsonl(tmp_path / "a.jsonl", rows))
+    assert triples(data) == [("u", "Let me look.", "no")]
+    assert data.exclusions.reasons == {SAME_TEXT.reason: 1}
+
+
 # ---- ratings and votes
+
+
+def test_ratings_may_have_an_empty_prompt(tmp_path: Path) -> None:
+    rows = [{"user": "u", "prompt": "", "response": r, "score": s} for r, s in (("a", 1), ("b", 2))]
+    data = load(jsonl(tmp_path / "a.jsonl", rows))
+    assert (triples(data), prompts(data)) == ([("u", "b", "a")], {""})
 
 
 def test_ratings_become_all_pairs_inside_a_user_and_prompt(tmp_path: Path) -> None:

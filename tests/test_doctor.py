@@ -280,6 +280,13 @@ def test_leakage_sees_through_case_and_spacing():
     assert "1 scored pairs (100.0%)" in finding.sentence
 
 
+def test_the_first_text_leaks_like_any_other():
+    split = np.array([0, 2, 2], dtype=np.int8)
+    data = table([(0, -1, 0, 1), (0, -1, 0, 2), (0, -1, 3, 4)], ["red", "blue", "green", "black", "white"], split=split)
+    finding = found(examine(data), "leakage of responses")
+    assert finding.sentence == "1 distinct responses are in two splits (train and test 1); 1 scored pairs (50.0%) have one from train."
+
+
 def test_users_groups_and_weights_that_bear_nothing_are_named():
     alone = sound(1)
     assert found(examine(alone), "one user").severity == "error"
@@ -289,6 +296,7 @@ def test_users_groups_and_weights_that_bear_nothing_are_named():
     data = sound(30)
     nobody = examine(data, Groups(("everyone", "nobody"), np.zeros(30, dtype=np.int16), ""))
     assert found(nobody, "empty group").sentence == "Group 'nobody' has 0 users and 0 pairs."
+    assert examine(table([(0, 0, 1, 2), (2, 0, 1, 2)], ["p", "a", "b"])).groups[0].users == 2  # the one between them has no pair
     halves = examine(data, Groups(("a", "b"), (np.arange(30) % 2).astype(np.int16), ""))
     assert found(halves, "small group").count == 2  # 15 users each, whatever their pairs
     singles = table([(u, 0, 1, 2) for u in range(5)] + [(5, 0, 1, 2), (5, 0, 2, 3)], ["p", "a", "b", "c"])

@@ -224,6 +224,16 @@ def test_pairs_of_one_mention_against_none(tmp_path: Path) -> None:
     assert (swapped.first == ~found.first).all()
 
 
+def test_pairs_without_texts_mention_nobody(tmp_path: Path) -> None:
+    data = PreferenceData(["u"], ["a woman", "a dog"], *np.array([[0, 0], [-1, -1], [0, -1], [1, -1]]))
+    data = replace(data, events=Events((), np.array([-1, -1], np.int16), np.array([False, True]), ev.BY_TARGET))
+    found = ev.from_mentions(data, mentions(tmp_path, {"women": ["woman"]}))
+    assert (found.of_pair.tolist(), found.first.tolist()) == ([0, -1], [True, True])
+    assert "women 1 responses in 1 pairs; 1 responses mention none" in found.rule
+    none = data.take(np.array([1]))
+    assert ev.from_mentions(replace(none, texts=[]), mentions(tmp_path, {"women": ["woman"]})).of_pair.tolist() == [-1]
+
+
 HOSTILE = [
     ("not json", "not valid JSON"), ("[" * 100_000, "not valid JSON"), ("[]", "holds no object"), ("{}", "empty object"), ("3", "holds no object"),
     ('{"a": []}', "'a' has no terms"), ('{"a": "x"}', "the terms of 'a' are no list"), ('{"a": [3]}', "a term of 'a' is not a text"),
@@ -357,6 +367,15 @@ def test_copies_carry_their_originals_choice(tmp_path: Path) -> None:
     assert copied.exclusions == data.exclusions
 
 
+@pytest.mark.parametrize("place", ["prompt", "chosen", "rejected"])
+def test_a_text_that_does_not_come_back_costs_its_pair_the_copy(tmp_path: Path, place: str) -> None:
+    rows = [row(**{"prompt": "p", "chosen": "he", "rejected": "b", place: "hE left"}), row("he is here", "b", prompt="p", user="v")]
+    copied = with_swaps(table(tmp_path, rows), swaps(tmp_path, [["he", "she"]]))
+    assert [copied.users[u] for u in copied.user] == ["u", "v", "v"]
+    assert "1 of 2 pairs are changed" in events_of(copied).rule
+    assert "1 texts in 1 pairs do not come back when swapped" in events_of(copied).rule
+
+
 def test_a_model_blind_to_the_swapped_terms_has_no_gap(tmp_path: Path) -> None:
     """Margins that do not see he and she: CF is 0 however pairs are oriented; margins that do: the known gap."""
     data = table(tmp_path, [row(f"he is {i}", f"cats are {i}", prompt=f"p{i}") for i in range(6)])
@@ -399,6 +418,17 @@ def test_swaps_after_mentions_and_mentions_after_swaps(tmp_path: Path) -> None:
     assert torn.twin is not None
     kept = events_of(with_swaps(data, both)).first  # hash may have y1 the mention already: then the set stays whole
     assert (torn.twin >= 0).tolist() == (kept.tolist()[:4] * 2)
+    aimed = table(tmp_path, [row(f"she is {i}", f"cats are {i}", target=t) for i, t in enumerate(("chosen", "rejected", "rejected"))])
+    torn = ev.from_mentions(with_swaps(aimed, both), mentions(tmp_path, {"women": ["she"]}))
+    assert torn.twin is not None
+    assert (torn.twin >= 0).tolist() == [
+        True,
+        False,
+        False,
+    ] * 2  # of the last two the original is turned, and the copy, without "she", is not
+    assert torn.rule.startswith("Identities that exactly one response of a pair mentions")
+    assert torn.rule.endswith(f"{ev.BY_MENTION} 4 pairs of matched sets are unmatched, since y1 would differ in meaning.")
+    assert then.rule.endswith(ev.BY_MENTION)
 
 
 def test_swaps_that_change_nothing_or_meet_what_they_cannot_copy(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def from_mentions(data: PreferenceData, terms: Mentions) -> Events:
     """
     first, _, twin = _brought(data)
     used, place = np.unique(np.concatenate([data.chosen, data.rejected]), return_inverse=True)
-    mentioned = terms.find([data.texts[t] for t in used] if not len(used) or used[0] >= 0 else [""] * len(used))
+    mentioned = terms.find([data.texts[t] if t >= 0 else "" for t in used])
     several = mentioned.sum(axis=1) > 1
     identity = np.where(several, -2, np.where(mentioned.any(axis=1), mentioned.argmax(axis=1), -1))  # -1 none, -2 two or more
     chosen, rejected = identity[place].reshape(2, -1)
@@ -66,7 +66,7 @@ def from_mentions(data: PreferenceData, terms: Mentions) -> Events:
     )
     rule = (
         f"Identities that exactly one response of a pair mentions, by the terms of {terms.file}: {counts}; "
-        f"{int((identity == -1).sum()):,} responses mention none, {int(several.sum()):,} mention two or more and are in no event. "
+        f"{int((identity[used >= 0] == -1).sum()):,} responses mention none, {int(several.sum()):,} mention two or more and are in no event. "
         f"{BY_MENTION}"
     )
     if twin is not None:

@@ -101,7 +101,7 @@ def with_swaps(data: PreferenceData, swaps: Swaps) -> PreferenceData:
     columns = (data.prompt, data.chosen, data.rejected)
     texts, place, undone = _swapped_texts(data, columns, swaps)
     changed = np.any([place[c] != c for c in columns], axis=0)
-    lost = np.any([undone[c] for c in columns], axis=0) & changed
+    lost = np.any([undone[c] for c in columns], axis=0)
     rows = np.flatnonzero(changed & ~lost)
     if not len(rows):
         raise DataError(
@@ -134,8 +134,9 @@ def with_swaps(data: PreferenceData, swaps: Swaps) -> PreferenceData:
 
 
 def _swapped_texts(data: PreferenceData, columns: tuple[np.ndarray, ...], swaps: Swaps) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """The texts and the swapped ones behind them; the number of each text's counterpart int64[texts + 1]; bool[texts + 1]: it does not
-    come back. The last place answers for -1, no text."""
+    """The texts and the swapped ones behind them; the number of each text's counterpart int64[texts + 1], its own where it has none;
+    bool[texts + 1]: swapping changes it and does not give it back. The last place answers for -1, no text.
+    """
     texts = list(data.texts)
     place, undone = np.arange(len(texts) + 1), np.zeros(len(texts) + 1, bool)
     place[-1] = -1
@@ -150,6 +151,4 @@ def _swapped_texts(data: PreferenceData, columns: tuple[np.ndarray, ...], swaps:
             place[t] = number.setdefault(swapped, len(texts))
             if place[t] == len(texts):
                 texts.append(swapped)
-        else:
-            place[t] = -2  # changed, but no counterpart is kept
     return texts, place, undone
