@@ -21,6 +21,7 @@ import socket
 import sys
 import tempfile
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -148,7 +149,7 @@ class Judge:
 
     def terminal(self, kind: str, said: str, texts: list[str]) -> None:
         self.count("terminal outputs")
-        odd = {c for c in said if not (c.isprintable() or c in "\n\t\u200c\u200d")}
+        odd = {c for c in said if not (c.isprintable() or c in "\n\t\u200c\u200d" or unicodedata.category(c) == "Zs")}  # of spaces it obeys none
         if odd:
             self.wrong(f"{kind} (terminal)", f"signs that a terminal obeys: {odd!a}", texts)
 

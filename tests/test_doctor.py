@@ -328,6 +328,12 @@ def checked(data: PreferenceData, diagnosis: Diagnosis, **more) -> Report:
     return report(Checked(diagnosis, data.exclusions, "choices.jsonl (JSONL)", "0" * 64, len(data.users), len(data), **more))
 
 
+def test_a_group_whose_name_ends_in_an_equals_sign_keeps_its_count():
+    data = sound()
+    lost = Exclusions(len(data) + 30, len(data), {"reason": 30}, {"a=b=": {"reason": 30}})
+    assert checked(replace(data, exclusions=lost), examine(data)).document["exclusions"]["by_group"] == {"a=b=": {"reason": 30}}
+
+
 def test_nothing_printed_holds_a_text_or_an_id():
     texts = ["private-prompt"] + [f"private-answer {i}!" for i in range(4)]
     data = table([(u, 0, 1 + u % 2, 3) for u in range(20)] + [(0, 0, 1, 1)], texts, split=np.arange(21).astype(np.int8) % 3)

@@ -341,10 +341,11 @@ def test_a_card_says_what_the_report_found_and_no_more(place: Path) -> None:
     export(place / "fit" / "model", place / "other", to="hf-code", user="all", history=place / "choices.jsonl")
     assert "No report lay beside" in (place / "other" / "README.md").read_text()
     own = {**document["facts"], "model sha256": model_hash(model.scorer, model.feature_map)}
-    (place / "fit" / "report.json").write_text(json.dumps({**document, "facts": own}))
+    (place / "fit" / "report.json").write_text(json.dumps({**document, "title": "Modèle d’été", "facts": own}))
     for user, measured in (("all", True), ("bo", False)):
         export(place / "fit" / "model", place / user, to="hf-code", user=user, history=place / "choices.jsonl")
         card = ModelCard.load(place / user / "README.md")
+        assert "# Modèle d’été" in card.content.splitlines()
         assert bool(card.data.eval_results) == measured
         assert ("nothing was measured" in card.content) == (not measured)
         assert f"{100 * found['overall']['value']:.1f} %" in card.content
@@ -361,6 +362,12 @@ def test_a_cards_metadata_survive_any_name() -> None:
     assert len(told.data.eval_results) > 2  # type: ignore[arg-type]
     assert "<script>" not in told.text
     assert "😀" in told.data.model_name  # type: ignore[operator]
+    assert all(c.isprintable() or c == "\n" for c in card(made))
+    unseen = card(replace(made, name="\x1c\x1d\u202e", what=["\x1f"], limits=["\u200bmore"]))
+    assert r"# \\u001c\\u001d\\u202e" in unseen.splitlines()  # a Markdown escape of the backslash
+    assert ModelCard(unseen).data.model_name == r"\u001c\u001d\u202e"
+    assert r"\\u001f" in unseen.splitlines()
+    assert r"- \\u200bmore" in unseen.splitlines()
 
 
 def test_a_probe_that_is_longer_than_a_text_may_be_alarms_nobody(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evenhand.report import markdown
+from evenhand.report.publish import printable
 
 Estimate = Mapping[str, Any]
 
@@ -128,8 +129,8 @@ def _results(found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def text(value: str, longest: int = 160) -> str:
-    """One line that Markdown shows as it stands."""
-    return markdown.text(" ".join(value.split()), longest)
+    """One line that Markdown shows as it stands; controls and direction marks as escapes."""
+    return markdown.text(" ".join(printable(value).split()), longest)
 
 
 def _hidden(estimate: Estimate) -> bool:
@@ -173,4 +174,4 @@ def _yaml(value: Any, indent: str = "") -> str:
 def _scalar(value: Any) -> str:
     if not isinstance(value, str):
         return json.dumps(value)
-    return json.dumps("".join(c if c.isprintable() else " " for c in value), ensure_ascii=False)
+    return json.dumps(printable(value), ensure_ascii=False)

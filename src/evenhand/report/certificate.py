@@ -77,7 +77,7 @@ def page(issued: Issued) -> Page:
         Panel("verify", "How to verify it", notes=HOW_TO_VERIFY),
         Panel("made", "Model, data, split, program", tables=(facts("How it was made", found.made),), notes=(found.checked,)),
     )
-    not_claimed = (f"Not claimed: {n}" for n in found.not_claimed if found.checked not in n)
+    not_claimed = (f"Not claimed: {n}" for n in found.not_claimed if n != found.checked)
     return Page(
         f"{'CERTIFIED' if c.certified else 'NOT CERTIFIED'}: gap at most {four(c.d_upper)}, gamma {c.gamma:g}", tone,
         (Answer(_meaning(c), "Is the gap within gamma?"),), panels, issued.document, summary=found.claim,

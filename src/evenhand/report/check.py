@@ -93,8 +93,9 @@ def _without_small(checked: Checked) -> Checked:
         for f in checked.diagnosis.surface
     )
     findings = tuple(replace(f, sentence=without_size(f.sentence)) for f in checked.diagnosis.findings)
-    shown = tuple(g for g in (everyone, *groups) if g.group not in {*small, beside})
-    kept = {k: v for k, v in checked.exclusions.by_group.items() if may_be_named(k, v, small | {beside}, {g.group for g in shown})}
+    gone = small | ({beside} - {""})
+    shown = tuple(g for g in (everyone, *groups) if g.group not in gone)
+    kept = {k: v for k, v in checked.exclusions.by_group.items() if may_be_named(k, v, gone, {g.group for g in shown})}
     return replace(
         checked, diagnosis=replace(checked.diagnosis, groups=shown, surface=surface, findings=findings), hidden=tuple(sorted(small)), beside=beside,
         exclusions=replace(checked.exclusions, by_group=kept),

@@ -127,6 +127,11 @@ def one_line(text: str) -> str:
     'a\\\\u202eb '
     """
     text = text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """The same of any length."""
     return text if text.isprintable() else "".join(_visible(c) for c in text)
 
 

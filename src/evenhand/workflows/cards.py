@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evenhand.core import clip
 from evenhand.report.card import Card, card
+from evenhand.report.publish import one_line
 from evenhand.serve.reads import what_is_read
 from evenhand.serve.reward_model import RewardModel
 from evenhand.workflows.facts import model_hash
@@ -16,6 +16,7 @@ from evenhand.writing import write
 
 FILE, KIND = "model-card.md", "model card"  # of a fit: its folder may be a project's, with a README.md of its own
 REPORT_FORMAT = "evenhand report 1"
+LONGEST_NAME = 120  # characters
 
 
 def save_card(folder: Path, model: RewardModel, report: Mapping[str, Any]) -> None:
@@ -66,7 +67,8 @@ def training(model: RewardModel, report: Mapping[str, Any] | None) -> dict[str, 
 
 def _name(model: RewardModel, report: Mapping[str, Any] | None) -> str:
     """The report's title, else what the model is called."""
-    return clip(str((report or {}).get("title") or model.facts.get("title") or "reward model"), 120).strip("'\"")
+    title = " ".join(one_line(str((report or {}).get("title") or model.facts.get("title") or "")).split())
+    return title[:LONGEST_NAME] or "reward model"
 
 
 def _what(model: RewardModel) -> list[str]:
