@@ -149,7 +149,7 @@ class Judge:
 
     def terminal(self, kind: str, said: str, texts: list[str]) -> None:
         self.count("terminal outputs")
-        odd = {c for c in said if not (c.isprintable() or c in "\n\t\u200c\u200d" or unicodedata.category(c) == "Zs")}  # of spaces it obeys none
+        odd = {c for c in said if not (c.isprintable() or c in "\n\t\u200c\u200d" or unicodedata.category(c) == "Zs")}  # Zs: spaces
         if odd:
             self.wrong(f"{kind} (terminal)", f"signs that a terminal obeys: {odd!a}", texts)
 

@@ -3,6 +3,7 @@
 import krippendorff
 import numpy as np
 import pytest
+from scipy import stats
 
 from evenhand.audits import agreement as rooms
 from evenhand.audits.agreement import WIDEST, agreements
@@ -44,7 +45,12 @@ def test_two_raters_who_agree_on_nine_pairs_of_ten_have_alpha_80_whoever_stands_
     pair = np.repeat(np.arange(1000), 2)
     user = 2 * (pair // 10 % 100) + np.tile([0, 1], 1000)  # two raters for every ten pairs
     side = (np.arange(2000) % 2 == 0) | (pair % 10 > 0)
-    assert agreement(user, pair, side).value == pytest.approx(0.80, abs=2e-4)
+    found = agreement(user, pair, side)
+    assert found.value == pytest.approx(0.80, abs=2e-4)
+    half = (
+        stats.t.ppf(0.975, 200 - 1) * 2 * np.sqrt(0.1 * 0.9 / 999)
+    )  # users all differ equally often: what varies is which pairs are drawn
+    assert (found.high - found.value, found.value - found.low) == pytest.approx((half, half))
     swapped = np.random.default_rng(0).random(1000) < 0.5
     assert agreement(user, pair, side ^ swapped[pair]).value == pytest.approx(0.80, abs=2e-4)
 

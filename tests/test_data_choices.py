@@ -164,10 +164,14 @@ def test_k_annotators_of_a_row_are_k_judgements(tmp_path: Path) -> None:
 def test_judges_without_a_name_are_the_rows_user(tmp_path: Path) -> None:
     """And one without a label chose nothing, whatever else is known of that one."""
     judged = [{"overall_pref": "A-is-better", "note": "short"}, {"note": "B-is-better", "evaluator": "e"}]
+    judged += [
+        {"overall_pref": "B-is-better", "evaluator": who, "status": status} for who, status in (("f", "Discarded"), ("g", "submitted"))
+    ]
     row = {"user": "u", "text": "p", "completion_a": "one", "completion_b": "two", "annotations": judged}
     data = load(jsonl(tmp_path / "a.jsonl", [row]))
-    assert (won(data), data.users) == (["one"], ["u"])
-    assert data.exclusions.reasons == {"nobody chose ('annotations' is empty, or says skipped or unsure)": 1}
+    assert (won(data), data.users) == (["one", "two"], ["u", "g"])
+    withdrawn = "the judgement was cancelled, or is a draft"
+    assert data.exclusions.reasons == {"nobody chose ('annotations' is empty, or says skipped or unsure)": 1, withdrawn: 1}
 
 
 def test_lists_side_by_side_and_drafts(tmp_path: Path) -> None:
@@ -176,6 +180,8 @@ def test_lists_side_by_side_and_drafts(tmp_path: Path) -> None:
     data = load(jsonl(tmp_path / "a.jsonl", [row]))
     assert (won(data), data.users) == (["one", "two"], ["x", "y"])
     assert data.exclusions.reasons == {"the judgement was cancelled, or is a draft": 1}
+    objects = [{"value": "response-1"}, {"value": "response-2"}, {"value": "response-1"}]
+    assert won(load(jsonl(tmp_path / "a.jsonl", [{**row, "q.responses": objects}]))) == ["one", "two"]
     data = load(jsonl(tmp_path / "a.jsonl", [{**row, "q.responses.users": ["x", "y"], "q.responses.status": []}]), on_bad="skip")
     assert (won(data), data.users, data.exclusions.reasons) == (["one", "two"], ["x", "y"], {"'user' is missing": 1})
 

@@ -471,6 +471,31 @@ def test_rows_a_source_sets_aside_count_in_the_group_of_their_user(tmp_path: Pat
     assert load(tmp_path / "prism").exclusions.by_group["gender=Female"] == {"the rated answer is empty": 1}
 
 
+def test_prism_keeps_all_earlier_turns_and_knows_nothing_of_who_is_not_in_the_survey(tmp_path: Path) -> None:
+    def turn(i: int) -> list[dict[str, Any]]:
+        answers = [
+            {"role": "model", "content": f"{word}{i}", "score": score, "if_chosen": score > 5} for word, score in (("a", 9), ("b", 1))
+        ]
+        return [{"role": "user", "content": f"q{i}"}, *answers]
+
+    (tmp_path / "prism").mkdir()
+    rows = [{"user_id": "u", "conversation_id": "c", "conversation_history": [{"turn": i, **t} for i in range(3) for t in turn(i)]}]
+    jsonl(tmp_path / "prism" / "conversations.jsonl", [*rows, {**rows[0], "conversation_history": "none"}])
+    jsonl(tmp_path / "prism" / "survey.jsonl", prism.SAMPLE_SIDES["survey"])
+    data = load(tmp_path / "prism", on_bad="skip")
+    begun = "user: q0\n\nassistant: a0\n\nuser: q1"
+    assert [data.texts[p] for p in data.prompt] == ["q0", begun, f"{begun}\n\nassistant: a1\n\nuser: q2"]
+    assert data.attributes["gender"] == [""]
+    assert data.exclusions.reasons == {prism.NO_HISTORY.reason: 1}
+
+
+def test_prism_utterances_from_csv_go_along_what_was_chosen(tmp_path: Path) -> None:
+    lines = ["user_id,conversation_id,turn,user_prompt,model_response,score,if_chosen"]
+    lines += [f"u,c,{t},q{t},{said}{t},{score},{chosen}" for t in (0, 1) for said, score, chosen in (("a", 9, "True"), ("b", 1, "False"))]
+    (tmp_path / "utterances.csv").write_text("\n".join(lines))
+    assert prompts(load(tmp_path / "utterances.csv")) == {"q0", "user: q0\n\nassistant: a0\n\nuser: q1"}
+
+
 def test_prism_utterances_stay_inside_a_turn(tmp_path: Path) -> None:
     later = [{**r, "conversation_id": "c1", "model_response": r["model_response"] + "!"} for r in prism.SAMPLE_UTTERANCES]
     data = load(jsonl(tmp_path / "utterances.jsonl", [*prism.SAMPLE_UTTERANCES, *later]))
@@ -483,6 +508,24 @@ def test_personalllm_evaluation_rows(tmp_path: Path) -> None:
     assert prompts(data) == {"Is tea healthy?", "Name a river."}
     odd = [*personalllm.SAMPLE_EVALUATION, *({**personalllm.SAMPLE_EVALUATION[0], "chosen_1": odd} for odd in (["a"], {"a": 1}))]
     assert len(load(jsonl(tmp_path / "b.jsonl", odd))) == 2 + 1 + 1  # no choice, and no end of the load
+    same = {**personalllm.SAMPLE_EVALUATION[0], "gpt4o_response": "The Loire."}
+    assert prompts(load(jsonl(tmp_path / "c.jsonl", [same]))) == {"Is tea healthy?"}
+    gone = {**personalllm.SAMPLE_EVALUATION[0], "response_1_a": None}
+    with pytest.raises(DataError, match=r"d\.jsonl, line 1, column 'rejected'"):
+        load(jsonl(tmp_path / "d.jsonl", [gone]))
+
+
+def test_personalllm_rewards_count_in_their_own_spread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reward model in other units chooses the same; one that tells no response apart chooses nothing."""
+    monkeypatch.setattr(personalllm, "PERSONS", 40)
+    monkeypatch.setattr(personalllm, "ALPHA", 1.0)
+
+    def rescaled(scale: float) -> list[tuple[str, str, str]]:
+        rows = [{k: scale * v + 5 if k.endswith("gemma_2b") else v for k, v in r.items()} for r in personalllm.SAMPLE]
+        return triples(load(jsonl(tmp_path / "a.jsonl", rows)))
+
+    assert rescaled(1) == rescaled(1000)
+    assert rescaled(0) != rescaled(1)
 
 
 def test_personalllm_simulated_users_prefer_what_their_reward_model_prefers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from evenhand.audits.rates import matched_gaps, oriented
-from evenhand.core import DataError, Events, Groups, PreferenceData
+from evenhand.core import DataError, Events, Groups, History, Pairs, PreferenceData
 from evenhand.data import events as ev
 from evenhand.data.load import load
 from evenhand.data.matched import tied_texts
@@ -403,6 +403,24 @@ def test_training_sees_numbers_and_no_name_of_a_group() -> None:
     assert (tensors.of_pair.tolist(), tensors.first.tolist(), tensors.sets.tolist()) == ([1, 0], [True, True], [-1, -1])
     assert tensors.of_pair.dtype == tensors.sets.dtype == torch.int64
     assert replace(some, twin=np.array([4, 4, -1])).tensors().take(torch.tensor([0, 2])).sets.tolist() == [4, -1]
+
+
+def test_pairs_take_all_that_goes_with_a_row() -> None:
+    zeros, rows = torch.zeros(2, dtype=torch.long), torch.arange(3)
+    events = Events(("a", "b"), np.array([1, -1, 0], np.int16), np.array([True, False, True]), "").tensors()
+    history = History(torch.zeros(9, 1), zeros, zeros[:0], zeros[:0], zeros[:1])
+    pairs = Pairs(history, 0 * rows, rows, rows + 3, rows + 1.0, rows - 1, block=rows + 7, events=events)
+    some = pairs.take(torch.tensor([2, 0]))
+    assert [x.tolist() for x in (some.user, some.chosen, some.rejected, some.weight, some.group)] == [
+        [0, 0],
+        [2, 0],
+        [5, 3],
+        [3, 1],
+        [1, -1],
+    ]
+    assert some.block is not None
+    assert some.events is not None
+    assert (some.block.tolist(), some.events.of_pair.tolist(), some.events.first.tolist()) == ([9, 7], [0, 1], [True, True])
 
 
 def test_swaps_after_mentions_and_mentions_after_swaps(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def of_certificate(names: list[str]) -> Report:
 
 def of_diff(names: list[str]) -> Report:
     numbers = {n: Estimate(0.5, 0.4, 0.6, 40, 160, "accuracy", n) for n in names}
-    sides = [diff.Side(names[i], names[2], numbers, {names[3]: names[4 + i]}, {f"{names[5]} version": str(i)}) for i in (0, 1)]
+    sides = [diff.Side(names[i], names[2], numbers, {names[3]: names[4 + i]}, {f"version {names[5]}": str(i)}) for i in (0, 1)]
     return diff.report(diff.Diff("report", sides[0], sides[1], names[0]))
 
 

@@ -284,6 +284,13 @@ def half(place: Path, file: str) -> None:
     os.truncate(place / file, (place / file).stat().st_size // 2)
 
 
+def moved(place: Path, left: int) -> None:
+    """The second user has the first one's pairs, too; left: how many stay with the first."""
+    counts = load_file(place / stored.PAIRS)["count"]
+    forged(place, "count", int(counts[0] + counts[1]), at=1)
+    forged(place, "count", left)
+
+
 ATTACKS: dict[str, Callable[[Path], object]] = {
     "pairs cut": lambda p: half(p, stored.PAIRS),
     "users cut and sealed": lambda p: (half(p, stored.USERS), resealed(p)),
@@ -295,6 +302,8 @@ ATTACKS: dict[str, Callable[[Path], object]] = {
     "text out of range": lambda p: forged(p, "chosen", 30_000),
     "text below -1": lambda p: forged(p, "prompt", -2),
     "count of nobody": lambda p: forged(p, "count", 0),
+    "a user without a pair": lambda p: moved(p, 0),
+    "one pair less than counted": lambda p: moved(p, 1),
     "count too large": lambda p: forged(p, "count", 2**31 - 1),
     "score that is no number": lambda p: forged(p, stored.NUMBER + SCORES[0], np.nan),
     "weight below 0": lambda p: forged(p, "weight", -1),

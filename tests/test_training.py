@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from worlds import history_of, two_tastes
 
-from evenhand.core import Pairs
+from evenhand.core import EvenhandError, Pairs, Tuning
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.linear import Linear, LinearScorer
 from evenhand.models.low_rank import LowRank
@@ -303,3 +303,15 @@ def test_cross_margins_of_users_with_one_pair_are_those_of_an_empty_history() ->
         scorer.b += 1.0
     difference = train.items[train.chosen] - train.items[train.rejected]
     torch.testing.assert_close(cross_margins(scorer, train, 0), difference @ scorer.b.detach(), atol=1e-5, rtol=1e-5)
+
+
+BEYOND = {
+    "steps": 0, "lr": 1.0, "head_lr": 1.0, "weight_decay": float("inf"), "batch_texts": 1, "eval_every": 0, "patience": 0, "warm_up": 1.0, "clip": 0.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_a_tuning_that_cannot_be_is_refused_at_the_first_value_beyond(name: str) -> None:
+    Tuning(steps=1, lr=0.0, head_lr=0.0, weight_decay=0.0, batch_texts=2, eval_every=1, patience=1, warm_up=0.0)
+    with pytest.raises(EvenhandError, match=f"{name} is {BEYOND[name]}"):
+        Tuning(**{name: BEYOND[name]})  # type: ignore[arg-type]

@@ -219,7 +219,19 @@ def test_shift_is_a_paired_welch_interval_and_rates_count_prompts_once() -> None
     assert (p.shift.low, p.shift.high) == pytest.approx((low, high), abs=1e-12)
     assert p.shift.value == pytest.approx(sides[0].mean() - sides[1].mean(), abs=1e-12)
     assert [r.value for r in p.rates] == pytest.approx([rate[::2].mean(), rate[1::2].mean()])
+    assert [(r.n_prompts, r.n_candidates) for r in p.rates] == [(30, c.sizes[::2].sum()), (30, c.sizes[1::2].sum())]
     assert p.kl_limit == np.inf
+
+
+def test_shift_of_many_groups_holds_over_all_their_pairs() -> None:
+    """26 groups have 325 differences, beyond those that are bounded by a joint law: the two that lie furthest apart by Sidak's level."""
+    margin = np.random.default_rng(4).normal(np.repeat(np.linspace(0, 2, 26), 10), 0.3)
+    prompt = np.repeat(np.arange(260), 2)
+    c = Candidates(prompt, prompt // 10, np.stack([margin, 0 * margin], 1).ravel(), np.tile([1.0, 0.0], 260))
+    p = measure(c, [f"g{i}" for i in range(26)], [1.0], []).gibbs[0]
+    moved = {f"g{i}": m for i, m in enumerate((expit(margin) - 0.5).reshape(26, 10))}
+    low, high = ttest_ind(moved[p.most], moved[p.least], equal_var=False).confidence_interval(0.95 ** (1 / 325))
+    assert (p.shift.low, p.shift.high) == pytest.approx((low, high), abs=1e-12)
 
 
 def test_interval_of_the_gap_covers_as_often_as_it_says() -> None:
@@ -401,6 +413,7 @@ def test_no_gap_is_invented_where_groups_are_too_small(folder: Path) -> None:
     small = evenhand.transfer(write(folder / "small.jsonl", rows({"women": 40, "men": 6})), other="other")
     assert "fewer than two groups" in small.markdown()
     assert small.document["gibbs"][-1]["gap"]["value"] is None
+    assert (small.findings.gibbs[-1].gap.n_prompts, small.findings.gibbs[-1].shift.n_candidates) == (0, 0)
     assert "fewer than two groups have 10 prompts" in small.html()
     assert small.tables() == {}
     tiny = evenhand.transfer(write(folder / "tiny.jsonl", rows({"women": 4, "men": 6})), other="other").document

@@ -119,9 +119,9 @@ def layout(names: frozenset[str], first: Mapping[str, Any]) -> Layout | None:
             stem, slot = (match["stem"] or match["of"]).lower(), (match["slot"] or match["side"]).lower()
             groups.setdefault(((match["turn"] or "").lower(), stem), {}).setdefault(slot, name)
     slotted = {key: slots for key, slots in groups.items() if len(slots) > 1}
-    judges = tuple(n for n in sorted(names) if JUDGES.fullmatch(n) and _is_judges(first.get(n)))
-    judges = tuple(n for n in judges if is_label(n.removesuffix(QUESTION)))[:1] or judges  # of several questions the one on the whole
     asked = [n for n in sorted(names) if PARALLEL.fullmatch(n) and f"{n}.users" in names]
+    judges = tuple(n for n in sorted(names) if n not in asked and JUDGES.fullmatch(n) and _is_judges(first.get(n)))
+    judges = tuple(n for n in judges if is_label(n.removesuffix(QUESTION)))[:1] or judges  # of several questions the one on the whole
     lists = min(asked, key=lambda n: (not is_label(n.removesuffix(".responses")), "overall" not in n), default="")
     one_hot = tuple((m["slot"].lower(), n) for n in sorted(names) if (m := ONE_HOT.fullmatch(n)))
     comparisons = []
