@@ -164,6 +164,9 @@ def run(mutants: list[Mutant], tests: str) -> dict[str, str]:
     for beside in ("README.md", "docs", "runs", "benchmarks"):  # which tests look at
         (WORK / "mutants").mkdir(exist_ok=True)
         (WORK / "mutants" / beside).symlink_to(ROOT / beside)
+    if (cases := ROOT.parent / "shared" / "cases").exists():  # tables of others, small ones
+        (WORK / "shared").mkdir()
+        (WORK / "shared" / "cases").symlink_to(cases)
     files = sorted({m.file for m in mutants})
     chosen = CONFIG.format(files=quoted(SOURCE / f for f in files), tests=quoted(f"tests/{t}.py" for t in tests.split()), without=WITHOUT)
     (WORK / "pyproject.toml").write_text(chosen)
