@@ -149,9 +149,9 @@ class Judge:
 
     def terminal(self, kind: str, said: str, texts: list[str]) -> None:
         self.count("terminal outputs")
-        odd = {c for c in said if not (c.isprintable() or c in "\n\t\u200c\u200d" or unicodedata.category(c) == "Zs")}  # Zs: spaces
+        odd = {c for c in said if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in "\n\t\u200c\u200d"}
         if odd:
-            self.wrong(f"{kind} (terminal)", f"signs that a terminal obeys: {odd!a}", texts)
+            self.wrong(f"{kind} (terminal)", f"signs that a terminal obeys or hides: {odd!a}", texts)
 
 
 def _address(event: dict[str, Any]) -> str:

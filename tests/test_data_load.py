@@ -419,6 +419,7 @@ def test_a_line_over_the_limit_is_one_bad_row(tmp_path: Path, monkeypatch: pytes
 
 def test_a_value_in_a_message_is_clipped_and_harmless(tmp_path: Path) -> None:
     assert str(EvenhandError("a\x1b[2Jb\u202e\ud800 é\n")) == "a\\x1b[2Jb\\u202e\\ud800 é\n"
+    assert str(EvenhandError("\ufeffid\u200b\xa0می\u200cخواهم 👩\u200d🚀")) == "\\ufeffid\\u200b\xa0می\u200cخواهم 👩\u200d🚀"
     path = jsonl(tmp_path / "a.jsonl", [row(split="\x1b[31m" + "y" * 5000)])
     with pytest.raises(DataError) as error:
         load(path)

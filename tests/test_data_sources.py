@@ -330,6 +330,8 @@ def test_dsp_pairs_and_what_is_set_aside(tmp_path: Path) -> None:
     assert triples(data)[:5] == expected
     assert data.exclusions.rows_in == 17
     assert data.exclusions.reasons == {"a response is empty": 4, "two domains gave the same response": 2, "'responses' lacks a domain": 1}
+    with pytest.raises(DataError, match=r"a\.jsonl, line 2.*lacks a domain"):
+        load(tmp_path / "a.jsonl")
 
 
 def test_polis_folder(tmp_path: Path) -> None:
@@ -355,6 +357,15 @@ def test_crehate_folder(tmp_path: Path) -> None:
     assert (data.attributes["nationality"], data.attributes["age"]) == (["Singapore", "Australia"], ["33.0", ""])
     assert data.attributes["age_group"] == ["25 to 34", ""]
     assert data.exclusions.reasons == {"a vote that neither agrees nor disagrees": 1}
+
+
+def test_a_crehate_annotator_of_whom_nothing_is_known(tmp_path: Path) -> None:
+    more = [{"ID": f"P-{i}", "annotator_id": "3", "annotation": i} for i in "01"]
+    data = load(folder_of(tmp_path, "annotations", [*crehate.SAMPLE, *more], crehate.SAMPLE_SIDES))
+    assert (data.users, data.attributes["nationality"]) == (["1", "2", "3"], ["Singapore", "Australia", ""])
+    (tmp_path / "folder" / "annotations.csv").write_text("ID,annotator_id,annotation\nP-0,1,maybe\n")
+    with pytest.raises(DataError, match=r"annotations\.csv, line 2"):
+        load(tmp_path / "folder")
 
 
 def test_multipico_folder(tmp_path: Path) -> None:
@@ -391,7 +402,7 @@ def test_multipico_defects_of_a_judgement(tmp_path: Path) -> None:
     items = [*multipico.SAMPLE_SIDES["items"], {"item_id": "i-4", "lang": "en", "post": "Well?", "reply": " "}]
     more = [row | {"item_id": "i-4"}, row | {"item_id": "i-9"}, row | {"ironic": "0"}, row | {"ironic": "2"}, row | {"annotator_id": ""}]
     path = folder_of(tmp_path, "annotations", [*multipico.SAMPLE, *more], {**multipico.SAMPLE_SIDES, "items": items})
-    with pytest.raises(DataError, match="line 11, column 'ironic': 'ironic' is neither 0 nor 1"):
+    with pytest.raises(DataError, match=r"annotations\.csv, line 11, column 'ironic': 'ironic' is neither 0 nor 1"):
         load(path)
     data = load(path, on_bad="skip")
     counted = {"the reply's text is unknown": 2, pairing.REPEATED: 1, "'ironic' is neither 0 nor 1": 1, "'user' is empty": 1}
@@ -486,6 +497,9 @@ def test_prism_keeps_all_earlier_turns_and_knows_nothing_of_who_is_not_in_the_su
     begun = "user: q0\n\nassistant: a0\n\nuser: q1"
     assert [data.texts[p] for p in data.prompt] == ["q0", begun, f"{begun}\n\nassistant: a1\n\nuser: q2"]
     assert data.attributes["gender"] == [""]
+    jsonl(tmp_path / "prism" / "survey.jsonl", [{"user_id": "u", "gender": "Male", "religion": "none", "location": None}])
+    known = load(tmp_path / "prism", on_bad="skip").attributes
+    assert [known[name] for name in ("gender", "religion", "birth_region")] == [["Male"], [""], [""]]
     assert data.exclusions.reasons == {prism.NO_HISTORY.reason: 1}
 
 
@@ -493,6 +507,8 @@ def test_prism_utterances_from_csv_go_along_what_was_chosen(tmp_path: Path) -> N
     lines = ["user_id,conversation_id,turn,user_prompt,model_response,score,if_chosen"]
     lines += [f"u,c,{t},q{t},{said}{t},{score},{chosen}" for t in (0, 1) for said, score, chosen in (("a", 9, "True"), ("b", 1, "False"))]
     (tmp_path / "utterances.csv").write_text("\n".join(lines))
+    assert prompts(load(tmp_path / "utterances.csv")) == {"q0", "user: q0\n\nassistant: a0\n\nuser: q1"}
+    (tmp_path / "utterances.csv").write_text("\n".join(lines).replace("u,c,0,", "u,c,opening,"))  # what is no number comes first
     assert prompts(load(tmp_path / "utterances.csv")) == {"q0", "user: q0\n\nassistant: a0\n\nuser: q1"}
 
 
@@ -526,6 +542,12 @@ def test_personalllm_rewards_count_in_their_own_spread(tmp_path: Path, monkeypat
 
     assert rescaled(1) == rescaled(1000)
     assert rescaled(0) != rescaled(1)
+    even = {k: v[:1] if k == "prompt" else 0.5 if k.endswith("b") else v for k, v in personalllm.SAMPLE[0].items()}
+    same = {**personalllm.SAMPLE[0], "prompt": "again", **{f"response_{i}": "Miso." for i in (1, 2, 3)}}
+    data = load(jsonl(tmp_path / "b.jsonl", [*personalllm.SAMPLE, even, same]))
+    assert data.tie is not None
+    assert [data.texts[p] for p in data.prompt[data.tie]] == ["S"] * 40
+    assert (len(data), "again" in data.texts) == (3 * 40, False)  # who draws the same text twice goes on to the next prompt
 
 
 def test_personalllm_simulated_users_prefer_what_their_reward_model_prefers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

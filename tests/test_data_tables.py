@@ -442,6 +442,10 @@ def test_a_polis_export_under_any_prefix(tmp_path: Path) -> None:
         assert data.exclusions.reasons == {"the same item judged again by the same user": 1}
     (tmp_path / "r4x-votes.csv").unlink()
     assert pairs(load(tmp_path)) == wanted
+    (tmp_path / "r4x-participants-votes.csv").write_text(f"{matrix}9,1,1\n")
+    assert load(tmp_path, on_bad="skip").exclusions.rows_in == 5
+    with pytest.raises(DataError, match=r"r4x-participants-votes\.csv, line 4"):
+        load(tmp_path)
     (tmp_path / "r4x-comments.csv").unlink()
     with pytest.raises(DataError, match="a folder with the files votes, comments"):
         load(tmp_path / "r4x-participants-votes.csv")

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-# Controls, marks of direction, line separators of Unicode, and lone surrogates, which no output can encode.
-OBEYED = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+# Controls, marks of direction, line separators of Unicode, what is not seen (a byte order mark in a column's name), and lone surrogates, which no
+# output can encode.
+OBEYED = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff]"
+)
 
 SPLITS = ("train", "valid", "test", "certify")  # the values of PreferenceData.split, by number; -1 = in no split
 
@@ -56,7 +59,8 @@ class DataError(EvenhandError):
 
 
 def visible(text: str) -> str:
-    """The text with everything that a terminal obeys, or that turns the direction of writing, shown as an escape; line breaks and tabs stay.
+    """The text with everything that a terminal obeys or does not show, or that turns the direction of writing, as an escape; line breaks and tabs
+    stay, and the joiners of Persian and emoji.
 
     >>> visible("a\\x1b[2Jb")
     'a\\\\x1b[2Jb'
