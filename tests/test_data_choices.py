@@ -126,6 +126,14 @@ def test_responses_under_other_names(tmp_path: Path, first: str, second: str) ->
     assert won(load(jsonl(tmp_path / "a.jsonl", [row]))) == ["two"]
 
 
+def test_a_user_may_be_an_object(tmp_path: Path) -> None:
+    rows = [
+        {**{k: v for k, v in ab("model_a").items() if k != "annotator_id"}, "user": who}
+        for who in ({"id": 7, "email": "x"}, {"email": "y"})
+    ]
+    assert load(jsonl(tmp_path / "a.jsonl", rows)).users == ["7", "y"]
+
+
 def test_any_names_with_column(tmp_path: Path) -> None:
     rows = [{"who": "w", "ask": "p", "x": "one", "y": "two", "pick": "a"}]
     names = {"user": "who", "prompt": "ask", "response_a": "x", "response_b": "y", "label": "pick"}

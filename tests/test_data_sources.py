@@ -66,6 +66,12 @@ def test_a_sample_is_recognised_by_its_own_source_alone(name: str) -> None:
     assert claims == [name]
 
 
+@pytest.mark.parametrize(("comment", "source"), [("7", "polis"), ("More trams.", "votes")])
+def test_a_log_of_votes_is_read_by_what_its_comments_are(comment: str, source: str) -> None:
+    first = {"voter-id": "1", "comment-id": comment, "vote": "1"}
+    assert [name for name, s in every().items() if s.recognises(frozenset(first), first)] == [source]
+
+
 def test_a_source_of_a_users_file_is_called_by_its_own_name(tmp_path: Path) -> None:
     folder = tmp_path / "a:b"
     folder.mkdir()
@@ -498,8 +504,9 @@ def test_prism_keeps_all_earlier_turns_and_knows_nothing_of_who_is_not_in_the_su
     assert [data.texts[p] for p in data.prompt] == ["q0", begun, f"{begun}\n\nassistant: a1\n\nuser: q2"]
     assert data.attributes["gender"] == [""]
     jsonl(tmp_path / "prism" / "survey.jsonl", [{"user_id": "u", "gender": "Male", "religion": "none", "location": None}])
-    known = load(tmp_path / "prism", on_bad="skip").attributes
-    assert [known[name] for name in ("gender", "religion", "birth_region")] == [["Male"], [""], [""]]
+    known = load(tmp_path / "prism", on_bad="skip")
+    assert [known.attributes[name] for name in ("gender", "religion", "birth_region")] == [["Male"], [""], [""]]
+    assert known.exclusions.by_group["gender=Male"] == {prism.NO_HISTORY.reason: 1}
     assert data.exclusions.reasons == {prism.NO_HISTORY.reason: 1}
 
 

@@ -446,6 +446,10 @@ def test_a_polis_export_under_any_prefix(tmp_path: Path) -> None:
     assert load(tmp_path, on_bad="skip").exclusions.rows_in == 5
     with pytest.raises(DataError, match=r"r4x-participants-votes\.csv, line 4"):
         load(tmp_path)
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "votes.csv").write_text(log)
+    with pytest.raises(DataError, match="a folder with the files votes, comments"):  # numbers of statements are no statements
+        load(tmp_path / "alone" / "votes.csv")
     (tmp_path / "r4x-comments.csv").unlink()
     with pytest.raises(DataError, match="a folder with the files votes, comments"):
         load(tmp_path / "r4x-participants-votes.csv")

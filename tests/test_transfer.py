@@ -196,6 +196,11 @@ def test_the_counterexample_as_a_report() -> None:
     assert gap[1].gap.value < 1e-3
     assert gap[1].gap.low == 0
     assert found.best_of[0].gap.value == found.reference.gap.value == 0
+    assert (found.best_of[0].shift.value, found.best_of[0].shift.low, found.best_of[0].shift.high) == (
+        0,
+        0,
+        0,
+    )  # one draw is the reference's
 
 
 def test_bound_of_the_gap_is_reached_by_small_opposite_tilts() -> None:
@@ -325,6 +330,7 @@ def test_every_format_gives_the_same_numbers(folder: Path, report: Report) -> No
 def test_what_the_table_says_is_found(report: Report) -> None:
     found = report.findings
     assert (found.n_prompts, found.single) == (129, 4)
+    assert found.command == "evenhand transfer candidates.jsonl"
     assert found.compared == tuple(g for g in found.groups if g != "few")
     assert [p.setting for p in found.gibbs] == [4.0, 2.0, 1.0, 0.5, 0.1]
     assert [p.setting for p in found.best_of] == [1, 2, 4, 8, 16]
