@@ -350,6 +350,26 @@ def test_a_card_says_what_the_report_found_and_no_more(place: Path) -> None:
         assert f"{100 * found['overall']['value']:.1f} %" in card.content
 
 
+def test_a_card_of_too_few_users_holds_no_figure_and_is_read() -> None:
+    """Every group and all users hidden: no table of nothing, and no result without a figure, which the hub's reader refuses."""
+    from huggingface_hub import ModelCard
+
+    report = report_of(realistic()).document
+    hidden = dict.fromkeys(("value", "low", "high", "n_users", "n_pairs")) | {"suppressed": True}
+    model = report["model"]
+    groups = [{**g, "accuracy": {**g["accuracy"], **hidden}, "excluded": ""} for g in model["groups"]]
+    few = {**model, "groups": groups, "overall": {**model["overall"], **hidden}, "gap": {**model["gap"], **hidden}}
+    changes = [{"before": "one reward for all", "verdict": ""}]
+    told = ModelCard(card(Card("m", [], [], {}, [], "transformers", {**report, "model": few, "changes": changes}, measured=True)))
+    assert not told.data.eval_results
+    assert "There are too few users: no figure can be shown." in told.text
+    assert not any(word in told.text for word in ("None", "| all users", "Beside one reward for all"))
+    one = {**model, "groups": [groups[0], *model["groups"][1:]]}
+    told = ModelCard(card(Card("m", [], [], {}, [], "transformers", {**report, "model": one}, measured=True)))
+    assert "1 group is too small to be shown." in told.text
+    assert "| all users" in told.text
+
+
 def test_a_cards_metadata_survive_any_name() -> None:
     from huggingface_hub import ModelCard
 
