@@ -6,10 +6,13 @@ import hashlib
 import json
 import logging
 import os
+import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from report_example import realistic
+from test_cli import inside
 from tiny_models import SENTENCES, stirred, tiny_bert, tiny_llama, tiny_qwen3
 
 from evenhand.core import DataError, EvenhandError, Head
@@ -42,9 +46,11 @@ from evenhand.serve.exporting.stock import Folded, folded
 from evenhand.serve.exporting.texts import conversation
 from evenhand.serve.head_record import heads
 from evenhand.serve.reward_model import RewardModel
+from evenhand.serve.verl_reward import compute_score
 from evenhand.workflows.export import GENERIC, export, hashed
 from evenhand.workflows.facts import model_hash
 from evenhand.workflows.fit import Fit
+from evenhand.workflows.serve import serve
 
 pytestmark = pytest.mark.lm
 
@@ -299,6 +305,31 @@ def test_an_export_takes_the_place_of_an_older_one_and_holds_no_id_and_no_text(p
         export(last, out, to="peft", user="bo", history=place / "choices.jsonl", keep_ids=True)
     export(last, place / "named", to="hf-code", user="bo", history=place / "choices.jsonl", keep_ids=True)
     assert json.loads((place / "named" / "config.json").read_text())["user_names"] == ["bo"]
+
+
+def test_a_model_whose_language_model_was_moved_is_exported_and_served_from_where_it_lies(place: Path) -> None:
+    old, new, saved = place / "old", place / "new", place / "moved-model"
+    shutil.copytree(place / "llama", old)
+    model = model_of(old)
+    model.save(saved)
+    export(model, place / "before")
+    reward = float(model.score([], ["Which answer?"], ["The short one."])[0])
+    old.rename(new)
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # a server that has its model finds that it cannot listen
+        doors: list[Callable[..., Any]] = [
+            partial(export, saved, place / "after"), partial(serve, saved, port=taken.getsockname()[1], log=lambda line: None),
+            partial(compute_score, "own", "The short one.", "", {"prompt": "Which answer?"}, model=saved),
+        ]  # fmt: skip
+        for door in doors:
+            with pytest.raises(EvenhandError, match="--encoder-at FOLDER"):
+                door()
+        doors[0](encoder_at=new)
+        with pytest.raises(EvenhandError, match="a free port"):
+            doors[1](encoder_at=new)
+        assert doors[2](encoder_at=new)["score"] == pytest.approx(reward, abs=1e-6)
+    assert (place / "after" / "model.safetensors").read_bytes() == (place / "before" / "model.safetensors").read_bytes()
+    for verb in ("export", "serve"):
+        assert "--encoder-at" in inside(verb, "--help", cwd=place).stdout
 
 
 def test_every_user_of_an_export_is_tried_before_it_is_written(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

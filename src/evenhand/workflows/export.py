@@ -58,6 +58,7 @@ def export(
     base: str | None = None,
     keep_ids: bool = False,
     head: Any = None,
+    encoder_at: str | Path | None = None,
 ) -> Export:
     """Export a saved model for other libraries: rewards of the folder are the model's, to rounding.
 
@@ -89,7 +90,7 @@ def export(
     place = Path(out)
     check_place(place)
     source = None if isinstance(model, RewardModel) else model
-    loaded = model if isinstance(model, RewardModel) else RewardModel.load(model, head=head)
+    loaded = model if isinstance(model, RewardModel) else RewardModel.load(model, head=head, encoder_at=encoder_at)
     states = _states(loaded, user, history, keep_ids)
     default = GENERIC if GENERIC in states else next(iter(states))
     report = None if source is None else report_beside(source, loaded)
