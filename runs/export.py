@@ -1,13 +1,15 @@
 """Exported folders of SmolLM2 beside the model they are of: rewards in float32, and which pairs change sides in bfloat16.
 
 A reward model on SmolLM2-135M with LoRA moved off its start, one user's taste in the head; no training, since how well it ranks is not asked here.
-It is exported in each form: a stock class, a stock base with the user's adapter for PEFT (both read the last token), and a folder with its own code
-(mean over the response). Each is read again in a process of its own, without evenhand, and asked for the rewards of responses of the built-in sample.
-A pair is any two responses to any prompts: margins near 0, which rounding turns round, are as common as they come.
+It is exported in each form: a stock class, the same as an adapter of PEFT on the language model as pretrained (`--keep-adapter`), a stock base with the
+user's adapter, LoRA merged or kept (these read the last token), and a folder with its own code (mean over the response). Each is read again in a
+process of its own, without evenhand, and asked for the rewards of responses of the built-in sample. A pair is any two responses to any prompts:
+margins near 0, which rounding turns round, are as common as they come.
 
 Each form is read in float32; in bfloat16; with weights stored in bfloat16 and loaded in float32; and in bfloat16, saved by transformers and read again,
 against the same weights in memory, which says what an export adds to bfloat16. Stock classes also with the last norm and the output in float32 over a
-bfloat16 body. "Noise" is what bfloat16 does to a margin, by the differences of rewards found: sqrt(2) times their standard deviation.
+bfloat16 body. An adapter is read beside its base, as PEFT does, and merged into it before anything is saved. "Noise" is what bfloat16 does to a margin,
+by the differences of rewards found: sqrt(2) times their standard deviation.
 
     python runs/export.py --texts 40
 """
@@ -33,18 +35,21 @@ from evenhand.encode.backbone import Backbone
 from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.encode.projection import FeatureMap, Recipe
 from evenhand.encode.prompted import item_text
+from evenhand.encode.smollm2 import smollm2
 from evenhand.models.low_rank import LowRank
+from evenhand.serve.exporting.folders import USERS
 from evenhand.serve.reward_model import RewardModel
-from evenhand.workflows.export import export
+from evenhand.workflows.export import GENERIC, export
 
 READER = """
 import json, sys, tempfile, torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
-folder, adapter, asked, out = sys.argv[1:]
+folder, base, adapter, asked, out = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
 texts = [tokenizer.apply_chat_template(said, return_dict=True, return_tensors="pt") for said in json.load(open(asked))]
+more = {"num_labels": 1, "pad_token_id": tokenizer.pad_token_id} if base != folder else {}  # what a language model as pretrained does not say
 def loaded(place, dtype, adapted=True):
-    model = AutoModelForSequenceClassification.from_pretrained(place, trust_remote_code=True, dtype=dtype)
+    model = AutoModelForSequenceClassification.from_pretrained(place, trust_remote_code=True, dtype=dtype, **more)
     if adapter and adapted:
         from peft import PeftModel
         model = PeftModel.from_pretrained(model, adapter)
@@ -52,11 +57,11 @@ def loaded(place, dtype, adapted=True):
 def scored(model):
     with torch.no_grad():
         return [float(model(**text).logits[0, 0]) for text in texts]
-found = {"float32": scored(loaded(folder, torch.float32))}
-half = loaded(folder, torch.bfloat16)
+found = {"float32": scored(loaded(base, torch.float32))}
+half = loaded(base, torch.bfloat16)
 found["bfloat16"] = scored(half)
 with tempfile.TemporaryDirectory() as again:
-    whole = half.merge_and_unload() if adapter else half  # LoRA of the adapter is 0: its head alone is the user's
+    whole = half.merge_and_unload() if adapter else half
     found["before saving"] = scored(whole)
     whole.save_pretrained(again)
     found["read again"] = scored(loaded(again, torch.bfloat16, False))
@@ -67,7 +72,8 @@ if not adapter and hasattr(half, "score"):
     found["ends"] = scored(half)
 json.dump(found, open(out, "w"))
 """
-FORMS = (("hf", "last"), ("peft", "last"), ("hf-code", "mean"))  # with their pooling
+KEEP = " --keep-adapter"
+FORMS = (("hf", "last"), (f"hf{KEEP}", "last"), ("peft", "last"), (f"peft{KEEP}", "last"), ("hf-code", "mean"))  # with their pooling
 READINGS = (  # what is read, and what it is held against
     ("float32, against the model", "float32", "model"),
     ("bfloat16, against the model", "bfloat16", "model"),
@@ -99,7 +105,7 @@ def main() -> None:
             if args.form not in (None, form):
                 continue
             model = made(pooling, prompts, responses)
-            done = export(model, place / form, to=form)
+            done = export(model, place / form, to=form.removesuffix(KEEP), keep_adapter=form.endswith(KEEP))
             rewards = read(place, form)
             rewards["model"] = model.score([], prompts, responses).astype(float) - done.constant["everybody"]
             print(f"{form}: standard deviation of rewards {rewards['model'].std():.2f}", file=sys.stderr, flush=True)
@@ -142,8 +148,10 @@ def made(pooling: str, prompts: tuple[str, ...], responses: tuple[str, ...]) -> 
 def read(place: Path, form: str) -> dict[str, np.ndarray]:
     """Rewards of the folder in another process, by how it is read there."""
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"HF_HOME": str(place / "hf"), "HF_HUB_OFFLINE": "1"}
-    adapter = str(place / form / "users" / "everybody") if form == "peft" else ""
-    words = [sys.executable, "-c", READER, str(place / form), adapter, str(place / "asked.json"), str(place / "rewards.json")]
+    folder = str(place / form)
+    base = str(smollm2()) if form == f"hf{KEEP}" else folder
+    adapter = {"hf": folder if base != folder else "", "peft": str(place / form / USERS / GENERIC), "hf-code": ""}[form.removesuffix(KEEP)]
+    words = [sys.executable, "-c", READER, folder, base, adapter, str(place / "asked.json"), str(place / "rewards.json")]
     subprocess.run(words, check=True, env=env)
     return {name: np.array(rewards) for name, rewards in json.loads((place / "rewards.json").read_text()).items()}
 

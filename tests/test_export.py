@@ -6,10 +6,13 @@ import hashlib
 import json
 import logging
 import os
+import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from report_example import realistic
+from test_cli import inside
 from tiny_models import SENTENCES, stirred, tiny_bert, tiny_llama, tiny_qwen3
 
 from evenhand.core import DataError, EvenhandError, Head
@@ -42,9 +46,11 @@ from evenhand.serve.exporting.stock import Folded, folded
 from evenhand.serve.exporting.texts import conversation
 from evenhand.serve.head_record import heads
 from evenhand.serve.reward_model import RewardModel
+from evenhand.serve.verl_reward import compute_score
 from evenhand.workflows.export import GENERIC, export, hashed
 from evenhand.workflows.facts import model_hash
 from evenhand.workflows.fit import Fit
+from evenhand.workflows.serve import serve
 
 pytestmark = pytest.mark.lm
 
@@ -301,6 +307,31 @@ def test_an_export_takes_the_place_of_an_older_one_and_holds_no_id_and_no_text(p
     assert json.loads((place / "named" / "config.json").read_text())["user_names"] == ["bo"]
 
 
+def test_a_model_whose_language_model_was_moved_is_exported_and_served_from_where_it_lies(place: Path) -> None:
+    old, new, saved = place / "old", place / "new", place / "moved-model"
+    shutil.copytree(place / "llama", old)
+    model = model_of(old)
+    model.save(saved)
+    export(model, place / "before")
+    reward = float(model.score([], ["Which answer?"], ["The short one."])[0])
+    old.rename(new)
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # a server that has its model finds that it cannot listen
+        doors: list[Callable[..., Any]] = [
+            partial(export, saved, place / "after"), partial(serve, saved, port=taken.getsockname()[1], log=lambda line: None),
+            partial(compute_score, "own", "The short one.", "", {"prompt": "Which answer?"}, model=saved),
+        ]  # fmt: skip
+        for door in doors:
+            with pytest.raises(EvenhandError, match="--encoder-at FOLDER"):
+                door()
+        doors[0](encoder_at=new)
+        with pytest.raises(EvenhandError, match="a free port"):
+            doors[1](encoder_at=new)
+        assert doors[2](encoder_at=new)["score"] == pytest.approx(reward, abs=1e-6)
+    assert (place / "after" / "model.safetensors").read_bytes() == (place / "before" / "model.safetensors").read_bytes()
+    for verb in ("export", "serve"):
+        assert "--encoder-at" in inside(verb, "--help", cwd=place).stdout
+
+
 def test_every_user_of_an_export_is_tried_before_it_is_written(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last one of five has another head than the model says: nothing is written."""
     rows = [{"user": f"u{i}", "prompt": p, "chosen": c, "rejected": r} for i in range(5) for p, c, r in HISTORY]
@@ -349,6 +380,26 @@ def test_a_card_says_what_the_report_found_and_no_more(place: Path) -> None:
         assert bool(card.data.eval_results) == measured
         assert ("nothing was measured" in card.content) == (not measured)
         assert f"{100 * found['overall']['value']:.1f} %" in card.content
+
+
+def test_a_card_of_too_few_users_holds_no_figure_and_is_read() -> None:
+    """Every group and all users hidden: no table of nothing, and no result without a figure, which the hub's reader refuses."""
+    from huggingface_hub import ModelCard
+
+    report = report_of(realistic()).document
+    hidden = dict.fromkeys(("value", "low", "high", "n_users", "n_pairs")) | {"suppressed": True}
+    model = report["model"]
+    groups = [{**g, "accuracy": {**g["accuracy"], **hidden}, "excluded": ""} for g in model["groups"]]
+    few = {**model, "groups": groups, "overall": {**model["overall"], **hidden}, "gap": {**model["gap"], **hidden}}
+    changes = [{"before": "one reward for all", "verdict": ""}]
+    told = ModelCard(card(Card("m", [], [], {}, [], "transformers", {**report, "model": few, "changes": changes}, measured=True)))
+    assert not told.data.eval_results
+    assert "There are too few users: no figure can be shown." in told.text
+    assert not any(word in told.text for word in ("None", "| all users", "Beside one reward for all"))
+    one = {**model, "groups": [groups[0], *model["groups"][1:]]}
+    told = ModelCard(card(Card("m", [], [], {}, [], "transformers", {**report, "model": one}, measured=True)))
+    assert "1 group is too small to be shown." in told.text
+    assert "| all users" in told.text
 
 
 def test_a_cards_metadata_survive_any_name() -> None:

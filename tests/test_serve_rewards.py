@@ -251,6 +251,8 @@ def test_openrlhf_asks_by_a_file_of_two_lines(model: RewardModel, place: Path, t
     function = reward_func_of(model, {"ann": ANN})
     with pytest.raises(EvenhandError, match="does not begin with prompts"):
         function(["thing."], ["Name a thing."], ["ann"])
+    with pytest.raises(EvenhandError, match="2 queries, 2 prompts and 1 labels"):
+        function(["Name a thing. x"] * 2, ["Name a thing."] * 2, ["ann"])
     with pytest.raises(EvenhandError, match="begins as JSON and is none") as told_of:
         function(["Name a thing. x"], ["Name a thing."], ['{"user": ann-secret'])
     assert "secret" not in str(told_of.value)

@@ -199,7 +199,7 @@ def test_a_given_split_is_honoured():
     unscored = (data.prompt < 10) | (data.prompt >= 20)
     np.testing.assert_array_equal(split.history, (part == TRAIN) | ((part == -1) & (data.user == 2) & unscored))
     assert split.exclusions.reasons == {"in no split": int(((part == -1) & (data.user < 2)).sum()) + 2}
-    assert split.rule.endswith("; 1 users have no training pair.")
+    assert split.rule.endswith("; 1 user has no training pair.")
     np.testing.assert_array_equal(split.scored(3), (part == TEST) & (data.user == 2))
     leaky = part.copy()
     leaky[np.flatnonzero((part == TRAIN) & (data.user == 0))[:3]] = TEST  # a test pair on a train prompt is a cell, not an error

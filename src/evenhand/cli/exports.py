@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from evenhand.cli.options import DATA, MODEL, OUTPUT, OutsideHead, SavedModel, option
+from evenhand.cli.options import DATA, MODEL, OUTPUT, EncoderAt, OutsideHead, SavedModel, option
 from evenhand.cli.reading import Rows, verb
 from evenhand.cli.terminal import say
 
@@ -29,6 +29,7 @@ def export(
     base: Annotated[str | None, option(MODEL)],
     keep_ids: Annotated[bool, option(OUTPUT, "--keep-ids")],
     head: OutsideHead,
+    encoder_at: EncoderAt,
     out: Annotated[Path, option(OUTPUT)] = Path("exported"),
 ) -> None:
     """Write MODEL as a folder that transformers, PEFT and vLLM read, with a model card."""
@@ -37,7 +38,9 @@ def export(
 
     check_place(out)
     known = None if history is None else reading.load(history)
-    done = run(model, out, to=to.value, user=user, history=known, keep_adapter=keep_adapter, base=base, keep_ids=keep_ids, head=head)
+    done = run(
+        model, out, to=to.value, user=user, history=known, keep_adapter=keep_adapter, base=base, keep_ids=keep_ids, head=head, encoder_at=encoder_at
+    )  # fmt: skip
     own = sum(name != "everybody" for name in done.users)
     told = (["one user" if own == 1 else f"{own:,} users"] if own else []) + ["the reward for everybody"] * (own < len(done.users))
     say(f"exported for {' and '.join(told)}: {out}")

@@ -84,7 +84,7 @@ def score(
     scored.save(out)
     finished_parts.clear(finished_parts.beside(out))
     read = "by a model that reads no user" if reward_model else f"{scored.known:,} of them with a history"
-    whose = f" of {scored.users:,} users" if scored.users else ""
+    whose = f" of {scored.users:,} {'user' if scored.users == 1 else 'users'}" if scored.users else ""
     told = f"{len(scored):,} {scored.kind}{whose} scored, {read}: {out}"
     if scored.left_out and leave_own_out:
         told += f"\n{scored.left_out:,} of them without their own pair in the history"

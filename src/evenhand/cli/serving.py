@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from evenhand.cli.options import DATA, OutsideHead, SavedModel, Texts, option
+from evenhand.cli.options import DATA, EncoderAt, OutsideHead, SavedModel, Texts, option
 from evenhand.cli.reading import Rows, verb
 from evenhand.cli.terminal import tell
 
@@ -19,6 +19,7 @@ def serve(
     history: Annotated[Path | None, option(DATA)],
     reading: Rows,
     head: OutsideHead,
+    encoder_at: EncoderAt,
     host: Annotated[str, option(SERVER)],
     port: Annotated[int, option(SERVER, min=0, max=65535)],
     names: Annotated[Texts, option(SERVER, "--name")],
@@ -36,6 +37,7 @@ def serve(
         model,
         None if history is None else reading.load(history),
         head=head,
+        encoder_at=encoder_at,
         host=host,
         port=port,
         names=names or (),

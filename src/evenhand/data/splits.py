@@ -134,7 +134,7 @@ def deal(
     cell = np.where(reason == USED, 2 * new + ~on_train, -1).astype(np.int8)
     rule = (
         f"{dealt.unit.capitalize()} were dealt to {' / '.join(f'{SPLITS[i]} {s:.0%}' for i, s in enumerate(shares))} with seed {seed}; "
-        f"{dealt.why}{int(unseen.sum()):,} users have no training pair; {int(held.sum()):,} pairs on train {dealt.unit} are scored instead of trained on."
+        f"{dealt.why}{_without(unseen)}; {int(held.sum()):,} pairs on train {dealt.unit} are scored instead of trained on."
     )
     return data, Split(part, held, history, unseen, cell, dealt.unit, _account(reason), rule)
 
@@ -378,8 +378,14 @@ def _given(data: PreferenceData) -> Split:
     only_history = (part < 0) & new & ~scored
     reason = np.where((part < 0) & ~only_history, NO_SPLIT, USED).astype(np.int8)
     cell = np.where(reason == USED, 2 * new + ~(seen | only_history), -1).astype(np.int8)
-    rule = f"The data's own split column was used; {int(unseen.sum()):,} users have no training pair."
+    rule = f"The data's own split column was used; {_without(unseen)}."
     return Split(part, np.zeros(len(data), dtype=bool), (part == TRAIN) | only_history, unseen, cell, "given", _account(reason), rule)
+
+
+def _without(unseen: np.ndarray) -> str:
+    """unseen: bool[users]."""
+    n = int(unseen.sum())
+    return "1 user has no training pair" if n == 1 else f"{n:,} users have no training pair"
 
 
 def _any_among(columns: Sequence[np.ndarray], rows: np.ndarray, texts: int) -> np.ndarray:

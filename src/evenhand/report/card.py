@@ -76,8 +76,16 @@ def _served(model: Card, found: Mapping[str, Any]) -> list[str]:
         f"Accuracy is the mean over users of each user's share of pairs whose chosen response has the higher reward, on {text(judged['split'], 200)}; "
         f"intervals are 95 %. {text(found['groups_rule'], 300)}\n"
     )
-    rows = [(g["group"], g["accuracy"]) for g in groups] + [("all users", judged["overall"])]
-    lines.append("| users | accuracy | 95 % interval | users | pairs |\n| --- | --- | --- | --- | --- |")
+    rows = [
+        (name, e)
+        for name, e in [*((g["group"], g["accuracy"]) for g in groups), ("all users", judged["overall"])]
+        if e["value"] is not None
+    ]
+    lines.append(
+        "| users | accuracy | 95 % interval | users | pairs |\n| --- | --- | --- | --- | --- |"
+        if rows
+        else "There are too few users: no figure can be shown."
+    )
     lines += [
         f"| {text(name, 60)} | {_percent(e['value'])} | {_percent(e['low'])} to {_percent(e['high'])} | {e['n_users']} | {e['n_pairs']} |"
         for name, e in rows
@@ -92,9 +100,9 @@ def _served(model: Card, found: Mapping[str, Any]) -> list[str]:
         sentences.append(f"Gap, {gap['group']}: {_points(gap['value'])} points ({_points(gap['low'])} to {_points(gap['high'])}).")
     sentences += [f"{g['group']} bears no verdict: {g['excluded']}." for g in judged["groups"] if g["excluded"]]
     hidden = len(judged["groups"]) - len(groups)
-    sentences += [f"{hidden} groups are too small to be shown."] if hidden else []
+    sentences += [f"{hidden} {'group is' if hidden == 1 else 'groups are'} too small to be shown."] if hidden else []
     sentences += [f"{r['verdict']}: {r['name']}{_tolerance(r['tolerance'])}. {r['reason']}" for r in found["requirements"]]
-    sentences += [f"Beside {c['before']}: {c['verdict']}" for c in found["changes"][:1]]
+    sentences += [f"Beside {c['before']}: {c['verdict']}" for c in found["changes"][:1] if c["verdict"]]
     sentences += [f"{c['name']}: {c['sentence']}" for c in found["constraints"]]
     sentences += [found["flaw"]] if found.get("flaw") else []
     return [*lines, _bullets(sentences)]
@@ -104,13 +112,13 @@ def _metadata(model: Card) -> dict[str, Any]:
     found = model.report
     said: dict[str, Any] = {"library_name": model.library, "pipeline_tag": "text-classification"}
     said["tags"] = ["reward-model", "preference", "fairness", *(["simulated-users"] if found and found.get("simulated") else [])]
-    if found is not None and model.measured:
-        said["model-index"] = [{"name": model.name, "results": _results(found)}]
+    if found is not None and model.measured and (results := _results(found)):
+        said["model-index"] = [{"name": model.name, "results": results}]
     return said
 
 
 def _results(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One result a group, and one of all users: a hub shows their values alone, so that the interval stands in the name."""
+    """One result, with a figure of each group and one of all users; none where all of them are hidden, since a hub refuses a result without one."""
     judged, facts = found["model"], found["facts"]
     rows = [("all users", judged["overall"]), *((g["group"], g["accuracy"]) for g in judged["groups"])]
     dataset = {"type": "user-choices", "name": facts.get("data", "choices"), "split": judged["split"]}
@@ -125,7 +133,8 @@ def _results(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     gap = judged["gap"]
     if gap is not None and not _hidden(gap):
         metrics.append({"type": "accuracy_gap", "name": f"Accuracy gap, {gap['group']}", "value": round(gap["value"], 4), "args": {"low": round(gap["low"], 4), "high": round(gap["high"], 4), "level": gap["level"]}})  # fmt: skip
-    return [{"task": {"type": "text-classification", "name": "Choice between two responses"}, "dataset": dataset, "metrics": metrics}]
+    one = {"task": {"type": "text-classification", "name": "Choice between two responses"}, "dataset": dataset, "metrics": metrics}
+    return [one] if metrics else []
 
 
 def text(value: str, longest: int = 160) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from evenhand.core import EvenhandError
 from evenhand.serve.queries import label_of, response_of
 from evenhand.serve.reward_model import RewardModel
 from evenhand.serve.rewarding import Blind, plain, rewarding
@@ -41,6 +42,10 @@ def reward_func_of(
     found = rewarding(model, histories, blind)
 
     def reward_func(queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Label]) -> dict[str, Any]:
+        if not len(queries) == len(prompts) == len(labels):
+            raise EvenhandError(
+                f"Found {len(queries)} queries, {len(prompts)} prompts and {len(labels)} labels. Expected: equally many. To do: send one of each for a response."
+            )
         said = [label_of(label, place) for place, label in enumerate(labels)]
         own = [plain(label.get("history")) or (found.history(label.get("user")) if found.histories is not None else None) for label in said]
         asked = [plain(label.get("prompt", prompt)) for label, prompt in zip(said, prompts)]

@@ -26,6 +26,7 @@ def compute_score(
     histories: str | Path | None = None,
     blind: Blind = "error",
     unscored: float = 0.0,
+    encoder_at: str | Path | None = None,
     reward_router_address: Any = None,
     reward_model_tokenizer: Any = None,
 ) -> dict[str, float]:
@@ -41,11 +42,12 @@ def compute_score(
         blind: "allow" takes a model that reads responses alone.
         unscored: What a response without text is worth, since verl needs a number. Rewards have no zero of their own: choose one below what
             texts get, or a policy may learn to say nothing.
+        encoder_at: Folder where the language model or encoder that the model stands on lies now, if it was moved.
 
     Raises EvenhandError where a prompt or a user is needed and missing.
     """
     asked = extra_info or {}
-    found = loaded(model, histories, blind)
+    found = loaded(model, histories, blind, encoder_at)
     if found.states.model.reads_prompts and asked.get("prompt") is None:
         raise EvenhandError(
             'Found no "prompt" in extra_info. Expected: the prompt, as a text or messages, since the model reads it. '

@@ -58,6 +58,7 @@ def export(
     base: str | None = None,
     keep_ids: bool = False,
     head: Any = None,
+    encoder_at: str | Path | None = None,
 ) -> Export:
     """Export a saved model for other libraries: rewards of the folder are the model's, to rounding.
 
@@ -89,7 +90,7 @@ def export(
     place = Path(out)
     check_place(place)
     source = None if isinstance(model, RewardModel) else model
-    loaded = model if isinstance(model, RewardModel) else RewardModel.load(model, head=head)
+    loaded = model if isinstance(model, RewardModel) else RewardModel.load(model, head=head, encoder_at=encoder_at)
     states = _states(loaded, user, history, keep_ids)
     default = GENERIC if GENERIC in states else next(iter(states))
     report = None if source is None else report_beside(source, loaded)
@@ -184,10 +185,13 @@ def _choices(data: PreferenceData, user: int) -> list[tuple[str, str, str]]:
 
 def _what(to: str, states: Mapping[str, UserState], default: str, keep_ids: bool) -> list[str]:
     whose = "whoever has no history (the reward for everybody)" if default == GENERIC else "one user"
+    own = sum(name != GENERIC for name in states)
+    people = "one user" if own == 1 else f"{own:,} users"
+    held = people if own == len(states) else f"{people} and for everybody" if own else "everybody"
     form = {
         "hf": f"A stock classifier of transformers with one output: the reward for {whose}, folded into its last layer.",
-        "hf-code": f"A classifier with code of its own for {len(states):,} users; by default it gives the reward for {whose}.",
-        "peft": f"A stock classifier of transformers that gives the reward for {whose}, and an adapter of PEFT for each of {len(states):,} users in {USERS}/.",
+        "hf-code": f"A classifier with code of its own, with rewards for {held}; by default it gives the reward for {whose}.",
+        "peft": f"A stock classifier of transformers that gives the reward for {whose}, and in {USERS}/ adapters of PEFT for {held}.",
     }[to]
     named = len(states) > 1 or default != GENERIC
     return [form, *([STATES] if named else []), *([NAMES_ARE] if named and not keep_ids else [])]

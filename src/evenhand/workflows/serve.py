@@ -19,6 +19,7 @@ def serve(
     history: Any = None,
     *,
     head: Any = None,
+    encoder_at: str | Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     names: Sequence[str] = (),
@@ -61,7 +62,7 @@ def serve(
         raise EvenhandError(f"Found unscored = {unscored:g}. Expected: a number. To do: choose one below what texts get.")
     if most_tokens < 1 or most_waiting < 1 or not 0 < timeout < 1e6:
         raise EvenhandError("Found a limit of none. Expected: at least one token, one request and more than no time. To do: raise it.")
-    loaded = model if isinstance(model, RewardModel) else RewardModel.load(model, head=head)
+    loaded = model if isinstance(model, RewardModel) else RewardModel.load(model, head=head, encoder_at=encoder_at)
     known = {} if history is None else histories_of(read(history))
     name = "model" if isinstance(model, RewardModel) else Path(model).resolve().name
     loaded.score([], [""], ["ready"])  # encoders read their weights now, and a folder that lacks them is told of before anybody asks
