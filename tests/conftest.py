@@ -16,6 +16,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # other people's trainers report that they were used
+os.environ["DISABLE_MLFLOW_INTEGRATION"] = (
+    "TRUE"  # nor need they load a tracker because it is installed, for a second and more in each process
+)
 
 
 def threads_anew() -> None:
