@@ -16,6 +16,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # other people's trainers report that they were used
+os.environ["DISABLE_MLFLOW_INTEGRATION"] = (
+    "TRUE"  # nor need they load a tracker because it is installed, for a second and more in each process
+)
 
 
 def threads_anew() -> None:
@@ -29,6 +32,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background jo
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=threads_anew)
+
+frozen_modules = 0  # as many were there when objects were last put out of the garbage collector's sight
 
 # Files of ten seconds and more, first, so that processes end together. That of Ray comes after that of this machine's processes, which start
 # slowly beside Ray.
@@ -49,12 +54,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """What is loaded by the end of it stays loaded: the garbage collector need not walk through it again and again."""
+    global frozen_modules
     gc.disable()
     found = yield
+    frozen_modules = len(sys.modules)
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)  # every 700 objects, as is the default, took a tenth of the suite
     gc.enable()
     return found
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Nor through what a test has loaded since: every training of transformers begins with a collection, which took longer than its steps."""
+    global frozen_modules
+    if len(sys.modules) > frozen_modules + 100:
+        frozen_modules = len(sys.modules)
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")

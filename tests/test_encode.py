@@ -140,6 +140,12 @@ def test_progress_ends_at_all(minilm: MiniLM) -> None:
         assert all(a[0] <= b[0] for a, b in itertools.pairwise(seen))
 
 
+def test_a_process_reads_the_weights_once() -> None:
+    one, other = MiniLM(), MiniLM(chunked=False)
+    assert one._bert is other._bert
+    assert one._tokenizer is other._tokenizer
+
+
 def test_other_weights_are_refused(minilm: MiniLM, tmp_path) -> None:
     shutil.copy(minilm._folder / "tokenizer.json", tmp_path)
     with pytest.raises(EvenhandError, match=r"model\.safetensors.*cannot be read"):

@@ -114,6 +114,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.fixture(scope="module")
+def last(place: Path) -> RewardModel:
+    """The form that every kind of export takes: adapted, the last token, a head that is linear once a user is read."""
+    return model_of(place / "llama")
+
+
+@pytest.fixture(scope="module")
+def of_qwen3(place: Path) -> RewardModel:
+    return model_of(place / "qwen3")
+
+
 READER = """
 import json, sys
 import torch
@@ -156,7 +167,9 @@ def read_elsewhere(place: Path, cases: Sequence[Case]) -> list[dict[str, list[fl
     return found
 
 
-def test_folders_give_the_models_rewards_in_another_process(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_give_the_models_rewards_in_another_process(
+    place: Path, last: RewardModel, of_qwen3: RewardModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every form, pooling, kind of head and of tokenizer, float32: differences are those of rounding."""
     prompts, responses = zip(*ASKED)
     choices = place / "choices.jsonl"
@@ -172,13 +185,13 @@ def test_folders_give_the_models_rewards_in_another_process(place: Path, monkeyp
         cases.append(Case(place / name, model.score(history, prompts, responses) - done.constant[who], how))
 
     ann = hashed("ann@example.org")
-    case(model_of(place / "llama"), "stock-llama", "hf")
+    case(last, "stock-llama", "hf")
     case(model_of(place / "llama", Lore(3)), "stock-ann", "hf", "ann@example.org", 0)
     case(model_of(place / "qwen3", Attention(3), with_prompt=False, rank=0), "stock-qwen3", "hf")
     case(model_of(place / "plain", Linear(), trained=False), "stock-plain", "hf")
-    case(model_of(place / "qwen3"), "kept", "hf", "bo", 1, keep=True, adapter="kept", base="qwen3")
-    case(model_of(place / "qwen3"), "peft", "peft", "all", 0, adapter=f"peft/users/{ann}")
-    case(model_of(place / "llama"), "peft-kept", "peft", "all", 1, adapter=f"peft-kept/users/{hashed('bo')}", keep=True)
+    case(of_qwen3, "kept", "hf", "bo", 1, keep=True, adapter="kept", base="qwen3")
+    case(of_qwen3, "peft", "peft", "all", 0, adapter=f"peft/users/{ann}")
+    case(last, "peft-kept", "peft", "all", 1, adapter=f"peft-kept/users/{hashed('bo')}", keep=True)
     case(model_of(place / "llama", pooling="mean"), "code-llama", "hf-code", "all", 0, code=True, asks=[ann] * len(ASKED))
     case(
         model_of(place / "qwen3", Pal(3, 4), pooling="mean", with_prompt=False),
@@ -243,16 +256,16 @@ def test_the_template_writes_the_tokens_of_training(place: Path, kind: str, with
     assert made.pad != closing
 
 
-def test_what_a_form_cannot_hold_is_said_before_anything_is_written(place: Path) -> None:
+def test_what_a_form_cannot_hold_is_said_before_anything_is_written(place: Path, last: RewardModel) -> None:
     words = minilm_model()
     words = replace(words, feature_map=FeatureMap.fit(RESPONSES, MiniLM().encode(RESPONSES), recipe=Recipe(dim=8, svd=4, min_df=1)))
-    mean, last = model_of(place / "llama", pooling="mean"), model_of(place / "llama")
+    mean = model_of(place / "llama", pooling="mean")
     choices, out = place / "choices.jsonl", place / "none"
     told: dict[str, tuple[RewardModel, dict[str, Any]]] = {
         "reads TF-IDF of words.*train it again with --no-tfidf": (words, {"to": "hf-code"}),
         "means over a text's tokens.*--to hf-code": (minilm_model(), {}),
         "means over the response's tokens.*--to hf-code.*--pooling last": (mean, {"to": "peft"}),
-        "Pal is not linear in the features.*--to hf-code": (model_of(place / "llama", Pal(3)), {}),
+        "Pal is not linear in the features.*--to hf-code": (replace(last, head=Pal(3), scorer=moved(Pal(3), 8)), {}),
         "3 users for one stock class.*--to hf-code.*--to peft": (last, {"user": "all", "history": choices}),
         "no history to read users from": (last, {"user": "bo"}),
         "has no choice in the history": (last, {"user": "somebody@example.org", "history": choices}),
@@ -281,8 +294,8 @@ def test_what_a_form_cannot_hold_is_said_before_anything_is_written(place: Path)
     assert (foreign / "README.md").read_text() == "mine"
 
 
-def test_an_export_takes_the_place_of_an_older_one_and_holds_no_id_and_no_text(place: Path) -> None:
-    last, out = model_of(place / "llama"), place / "again"
+def test_an_export_takes_the_place_of_an_older_one_and_holds_no_id_and_no_text(place: Path, last: RewardModel) -> None:
+    out = place / "again"
     export(last, out)
     older = {f.name for f in out.iterdir()}
     done = export(last, out, to="peft", user="all", history=place / "choices.jsonl")
@@ -332,10 +345,9 @@ def test_a_model_whose_language_model_was_moved_is_exported_and_served_from_wher
         assert "--encoder-at" in inside(verb, "--help", cwd=place).stdout
 
 
-def test_every_user_of_an_export_is_tried_before_it_is_written(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_user_of_an_export_is_tried_before_it_is_written(place: Path, last: RewardModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last one of five has another head than the model says: nothing is written."""
     rows = [{"user": f"u{i}", "prompt": p, "chosen": c, "rejected": r} for i in range(5) for p, c, r in HISTORY]
-    last = model_of(place / "llama")
 
     def wrong(*given: Any) -> Folded:
         found = folded(*given)
@@ -349,11 +361,11 @@ def test_every_user_of_an_export_is_tried_before_it_is_written(place: Path, monk
     assert not (place / "tried").exists()
 
 
-def test_a_card_says_what_the_report_found_and_no_more(place: Path) -> None:
+def test_a_card_says_what_the_report_found_and_no_more(place: Path, last: RewardModel) -> None:
     """huggingface_hub reads it, its results are the report's to the digit; of another model's report, or of one user for all, it gives none."""
     from huggingface_hub import ModelCard
 
-    model, report = model_of(place / "llama"), report_of(realistic())
+    model, report = last, report_of(realistic())
     Fit(model, report).save(place / "fit")
     found = report.document["model"]
     told = ModelCard.load(place / "fit" / "model-card.md")

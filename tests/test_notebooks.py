@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ def kernel() -> Iterator[Any]:
 
 def run(name: str, folder: Path, kernel: Any) -> list[str]:
     """Everything that the cells showed or printed, as text."""
-    import nbformat  # builds a grammar of addresses, which takes seconds: only in the process that runs notebooks
+    # jsonschema builds a grammar of addresses at import, which takes longer than all else of these packages: notebooks have no field of them
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # as if it were not installed
+    import nbformat
     from nbclient import NotebookClient
     from nbformat.v4 import new_code_cell
 

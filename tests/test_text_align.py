@@ -19,8 +19,10 @@ from tiny_classifiers import tiny_classifier
 from tiny_models import tiny_llama
 
 from evenhand.core import DataError, EvenhandError
+from evenhand.encode.hub_folder import hub_classifier
 from evenhand.texts.audit import Measure, Measured
 from evenhand.texts.grid import Axis, Grid, parse
+from evenhand.texts.reading import classifier
 from evenhand.texts.table import TextTable
 from evenhand.workflows.align import _contents, _numbered, align
 from evenhand.workflows.alignment_folder import Folder
@@ -317,8 +319,12 @@ def test_drafts_are_numbered_anew_where_one_did_not_come(tmp_path: Path) -> None
 
 
 @pytest.mark.lm
-def test_instruments_are_settings_by_what_is_in_them(tmp_path: Path) -> None:
-    """A folder that was begun with one list of verbs, or model, does not go on with another, whatever it is called; what is none is said first."""
+def test_instruments_are_settings_by_what_is_in_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that was begun with one list of verbs, or model, does not go on with another, whatever it is called; what is none is said first.
+    A model is read once, however often gate and audits ask it.
+    """
+    reads: list[str] = []
+    monkeypatch.setattr(classifier, "hub_classifier", lambda *given: (reads.append(given[1]), hub_classifier(*given))[1])
     verbs = tmp_path / "verbs.csv"
     verbs.write_text("verb,agency\nwill,agency_pos\nfind,agency_pos\nmay,agency_neg\nspend,agency_neg\n")
     nli = tiny_classifier(tmp_path / "nli", ("neutral", "entailment"))
@@ -330,7 +336,9 @@ def test_instruments_are_settings_by_what_is_in_them(tmp_path: Path) -> None:
         with pytest.raises(EvenhandError, match=told):
             run(tmp_path / "out", **given | wrong)
     assert not (tmp_path / "out").exists()
+    reads.clear()
     found = run(tmp_path / "out", **given)
+    assert reads == ["nli"]
     said = json.loads((tmp_path / "out" / "align.json").read_text())["settings"]
     assert said["agency"] == f"verbs.csv, SHA-256 {hashlib.sha256(verbs.read_bytes()).hexdigest()}"
     assert said["nli"].startswith("nli, SHA-256 ")

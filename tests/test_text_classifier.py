@@ -9,6 +9,7 @@ import pytest
 from tiny_classifiers import tiny_classifier
 
 from evenhand.core import EvenhandError
+from evenhand.texts.reading import classifier
 from evenhand.texts.reading.classifier import Classifier
 
 pytestmark = pytest.mark.lm
@@ -58,10 +59,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["bert", "llama", "qwen3"])
 @pytest.mark.parametrize("pairs", [False, True])
-def test_probabilities_are_those_of_the_text_alone(kind: str, pairs: bool, models: dict[str, Path], tmp_path: Path) -> None:
+def test_probabilities_are_those_of_the_text_alone(
+    kind: str, pairs: bool, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are read at once, and made tokens together."""
     seconds = SECONDS if pairs else None
     wanted = softmax(alone(models[kind], TEXTS, seconds))
-    for budget in (1, 60, 4096):
+    for budget, together in ((1, 3), (60, 1), (4096, classifier.TOGETHER)):
+        monkeypatch.setattr(classifier, "TOGETHER", together)
         found = Classifier(models[kind], batch_tokens=budget).probabilities(TEXTS, seconds, tmp_path / f"{budget}")
         np.testing.assert_allclose(found, wanted, atol=1e-5)
     assert np.ptp(wanted, axis=0).max() > 0.05  # texts differ

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from evenhand.encode.encoder import Progress, printable, token_batches, windows
 from evenhand.engines.sent import AsMade
 
 if TYPE_CHECKING:
+    import torch
     from tokenizers import Tokenizer
 
     from evenhand.encode.bert import Bert
@@ -121,18 +122,34 @@ class MiniLM(AsMade):
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_str(_checked(self._folder / "tokenizer.json", TOKENIZER_SHA256).decode())
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        return tokenizer
+        return _tokenizer_of(self._folder)
 
     @cached_property
     def _bert(self) -> Bert:
-        from evenhand.encode.bert import faster_dtype, load_bert
+        from evenhand.encode.bert import faster_dtype
 
-        return load_bert(_checked(self._folder / "model.safetensors", WEIGHTS_SHA256), heads=12, dtype=faster_dtype())
+        return _bert_of(self._folder, faster_dtype())
+
+
+# One fit, export or audit of texts makes several of these encoders: the process reads and checks the weights once for all of them (45 MB in
+# bfloat16, 90 MB in float32, which stay). What is kept was checked, so that it stays the right one whatever becomes of the files.
+
+
+@lru_cache(maxsize=1)
+def _tokenizer_of(folder: Path) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(_checked(folder / "tokenizer.json", TOKENIZER_SHA256).decode())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+@lru_cache(maxsize=1)
+def _bert_of(folder: Path, dtype: torch.dtype) -> Bert:
+    from evenhand.encode.bert import load_bert
+
+    return load_bert(_checked(folder / "model.safetensors", WEIGHTS_SHA256), heads=12, dtype=dtype)
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[tuple[list[int], int]]:

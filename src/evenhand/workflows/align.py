@@ -51,7 +51,7 @@ from evenhand.workflows.generate import generate
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.select import select
 from evenhand.workflows.selected import selection_of
-from evenhand.workflows.text_audits import audits_named, instruments_said, with_instruments
+from evenhand.workflows.text_audits import Instrument, audits_named, instruments_said, read_once, with_instruments
 from evenhand.workflows.tracking import Tracker, figures_of_texts, tracking
 
 REVISION = "revision"  # the source of what a model made of drafts
@@ -104,9 +104,9 @@ def align(
     audits: Sequence[str | TextAudit] = ("persuasion", "formality", "emotion", "lexical", "fidelity"),
     reward: str | Path | None = None,
     agency: str | Path | None = None,
-    formality_model: str | Path | None = None,
-    emotion_model: str | Path | None = None,
-    nli: str | Path | None = None,
+    formality_model: Instrument = None,
+    emotion_model: Instrument = None,
+    nli: Instrument = None,
     eps: float = 0.1,
     eps_fidelity: float = 0.01,
     epochs: int = 1,
@@ -183,7 +183,7 @@ def align(
         draws = min(draws, k)
     _check(k, draws, revisions, held, most_examples)
     judging = [a for a in ([audits] if isinstance(audits, str) else audits) if a != "lexical"]
-    instruments: dict[str, Any] = {"agency": agency, "formality_model": formality_model, "emotion_model": emotion_model, "nli": nli}
+    instruments: dict[str, Any] = read_once(agency, formality_model, emotion_model, nli)
     with_instruments(audits_named(judging), **instruments)  # what is wrong is said before anything is written
     run = Folder(Path(out), of, seed, say, progress)
     run.same_settings({

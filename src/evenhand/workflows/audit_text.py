@@ -34,7 +34,7 @@ from evenhand.texts.statistics.moves import moved
 from evenhand.texts.statistics.verdicts import requirements
 from evenhand.texts.table import TextTable
 from evenhand.workflows.progress import Progress, Told, shown
-from evenhand.workflows.text_audits import audits_named, measured, with_instruments
+from evenhand.workflows.text_audits import Instrument, audits_named, measured, with_instruments
 
 MOST_SHOWN = 200  # matched texts on a private page
 
@@ -70,9 +70,9 @@ def audit_text(
     tolerance: float = 0.25,
     usable_only: bool = False,
     agency: str | Path | None = None,
-    formality_model: str | Path | None = None,
-    emotion_model: str | Path | None = None,
-    nli: str | Path | None = None,
+    formality_model: Instrument = None,
+    emotion_model: Instrument = None,
+    nli: Instrument = None,
     show_text: int = 0,
     permutations: int = 2000,
     seed: int = 0,

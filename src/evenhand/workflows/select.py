@@ -33,7 +33,7 @@ from evenhand.texts.selecting.signed import signed_gaps, standing_in
 from evenhand.texts.table import ORIGINAL
 from evenhand.workflows.progress import Progress, Told, shown
 from evenhand.workflows.selected import FILES, KIND, UNCHOSEN, Selected
-from evenhand.workflows.text_audits import audits_named, instruments_said, measured, reading_all, with_instruments
+from evenhand.workflows.text_audits import Instrument, audits_named, instruments_said, measured, read_once, reading_all, with_instruments
 
 UNDEFINED = "no value"
 UNNAMED = f"No text names a source: all are taken for drafts of one generator, and the first one of each cell for the {ORIGINAL} that others replace."
@@ -54,9 +54,9 @@ def select(
     unchecked: bool = False,
     reward: str | Path | None = None,
     agency: str | Path | None = None,
-    formality_model: str | Path | None = None,
-    emotion_model: str | Path | None = None,
-    nli: str | Path | None = None,
+    formality_model: Instrument = None,
+    emotion_model: Instrument = None,
+    nli: Instrument = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Selected:
@@ -90,7 +90,7 @@ def select(
     _check(eps, eps_fidelity, similarity)
     if out is not None:
         writing.check(Path(out), FILES, KIND)
-    instruments: dict[str, Any] = {"agency": agency, "formality_model": formality_model, "emotion_model": emotion_model, "nli": nli}
+    instruments: dict[str, Any] = read_once(agency, formality_model, emotion_model, nli)
     found, given = load_grid(grid), reading_all(with_instruments(audits_named(audits), **instruments))
     column = str(reward) if reward is not None and not Path(reward).is_dir() else ""
     read = read_texts(candidates, found, extra=("prompt", "draw", "source", *([column] if column else [])), together=True)
@@ -98,7 +98,7 @@ def select(
     units = pairs(found) if pairwise else blocks(found)
     with shown(progress) as told:
         rewards = [] if reward is None else [of.of(_rewards(of, column, read.source) if column else _scored(of, Path(reward)))]
-        why = _text_reasons(of, similarity, unchecked, nli, told)
+        why = _text_reasons(of, similarity, unchecked, instruments["nli"], told)
         objectives, fidelity = _measures(of, given, units, eps, told)
         allowed = of.there & ~np.logical_or.reduce([np.zeros(of.row.shape, bool), *why.values()])
         allowed[:, 0] = of.there[:, 0]
@@ -193,7 +193,7 @@ def _scored(of: Candidates, folder: Path) -> np.ndarray:
     return np.asarray(RewardModel.load(folder).score([], prompts, of.table.texts), float)
 
 
-def _text_reasons(of: Candidates, similarity: float, unchecked: bool, nli: str | Path | None, told: Told) -> dict[str, np.ndarray]:
+def _text_reasons(of: Candidates, similarity: float, unchecked: bool, nli: Classifier | None, told: Told) -> dict[str, np.ndarray]:
     """Check → bool[cells, candidates]: single texts that fail it."""
     why = {}
     if not unchecked:
@@ -203,7 +203,7 @@ def _text_reasons(of: Candidates, similarity: float, unchecked: bool, nli: str |
         kept = meaning(vectors, of, similarity)
         why |= {FAR: kept.far, TURNED: kept.turned}
     if nli is not None:
-        chance = entailed(Classifier(nli), of.originals, of.table.texts, None, lambda done, total: told("entailment", done, total))
+        chance = entailed(nli, of.originals, of.table.texts, None, lambda done, total: told("entailment", done, total))
         why |= {UNENTAILED: unentailed(chance, of)}
     return why
 

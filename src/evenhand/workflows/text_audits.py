@@ -20,8 +20,11 @@ from evenhand.texts.audits.emotion import emotions
 from evenhand.texts.audits.fidelity import Fidelity
 from evenhand.texts.audits.formality import formal
 from evenhand.texts.reading.agency import read_agency
+from evenhand.texts.reading.classifier import Classifier, classifier_of
 from evenhand.texts.reading.inference import entailment
 from evenhand.texts.table import TextTable
+
+Instrument = str | Path | Classifier | None  # a model of the user's: its folder, or as it was read already
 
 
 def built_in_audits() -> dict[str, type]:
@@ -48,51 +51,60 @@ def with_instruments(
     audits: Sequence[TextAudit],
     *,
     agency: str | Path | None = None,
-    formality_model: str | Path | None = None,
-    emotion_model: str | Path | None = None,
-    nli: str | Path | None = None,
+    formality_model: Instrument = None,
+    emotion_model: Instrument = None,
+    nli: Instrument = None,
     cache: Path | None = None,
 ) -> tuple[TextAudit, ...]:
     """The built-in audits among these with a list of verbs, or a model, of the user's. Raises EvenhandError for one whose audit does not
     run.
     """
-    given = {"agency": ("persuasion", "agency", agency), "formality-model": ("formality", "classifier", formality_model),
-             "emotion-model": ("emotion", "classifier", emotion_model), "nli": ("fidelity", "nli", nli)}  # fmt: skip
+    read = read_once(agency, formality_model, emotion_model, nli)
+    fields = {"agency": ("persuasion", "agency"), "formality-model": ("formality", "classifier"), "emotion-model": ("emotion", "classifier"),
+              "nli": ("fidelity", "nli")}  # fmt: skip
     found = {a.name: a for a in audits}
-    for option, (name, field, value) in given.items():
+    for option, (name, field) in fields.items():
+        value = read[option.replace("-", "_")]
         if value is None:
             continue
         if name not in found or not built_in(found[name]):
             raise EvenhandError(f"Found --{option} without the audit {name}. Expected: the audit that reads it. To do: add --audit {name}.")
-        found[name] = replace(found[name], **{field: Path(value)})  # type: ignore[type-var]  # built-in audits are dataclasses
+        found[name] = replace(found[name], **{field: value})  # type: ignore[type-var]  # built-in audits are dataclasses
     if cache is None:
         return tuple(found.values())
     return tuple(replace(a, cache=cache) if built_in(a) else a for a in found.values())  # type: ignore[type-var]
 
 
+def read_once(
+    agency: str | Path | None, formality_model: Instrument, emotion_model: Instrument, nli: Instrument
+) -> dict[str, Path | Classifier | None]:
+    """Instruments, by the names of their parameters, for all that one study asks them: a model is read by the first who asks it."""
+    models = {"formality_model": formality_model, "emotion_model": emotion_model, "nli": nli}
+    read = {name: None if model is None else classifier_of(model) for name, model in models.items()}
+    return {"agency": None if agency is None else Path(agency), **read}
+
+
 def instruments_said(
     *,
     agency: str | Path | None = None,
-    formality_model: str | Path | None = None,
-    emotion_model: str | Path | None = None,
-    nli: str | Path | None = None,
+    formality_model: Instrument = None,
+    emotion_model: Instrument = None,
+    nli: Instrument = None,
 ) -> dict[str, str]:
     """Option → name and SHA-256 of the list or the model that is given; nothing of those that are not. Raises EvenhandError and DataError for
     what is no such list, or no such model: before a study has begun with it.
     """
-    from evenhand.texts.reading.classifier import Classifier
-
     said = {}
     if agency is not None:
         said["agency"] = f"{Path(agency).name}, SHA-256 {read_agency(Path(agency)).fingerprint}"
-    models: dict[str, tuple[str | Path | None, Callable[[Classifier], object]]] = {
+    models: dict[str, tuple[Instrument, Callable[[Classifier], object]]] = {
         "formality-model": (formality_model, lambda model: formal(model.labels, None, model.name)),
         "emotion-model": (emotion_model, lambda model: emotions(model.labels, model.name)),
         "nli": (nli, lambda model: entailment(model.labels, model.name)),
     }
-    for option, (folder, check) in models.items():
-        if folder is not None:
-            model = Classifier(folder)
+    for option, (given, check) in models.items():
+        if given is not None:
+            model = classifier_of(given)
             check(model)
             said[option] = f"{model.name}, SHA-256 {model.sha256}"
     return said

@@ -135,7 +135,8 @@ def run(
         record = begun({"adapter": _Weights(trained), "losses": losses}, {"optimiser": _Optimiser(optimiser)}, lambda: start)
         done = len(losses.values)
         if done < steps:
-            trainer.train_dataset = Dataset.from_dict({name: rows[done * recipe.batch :] for name, rows in columns.items()})
+            if done:
+                trainer.train_dataset = Dataset.from_dict({name: rows[done * recipe.batch :] for name, rows in columns.items()})
             trainer.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: recipe.share(done + step, steps))
             trainer.remove_callback(PrinterCallback)
             trainer.add_callback(_Steps(losses, record, progress, steps))

@@ -15,6 +15,7 @@ import numpy as np
 
 from evenhand.core import EvenhandError
 from evenhand.texts.audit import Measure, Measured
+from evenhand.texts.reading.classifier import Classifier, classifier_of
 from evenhand.texts.reading.emotions import shipped
 from evenhand.texts.reading.instruments import Instruments, profile
 from evenhand.texts.reading.vectors import SAMPLE, WHOLE, read_rows, some_read, text_vectors
@@ -26,12 +27,12 @@ PROFILE = "P(emotion | text) of each of {} emotions over their sum"
 
 @dataclass(frozen=True)
 class Emotion:
-    """classifier: folder of a model of transformers whose outputs are named as emotions, as second instrument in the place of MiniLM's.
+    """classifier: a model of transformers whose outputs are named as emotions, or its folder, as second instrument in the place of MiniLM's.
     whole, sample: how many texts the second one reads (`vectors.read_rows`); sample 0: there is none. cache: where vectors are kept;
     default: the user's.
     """
 
-    classifier: Path | None = None
+    classifier: Path | Classifier | None = None
     whole: int = WHOLE
     sample: int = SAMPLE
     cache: Path | None = None
@@ -69,9 +70,7 @@ class Emotion:
             f1 = ours.about["classifiers"]["vectors"]["macro_f1"]
             note = f"MiniLM's vectors and a logistic classifier trained on GoEmotions, test macro-F1 {f1:.2f}."
             return "MiniLM", ours.names, note, ours.by_vectors(text_vectors(texts, self.cache))
-        from evenhand.texts.reading.classifier import Classifier
-
-        model = Classifier(Path(self.classifier))
+        model = classifier_of(self.classifier)
         return model.name, emotions(model.labels, model.name), model.about, model.probabilities(texts, folder=self.cache)
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from evenhand.texts.audit import Measure, Measured
+from evenhand.texts.reading.classifier import Classifier, classifier_of
 from evenhand.texts.reading.contexts import said
 from evenhand.texts.reading.contrasts import stratum_means
 from evenhand.texts.reading.identified import folds, identified
+from evenhand.texts.reading.inference import entailed
 from evenhand.texts.reading.vectors import SAMPLE, WHOLE, read_rows, some_read, text_vectors
 from evenhand.texts.table import TextTable
 
@@ -24,11 +26,11 @@ SHARED = "One regression judges all texts of a theme: of its gaps between groups
 
 @dataclass(frozen=True)
 class Fidelity:
-    """nli: folder of a model of transformers for natural language inference; its reading is then the fidelity that should not fall. whole,
+    """nli: a model of transformers for natural language inference, or its folder; its reading is then the fidelity that should not fall. whole,
     sample: how many texts are read (`vectors.read_rows`). cache: where vectors are kept; default: the user's.
     """
 
-    nli: Path | None = None
+    nli: Path | Classifier | None = None
     whole: int = WHOLE
     sample: int = SAMPLE
     cache: Path | None = None
@@ -70,7 +72,7 @@ class Fidelity:
         else:
             sentences.append("Whether texts show whom they are for is not tested: there is no second value of an axis to hold out.")
         if self.nli is not None:
-            measures.append(self._entailed(read, rows, Path(self.nli)))
+            measures.append(self._entailed(read, rows, self.nli))
         return Measured(tuple(measures), sentences=tuple(sentences))
 
     def _contrast(self, table: TextTable, vectors: np.ndarray) -> np.ndarray:
@@ -88,11 +90,8 @@ class Fidelity:
             parts.append(own - (near.sum(axis=1) - own) / (len(one.sentences) - 1))
         return np.asarray(np.mean(parts, axis=0))
 
-    def _entailed(self, table: TextTable, rows: np.ndarray, folder: Path) -> Measure:
-        from evenhand.texts.reading.classifier import Classifier
-        from evenhand.texts.reading.inference import entailed
-
-        model = Classifier(folder)
+    def _entailed(self, table: TextTable, rows: np.ndarray, nli: Path | Classifier) -> Measure:
+        model = classifier_of(nli)
         chance = [
             entailed(model, table.texts, tuple(one.sentences[i] for i in one.own[table.cell]), self.cache) for one in said(table.grid)
         ]

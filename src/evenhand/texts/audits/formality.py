@@ -15,6 +15,7 @@ import numpy as np
 
 from evenhand.core import EvenhandError
 from evenhand.texts.audit import Measure, Measured
+from evenhand.texts.reading.classifier import Classifier, classifier_of
 from evenhand.texts.reading.hits import hits
 from evenhand.texts.reading.tagger import Tags, tagged, tagger_name
 from evenhand.texts.table import TextTable
@@ -27,11 +28,11 @@ LABEL = "formal"
 
 @dataclass(frozen=True)
 class Formality:
-    """classifier: folder of a classification model of transformers. label: which of its outputs is formality; default: the one named
+    """classifier: a classification model of transformers, or its folder. label: which of its outputs is formality; default: the one named
     "formal", or the only one. cache: where what is found is kept; default: the user's cache.
     """
 
-    classifier: Path | None = None
+    classifier: Path | Classifier | None = None
     label: str | None = None
     cache: Path | None = None
 
@@ -46,9 +47,7 @@ class Formality:
         )  # fmt: skip
         if self.classifier is None:
             return Measured((by_tags,), sentences=(f"Formality by one instrument, parts of speech by {tagger_name()}.",))
-        from evenhand.texts.reading.classifier import Classifier
-
-        model = Classifier(Path(self.classifier))
+        model = classifier_of(self.classifier)
         column = formal(model.labels, self.label, model.name)
         chance = np.where(np.isnan(score), np.nan, model.probabilities(table.texts, folder=self.cache)[:, column])
         by_model = Measure(f"formality by {model.name}", chance, f"probability of '{model.labels[column]}'", scale=100.0, note=model.about)

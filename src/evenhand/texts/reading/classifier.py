@@ -16,6 +16,7 @@ from evenhand.encode.encoder import Progress, printable
 from evenhand.encode.hub_folder import HubClassifier, Wanted, hub_classifier
 
 WANTED = Wanted("classifier", "outputs")
+TOGETHER = 1024  # texts that are made tokens at a time, which bounds memory
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,17 @@ class Classifier:
         if seconds is not None and len(seconds) != len(texts):
             found = f"{len(texts)} texts and {len(seconds)} beside them"
             raise EvenhandError(f"Found {found}. Expected: as many of both. To do: give one a text.")
-        tokenizer = self._loaded.tokenizer
-        known: dict[tuple[str, ...], str] = {}
+        tokenizer, typed = self._loaded.tokenizer, self._loaded.typed
         pairs = list(zip(texts, seconds, strict=True)) if seconds is not None else [(text,) for text in texts]
-        for pair in dict.fromkeys(pairs):
-            said = tokenizer(*map(printable, pair), truncation=True, max_length=self._loaded.max_tokens)
-            known[pair] = " ".join(map(str, said["input_ids"]))
-            if self._loaded.typed and any(said["token_type_ids"]):
-                known[pair] += "|" + " ".join(map(str, said["token_type_ids"]))
+        known = dict.fromkeys(pairs, "")
+        distinct = list(known)
+        for at in range(0, len(distinct), TOGETHER):
+            some = distinct[at : at + TOGETHER]
+            said = tokenizer(*([*map(printable, side)] for side in zip(*some)), truncation=True, max_length=self._loaded.max_tokens)
+            for row, pair in enumerate(some):
+                known[pair] = " ".join(map(str, said["input_ids"][row]))
+                if typed and any(said["token_type_ids"][row]):
+                    known[pair] += "|" + " ".join(map(str, said["token_type_ids"][row]))
         return [known[pair] for pair in pairs]
 
     @property
@@ -116,6 +120,11 @@ class Classifier:
                 "To do: name a classifier."
             )
         return found
+
+
+def classifier_of(given: str | Path | Classifier) -> Classifier:
+    """The classifier of a folder, or the one that is at hand: whoever asks it several times reads it once."""
+    return given if isinstance(given, Classifier) else Classifier(given)
 
 
 @dataclass(frozen=True)
