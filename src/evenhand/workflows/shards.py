@@ -30,7 +30,7 @@ from evenhand.data.shards import ENDING, InputFile, Stored, code, durable, is_sh
 from evenhand.engines import Engine, Lost
 from evenhand.workflows.progress import Told
 from evenhand.workflows.unfinished import lock
-from evenhand.writing import part, sync
+from evenhand.writing import nothing_left, part, sync
 
 FILES, ABOUT = "files.json", "files of evenhand audit that are or become shards: the same command goes on"
 EVENTS = ("event", "target", "twin")
@@ -125,7 +125,8 @@ def make(data: Path, out: Path, reading: Reading, engine: Engine, told: Told) ->
     root = data if data.is_dir() else data.parent
     wanted = [Wanted(f, _below(f.path, root), out / _folder(_below(f.path, root))) for f in plan.files]
     own = replace(reading, source=reading.source or plan.source.name)  # all files are of the source that the first one is
-    with working(out) as known:
+    with nothing_left(out), working(out) as known:
+        first = not known
         known = {name: file for name, file in known.items() if not _gone(out, root, name, file)}
         _save(out, {**known, **{w.name: Asked(str(root)) for w in wanted if w.name not in known}})
         failed: dict[str, str] = {}
@@ -143,6 +144,8 @@ def make(data: Path, out: Path, reading: Reading, engine: Engine, told: Told) ->
             done += 1
             tell()
         if failed and (reading.on_bad != "skip" or len(failed) == len(wanted)):
+            if first and len(failed) == len(wanted):  # as of a column that no file has: nothing was finished that could go on
+                (out / FILES).unlink()
             raise _failed(failed, len(wanted), reading.on_bad)
         left = {name: failed[name] for name in sorted(failed)}
         _save(out, {**known, **{w.name: Asked(str(root), left.get(w.name)) for w in wanted}})
