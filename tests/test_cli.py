@@ -145,6 +145,12 @@ def test_check_prints_counts(sample_table: Path, tmp_path: Path) -> None:
         (("audit", "{data}", "--scores", "reward"), "reward"),
         (("audit", "{data}", "--model", "nowhere"), "nowhere"),
         (("fit", "{data}", "--group-by", "tast"), "taste"),
+        (("audit", "{data}", "--engine", "moon"), "error: Found --engine moon. Expected: here or ray. To do"),
+        (("certify", "m", "{data}", "--gamma", "1", "--notion=moon"), "error: Found --notion moon. Expected: dp, eo or cf. To do"),
+        (("fit", "{data}", "--seed", "-1"), "error: Found --seed -1. Expected: a whole number, 0 or more. To do"),
+        (("serve", "m", "--port", "x"), "error: Found --port x. Expected: a whole number from 0 to 65535. To do"),
+        (("check", "{data}", "--outt", "o"), "error: No such option: --outt"),
+        (("fitt", "{data}"), "error: No such command 'fitt'. Did you mean 'fit'? Expected"),
     ],
 )
 def test_errors_say_what_to_do(arguments: tuple[str, ...], said: str, sample_table: Path, tmp_path: Path) -> None:

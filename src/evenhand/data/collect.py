@@ -18,6 +18,9 @@ from evenhand.data.source import TEXTS
 
 SAME = Fault("'chosen' equals 'rejected'", "two different responses", column="rejected")
 WEIGHT = Fault("'weight' is not a positive number", "a finite number above 0", column="weight")
+WEIGHT_SIZE = Fault(
+    "'weight' is too large or too small", "a number from 1e-44 to 3e+38, as weights are kept in single precision", column="weight"
+)
 TIE = Fault("'tie' is neither true nor false", "true or false", column="tie")
 TARGET = Fault(
     "'target' is neither chosen nor rejected",
@@ -32,6 +35,10 @@ SPLIT = Fault("'split' is not a known name", "train, valid, test or certify (or 
 
 def number_fault(column: str) -> Fault:
     return Fault(f"'{column}' is not a finite number", f"a number in every row, of size {NUMBER_LIMIT:g} at most", column=column)
+
+
+def size_fault(column: str) -> Fault:
+    return Fault(f"'{column}' is over {NUMBER_LIMIT:g} in size", f"a number in every row, of size {NUMBER_LIMIT:g} at most", column=column)
 
 
 @dataclass(frozen=True)
@@ -173,7 +180,8 @@ class Collector:
                 "the column holds texts, not numbers", expected="a column with a score in every row", remedy="name the column of the scores",
                 file=batch.file, line=int(batch.line[0]), column=name,
             )  # fmt: skip
-        marks.mark(~(np.abs(numbers) <= NUMBER_LIMIT), number_fault(name))  # nan fails, too
+        marks.mark(np.isnan(numbers), number_fault(name))
+        marks.mark(np.abs(numbers) > NUMBER_LIMIT, size_fault(name))  # 1e400 is read as infinite
         if values is not None and (commas := columns.decimal_commas(values)):
             self.notes[f"numbers of '{name}' with a decimal comma"] += commas
         return numbers
@@ -237,5 +245,7 @@ def _weights(column: Column, marks: Marks) -> np.ndarray:
     gaps = np.array([v is None or v == "" for v in column]) if isinstance(column, list) else column.is_null().to_numpy(zero_copy_only=False)
     weights = np.where(gaps, 1.0, weights)
     with np.errstate(over="ignore"):
-        marks.mark(~(np.isfinite(weights.astype(np.float32)) & (weights.astype(np.float32) > 0)), WEIGHT)
+        kept = weights.astype(np.float32)
+    marks.mark(~(weights > 0), WEIGHT)
+    marks.mark(~((kept > 0) & (kept < np.inf)), WEIGHT_SIZE)
     return weights
