@@ -33,6 +33,7 @@ from evenhand.workflows.unfinished import lock
 from evenhand.writing import nothing_left, part, sync
 
 FILES, ABOUT = "files.json", "files of evenhand audit that are or become shards: the same command goes on"
+FORMAT = "evenhand files 1"
 EVENTS = ("event", "target", "twin")
 NOTE = re.compile(r"([\d,]+) (.+)")
 ALIKE = ({"Parquet"}, {"Arrow"}, {"JSONL"}, {"CSV"})
@@ -326,6 +327,22 @@ def writes(place: Path) -> Iterator[None]:
         raise unwritable(place, error) from error
 
 
+def putting(folder: Path, named: Path) -> Callable[[str, bytes], Path]:
+    """What writes private files into `folder`. Raises DataError, in which the place is called `named`."""
+
+    def put(name: str, content: bytes) -> Path:
+        with writes(named):
+            _create(folder / name, content)
+        return folder / name
+
+    return put
+
+
+def _create(path: Path, content: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(content)
+
+
 def private_folder(out: Path) -> None:
     """Makes it, private, unless it is there. Raises DataError."""
     with writes(out):
@@ -386,6 +403,10 @@ def _load(out: Path) -> dict[str, Asked] | None:
     try:
         said = json.loads((out / FILES).read_bytes())
         assert said["about"] == ABOUT
+        if said["format"] != FORMAT:
+            raise DataError(
+                "it holds shards of another version of evenhand", expected=FORMAT, remedy="make them again, in another place", file=out.name
+            )
         return {
             str(name): Asked(str(f["folder"]), None if f["left_out"] is None else str(f["left_out"])) for name, f in said["files"].items()
         }
@@ -399,7 +420,10 @@ def _load(out: Path) -> dict[str, Asked] | None:
 
 def _save(out: Path, files: Mapping[str, Asked]) -> None:
     staged = part(out / FILES)
-    said = json.dumps({"about": ABOUT, "files": {name: asdict(file) for name, file in sorted(files.items())}}, indent=1) + "\n"
+    said = (
+        json.dumps({"about": ABOUT, "format": FORMAT, "files": {name: asdict(file) for name, file in sorted(files.items())}}, indent=1)
+        + "\n"
+    )
     with writes(out):
         staged.write_text(said, "utf-8")
         durable(staged)
