@@ -29,6 +29,8 @@ TARGET = Fault(
     column="target",
 )
 CHANGED = "judged again later by the same user"
+UNITS = {"seconds": 1, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}  # a second has so many
+ERA = 5e8, 5e9  # seconds since 1970 that a judgement may have been made at: 1985 to 2128
 GAPS = {"weight": 1.0, "tie": 0, "time": -np.inf}  # what stands for a column that a part of the file lacks; else -1, or no number
 SPLIT = Fault("'split' is not a known name", "train, valid, test or certify (or empty)", column="split")
 
@@ -121,11 +123,25 @@ class Collector:
             for name in names
         }
         time = arrays.pop("time")
+        self._in_one_unit(time, arrays)
         if "response" in arrays:
             order = np.lexsort((-np.arange(len(time)), -time))
         else:
             order = np.flatnonzero(~self._changed(arrays, time))
         self._parts = [(len(order), {name: values[order] for name, values in arrays.items()})]
+
+    def _in_one_unit(self, time: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
+        """Raises DataError where some times are seconds since 1970, as dates are, and others milliseconds or less: nobody knows which is the last."""
+        found = {unit: (time >= ERA[0] * ticks) & (time < ERA[1] * ticks) for unit, ticks in UNITS.items()}
+        fewest, *more = sorted((unit for unit in found if found[unit].any()), key=lambda unit: int(found[unit].sum())) or [""]
+        if not more:
+            return
+        row = int(np.argmax(found[fewest]))
+        raise DataError(
+            f"this time is in {fewest} since 1970, and others are in {more[-1]}", expected="one unit throughout; dates are read as seconds",
+            remedy="write all times in one unit, or as dates", file=self.files[int(arrays["file"][row])], line=int(arrays["line"][row]), column=(self.wanted.names or {}).get("time", "time"),
+            value=f"{time[row]:.0f}",
+        )  # fmt: skip
 
     def _changed(self, arrays: Mapping[str, np.ndarray], time: np.ndarray) -> np.ndarray:
         """bool[n]: pairs that the same user judged again later; they are counted as excluded."""
