@@ -13,9 +13,10 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import resource
+import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -288,11 +289,18 @@ MEASURED: dict[str, Callable[[], float]] = {
 # --- printing
 
 
-def seconds(value: float) -> str:
-    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if value >= 2 * size:
-            return f"{value / size:,.0f} {unit}" if value >= 10 * size else f"{value / size:.1f} {unit}"
-    return f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"
+def in_one_unit(seconds: Sequence[float]) -> tuple[str, list[str]]:
+    """The unit in which half of a column's times are 2 or more, and all of them in it."""
+    middle = statistics.median(seconds)
+    unit, size = next(((unit, size) for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)) if middle >= 2 * size), ("s", 1))
+    return unit, [f"{s / size:,.0f}" if s >= 10 * size else f"{s / size:#.2g}" for s in seconds]
+
+
+def times(scenes: Sequence[Scene], rows: Sequence[tuple[str, Sequence[float]]]) -> None:
+    """A table of seconds, each column in a unit of its own."""
+    columns = [in_one_unit(column) for column in zip(*(values for _, values in rows))]
+    heads = [f"{s.judged:,.0f}: {unit}" for s, (unit, _) in zip(scenes, columns)]
+    table(["time", *heads], [[name, *(told[i] for _, told in columns)] for i, (name, _) in enumerate(rows)])
 
 
 def size(value: float) -> str:
@@ -321,17 +329,14 @@ def show(scene: Scene, model: Size) -> None:
     )  # fmt: skip
     print(f"On frozen features, {scene.cores} core(s) where work is shared, else one\n")
     rows = [[*frozen(s)] for s in scenes]
-    table(
-        ["time", *heads],
-        [[row[0][0], *(seconds(cell[1]) for cell in row)] for row in zip(*rows)]
-        + [[f"{row[0][0]}: {scene.gpus} GPUs", *(seconds(cell[3]) for cell in row)] for row in zip(*rows) if row[0][3] is not None],
-    )
+    on_gpus = [(f"{row[0][0]}: {scene.gpus} GPUs", [cell[3] for cell in row]) for row in zip(*rows) if row[0][3] is not None]
+    times(scenes, [(row[0][0], [cell[1] for cell in row]) for row in zip(*rows)] + on_gpus)
     table(["memory", *heads], [[row[0][0], *(size(cell[2]) for cell in row)] for row in zip(*rows) if row[0][2]])
     gpus = f"{scene.gpus} GPUs of {scene.peak / 1e12:,.0f} TFLOP/s at {scene.utilisation:.0%}"
     print(f"PAFO with {scene.teachers} teachers on {model.name}, LoRA of rank {RANK}, {gpus} (assumed, not measured)\n")
     every = [[*tuned(model, s)] for s in scenes]
     names = [n if "steps:" not in n else f"steps of {scene.batch} texts, every text once" for n, _ in every[0]]
-    table(["time", *heads], [[name, *(seconds(cell[1]) for cell in row)] for name, row in zip(names, zip(*every))])
+    times(scenes, [(name, [cell[1] for cell in row]) for name, row in zip(names, zip(*every))])
     every = [[*node(s)] for s in scenes]
     print(f"CPU memory of the node, a process for each of {scene.gpus} GPUs\n")
     table(["memory", *heads], [[row[0][0], *(size(value) for _, value in row)] for row in zip(*every)])

@@ -72,7 +72,7 @@ def model(encoder: str) -> Any:
 
 def summary(seconds: list[float]) -> str:
     ordered = sorted(seconds)
-    return f"p50 {1e3 * statistics.median(ordered):.0f} ms, p99 {1e3 * ordered[int(0.99 * (len(ordered) - 1))]:.0f} ms"
+    return f"p50 {statistics.median(ordered):.3f} s, p99 {ordered[int(0.99 * (len(ordered) - 1))]:.3f} s"
 
 
 def cpu(pid: int) -> float:

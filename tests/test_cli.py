@@ -145,6 +145,12 @@ def test_check_prints_counts(sample_table: Path, tmp_path: Path) -> None:
         (("audit", "{data}", "--scores", "reward"), "reward"),
         (("audit", "{data}", "--model", "nowhere"), "nowhere"),
         (("fit", "{data}", "--group-by", "tast"), "taste"),
+        (("audit", "{data}", "--engine", "moon"), "error: Found --engine moon. Expected: here or ray. To do"),
+        (("certify", "m", "{data}", "--gamma", "1", "--notion=moon"), "error: Found --notion moon. Expected: dp, eo or cf. To do"),
+        (("fit", "{data}", "--seed", "-1"), "error: Found --seed -1. Expected: a whole number, 0 or more. To do"),
+        (("serve", "m", "--port", "x"), "error: Found --port x. Expected: a whole number from 0 to 65535. To do"),
+        (("check", "{data}", "--outt", "o"), "error: No such option: --outt"),
+        (("fitt", "{data}"), "error: No such command 'fitt'. Did you mean 'fit'? Expected"),
     ],
 )
 def test_errors_say_what_to_do(arguments: tuple[str, ...], said: str, sample_table: Path, tmp_path: Path) -> None:
@@ -210,6 +216,36 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(sample_table: Pa
     done = inside("score", "x", sample_table, "--out", "folder", cwd=tmp_path)
     assert done.returncode == 2
     assert "--out is a folder" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("audit", "{data}", "--scores", "sc,srr", "--out", "new/audit"),
+        ("audit", "{data}", "--scores", "good,bad", "--partial", "new/shards"),
+        ("audit", "{folder}", "--scores", "good,bad", "--jobs", "1", "--out", "new/audit"),
+        ("audit", "{folder}", "--scores", "weight", "--jobs", "1", "--require", "gap<5", "--out", "new/audit"),
+        ("check", "{data}", "--group-by", "nope", "--out", "new/check"),
+        ("compare", "{data}", "--methods", "nope", "--out", "new/compared"),
+        ("fit", "{data}", "--encoder", "none", "--require", "nope", "--track", "tensorboard:runs", "--out", "new/out"),
+        ("score", "{model}", "{bad}", "--out", "rewards.csv"),
+        ("align", "climate", "--model", "nope", "--out", "new/aligned"),
+        ("generate", "climate", "--endpoint", "http://127.0.0.1:9", "--out", "new/texts.jsonl"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_refused_leaves_nothing_behind(
+    arguments: tuple[str, ...], sample_table: Path, fitted: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    place, folder, bad = tmp_path / "place", tmp_path / "folder", tmp_path / "bad.jsonl"
+    place.mkdir()
+    folder.mkdir()
+    (folder / "choices.jsonl").symlink_to(sample_table)
+    bad.write_text('{"user": "u", "prompt": "p", "chosen": "", "rejected": "b"}\n')
+    named = {"data": sample_table, "folder": folder, "bad": bad, "model": fitted[0] / "out" / "model"}
+    done = inside(*(a.format(**named) for a in arguments), cwd=place)
+    assert done.returncode == 2, done.stderr
+    assert [p.name for p in place.iterdir() if p.name != "cache"] == []
 
 
 def test_a_defect_of_the_program_is_neither_a_verdict_nor_a_traceback(tmp_path: Path) -> None:

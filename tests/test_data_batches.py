@@ -27,7 +27,7 @@ from evenhand.data.votes import number_rows
 from evenhand.workflows.grouping import Grouping, support_of
 from evenhand.workflows.halves import HALVES, halves_in_memory, halves_of
 from evenhand.workflows.outcome_batches import has_words, outcome_batches
-from evenhand.workflows.score_facts import SEVERAL_SCORES, score_facts
+from evenhand.workflows.score_facts import LARGE, SEVERAL_SCORES, SMALL, score_facts
 
 COLUMNS = ("user", "prompt", "chosen", "rejected", "weight", "tie", "split")
 CUTS = (1, 17, 60)  # pairs at once: a user a batch, and more
@@ -436,6 +436,29 @@ def test_several_scores_of_one_text_are_counted_over_batches(noise: str) -> None
         note = score_facts(batches_of(data, at_once), ("good", "bad")).get(SEVERAL_SCORES, "")
         assert note.startswith(several) if noise != "none" else note == ""
         assert ("for one user and prompt" in note) == (noise == "row")
+
+
+def test_a_scale_that_makes_ties_or_unmakes_them_is_told_and_no_other() -> None:
+    """1e-6 is a tie at every scale. Of 300 pairs 60 have equal rewards, which a model in float32 rounds one way on one side."""
+    data, rng = canonical(random_table(0)), np.random.default_rng(0)
+    margin = np.where(np.arange(len(data)) % 5 == 0, 0.0, rng.choice([-1, 1], len(data)) * rng.uniform(0.1, 2, len(data)))
+    assert (len(data), int((margin == 0).sum())) == (300, 60)
+
+    def told(scale: float, added: float = 0.0, single: bool = False) -> dict[str, str]:
+        good, bad = margin * scale + added, np.full(len(data), added)
+        if single:
+            good = np.nextafter(good.astype(np.float32), np.float32(np.inf)).astype(float)
+        some = replace(data, numbers={"good": good, "bad": bad})
+        notes = [score_facts(batches_of(some, at_once), ("good", "bad")) for at_once in (*CUTS, 10_000)]
+        assert all(note == notes[0] for note in notes)
+        return {name: note for name, note in notes[0].items() if name in (SMALL, LARGE)}
+
+    assert told(1e-8)[SMALL].startswith("240 of 300 margins (80.0%) are not 0 but under 1e-06, and so count as ties")
+    assert told(1e-8).keys() == {SMALL}
+    for scale in (1e-2, 1, 1e8):
+        assert told(scale) == told(scale, single=True) == {}  # the rounding of equal rewards of size 1 is a tie, as it should be
+    assert told(1, 1e3, single=True)[LARGE].startswith("60 of 300 margins (20.0%) are no larger than what single precision rounds")
+    assert told(1, 1e3) == {}
 
 
 def test_odd_columns_are_told_over_batches() -> None:

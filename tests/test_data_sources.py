@@ -577,7 +577,7 @@ def test_personalllm_simulated_users_prefer_what_their_reward_model_prefers(tmp_
 def test_personalllm_rows_without_rewards_are_bad(tmp_path: Path) -> None:
     broken = {**personalllm.SAMPLE[0], "response_2_gemma_2b": None}
     path = jsonl(tmp_path / "a.jsonl", [personalllm.SAMPLE[1], broken])
-    with pytest.raises(DataError, match="line 2: a reward is not a finite number"):
+    with pytest.raises(DataError, match="line 2: a reward is no number of size 1e"):
         load(path)
     data = load(path, on_bad="skip")
     assert data.exclusions.rows_in == len(data) + 1

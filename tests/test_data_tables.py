@@ -333,6 +333,20 @@ def test_the_last_rating_and_the_last_vote_count(tmp_path: Path) -> None:
     assert [p[2:] for p in pairs(load(jsonl(tmp_path / "b.jsonl", votes)))] == [("x", "y")]
 
 
+@pytest.mark.parametrize("first", ["2024-05-01", 1_714_521_600, 1_714_521_600_000_000])
+def test_times_in_two_units_have_no_last_one(tmp_path: Path, first: object) -> None:
+    rows = [
+        {**ROWS[0], "tstamp": first},
+        {**ROWS[1], "tstamp": first},
+        {**ROWS[0], "chosen": "b", "rejected": "a", "tstamp": 1_514_521_600_000},
+    ]
+    with pytest.raises(
+        DataError, match=r"line 3, column 'tstamp': this time is in milliseconds since 1970, and others are in (micro)?seconds"
+    ):
+        load(jsonl(tmp_path / "a.jsonl", rows), on_bad="skip")
+    assert load(jsonl(tmp_path / "b.jsonl", [*rows[:2], {**rows[2], "tstamp": 12}])).exclusions.rows_used == 2  # a small number is no date
+
+
 def test_of_a_pair_judged_twice_the_last_counts_where_there_is_a_time(tmp_path: Path) -> None:
     twice = [{**ROWS[0], "timestamp": 2}, {**ROWS[0], "chosen": "b", "rejected": "a", "timestamp": 7}, {**ROWS[1], "timestamp": 1}]
     data = load(jsonl(tmp_path / "a.jsonl", twice), attributes=["country"])

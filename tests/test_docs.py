@@ -48,6 +48,16 @@ def test_results_of_readme_stand_in_the_results() -> None:
 
 
 @named
+def test_times_in_a_column_have_one_unit(page: Path) -> None:
+    rows: list[list[str]] = []
+    for line in page.read_text().split("\n"):
+        rows = [*rows, line.strip("| ").split(" | ")] if line.startswith("|") else []
+        for cells in zip(*rows[2:], strict=False):
+            units = {unit for cell in cells for unit in re.findall(r"\d (µs|ms|s|min|h|days)\b", cell)}
+            assert len(units) <= 1, (rows[0], cells)
+
+
+@named
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
         if not target.startswith(("http:", "https:")):

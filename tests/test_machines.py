@@ -19,6 +19,8 @@ from typer.testing import CliRunner
 import evenhand
 from evenhand.cli import app
 from evenhand.core import DataError, EvenhandError
+from evenhand.data.merging import batches, merge
+from evenhand.data.shards import opened
 from evenhand.encode import cache
 from evenhand.engines.here import InProcess, Processes
 from evenhand.workflows import shards
@@ -150,10 +152,28 @@ def test_what_cannot_be_written_says_why(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("evenhand.workflows.audit_shards.audit_batches", torn_audit)
     with pytest.raises(OSError, match="Input/output error"):
         evenhand.audit_merge(tmp_path / "out", unfinished=tmp_path / "merged")
+    monkeypatch.setattr("evenhand.data.merging.Merged.columns", torn_audit)  # while shards are put together
+    with pytest.raises(OSError, match="Input/output error"):
+        evenhand.audit_merge(tmp_path / "out", unfinished=tmp_path / "merged")
     (tmp_path / "out" / shards.FILES).unlink()
     (tmp_path / "out" / shards.FILES).mkdir()
     with pytest.raises(DataError, match="it cannot be read"):
         evenhand.audit_merge(tmp_path / "out")
+
+
+def test_merged_pairs_that_are_not_written_or_gone_when_they_are_read_are_told_apart(tmp_path: Path) -> None:
+    data, folder = folder_of(tmp_path), tmp_path / "private"
+    pq.write_table(pa.Table.from_pylist([{**PAIR, "user": "v"}]), data / "more.parquet")
+    done = made(data, tmp_path / "out")
+    merged = merge([opened(place) for place in done.shards], at_once=1)
+    with pytest.raises(DataError, match=r"told: it cannot be written \(No such file or directory\)"):
+        batches(merged, shards.putting(folder, Path("told")))
+    folder.mkdir()
+    pairs = batches(merged, shards.putting(folder, Path("told")))
+    assert [len(batch) for batch in pairs] == [4, 1]
+    (folder / "batch-000001.safetensors").unlink()
+    with pytest.raises(DataError, match=r"batch-000001.safetensors: merged pairs cannot be read again \(No such file or directory\)"):
+        list(pairs)
 
 
 def torn_audit(*given: Any) -> Any:

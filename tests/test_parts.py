@@ -423,6 +423,7 @@ def test_every_way_of_giving_scores_gives_one_audit(data: PreferenceData) -> Non
     [
         (np.zeros(3), r"shape \(3,\).*Expected: finite numbers of shape"),
         (np.full(1200, np.nan), "not all finite"),
+        (np.repeat([0, -1e60], [5, 1195]), r"over 1e\+49 in size \(the first: pair 5, counted from 0, \[-1e\+60\]\)"),
         (np.array(["a"] * 1200), "values of type"),
     ],
 )

@@ -218,7 +218,7 @@ REFUSED: list[tuple[str, Any, int, str]] = [
     ("/get_reward", {"query": ["ab"], "prompts": ["a"], "labels": [[SECRET]]}, 422, "no key"),
     ("/get_reward", {"query": ["ab"], "prompts": ["a"], "labels": ["\n{" + SECRET]}, 422, "labels[0] begins as JSON and is none"),
     ("/v1/score", {"responses": ["a", "b"], "prompts": ["a"]}, 422, "Found 2 responses and 1 prompts"),
-    ("/v1/score", {"responses": ["a"], "user": "ann", "history": []}, 422, "one of user"),
+    ("/v1/score", {"responses": ["a"], "user": "ann", "history": []}, 422, "body: one of user"),
     ("/v1/score", {"responses": [[{SECRET: 1}]]}, 422, "messages with role and content"),
     ("/v1/score", {"responses": ["a"] * 257}, 422, "at most 256"),
     ("/v1/score", {"responses": ["a " * 5000]}, 422, "5,000 tokens"),

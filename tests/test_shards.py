@@ -329,6 +329,27 @@ def test_a_broken_shard_is_named(two: Path, tmp_path: Path, attack: str) -> None
         batches(merge([opened(p) for p in shards.found_in([out]).shards]))
 
 
+@pytest.mark.parametrize("format", ["evenhand shard 9", None])
+def test_a_shard_of_another_version_is_refused_or_made_again_and_never_read(
+    rows: pa.Table, two: Path, tmp_path: Path, format: str | None
+) -> None:
+    """So is the list of a folder's shards."""
+    out = tmp_path / "out"
+    shutil.copytree(two, out)
+    place = sorted(out.glob("*.shard"))[1]
+    said = json.loads((place / stored.SETTINGS).read_text())
+    other = {**said, "format": format} if format else {k: v for k, v in said.items() if k != "format"}
+    (place / stored.SETTINGS).write_text(json.dumps(other))
+    with pytest.raises(DataError, match=r"part-01.*another version of evenhand\. Expected: evenhand shard 1\. To do: make it again"):
+        evenhand.audit_merge(out)
+    made(two.parent / "data", out)
+    assert json.loads((place / stored.SETTINGS).read_text()) == said
+    (out / shards.FILES).write_text((out / shards.FILES).read_text().replace("evenhand files 1", "evenhand files 2"))
+    for again in (lambda: evenhand.audit_merge(out), lambda: made(two.parent / "data", out)):
+        with pytest.raises(DataError, match=r"out: it holds shards of another version of evenhand\. Expected: evenhand files 1\."):
+            again()
+
+
 def test_shards_that_do_not_go_together(rows: pa.Table, two: Path, tmp_path: Path) -> None:
     one = written(tmp_path / "one", rows, [np.arange(100)])
     for other, found in (
@@ -494,7 +515,7 @@ def test_a_large_folder_goes_by_shards_of_itself(rows: pa.Table, tmp_path: Path,
     written(tmp_path / "data", table, [*deal(np.random.default_rng(3), len(table), 4), np.arange(3)])
     command = ["audit", "data", "--scores", ",".join(SCORES), "--title", "one", "--jobs", "2"]
     with monkeypatch.context() as full:
-        full.setattr(merging, "_put", no_room)
+        full.setattr(shards, "_create", no_room)
         done = CliRunner().invoke(app, command)
         assert "No space left" in str(done.exception)
         assert "finished shards are kept" in str(done.exception)
@@ -509,7 +530,7 @@ def test_a_large_folder_goes_by_shards_of_itself(rows: pa.Table, tmp_path: Path,
     assert said(python) == {**report, "command": "", "facts": {n: v for n, v in report["facts"].items() if n not in OF_FILES}}
 
 
-def no_room(path: Path, content: bytes) -> Path:
+def no_room(path: Path, content: bytes) -> None:
     raise OSError(28, "No space left on device")
 
 

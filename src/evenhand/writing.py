@@ -49,6 +49,20 @@ def check(folder: Path, names: Sequence[str], kind: str) -> None:
             )
 
 
+@contextmanager
+def nothing_left(*places: Path) -> Iterator[None]:
+    """Where what is done inside fails, takes away the folders, of `places` and of those above them, that were not there before and are empty."""
+    new = list(dict.fromkeys(p for place in places for p in (place, *place.parents) if not os.path.lexists(p)))
+    try:
+        yield
+    except BaseException:
+        if ranks.first():
+            for folder in new:  # the inner ones first
+                with suppress(OSError):  # it is not there, or something lies in it
+                    folder.rmdir()
+        raise
+
+
 def write(folder: Path, files: Mapping[str, bytes], kind: str, names: Sequence[str] = (), *, private: bool = False) -> None:
     """Write every file, name → bytes. names: all that such a set may hold; what an older set left under these is taken away. private: their
     owner alone may read them.

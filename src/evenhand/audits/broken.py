@@ -72,11 +72,11 @@ def all_tied(margin: np.ndarray) -> str:
 def tied_flaw(pairs: int, tied: int) -> str:
     """The same where so many of pairs are tied."""
     if tied == pairs:
-        return f"Every margin is 0 or under {TIE:g}. These scores tell no pair apart, and equal service means nothing: are these the right scores, or did a model learn nothing?"
+        return f"Every margin is 0 or under {TIE:g}. These scores tell no pair apart, and equal service means nothing: are these the right scores, did a model learn nothing, or is their scale so small that all should be multiplied by a constant?"
     if tied / pairs < NEARLY_ALL:
         return ""
     share = f"{in_points(tied / pairs)} % of all margins are 0 or under {TIE:g} ({tied:,} of {pairs:,})"
-    return f"{share}. These scores tell nearly no pair apart, and equal service means little: are these the right scores, or did a model learn nothing?"
+    return f"{share}. These scores tell nearly no pair apart, and equal service means little: are these the right scores, did a model learn nothing, or is their scale so small that all should be multiplied by a constant?"
 
 
 def in_short(flaw: str) -> str:

@@ -41,8 +41,8 @@ class Expression:
         return f"{'gain in accuracy' if self.quantity == 'gain' else 'accuracy'}, {where or 'all users'}"
 
 
-def parse_requirement(text: str, groups: Groups) -> Expression:
-    """Reads one requirement. Errors name the nearest known quantity or group."""
+def parse_requirement(text: str, groups: Groups | None) -> Expression:
+    """Reads one requirement. Errors name the nearest known quantity or group. groups: None where they are not known yet, and any name may be one."""
     operators = list(re.finditer(r"<=|>=|==|=|<|>", text))
     if not operators:
         raise _error(text, "no comparison was found", f"one like {EXAMPLES}", "write quantity, <= or >=, and a number")
@@ -52,8 +52,9 @@ def parse_requirement(text: str, groups: Groups) -> Expression:
     expected, least, most, meaning = QUANTITIES[name]
     if direction != expected:
         raise _error(text, f"'{name}' stands with '{direction}'", f"'{name}{expected}number'", f"use {expected} ({name} = {meaning})")
-    named = _groups(text, inside, groups) if inside else ()
-    if not least <= len(named) <= most or (name == "gap" and len(named) == 1):
+    unknown = groups is None and bool(inside)
+    named = _groups(text, inside, groups) if inside and groups is not None else ()
+    if not unknown and (not least <= len(named) <= most or (name == "gap" and len(named) == 1)):
         wanted = {"gap": "no group or two", "worst_group": "none"}.get(name, "one group or none")
         raise _error(text, f"{len(named)} groups in brackets", f"{wanted} for '{name}'", f"{name} = {meaning}")
     return Expression(name, named, "<=" if direction == "<=" else ">=", _threshold(text, right, -1 if name == "gain" else 0))

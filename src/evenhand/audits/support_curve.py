@@ -120,8 +120,6 @@ def _isotonic(x: np.ndarray, y: np.ndarray, pairs: np.ndarray) -> tuple[tuple[fl
     At no more than 200 supports, ends of flat pieces only. The users of the lowest and of the highest bin are one support each: an
     isotonic fit is free to run after the last few users at its ends.
     """
-    from scipy.optimize import isotonic_regression
-
     tail = 1 / np.clip(len(x) // USERS_PER_BIN, 1, BINS)
     lower, upper = np.quantile(x, [tail, 1 - tail])
     inner = np.unique(x[(x >= lower) & (x < upper)])
@@ -132,11 +130,24 @@ def _isotonic(x: np.ndarray, y: np.ndarray, pairs: np.ndarray) -> tuple[tuple[fl
     weight, sum_x, sum_y = (np.bincount(of, pairs * v, minlength=len(levels)) for v in (np.ones(len(x)), x, y))
     there = weight > 0
     weight, at, mean = weight[there], sum_x[there] / weight[there], sum_y[there] / weight[there]
-    fits = [isotonic_regression(mean, weights=weight, increasing=up).x for up in (True, False)]
+    fits = [monotone(mean, weight, rising) for rising in (True, False)]
     line = min(fits, key=lambda f: float(weight @ (f - mean) ** 2))
     turns = np.ones(len(line), bool)
     turns[1:-1] = (line[1:-1] != line[:-2]) | (line[1:-1] != line[2:])
     return tuple(zip(at[turns].tolist(), line[turns].tolist(), strict=True))
+
+
+def monotone(y: np.ndarray, weight: np.ndarray, rising: bool) -> np.ndarray:
+    """The nearest monotone values float64[n] by weighted squares: neighbours in the wrong order are pooled (Barlow et al. 1972)."""
+    sign = 1.0 if rising else -1.0
+    pools: list[tuple[float, float, int]] = []  # mean, weight, how many
+    for value, heavy in zip((sign * y).tolist(), weight.tolist(), strict=True):
+        pool = (value, heavy, 1)
+        while pools and pools[-1][0] >= pool[0]:
+            mean, mass, size = pools.pop()
+            pool = ((mean * mass + pool[0] * pool[1]) / (mass + pool[1]), mass + pool[1], size + pool[2])
+        pools.append(pool)
+    return sign * np.repeat([mean for mean, _, _ in pools], [size for _, _, size in pools])
 
 
 def fit_logit(x: np.ndarray, y: np.ndarray) -> Line | None:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq, minimize_scalar
 from scipy.special import chdtrc, chdtri, gammaln, xlog1py, xlogy
 
 from evenhand.audits.batch import Batch
 from evenhand.audits.findings import UserMetric, UserSpread
 from evenhand.audits.metrics import USER_METRICS
+from evenhand.audits.optimum import minimum, root
 from evenhand.audits.passes import Study, per_user
 from evenhand.audits.sample import Sample
 from evenhand.core import Estimate
@@ -68,8 +68,8 @@ class _Counts:
         if tau <= SMALLEST:
             mu = float(self.users @ self.right / (self.users @ self.pairs))
             return mu, self.loglik(mu, 0.0)
-        optimum = minimize_scalar(lambda mu: -self.loglik(mu, tau), bounds=(edge, 1 - edge), method="bounded", options={"xatol": 1e-6})
-        return float(optimum.x), -float(optimum.fun)
+        mu, least = minimum(lambda mu: -self.loglik(mu, tau), float(edge), float(1 - edge), 1e-6)
+        return mu, -least
 
 
 def fit_beta_binomial(right: np.ndarray, pairs: np.ndarray) -> BetaBinomial:
@@ -82,8 +82,8 @@ def fit_beta_binomial(right: np.ndarray, pairs: np.ndarray) -> BetaBinomial:
     _, first, users = np.unique(key, return_index=True, return_counts=True)
     counts = _Counts(right[first].astype(np.float64), pairs[first].astype(np.float64), users.astype(np.float64))
     largest = 0.499
-    optimum = minimize_scalar(lambda tau: -counts.best_mu(tau)[1], bounds=(SMALLEST, largest), method="bounded", options={"xatol": 1e-5})
-    tau, top = float(optimum.x), -float(optimum.fun)
+    tau, least = minimum(lambda tau: -counts.best_mu(tau)[1], SMALLEST, largest, 1e-5)
+    top = -least
     flat = counts.best_mu(0.0)[1]
     if top <= flat + 1e-9:
         tau, top = 0.0, flat
@@ -92,8 +92,8 @@ def fit_beta_binomial(right: np.ndarray, pairs: np.ndarray) -> BetaBinomial:
     def above(x: float) -> float:
         return counts.best_mu(x)[1] - cut
 
-    low = 0.0 if flat >= cut else brentq(above, SMALLEST, tau, xtol=1e-5)
-    high = largest if above(largest) >= 0 else brentq(above, max(tau, SMALLEST), largest, xtol=1e-5)
+    low = 0.0 if flat >= cut else root(above, SMALLEST, tau, 1e-5)
+    high = largest if above(largest) >= 0 else root(above, max(tau, SMALLEST), largest, 1e-5)
     ratio = 2 * (top - flat)
     p_value = 1.0 if ratio <= 0 else 0.5 * float(chdtrc(1, ratio))
     return BetaBinomial(counts.best_mu(tau)[0], tau, float(low), float(high), p_value)

@@ -24,6 +24,7 @@ from evenhand.cli.selection import choose, select
 from evenhand.cli.serving import serve
 from evenhand.cli.terminal import tell
 from evenhand.cli.texts import audit_text, grid
+from evenhand.cli.usage import Verbs
 from evenhand.cli.verbs import audit, check, demo, fit
 from evenhand.cli.view import view
 
@@ -31,6 +32,7 @@ LATER = 5.0  # seconds that other ranks than the first keep an error: where all 
 
 app = typer.Typer(
     name="evenhand",
+    cls=Verbs,
     help="Find whom a reward model serves worse, train one that serves them better, and report it.\n\n"
     "Exit codes: 0 all requirements PASS, 1 a FAIL, 2 usage or data error, 3 INSUFFICIENT data, "
     "70 a defect of this program, 130 interrupted (run again to go on).",

@@ -253,11 +253,12 @@ class Events:
 
 
 SETS = (Rows, Reading, Grouped, Encoded, Hub, Events)
+PLACES = ("out", "partial")  # options that name what is written: a verb that is refused leaves no empty folder there
 
 
 def verb(function: Callable[..., None]) -> Callable[..., None]:
     """The verb as the command line takes it: a parameter whose type is one of SETS stands for the options of that class, and an option without
-    help or default has those of the workflow's parameter of its name.
+    help or default has those of the workflow's parameter of its name. Where it fails, it leaves no empty folder behind.
     """
     hints = get_type_hints(function, include_extras=True)
     hints.pop("return", None)
@@ -273,10 +274,13 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(function)
     def run(**given: Any) -> None:
+        from evenhand.writing import nothing_left
+
         values = {p.name: p.default for p in options if p.default is not p.empty} | given
         for name, kind in sets.items():
             values[name] = kind(**{f.name: values.pop(f.name) for f in fields(kind)})
-        function(**values)
+        with nothing_left(*(values[name] for name in PLACES if values.get(name) is not None)):
+            function(**values)
 
     run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in options}

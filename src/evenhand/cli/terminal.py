@@ -50,9 +50,9 @@ def tell(text: str) -> None:
 def finish(report: Report, path: Path) -> None:
     """Print what a person reads first, and end with the exit code of the verdict."""
     from evenhand.report.terminal import lines
-    from evenhand.workflows.score_facts import EQUAL_SCORES, SEVERAL_SCORES
+    from evenhand.workflows.score_facts import EQUAL_SCORES, LARGE, SEVERAL_SCORES, SMALL
 
-    odd = [report.page.facts[name] for name in (EQUAL_SCORES, SEVERAL_SCORES) if report.page.facts.get(name)]
+    odd = [report.page.facts[name] for name in (EQUAL_SCORES, SEVERAL_SCORES, SMALL, LARGE) if report.page.facts.get(name)]
     say(*lines(report.page), *odd, f"report: {path}")
     raise typer.Exit(report.exit_code)
 

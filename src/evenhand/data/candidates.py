@@ -126,14 +126,16 @@ def _ids(batch: Batch, name: str, store: Store, kind: str) -> np.ndarray:
 def _numbers(batch: Batch, name: str, is_share: bool) -> np.ndarray:
     column = _column(batch, name)
     values = numbers([_truth(v) for v in plain(column)] if is_share else column)
-    bad = ~(np.abs(values) <= NUMBER_LIMIT)
+    large = np.abs(values) > NUMBER_LIMIT
+    bad = np.isnan(values) | large
     if is_share:
         bad |= ~((values >= 0) & (values <= 1))
     if bad.any():
         row = int(np.argmax(bad))
         given = plain(column)[row]
-        found = "the value is missing" if given is None or given == "" else f"'{name}' is {'no share' if is_share else 'no finite number'}"
-        expected = "a number from 0 to 1, true or false" if is_share else "a finite number in every row"
+        wrong = "no share" if is_share else f"over {NUMBER_LIMIT:g} in size" if large[row] else "no finite number"
+        found = "the value is missing" if given is None or given == "" else f"'{name}' is {wrong}"
+        expected = "a number from 0 to 1, true or false" if is_share else f"a number in every row, of size {NUMBER_LIMIT:g} at most"
         value = "" if given is None or isinstance(given, str) else str(given)  # a text is somebody's, where the wrong column was named
         raise DataError(found, expected=expected, remedy=MEND, file=batch.file, line=int(batch.line[row]), column=name, value=value)
     return values

@@ -18,6 +18,9 @@ from evenhand.data.source import TEXTS
 
 SAME = Fault("'chosen' equals 'rejected'", "two different responses", column="rejected")
 WEIGHT = Fault("'weight' is not a positive number", "a finite number above 0", column="weight")
+WEIGHT_SIZE = Fault(
+    "'weight' is too large or too small", "a number from 1e-44 to 3e+38, as weights are kept in single precision", column="weight"
+)
 TIE = Fault("'tie' is neither true nor false", "true or false", column="tie")
 TARGET = Fault(
     "'target' is neither chosen nor rejected",
@@ -26,12 +29,18 @@ TARGET = Fault(
     column="target",
 )
 CHANGED = "judged again later by the same user"
+UNITS = {"seconds": 1, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}  # a second has so many
+ERA = 5e8, 5e9  # seconds since 1970 that a judgement may have been made at: 1985 to 2128
 GAPS = {"weight": 1.0, "tie": 0, "time": -np.inf}  # what stands for a column that a part of the file lacks; else -1, or no number
 SPLIT = Fault("'split' is not a known name", "train, valid, test or certify (or empty)", column="split")
 
 
 def number_fault(column: str) -> Fault:
     return Fault(f"'{column}' is not a finite number", f"a number in every row, of size {NUMBER_LIMIT:g} at most", column=column)
+
+
+def size_fault(column: str) -> Fault:
+    return Fault(f"'{column}' is over {NUMBER_LIMIT:g} in size", f"a number in every row, of size {NUMBER_LIMIT:g} at most", column=column)
 
 
 @dataclass(frozen=True)
@@ -114,11 +123,25 @@ class Collector:
             for name in names
         }
         time = arrays.pop("time")
+        self._in_one_unit(time, arrays)
         if "response" in arrays:
             order = np.lexsort((-np.arange(len(time)), -time))
         else:
             order = np.flatnonzero(~self._changed(arrays, time))
         self._parts = [(len(order), {name: values[order] for name, values in arrays.items()})]
+
+    def _in_one_unit(self, time: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
+        """Raises DataError where some times are seconds since 1970, as dates are, and others milliseconds or less: nobody knows which is the last."""
+        found = {unit: (time >= ERA[0] * ticks) & (time < ERA[1] * ticks) for unit, ticks in UNITS.items()}
+        fewest, *more = sorted((unit for unit in found if found[unit].any()), key=lambda unit: int(found[unit].sum())) or [""]
+        if not more:
+            return
+        row = int(np.argmax(found[fewest]))
+        raise DataError(
+            f"this time is in {fewest} since 1970, and others are in {more[-1]}", expected="one unit throughout; dates are read as seconds",
+            remedy="write all times in one unit, or as dates", file=self.files[int(arrays["file"][row])], line=int(arrays["line"][row]), column=(self.wanted.names or {}).get("time", "time"),
+            value=f"{time[row]:.0f}",
+        )  # fmt: skip
 
     def _changed(self, arrays: Mapping[str, np.ndarray], time: np.ndarray) -> np.ndarray:
         """bool[n]: pairs that the same user judged again later; they are counted as excluded."""
@@ -173,7 +196,8 @@ class Collector:
                 "the column holds texts, not numbers", expected="a column with a score in every row", remedy="name the column of the scores",
                 file=batch.file, line=int(batch.line[0]), column=name,
             )  # fmt: skip
-        marks.mark(~(np.abs(numbers) <= NUMBER_LIMIT), number_fault(name))  # nan fails, too
+        marks.mark(np.isnan(numbers), number_fault(name))
+        marks.mark(np.abs(numbers) > NUMBER_LIMIT, size_fault(name))  # 1e400 is read as infinite
         if values is not None and (commas := columns.decimal_commas(values)):
             self.notes[f"numbers of '{name}' with a decimal comma"] += commas
         return numbers
@@ -237,5 +261,7 @@ def _weights(column: Column, marks: Marks) -> np.ndarray:
     gaps = np.array([v is None or v == "" for v in column]) if isinstance(column, list) else column.is_null().to_numpy(zero_copy_only=False)
     weights = np.where(gaps, 1.0, weights)
     with np.errstate(over="ignore"):
-        marks.mark(~(np.isfinite(weights.astype(np.float32)) & (weights.astype(np.float32) > 0)), WEIGHT)
+        kept = weights.astype(np.float32)
+    marks.mark(~(weights > 0), WEIGHT)
+    marks.mark(~((kept > 0) & (kept < np.inf)), WEIGHT_SIZE)
     return weights

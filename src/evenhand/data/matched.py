@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from evenhand.core import PreferenceData
 
@@ -20,6 +18,9 @@ def tied_texts(data: PreferenceData, number: np.ndarray) -> np.ndarray:
     rows = np.empty(0, np.int64) if twin is None else np.flatnonzero(twin >= 0)
     if data.events is None or twin is None or not len(rows):
         return number
+    from scipy.sparse import coo_array  # a tenth of what a small audit takes, and few data have matched sets
+    from scipy.sparse.csgraph import connected_components
+
     first = data.events.first
     _, head, place = np.unique(twin[rows], return_index=True, return_inverse=True)
     ends = []

@@ -7,7 +7,6 @@ Users and texts of all are put in order once; a batch holds the pairs of some us
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from evenhand.core import DataError, Exclusions, PreferenceData, clip
 from evenhand.data.batches import PAIRS_AT_ONCE, PairBatches, batch_ends
 from evenhand.data.shards import CODES, MORE, NUMBER, Columns, Shard, attribute, broken, exact, in_order, narrow
+
+Put = Callable[[str, bytes], Path]
 
 STRINGS_AT_ONCE = 20_000_000  # of users or texts of several shards, in memory together
 DEFAULTS: Mapping[str, Any] = {
@@ -149,10 +151,11 @@ def union(arrays: Iterable[pa.Array]) -> tuple[pa.Array, list[np.ndarray]]:
     return known.take(order), [place[c] for c in codes]
 
 
-def batches(
-    merged: Merged, folder: Path | None = None, told: Callable[[str, int, int], None] = lambda what, done, total: None
-) -> PairBatches:
-    """Its pairs batch by batch. folder: an empty one, private, for files of a batch each; without one, or of one batch, they are in memory. Raises OSError."""
+def batches(merged: Merged, put: Put | None = None, told: Callable[[str, int, int], None] = lambda what, done, total: None) -> PairBatches:
+    """Its pairs batch by batch. put: writes a batch's file of this name and says where; without it, or of one batch, they are in memory.
+
+    Raises DataError where a shard is broken, and in reading where a batch's file is.
+    """
     held: list[Columns | Path] = []
     digest = hashlib.sha256()
     for array in (merged.users, merged.texts, *(pa.array(v, pa.large_string()) for _, v in sorted(merged.attributes.items()))):
@@ -162,17 +165,16 @@ def batches(
         columns = merged.columns(number)
         packed = save(columns)
         digest.update(hashlib.sha256(packed).digest())
-        if folder is None or len(merged.ends) == 1:
+        if put is None or len(merged.ends) == 1:
             held.append(columns)
         else:
-            held.append(_put(folder / f"batch-{number:06d}.safetensors", packed))
+            held.append(put(f"batch-{number:06d}.safetensors", packed))
         told("merge", number + 1, len(merged.ends))
     users, texts, begins = merged.users.to_pylist(), merged.texts.to_pylist(), [0, *merged.ends.tolist()]
 
     def read() -> Iterator[PreferenceData]:
         for number, batch in enumerate(held):
-            columns = load(batch.read_bytes()) if isinstance(batch, Path) else batch
-            yield _data(columns, begins[number], users, texts)
+            yield _data(_got(batch) if isinstance(batch, Path) else batch, begins[number], users, texts)
 
     return PairBatches(users, texts, merged.pairs, read, merged.attributes, merged.exclusions, merged.source, digest.hexdigest())
 
@@ -338,7 +340,13 @@ def _hash_strings(digest: Any, array: pa.Array) -> None:
         digest.update(memoryview(whole.buffers()[2])[int(offsets[0]) : int(offsets[-1])])
 
 
-def _put(path: Path, content: bytes) -> Path:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-        stream.write(content)
-    return path
+def _got(path: Path) -> Columns:
+    """Of a batch's file. Raises DataError."""
+    try:
+        return load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or "it is not as it was written"
+        raise DataError(
+            f"merged pairs cannot be read again ({why})", expected="a disk that keeps what is written to it",
+            remedy="give the same command again, or choose another place", file=path.name,
+        ) from error  # fmt: skip

@@ -12,7 +12,7 @@ from evenhand.core import DataError
 
 FIELD_LIMIT = 10_000_000  # characters in one field; more is a broken file, and one such field could fill the memory
 LINE_LIMIT = 8 * FIELD_LIMIT  # bytes in one line of a text file: every character of a field may be escaped
-NUMBER_LIMIT = 1e100  # a number beyond it is a broken one, and its square must stay finite
+NUMBER_LIMIT = 1e49  # a number beyond it is a broken one, and the fourth power of a difference must stay finite
 LABEL_LIMIT = 40  # characters of a value in an error: what is longer is somebody's text in a column of labels
 BATCH_ROWS = 65_536
 BLOCK_BYTES = 4 * 2**20  # text files are cut into blocks of about this size, at line ends

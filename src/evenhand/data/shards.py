@@ -353,14 +353,14 @@ def opened(place: Path) -> Stored:
             text = stream.read(MOST_BYTES + 1)
         if len(text) > MOST_BYTES:
             raise ValueError("too long")
+        if _other_format(text):
+            raise DataError(
+                "it is a shard of another version of evenhand", expected=FORMAT, remedy="make it again with --partial", file=place.name
+            )
         about = About.model_validate_json(text)
     except FileNotFoundError as error:
         raise DataError("it is no shard", expected=f"a folder that --partial wrote, with {SETTINGS}", remedy="name another", file=place.name) from error  # fmt: skip
     except (OSError, ValidationError, ValueError, RecursionError) as error:
-        if _other_format(text if "text" in locals() else b""):
-            raise DataError(
-                "it is a shard of another version of evenhand", expected=FORMAT, remedy="make it again with --partial", file=place.name
-            ) from error
         raise broken(place, f"{SETTINGS} is damaged") from error
     if {*about.files} != {USERS, TEXTS, PAIRS}:
         raise broken(place, f"{SETTINGS} is damaged")
@@ -375,9 +375,10 @@ def opened(place: Path) -> Stored:
 
 
 def _other_format(text: bytes) -> bool:
+    """Whether a settings.json of ours has another number of format, or none."""
     try:
         said = json.loads(text)
-        return bool(said["about"] == ABOUT and said["format"] != FORMAT)
+        return bool(said["about"] == ABOUT and said.get("format") != FORMAT)
     except (ValueError, KeyError, TypeError, RecursionError):
         return False
 

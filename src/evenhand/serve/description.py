@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evenhand.core import DataError, clip
+from evenhand.serve.wrong import why
 
 LARGEST = 1_000_000  # of a dimension or a setting; the arrays, which lie in the same folder, bound it further
 LONGEST_LOOP = 10_000  # steps or layers
@@ -141,7 +142,7 @@ def check(said: dict[str, Any], file: Path, remedy: str) -> None:
         place = ".".join(clip(str(part), 40) for part in first["loc"])
         value = "" if first["type"] in ("missing", "extra_forbidden") else clip(first["input"])
         raise DataError(
-            f"'{place}' is not what a saved model has: {first['msg']}", expected="the file as evenhand wrote it", remedy=remedy,
+            f"'{place}' is not what a saved model has: {why(first)}", expected="the file as evenhand wrote it", remedy=remedy,
             file=str(file), value=value,
         ) from error  # fmt: skip
     if found.features.recipe.dim != found.dim:

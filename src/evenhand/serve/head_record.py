@@ -18,6 +18,7 @@ from evenhand.core import DataError, Head, clip
 from evenhand.parts import built_in, origin, sources
 from evenhand.serve.description import LARGEST, LONGEST_LOOP
 from evenhand.serve.model_files import AGAIN
+from evenhand.serve.wrong import why
 
 
 def heads() -> dict[str, type]:
@@ -52,7 +53,7 @@ def head_of(said: Mapping[str, Any], given: type | None, file: Path) -> Head:
         head: Head = TypeAdapter(kind).validate_json(json.dumps(said["settings"]), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        _impossible(".".join(map(str, first["loc"])), first["input"], first["msg"], file)
+        _impossible(".".join(map(str, first["loc"])), first["input"], why(first), file)
     for name, value in vars(head).items():
         most = LONGEST_LOOP if name in ("steps", "layers") else LARGEST
         if isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 <= value <= most:

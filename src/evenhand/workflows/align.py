@@ -34,7 +34,8 @@ from evenhand.report import Report
 from evenhand.texts.alignment.recipe import Recipe
 from evenhand.texts.audit import TextAudit
 from evenhand.texts.findings import Choice, Selection, Trained
-from evenhand.texts.generators.places import files_sha256, short
+from evenhand.texts.generators.endpoint import Endpoint
+from evenhand.texts.generators.places import files_sha256, folder_of, short
 from evenhand.texts.generators.wordings import AS_GIVEN, PLAIN, checked
 from evenhand.texts.grid import Grid, load_grid
 from evenhand.texts.held import held_out
@@ -185,6 +186,7 @@ def align(
     judging = [a for a in ([audits] if isinstance(audits, str) else audits) if a != "lexical"]
     instruments: dict[str, Any] = read_once(agency, formality_model, emotion_model, nli)
     with_instruments(audits_named(judging), **instruments)  # what is wrong is said before anything is written
+    _check_models(given, model, endpoint, reviser if revisions else None, student if train else None)
     run = Folder(Path(out), of, seed, say, progress)
     run.same_settings({
         "grid": of.name, "grid sha256": of.fingerprint, "originals": "by the model" if given is None else given.fingerprint,
@@ -246,6 +248,16 @@ def _check_inputs(
         raise EvenhandError(
             "Found --train and --endpoint. Expected: a model on this machine to train. To do: name it with --student; smollm2 is there."
         )
+
+
+def _check_models(given: TextTable | None, model: str | None, endpoint: str | None, reviser: str | None, student: str | None) -> None:
+    """Raises EvenhandError where a model of this machine is none: a folder that says its name would refuse the right one."""
+    if endpoint:
+        Endpoint(endpoint, model)
+    here = (None if given is not None and model is None else model or "smollm2", reviser) if not endpoint else ()
+    for name in (*here, student):
+        if name is not None:
+            folder_of(name)
 
 
 def _check(k: int, draws: int, revisions: int, held: float, most_examples: int) -> None:

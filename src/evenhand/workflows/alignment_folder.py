@@ -38,7 +38,15 @@ class Folder:
         if not file.exists():
             writing.write(self.folder, {"align.json": document}, KIND)
             return
-        there = json.loads(file.read_bytes())["settings"]
+        said = json.loads(file.read_bytes())
+        if said.get("format") != FORMAT:
+            raise DataError(
+                "the folder holds an alignment of another version of evenhand",
+                expected=FORMAT,
+                remedy="choose another --out",
+                file=self.folder.name,
+            )
+        there = said["settings"]
         for name in {**settings, **there}:
             if there.get(name) != settings.get(name):
                 raise DataError(

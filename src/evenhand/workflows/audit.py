@@ -14,6 +14,7 @@ from evenhand.audits.outcomes import Outcomes, outcomes_of
 from evenhand.core import DataError, EvenhandError, Exclusions, PreferenceData, clip
 from evenhand.data.batches import batches_of
 from evenhand.data.canonical import canonical
+from evenhand.data.rows import NUMBER_LIMIT
 from evenhand.data.splits import DEAL, TEST, TRAIN, VALID, Split, deal
 from evenhand.parts import calling
 from evenhand.report import Report
@@ -270,6 +271,12 @@ def _with_array(data: PreferenceData, array: np.ndarray) -> PreferenceData:
             f"({len(data)}, 2), rewards of chosen and rejected, in the order of the pairs. To do: score data's own pairs, in their order."
         )
     columns = array.astype(np.float64).reshape(len(data), -1).T
+    if (large := (np.abs(columns) > NUMBER_LIMIT).any(axis=0)).any():
+        row = int(np.argmax(large))
+        raise EvenhandError(
+            f"Found scores over {NUMBER_LIMIT:g} in size (the first: pair {row}, counted from 0, {columns[:, row].tolist()}). Expected: numbers of size "
+            f"{NUMBER_LIMIT:g} at most. To do: scale the scores, or mend what gave them."
+        )
     return replace(data, numbers={**data.numbers, **dict(zip(scores_of(array), columns))})
 
 
@@ -289,8 +296,12 @@ def _rewards(ask: Ask, data: PreferenceData, progress: Progress) -> np.ndarray:
         given = [data.texts[p] if p >= 0 else "" for p in prompt], [data.texts[r] for r in response], [data.users[u] for u in user]
         with calling("a function of prompts, responses and users (lists of text) that gives one number a response", ask):
             rewards = np.asarray(ask(*given), np.float64)
-        if rewards.shape != (len(user),) or not np.isfinite(rewards).all():
-            what = "rewards that are not finite" if rewards.shape == (len(user),) else f"rewards of shape {rewards.shape}"
+        if rewards.shape != (len(user),) or not (np.abs(rewards) <= NUMBER_LIMIT).all():
+            what = (
+                f"rewards that are not finite, or over {NUMBER_LIMIT:g} in size"
+                if rewards.shape == (len(user),)
+                else f"rewards of shape {rewards.shape}"
+            )
             raise EvenhandError(f"The function gave {what}. Expected: {len(user)} finite numbers, one a response. To do: correct it.")
         out[at : at + AT_ONCE] = rewards
     progress("score", len(out), len(out))

@@ -139,8 +139,7 @@ def _audited(made: Made, settings: AuditSettings, repeated: bool, unfinished: Pa
     told("merge", 0, 1)
     with _folder(unfinished) as folder:
         merged = merge(parts, repeated=repeated, skip=any(p.about.on_bad == "skip" for p in parts))
-        with shards.writes(folder if unfinished is None else unfinished):
-            pairs = batches(merged, folder, told)
+        pairs = batches(merged, shards.putting(folder, folder if unfinished is None else unfinished), told)
         facts = {"read in": f"{len(parts):,} shards, one a file"} if name else {"shards": f"{len(parts):,}, put together"}
         if name:
             pairs = replace(pairs, source=name + pairs.source.removeprefix("shards"))

@@ -120,7 +120,13 @@ def parts(folder: Path | None, settings: Mapping[str, Any]) -> Iterator[Parts]:
             stream.write(said)
             stream.flush()
             os.fsync(stream.fileno())
-        yield Parts(folder)
+        try:
+            yield Parts(folder)
+        except BaseException:
+            if not any(OURS.fullmatch(path.name) for path in folder.iterdir()):  # as where the first row is bad: nothing was finished
+                with suppress(OSError):
+                    clear(folder)
+            raise
 
 
 def clear(folder: Path) -> None:

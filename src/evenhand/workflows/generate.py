@@ -28,7 +28,7 @@ from evenhand.texts.rows import jsonl, jsonl_file
 from evenhand.workflows.asked_texts import check_numbers, check_together, new_revisions, new_texts, settings_of, writer_of
 from evenhand.workflows.progress import Progress, shown
 from evenhand.workflows.unfinished import Unfinished, beside, refuse_others, unfinished
-from evenhand.writing import check, write
+from evenhand.writing import check, nothing_left, write
 
 KIND = "generated texts"
 ABOUT = "how the texts of the same name were written"
@@ -125,7 +125,6 @@ def generate(
     path, sampling = jsonl_file(out), Sampling(temperature, top_p, max_tokens)
     check_numbers(4 if k is None else k, most_words, seed)
     check_together(revise, adapter, endpoint, reviser, counterpart, axis)
-    path.parent.mkdir(parents=True, exist_ok=True)
     check(path.parent, [path.name, path.with_suffix(".json").name], KIND)
     asked = read_prompts(prompts)
     writer = writer_of(reviser or model, endpoint, adapter, device, dtype, batch, parallel, timeout)
@@ -151,7 +150,7 @@ def _generated(
 ) -> Generated:  # fmt: skip
     """What is there already, and what is missing written to it."""
     there = _finished(path, settings)
-    with unfinished(path, settings) as kept:
+    with nothing_left(path.parent), unfinished(path, settings) as kept:
         found = {**_by_number(items, there), **kept.found}
         reasons: dict[int, str] = {i.number: ALONE for i in items if not i.messages}
         missing = [i for i in items if i.number not in found and i.messages]

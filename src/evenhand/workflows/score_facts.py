@@ -1,4 +1,4 @@
-"""What is odd about score columns themselves, counted for the report: ties of the scores, and scores that no reward of the text could be."""
+"""What is odd about score columns themselves, counted for the report: ties of the scores, their scale, and scores that no reward of the text could be."""
 
 from __future__ import annotations
 
@@ -6,28 +6,46 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from evenhand.core import TIE
 from evenhand.data.batches import Judged, PairBatches, batches_of
 from evenhand.data.votes import has_texts, runs
 from evenhand.workflows.score_columns import margins_of
 
 EQUAL_SCORES, SEVERAL_SCORES, ONE_SIDE = "equal scores", "one text, several scores", "scores of one response"  # names of the facts
+SMALL, LARGE = "scale of the scores, small", "scale of the scores, large"
 CHOSEN, REJECTED, MARGINS = ("chosen", "winner", "preferred"), ("rejected", "loser", "dispreferred"), ("margin", "diff", "minus")
 EQUAL, DIFFERENT = 0.5, 0.01  # shares from which it is said
+CLEAR = 1_000 * TIE  # most margins are as large, unless the scores are of a small scale
+SINGLE = 4 * 2.0**-23  # of a reward's size: what float32 rounds a sum of some terms by
 ROUNDED = 1e-4  # of a score: float32 sums differ by some 1e-6 with the texts beside, more where terms cancel
 
 
 def score_facts(data: Judged, scores: Sequence[str]) -> dict[str, str]:
     """Name → sentence, for the report's facts; nothing where nothing is odd. scores: as `margins_of` takes them."""
     batches = batches_of(data)
-    notes, equal, low, high = {}, 0, np.inf, -np.inf
+    notes, equal, tiny, rough, clear, low, high = {}, 0, 0, 0, 0, np.inf, -np.inf
     for batch in batches:
         margin = margins_of(batch, scores)
         equal += int((margin == 0).sum())
+        tiny += int(((margin != 0) & (np.abs(margin) < TIE)).sum())
+        clear += int((np.abs(margin) >= CLEAR).sum())
+        size = np.max([np.abs(batch.numbers[name]) for name in scores], axis=0) if len(scores) == 2 else 0.0
+        rough += int(((np.abs(margin) >= TIE) & (np.abs(margin) <= SINGLE * size)).sum())
         low, high = min(low, margin.min(initial=np.inf)), max(high, margin.max(initial=-np.inf))
     if len(batches) and (share := equal / len(batches)) >= EQUAL:
         notes[EQUAL_SCORES] = (
             f"{equal:,} of {len(batches):,} pairs ({share:.1%}) have the same score on both sides: accuracy is near one half there, "
             "and gaps between groups shrink with it."
+        )
+    if tiny and tiny >= DIFFERENT * len(batches) and 2 * clear < len(batches) - equal:  # else they are the rounding of equal rewards
+        notes[SMALL] = (
+            f"{tiny:,} of {len(batches):,} margins ({tiny / len(batches):.1%}) are not 0 but under {TIE:g}, and so count as ties. Multiply scores of so small "
+            "a scale by a constant first: it changes no order."
+        )
+    if rough and rough >= DIFFERENT * len(batches):
+        notes[LARGE] = (
+            f"{rough:,} of {len(batches):,} margins ({rough / len(batches):.1%}) are no larger than what single precision rounds rewards of this size by, and "
+            "count as decided all the same. If the model scores in float32, take what all its rewards have in common out of them, or score in float64."
         )
     if len(scores) == 1 and (why := _one_side(scores[0], low, high)):
         notes[ONE_SIDE] = (

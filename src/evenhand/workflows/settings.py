@@ -47,6 +47,8 @@ class AuditSettings:
                     f"Found constraint {notion}={gamma:g}. Expected: {', '.join(NOTIONS)}, with a gap above 0 and at most 1. "
                     "To do: such as dp=0.05."
                 )
+        for text in self.require:
+            parse_requirement(text, None)
         if self.assignments is not None:
             assignments.check_place(Path(self.assignments))
         if not isinstance(self.seed, Integral) or self.seed < 0:
@@ -67,7 +69,7 @@ class AuditSettings:
         return {**FORMULAS, **{name: metric.formula for name, metric in self.metrics.items() if name not in METRICS}}
 
     def check(self, groups: Groups) -> None:
-        """Read the requirements, so that a typo costs no training."""
+        """Read the requirements once more, now that groups are known, so that a typo costs no training."""
         for text in self.require:
             parse_requirement(text, groups)
 

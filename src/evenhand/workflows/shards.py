@@ -30,9 +30,10 @@ from evenhand.data.shards import ENDING, InputFile, Stored, code, durable, is_sh
 from evenhand.engines import Engine, Lost
 from evenhand.workflows.progress import Told
 from evenhand.workflows.unfinished import lock
-from evenhand.writing import part, sync
+from evenhand.writing import nothing_left, part, sync
 
 FILES, ABOUT = "files.json", "files of evenhand audit that are or become shards: the same command goes on"
+FORMAT = "evenhand files 1"
 EVENTS = ("event", "target", "twin")
 NOTE = re.compile(r"([\d,]+) (.+)")
 ALIKE = ({"Parquet"}, {"Arrow"}, {"JSONL"}, {"CSV"})
@@ -125,7 +126,8 @@ def make(data: Path, out: Path, reading: Reading, engine: Engine, told: Told) ->
     root = data if data.is_dir() else data.parent
     wanted = [Wanted(f, _below(f.path, root), out / _folder(_below(f.path, root))) for f in plan.files]
     own = replace(reading, source=reading.source or plan.source.name)  # all files are of the source that the first one is
-    with working(out) as known:
+    with nothing_left(out), working(out) as known:
+        first = not known
         known = {name: file for name, file in known.items() if not _gone(out, root, name, file)}
         _save(out, {**known, **{w.name: Asked(str(root)) for w in wanted if w.name not in known}})
         failed: dict[str, str] = {}
@@ -143,6 +145,8 @@ def make(data: Path, out: Path, reading: Reading, engine: Engine, told: Told) ->
             done += 1
             tell()
         if failed and (reading.on_bad != "skip" or len(failed) == len(wanted)):
+            if first and len(failed) == len(wanted):  # as of a column that no file has: nothing was finished that could go on
+                (out / FILES).unlink()
             raise _failed(failed, len(wanted), reading.on_bad)
         left = {name: failed[name] for name in sorted(failed)}
         _save(out, {**known, **{w.name: Asked(str(root), left.get(w.name)) for w in wanted}})
@@ -323,6 +327,22 @@ def writes(place: Path) -> Iterator[None]:
         raise unwritable(place, error) from error
 
 
+def putting(folder: Path, named: Path) -> Callable[[str, bytes], Path]:
+    """What writes private files into `folder`. Raises DataError, in which the place is called `named`."""
+
+    def put(name: str, content: bytes) -> Path:
+        with writes(named):
+            _create(folder / name, content)
+        return folder / name
+
+    return put
+
+
+def _create(path: Path, content: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(content)
+
+
 def private_folder(out: Path) -> None:
     """Makes it, private, unless it is there. Raises DataError."""
     with writes(out):
@@ -383,6 +403,10 @@ def _load(out: Path) -> dict[str, Asked] | None:
     try:
         said = json.loads((out / FILES).read_bytes())
         assert said["about"] == ABOUT
+        if said["format"] != FORMAT:
+            raise DataError(
+                "it holds shards of another version of evenhand", expected=FORMAT, remedy="make them again, in another place", file=out.name
+            )
         return {
             str(name): Asked(str(f["folder"]), None if f["left_out"] is None else str(f["left_out"])) for name, f in said["files"].items()
         }
@@ -396,7 +420,10 @@ def _load(out: Path) -> dict[str, Asked] | None:
 
 def _save(out: Path, files: Mapping[str, Asked]) -> None:
     staged = part(out / FILES)
-    said = json.dumps({"about": ABOUT, "files": {name: asdict(file) for name, file in sorted(files.items())}}, indent=1) + "\n"
+    said = (
+        json.dumps({"about": ABOUT, "format": FORMAT, "files": {name: asdict(file) for name, file in sorted(files.items())}}, indent=1)
+        + "\n"
+    )
     with writes(out):
         staged.write_text(said, "utf-8")
         durable(staged)

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -49,6 +49,7 @@ def unfinished(out: Path, settings: Mapping[str, Any]) -> Iterator[Unfinished]:
     path = beside(out)
     head = _line({"about": ABOUT, "settings": settings})
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644), "r+b")
     except OSError as error:
         raise DataError(
@@ -71,7 +72,13 @@ def unfinished(out: Path, settings: Mapping[str, Any]) -> Iterator[Unfinished]:
             stream.truncate()
             stream.flush()
             os.fsync(stream.fileno())
-        yield Unfinished(stream, found)
+        try:
+            yield Unfinished(stream, found)
+        except BaseException:
+            if os.fstat(stream.fileno()).st_size == len(head):  # no text came that could go on
+                with suppress(OSError):
+                    path.unlink()
+            raise
 
 
 def _answers(lines: list[bytes]) -> dict[int, Answer]:

@@ -33,8 +33,8 @@ PATTERN = r"response_\d+(_\w+)?|prompt(_\d+)?|chosen_\d+|person_id|(best|gpt4o)_
 Answers = tuple[int, Any, list[Any]]  # line, prompt, responses
 
 BAD_REWARD = Fault(
-    "a reward is not a finite number, or its response is missing",
-    f"a text and its rewards, of size {LARGEST:g} at most, for every response",
+    f"a reward is no number of size {LARGEST:g} at most, or its response is missing",
+    "a text and its rewards for every response",
 )
 NO_PAIR = Fault("the row holds no pair", "a past choice, or two rewarded responses", set_aside=True)
 

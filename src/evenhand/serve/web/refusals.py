@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from evenhand.serve.web import fields
 from evenhand.serve.web.requests import DEFECT
+from evenhand.serve.wrong import why
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": fields.Problem, "description": why}
@@ -39,7 +40,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
         return _problem(400, "The body is no JSON. Expected: a JSON object. To do: see /openapi.json.")
     if "json" not in request.headers.get("content-type", "").lower():  # as curl -d sends it; it was not read at all
         return _problem(422, "The body is not said to be JSON. Expected: the header Content-Type: application/json. To do: send it.")
-    told = "; ".join(f"{_place(e)}: {'unknown field' if e['type'] == 'extra_forbidden' else e['msg']}" for e in found[:3])
+    told = "; ".join(f"{_place(e)}: {'unknown field' if e['type'] == 'extra_forbidden' else why(e)}" for e in found[:3])
     return _problem(422, f"{told}. Expected: the fields of /openapi.json. To do: correct it.")
 
 
