@@ -49,8 +49,7 @@ OF_THE_CLASS, TWICE, ANEW = (
 OF_ONE_FIT = [
     check
     for check in METHOD_CHECKS
-    if check.__name__
-    not in {OF_THE_CLASS, TWICE, ANEW, "what_groups_are_called_changes_nothing", "users_in_no_group_are_trained_on_too"}
+    if check.__name__ not in {OF_THE_CLASS, TWICE, ANEW, "what_groups_are_called_changes_nothing", "users_in_no_group_are_trained_on_too"}
 ]
 
 

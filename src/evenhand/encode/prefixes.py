@@ -23,9 +23,7 @@ LONG_MASKED = 1800.0  # a mask also lets a row be attended to in full, where cau
 GAIN = 0.97  # rows are shared where they are expected to cost at most so much of padded ones
 
 
-def shared(
-    texts: Sequence[Tokens], chunk_tokens: int, window: int | None = None, taken: Callable[[], bool] = lambda: True
-) -> list[Chunk]:
+def shared(texts: Sequence[Tokens], chunk_tokens: int, window: int | None = None, taken: Callable[[], bool] = lambda: True) -> list[Chunk]:
     """Chunks of at most `chunk_tokens` places in which texts with one prefix share rows, where that is expected to be faster; else `padded`.
 
     window: tokens that a layer of the model looks back; texts longer than it are not shared, since a mask of ours is not cut to it.

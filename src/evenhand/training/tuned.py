@@ -72,7 +72,9 @@ class Tuned(nn.Module):
         if pairs.texts is not None and pairs.texts is not bank.texts:  # other texts than those of the training
             bank = Bank(pairs.texts, history.items.clone(), torch.zeros(len(history.items), dtype=torch.bool))
         if not bank.fresh.all():
-            reads = self.head.users(history.take(torch.arange(min(1, len(history))))).shape[1] > 0  # a state of nothing is read from nothing
+            reads = (
+                self.head.users(history.take(torch.arange(min(1, len(history))))).shape[1] > 0
+            )  # a state of nothing is read from nothing
             shown = torch.cat([pairs.chosen, pairs.rejected, *([history.chosen, history.rejected] if reads else [])]).unique()
             bank.refresh(self.adapter, shown)
         return replace(pairs, history=replace(history, items=bank.features), texts=None)
