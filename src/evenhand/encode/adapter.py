@@ -186,7 +186,7 @@ def _with_lora(model: nn.Module, rank: int, switch: Switch) -> list[Any]:
     for layer in layers:
         layer.enable_adapters(False)
         layer.cast_input_dtype_enabled = False  # under autocast the input is in the precision of the product already
-    plain = [layer for layer in layers if type(layer) is Linear]
+    plain: list[Any] = [layer for layer in layers if type(layer) is Linear]
     for layer in plain:
         layer.forward = partial(_adapted, layer.base_layer, layer.lora_A[NAME], layer.lora_B[NAME], layer.scaling[NAME], switch)
     return [layer for layer in layers if type(layer) is not Linear]
