@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,13 @@ def _inside(name: str) -> str:
     return name.replace(".", "/")
 
 
+@dataclass
+class Switch:
+    """Whether an adapter is worn: what all layers of a model look at."""
+
+    on: bool = False
+
+
 class Wardrobe:
     """The places of a base model into which adapters of one rank go. Changes the model: its layers become PEFT's, its weights are frozen.
 
@@ -58,11 +67,12 @@ class Wardrobe:
         model.requires_grad_(False)
         self.rank = rank
         self._users: UserTokens | None = None
-        self._layers: list[Any] = []
+        self._switch = Switch()
+        self._others: list[Any] = []  # PEFT's layers that are not of its plain kind
         self._worn = False
         self._places: dict[str, list[Place]] = {}
         if rank:
-            self._layers = _with_lora(model, rank)
+            self._others = _with_lora(model, rank, self._switch)
         tied: dict[Tensor, str] = {}
         for name, parameter in model.named_parameters(remove_duplicate=False):
             if "pooler" in name or (rank and f".{NAME}." not in name) or not parameter.is_floating_point():
@@ -131,7 +141,8 @@ class Wardrobe:
                 module._parameters[key] = tensors[name]  # type: ignore[assignment]
 
     def _enable(self, enabled: bool) -> None:
-        for layer in self._layers:
+        self._switch.on = enabled
+        for layer in self._others:
             layer.enable_adapters(enabled)
 
     def _check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -156,9 +167,10 @@ def _shown(shape: tuple[int, ...] | None) -> str:
     return "not there" if shape is None else f"of shape {list(shape)}"
 
 
-def _with_lora(model: nn.Module, rank: int) -> list[Any]:
-    """PEFT's layers put around every linear layer of the model, switched off and with tensors that hold nothing yet."""
+def _with_lora(model: nn.Module, rank: int, switch: Switch) -> list[Any]:
+    """PEFT's layers put around every linear layer of the model, off and with tensors that hold nothing yet. Returns those without the switch."""
     from peft import LoraConfig, inject_adapter_in_model
+    from peft.tuners.lora import Linear
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     linear = sorted(n for n, m in model.named_modules() if isinstance(m, nn.Linear) and "pooler" not in n)
@@ -174,4 +186,16 @@ def _with_lora(model: nn.Module, rank: int) -> list[Any]:
     for layer in layers:
         layer.enable_adapters(False)
         layer.cast_input_dtype_enabled = False  # under autocast the input is in the precision of the product already
-    return layers
+    plain: list[Any] = [layer for layer in layers if type(layer) is Linear]
+    for layer in plain:
+        layer.forward = partial(_adapted, layer.base_layer, layer.lora_A[NAME], layer.lora_B[NAME], layer.scaling[NAME], switch)
+    return [layer for layer in layers if type(layer) is not Linear]
+
+
+def _adapted(base: nn.Module, a: nn.Module, b: nn.Module, scale: float, switch: Switch, x: Tensor) -> Tensor:
+    """What PEFT's layer gives, to the bit, without its search for the adapter that is meant, and without two arrays as large as its output.
+
+    A power of two as the scale changes no digit, wherever in a product it stands. Nothing here holds the layer, which would outlive its model.
+    """
+    found: Tensor = base(x)
+    return found.add_(b(a(x) * scale)) if switch.on else found

@@ -233,9 +233,13 @@ class Base:
         self.chunk_tokens = ranks.lowest(self.chunk_tokens)  # all plan alike
 
     def _dealt(self, texts: Sequence[Tokens]) -> list[Chunk]:
-        if any(len(text[0]) for text in texts) and self._shares:
-            return shared(texts, self.chunk_tokens, window_of(self.model.config.to_dict()))
+        if self.causal and any(len(text[0]) for text in texts):
+            return shared(texts, self.chunk_tokens, self._window, lambda: self._shares)
         return padded(texts, self.chunk_tokens)
+
+    @cached_property
+    def _window(self) -> int | None:
+        return window_of(self.model.config.to_dict())
 
     @cached_property
     def _place_bytes(self) -> float:
@@ -246,7 +250,7 @@ class Base:
     @cached_property
     def _shares(self) -> bool:
         """Whether texts with one prefix may share a row."""
-        return self.causal and shares(self._states, self.model.get_input_embeddings().num_embeddings)
+        return shares(self._states, self.model.get_input_embeddings().num_embeddings)
 
     def _tried(self) -> tuple[bool, int]:
         """(causal, dim): do the states of the first tokens stay when the last token changes?"""

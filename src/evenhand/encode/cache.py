@@ -71,11 +71,12 @@ def encode_cached(
     distinct: dict[bytes, int] = {}  # key → row; equal texts share one
     rows = np.empty(len(texts), dtype=np.int64)
     wording: list[str] = []
+    fingerprint = encoder.fingerprint
     for i, text in enumerate(texts):
-        rows[i] = row = distinct.setdefault(_key(encoder.fingerprint, text), len(distinct))
+        rows[i] = row = distinct.setdefault(_key(fingerprint, text), len(distinct))
         if row == len(wording):
             wording.append(text)
-    shards = (cache_folder() if folder is None else Path(folder)) / "vectors-2" / encoder.fingerprint[:32]
+    shards = (cache_folder() if folder is None else Path(folder)) / "vectors-2" / fingerprint[:32]
     vectors = np.empty((len(wording), encoder.dim), dtype=np.float32)
     stored = _read_all(shards, distinct, vectors) if ranks.first() else np.zeros(len(wording), dtype=bool)
     missing = np.flatnonzero(~ranks.of_first(stored))  # what one rank finds another may not, a moment later

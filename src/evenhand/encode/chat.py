@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise, takewhile
@@ -52,6 +52,7 @@ class Choice(NamedTuple):
 
 Told = str | Sequence[Choice]  # of a user: a persona in words, or earlier choices, the oldest first
 Prompt = str | Sequence[Mapping[str, Any]]  # a text as `data` stores it, or messages with role and content
+Spans = Mapping[str, Sequence[tuple[int, int]]]  # of texts: the characters of each token
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +120,8 @@ class Chat:
         over = [i for i, (prefix, own) in enumerate(parts) if len(prefix) + len(own) > self.max_tokens]
         while over:
             lengths = [len(parts[i][0]) + len(parts[i][1]) for i in over]
-            shorter = [self._shorter(drafts[i], length - self.max_tokens) for i, length in zip(over, lengths)]
+            spans = self._spans({text for i in over for text in _next_to_go(drafts[i])[1]})
+            shorter = [self._shorter(drafts[i], length - self.max_tokens, spans) for i, length in zip(over, lengths)]
             for i, length, (part, draft), new in zip(over, lengths, shorter, self._tokenized([d for _, d in shorter])):
                 drafts[i], parts[i] = draft, new
                 dropped[i][part] = dropped[i].get(part, 0) + length - len(new[0]) - len(new[1])
@@ -340,42 +342,53 @@ class Chat:
 
     # Over the limit
 
-    def _shorter(self, draft: _Draft, excess: int) -> tuple[str, _Draft]:
+    def _shorter(self, draft: _Draft, excess: int, spans: Spans) -> tuple[str, _Draft]:
         """The part of PARTS that is cut next, and what is left once about `excess` tokens of it are gone, never more than need be."""
-        if draft.told:
-            left = draft.told[self._oldest(draft.told, excess) :]
-            return "history", replace(draft, told=left, head=draft.head if left else "")
-        first = int(bool(draft.said) and draft.said[0][0] == "system")
-        if len(draft.said) > first + 1:
-            gone = first + self._oldest([text for _, text in draft.said[first:-1]], excess)
+        part, texts = _next_to_go(draft)
+        if part == "history":
+            left = draft.told[_oldest(texts, excess, spans) :]
+            return part, replace(draft, told=left, head=draft.head if left else "")
+        if part == "turns":
+            first = len(draft.said) - 1 - len(texts)
+            gone = first + _oldest(texts, excess, spans)
             while gone < len(draft.said) - 1 and draft.said[gone][0] != "user":
                 gone += 1  # a conversation begins with its user
-            return "turns", replace(draft, said=draft.said[:first] + draft.said[gone:])
-        for at in range(len(draft.said) - 1, -1, -1):
+            return part, replace(draft, said=draft.said[:first] + draft.said[gone:])
+        own = spans[texts[0]]
+        if part == "prompt":
+            at = max(at for at, (_, text) in enumerate(draft.said) if text)
             role, text = draft.said[at]
-            if text:
-                spans = self._spans(text)
-                text = text[max(spans[excess][0], 1) :] if excess < len(spans) else ""
-                return "prompt", replace(draft, said=(*draft.said[:at], (role, text), *draft.said[at + 1 :]))
-        spans = self._spans(draft.response)
-        if excess >= len(spans):
+            text = text[max(own[excess][0], 1) :] if excess < len(own) else ""
+            return part, replace(draft, said=(*draft.said[:at], (role, text), *draft.said[at + 1 :]))
+        if excess >= len(own):
             raise EvenhandError(
                 f"max_tokens is {self.max_tokens}: it leaves no room for a response beside what the model's template writes. Expected: room for one. "
                 "To do: give more max_tokens, or a model with more positions."
             )
-        return "response", replace(draft, response=draft.response[: min(spans[-excess - 1][1], len(draft.response) - 1)])
+        return part, replace(draft, response=draft.response[: min(own[-excess - 1][1], len(draft.response) - 1)])
 
-    def _oldest(self, texts: Sequence[str], excess: int) -> int:
-        """How many of the oldest texts must go, at the least, for `excess` tokens; all where they do not suffice."""
-        sizes = np.cumsum([len(ids) + 8 for ids in self._ids(texts)])  # 8: more than a template writes around a turn
-        return min(int(np.searchsorted(sizes, excess)) + 1, len(texts))
+    def _spans(self, texts: Collection[str]) -> Spans:
+        """Characters of each token of each text, all tokenized together: text by text takes several times as long."""
+        asked = list(texts)
+        read = self.tokenizer(asked, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False, verbose=False)
+        return dict(zip(asked, read["offset_mapping"], strict=True))
 
-    def _spans(self, text: str) -> list[tuple[int, int]]:
-        """Characters of each token."""
-        spans: list[tuple[int, int]] = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)[
-            "offset_mapping"
-        ]
-        return spans
+
+def _next_to_go(draft: _Draft) -> tuple[str, Sequence[str]]:
+    """The part of PARTS that is cut next, and the texts that it is made of; of a prompt its last turn that is not empty."""
+    if draft.told:
+        return "history", draft.told
+    first = int(bool(draft.said) and draft.said[0][0] == "system")
+    if len(draft.said) > first + 1:
+        return "turns", [text for _, text in draft.said[first:-1]]
+    said = [text for _, text in draft.said if text]
+    return ("prompt", said[-1:]) if said else ("response", [draft.response])
+
+
+def _oldest(texts: Sequence[str], excess: int, spans: Spans) -> int:
+    """How many of the oldest texts must go, at the least, for `excess` tokens; all where they do not suffice."""
+    sizes = np.cumsum([len(spans[text]) + 8 for text in texts])  # 8: more than a template writes around a turn
+    return min(int(np.searchsorted(sizes, excess)) + 1, len(texts))
 
 
 def spoken(prompt: str) -> list[Turn]:

@@ -23,11 +23,11 @@ LONG_MASKED = 1800.0  # a mask also lets a row be attended to in full, where cau
 GAIN = 0.97  # rows are shared where they are expected to cost at most so much of padded ones
 
 
-def shared(texts: Sequence[Tokens], chunk_tokens: int, window: int | None = None) -> list[Chunk]:
+def shared(texts: Sequence[Tokens], chunk_tokens: int, window: int | None = None, taken: Callable[[], bool] = lambda: True) -> list[Chunk]:
     """Chunks of at most `chunk_tokens` places in which texts with one prefix share rows, where that is expected to be faster; else `padded`.
 
     window: tokens that a layer of the model looks back; texts longer than it are not shared, since a mask of ours is not cut to it.
-    Which texts meet in a chunk follows from the texts alone.
+    taken: whether the model takes shared rows, asked only where there would be any. Which texts meet in a chunk follows from the texts alone.
     """
     groups: dict[bytes, list[int]] = {}
     for i, text in enumerate(texts):
@@ -39,7 +39,7 @@ def shared(texts: Sequence[Tokens], chunk_tokens: int, window: int | None = None
     alone = [length(texts[i]) for i in left]
     plain = _cost([length(text) for text in texts], chunk_tokens, LONG_CAUSAL)
     together = _cost([_row_length(texts, row) for row in rows], chunk_tokens, LONG_MASKED)
-    if not rows or _cost(alone, chunk_tokens, LONG_CAUSAL) + together > GAIN * plain:
+    if not rows or _cost(alone, chunk_tokens, LONG_CAUSAL) + together > GAIN * plain or not taken():
         return padded(texts, chunk_tokens)
     apart = [replace(chunk, texts=_places(left)[chunk.texts]) for chunk in padded([texts[i] for i in left], chunk_tokens)]
     return sorted([*_chunks(texts, rows, chunk_tokens), *apart], key=lambda chunk: -chunk.ids.shape[1])
@@ -50,12 +50,11 @@ def shares(states: Callable[[Chunk], Tensor], vocabulary: int) -> bool:
 
     Models that take no mask of this form, or read positions from elsewhere, do not. Sliding windows are not seen here: see `window_of`.
     """
-    ids = [(7 * i + 3) % vocabulary for i in range(80)]
-    texts: list[Tokens] = [(ids[:12], ids[12:48]), (ids[:12], ids[48:64]), (ids[:12], ids[64:])]
+    ids = [(7 * i + 3) % vocabulary for i in range(32)]
+    texts: list[Tokens] = [(ids[:8], ids[8:20]), (ids[:8], ids[20:26]), (ids[:8], ids[26:])]
     try:
-        expected = _vectors(states, padded(texts, 1000))
+        expected, forgotten = _vectors(states, padded([*texts, *(([], text[1]) for text in texts)], 1000)).split(3)
         found = _vectors(states, _chunks(texts, [[0, 1, 2]], 1000))
-        forgotten = _vectors(states, padded([([], text[1]) for text in texts], 1000))
     except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):  # a model's own way of refusing such a mask
         return False
     return bool(((found - expected).norm() <= 0.03 * (forgotten - expected).norm()).item())
@@ -137,35 +136,36 @@ def _chunks(texts: Sequence[Tokens], rows: list[list[int]], chunk_tokens: int) -
 
 
 def _tree(texts: Sequence[Tokens], rows: list[list[int]], longest: int) -> Chunk:
+    import numpy as np
     import torch
 
-    ids = torch.zeros(len(rows), longest, dtype=torch.int64)
-    positions = torch.zeros_like(ids)
-    branch = torch.full_like(ids, -1)  # 0: the prefix; 1, 2, …: whose token it is; -1: none
+    ids = np.zeros((len(rows), longest), dtype=np.int64)
+    positions = np.zeros_like(ids)
+    branch_of = np.full_like(ids, -1)  # 0: the prefix; 1, 2, …: whose token it is; -1: none
     spans = []
     for r, row in enumerate(rows):
-        at = len(texts[row[0]][0])
-        ids[r, :at] = _places(texts[row[0]][0])
-        positions[r, :at] = torch.arange(at)
-        branch[r, :at] = 0
-        prefix = at
+        at = prefix = len(texts[row[0]][0])
+        ids[r, :at] = texts[row[0]][0]
+        positions[r, :at] = np.arange(at)
+        branch_of[r, :at] = 0
         for number, i in enumerate(row, 1):
-            own = _places(texts[i][1])
+            own = texts[i][1]
             end = at + len(own)
-            ids[r, at:end], branch[r, at:end] = own, number
-            positions[r, at:end] = torch.arange(prefix, prefix + len(own))
+            ids[r, at:end], branch_of[r, at:end] = own, number
+            positions[r, at:end] = np.arange(prefix, prefix + len(own))
             spans.append((i, r, at, end))
             at = end
+    branch = torch.from_numpy(branch_of)
     attended, attending = branch[:, None, :], branch[:, :, None]
     causal = torch.ones(longest, longest, dtype=torch.bool).tril()
     # a place without a token attends to itself: a softmax over nothing is not a number, and would reach the weights
     mask = causal & ((attended == 0) | (attended == attending))
-    place, row_, start, stop = _places([n for span in spans for n in span]).view(-1, 4).unbind(1)
+    place, row_, start, stop = torch.tensor(spans, dtype=torch.int64).view(-1, 4).unbind(1)
     return Chunk(
         texts=place,
-        ids=ids,
+        ids=torch.from_numpy(ids),
         mask=mask[:, None],
-        positions=positions,
+        positions=torch.from_numpy(positions),
         row=row_,
         start=start,
         stop=stop,

@@ -6,6 +6,7 @@ which a copied process could not use, and beside Ray, it starts anew and is sent
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -114,6 +115,7 @@ def _live(hold: Hold, line: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends its children itself
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the parent does on being ended is not this one's to do
     os.environ["OMP_NUM_THREADS"] = "1"
+    gc.set_threshold(50_000, 20, 20)  # one that starts anew loads libraries of a million objects, of which none is garbage
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)  # a copy of a process that has computed with several has none of its threads, and would wait for them
     try:

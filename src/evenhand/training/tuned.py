@@ -68,13 +68,15 @@ class Tuned(nn.Module):
 
     def on(self, pairs: Pairs) -> Pairs:
         """The same pairs on this adapter's features; texts that no pair and no history of theirs shows keep older ones."""
-        history = pairs.history
-        reads = self.head.users(history.take(torch.arange(min(1, len(history))))).shape[1] > 0  # a state of nothing is read from nothing
-        shown = torch.cat([pairs.chosen, pairs.rejected, *([history.chosen, history.rejected] if reads else [])]).unique()
-        bank = self.bank
+        history, bank = pairs.history, self.bank
         if pairs.texts is not None and pairs.texts is not bank.texts:  # other texts than those of the training
             bank = Bank(pairs.texts, history.items.clone(), torch.zeros(len(history.items), dtype=torch.bool))
-        bank.refresh(self.adapter, shown)
+        if not bank.fresh.all():
+            reads = (
+                self.head.users(history.take(torch.arange(min(1, len(history))))).shape[1] > 0
+            )  # a state of nothing is read from nothing
+            shown = torch.cat([pairs.chosen, pairs.rejected, *([history.chosen, history.rejected] if reads else [])]).unique()
+            bank.refresh(self.adapter, shown)
         return replace(pairs, history=replace(history, items=bank.features), texts=None)
 
     def __deepcopy__(self, memo: dict[int, object]) -> Tuned:
