@@ -7,12 +7,14 @@ block says what is special: `<!-- exits 2 -->` (else an exit code of a verdict: 
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import runpy
 import shlex
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -30,6 +32,12 @@ named = pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(R
 
 def blocks(page: Path) -> list[dict[str, str]]:
     return [match.groupdict(default="") for match in BLOCK.finditer(page.read_text())]
+
+
+@functools.cache
+def verbs() -> dict[str, Any]:
+    """Name → verb, as the command line has it."""
+    return dict(get_command(app).commands)  # type: ignore[attr-defined]
 
 
 def commands(block: str) -> list[list[str]]:
@@ -74,18 +82,17 @@ def test_shown_commands_exist(page: Path) -> None:
         if block["language"] in ("bash", "yaml"):
             code = re.sub(r"^\s*(?:- )?run: ", "", block["code"], flags=re.MULTILINE) if block["language"] == "yaml" else block["code"]
             shown += [words for words in commands(code) if words[0] == "evenhand"]
-    known = get_command(app).commands  # type: ignore[attr-defined]
     for words in shown:
         if not words[1].isupper():
-            assert words[1] in known, words
-            options = {o for p in known[words[1]].params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
+            assert words[1] in verbs(), words
+            options = {o for p in verbs()[words[1]].params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
             assert {w.partition("=")[0] for w in words[2:] if w.startswith("--")} <= options, words
 
 
 @named
 def test_options_named_in_text_exist(page: Path) -> None:
     """An option that stands alone, such as `--tune`, is one of some verb."""
-    known = {o for verb in get_command(app).commands.values() for p in verb.params for o in (*p.opts, *p.secondary_opts)}  # type: ignore[attr-defined]
+    known = {o for verb in verbs().values() for p in verb.params for o in (*p.opts, *p.secondary_opts)}
     assert set(re.findall(r"`(--[a-z][a-z-]*)", page.read_text())) <= known | {"--help"}
 
 
@@ -97,17 +104,35 @@ def test_source_files_mentioned_in_docs_exist() -> None:
             assert (ROOT / "src" / "evenhand" / name).exists() or "NAME" in name, f"{page.name}: {name}"
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if any(BLOCK.finditer(p.read_text()))], ids=lambda p: str(p.relative_to(ROOT)))
-def test_blocks_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page's blocks, word for word, one after the other."""
-    rows = [json.loads(line) for line in write_sample(tmp_path / "all.jsonl", users=60, minority=0.3).read_text().splitlines()]
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """File → what it holds, for every page."""
+    rows = [
+        json.loads(line)
+        for line in write_sample(tmp_path_factory.mktemp("docs") / "all.jsonl", users=60, minority=0.3).read_text().splitlines()
+    ]
     prompts = sorted({row["prompt"] for row in rows})
-    for name, some in (("choices", prompts[:24]), ("new", prompts[24:48])):
-        with (tmp_path / f"{name}.jsonl").open("w") as out:
-            for row in rows:
-                if row["prompt"] in some:
-                    rewards = {f"reward_{kind}": len(row[kind]) / 100 for kind in ("chosen", "rejected")}
-                    out.write(json.dumps({**row, **rewards}) + "\n")
+    lines: dict[str, list[str]] = {"choices.jsonl": [], "new.jsonl": []}
+    for name, some in zip(lines, (prompts[:24], prompts[24:48])):
+        for row in rows:
+            if row["prompt"] in some:
+                rewards = {f"reward_{kind}": len(row[kind]) / 100 for kind in ("chosen", "rejected")}
+                lines[name].append(json.dumps({**row, **rewards}) + "\n")
+    return {name: "".join(some) for name, some in lines.items()}
+
+
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Vectors of texts, as a reader of several pages has them: the first page that needs one encodes it."""
+    return tmp_path_factory.mktemp("vectors")
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if any(BLOCK.finditer(p.read_text()))], ids=lambda p: str(p.relative_to(ROOT)))
+def test_blocks_of_a_page_run(page: Path, tables: dict[str, str], vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page's blocks, word for word, one after the other."""
+    for name, table in tables.items():
+        (tmp_path / name).write_text(table)
+    (tmp_path / "cache").symlink_to(vectors)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("EVENHAND_CACHE", str(tmp_path / "cache"))

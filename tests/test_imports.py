@@ -69,10 +69,19 @@ find_clusters(found + np.random.default_rng(0).normal(size=found.shape), 0)
 
 
 def test_importing_everything_opens_no_socket_and_loads_no_optional_dependency() -> None:
+    """Nor do they load scipy.stats, or training heads, alone and stacked, torch's compiler, which takes a second."""
     code = "import socket\ndef refuse(*a, **k): raise AssertionError('a socket was opened')\n"
     code += "socket.socket.connect = refuse\nsocket.getaddrinfo = refuse\n"
-    loaded = loaded_by(code + "import evenhand\nfor name in evenhand.__all__: getattr(evenhand, name)")
-    assert not loaded & {"sentence_transformers", "fairlearn", "transformers"}
+    trained = """
+from evenhand.methods.pafo import Pafo
+from evenhand.testing import prepared, small_world
+from evenhand.training.stack import fit_all
+from dataclasses import replace
+pafo = prepared(Pafo)
+fit_all([pafo, replace(pafo, alpha=0.5)], *small_world()[:2], 0)
+"""
+    loaded = loaded_by(code + "import evenhand\nfor name in evenhand.__all__: getattr(evenhand, name)" + trained)
+    assert not loaded & {"sentence_transformers", "fairlearn", "transformers", "torch._dynamo", "scipy.stats"}
 
 
 def test_an_interrupt_before_the_command_line_is_loaded_ends_like_a_later_one() -> None:

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from evenhand.audits.metrics import USER_METRICS
-from evenhand.audits.ranking import Board, Judged, correlation, dominance, front, knee, levels, over_seeds, pairwise, unfairness
+from evenhand.audits.ranking import Board, Judged, correlation, dominance, front, knee, levels, over_seeds, pairwise, ranked, unfairness
 from evenhand.core import Estimate
 from evenhand.workflows.comparing import traded
 
@@ -219,8 +219,17 @@ def test_unfairness_of_equal_entries_does_not_differ() -> None:
     assert all(u.value.low <= u.value.value <= u.value.high for u in found["b"])
 
 
+def test_ranks_are_scipys_to_the_bit() -> None:
+    draw = np.random.default_rng(0)
+    for n in (1, 2, 3, 40):
+        for values in (draw.random(n), draw.integers(0, 5, n) / 7, np.zeros(n)):
+            assert np.array_equal(ranked(values), stats.rankdata(values))
+
+
 def test_correlation_of_a_constant_is_unknown() -> None:
     assert np.isnan(correlation(np.full(5, 0.5), np.arange(5.0)))
+    assert np.isnan(correlation(np.array([0.5, np.nan, 0.1, 0.2]), np.arange(4.0)))
+    assert np.isnan(correlation(np.arange(4.0), np.array([0.5, np.nan, 0.1, 0.2])))
     b = board(np.full((2, 1, 12), 0.5))
     assert {u.name for u in unfairness(b, levels(b), 0, resamples=20, seed=0)["b"]} == set(USER_METRICS)
     told = board(np.stack([np.full((1, 12), 0.5), np.linspace(0.2, 0.8, 12)[None]]))

@@ -18,6 +18,7 @@ from evenhand.core import EvenhandError, Pairs, Tuning
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.models.linear import Linear, LinearScorer
 from evenhand.models.low_rank import LowRank
+from evenhand.training.adam import Adam
 from evenhand.training.episodes import draw_sides, dropout_mask, episodes
 from evenhand.training.loop import train_model
 from evenhand.training.schedule import Schedule
@@ -315,3 +316,39 @@ def test_a_tuning_that_cannot_be_is_refused_at_the_first_value_beyond(name: str)
     Tuning(steps=1, lr=0.0, head_lr=0.0, weight_decay=0.0, batch_texts=2, eval_every=1, patience=1, warm_up=0.0)
     with pytest.raises(EvenhandError, match=f"{name} is {BEYOND[name]}"):
         Tuning(**{name: BEYOND[name]})  # type: ignore[arg-type]
+
+
+# ---- steps
+
+
+def test_steps_are_those_of_torchs_adam_to_the_bit() -> None:
+    """With a tensor that has no gradient at times, a scalar, and replicas that go."""
+    g = torch.Generator().manual_seed(0)
+    ours, theirs = ([torch.randn(s, generator=g.manual_seed(1)).requires_grad_() for s in ((3, 7, 5), (3, 33), ())] for _ in range(2))
+    one, two = Adam(ours, 0.03), torch.optim.Adam(theirs, lr=0.03)
+    for step in range(60):
+        one.forget()
+        two.zero_grad(set_to_none=True)
+        for place, (a, b) in enumerate(zip(ours, theirs)):
+            if place != 1 or step % 3:
+                a.grad = torch.randn(a.shape, generator=g) * 10.0 ** (step % 5 - 3)
+                b.grad = a.grad.clone()
+        one.step()
+        two.step()
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs))
+    stacked, rest = ours[:2], torch.tensor([2, 0])
+    some = [[p.detach()[r].clone().requires_grad_() for p in stacked] for r in range(3)]
+    one, alone = Adam(stacked, 0.03), [torch.optim.Adam(own, lr=0.03) for own in some]
+    for step in range(8):
+        if step == 4:
+            stacked = [p.detach()[rest].requires_grad_() for p in stacked]
+            one.go_on_with(stacked, rest)
+        for place, p in enumerate(stacked):
+            p.grad = torch.randn(p.shape, generator=g)
+            for row, replica in enumerate(range(3) if step < 4 else rest.tolist()):
+                some[replica][place].grad = p.grad[row].clone()
+        one.step()
+        for replica in range(3) if step < 4 else rest.tolist():
+            alone[replica].step()
+    for row, replica in enumerate(rest.tolist()):
+        assert all(torch.equal(p[row], q) for p, q in zip(stacked, some[replica]))

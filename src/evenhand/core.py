@@ -266,19 +266,20 @@ class History:
         import torch
 
         count = self.offsets[1:] - self.offsets[:-1]
-        users = torch.arange(len(count))
-        longest, mean = (int(count.max()), -(-len(values) // len(count))) if len(count) else (0, 0)
+        n, pairs = len(count), len(values)
+        users = torch.arange(n)
+        longest, mean = (int(count.max()), -(-pairs // n)) if n else (0, 0)
         rows, length = torch.ones_like(count), longest
-        if len(count) * longest > 2 * len(values):
+        if n * longest > 2 * pairs:
             rows, length = -(-count // mean), mean
         before = torch.cumsum(rows, 0) - rows
         shift = before * length - self.offsets[:-1]
-        place = torch.repeat_interleave(shift, count) + torch.arange(len(values))
         owner = torch.repeat_interleave(users, rows)
-        out = values
-        if len(values) < len(owner) * length:
-            out = values.new_zeros(len(owner) * length, values.shape[1]).index_copy(0, place, values)
-        return out.view(len(owner), length, values.shape[1]), owner
+        out, lines = values, len(owner)
+        if pairs < lines * length:
+            place = torch.repeat_interleave(shift, count) + torch.arange(pairs)
+            out = values.new_zeros(lines * length, values.shape[1]).index_copy(0, place, values)
+        return out.view(lines, length, values.shape[1]), owner
 
     def differences(self) -> Tensor:
         """Features of chosen minus features of rejected, float[m, d]."""

@@ -20,7 +20,6 @@ from itertools import combinations
 
 import numpy as np
 from scipy.special import stdtrit
-from scipy.stats import rankdata
 
 from evenhand.audits.bootstrap import RESAMPLED_USERS, holding
 from evenhand.audits.clusters import numbered
@@ -347,10 +346,17 @@ def metric_findings(boards: Mapping[str, Board], metrics: Mapping[str, Metric]) 
 
 
 def correlation(accuracy: np.ndarray, support: np.ndarray) -> float:
-    """Spearman's rank correlation, float in [-1, 1]; nan if either is constant."""
-    if len(accuracy) < 3 or np.ptp(accuracy) == 0 or np.ptp(support) == 0:
+    """Spearman's rank correlation, float in [-1, 1]; nan if either is constant, or has a nan."""
+    ranges = np.ptp(accuracy) if len(accuracy) else 0.0, np.ptp(support) if len(support) else 0.0
+    if len(accuracy) < 3 or 0 in ranges or np.isnan(ranges).any():
         return float("nan")
-    return float(np.corrcoef(rankdata(accuracy), rankdata(support))[0, 1])
+    return float(np.corrcoef(ranked(accuracy), ranked(support))[0, 1])
+
+
+def ranked(values: np.ndarray) -> np.ndarray:
+    """The place of each among them, from 1; of equal ones the mean of their places. As scipy.stats has it, whose import takes longer than an audit's."""
+    _, number, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[number]
 
 
 def _gap(board: Board, found: Levels, entry: int, reference: int) -> Unfairness:

@@ -46,10 +46,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return repeating
 
 
+_OBJECTS = json.JSONDecoder(object_pairs_hook=_object)  # json.loads would make one for every line
+
+
 def _record(line: bytes, keep: Keep) -> dict[str, Any] | Fault:
     """One line → its object, or what is wrong with it."""
     try:
-        value = json.loads(line.decode("utf-8"), object_pairs_hook=_object)
+        value = _OBJECTS.decode(line.decode("utf-8"))
     except UnicodeDecodeError:
         return NOT_UTF8
     except RecursionError:

@@ -49,12 +49,16 @@ class BestEpochs:
         """
         active, lower = model.active, loss < self.loss[model.active]
         rises = [self.rises[number] for number in active.tolist()]
-        preferred = lower.clone()
-        for rise in {rule for rule in rises if rule is not None}:
+        rules = {rule for rule in rises if rule is not None}
+        preferred = lower.clone() if rules else lower
+        for rise in rules:
             places = torch.tensor([rule is rise for rule in rises])
             preferred[places] = rise(margin[places], self.margin[active[places]], self.valid) < 0
-        better = (excess < self.excess[active]) | ((excess == self.excess[active]) & preferred)
-        low = torch.where(torch.tensor([rise is not None for rise in rises]), lower, better)
+        kept = self.excess[active]
+        better = (excess < kept) | ((excess == kept) & preferred)
+        low = torch.where(torch.tensor([rise is not None for rise in rises]), lower, better) if rules else better
+        if not bool((low | better).any()):
+            return
         self.loss[active[low]] = loss[low]
         self.excess[active[better]], self.margin[active[better]] = excess[better], margin[better]
         self.latest[active[low | better]] = epoch

@@ -143,12 +143,13 @@ def draw_sides(train: Pairs, share: tuple[float, float], generator: torch.Genera
 
 def context_history(train: Pairs, users: Tensor, rows: Tensor, number: Tensor, dropout: float, generator: torch.Generator) -> History:
     """The history of the batch's users from the context rows. Chosen and rejected of a pair lose the same features."""
-    keep = dropout_mask(len(rows), train.items.shape[1], dropout, generator)
+    n, n_users = len(rows), len(users)
+    keep = dropout_mask(n, train.items.shape[1], dropout, generator)
     items = torch.cat([train.items[train.chosen[rows]] * keep, train.items[train.rejected[rows]] * keep])
-    offsets = torch.zeros(len(users) + 1, dtype=torch.long)
-    offsets[1:] = torch.cumsum(torch.bincount(number, minlength=len(users)), 0)
-    pair = torch.arange(len(rows))
-    return History(items, offsets, pair, pair + len(rows), train.history.row[users])
+    offsets = torch.zeros(n_users + 1, dtype=torch.long)
+    offsets[1:] = torch.cumsum(torch.bincount(number, minlength=n_users), 0)
+    pair = torch.arange(n)
+    return History(items, offsets, pair, pair + n, train.history.row[users])
 
 
 def dropout_mask(n: int, dim: int, share: float, generator: torch.Generator) -> Tensor:

@@ -206,4 +206,4 @@ def _run(
         if len(unfinished) == 0:
             break
         if len(unfinished) < len(active):
-            model.drop_finished(unfinished, phase.optimiser)
+            phase.drop_finished(unfinished)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from evenhand.core import History, Pairs
+from evenhand.training.adam import Adam
 from evenhand.training.episodes import dropout_mask, episodes
 from evenhand.training.replicas import ModelStack, SingleModel
 from evenhand.training.schedule import Schedule
@@ -65,10 +66,6 @@ class Phase(Protocol):
     moves_features: bool  # or heads alone
 
     @property
-    def optimiser(self) -> torch.optim.Optimizer:
-        """What takes the steps."""
-
-    @property
     def extent(self) -> tuple[int, int, bool]:
         """What is told to whoever watches: (steps or epochs done, the most there may be, whether they are steps)."""
 
@@ -77,6 +74,9 @@ class Phase(Protocol):
 
     def step(self, value: Tensor) -> Step | None:
         """One step down on the batch's loss."""
+
+    def drop_finished(self, unfinished: Tensor) -> None:
+        """Go on with the replicas at these places of `active`."""
 
 
 class HeadPhase:
@@ -96,8 +96,7 @@ class HeadPhase:
         self.model, self.train, self.schedule, self.generator, self.strata = model, train, schedule, generator, strata
         self.rounds, self.patience = schedule.max_epochs, schedule.patience
         self.factor = 1 - schedule.lr * weight_decay
-        self.moved = list(model.head_parameters().values())
-        self.optimiser = torch.optim.Adam(self.moved, lr=schedule.lr)
+        self.optimiser = Adam(list(model.head_parameters().values()), schedule.lr)
 
     @property
     def extent(self) -> tuple[int, int, bool]:
@@ -107,14 +106,17 @@ class HeadPhase:
         items = self.train.items
         for history, pairs, rows in episodes(self.train, self.schedule, self.generator, self.strata):
             keep = dropout_mask(len(rows), items.shape[1], self.schedule.dropout, self.generator)
-            yield Batch(history, pairs, rows, items[pairs.chosen] * keep, items[pairs.rejected] * keep, self.moved)
+            yield Batch(history, pairs, rows, items[pairs.chosen] * keep, items[pairs.rejected] * keep, self.optimiser.parameters)
 
     def step(self, value: Tensor) -> Step | None:
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.forget()
         value.backward()
         self.model.decay(self.factor)  # decoupled decay: Adam with it is AdamW (Loshchilov & Hutter 2019)
         self.optimiser.step()
         return None
+
+    def drop_finished(self, unfinished: Tensor) -> None:
+        self.model.drop_finished(unfinished, self.optimiser)
 
 
 class TextPhase:
@@ -211,6 +213,9 @@ class TextPhase:
         return Step(
             self.done, float(value.detach()), self.optimiser.param_groups[1]["lr"], len(self.shown) / (time.perf_counter() - self.began)
         )
+
+    def drop_finished(self, unfinished: Tensor) -> None:
+        """There is one alone."""
 
     def _require_finite(self, values: Tensor, what: str) -> None:
         if not bool(values.detach().isfinite().all()):

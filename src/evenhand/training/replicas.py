@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from evenhand.core import Pairs, TrainableScorer
+from evenhand.training.adam import Adam
 from evenhand.training.scoring import SLICE, margins
 from evenhand.training.state_bytes import State
 from evenhand.training.tuned import Tuned
@@ -79,7 +80,7 @@ class SingleModel:
                 p.copy_(state["values"][name])
         self.module.bank.load(state["bank"])
 
-    def drop_finished(self, places: Tensor, optimiser: torch.optim.Optimizer) -> None:
+    def drop_finished(self, places: Tensor, optimiser: Adam) -> None:
         """Nothing is dropped: the loop ends when its only scorer stops."""
 
     def scorer(self, values: dict[str, Tensor]) -> TrainableScorer:
@@ -137,14 +138,10 @@ class ModelStack:
                 if p.ndim > 1:
                     p.mul_(factor.to(p.dtype).view(-1, *(1,) * (p.ndim - 1)))
 
-    def drop_finished(self, places: Tensor, optimiser: torch.optim.Optimizer) -> None:
+    def drop_finished(self, places: Tensor, optimiser: Adam) -> None:
         """Go on with the replicas at these places of `active`; the optimiser's memory of them goes along."""
-        group = optimiser.param_groups[0]["params"]
-        for number, (name, old) in enumerate(self.parameters.items()):
-            new = old.detach()[places].requires_grad_()
-            memory = optimiser.state.pop(old)
-            optimiser.state[new] = {k: v[places] if v.shape == old.shape else v for k, v in memory.items()}
-            group[number] = self.parameters[name] = new
+        self.parameters = {name: p.detach()[places].requires_grad_() for name, p in self.parameters.items()}
+        optimiser.go_on_with(list(self.parameters.values()), places)
         self.buffers = {name: b[places] for name, b in self.buffers.items()}
         self.hyperparameters = tuple(h[places] for h in self.hyperparameters)
         self.active = self.active[places]

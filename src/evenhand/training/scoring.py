@@ -34,14 +34,25 @@ def rewards(scorer: Scorer, pairs: Pairs, at_once: int = SLICE) -> Tensor:
         if isinstance(scorer, Projecting) and len(pairs.items) <= len(pairs):
             items, scorer = scorer.project(pairs.items), scorer.on_projected()
             pairs = replace(pairs, history=replace(pairs.history, items=items))
-        states = [scorer.users(pairs.history.take(users)) for users in user_slices(pairs.history, at_once)]
+        states = [scorer.users(past) for past in _histories(pairs.history, at_once)]
         state = torch.cat(states) if states else pairs.items.new_zeros(0, 0)
         sides = (pairs.chosen, pairs.rejected)
+        if 0 < len(pairs) <= at_once:
+            state = state[pairs.user]
+            return torch.stack([scorer.score(state, pairs.items[side]) for side in sides], dim=1)
         parts = [
             torch.stack([scorer.score(state[pairs.user[rows]], pairs.items[side[rows]]) for side in sides], dim=1)
             for rows in torch.arange(len(pairs)).split(at_once)
         ]
         return torch.cat(parts) if parts else pairs.items.new_zeros(0, 2)
+
+
+def _histories(history: History, at_once: int) -> Iterator[History]:
+    """The history in slices; as it is where one slice holds all of it, as in the looks at validation after every epoch of a training."""
+    if 0 < len(history) <= at_once and int(history.offsets[0]) == 0 and int(history.offsets[-1]) == len(history.chosen) <= at_once:
+        yield history
+    else:
+        yield from (history.take(users) for users in user_slices(history, at_once))
 
 
 def only_present(pairs: Pairs) -> Pairs:
