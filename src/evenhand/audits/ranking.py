@@ -20,7 +20,6 @@ from itertools import combinations
 
 import numpy as np
 from scipy.special import stdtrit
-from scipy.stats import rankdata
 
 from evenhand.audits.bootstrap import RESAMPLED_USERS, holding
 from evenhand.audits.clusters import numbered
@@ -350,7 +349,13 @@ def correlation(accuracy: np.ndarray, support: np.ndarray) -> float:
     """Spearman's rank correlation, float in [-1, 1]; nan if either is constant."""
     if len(accuracy) < 3 or np.ptp(accuracy) == 0 or np.ptp(support) == 0:
         return float("nan")
-    return float(np.corrcoef(rankdata(accuracy), rankdata(support))[0, 1])
+    return float(np.corrcoef(_ranks(accuracy), _ranks(support))[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1, the mean of theirs for equal values. scipy.stats has them too, and takes .4 s to import."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place]
 
 
 def _gap(board: Board, found: Levels, entry: int, reference: int) -> Unfairness:
