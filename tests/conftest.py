@@ -36,9 +36,9 @@ if hasattr(os, "register_at_fork"):
 frozen_modules = 0  # as many were there when objects were last put out of the garbage collector's sight
 
 # Files of ten seconds and more, first, so that processes end together. That of Ray comes after that of this machine's processes, which start
-# slowly beside Ray.
+# slowly beside Ray, and after that of ranks, which are copies of a process and must be of one in which Ray never ran.
 LONGEST = (
-    "test_engine_here", "test_engines", "test_ranks", "test_docs", "test_backbone_contract", "test_methods_contract", "test_frontier",
+    "test_engine_here", "test_ranks", "test_engines", "test_docs", "test_backbone_contract", "test_methods_contract", "test_frontier",
     "test_comparisons", "test_notebooks", "test_cli", "test_workflows", "test_tuned", "test_export", "test_backbone_workflows",
     "test_trackers", "test_text_align", "test_transfer", "test_faro", "test_encode", "test_report_comparison", "test_serve_web",
     "test_certify_workflow", "test_inputs", "test_view", "test_checkpoint", "test_writing", "test_text_generate", "test_report_browser",

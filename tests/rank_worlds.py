@@ -1,20 +1,22 @@
-"""Worlds of 1, 2 and 4 ranks on this machine, by `python rank_worlds.py FOLDER`: a process that has loaded everything forks the ranks of each.
+"""Worlds of 1, 2 and 4 ranks on this machine, by `main`: a process that has loaded everything forks the ranks of each.
 
 A rank writes what it ended with to FOLDER/JOB-RANKS-RANK.npz. torchrun is left out here: what it sets is set by hand.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -64,11 +66,17 @@ def tokens(count: int) -> list[Tokens]:
     return [([], draw.integers(4, 300, int(draw.integers(2, 20))).tolist()) for _ in range(count)]
 
 
+@cache
+def backbone_of(folder: Path, **settings: Any) -> Backbone:
+    """Loaded once in a process and the copies that are made of it."""
+    given: Found = {"rank": 2, "chunk_tokens": 100, "device": "cpu", "tuning": TUNING} | settings
+    return Backbone(str(folder), **given)
+
+
 def on_backbone(folder: Path, **settings: Any) -> tuple[Pairs, Pairs, Backbone]:
     """A world whose features are a tiny Llama's, with what users choose by beside them."""
     train, valid, _ = small_world()
-    given: Found = {"rank": 2, "chunk_tokens": 100, "device": "cpu", "tuning": TUNING} | settings
-    backbone = Backbone(str(folder), **given)
+    backbone = backbone_of(folder, **settings)
     constant = np.zeros((len(train.items), 32), dtype=np.float32)
     constant[:, : train.items.shape[1]] = train.items / 2
     texts = EncodedTexts(backbone, tokens(len(train.items)), None, constant)
@@ -273,8 +281,8 @@ def restarted(folder: Path) -> None:
         min_nodes=1, max_nodes=1, nproc_per_node=2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", run_id="again", max_restarts=1,
         start_method="fork",
     )  # fmt: skip
-    with (folder / "restarted").open("w") as log:
-        os.dup2(log.fileno(), 2)  # torch's log of the failure, which is wanted
+    with (folder / "restarted").open("w") as log, redirect_stderr(log):  # torch's log of the failure, which is wanted
+        os.dup2(log.fileno(), 2)
         sums = elastic_launch(config, ends_once)()
     np.savez(folder / "restarted-1-0.npz", sums=[sums[n] for n in (0, 1)])
 
@@ -375,24 +383,29 @@ def main(folder: Path) -> None:
     from torch.distributed.fsdp import fully_shard  # noqa: F401 - once, and not in every rank
 
     write_sample(folder / "choices.jsonl", users=40, minority=0.5, pairs_per_user=16)
-    rank(0, 1, 0, command_line, folder, "")  # here, so that all that a fit imports is there when ranks are forked
-    worlds = [(1, methods), (2, methods), (4, methods), (1, sharded), (2, sharded), (1, short_of_memory), (2, short_of_memory)]
-    worlds += [(2, files), (4, told_apart), (2, asked_to_end), (2, killed_command_line), (2, one_fails), (1, restarted)]
-    for count, job in worlds:
-        run(world(count, job, folder))
+    backbone_of(folder / "llama").base.new_adapter(0)
+    gc.freeze()  # or the collector of every copy would walk through all of it, and so copy it
+    alone = list(world(1, methods, folder))
+    rank(0, 1, 0, command_line, folder, "")  # here, so that all that a fit imports is there when its ranks are forked
+    run(alone)
+    gc.freeze()
+
+    def beside(*worlds: tuple[int, Callable[[Path], Found | None]]) -> None:
+        """Worlds at the same time: where the ranks of one wait for each other, the machine has something to do."""
+        run(chain.from_iterable(world(count, job, folder) for count, job in worlds))
+
+    beside((4, methods), (1, sharded))
+    beside((2, methods), (2, sharded), (1, short_of_memory))
+    beside((2, killed_command_line), (2, short_of_memory), (2, files), (4, told_apart))
+    beside((2, asked_to_end), (2, one_fails), (1, restarted))
     sums = int(np.load(folder / "methods-2-0.npz")["pafo| sums"])
-    for n, (killed, share, then) in enumerate(KILLS):
-        killing = partial(surviving, kept=f"kept-{n}", killed=killed, end=int(share * sums))
-        run(world(2, partial(failing, job=killing), folder, f"killed-{n}"))
-        if n == 0:
-            run(world(2, partial(failing, job=apart), folder, "apart"))
-        run(world(then, partial(surviving, kept=f"kept-{n}"), folder, f"resumed-{n}"))
+    killing = [partial(surviving, kept=f"kept-{n}", killed=killed, end=int(share * sums)) for n, (killed, share, _) in enumerate(KILLS)]
+    run(chain.from_iterable(world(2, partial(failing, job=job), folder, f"killed-{n}") for n, job in enumerate(killing)))
+    run(world(2, partial(failing, job=apart), folder, "apart"))
+    resuming = [(then, partial(surviving, kept=f"kept-{n}"), folder, f"resumed-{n}") for n, (_, _, then) in enumerate(KILLS)]
+    run(chain.from_iterable(world(*resumed) for resumed in resuming))
 
 
-def run(processes: Iterator[int]) -> float:
+def run(processes: Iterable[int]) -> float:
     """Until all of them have ended; CPU seconds."""
     return sum(sum(os.wait4(process, 0)[2][:2]) for process in list(processes))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -1,6 +1,6 @@
 """Ranks: on any number of processes the same losses, models and reports; sharded weights; who writes, who prints, and what ends them.
 
-Real processes on gloo: those of rank_worlds.py, forked for all tests at once, and of torchrun itself.
+Real processes on gloo: those of rank_worlds.py, forked for all tests at once, and new ones that torchrun itself starts.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ import fcntl
 import json
 import os
 import re
-import subprocess
+import runpy
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import rank_worlds
 import torch
+from forked import forked
 from rank_worlds import KILLS, METHODS, ON_TWO, arguments
 from safetensors.numpy import load_file
 
@@ -28,7 +31,6 @@ from evenhand.encode.backbone import Backbone, device
 
 pytestmark = pytest.mark.lm
 
-TESTS = Path(__file__).parent
 WAYS = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
 
 
@@ -42,18 +44,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not finished.exists():
             root.mkdir(exist_ok=True)
-            done = subprocess.run(
-                [sys.executable, TESTS / "rank_worlds.py", root],
-                cwd=TESTS,
-                env={**os.environ, **WAYS},
-                capture_output=True,
-                text=True,
-                timeout=900,
-            )
-            assert done.returncode == 0, done.stderr
-            assert "Traceback" not in done.stderr, done.stderr
+            code = apart(shared / "worlds", lambda: rank_worlds.main(root))
+            told = (shared / "worlds.err").read_text()
+            assert code == 0, told
+            assert "Traceback" not in told, told
             finished.touch()
     return root
+
+
+def apart(place: Path, work: Callable[[], object]) -> int:
+    """How a copy of this process that does it ends; what it and its own processes print is in PLACE.out and PLACE.err."""
+
+    def logged() -> None:
+        signal.alarm(900)
+        os.environ.update(WAYS)
+        sys.stdout, sys.stderr = (place.with_suffix(kind).open("w", buffering=1) for kind in (".out", ".err"))
+        for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+            os.dup2(stream.fileno(), number)
+        work()
+
+    return forked(logged)
 
 
 def found(folder: Path, job: str, count: int) -> Iterator[dict[str, Any]]:
@@ -181,17 +191,22 @@ def test_torchrun_goes_on_as_one_process_does(folder: Path) -> None:
     the same report and the same model, written and printed once."""
     assert (folder / "killed-0").read_text() == "2 processes work together\n"
     assert list((folder / "fit-2" / "checkpoint").glob("*.evenhand-part"))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "evenhand"]
-    done = subprocess.run(
-        [*torchrun, *arguments(folder, folder / "fit-2")], env={**os.environ, **WAYS}, capture_output=True, text=True, timeout=300
-    )
-    code = int(re.findall(r"exitcode\s*: (\d+)", done.stderr)[0]) if done.returncode else 0
+    torchrun = ["torchrun", "--standalone", "--nproc-per-node", "2", "-m", "evenhand", *arguments(folder, folder / "fit-2")]
+
+    def agent() -> None:
+        """`python -m torch.distributed.run`, which starts both processes as the shell starts evenhand."""
+        sys.argv = torchrun
+        runpy.run_module("torch.distributed.run", run_name="__main__", alter_sys=True)
+
+    failed = apart(folder / "torchrun", agent)
+    printed, told = ((folder / f"torchrun.{kind}").read_text() for kind in ("out", "err"))
+    code = int(re.findall(r"exitcode\s*: (\d+)", told)[0]) if failed else 0
     alone = (folder / "said-1-0").read_text()
-    assert alone.splitlines()[-1] == f"exit code {code}", done.stderr
+    assert alone.splitlines()[-1] == f"exit code {code}", told
     assert code in (0, 1, 3)
-    assert done.stderr.count("2 processes work together") == 1
-    assert done.stdout.count("going on from") == 1
-    assert done.stdout.count("report: ") == 1
+    assert told.count("2 processes work together") == 1
+    assert printed.count("going on from") == 1
+    assert printed.count("report: ") == 1
     places = [folder / "fit-1", folder / "fit-2"]
     reports = [json.loads((place / "report.json").read_text()) for place in places]
     for report in reports:

@@ -113,7 +113,7 @@ class Base:
 
         Several threads may ask, as trainers do: one reads at a time, since an adapter is worn by the model itself.
         """
-        out = torch.zeros(len(texts), self.dim)  # 0 is what a rank adds to the vectors of other ranks
+        out = torch.zeros(len(texts) + 1, self.dim)  # 0 is what a rank adds to the vectors of other ranks; the last row: who lacked memory
         done = 0
 
         def read(chunk: Chunk, own: bool) -> None:
@@ -132,8 +132,9 @@ class Base:
             self._kept = Kept()  # what another step left
             if keep and adapter is not None and self._keep_bytes:
                 self._kept = Kept(texts, _trainable(adapter), int(self._keep_bytes / self._place_bytes))
-            self._each(texts, read)
-        return ranks.add(out)
+            out[-1] = self._each(texts, read)
+        self._agree(bool(ranks.add(out)[-1].any()))
+        return out[:-1]
 
     def backward(self, texts: Sequence[Tokens], adapter: nn.Module, gradient: Tensor) -> None:
         """Adds to `.grad` of the adapter's parameters, from the gradient float32[n, dim] of a loss with respect to the texts' vectors."""
@@ -153,9 +154,11 @@ class Base:
         if not self._kept.serves(texts, weights):
             self._kept.free()
         with torch.enable_grad(), self.wearing(adapter):
-            self._each(texts, learn)
+            short = self._each(texts, learn)
         self._kept.free()
-        for weight, total in zip(weights, _over_ranks(sums, weights)):
+        totals, short = _over_ranks(sums, weights, short)
+        self._agree(short)
+        for weight, total in zip(weights, totals):
             if total is not None:
                 weight.grad = total.to(weight.dtype) if weight.grad is None else weight.grad.add_(total)
 
@@ -187,14 +190,14 @@ class Base:
             added = self._users(self._present).to(embedded.dtype)
         return torch.cat([embedded[:, : added.shape[1]] + added, embedded[:, added.shape[1] :]], dim=1)
 
-    def _each(self, texts: Sequence[Tokens], step: Callable[[Chunk, bool], None]) -> None:
+    def _each(self, texts: Sequence[Tokens], step: Callable[[Chunk, bool], None]) -> bool:
         """`step` on every chunk of the texts that is this rank's. One that does not fit into memory, when all that was kept is forgotten, is
-        dealt anew, with all that wait behind it.
+        dealt anew, with all that wait behind it. Returns whether that happened: ranks then agree on `chunk_tokens`.
 
         Layers that are sharded come together in every pass, for which all ranks must make as many: a rank with fewer chunks is given one
         that is not its own (own = False), and whose result is thrown away.
         """
-        planned = self._dealt(texts)
+        planned, tokens = self._dealt(texts), self.chunk_tokens
         waiting = deque((chunk, True) for chunk in planned[ranks.number() :: ranks.count()])
         if self.sharded and len(waiting) < -(-len(planned) // ranks.count()):
             waiting.append((planned[-1], False))
@@ -230,7 +233,12 @@ class Base:
             left = torch.cat([chunk.texts for chunk, _ in waiting]).sort().values
             again = self._dealt([texts[i] for i in left.tolist()])
             waiting = deque((replace(chunk, texts=left[chunk.texts]), True) for chunk in again)
-        self.chunk_tokens = ranks.lowest(self.chunk_tokens)  # all plan alike
+        return self.chunk_tokens < tokens
+
+    def _agree(self, short: bool) -> None:
+        """short: whether any rank has fewer chunk_tokens than before. All plan alike."""
+        if short:
+            self.chunk_tokens = ranks.lowest(self.chunk_tokens)
 
     def _dealt(self, texts: Sequence[Tokens]) -> list[Chunk]:
         if self.causal and any(len(text[0]) for text in texts):
@@ -264,14 +272,18 @@ def _trainable(adapter: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in adapter.parameters() if parameter.requires_grad]
 
 
-def _over_ranks(sums: Sequence[Tensor | None], weights: Sequence[Tensor]) -> Sequence[Tensor | None]:
-    """The sums over all ranks of gradients float64 of the weights; None where no text of any rank reaches a weight."""
+def _over_ranks(sums: Sequence[Tensor | None], weights: Sequence[Tensor], short: bool) -> tuple[Sequence[Tensor | None], bool]:
+    """The sums over all ranks of gradients float64 of the weights, None where no text of any rank reaches a weight; and whether any rank is
+    short. In one message: between machines a small one takes as long as a large one."""
     if ranks.count() == 1:
-        return sums
-    reached = ranks.add(torch.tensor([part is not None for part in sums], dtype=torch.int64)).tolist()
+        return sums, short
+    said = torch.tensor([short, *(part is not None for part in sums)], dtype=torch.float64, device=weights[0].device)
     parts = [torch.zeros_like(weight, dtype=torch.float64) if part is None else part for part, weight in zip(sums, weights)]
-    whole = ranks.add(torch.cat([part.flatten() for part in parts])).split([weight.numel() for weight in weights])
-    return [part.view_as(weight) if by else None for part, weight, by in zip(whole, weights, reached)]
+    said, *whole = ranks.add(torch.cat([said, *(part.flatten() for part in parts)])).split(
+        [len(said), *(weight.numel() for weight in weights)]
+    )
+    anybody, *reached = said.tolist()
+    return [part.view_as(weight) if by else None for part, weight, by in zip(whole, weights, reached)], anybody > 0
 
 
 def _fits(step: Callable[[Chunk, bool], None], chunk: Chunk, own: bool) -> bool:

@@ -61,21 +61,20 @@ def padded(texts: Sequence[Tokens], chunk_tokens: int) -> list[Chunk]:
 def _rows(texts: Sequence[Tokens], places: Sequence[int]) -> Chunk:
     import torch
 
-    lengths = torch.tensor([length(texts[i]) for i in places])
-    longest = int(lengths.max())
-    ids = torch.zeros(len(places), longest, dtype=torch.int64)
-    for row, i in enumerate(places):
-        start, end = len(texts[i][0]), length(texts[i])
-        ids[row, :start], ids[row, start:end] = (torch.as_tensor(part, dtype=torch.int64) for part in texts[i][:2])
-    steps = torch.arange(longest).expand(len(places), longest)
+    starts, stops = [len(texts[i][0]) for i in places], [length(texts[i]) for i in places]
+    longest = max(stops)
+    ids = np.zeros((len(places), longest), dtype=np.int64)
+    for row, (i, start, stop) in enumerate(zip(places, starts, stops)):
+        ids[row, :start], ids[row, start:stop] = texts[i][:2]
+    steps, stop_at = torch.arange(longest).expand(len(places), longest), torch.tensor(stops)
     return Chunk(
         texts=torch.tensor(places),
-        ids=ids,
-        mask=steps < lengths[:, None],
+        ids=torch.from_numpy(ids),
+        mask=steps < stop_at[:, None],
         positions=steps,
         row=torch.arange(len(places)),
-        start=torch.tensor([len(texts[i][0]) for i in places]),
-        stop=lengths,
+        start=torch.tensor(starts),
+        stop=stop_at,
         users=users_of([texts[i] for i in places]),
     )
 
