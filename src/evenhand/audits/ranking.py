@@ -353,7 +353,7 @@ def correlation(accuracy: np.ndarray, support: np.ndarray) -> float:
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, the mean of theirs for equal values. scipy.stats has them too, and takes .4 s to import."""
+    """Ranks from 1, the mean of theirs for equal values. scipy.stats has them too, and takes .3 s to import."""
     _, place, count = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(count) - (count - 1) / 2)[place]
 
