@@ -310,9 +310,17 @@ UNGRAMMATICAL = re.compile(
 QUOTED = re.compile(r"“[^”]*”|\"[^\"]*\"")
 
 
+NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]+(?!\w)")
+
+
 def names(text):
     """Words with a capital inside a sentence."""
-    return Counter(re.findall(r"(?<=[a-z,;] )[A-Z][a-z]+(?!\w)", text))
+    return Counter(NAME.findall(text))
+
+
+def ungrammatical(text):
+    """What no sentence says; a name such as Might is none of the words that it looks like."""
+    return {m[0].lower() for m in UNGRAMMATICAL.finditer(NAME.sub("Name", text))}
 
 
 @settings(max_examples=150, deadline=None)
@@ -326,7 +334,7 @@ def test_what_holds_for_every_text(parts, rule, between):
     assert QUOTED.findall(revised) == QUOTED.findall(text)
     assert Counter(re.findall(r"[;:()$%…—]", revised)) == Counter(re.findall(r"[;:()$%…—]", text))
     assert len(re.findall(r"[.!?]", revised)) == len(re.findall(r"[.!?]", text))
-    assert {m[0].lower() for m in UNGRAMMATICAL.finditer(revised)} <= {m[0].lower() for m in UNGRAMMATICAL.finditer(text)}
+    assert ungrammatical(revised) <= ungrammatical(text)
     if len(text.split()) > 12:
         assert abs(len(revised.split()) - len(text.split())) <= 0.25 * len(text.split())
 
