@@ -377,13 +377,20 @@ def world(count: int, job: Callable[[Path], Found | None], folder: Path, name: s
         yield process
 
 
-def main(folder: Path) -> None:
-    torch.set_num_threads(1)
-    tiny_llama(folder / "llama")
-    from torch.distributed.fsdp import fully_shard  # noqa: F401 - once, and not in every rank
+def ready(folder: Path) -> None:
+    """What all ranks need, loaded by the process whose copies they are: what is loaded before a copy is made is loaded once."""
+    from torch.distributed.fsdp import fully_shard  # noqa: F401
 
-    write_sample(folder / "choices.jsonl", users=40, minority=0.5, pairs_per_user=16)
+    import evenhand.workflows.fit  # noqa: F401
+
+    tiny_llama(folder / "llama")
     backbone_of(folder / "llama").base.new_adapter(0)
+
+
+def main(folder: Path) -> None:
+    """All worlds, in a process that is `ready`."""
+    torch.set_num_threads(1)
+    write_sample(folder / "choices.jsonl", users=40, minority=0.5, pairs_per_user=16)
     gc.freeze()  # or the collector of every copy would walk through all of it, and so copy it
     alone = list(world(1, methods, folder))
     rank(0, 1, 0, command_line, folder, "")  # here, so that all that a fit imports is there when its ranks are forked

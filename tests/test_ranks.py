@@ -44,6 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not finished.exists():
             root.mkdir(exist_ok=True)
+            rank_worlds.ready(root)
             code = apart(shared / "worlds", lambda: rank_worlds.main(root))
             told = (shared / "worlds.err").read_text()
             assert code == 0, told
