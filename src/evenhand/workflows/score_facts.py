@@ -44,7 +44,7 @@ def score_facts(data: Judged, scores: Sequence[str]) -> dict[str, str]:
         )
     if rough and rough >= DIFFERENT * len(batches):
         notes[LARGE] = (
-            f"{rough:,} of {len(batches):,} margins ({rough / len(batches):.1%}) are no larger than what single precision rounds rewards of this size by, and "
+            f"{rough:,} of {len(batches):,} margins ({rough / len(batches):.1%}) are no larger than what sums in single precision are rounded by at rewards of this size, and "
             "count as decided all the same. If the model scores in float32, take what all its rewards have in common out of them, or score in float64."
         )
     if len(scores) == 1 and (why := _one_side(scores[0], low, high)):
