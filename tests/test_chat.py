@@ -13,6 +13,7 @@ from tiny_models import tiny_bert, tiny_llama, tiny_qwen3
 
 from evenhand.core import EvenhandError
 from evenhand.data.conversations import Turn, rendered
+from evenhand.encode import chat
 from evenhand.encode.chat import Chat, Choice, Cut, _unclosed, cuts, spoken
 
 pytestmark = pytest.mark.lm
@@ -299,6 +300,17 @@ def test_a_plain_text_over_the_limit(tokenizers):
         "[CLS] a b c d e f g h 1 2 3 4 5 6 [SEP]", "[CLS] g h 1 2 3 4 5 6 [SEP]", "[CLS] 1 2 3 4 5 6 [SEP]", "[CLS] 1 2 3 4 [SEP]",
     ]  # fmt: skip
     assert [dict(m.dropped) for m in made] == [{}, {"prompt": 6}, {"prompt": 8}, {"prompt": 8, "response": 2}]
+
+
+def test_texts_that_are_cut_are_the_same_however_many_are_cut_together(tokenizers, monkeypatch):
+    told = [[Choice(f"Which of {i}?", "One.", "The other.")] * i for i in range(5)]
+    found = []
+    for together in (1, 2, 1024):
+        monkeypatch.setattr(chat, "TOGETHER", together)
+        made = Chat(tokenizers["qwen"], 30).tokens([f"{i} " * 9 * i for i in range(5)], ["So be it. " * 5 * i for i in range(5)], told)
+        found.append([(whole(m), m.dropped) for m in made])
+    assert found[0] == found[1] == found[2]
+    assert {part for _, dropped in found[0] for part in dropped} == {"history", "prompt", "response"}
 
 
 def test_cuts_are_counted_by_group(tokenizers):

@@ -457,8 +457,11 @@ def test_a_scale_that_makes_ties_or_unmakes_them_is_told_and_no_other() -> None:
     assert told(1e-8).keys() == {SMALL}
     for scale in (1e-2, 1, 1e8):
         assert told(scale) == told(scale, single=True) == {}  # the rounding of equal rewards of size 1 is a tie, as it should be
-    assert told(1, 1e3, single=True)[LARGE].startswith("60 of 300 margins (20.0%) are no larger than what single precision rounds")
+    assert told(1, 1e3, single=True)[LARGE].startswith(
+        "60 of 300 margins (20.0%) are no larger than what sums in single precision are rounded by"
+    )
     assert told(1, 1e3) == {}
+    assert told(1e-8, 5.0) == {}  # a model that learned nothing, and rounds: another scale would make decisions of it
 
 
 def test_odd_columns_are_told_over_batches() -> None:

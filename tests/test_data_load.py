@@ -429,6 +429,7 @@ def test_a_line_over_the_limit_is_one_bad_row(tmp_path: Path, monkeypatch: pytes
 def test_a_value_in_a_message_is_clipped_and_harmless(tmp_path: Path) -> None:
     assert str(EvenhandError("a\x1b[2Jb\u202e\ud800 é\n")) == "a\\x1b[2Jb\\u202e\\ud800 é\n"
     assert str(EvenhandError("\ufeffid\u200b\xa0می\u200cخواهم 👩\u200d🚀")) == "\\ufeffid\\u200b\xa0می\u200cخواهم 👩\u200d🚀"
+    assert str(EvenhandError("ann\U000e0061\u180e 😀")) == r"ann\U000e0061\u180e 😀"
     path = jsonl(tmp_path / "a.jsonl", [row(split="\x1b[31m" + "y" * 5000)])
     with pytest.raises(DataError) as error:
         load(path)

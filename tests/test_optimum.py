@@ -29,6 +29,21 @@ def test_minima_and_roots_are_those_of_scipy_to_the_bit(seed: int) -> None:
         assert root(rising, -5, 5, tol) == brentq(rising, -5, 5, xtol=tol)
 
 
+@pytest.mark.parametrize("low", [-1.0, -2.0])
+@pytest.mark.parametrize("center", np.linspace(-0.9, 0.9, 19).tolist())
+def test_steps_of_none_go_where_those_of_scipy_go(center: float, low: float) -> None:
+    """Where three places lie alike around the best, or many values are equal: a parabola's vertex is the best place, and 0 has a sign."""
+    for valley in (lambda x: abs(x - center) ** 2, lambda x: round(abs(x - center), 2), lambda x: 0.0):
+        for tol in (1e-3, 1e-5, 1e-6):
+            found = minimize_scalar(valley, bounds=(low, 1), method="bounded", options={"xatol": tol})
+            assert minimum(valley, low, 1, tol) == (found.x, found.fun)
+
+
+def test_values_whose_products_are_0_have_a_root() -> None:
+    for center in np.linspace(0.1, 0.9, 9).tolist():
+        assert root(lambda x: 1e-160 * (x - center) ** 3, 0, 2, 1e-6) == brentq(lambda x: 1e-160 * (x - center) ** 3, 0, 2, xtol=1e-6)  # noqa: B023
+
+
 def test_a_root_at_an_end_is_that_end() -> None:
     assert (root(lambda x: x, 0, 4, 1e-9), root(lambda x: x - 4, 0, 4, 1e-9)) == (0, 4)
 

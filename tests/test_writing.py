@@ -22,7 +22,7 @@ from evenhand.report.audit import AUDIT
 from evenhand.report.audit import report as made
 from evenhand.serve.saved import SavedModel, load_model, save_model
 from evenhand.workflows import fit as jobs_fit
-from evenhand.writing import LIST, check, part, write
+from evenhand.writing import LIST, check, nothing_left, part, write
 
 OLD, NEW = {"a.csv": b"1", "b.csv": b"old", "gone.csv": b"2"}, {"a.csv": b"1", "b.csv": b"new" * 10_000, "c.csv": b"3"}
 NAMES = tuple(OLD | NEW)
@@ -368,3 +368,21 @@ def test_whatever_happens_after_training_the_model_is_kept(
         whole = content(tmp_path / "out")
         assert set(whole) > {"report.html", "report.json", "junit.xml", "groups.csv", "training.csv"}
         assert first.items() <= whole.items()
+
+
+@pytest.mark.parametrize("place", ["old", "old/new/deep", "link/new", "new/../old/deep", "old/../link"])
+def test_what_fails_takes_no_folder_away_that_was_there(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty one that is reached through one to come, or through a link, is not new."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("old", "linked"):
+        Path(name).mkdir()
+    Path("link").symlink_to("linked")
+
+    def begun() -> None:
+        Path(place).mkdir(parents=True, exist_ok=True)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), nothing_left(Path(place)):
+        begun()
+    assert {p.name for p in tmp_path.iterdir()} - {"new"} == {"old", "linked", "link"}
+    assert [*Path("old").iterdir(), *Path("linked").iterdir()] == []

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 # Controls, marks of direction, line separators of Unicode, what is not seen (a byte order mark in a column's name), and lone surrogates, which no
 # output can encode.
 OBEYED = re.compile(
-    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff]"
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff"
+    "\\U0001d173-\\U0001d17a\\U000e0000-\\U000e007f]"  # of music; letters of tags, which no font shows
 )
 
 SPLITS = ("train", "valid", "test", "certify")  # the values of PreferenceData.split, by number; -1 = in no split

@@ -52,7 +52,8 @@ def check(folder: Path, names: Sequence[str], kind: str) -> None:
 @contextmanager
 def nothing_left(*places: Path) -> Iterator[None]:
     """Where what is done inside fails, takes away the folders, of `places` and of those above them, that were not there before and are empty."""
-    new = list(dict.fromkeys(p for place in places for p in (place, *place.parents) if not os.path.lexists(p)))
+    real = [Path(os.path.realpath(place)) for place in places]  # NEW/../OLD is not there before NEW is, and OLD is not to go
+    new = list(dict.fromkeys(p for place in real for p in (place, *place.parents) if not os.path.lexists(p)))
     try:
         yield
     except BaseException:

@@ -31,7 +31,7 @@ def minimum(f: Function, low: float, high: float, tol: float) -> Point:
             break
         turn = _vertex(best, f_best, second, f_second, third, f_third) if abs(before) > least else None
         if turn is not None and abs(turn[0]) < abs(turn[1] * before / 2) and turn[1] * (low - best) < turn[0] < turn[1] * (high - best):
-            before, step = step, turn[0] / turn[1]
+            before, step = step, (turn[0] + 0.0) / turn[1]  # -0 is 0: a step of none goes up
             at = best + step
             if at - low < 2 * least or high - at < 2 * least:
                 step = math.copysign(least, middle - best)
@@ -90,5 +90,8 @@ def _step(before: float, step: float, least: float, half: float, last: Point, at
         tried = -at[1] * (at[0] - last[0]) / (at[1] - last[1])
     else:
         to_last, to_other = (last[1] - at[1]) / (last[0] - at[0]), (other[1] - at[1]) / (other[0] - at[0])
-        tried = -at[1] * (other[1] * to_other - last[1] * to_last) / (to_other * to_last * (other[1] - last[1]))
+        under = to_other * to_last * (other[1] - last[1])
+        if under == 0:  # of values too small to be multiplied
+            return half, half
+        tried = -at[1] * (other[1] * to_other - last[1] * to_last) / under
     return (step, tried) if 2 * abs(tried) < min(abs(before), 3 * abs(half) - least) else (half, half)

@@ -40,6 +40,7 @@ MEND = "To do: mend chat_template in the folder of the tokenizer, or take it out
 CHOICES = "Earlier choices of this user, the oldest first:"
 PERSONA = "About this user:"
 PARTS = ("history", "turns", "prompt", "response")
+TOGETHER = 1024  # texts over the limit whose tokens' places are known at a time: Python's numbers for them take a hundred bytes a token
 
 
 class Choice(NamedTuple):
@@ -120,8 +121,11 @@ class Chat:
         over = [i for i, (prefix, own) in enumerate(parts) if len(prefix) + len(own) > self.max_tokens]
         while over:
             lengths = [len(parts[i][0]) + len(parts[i][1]) for i in over]
-            spans = self._spans({text for i in over for text in _next_to_go(drafts[i])[1]})
-            shorter = [self._shorter(drafts[i], length - self.max_tokens, spans) for i, length in zip(over, lengths)]
+            shorter = []
+            for at in range(0, len(over), TOGETHER):
+                some = over[at : at + TOGETHER]
+                spans = self._spans({text for i in some for text in _next_to_go(drafts[i])[1]})
+                shorter += [self._shorter(drafts[i], length - self.max_tokens, spans) for i, length in zip(some, lengths[at:])]
             for i, length, (part, draft), new in zip(over, lengths, shorter, self._tokenized([d for _, d in shorter])):
                 drafts[i], parts[i] = draft, new
                 dropped[i][part] = dropped[i].get(part, 0) + length - len(new[0]) - len(new[1])

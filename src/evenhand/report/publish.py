@@ -121,7 +121,7 @@ def may_be_named(key: str, reasons: Mapping[str, int], small: set[str], shown: s
 
 
 def one_line(text: str) -> str:
-    """Printable text on one line: white space becomes a space; controls, direction marks, surrogates show as \\uXXXX.
+    """Printable text on one line: white space becomes a space; controls, direction marks, surrogates show as \\uXXXX or \\UXXXXXXXX.
 
     >>> one_line("a\\u202eb\\n")
     'a\\\\u202eb '
@@ -140,4 +140,6 @@ def _visible(character: str) -> str:
         return character
     if character.isspace() and character not in "\x1c\x1d\x1e\x1f":
         return " "
-    return f"\\u{ord(character):04x}" if unicodedata.category(character) != "Zs" else " "
+    if unicodedata.category(character) == "Zs":
+        return " "
+    return f"\\u{ord(character):04x}" if character <= "\uffff" else f"\\U{ord(character):08x}"

@@ -123,8 +123,8 @@ def parts(folder: Path | None, settings: Mapping[str, Any]) -> Iterator[Parts]:
         try:
             yield Parts(folder)
         except BaseException:
-            if not any(OURS.fullmatch(path.name) for path in folder.iterdir()):  # as where the first row is bad: nothing was finished
-                with suppress(OSError):
+            with suppress(OSError):  # somebody may have taken it away, which is not what went wrong
+                if not any(OURS.fullmatch(path.name) for path in folder.iterdir()):  # as where the first row is bad: nothing was finished
                     clear(folder)
             raise
 

@@ -27,10 +27,11 @@ def score_facts(data: Judged, scores: Sequence[str]) -> dict[str, str]:
     for batch in batches:
         margin = margins_of(batch, scores)
         equal += int((margin == 0).sum())
-        tiny += int(((margin != 0) & (np.abs(margin) < TIE)).sum())
-        clear += int((np.abs(margin) >= CLEAR).sum())
-        size = np.max([np.abs(batch.numbers[name]) for name in scores], axis=0) if len(scores) == 2 else 0.0
-        rough += int(((np.abs(margin) >= TIE) & (np.abs(margin) <= SINGLE * size)).sum())
+        apart = np.abs(margin)
+        rounding = SINGLE * np.max([np.abs(batch.numbers[name]) for name in scores], axis=0) if len(scores) == 2 else 0.0
+        tiny += int(((apart > rounding) & (apart < TIE)).sum())  # equal rewards that float32 tells apart are ties at any scale
+        clear += int((apart >= CLEAR).sum())
+        rough += int(((apart >= TIE) & (apart <= rounding)).sum())
         low, high = min(low, margin.min(initial=np.inf)), max(high, margin.max(initial=-np.inf))
     if len(batches) and (share := equal / len(batches)) >= EQUAL:
         notes[EQUAL_SCORES] = (
@@ -44,7 +45,7 @@ def score_facts(data: Judged, scores: Sequence[str]) -> dict[str, str]:
         )
     if rough and rough >= DIFFERENT * len(batches):
         notes[LARGE] = (
-            f"{rough:,} of {len(batches):,} margins ({rough / len(batches):.1%}) are no larger than what single precision rounds rewards of this size by, and "
+            f"{rough:,} of {len(batches):,} margins ({rough / len(batches):.1%}) are no larger than what sums in single precision are rounded by at rewards of this size, and "
             "count as decided all the same. If the model scores in float32, take what all its rewards have in common out of them, or score in float64."
         )
     if len(scores) == 1 and (why := _one_side(scores[0], low, high)):

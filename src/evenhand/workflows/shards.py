@@ -403,7 +403,7 @@ def _load(out: Path) -> dict[str, Asked] | None:
     try:
         said = json.loads((out / FILES).read_bytes())
         assert said["about"] == ABOUT
-        if said["format"] != FORMAT:
+        if said.get("format") != FORMAT:
             raise DataError(
                 "it holds shards of another version of evenhand", expected=FORMAT, remedy="make them again, in another place", file=out.name
             )
