@@ -50,8 +50,8 @@ def shares(states: Callable[[Chunk], Tensor], vocabulary: int) -> bool:
 
     Models that take no mask of this form, or read positions from elsewhere, do not. Sliding windows are not seen here: see `window_of`.
     """
-    ids = [(7 * i + 3) % vocabulary for i in range(32)]
-    texts: list[Tokens] = [(ids[:8], ids[8:20]), (ids[:8], ids[20:26]), (ids[:8], ids[26:])]
+    ids = [(7 * i + 3) % vocabulary for i in range(80)]
+    texts: list[Tokens] = [(ids[:12], ids[12:48]), (ids[:12], ids[48:64]), (ids[:12], ids[64:])]
     try:
         expected, forgotten = _vectors(states, padded([*texts, *(([], text[1]) for text in texts)], 1000)).split(3)
         found = _vectors(states, _chunks(texts, [[0, 1, 2]], 1000))
