@@ -37,6 +37,7 @@ from evenhand.workflows.prepare import Encoding, Prepared, encode_responses, pre
 from evenhand.workflows.told import earlier, tellings
 from evenhand.writing import put
 
+OUT = Path("runs/results/history.json")
 KS, DIM = (0, 2, 4, 8), 64
 STUDIES = {"polis": polis, "dsp": dsp}
 MODELS = {"0 in words": 0, "8 in words": 8, "late": None, "4 in words": 4, "2 in words": 2}  # K in words; None: LoRe's head
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="deals of statements and users")
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     args = parser.parse_args()
-    pieces, out = args.pieces / args.study, Path(f"runs/results/history_{args.study}.json")
+    pieces = args.pieces / args.study
     for seed in args.seeds:
         study = None
         for name in args.models:
@@ -63,8 +64,14 @@ def main() -> None:
                 about |= {"cpu": time.process_time() - start, "groups": study.groups.rule, "users": study.counts()}
                 put(file, save(arrays, {"about": json.dumps(about)}))
                 print(f"{time.strftime('%H:%M:%S')} {seed} {name}: {about}", flush=True)
-                put(out, (json.dumps(summary(pieces)) + "\n").encode())
-    put(out, (json.dumps(summary(pieces)) + "\n").encode())
+                keep(args.study, summary(pieces))
+    keep(args.study, summary(pieces))
+
+
+def keep(study: str, found: dict[str, Any]) -> None:
+    """Beside what is there of the other study."""
+    before = json.loads(OUT.read_text()) if OUT.exists() else {}
+    put(OUT, (json.dumps({**before, study: found}) + "\n").encode())
 
 
 def trained(study: Study, name: str, cache: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -94,7 +101,7 @@ def trained(study: Study, name: str, cache: Path) -> tuple[dict[str, np.ndarray]
     if k:
         arrays |= other_histories(study, ready, fits["tuned"].scorer, backbone, cache)
     user = study.data.user[test]
-    arrays |= {"user": user, "group": study.groups.of_user[user].astype(np.int64), "new": study.split.unseen[user].astype(np.int64)}
+    arrays |= {"user": user, "query": study.query[test], "group": study.groups.of_user[user], "new": study.split.unseen[user]}
     losses = [min(trace.valid_loss[: trace.tuned_from]), *trace.valid_loss[trace.tuned_from :]]
     lengths = ready.texts.tokens  # type: ignore[union-attr]
     return arrays, {
@@ -152,37 +159,33 @@ DIFFERENCES = [
 ]  # model: how it was trained, pairs given at test time
 
 
+BySeed = dict[str, dict[str, np.ndarray]]  # seed → metric → pairs
+
+
 def summary(pieces: Path) -> dict[str, Any]:
     """Levels of every model, paired differences, and what was told of trainings, from whatever pieces there are."""
-    values: dict[str, dict[str, dict[str, np.ndarray]]] = {}  # model → seed → metric → users
-    who: dict[str, dict[str, np.ndarray]] = {}  # seed → masks of users
+    values: dict[str, BySeed] = {}  # by model
+    asked: dict[str, dict[str, np.ndarray]] = {}  # seed → who was asked what
     trainings: dict[str, Any] = {}
     for file in sorted(pieces.glob("*/*.safetensors")):
         seed, arrays = file.parent.name, load_file(file)
         with safe_open(file, "np") as content:
             trainings.setdefault(seed, {})[file.stem] = json.loads(content.metadata()["about"])
-        users, number = np.unique(arrays.pop("user"), return_inverse=True)
-        one = np.unique(number, return_index=True)[1]
-        minority, new = arrays.pop("group")[one] == 1, arrays.pop("new")[one] == 1
-        who[seed] = {"all": np.ones(len(users), bool), "majority": ~minority, "minority": minority, "seen": ~new, "new": new}
+        asked[seed] = {name: arrays.pop(name) for name in ("user", "query", "group", "new")}
         for name, margin in arrays.items():
             metrics = {"accuracy": 100.0 * (margin > 0), "log loss": np.logaddexp(0, -margin.astype(float))}
-            values.setdefault(f"{file.stem}: {name}", {})[seed] = {
-                m: np.bincount(number, v) / np.bincount(number) for m, v in metrics.items()
-            }
+            values.setdefault(f"{file.stem}: {name}", {})[seed] = metrics
 
-    def level(by_seed: dict[str, dict[str, np.ndarray]]) -> dict[str, Any]:
-        return {
-            m: {g: mean_of(np.concatenate([v[m][who[seed][g]] for seed, v in by_seed.items()])) for g in next(iter(who.values()))}
-            for m in ("accuracy", "log loss")
-        }
+    def level(by_seed: BySeed) -> dict[str, Any]:
+        who = [(asked[seed]["user"] + 1_000_000 * int(seed), *list(asked[seed].values())[1:]) for seed in by_seed]
+        user, query, group, new = (np.concatenate(column) for column in zip(*who, strict=True))
+        parts = {"all": group >= 0, "majority": group == 0, "minority": group == 1, "seen": new == 0, "new": new == 1}
+        whole = {metric: np.concatenate([v[metric] for v in by_seed.values()]) for metric in ("accuracy", "log loss")}
+        return {m: {name: mean_of(v[part], user[part], query[part]) for name, part in parts.items()} for m, v in whole.items()}
 
     def minus(one: str, other: str) -> dict[str, Any]:
-        both = {
-            seed: {m: values[one][seed][m] - values[other][seed][m] for m in ("accuracy", "log loss")}
-            for seed in values[one].keys() & values[other].keys()
-        }
-        return {"one": one, "other": other, **level(both)}
+        a, b = values[one], values[other]
+        return {"one": one, "other": other, **level({seed: {m: a[seed][m] - b[seed][m] for m in a[seed]} for seed in a if seed in b})}
 
     return {
         "models": {name: level(by_seed) for name, by_seed in values.items()},
@@ -191,10 +194,25 @@ def summary(pieces: Path) -> dict[str, Any]:
     }
 
 
-def mean_of(users: np.ndarray) -> dict[str, float]:
-    """The mean over users with a 95 % t interval."""
-    half = stats.t.ppf(0.975, len(users) - 1) * users.std(ddof=1) / len(users) ** 0.5
-    return {"value": float(users.mean()), "low": float(users.mean() - half), "high": float(users.mean() + half), "users": len(users)}
+def mean_of(value: np.ndarray, user: np.ndarray, query: np.ndarray) -> dict[str, float]:
+    """The mean over pairs, as many of every user, with a 95 % t interval over users, and over queries where pairs have any (-1: none): the
+    variances of both less that of single pairs (Cameron, Gelbach & Miller 2011), and never less than that over users.
+    """
+    rest = (value - value.mean()) / len(value)
+    users = np.unique(user, return_inverse=True)[1]
+    variance, fewest = _variance(rest, users), users.max() + 1
+    if (query >= 0).all():
+        queries = np.unique(query, return_inverse=True)[1]
+        variance = max(variance, variance + _variance(rest, queries) - _variance(rest, np.arange(len(rest))))
+        fewest = min(fewest, queries.max() + 1)
+    half = stats.t.ppf(0.975, fewest - 1) * variance**0.5
+    mean = float(value.mean())
+    return {"value": mean, "low": mean - half, "high": mean + half, "users": int(users.max() + 1)}
+
+
+def _variance(rest: np.ndarray, cluster: np.ndarray) -> float:
+    sums = np.bincount(cluster, rest)
+    return float((sums**2).sum() * len(sums) / (len(sums) - 1))
 
 
 if __name__ == "__main__":

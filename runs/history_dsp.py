@@ -33,7 +33,8 @@ def dsp(folder: Path, seed: int) -> Study:
     parts = [part[usable[part]] for part in (order[:360], order[360:460], order[460:])]
     rng = np.random.default_rng([63, seed])
     majority = [d for d in range(4) if d != MINORITY]
-    taste, seen = [], set()
+    taste: list[int] = []
+    seen: set[int] = set()
     for known, counts in ((True, SEEN), (False, NEW)):
         seen |= set(range(len(taste), len(taste) + sum(counts))) if known else set()
         taste += [majority[i % 3] for i in range(counts[0])] + [MINORITY] * counts[1]

@@ -67,7 +67,7 @@ def votes(folder: Path) -> dict[str, list[Any]]:
 def apart(data: PreferenceData, own: np.ndarray, count: int) -> np.ndarray:
     """The first `count` of a user's pairs that share no statement."""
     used: set[int] = set()
-    out = []
+    out: list[int] = []
     for row in own.tolist():
         sides = {int(data.chosen[row]), int(data.rejected[row])}
         if len(out) < count and not sides & used:

@@ -29,13 +29,16 @@ class Design:
 
 @dataclass(frozen=True)
 class Study:
-    """One deal. taste int[users]: which users like the same, where that is known; a user is told of nobody's choices who has the same."""
+    """One deal. query int[pairs]: what each pair answers, -1 = nothing. taste int[users]: which users like the same, where that is known; a
+    user is told of nobody's choices who has the same.
+    """
 
     data: PreferenceData
     split: Split
     groups: Groups
     seed: int
     design: Design
+    query: np.ndarray
     taste: np.ndarray | None = None
 
     @classmethod
@@ -55,7 +58,7 @@ class Study:
         prompt = np.full(len(whole), -1, np.int32)
         prompt[block > 0] = len(whole.texts) + place
         sub = replace(whole, texts=[*whole.texts, *map(str, names.tolist())], prompt=prompt, split=part).take(block > 0)
-        return cls(*deal(sub, seed=seed), groups, seed, design, taste)
+        return cls(*deal(sub, seed=seed), groups, seed, design, whole.prompt[block > 0], taste)
 
     def counts(self) -> dict[str, int]:
         """Users by group, seen and new, and pairs by part."""
