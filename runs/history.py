@@ -1,7 +1,7 @@
 """Does more of a user's history help when a language model reads it in words, and is that better than a head that reads its features?
 
 SmolLM2-135M under LoRA, from the head's frozen fit, one pass. *In words*: K earlier choices stand before the response, K in {0, 2, 4, 8},
-and the reward is linear. *Late*: LoRe's head reads the features of the user's pairs, in batches of the same kind. Eight training pairs of
+and the reward is linear. *As soft tokens*: four that are made of all 16 choices stand there, and the reward is linear. *Late*: LoRe's head reads the features of the user's pairs, in batches of the same kind. Eight training pairs of
 a user stand behind one history, which makes a step several times as cheap. The look that is kept is validation's choice, the frozen head
 included; test pairs chose nothing. Whose pairs, how many, and what was expected before any run: history_polis.py, history_dsp.py.
 """
@@ -40,7 +40,8 @@ from evenhand.writing import put
 OUT = Path("runs/results/history.json")
 KS, DIM = (0, 2, 4, 8), 64
 STUDIES = {"polis": polis, "dsp": dsp}
-MODELS = {"0 in words": 0, "8 in words": 8, "late": None, "4 in words": 4, "2 in words": 2}  # K in words; None: LoRe's head
+SOFT, SOFT_TOKENS = "16 as soft tokens", 4
+MODELS = {"0 in words": 0, "8 in words": 8, "late": None, "4 in words": 4, "2 in words": 2, SOFT: 16}  # K in the input; None: LoRe's head
 
 
 def main() -> None:
@@ -79,8 +80,9 @@ def trained(study: Study, name: str, cache: Path) -> tuple[dict[str, np.ndarray]
     k = MODELS[name]
     # bfloat16 as in backbone.py
     backbone = Backbone(
-        "smollm2", device="cpu", dtype="bfloat16", max_tokens=study.design.max_tokens, history_pairs=k or 0, tuning=study.design.tuning
-    )
+        "smollm2", device="cpu", dtype="bfloat16", max_tokens=study.design.max_tokens, history_pairs=k or 0,
+        soft_user_tokens=SOFT_TOKENS if name == SOFT else 0, tuning=study.design.tuning,
+    )  # fmt: skip
     encoder = BackboneEncoder(backbone)
     encoding = Encoding(encoder, with_prompt=False, tfidf=False, dim=DIM, cache=cache, trained=True)
     ready = replace(prepare(study.data, study.split, encoding, Grouping(), seed=study.seed), groups=study.groups)
@@ -154,6 +156,10 @@ DIFFERENCES = [
     *((f"{k} in words: tuned, {k}", f"{k} in words: tuned, {given}") for k in KS[1:] for given in ("another's", 0)),
     *((f"late: tuned, {k}", f"{k} in words: tuned, {k}") for k in KS),
     ("late: frozen, 8", "8 in words: tuned, 8"),
+    (f"{SOFT}: tuned, 16", "0 in words: tuned, 0"),
+    (f"{SOFT}: tuned, 16", f"{SOFT}: frozen, 16"),
+    *((f"{SOFT}: tuned, 16", f"{SOFT}: tuned, {given}") for given in ("another's", 0)),
+    ("late: tuned, 16", f"{SOFT}: tuned, 16"),
     *((f"late: tuned, {k}", "late: tuned, 0") for k in (*KS[1:], 16)),
     ("late: tuned, 16", "late: frozen, 16"),
 ]  # model: how it was trained, pairs given at test time
