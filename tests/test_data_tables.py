@@ -347,6 +347,35 @@ def test_times_in_two_units_have_no_last_one(tmp_path: Path, first: object) -> N
     assert load(jsonl(tmp_path / "b.jsonl", [*rows[:2], {**rows[2], "tstamp": 12}])).exclusions.rows_used == 2  # a small number is no date
 
 
+def test_times_in_two_units_are_no_matter_where_they_decide_nothing(tmp_path: Path) -> None:
+    """Nobody judged twice; or whoever did, did so at times of one unit."""
+    seconds, milliseconds = 1_714_521_600, 1_514_521_600_000
+    rows = [{**ROWS[0], "tstamp": seconds}, {**ROWS[0], "user": "another", "tstamp": milliseconds}]
+    assert load(jsonl(tmp_path / "a.jsonl", rows)).exclusions.rows_used == 2
+    again = {**rows[0], "chosen": rows[0]["rejected"], "rejected": rows[0]["chosen"]}
+    data = load(jsonl(tmp_path / "b.jsonl", [*rows, {**again, "tstamp": seconds + 1}]))
+    assert (data.exclusions.rows_used, [p[2:] for p in pairs(data) if p[0] != "another"]) == (2, [(again["chosen"], again["rejected"])])
+    with pytest.raises(DataError, match="this time is in milliseconds since 1970, and others are in seconds"):
+        load(
+            jsonl(
+                tmp_path / "c.jsonl",
+                [
+                    *rows,
+                    {**rows[1], "user": "third"},
+                    {**again, "tstamp": milliseconds},
+                    {**ROWS[1], "tstamp": seconds},
+                    {**ROWS[2], "tstamp": seconds},
+                    {**ROWS[2], "user": "fourth", "tstamp": seconds},
+                ],
+            )
+        )
+    votes = [("x", 1, seconds), ("y", -1, milliseconds), ("z", 1, seconds)]
+    given = [{"user": "u", "item": i, "vote": v, "time": t} for i, v, t in votes]
+    assert len(load(jsonl(tmp_path / "d.jsonl", given))) == 2
+    with pytest.raises(DataError, match="this time is in milliseconds"):
+        load(jsonl(tmp_path / "e.jsonl", [*given, {"user": "u", "item": "x", "vote": -1, "time": milliseconds}, {**given[2], "user": "w"}]))
+
+
 def test_of_a_pair_judged_twice_the_last_counts_where_there_is_a_time(tmp_path: Path) -> None:
     twice = [{**ROWS[0], "timestamp": 2}, {**ROWS[0], "chosen": "b", "rejected": "a", "timestamp": 7}, {**ROWS[1], "timestamp": 1}]
     data = load(jsonl(tmp_path / "a.jsonl", twice), attributes=["country"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 import report_example
 
+import evenhand
 from evenhand.audits.examine import examine_model
 from evenhand.audits.findings import FairnessReport
 from evenhand.audits.outcomes import Outcomes
@@ -28,6 +30,7 @@ from evenhand.core import Exclusions, Groups
 from evenhand.report import Report
 from evenhand.report.audit import report
 from evenhand.report.comparison import COMPARISON, SWEEP
+from evenhand.report.numbers import count, number, of_any_size
 
 GOLDEN = Path(__file__).parent / "golden"
 LEFT_OUT = "format"
@@ -101,3 +104,25 @@ def test_a_lost_number_is_seen() -> None:
 if __name__ == "__main__":
     for each in sys.argv[1:]:
         write(each, json.loads(BUILDERS[each]()))
+
+
+def test_numbers_have_a_readable_form_at_every_size() -> None:
+    assert [number(v) for v in (999_999.99, 1e6, -3.25e49, 0.004, 0.0)] == ["999,999.99", "1.00e+06", "−3.25e+49", "0.00", "0.00"]
+    assert number(1.5e7, 1, signed=True) == "+1.5e+07"
+    assert [number(v, 0) for v in (12_345_678.4, 1e300)] == ["12,345,678", "1.0e+300"]
+    assert [of_any_size(v) for v in (3e-5, -3.13e-9, 1e-4, 0.25, 1e49, 0.0, None)] == [
+        "3.00e-05", "−3.13e-09", "0.00", "0.25", "1.00e+49", "0.00", "–",
+    ]  # fmt: skip
+    assert count(123_456_789_012) == "123,456,789,012"  # a count is whole at every size
+
+
+def test_an_audit_of_margins_of_any_size_prints_no_string_of_digits() -> None:
+    draw = np.random.default_rng(0)
+    rows = [
+        {"user": f"u{i % 80}", "prompt": f"p{i % 40}", "chosen": f"yes {i}", "rejected": f"no {i}", "half": "ab"[i % 80 < 40], "margin": m}
+        for i, m in enumerate(draw.normal(0.3, 1, 2400) * 1e48)
+    ]
+    found = evenhand.audit(rows, "margin", group_by="half", resamples=20)
+    assert re.search(r"mean margin [\d.]+e\+47", found.markdown())
+    for text in (found.html(), found.markdown(), found.junit(), str(found)):
+        assert not re.search(r"\d[\d,]{14,}(?![\da-f])", re.sub(r"[0-9a-f]{64}", "", text))

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -22,7 +23,7 @@ from evenhand.report.audit import AUDIT
 from evenhand.report.audit import report as made
 from evenhand.serve.saved import SavedModel, load_model, save_model
 from evenhand.workflows import fit as jobs_fit
-from evenhand.writing import LIST, check, nothing_left, part, write
+from evenhand.writing import LIST, alone, check, nothing_left, part, settled, write
 
 OLD, NEW = {"a.csv": b"1", "b.csv": b"old", "gone.csv": b"2"}, {"a.csv": b"1", "b.csv": b"new" * 10_000, "c.csv": b"3"}
 NAMES = tuple(OLD | NEW)
@@ -386,3 +387,52 @@ def test_what_fails_takes_no_folder_away_that_was_there(place: str, tmp_path: Pa
         begun()
     assert {p.name for p in tmp_path.iterdir()} - {"new"} == {"old", "linked", "link"}
     assert [*Path("old").iterdir(), *Path("linked").iterdir()] == []
+
+
+def test_a_run_that_fails_takes_no_folder_away_that_another_is_about_to_write_to(tmp_path: Path) -> None:
+    """Both began while it was not there; the other has it, and nothing lies in it yet."""
+    shared = tmp_path / "shared"
+
+    def begun() -> None:
+        other.enter_context(alone(shared))
+        raise ZeroDivisionError
+
+    with ExitStack() as other:
+        with pytest.raises(ZeroDivisionError), nothing_left(shared / "mine"):
+            begun()
+        (shared / "theirs.txt").write_text("whole")
+    assert (shared / "theirs.txt").read_text() == "whole"
+    with pytest.raises(ZeroDivisionError), nothing_left(tmp_path / "new" / "deep"), alone(tmp_path / "new" / "deep"):
+        raise ZeroDivisionError
+    assert not (tmp_path / "new").exists()  # whoever had it is gone
+
+
+@pytest.mark.parametrize("taken", ["before it is opened", "before it is locked"])
+def test_a_folder_that_is_taken_away_while_it_is_entered_is_made_again(taken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The failing run comes in between, once: after the folder was made, or after it was opened."""
+    folder, real, times = tmp_path / "shared" / "deep", os.open, iter([True])
+
+    def opened(path: Any, *more: Any, **named: Any) -> int:
+        if Path(path) != folder or not next(times, False):
+            return real(path, *more, **named)
+        handle = real(path, *more, **named) if taken == "before it is locked" else None
+        folder.rmdir()
+        folder.parent.rmdir()
+        return real(path, *more, **named) if handle is None else handle
+
+    monkeypatch.setattr(os, "open", opened)
+    write(folder, {"a.txt": b"a"}, "kind")
+    assert (folder / "a.txt").read_bytes() == b"a"
+    assert next(times, None) is None  # it did come in between
+
+
+def test_what_nobody_can_make_is_told_and_not_tried_for_ever(tmp_path: Path) -> None:
+    tries: list[int] = []
+
+    def begin() -> None:
+        tries.append(1)
+        raise FileNotFoundError
+
+    with pytest.raises(FileNotFoundError):
+        settled(tmp_path / "new", begin)
+    assert 1 < len(tries) < 1000

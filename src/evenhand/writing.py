@@ -21,9 +21,9 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from evenhand import ranks
 from evenhand.core import DataError
@@ -31,6 +31,9 @@ from evenhand.core import DataError
 LIST = ".evenhand.json"
 ABOUT = "What evenhand wrote into this folder, by SHA-256. A file that is not in this list, or has changed since, is never replaced."
 
+MOST_TRIES = 100  # to make a folder that others take away
+
+T = TypeVar("T")
 Written = dict[str, tuple[str, list[str]]]  # name → kind, hashes
 
 
@@ -59,7 +62,12 @@ def nothing_left(*places: Path) -> Iterator[None]:
     except BaseException:
         if ranks.first():
             for folder in new:  # the inner ones first
-                with suppress(OSError):  # it is not there, or something lies in it
+                with (
+                    suppress(OSError),
+                    _opened(folder) as handle,
+                ):  # it is not there, or something lies in it, or somebody is about to write there
+                    if handle is not None:
+                        _lock(handle, wait=False)
                     folder.rmdir()
         raise
 
@@ -74,7 +82,6 @@ def write(folder: Path, files: Mapping[str, bytes], kind: str, names: Sequence[s
         return
     every = list(dict.fromkeys([*names, *files]))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with alone(folder):
             check(folder, every, kind)
             try:
@@ -93,7 +100,6 @@ def write_as_it_comes(path: Path, fill: Callable[[IO[bytes]], None], kind: str) 
     if not ranks.first():
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with alone(path.parent):
             check(path.parent, [path.name], kind)
             try:
@@ -161,7 +167,6 @@ def put(path: Path, content: bytes) -> None:
     """One file whose name tells that it is ours: in one step, with no entry in the list. Raises OSError."""
     if not ranks.first():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     with alone(path.parent):
         try:
             stage(path, content)
@@ -170,18 +175,49 @@ def put(path: Path, content: bytes) -> None:
             part(path).unlink(missing_ok=True)
 
 
+def settled(folder: Path, begin: Callable[[], T], mode: int = 0o777) -> T:
+    """What `begin` does inside the folder, which is made first. Both are done again where another run, which failed, took the empty folder, or an
+    empty one above it, away in between (see `nothing_left`). Raises OSError.
+    """
+    for left in reversed(range(MOST_TRIES)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=mode)
+            return begin()
+        except FileNotFoundError:
+            if not left:
+                raise
+    raise AssertionError
+
+
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keeps other processes of this package out of `folder`, which lets go when this process ends, however it does. Where the system
-    cannot lock a folder (Windows, some network disks), nothing is kept out.
+    """Makes the folder and keeps other processes of this package out of it, which lets go when this process ends, however it does. Where the
+    system cannot lock a folder (Windows, some network disks), nothing is kept out.
     """
-    with _opened(folder) as handle:
-        if handle is not None:
-            import fcntl
-
-            with suppress(OSError):  # this file system has no locks
-                fcntl.flock(handle, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        settled(folder, lambda: _taken(folder, stack))
         yield
+
+
+def _taken(folder: Path, stack: ExitStack) -> None:
+    """Opens and locks a folder for as long as the stack lasts. Raises FileNotFoundError if it was taken away before it was locked."""
+    handle = stack.enter_context(_opened(folder))
+    if handle is not None:
+        _lock(handle, wait=True)
+        if not os.path.samestat(os.fstat(handle), os.stat(folder)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+
+
+def _lock(handle: int, wait: bool) -> None:
+    """Raises BlockingIOError where another process has the lock and this one is not to wait; a file system without locks has none."""
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return
 
 
 def sync(folder: Path) -> None:

@@ -44,11 +44,11 @@ def check_place(
 ) -> None:
     """Whether all files of a report will find their place, asked before the work and not after it. bad_rows, assigned: written before them."""
     from evenhand.core import DataError
-    from evenhand.writing import check
+    from evenhand.writing import check, settled
 
     if out.exists() and not out.is_dir():
         raise DataError("--out is a file", expected="a folder", remedy="choose another --out", file=out.name)
-    out.mkdir(parents=True, exist_ok=True)
+    settled(out, lambda: None)
     if not os.access(out, os.W_OK):
         raise PermissionError(13, "Permission denied", str(out))
     check(out, names, kind)
@@ -74,13 +74,20 @@ def check_track(track: str | None, out: Path) -> None:
         raise DataError("the place is a model's, whose folder holds nothing else", expected="another", remedy="choose another --track")
 
 
+def typed(value: str) -> str:
+    """A value as it was typed, for messages; of an empty one the quotation marks, since nothing shows otherwise."""
+    from evenhand.core import clip
+
+    return clip(value) if value.strip() else f'"{value}"'
+
+
 def assignments(given: list[str] | None, option: str, example: str) -> dict[str, str]:
     from evenhand.core import EvenhandError, clip
 
     pairs = [text.partition("=") for text in given or ()]
     for name, sign, value in pairs:
         if not (name and sign and value):
-            raise EvenhandError(f"Found {option} {clip(name + sign + value)}. Expected: {option} {example}. To do: write name, =, value.")
+            raise EvenhandError(f"Found {option} {typed(name + sign + value)}. Expected: {option} {example}. To do: write name, =, value.")
     names = [name.strip() for name, _, _ in pairs]
     if twice := next((name for name in names if names.count(name) > 1), None):
         values = " and ".join(clip(value.strip()) for name, _, value in pairs if name.strip() == twice)
@@ -104,11 +111,11 @@ def command() -> str:
 
 def listed(text: str, option: str, example: str) -> list[str]:
     """ "a, b" → ["a", "b"]."""
-    from evenhand.core import EvenhandError, clip
+    from evenhand.core import EvenhandError
 
     values = [part.strip() for part in text.split(",")]
     if not all(values):
-        raise EvenhandError(f"Found {option} {clip(text)}. Expected: {option} {example}. To do: names between commas, none empty.")
+        raise EvenhandError(f"Found {option} {typed(text)}. Expected: {option} {example}. To do: names between commas, none empty.")
     return values
 
 

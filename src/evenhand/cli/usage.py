@@ -7,12 +7,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, get_args
 
 import typer
 from typer.core import TyperGroup
 from typer.models import OptionInfo
 
+from evenhand.cli.inputs import typed
 from evenhand.core import EvenhandError, clip
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # the library exports no name of it
@@ -25,7 +28,23 @@ class Verbs(TyperGroup):
         if not args:
             return super().parse_args(ctx, args)  # an error of the library's that shows the help
         with _plainly():
+            self._none_empty(args)
             return super().parse_args(ctx, args)
+
+    def _none_empty(self, args: list[str]) -> None:
+        """Raises EvenhandError for an option with nothing behind it, as of a shell's variable that is not set: as a path it would be this folder.
+
+        Numbers and choices are told by their type, and where nothing is the default it is taken.
+        """
+        verb = next((self.commands[word] for word in args if word in self.commands), None)
+        for option in [word for word, after in pairwise([*args, "-"]) if not after and word[:1] == "-"] + [
+            w[:-1] for w in args if w[-1:] == "="
+        ]:
+            for taken in verb.params if verb is not None else ():
+                if option in taken.opts and {str, Path} & {*_kinds(verb, taken)} and getattr(taken, "default", None) != "":
+                    raise EvenhandError(
+                        f"Found {option} {typed('')}. Expected: a name, a path or a text behind it. To do: give one, or leave {option} out."
+                    )
 
     def invoke(self, ctx: Any) -> Any:
         with _plainly():
@@ -59,13 +78,18 @@ def _typed(options: list[str]) -> list[str]:
     """The values that stand after an option."""
     words = sys.argv[1:]
     after = [words[i + 1] for i, word in enumerate(words[:-1]) if word in options]
-    return [clip(value) for value in after + [w.partition("=")[2] for w in words if w.partition("=")[0] in options and "=" in w]]
+    return [typed(value) for value in after + [w.partition("=")[2] for w in words if w.partition("=")[0] in options and "=" in w]]
+
+
+def _kinds(verb: Any, option: Any) -> list[Any]:
+    """What the annotation of an option names, of the function that is the verb."""
+    given = inspect.signature(verb.callback).parameters[option.name].annotation
+    return [kind for part in get_args(given) for inner in (part, *get_args(part)) for kind in (inner, *get_args(inner))]
 
 
 def _expected(error: Any) -> str:
     """What an option takes, by its type as the verb has it."""
-    given = inspect.signature(error.ctx.command.callback).parameters[error.param.name].annotation
-    kinds = [kind for part in get_args(given) for kind in (part, *get_args(part))]
+    kinds = _kinds(error.ctx.command, error.param)
     info = next(part for part in kinds if isinstance(part, OptionInfo))
     for kind in kinds:
         if isinstance(kind, type) and issubclass(kind, Enum):

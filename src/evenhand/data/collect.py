@@ -131,10 +131,20 @@ class Collector:
         self._parts = [(len(order), {name: values[order] for name, values in arrays.items()})]
 
     def _in_one_unit(self, time: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
-        """Raises DataError where some times are seconds since 1970, as dates are, and others milliseconds or less: nobody knows which is the last."""
+        """Raises DataError where some times are seconds since 1970, as dates are, and others milliseconds or less, and a user judged something twice
+        at times of both: nobody knows which is the last. Where nobody did, times decide nothing.
+        """
         found = {unit: (time >= ERA[0] * ticks) & (time < ERA[1] * ticks) for unit, ticks in UNITS.items()}
         fewest, *more = sorted((unit for unit in found if found[unit].any()), key=lambda unit: int(found[unit].sum())) or [""]
         if not more:
+            return
+        low, high = (np.minimum(arrays["chosen"], arrays["rejected"]), np.maximum(arrays["chosen"], arrays["rejected"])) if "chosen" in arrays else (
+            arrays["response"], arrays["response"]
+        )  # fmt: skip
+        _, judged = np.unique(np.stack([arrays["user"], low, high]).astype(np.int64), axis=1, return_inverse=True)
+        unit = np.select([*found.values()], range(1, len(found) + 1))
+        of_each = {tuple(pair) for pair in np.stack([judged.ravel(), unit])[:, unit > 0].T.tolist()}
+        if len(of_each) == len({number for number, _ in of_each}):
             return
         row = int(np.argmax(found[fewest]))
         raise DataError(

@@ -33,7 +33,7 @@ from safetensors.numpy import save_file
 
 from evenhand.core import DataError, Exclusions, PreferenceData, clip
 from evenhand.data.canonical import rows_in_order
-from evenhand.writing import sync
+from evenhand.writing import settled, sync
 
 ENDING = ".shard"
 FORMAT: Final = "evenhand shard 1"
@@ -302,8 +302,7 @@ def write(coded: Coded, place: Path) -> Stored:
     """The shard at `place`, a folder that is whole or not there. One that lies there is replaced, and nothing else is. Raises OSError."""
     staged = place.with_name(f".{place.name}.{os.getpid()}.evenhand-part")
     shutil.rmtree(staged, ignore_errors=True)
-    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    staged.mkdir(mode=0o700)
+    settled(place.parent, lambda: staged.mkdir(mode=0o700), mode=0o700)
     try:
         for file, table in ((USERS, coded.people), (TEXTS, pa.table({"text": coded.words}))):
             with pa.OSFile(str(staged / file), "wb") as stream, pa.ipc.new_file(stream, table.schema) as out:

@@ -10,6 +10,8 @@ from evenhand.core import SMALLEST_CELL, Estimate
 
 NB = "\u00a0"  # a no-break space, so that a number and its unit stay on one line
 NONE = "–"  # no number there
+MOST_PLAIN, MOST_WHOLE = 1e6, 1e15  # from here on a number has a power of ten: one with decimals, and one without; a count never
+LEAST_PLAIN = 1e-4  # and under this one where its unit is nobody's: of a share so little is 0
 MOST_MORE = 4  # decimals that `exact` adds
 FEW = f"under {SMALLEST_CELL} users"  # instead of a number that would tell of persons
 
@@ -26,13 +28,20 @@ def has_value(estimate: Estimate | None) -> bool:
 
 
 def number(value: float | None, decimals: int = 2, signed: bool = False) -> str:
-    """1234.5 → "1,234.50"; a true minus sign; never "−0.00"."""
+    """1234.5 → "1,234.50"; from a million on "1.00e+06"; a true minus sign; never "−0.00"."""
     if value is None or not math.isfinite(value):
         return NONE
-    text = f"{abs(value):,.{decimals}f}"
+    text = f"{abs(value):,.{decimals}f}" if abs(value) < (MOST_PLAIN if decimals else MOST_WHOLE) else f"{abs(value):.{max(decimals, 1)}e}"
     is_zero = not any(c in "123456789" for c in text)
     sign = "" if is_zero else "−" if value < 0 else "+" if signed else ""
     return sign + text
+
+
+def of_any_size(value: float | None) -> str:
+    """A number whose unit is nobody's, such as a margin: 0.00003 → "3.00e-05", not "0.00"."""
+    if value is None or not 0 < abs(value) < LEAST_PLAIN:
+        return number(value)
+    return ("−" if value < 0 else "") + f"{abs(value):.2e}"
 
 
 @dataclass(frozen=True)

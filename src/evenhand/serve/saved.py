@@ -64,7 +64,6 @@ def save_model(folder: str | Path, model: SavedModel) -> None:
     text = seal(_describe(model, arrays, data))
     try:
         check_replaceable(place)
-        place.mkdir(parents=True, exist_ok=True)
         with alone(place):
             check_replaceable(place)
             write_both(place, data, text.encode())

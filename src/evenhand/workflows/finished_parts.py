@@ -24,7 +24,7 @@ from evenhand import ranks
 from evenhand.core import DataError
 from evenhand.workflows.unfinished import lock, refuse_others
 from evenhand.writing import part as partial
-from evenhand.writing import stage
+from evenhand.writing import settled, stage
 
 ABOUT = "finished parts of evenhand score: the same command goes on"
 SETTINGS = "settings.json"
@@ -98,8 +98,8 @@ def parts(folder: Path | None, settings: Mapping[str, Any]) -> Iterator[Parts]:
     try:
         if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / SETTINGS).is_file())):
             raise _foreign(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = os.fdopen(os.open(folder / SETTINGS, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644), "r+b")
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        stream = os.fdopen(settled(folder, lambda: os.open(folder / SETTINGS, flags, 0o644)), "r+b")
     except OSError as error:
         raise DataError(
             f"it cannot be written ({error.strerror or error})", expected="a place that can be written to", remedy="choose another --out",

@@ -30,7 +30,7 @@ from evenhand.data.shards import ENDING, InputFile, Stored, code, durable, is_sh
 from evenhand.engines import Engine, Lost
 from evenhand.workflows.progress import Told
 from evenhand.workflows.unfinished import lock
-from evenhand.writing import nothing_left, part, sync
+from evenhand.writing import nothing_left, part, settled, sync
 
 FILES, ABOUT = "files.json", "files of evenhand audit that are or become shards: the same command goes on"
 FORMAT = "evenhand files 1"
@@ -346,7 +346,7 @@ def _create(path: Path, content: bytes) -> None:
 def private_folder(out: Path) -> None:
     """Makes it, private, unless it is there. Raises DataError."""
     with writes(out):
-        out.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settled(out, lambda: None, mode=0o700)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from typing import IO, Any
 from evenhand.core import DataError, clip
 from evenhand.texts.generators.generator import Answer
 from evenhand.workflows.sealed import first_difference
+from evenhand.writing import settled
 
 ABOUT = "texts of evenhand generate that are not finished: the same command goes on"
 SYNC = 2.0  # seconds
@@ -49,8 +50,8 @@ def unfinished(out: Path, settings: Mapping[str, Any]) -> Iterator[Unfinished]:
     path = beside(out)
     head = _line({"about": ABOUT, "settings": settings})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644), "r+b")
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        stream = os.fdopen(settled(path.parent, lambda: os.open(path, flags, 0o644)), "r+b")
     except OSError as error:
         raise DataError(
             f"it cannot be written ({error.strerror or error})", expected="a place that can be written to", remedy="choose another --out", file=path.name

@@ -14,7 +14,21 @@ from evenhand.audits.dealt import OverDeals
 from evenhand.core import Estimate
 from evenhand.report.audit import sentences
 from evenhand.report.figures import curves, intervals
-from evenhand.report.numbers import NONE, Show, count, decimals, has_value, is_known, number, p_value, percent, points, shown, signed_points
+from evenhand.report.numbers import (
+    NONE,
+    Show,
+    count,
+    decimals,
+    has_value,
+    is_known,
+    number,
+    of_any_size,
+    p_value,
+    percent,
+    points,
+    shown,
+    signed_points,
+)
 from evenhand.report.page import COUNTS, Cell, Column, Figure, Panel, Table, counts, data_panel
 from evenhand.report.verdicts import is_share
 
@@ -35,7 +49,7 @@ DEALS = (
     "the group of each deal. The saved model and all other panels are the first deal’s."
 )
 TITLES = {"margin": "mean margin", "log_loss": "log-loss", "ece": "ECE", "ceiling": "own agreement"}
-SHOWS: Mapping[str, Show] = {"accuracy": percent, "ece": percent, "margin": number, "ceiling": number}
+SHOWS: Mapping[str, Show] = {"accuracy": percent, "ece": percent, "margin": of_any_size, "ceiling": number}
 
 
 def title(metric: str) -> str:
