@@ -397,6 +397,7 @@ def test_requirements_are_read(text, expected):
         ("accuracy>=-0.5", "the threshold '-0.5'"),
         ("gain>=-1.5", "Expected: a number from -1 to 1"),
         ("gap<=1.01", "the threshold '1.01'"),
+        (3, "Requirement '3': it is int. Expected: a text like"),
     ],
 )
 def test_requirements_that_cannot_be_read_say_what_to_write(text, message):

@@ -475,6 +475,8 @@ def test_a_bad_row_is_named(change: dict, told: str, tmp_path: Path) -> None:
     [
         ({"betas": [0.0, 1]}, r"beta = 0\. Expected: temperatures above 0"),
         ({"betas": [float("nan")]}, "beta = nan"),
+        ({"betas": ["a"]}, r"beta = a\. Expected: temperatures above 0"),
+        ({"ns": [None]}, r"n = None\. Expected: whole numbers from 1"),
         ({"ns": [0]}, r"n = 0\. Expected: whole numbers from 1"),
         ({"ns": [2.5]}, r"n = 2\.5"),
         ({"ns": [float("inf")]}, "n = inf"),

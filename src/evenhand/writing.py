@@ -62,10 +62,8 @@ def nothing_left(*places: Path) -> Iterator[None]:
     except BaseException:
         if ranks.first():
             for folder in new:  # the inner ones first
-                with (
-                    suppress(OSError),
-                    _opened(folder) as handle,
-                ):  # it is not there, or something lies in it, or somebody is about to write there
+                # it is not there, or something lies in it, or somebody is about to write there
+                with suppress(OSError), _opened(folder) as handle:
                     if handle is not None:
                         _lock(handle, wait=False)
                     folder.rmdir()

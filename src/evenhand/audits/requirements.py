@@ -43,6 +43,8 @@ class Expression:
 
 def parse_requirement(text: str, groups: Groups | None) -> Expression:
     """Reads one requirement. Errors name the nearest known quantity or group. groups: None where they are not known yet, and any name may be one."""
+    if not isinstance(text, str):
+        raise _error(text, f"it is {type(text).__name__}", f"a text like {EXAMPLES}", "write quantity, <= or >=, and a number")
     operators = list(re.finditer(r"<=|>=|==|=|<|>", text))
     if not operators:
         raise _error(text, "no comparison was found", f"one like {EXAMPLES}", "write quantity, <= or >=, and a number")

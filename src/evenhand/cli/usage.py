@@ -37,13 +37,12 @@ class Verbs(TyperGroup):
         Numbers and choices are told by their type, and where nothing is the default it is taken.
         """
         verb = next((self.commands[word] for word in args if word in self.commands), None)
-        for option in [word for word, after in pairwise([*args, "-"]) if not after and word[:1] == "-"] + [
-            w[:-1] for w in args if w[-1:] == "="
-        ]:
-            for taken in verb.params if verb is not None else ():
-                if option in taken.opts and {str, Path} & {*_kinds(verb, taken)} and getattr(taken, "default", None) != "":
+        empty = {word for word, after in pairwise(args) if not after} | {word[:-1] for word in args if word.endswith("=")}
+        for option in verb.params if verb is not None else ():
+            for name in empty.intersection(option.opts):
+                if {str, Path} & {*_kinds(verb, option)} and option.default != "":
                     raise EvenhandError(
-                        f"Found {option} {typed('')}. Expected: a name, a path or a text behind it. To do: give one, or leave {option} out."
+                        f"Found {name} {typed('')}. Expected: a name, a path or a text behind it. To do: give one, or leave {name} out."
                     )
 
     def invoke(self, ctx: Any) -> Any:

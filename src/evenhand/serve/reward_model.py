@@ -99,7 +99,6 @@ class RewardModel:
             )  # fmt: skip
         return cls(found, feature_map, saved.head, saved.scorer, saved.encoder["with_prompt"], saved.facts)
 
-    @as_annotated()
     def save(self, folder: str | Path) -> None:
         """Write a folder that `load` reads: all of it or nothing. An older model there is replaced; anything else there is an error."""
         save_model(folder, self._saved({**self.facts, "reads": what_is_read(self.with_prompt, self.history_pairs)}))

@@ -66,7 +66,6 @@ class Fit:
     report: Report
     kept: str = ""  # where validation chose between models: which, among what, and why
 
-    @as_annotated()
     def save(self, folder: str | Path) -> Path:
         """Write FOLDER/model, and beside it the report and a model card; returns the path of the HTML report."""
         folder = Path(folder)

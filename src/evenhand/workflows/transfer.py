@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from numbers import Real
 from typing import Any
 
 from evenhand.audits.policies import Candidates
 from evenhand.audits.transfer import FEWEST_PROMPTS, measure
-from evenhand.core import EvenhandError
+from evenhand.core import EvenhandError, clip
 from evenhand.data.candidates import read_candidates
 from evenhand.report import Report, policies
 
@@ -109,11 +110,11 @@ def grids(betas: Sequence[float], ns: Sequence[float]) -> tuple[list[float], lis
     Raises EvenhandError for a value out of range.
     """
     for beta in betas:
-        if not beta > 0:
-            raise EvenhandError(f"Found beta = {beta:g}. Expected: temperatures above 0, or inf. To do: --betas 0.1,0.5,1,2,4.")
+        if not (isinstance(beta, Real) and beta > 0):
+            raise EvenhandError(f"Found beta = {_short(beta)}. Expected: temperatures above 0, or inf. To do: --betas 0.1,0.5,1,2,4.")
     for n in ns:
-        if not 1 <= n <= MOST_DRAWS or n != int(n):
-            raise EvenhandError(f"Found n = {n:g}. Expected: whole numbers from 1 to {MOST_DRAWS:,}. To do: --ns 1,2,4,8,16.")
+        if not (isinstance(n, Real) and 1 <= n <= MOST_DRAWS and n == int(n)):
+            raise EvenhandError(f"Found n = {_short(n)}. Expected: whole numbers from 1 to {MOST_DRAWS:,}. To do: --ns 1,2,4,8,16.")
     finite = [float(b) for b in betas if math.isfinite(b)]
     if not finite and not len(ns):
         raise EvenhandError("Found no policy to look at. Expected: a finite beta, or an n. To do: --betas 0.1,0.5,1,2,4.")
@@ -122,6 +123,11 @@ def grids(betas: Sequence[float], ns: Sequence[float]) -> tuple[list[float], lis
             f"Found {max(len(finite), len(ns))} settings. Expected: {LONGEST_GRID} at most of each kind. To do: name fewer."
         )
     return finite, [int(n) for n in ns]
+
+
+def _short(value: object) -> str:
+    """A number, or whatever is in its place."""
+    return f"{value:g}" if isinstance(value, Real) else clip(value)
 
 
 def _roles(reward: str, other: str | None, group: str, event: str, ref: str | None, prompt: str) -> tuple[tuple[str, str | None], ...]:
