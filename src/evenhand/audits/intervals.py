@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, stdtr, stdtrit
 
+from evenhand.audits.joint import root
 from evenhand.audits.sample import Means
 from evenhand.core import Estimate
 
@@ -135,13 +136,11 @@ def simultaneous_alpha(correlation: np.ndarray, seed: int, level: float = LEVEL,
         return 1 - level
     if m > MOST_CONTRASTS:
         return 1 - level ** (1 / m)
-    eigenvalues, vectors = np.linalg.eigh(correlation)  # two-way matrices need not be positive: drop what is below 0
-    kept = eigenvalues > 1e-10 * eigenvalues.max()
-    root = vectors[:, kept] * np.sqrt(eigenvalues[kept])
-    root /= np.maximum(np.linalg.norm(root, axis=1, keepdims=True), 1e-12)
+    joint = root(correlation)
+    joint /= np.maximum(np.linalg.norm(joint, axis=1, keepdims=True), 1e-12)
     rng = np.random.default_rng([seed, 20110])
     step = max(1, (1 << 22) // m)
-    largest = [np.abs(rng.standard_normal((min(step, draws - at), root.shape[1])) @ root.T).max(axis=1) for at in range(0, draws, step)]
+    largest = [np.abs(rng.standard_normal((min(step, draws - at), m)) @ joint.T).max(axis=1) for at in range(0, draws, step)]
     alpha = 2 * float(ndtr(-np.quantile(np.concatenate(largest), level)))
     return float(np.clip(alpha, (1 - level) / m, 1 - level))
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from evenhand.audits.clusters import Clusters, Shared, numbered
+from evenhand.audits.joint import root
 from evenhand.audits.passes import over
 from evenhand.audits.spread import spread
 from evenhand.audits.units import Judged, find_units
@@ -50,7 +51,5 @@ def shared_noise(by_user: np.ndarray, by_both: np.ndarray, draws: int, units: in
     """Draws float64[draws, K] of the error that shared units add to what resampling users shows: normal with covariance V - V_user, its
     negative parts left out, and the tails of t with units - 1 degrees.
     """
-    values, vectors = np.linalg.eigh(by_both - by_user)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
     degrees = max(units - 1, 1)
-    return (rng.standard_normal((draws, len(values))) @ root.T) * np.sqrt(degrees / rng.chisquare(degrees, (draws, 1)))
+    return (rng.standard_normal((draws, len(by_both))) @ root(by_both - by_user)) * np.sqrt(degrees / rng.chisquare(degrees, (draws, 1)))

@@ -19,6 +19,7 @@ from evenhand.audits.bootstrap import RESAMPLED_USERS, holding, resampled_sums
 from evenhand.audits.examine import MIN_USERS
 from evenhand.audits.findings import EventRate, Paired, ViolationFinding
 from evenhand.audits.intervals import Contrast, contrast, estimate, range_bounds, simultaneous_alpha
+from evenhand.audits.joint import root
 from evenhand.audits.rates import Rates
 from evenhand.audits.requirements import Expression
 from evenhand.audits.sample import Means
@@ -74,8 +75,7 @@ def expected_by_noise(c: Contrast | None, seed: int) -> float:
         return float("nan")
     rng = np.random.default_rng([seed, 80310])
     covariance = c.correlation[np.ix_(known, known)] * np.outer(c.se[known], c.se[known])
-    roots, vectors = np.linalg.eigh(covariance)
-    draws = rng.standard_normal((NOISE_DRAWS, len(roots))) @ (vectors * np.sqrt(np.maximum(roots, 0.0))).T
+    draws = rng.standard_normal((NOISE_DRAWS, len(covariance))) @ root(covariance)
     return float(np.minimum(np.abs(draws).max(axis=1), 1.0).mean())
 
 
