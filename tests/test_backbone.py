@@ -498,7 +498,15 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(copied: Path) ->
     tokenizer = AutoTokenizer.from_pretrained(copied)
     tokenizer.add_tokens([f"<extra {i}>" for i in range(100)])
     tokenizer.save_pretrained(copied)
-    assert "has 480 tokens, and its model embeds 380" in refused(copied)
+    assert "has 480 tokens, numbered up to 479, and its model embeds 380" in refused(copied)
+
+
+def test_a_token_with_a_number_beyond_the_models_is_refused(copied: Path) -> None:
+    """As few tokens as the model embeds, one of them far behind the others, as after some have been taken out."""
+    tokenizer = json.loads((copied / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["a"] = 5000
+    (copied / "tokenizer.json").write_text(json.dumps(tokenizer))
+    assert "has 380 tokens, numbered up to 5000, and its model embeds 380. Expected: numbers under 380" in refused(copied)
 
 
 def test_settings_that_the_model_or_the_machine_lacks_are_refused(folders: dict[str, Path]) -> None:

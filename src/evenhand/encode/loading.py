@@ -47,10 +47,11 @@ def loaded(folder: Path, name: str, dtype: str) -> tuple[Any, Any]:
             "config.json asks for. To do: save the model there again, or name another backbone."
         )
     places = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > places:
+    if (largest := max(tokenizer.get_vocab().values(), default=-1)) >= places:  # numbers may have gaps: how many tokens there are says less
         raise EvenhandError(
-            f"The tokenizer of backbone '{clip(name)}' has {len(tokenizer)} tokens, and its model embeds {places}. Expected: no more tokens "
-            "than embeddings. To do: save the tokenizer that the model was trained with, or resize the model's embeddings and train them."
+            f"The tokenizer of backbone '{clip(name)}' has {len(tokenizer)} tokens, numbered up to {largest}, and its model embeds {places}. "
+            f"Expected: numbers under {places}. To do: save the tokenizer that the model was trained with, or resize the model's embeddings and "
+            "train them."
         )
     return model, tokenizer
 
