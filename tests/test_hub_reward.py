@@ -22,6 +22,7 @@ from tiny_models import tiny_bert, tiny_llama, tiny_qwen3
 import evenhand
 from evenhand import EvenhandError, HubRewardModel
 from evenhand.data.scorable import Asked
+from evenhand.workflows.hub_model import pair_rewards
 from evenhand.workflows.rewarding import ByHub
 
 pytestmark = pytest.mark.lm
@@ -174,6 +175,16 @@ def test_long_texts_lose_the_oldest_turns_then_the_left_of_the_prompt_then_the_e
     assert text.startswith("<s>user: </s>assistant: the answer names")
     with pytest.raises(EvenhandError, match="max_tokens is 3: it leaves no room for a response"):
         read("Why?", "No.", 3)
+
+
+def test_pairs_that_are_one_text_after_a_cut(models: dict[str, Path], tmp_path: Path) -> None:
+    """By hand: BERT reads a letter beside a space as a token, so that 6 tokens are [CLS], four letters and [SEP]; one cut text is enough."""
+    kinds = [("q w x y", "q w x y z", True, True), ("q w x y v", "q w x y z", True, True), ("q w x y z", "q w x z y", True, False)]
+    kinds += [("q w x y", "q w x z", False, False), ("q", "q w x y z", True, False)]
+    data = evenhand.load([{"user": "u", "prompt": "", "chosen": c, "rejected": r} for c, r, _, _ in kinds])
+    found = pair_rewards(HubRewardModel(models["bert"], max_tokens=6), data, tmp_path)
+    assert list(zip(found.cut.tolist(), found.same.tolist())) == [(cut, same) for _, _, cut, same in kinds]
+    np.testing.assert_array_equal(found.rewards[:, 0] == found.rewards[:, 1], found.same)
 
 
 def test_a_kill_loses_no_finished_batch(models: dict[str, Path], tmp_path: Path) -> None:

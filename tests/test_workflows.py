@@ -215,7 +215,10 @@ def test_texts_the_encoder_cannot_tell_apart_are_counted() -> None:
 
     vectors = np.array([[1, 0], [1, 0], [0, 1], [1, 0]], np.float32)
     responses = Responses(["a", "b", "c", "d"], np.array([0, 0, 0]), np.array([1, 2, 3]), vectors, np.array([True, True, True, False]))
-    assert same_vectors(responses, responses.chosen, responses.rejected).tolist() == [True, False, False]
+    # both cut and alike; both cut, not alike; one alone cut, to what the other is
+    assert same_vectors(responses, responses.chosen, responses.rejected).tolist() == [True, False, True]
+    whole = replace(responses, cut=np.zeros(4, bool))
+    assert not same_vectors(whole, responses.chosen, responses.rejected).any()  # nothing was cut: alike for another reason
 
 
 def test_long_texts_are_counted_as_truncated_by_group(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ CHECKED = 16  # pairs whose rewards are computed in every arrangement: some 250 
 @dataclass(frozen=True)
 class PairRewards:
     """rewards float32[n, 2] of chosen and rejected. cut bool[n]: one of the two was not read whole. same bool[n]: two different texts that the
-    model reads alike, since they were cut.
+    model reads alike, since one of them was cut, or both.
     """
 
     rewards: np.ndarray
@@ -47,7 +47,8 @@ def pair_rewards(model: HubRewardModel, data: PreferenceData, cache: Path | None
     n = len(data)
     found = model.score(*_texts(data), lambda done, total: progress("score", done, total), cache)
     cut = found.cut.reshape(2, n)
-    return PairRewards(found.values.reshape(2, n).T, cut[0] | cut[1], cut[0] & cut[1] & (found.same[:n] == found.same[n:]))
+    either = cut[0] | cut[1]
+    return PairRewards(found.values.reshape(2, n).T, either, either & (found.same[:n] == found.same[n:]))
 
 
 def facts_of(model: HubRewardModel, data: PreferenceData, seed: int) -> dict[str, str]:

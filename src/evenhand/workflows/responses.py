@@ -115,13 +115,13 @@ def _fit_map(rows: np.ndarray, responses: Responses, recipe: Recipe, tfidf: bool
 def same_vectors(responses: Responses, chosen: np.ndarray, rejected: np.ndarray) -> np.ndarray:
     """Pairs of different texts that the encoder cannot tell apart since it does not see them whole, bool[n].
 
-    A language model sees the same where the tokens of both are the same; of two texts, one alone may have been cut for that.
+    One of the two alone may have been cut for that, to what the other is. A language model sees the same where the tokens of both are the same.
     """
-    cut, tokens = responses.cut, responses.tokens
-    out = cut[chosen] & cut[rejected] if tokens is None else cut[chosen] | cut[rejected]
-    both = np.flatnonzero(out)
+    tokens, vectors = responses.tokens, responses.vectors
+    out = responses.cut[chosen] | responses.cut[rejected]
+    some = np.flatnonzero(out)
     if tokens is not None:
-        out[both] = [all(map(np.array_equal, tokens[c], tokens[r])) for c, r in zip(chosen[both], rejected[both])]
-    elif responses.vectors is not None:
-        out[both] = [np.array_equal(responses.vectors[c], responses.vectors[r]) for c, r in zip(chosen[both], rejected[both])]
+        out[some] = [all(map(np.array_equal, tokens[c], tokens[r])) for c, r in zip(chosen[some], rejected[some])]
+    elif vectors is not None:
+        out[some] = [np.array_equal(vectors[c], vectors[r]) for c, r in zip(chosen[some], rejected[some])]
     return out
