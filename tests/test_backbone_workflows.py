@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -68,6 +69,44 @@ def test_validation_chooses_among_models_on_a_backbone(place: Path, backbone: Ba
     again = RewardModel.load(place / "auto" / "model")
     texts = ["one answer", "another answer that is longer"]
     assert np.array_equal(again.score([], ["why?"] * 2, texts), found.model.score([], ["why?"] * 2, texts))
+
+
+def of_all_lengths(users: int, pairs: int) -> list[dict[str, str]]:
+    """Choices between texts of 2 to 40 words."""
+    draw, words = (
+        np.random.default_rng(0),
+        ["the", "plan", "says", "what", "a", "group", "may", "ask", "others", "to", "write", "on", "Monday"],
+    )
+
+    def text() -> str:
+        return " ".join(draw.choice(words, draw.integers(2, 40)))
+
+    prompts = [f"{text()} {p}?" for p in range(20)]
+    return [
+        {"user": f"u{u}", "prompt": prompts[p], "chosen": f"{text()}.", "rejected": f"{text()}!"}
+        for u in range(users)
+        for p in draw.permutation(len(prompts))[:pairs]
+    ]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_report_says_how_far_batches_move_the_rewards_of_a_language_model(dtype: Any, backbone: Backbone) -> None:
+    """Against rewards of the model itself, each text alone and all together: in bfloat16 they differ by more than a report may call stable."""
+    data = load(of_all_lengths(30, 8))
+    read = replace(backbone, dtype=dtype, max_tokens=200)
+    found = evenhand.fit(data, "bradley_terry", head="linear", backbone=read, resamples=20)
+    prompts, responses = zip(*[(data.texts[p], data.texts[r]) for p, r in zip(data.prompt[:60], data.chosen[:60])])
+    alone = np.array([found.model.score([], [p], [r])[0] for p, r in zip(prompts, responses)])
+    moved = float((np.abs(found.model.score([], prompts, responses) - alone) / np.maximum(1, np.abs(alone))).max())
+    assert (moved <= 1e-5) == (dtype == "float32")
+    audited = evenhand.audit(data, model=found.model, resamples=20)
+    for facts in (found.report.findings.facts, audited.findings.facts):
+        if dtype == "float32":
+            assert re.match(r"Scores of 16 pairs moved by at most \d\.\de-0[5-9] ", facts["stability"])
+            continue
+        said = re.match(r"Scores are not .*: over 16 pairs they moved by up to (\S+) ", facts["stability"])
+        assert said is not None, facts["stability"]
+        assert moved / 30 < float(said[1]) < 30 * moved  # other texts of the same kind
 
 
 def test_methods_are_compared_on_a_backbone(place: Path, backbone: Backbone) -> None:

@@ -365,7 +365,7 @@ def audit_model(
         "splits": split.rule
         if trained_here
         else f"{int(split.history.sum()):,} pairs are read as history, {int(test.sum()):,} are scored.",
-        "stability": stability(ready, loaded.scorer, test, seed).sentence,
+        "stability": stability(ready, loaded.scorer, test, seed, loaded.encoder).sentence,
     }
     return report_on(
         data,

@@ -250,7 +250,8 @@ def _fit(
     ranks.same("trained model", f"{model_hash(scorer, last.ready.feature_map)} {'' if encoder is None else encoder.fingerprint}")
     progress("audit", 0, 1)
     models = {m.title: m for m in trained.models}
-    more = {**_about(last.ready, model), "tuned": _tuned(tune)}
+    stable = stability(last.ready, last.fitted.scorer, ready.split.rows(TEST), audit_settings.seed, encoder).sentence
+    more = {**_about(last.ready, model), "tuned": _tuned(tune), "stability": stable}
     report = _report(ready, models, trained.traces, audit_settings, more, trained.kept)
     progress("audit", 1, 1)
 
@@ -351,7 +352,7 @@ def _report(
             training=tuple(traces),
             groups_rule=ready.groups.rule,
             exclusions=left,
-            facts=facts(ready.data, settings.seed, {**more, "stability": stability(own, last.scorer, test, settings.seed).sentence}),
+            facts=facts(ready.data, settings.seed, more),
             formulas=settings.formulas,
             limits=limits(own.with_prompt),
             command=settings.command,

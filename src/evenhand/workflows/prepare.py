@@ -17,17 +17,22 @@ from evenhand.data.matched import tied_texts
 from evenhand.data.splits import TEST, TRAIN, VALID, Split
 from evenhand.data.support import Support
 from evenhand.encode.backbone_encoder import BackboneEncoder
+from evenhand.encode.encoder import TextEncoder
 from evenhand.encode.projection import FeatureMap
 from evenhand.encode.texts import encoded_texts
 from evenhand.engines import Engine
 from evenhand.parts import calling
 from evenhand.training.scoring import margins, rewards
+from evenhand.training.tuned import own_features
 from evenhand.workflows import hyperparameters
 from evenhand.workflows.encoding import Encoding
 from evenhand.workflows.grouping import Grouping, check_parted, support_of
 from evenhand.workflows.progress import Progress, silent
 from evenhand.workflows.responses import Responses, check_texts, encode_responses, fit_features, fit_unreduced, same_vectors
 from evenhand.workflows.told import by_prompt, earlier, tellings
+
+CHECKED = 64  # pairs whose scores are computed in every arrangement
+READ_ANEW = 16  # of them where a language model reads their texts each time: some 250 texts
 
 
 @dataclass(frozen=True)
@@ -230,15 +235,34 @@ def judged(ready: Prepared, scorer: Scorer, rows: np.ndarray, model: str, split:
     )
 
 
-def stability(ready: Prepared, scorer: Scorer, rows: np.ndarray, seed: int) -> Stability:
-    """Whether a pair's scores depend on the pairs scored beside it, on a sample of the pairs at mask `rows`."""
-    pairs = ready.pairs(rows, ready.split.history)
+def stability(ready: Prepared, scorer: Scorer, rows: np.ndarray, seed: int, encoder: TextEncoder | None) -> Stability:
+    """Whether a pair's scores depend on the pairs scored beside it, on a sample of the pairs at mask `rows`.
+
+    encoder: the model's. A language model reads these pairs' texts anew in every arrangement, since padding and precision are its own; users'
+    histories, and what other encoders make of a text, are as they were judged.
+    """
+    scorer, pairs = own_features(scorer, ready.pairs(rows, ready.split.history))
     length = np.fromiter(map(len, ready.responses.texts), np.int64)
     longer = np.maximum(length[pairs.chosen.numpy()], length[pairs.rejected.numpy()])
 
     def score(picked: np.ndarray) -> np.ndarray:
         some = pairs.take(torch.from_numpy(picked))
         users, number = some.user.unique(return_inverse=True)
-        return rewards(scorer, replace(some, history=some.history.take(users), user=number)).numpy()
+        some = replace(some, history=some.history.take(users), user=number)
+        return rewards(scorer, _read_anew(ready, some, encoder) if isinstance(encoder, BackboneEncoder) else some).numpy()
 
-    return check_stability(score, longer, rows=64, seed=seed)
+    return check_stability(score, longer, rows=READ_ANEW if isinstance(encoder, BackboneEncoder) else CHECKED, seed=seed)
+
+
+def _read_anew(ready: Prepared, pairs: Pairs, encoder: BackboneEncoder) -> Pairs:
+    """The pairs on features that the language model gives their texts now, in one call; histories on the features that they had."""
+    responses, past = ready.responses, pairs.history
+    assert responses.tokens is not None
+    shown, place = torch.cat([pairs.chosen, pairs.rejected]).unique(return_inverse=True)
+    vectors = encoder.vectors([responses.tokens[i] for i in shown.tolist()])
+    found = ready.feature_map.apply([responses.texts[i] for i in shown.tolist()], vectors)
+    items = torch.cat([past.items[past.chosen], past.items[past.rejected], torch.from_numpy(found)])
+    read = torch.arange(len(past.chosen))
+    chosen, rejected = (2 * len(read) + place).split(len(pairs))
+    history = replace(past, items=items, chosen=read, rejected=len(read) + read)
+    return replace(pairs, history=history, chosen=chosen, rejected=rejected)
