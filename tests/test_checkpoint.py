@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from report_example import realistic
+from rich.console import Console
 from test_methods_contract import METHODS
 from torch import Tensor, nn
 
@@ -25,6 +28,8 @@ from evenhand.encode.backbone import Backbone
 from evenhand.encode.backbone_encoder import BackboneEncoder
 from evenhand.methods.bradley_terry import BradleyTerry
 from evenhand.methods.collaborative import CollaborativeMethod
+from evenhand.report import terminal
+from evenhand.report.audit import report
 from evenhand.report.audit.sentences import training_sentence
 from evenhand.testing import LinearTexts
 from evenhand.training.checkpoint import KIND, checkpointing
@@ -475,8 +480,11 @@ def test_the_other_trainings_of_a_method_go_on(world: tuple[Pairs, Pairs]) -> No
 
 
 def test_the_report_says_so() -> None:
-    stopped = TrainingTrace("pafo", 0, (0.7, 0.6, 0.5), (0.7, 0.65, 0.66), 2, 1.0, 100.0, stopped="Training on texts stopped at step 7.")
-    assert training_sentence([stopped]).endswith("; pafo, seed 0: training on texts stopped at step 7.")
+    stopped = TrainingTrace("PAFO", 0, (0.7, 0.6, 0.5), (0.7, 0.65, 0.66), 2, 1.0, 100.0, stopped="Training on texts stopped at step 7.")
+    assert training_sentence([stopped]).endswith("; PAFO, seed 0: training on texts stopped at step 7.")
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(*terminal.lines(report(replace(realistic(), training=(stopped,))).page), sep="\n")
+    assert "PAFO, seed 0: training on texts stopped at step 7." in console.export_text()
 
 
 # ---- what is told

@@ -74,6 +74,7 @@ def _more(found: f.FairnessReport) -> list[str]:
     said.append(" ".join(s for s in (f"{gains}." if gains else "", _metrics(model)) if s))
     for c in found.constraints:
         said += [sentences.constraint_sentence(c), c.training]
+    said += sentences.stopped_sentences(found.training)
     return [s for s in said if s]
 
 

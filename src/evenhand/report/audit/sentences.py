@@ -328,11 +328,16 @@ def training_sentence(traces: Sequence[f.TrainingTrace]) -> str:
     stuck = sorted({t.method for t in watched if t.best_epoch == 0})
     more = [f"still improving in the last epoch: {', '.join(cut[:5])}"] if cut else []
     more += [f"no epoch improved on the start: {', '.join(stuck[:5])}"] if stuck else []
-    more += [f"{trace.method}, seed {trace.seed}: {lowered(trace.stopped.rstrip('.'))}" for trace in traces if trace.stopped][:5]
+    more += [said.rstrip(".") for said in stopped_sentences(traces)]
     if not more and watched:
         each = "each" if len(watched) == len(traces) else f"each of the {len(watched)} that go by epochs"
         more = [f"{each} went on beyond the epoch that was kept"]
     return "; ".join([fits, *more]) + "."
+
+
+def stopped_sentences(traces: Sequence[f.TrainingTrace]) -> list[str]:
+    """Which trainings met a number that is none, and where; five at the most."""
+    return [f"{trace.method}, seed {trace.seed}: {lowered(trace.stopped)}" for trace in traces if trace.stopped][:5]
 
 
 def epoch_sentence(trace: f.TrainingTrace) -> tuple[str, str]:
