@@ -264,6 +264,19 @@ def test_bfloat16_keeps_what_trains_in_float32(folders: dict[str, Path]) -> None
     assert {p.grad.dtype for p in adapter.parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize("rank", [0, 4])
+@pytest.mark.parametrize("name", ["qwen3", "bert"])
+def test_untrained_weights_leave_the_vectors_in_bfloat16(name: str, rank: int, folders: dict[str, Path]) -> None:
+    """A head that was fitted on frozen features, and kept, reads the very same ones under the adapter that is saved with it."""
+    backbone = Backbone(str(folders[name]), rank=rank, dtype="bfloat16")
+    texts = read(backbone, [text for text in TEXTS if text])
+    frozen = backbone.base.vectors(texts, None)
+    assert torch.equal(backbone.base.vectors(texts, backbone.base.new_adapter(0)), frozen)
+    full = Backbone(str(folders[name]), rank=rank).base.vectors(texts, None)
+    assert 1e-4 < (frozen - full).abs().max() < 0.1 * full.abs().max()  # it does compute in bfloat16
+    assert ("float32, computed in bfloat16" in backbone.reads) == (rank == 0)
+
+
 def test_the_last_token_is_read_though_it_is_the_pad_token(folders: dict[str, Path]) -> None:
     """pad = eos: by pad id the last token that is read would be the one before, with eos and without it."""
     backbone = Backbone(str(folders["qwen3"]), pooling="last")

@@ -45,7 +45,7 @@ class Backbone:
     rank: of LoRA on all linear layers, alpha twice as much; 0 = all weights train. pooling: what a text's vector is, the mean of the last
     hidden states over its own tokens, or that of its last token. max_tokens: of a text, special tokens included; None = 512, or fewer
     where the model has fewer positions (minilm: 256). device: "cpu", "cuda", "cuda:1"; None = cuda where there is one. dtype: of the base;
-    what trains is float32 always. chunk_tokens: places for tokens in one forward pass, which bounds memory and decides nothing else; None = what is fastest on
+    what trains is float32 always, and where all weights train the base is, too, and bfloat16 what it computes in. chunk_tokens: places for tokens in one forward pass, which bounds memory and decides nothing else; None = what is fastest on
     the device (measured: on a CPU, larger chunks cost padding and caches).
     keep_gb: of activations that a step may keep in a process between its loss and the pass backward; what is beyond is computed twice.
     checkpointing: activations are computed again in the pass backward, layer by layer, which costs time and saves memory. sharded: under
@@ -114,7 +114,8 @@ class Backbone:
         """How texts become vectors, for reports."""
         pooled = "the mean over the response's own tokens" if self.pooling == "mean" else "the response's last token"
         soft = f", {self.soft_user_tokens} soft tokens of the user before it" if self.soft_user_tokens else ""
-        return f"{pooled}, at most {self.limit} tokens a text{soft}, base in {self.dtype}"
+        base = self.dtype if self.rank or self.dtype == "float32" else f"float32, computed in {self.dtype}"
+        return f"{pooled}, at most {self.limit} tokens a text{soft}, base in {base}"
 
     @property
     def trains(self) -> str:

@@ -74,7 +74,8 @@ class BackboneEncoder:
         b = self.backbone
         length = "l2" if b.base.unit else "own length"
         soft = f"{b.soft_user_tokens} user tokens " if b.soft_user_tokens else ""
-        settings = f"{b.files_sha256} {b.pooling} {length} {self.max_tokens} {b.dtype} chat {FORMATTING} {soft}{self._adapter_sha256}"
+        read = b.dtype if b.rank or b.dtype == "float32" else f"{b.dtype} of float32"  # see Base
+        settings = f"{b.files_sha256} {b.pooling} {length} {self.max_tokens} {read} chat {FORMATTING} {soft}{self._adapter_sha256}"
         return hashlib.sha256(settings.encode()).hexdigest()
 
     @property

@@ -57,7 +57,8 @@ class Base:
     ):  # fmt: skip
         self.name, self.rank, self.pooling, self.unit, self.chunk_tokens = name, rank, pooling, unit, chunk_tokens
         self.device = torch.device(device)
-        self.model, self.tokenizer = loaded(folder, name, dtype)
+        # where all weights train there are none to halve; rounded ones would give other vectors than the copies that train begin with
+        self.model, self.tokenizer = loaded(folder, name, dtype if rank else "float32")
         self.model.config.use_cache = False
         self.model.requires_grad_(False).eval()
         self.sharded = sharded

@@ -40,6 +40,7 @@ MEND = "To do: mend chat_template in the folder of the tokenizer, or take it out
 CHOICES = "Earlier choices of this user, the oldest first:"
 PERSONA = "About this user:"
 PARTS = ("history", "turns", "prompt", "response")
+AROUND = 8  # tokens around a turn: as many as ChatML's, Llama 3's and Gemma's templates write, and more; with those that write more, a turn may go too many
 TOGETHER = 1024  # texts over the limit whose tokens' places are known at a time: Python's numbers for them take a hundred bytes a token
 
 
@@ -347,7 +348,8 @@ class Chat:
     # Over the limit
 
     def _shorter(self, draft: _Draft, excess: int, spans: Spans) -> tuple[str, _Draft]:
-        """The part of PARTS that is cut next, and what is left once about `excess` tokens of it are gone, never more than need be."""
+        """The part of PARTS that is cut next, and what is left once about `excess` tokens of it are gone; no more than need be of what is cut
+        in tokens, and of turns where the template writes up to AROUND tokens around one."""
         part, texts = _next_to_go(draft)
         if part == "history":
             left = draft.told[_oldest(texts, excess, spans) :]
@@ -391,7 +393,7 @@ def _next_to_go(draft: _Draft) -> tuple[str, Sequence[str]]:
 
 def _oldest(texts: Sequence[str], excess: int, spans: Spans) -> int:
     """How many of the oldest texts must go, at the least, for `excess` tokens; all where they do not suffice."""
-    sizes = np.cumsum([len(spans[text]) + 8 for text in texts])  # 8: more than a template writes around a turn
+    sizes = np.cumsum([len(spans[text]) + AROUND for text in texts])
     return min(int(np.searchsorted(sizes, excess)) + 1, len(texts))
 
 
