@@ -175,8 +175,8 @@ def test_auto_says_what_it_chose() -> None:
 
 def test_a_student_that_was_refused_is_told_on_every_page() -> None:
     """Teachers that never learned teach nothing: what comes out is the pooled model, under a name that says so."""
-    data = simulated_users(seed=3, users=40, minority=0.3, pairs_per_user=24)
-    settings = {"warm_start": "false", "teacher_lr": "0.001", "max_epochs": "3", "lr": "0.03", "temperature": "50", "distil": "mse"}
+    data = simulated_users(seed=3, users=80, minority=0.3, pairs_per_user=24)
+    settings = {"warm_start": "false", "teacher_lr": "0.001", "max_epochs": "10", "lr": "0.03", "temperature": "50", "distil": "mse"}
     found = evenhand.fit(data, "pafo", settings=settings, encoding=evenhand.Encoding(None, dim=16), resamples=50)
     personalised, last = found.report.findings.others[-1], found.report.findings.model
     assert last.model == "PAFO (LoRe's head), its pooled model"

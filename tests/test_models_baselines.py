@@ -293,11 +293,13 @@ def empty(history: History) -> History:
     return replace(history, offsets=torch.zeros_like(history.offsets), chosen=history.chosen[:0], rejected=history.rejected[:0])
 
 
-def test_without_generic_loss_p_rlhf_is_bradley_terry_bit_for_bit() -> None:
+def test_without_generic_loss_p_rlhf_is_bradley_terry() -> None:
+    """Up to rounding: a gradient that comes from two rewards lies otherwise in memory, and some processors' libraries add it up otherwise."""
     train, valid, test = two_tastes(0, n_users=40)
     base = BradleyTerry(LowRank(3), replace(SCHEDULE, max_epochs=3))
-    one, two = (m.fit(train, valid, 0).scorer for m in (base, PRlhfMethod(base, 0.0)))
-    assert torch.equal(margins(one, test), margins(two, test))
+    one, two, other = (m.fit(train, valid, 0).scorer for m in (base, PRlhfMethod(base, 0.0), PRlhfMethod(base, 0.01)))
+    torch.testing.assert_close(margins(two, test), margins(one, test), rtol=1e-5, atol=1e-5)
+    assert (margins(other, test) - margins(one, test)).abs().max() > 1e-3  # which a hundredth of the generic loss is seen in
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
