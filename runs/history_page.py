@@ -120,7 +120,23 @@ def expected_of_dsp(study: dict[str, Any]) -> list[str]:
         f"3. The minority gains more from K = {max(over)} over K = 0 than the majority: {met(gain[1] > 0)}, by {spread(gain, 1)} points of accuracy.",
         f"4. A late user given as many choices is ahead of every K beyond noise: {met(all(ahead.values()))}. Late minus in words, {each(late)}. Ahead beyond noise: {', '.join(f'K = {k}' for k, is_ahead in ahead.items() if is_ahead) or 'of no K'}.",
         f"5. At K = {max(over)} in words tuned is ahead of frozen: {met(trained['accuracy']['all']['low'] > 0)}, {both(trained)}.",
+        *of_soft(study),
         "",
+    ]
+
+
+def of_soft(study: dict[str, Any]) -> list[str]:
+    """The sixth, where soft tokens were run."""
+    soft = "16 as soft tokens: tuned, 16"
+    if soft not in study["models"]:
+        return ["6. Soft tokens, a user's own ahead of another's and behind a late user: not run for want of time."]
+    own, late, none = (
+        between(study, soft, f"{soft[:-2]}another's"),
+        between(study, "late: tuned, 16", soft),
+        between(study, soft, "0 in words: tuned, 0"),
+    )
+    return [
+        f"6. Soft tokens: a user's own are ahead of those of a user of another domain ({met(own['accuracy']['all']['low'] > 0)}, {both(own)}) and behind a late user ({met(late['accuracy']['all']['low'] > 0)}: late minus soft tokens {both(late)}). Over K = 0, {both(none)}."
     ]
 
 

@@ -293,8 +293,8 @@ ABOUT = {
 FROZEN, HEADS, ALONG = "frozen features", "tuned features, heads anew", "backbone tuned along"
 NOT_RUN = [
     "### Not run\n",
-    "- Histories in the input (K pairs of a user before the response) on DSP: nothing is shared between users, so the 11,200 training pairs of 400 users are as many pairs of texts of their own, five times as long at K = 2. "
-    "At the speed of SmolLM2's steps above, one pass over them takes about ten hours of one core, even with what stands before both responses read once. On short statements of real voters: [histories in words](history.md).",
+    "- Histories in the input (K pairs of a user before the response) on whole responses and all 400 users: nothing is shared between users, so the 11,200 training pairs are as many pairs of texts of their own, five times as long at K = 2. "
+    "At the speed of SmolLM2's steps above, one pass over them takes about ten hours of one core, even with what stands before both responses read once. On responses cut at 32 words and 200 users, and on short statements of real voters: [histories in words](history.md).",
     "- The other Polis conversations and MultiPICo with MiniLM tuned, and more than two deals: `.venv/bin/python runs/voters.py --data ../shared/data --backbone minilm --work runs/out/voters_minilm --out runs/out/voters_minilm.json`.",
     "- More than one seed.",
     "",
