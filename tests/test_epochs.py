@@ -114,5 +114,4 @@ def test_a_small_minoritys_noise_does_not_keep_the_untrained_student(tmp_path: P
         losses.append([float(mean_over_users(bt(margins(f.scorer, valid)), valid)) for f in (student, pooled)])
     of_student, of_pooled = np.median(losses, axis=0)
     assert np.median(kept) > 20
-    assert of_student < of_pooled + 0.015
-    assert of_pooled < np.log(2) - 0.03
+    assert of_student < of_pooled + 0.01 < np.log(2) - 0.02
