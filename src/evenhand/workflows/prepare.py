@@ -32,7 +32,7 @@ from evenhand.workflows.responses import Responses, check_texts, encode_response
 from evenhand.workflows.told import by_prompt, earlier, tellings
 
 CHECKED = 64  # pairs whose scores are computed in every arrangement
-READ_ANEW = 16  # of them where a language model reads their texts each time: some 250 texts
+READ_ANEW = 16  # pairs where a language model reads their texts each time: some 190 texts
 
 
 @dataclass(frozen=True)
@@ -238,31 +238,59 @@ def judged(ready: Prepared, scorer: Scorer, rows: np.ndarray, model: str, split:
 def stability(ready: Prepared, scorer: Scorer, rows: np.ndarray, seed: int, encoder: TextEncoder | None) -> Stability:
     """Whether a pair's scores depend on the pairs scored beside it, on a sample of the pairs at mask `rows`.
 
-    encoder: the model's. A language model reads these pairs' texts anew in every arrangement, since padding and precision are its own; users'
-    histories, and what other encoders make of a text, are as they were judged.
+    encoder: the model's. A language model reads these pairs' texts anew in other arrangements, since padding and precision are its own;
+    users' histories, and what other encoders make of a text, are as they were judged.
     """
     scorer, pairs = own_features(scorer, ready.pairs(rows, ready.split.history))
+    read: Callable[[Pairs], Pairs] = _same
+    if isinstance(encoder, BackboneEncoder):
+        drawn = np.random.default_rng([seed, 1601]).permutation(len(pairs))[:READ_ANEW]
+        pairs = pairs.take(torch.from_numpy(drawn))
+        read = _ReadAnew(ready, encoder, pairs)
     length = np.fromiter(map(len, ready.responses.texts), np.int64)
     longer = np.maximum(length[pairs.chosen.numpy()], length[pairs.rejected.numpy()])
 
     def score(picked: np.ndarray) -> np.ndarray:
         some = pairs.take(torch.from_numpy(picked))
         users, number = some.user.unique(return_inverse=True)
-        some = replace(some, history=some.history.take(users), user=number)
-        return rewards(scorer, _read_anew(ready, some, encoder) if isinstance(encoder, BackboneEncoder) else some).numpy()
+        return rewards(scorer, read(replace(some, history=some.history.take(users), user=number))).numpy()
 
-    return check_stability(score, longer, rows=READ_ANEW if isinstance(encoder, BackboneEncoder) else CHECKED, seed=seed)
+    return check_stability(score, longer, rows=CHECKED, seed=seed)
 
 
-def _read_anew(ready: Prepared, pairs: Pairs, encoder: BackboneEncoder) -> Pairs:
-    """The pairs on features that the language model gives their texts now, in one call; histories on the features that they had."""
-    responses, past = ready.responses, pairs.history
-    assert responses.tokens is not None
-    shown, place = torch.cat([pairs.chosen, pairs.rejected]).unique(return_inverse=True)
-    vectors = encoder.vectors([responses.tokens[i] for i in shown.tolist()])
-    found = ready.feature_map.apply([responses.texts[i] for i in shown.tolist()], vectors)
-    items = torch.cat([past.items[past.chosen], past.items[past.rejected], torch.from_numpy(found)])
-    read = torch.arange(len(past.chosen))
-    chosen, rejected = (2 * len(read) + place).split(len(pairs))
-    history = replace(past, items=items, chosen=read, rejected=len(read) + read)
-    return replace(pairs, history=history, chosen=chosen, rejected=rejected)
+def _same(pairs: Pairs) -> Pairs:
+    return pairs
+
+
+class _ReadAnew:
+    """Pairs on the features that the language model gives their texts in one call; histories on the features that they had.
+
+    The same texts are read together twice and not more often: that a call gives what it gave before has then been seen. Their words, which
+    no batch changes, are counted once.
+    """
+
+    def __init__(self, ready: Prepared, encoder: BackboneEncoder, pairs: Pairs):
+        self.ready, self.encoder = ready, encoder
+        self.shown = torch.cat([pairs.chosen, pairs.rejected]).unique()
+        self.words = ready.feature_map.constant([ready.responses.texts[i] for i in self.shown.tolist()])
+        self.found: dict[tuple[int, ...], list[np.ndarray]] = {}
+
+    def __call__(self, pairs: Pairs) -> Pairs:
+        shown, place = torch.cat([pairs.chosen, pairs.rejected]).unique(return_inverse=True)
+        found = self.found.setdefault(tuple(shown.tolist()), [])
+        if len(found) < 2:
+            found.append(self._features(shown))
+        past = pairs.history
+        items = torch.cat([past.items[past.chosen], past.items[past.rejected], torch.from_numpy(found[-1])])
+        read = torch.arange(len(past.chosen))
+        chosen, rejected = (2 * len(read) + place).split(len(pairs))
+        history = replace(past, items=items, chosen=read, rejected=len(read) + read)
+        return replace(pairs, history=history, chosen=chosen, rejected=rejected)
+
+    def _features(self, shown: torch.Tensor) -> np.ndarray:
+        tokens, of_vector = self.ready.responses.tokens, self.ready.feature_map.of_vector
+        assert tokens is not None
+        assert of_vector is not None
+        vectors = self.encoder.vectors([tokens[i] for i in shown.tolist()])
+        features: np.ndarray = self.words[torch.searchsorted(self.shown, shown).numpy()] + vectors @ of_vector
+        return features
