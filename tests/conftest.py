@@ -38,17 +38,20 @@ frozen_modules = 0  # as many were there when objects were last put out of the g
 # Files of ten seconds and more, first, so that processes end together. That of Ray comes after that of this machine's processes, which start
 # slowly beside Ray, and after that of ranks, which are copies of a process and must be of one in which Ray never ran.
 LONGEST = (
-    "test_engine_here", "test_ranks", "test_engines", "test_docs", "test_backbone_contract", "test_methods_contract", "test_frontier",
-    "test_comparisons", "test_notebooks", "test_cli", "test_workflows", "test_tuned", "test_export", "test_backbone_workflows",
-    "test_trackers", "test_text_align", "test_transfer", "test_faro", "test_encode", "test_report_comparison", "test_serve_web",
-    "test_certify_workflow", "test_inputs", "test_view", "test_checkpoint", "test_writing", "test_text_generate", "test_report_browser",
-    "test_controls",
+    "test_engine_here", "test_docs", "test_methods_contract", "test_frontier", "test_comparisons", "test_cli", "test_workflows", "test_tuned",
+    "test_transfer", "test_faro", "test_encode", "test_report_comparison", "test_serve_web", "test_certify_workflow", "test_view",
+    "test_checkpoint", "test_writing", "test_report_browser", "test_controls",
+    "test_ranks", "test_engines", "test_backbone_contract", "test_backbone_workflows", "test_inputs", "test_export", "test_notebooks",
+    "test_text_align", "test_text_generate", "test_trackers",
 )  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Within a file, and among all other files, the order stays."""
-    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+    """Files without a language model come before those with one, which leave a process so large that it is slowly copied; that of Ray between.
+    Within a file, and among all other files, the order stays."""
+    last = {item.path for item in items if item.get_closest_marker("lm")} | {item.path for item in items if item.path.stem == "test_engines"}
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (item.path in last, place.get(item.path.stem, len(LONGEST))))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -40,7 +40,7 @@ from evenhand.methods.group_dro import GroupDRO
 from evenhand.methods.maxmin import MaxMin
 from evenhand.methods.pafo import Pafo
 from evenhand.models.lore import Lore
-from evenhand.testing import QUICK, small_world, weights
+from evenhand.testing import QUICK, two_tastes, weights, with_events
 from evenhand.training.checkpoint import checkpointing
 from evenhand.training.scoring import margins
 from evenhand.training.traces import Fitted
@@ -74,8 +74,8 @@ def backbone_of(folder: Path, **settings: Any) -> Backbone:
 
 
 def on_backbone(folder: Path, **settings: Any) -> tuple[Pairs, Pairs, Backbone]:
-    """A world whose features are a tiny Llama's, with what users choose by beside them."""
-    train, valid, _ = small_world()
+    """A small world whose features are a tiny Llama's, with what users choose by beside them."""
+    train, valid, _ = map(with_events, two_tastes(n_users=16, pairs=8, held_out=4, minority=0.5))
     backbone = backbone_of(folder, **settings)
     constant = np.zeros((len(train.items), 32), dtype=np.float32)
     constant[:, : train.items.shape[1]] = train.items / 2

@@ -514,11 +514,17 @@ def key_press(browser: chromium.Browser, name: str, code: int, **more: Any) -> N
 
 
 def until(browser: chromium.Browser, script: str) -> Any:
+    """What the script gives as soon as it is true of the page. A page that is just being left for another cannot be asked."""
     end = time.monotonic() + 30
-    while not (found := browser.evaluate(script)):
+    while True:
+        try:
+            if found := browser.evaluate(script):
+                return found
+        except RuntimeError as error:
+            if "target navigated" not in str(error):
+                raise
         assert time.monotonic() < end, f"never: {script}"
         time.sleep(0.02)
-    return found
 
 
 NAMES = "[...document.querySelectorAll('.runs tbody th a')].map(a => a.textContent).join()"
