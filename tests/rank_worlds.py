@@ -390,7 +390,7 @@ def ready(folder: Path) -> None:
 def main(folder: Path) -> None:
     """All worlds, in a process that is `ready`."""
     torch.set_num_threads(1)
-    write_sample(folder / "choices.jsonl", users=40, minority=0.5, pairs_per_user=16)
+    write_sample(folder / "choices.jsonl", users=24, minority=0.5, pairs_per_user=16)
     gc.freeze()  # or the collector of every copy would walk through all of it, and so copy it
     alone = list(world(1, methods, folder))
     rank(0, 1, 0, command_line, folder, "")  # here, so that all that a fit imports is there when its ranks are forked
