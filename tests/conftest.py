@@ -49,7 +49,9 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files without a language model come before those with one, which leave a process so large that it is slowly copied; that of Ray between.
     Within a file, and among all other files, the order stays."""
-    last = {item.path for item in items if item.get_closest_marker("lm")} | {item.path for item in items if item.path.stem == "test_engines"}
+    last = {item.path for item in items if item.get_closest_marker("lm")} | {
+        item.path for item in items if item.path.stem == "test_engines"
+    }
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: (item.path in last, place.get(item.path.stem, len(LONGEST))))
 
